@@ -1,0 +1,54 @@
+//! Accepting a booking: what both endpoints that take one have in common.
+
+use hamro_shared::domain::{BookingRequest, IdempotencyKey, Ticket};
+use hamro_shared::queue::Envelope;
+
+use crate::intake::PublishError;
+use crate::problem::{Problem, ProblemCode};
+use crate::state::AppState;
+
+/// Puts the booking into the queue under the ticket. `Ok` means that the broker has stored it.
+pub async fn enqueue(
+    app: &AppState,
+    ticket: Ticket,
+    idempotency_key: Option<IdempotencyKey>,
+    request: BookingRequest,
+) -> Result<(), PublishError> {
+    let published = app
+        .publisher
+        .publish(Envelope {
+            ticket,
+            idempotency_key,
+            request,
+        })
+        .await;
+    if let Err(error) = published {
+        let id = ticket.id;
+        tracing::warn!(ticket.id = %id, "ticket {id} was not accepted: {error}");
+    }
+    published
+}
+
+/// What to tell a client whose booking was not accepted.
+pub fn not_accepted(error: PublishError, ticket: Ticket) -> Problem {
+    match error {
+        PublishError::Busy | PublishError::Refused => Problem::new(
+            ProblemCode::QueueFull,
+            "Nothing was booked. Try again in a moment.",
+        )
+        .retry_after(2),
+        PublishError::Unavailable => Problem::new(
+            ProblemCode::BrokerUnavailable,
+            "Nothing was booked. Try again in a moment.",
+        )
+        .retry_after(2),
+        // The booking may go through: whoever hears this must be able to find out.
+        PublishError::Unknown => Problem::new(
+            ProblemCode::BrokerUnavailable,
+            "Whether the booking was accepted is not known. Follow the ticket, or try again with the same \
+             Idempotency-Key.",
+        )
+        .about(ticket.id)
+        .retry_after(2),
+    }
+}

@@ -1,0 +1,79 @@
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use hamro_shared::database::tickets;
+use hamro_shared::domain::{Booking, Outcome, Ticket};
+
+use super::BookingBody;
+use super::accept::{enqueue, not_accepted};
+use super::status::booking_or_problem;
+use crate::extract::{Body, IdempotencyKeyHeader};
+use crate::intake::{PublishError, Waiter};
+use crate::openapi::{BOOKINGS, BodyProblems};
+use crate::problem::{Problem, ProblemCode, ProblemDocument, ticket_location};
+use crate::state::AppState;
+
+/// Book seats, and wait for the outcome
+///
+/// The earlier system's endpoint. The booking goes through the same queue; the answer comes once it is settled, and
+/// within 10 seconds by default: a booking whose turn has not come by then is called off.
+#[utoipa::path(
+    post,
+    path = "/ticket-bookings/seats",
+    operation_id = "book_seats",
+    tag = BOOKINGS,
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "Up to 255 printable characters of your choice. A retry with the same key books nothing twice.")),
+    request_body = BookingBody,
+    responses(
+        (status = 201, description = "Booked", body = Booking, headers(
+            ("Location" = String, description = "Where the ticket's status is found"),
+        )),
+        BodyProblems,
+        (status = 404, description = "There are no such seats", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "Seats are taken, or not on sale", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 500, description = "The fault is ours", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "Nothing was booked: the queue is full or too long, or the broker cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 504, description = "The outcome cannot be told; the problem names the ticket to follow", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn book_seats(
+    State(app): State<AppState>,
+    key: Option<IdempotencyKeyHeader>,
+    Body(body): Body<BookingBody>,
+) -> Result<Response, Problem> {
+    let request = body.parse(app.rules.max_seats)?;
+    let ticket = app.issue_ticket(app.rules.booking_wait);
+    let waiter = app.outcomes.wait_for(ticket.id);
+    match enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request).await {
+        // If it is not known whether it was accepted, the fence below gives the ticket an outcome all the same.
+        Ok(()) | Err(PublishError::Unknown) => {}
+        Err(error) => return Err(not_accepted(error, ticket)),
+    }
+    let outcome = settled_or_fenced(&app, ticket, waiter).await?;
+    let location = ticket_location(ticket.id);
+    match booking_or_problem(outcome) {
+        Ok(booking) => Ok((StatusCode::CREATED, [(LOCATION, location)], Json(booking)).into_response()),
+        Err(problem) => Err(problem.with_header(LOCATION, location)),
+    }
+}
+
+/// The ticket's outcome. If none comes by its deadline the ticket is fenced off, so that what is answered stands: it
+/// cannot be sold afterwards.
+async fn settled_or_fenced(app: &AppState, ticket: Ticket, mut waiter: Waiter) -> Result<Outcome, Problem> {
+    let patience = app.clock.now().until(ticket.deadline);
+    if let Some(settled) = waiter.outcome_within(patience).await {
+        return Ok(settled.outcome.clone());
+    }
+    match tickets::expire(&app.pool, ticket.id, app.clock.now()).await {
+        Ok(settled) => Ok(settled.outcome),
+        Err(error) => {
+            let id = ticket.id;
+            tracing::warn!(ticket.id = %id, "ticket {id} cannot be fenced off: {error}");
+            let detail = "The booking may still go through. Follow the ticket before you try again.";
+            Err(Problem::new(ProblemCode::OutcomeUnknown, detail).about(id))
+        }
+    }
+}

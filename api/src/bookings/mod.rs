@@ -1,0 +1,11 @@
+//! Taking bookings, and telling what became of them.
+
+mod accept;
+pub mod book_seats;
+pub mod create_booking;
+pub mod get_booking;
+mod request;
+mod status;
+
+pub use request::BookingBody;
+pub use status::TicketStatus;

@@ -1,0 +1,113 @@
+//! The body of a booking request. Its form is checked here; whether the seats exist is for the worker to find out.
+
+use hamro_shared::domain::{BookingRequest, ConcertId, CustomerName, Email, SeatId};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::extract::Fields;
+use crate::problem::Problem;
+
+/// A wish for seats: all of them, or none.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({"userName": "Alice", "userEmail": "alice@example.com", "seatIds": [21, 22, 41]}))]
+pub struct BookingBody {
+    /// 1 to 100 characters.
+    #[schema(required = true, nullable = false, min_length = 1, max_length = 100)]
+    user_name: Option<String>,
+    #[schema(required = true, nullable = false, format = Email, max_length = 254)]
+    user_email: Option<String>,
+    /// Each seat once; by default at most 10.
+    #[schema(required = true, nullable = false, min_items = 1)]
+    seat_ids: Option<Vec<i64>>,
+    /// The concert that all the seats must belong to.
+    concert_id: Option<Uuid>,
+}
+
+impl BookingBody {
+    /// The request, or every field that is wrong with it.
+    pub fn parse(self, max_seats: usize) -> Result<BookingRequest, Problem> {
+        let mut fields = Fields::default();
+        let name = fields.required("userName", self.user_name, |text| CustomerName::parse(&text));
+        let email = fields.required("userEmail", self.user_email, |text| Email::parse(&text));
+        let seats = fields.required("seatIds", self.seat_ids, |ids| seat_ids(ids, max_seats));
+        let concert = self.concert_id.map(ConcertId);
+        let request = match (name, email, seats) {
+            (Some(name), Some(email), Some(seats)) => {
+                fields.check("seatIds", BookingRequest::new(name, email, seats, concert))
+            }
+            _ => None,
+        };
+        fields.finish(request)
+    }
+}
+
+fn seat_ids(ids: Vec<i64>, max_seats: usize) -> Result<Vec<SeatId>, String> {
+    if ids.len() > max_seats {
+        return Err(format!("must name at most {max_seats} seats"));
+    }
+    ids.into_iter()
+        .map(|id| match i32::try_from(id) {
+            Ok(id) if id > 0 => Ok(SeatId(id)),
+            _ => Err(format!("must be ids from 1 to {}, which {id} is not", i32::MAX)),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn body() -> Value {
+        json!({"userName": "Alice", "userEmail": "alice@example.com", "seatIds": [1, 2]})
+    }
+
+    fn errors(change: impl FnOnce(&mut Value)) -> Vec<(String, String)> {
+        let mut value = body();
+        change(&mut value);
+        let body: BookingBody = serde_json::from_value(value).unwrap();
+        let problem = body.parse(10).expect_err("was accepted").document();
+        let document = serde_json::to_value(problem).unwrap();
+        assert_eq!(document["code"], "invalid-request");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        document["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| (text(&e["field"]), text(&e["detail"])))
+            .collect()
+    }
+
+    #[test]
+    fn a_good_request_is_accepted() {
+        let body: BookingBody = serde_json::from_value(body()).unwrap();
+        assert_eq!(body.parse(10).unwrap().seat_ids(), [SeatId(1), SeatId(2)]);
+    }
+
+    #[test]
+    fn all_wrong_fields_are_told_at_once() {
+        let errors = errors(|body| *body = json!({"userName": " ", "seatIds": []}));
+        let fields: Vec<&str> = errors.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(fields, ["userName", "userEmail"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_seats_is_told() {
+        let with = |seats: Value| errors(|body| body["seatIds"] = seats).remove(0);
+        for (seats, said) in [
+            (json!([]), "at least one seat"),
+            (json!([7, 7]), "names 7 twice"),
+            (json!([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]), "at most 10 seats"),
+            (json!([0]), "which 0 is not"),
+            (json!([3_000_000_000_i64]), "which 3000000000 is not"),
+            (json!(null), "is missing"),
+        ] {
+            let (field, detail) = with(seats);
+            assert_eq!(field, "seatIds");
+            assert!(detail.contains(said), "{detail}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A concert, as it is shown and as it is written.
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime};
+use hamro_shared::domain::Timestamp;
+use serde::{Deserialize, Serialize};
+use sqlx::types::chrono::Utc;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::extract::Fields;
+use crate::problem::Problem;
+
+/// A concert.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Concert {
+    pub id: Uuid,
+    #[schema(example = "Hamro Rock Night")]
+    pub title: String,
+    #[schema(example = "The Rockers")]
+    pub artist: String,
+    #[schema(value_type = String, format = Date, example = "2026-12-22")]
+    pub date: NaiveDate,
+    #[schema(value_type = String, example = "19:00:00")]
+    pub time: NaiveTime,
+    #[schema(example = "Nepal Arena")]
+    pub venue: String,
+    #[schema(example = "Kathmandu")]
+    pub city: String,
+    #[schema(example = "https://example.com/rock.jpg")]
+    pub image: String,
+    #[schema(required = true)]
+    pub description: Option<String>,
+    /// When the sale opens; if it is missing, the sale has always been open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Timestamp>, nullable = false)]
+    pub sales_open_at: Option<Timestamp>,
+    /// When the sale closes; if it is missing, never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Timestamp>, nullable = false)]
+    pub sales_close_at: Option<Timestamp>,
+}
+
+/// A concert as the database has it.
+pub struct ConcertRow {
+    pub id: Uuid,
+    pub title: String,
+    pub artist: String,
+    pub date: NaiveDate,
+    pub time: NaiveTime,
+    pub venue: String,
+    pub city: String,
+    pub image: String,
+    pub description: Option<String>,
+    pub sales_open_at: Option<DateTime<Utc>>,
+    pub sales_close_at: Option<DateTime<Utc>>,
+}
+
+impl From<ConcertRow> for Concert {
+    fn from(row: ConcertRow) -> Self {
+        Self {
+            id: row.id,
+            title: row.title,
+            artist: row.artist,
+            date: row.date,
+            time: row.time,
+            venue: row.venue,
+            city: row.city,
+            image: row.image,
+            description: row.description,
+            sales_open_at: row.sales_open_at.map(Into::into),
+            sales_close_at: row.sales_close_at.map(Into::into),
+        }
+    }
+}
+
+/// What a concert is made of.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "title": "Hamro Rock Night", "artist": "The Rockers", "date": "2027-01-15", "time": "19:00",
+    "venue": "Nepal Arena", "city": "Kathmandu", "image": "https://example.com/rock.jpg",
+    "description": "The loudest night of the year.", "salesOpenAt": "2026-12-01T04:15:00Z",
+}))]
+pub struct ConcertBody {
+    #[schema(required = true, nullable = false, max_length = 200)]
+    title: Option<String>,
+    #[schema(required = true, nullable = false, max_length = 200)]
+    artist: Option<String>,
+    /// `2027-01-15`
+    #[schema(required = true, nullable = false, format = Date)]
+    date: Option<String>,
+    /// `19:00` or `19:00:00`
+    #[schema(required = true, nullable = false)]
+    time: Option<String>,
+    #[schema(required = true, nullable = false, max_length = 200)]
+    venue: Option<String>,
+    #[schema(required = true, nullable = false, max_length = 200)]
+    city: Option<String>,
+    /// A picture's address.
+    #[schema(required = true, nullable = false, max_length = 2000)]
+    image: Option<String>,
+    #[schema(max_length = 5000)]
+    description: Option<String>,
+    #[schema(format = DateTime)]
+    sales_open_at: Option<String>,
+    #[schema(format = DateTime)]
+    sales_close_at: Option<String>,
+}
+
+/// What a concert is made of, checked.
+pub struct ConcertDetails {
+    pub title: String,
+    pub artist: String,
+    pub date: NaiveDate,
+    pub time: NaiveTime,
+    pub venue: String,
+    pub city: String,
+    pub image: String,
+    pub description: Option<String>,
+    pub sales_open_at: Option<Timestamp>,
+    pub sales_close_at: Option<Timestamp>,
+}
+
+impl ConcertBody {
+    pub fn parse(self) -> Result<ConcertDetails, Problem> {
+        let mut fields = Fields::default();
+        let title = fields.text("title", self.title, 200);
+        let artist = fields.text("artist", self.artist, 200);
+        let date = fields.required("date", self.date, |text| parse_date(&text));
+        let time = fields.required("time", self.time, |text| parse_time(&text));
+        let venue = fields.text("venue", self.venue, 200);
+        let city = fields.text("city", self.city, 200);
+        let image = fields.required("image", self.image, parse_image);
+        let description = fields.check("description", self.description.map(parse_description).transpose());
+        let opens = fields.check(
+            "salesOpenAt",
+            self.sales_open_at.map(|text| parse_moment(&text)).transpose(),
+        );
+        let closes = fields.check(
+            "salesCloseAt",
+            self.sales_close_at.map(|text| parse_moment(&text)).transpose(),
+        );
+        if let (Some(Some(opens)), Some(Some(closes))) = (opens, closes)
+            && opens >= closes
+        {
+            fields.wrong("salesCloseAt", "must be later than salesOpenAt");
+        }
+        let details = (|| {
+            Some(ConcertDetails {
+                title: title?,
+                artist: artist?,
+                date: date?,
+                time: time?,
+                venue: venue?,
+                city: city?,
+                image: image?,
+                description: description?,
+                sales_open_at: opens?,
+                sales_close_at: closes?,
+            })
+        })();
+        fields.finish(details)
+    }
+}
+
+fn parse_date(text: &str) -> Result<NaiveDate, &'static str> {
+    let expected = "must be a date such as 2027-01-15";
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| expected)?;
+    // What every calendar in between can hold.
+    let sane = NaiveDate::from_ymd_opt(1900, 1, 1)..NaiveDate::from_ymd_opt(10_000, 1, 1);
+    if sane.contains(&Some(date)) {
+        Ok(date)
+    } else {
+        Err(expected)
+    }
+}
+
+fn parse_time(text: &str) -> Result<NaiveTime, &'static str> {
+    NaiveTime::parse_from_str(text, "%H:%M:%S")
+        .or_else(|_| NaiveTime::parse_from_str(text, "%H:%M"))
+        .map_err(|_| "must be a time such as 19:00")
+}
+
+fn parse_image(text: String) -> Result<String, &'static str> {
+    let is_address = text.starts_with("https://") || text.starts_with("http://");
+    let is_clean = text.chars().count() <= 2000 && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    if is_address && is_clean {
+        Ok(text)
+    } else {
+        Err("must be an address that starts with https:// or http://, of at most 2000 characters")
+    }
+}
+
+fn parse_description(text: String) -> Result<String, &'static str> {
+    let is_clean = text.chars().count() <= 5000 && !text.contains('\0');
+    if is_clean {
+        Ok(text)
+    } else {
+        Err("must have at most 5000 characters")
+    }
+}
+
+fn parse_moment(text: &str) -> Result<Timestamp, &'static str> {
+    let expected = "must be a moment such as 2026-12-01T04:15:00Z";
+    let moment = DateTime::<FixedOffset>::parse_from_rfc3339(text)
+        .map_err(|_| expected)?
+        .to_utc();
+    parse_date(&moment.format("%Y-%m-%d").to_string()).map_err(|_| expected)?;
+    Ok(moment.into())
+}

@@ -1,0 +1,55 @@
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use hamro_shared::domain::Timestamp;
+use sqlx::postgres::PgPool;
+
+use super::concert::{Concert, ConcertBody, ConcertRow};
+use crate::admin::Admin;
+use crate::extract::Body;
+use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
+use crate::problem::Problem;
+
+/// Announce a concert
+///
+/// It becomes bookable once it has tiers (`POST /ticket-tiers`) and they have seats (`POST /concerts/{id}/seats`).
+#[utoipa::path(
+    post,
+    path = "/concerts",
+    operation_id = "create_concert",
+    tag = CATALOGUE,
+    security(("adminToken" = [])),
+    request_body = ConcertBody,
+    responses(
+        (status = 201, description = "The new concert", body = Concert),
+        BodyProblems, AdminProblems, ServerProblems,
+    ),
+)]
+pub async fn create_concert(
+    _: Admin,
+    State(pool): State<PgPool>,
+    Body(body): Body<ConcertBody>,
+) -> Result<(StatusCode, Json<Concert>), Problem> {
+    let details = body.parse()?;
+    let row = sqlx::query_as!(
+        ConcertRow,
+        r#"
+        INSERT INTO concerts (title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        RETURNING id, title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at
+        "#,
+        details.title,
+        details.artist,
+        details.date,
+        details.time,
+        details.venue,
+        details.city,
+        details.image,
+        details.description,
+        details.sales_open_at.map(Timestamp::datetime),
+        details.sales_close_at.map(Timestamp::datetime),
+    )
+    .fetch_one(&pool)
+    .await?;
+    Ok((StatusCode::CREATED, Json(row.into())))
+}

@@ -1,0 +1,237 @@
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::{PgConnection, PgPool};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::ticket_tier::TicketTier;
+use crate::admin::Admin;
+use crate::extract::{Body, Fields, Id};
+use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
+use crate::problem::Problem;
+
+/// A block of seats. They are numbered on from the last one of the tier with the same prefix (`V-1`, `V-2`, …), row by
+/// row.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({"ticketTierId": 1, "section": "vip", "rows": 2, "seatsPerRow": 10, "firstRow": 2}))]
+pub struct SeatBlockBody {
+    /// A tier of this concert.
+    #[schema(required = true, nullable = false)]
+    ticket_tier_id: Option<i32>,
+    #[schema(required = true, nullable = false, min_length = 1, max_length = 100)]
+    section: Option<String>,
+    #[schema(required = true, nullable = false, minimum = 1, maximum = 1000)]
+    rows: Option<i32>,
+    #[schema(required = true, nullable = false, minimum = 1, maximum = 1000)]
+    seats_per_row: Option<i32>,
+    /// The number of the first row; by default the one after the section's last.
+    #[schema(nullable = false, minimum = 1, maximum = 100_000)]
+    first_row: Option<i32>,
+    /// What goes before the numbers: up to 8 ASCII letters or digits. By default the section's first letter.
+    #[schema(nullable = false, max_length = 8)]
+    prefix: Option<String>,
+}
+
+/// What was added.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SeatBlock {
+    /// How many seats.
+    #[schema(example = 20)]
+    created: u64,
+    #[schema(example = "V-1")]
+    first_seat_number: String,
+    #[schema(example = "V-20")]
+    last_seat_number: String,
+    /// The tier as it is now.
+    tier: TicketTier,
+}
+
+/// A block, checked.
+struct Block {
+    tier: i32,
+    section: String,
+    rows: i32,
+    seats_per_row: i32,
+    first_row: Option<i32>,
+    prefix: String,
+}
+
+/// Give a concert a block of seats
+///
+/// They can be booked from this moment on.
+#[utoipa::path(
+    post,
+    path = "/concerts/{id}/seats",
+    operation_id = "create_seats",
+    tag = CATALOGUE,
+    security(("adminToken" = [])),
+    params(("id" = Uuid, Path, description = "The concert's id")),
+    request_body = SeatBlockBody,
+    responses(
+        (status = 201, description = "What was added", body = SeatBlock),
+        NotFoundProblem, BodyProblems, AdminProblems, ServerProblems,
+    ),
+)]
+pub async fn create_seats(
+    _: Admin,
+    State(pool): State<PgPool>,
+    Id(concert): Id<Uuid>,
+    Body(body): Body<SeatBlockBody>,
+) -> Result<(StatusCode, Json<SeatBlock>), Problem> {
+    let block = body.parse()?;
+    let mut transaction = pool.begin().await?;
+    block.lock_tier(&mut transaction, concert).await?;
+    let first = block.next_number(&mut transaction).await?;
+    let created = block.insert(&mut transaction, concert, first).await?;
+    let tier = block.add_to_tier(&mut transaction, created).await?;
+    transaction.commit().await?;
+    let number = |n: i32| format!("{}-{n}", block.prefix);
+    let block = SeatBlock {
+        created: u64::from(created.unsigned_abs()),
+        first_seat_number: number(first),
+        last_seat_number: number(first + created - 1),
+        tier,
+    };
+    Ok((StatusCode::CREATED, Json(block)))
+}
+
+impl SeatBlockBody {
+    fn parse(self) -> Result<Block, Problem> {
+        let mut fields = Fields::default();
+        let tier = fields.required("ticketTierId", self.ticket_tier_id, Ok::<_, String>);
+        let section = fields.text("section", self.section, 100);
+        let count = |n: i32| {
+            if (1..=1000).contains(&n) {
+                Ok(n)
+            } else {
+                Err("must be a number from 1 to 1000")
+            }
+        };
+        let rows = fields.required("rows", self.rows, count);
+        let seats_per_row = fields.required("seatsPerRow", self.seats_per_row, count);
+        let first_row = self.first_row.map(|row| match row {
+            1..=100_000 => Ok(row),
+            _ => Err("must be a number from 1 to 100000"),
+        });
+        let first_row = fields.check("firstRow", first_row.transpose());
+        let first_letter = |section: &String| {
+            section
+                .chars()
+                .find(char::is_ascii_alphanumeric)
+                .map(String::from)
+        };
+        let prefix = self
+            .prefix
+            .or_else(|| section.as_ref().and_then(first_letter))
+            .unwrap_or_else(|| "S".to_owned());
+        let fits = (1..=8).contains(&prefix.len()) && prefix.chars().all(|c| c.is_ascii_alphanumeric());
+        let prefix = if fits {
+            Ok(prefix.to_ascii_uppercase())
+        } else {
+            Err("must be 1 to 8 ASCII letters or digits")
+        };
+        let prefix = fields.check("prefix", prefix);
+        let block = (|| {
+            Some(Block {
+                tier: tier?,
+                section: section?,
+                rows: rows?,
+                seats_per_row: seats_per_row?,
+                first_row: first_row?,
+                prefix: prefix?,
+            })
+        })();
+        fields.finish(block)
+    }
+}
+
+impl Block {
+    /// Blocks of one tier are added one after the other, so that their numbers do not collide.
+    async fn lock_tier(&self, connection: &mut PgConnection, concert: Uuid) -> Result<(), Problem> {
+        let tier = sqlx::query_scalar!(
+            "SELECT concert_id FROM ticket_tiers WHERE id = $1 FOR NO KEY UPDATE",
+            self.tier
+        )
+        .fetch_optional(&mut *connection)
+        .await?;
+        if tier == Some(concert) {
+            return Ok(());
+        }
+        let exists = sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1", concert);
+        match exists.fetch_optional(connection).await? {
+            Some(_) => Err(Problem::invalid_field(
+                "ticketTierId",
+                "must be the id of a tier of this concert",
+            )),
+            None => Err(Problem::not_found("concert")),
+        }
+    }
+
+    async fn next_number(&self, connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"
+            SELECT coalesce(max(substr(seat_number, length($2) + 2)::integer), 0) + 1 AS "next!"
+            FROM seats
+            WHERE ticket_tier_id = $1 AND starts_with(seat_number, $2 || '-')
+            "#,
+            self.tier,
+            self.prefix
+        )
+        .fetch_one(connection)
+        .await
+    }
+
+    async fn insert(
+        &self,
+        connection: &mut PgConnection,
+        concert: Uuid,
+        first: i32,
+    ) -> Result<i32, sqlx::Error> {
+        let created = sqlx::query!(
+            r#"
+            INSERT INTO seats (concert_id, ticket_tier_id, seat_number, "row", section)
+            SELECT $1, $2, $3 || '-' || ($4::integer + n),
+                   coalesce($5, 1 + (SELECT max("row") FROM seats WHERE concert_id = $1 AND section = $6), 1)
+                       + n / $7::integer,
+                   $6
+            FROM generate_series(0, $8::integer * $7::integer - 1) AS n
+            ORDER BY n
+            "#,
+            concert,
+            self.tier,
+            self.prefix,
+            first,
+            self.first_row,
+            self.section,
+            self.seats_per_row,
+            self.rows
+        )
+        .execute(connection)
+        .await?;
+        Ok(i32::try_from(created.rows_affected()).unwrap_or(i32::MAX))
+    }
+
+    async fn add_to_tier(
+        &self,
+        connection: &mut PgConnection,
+        created: i32,
+    ) -> Result<TicketTier, sqlx::Error> {
+        sqlx::query_as!(
+            TicketTier,
+            r#"
+            UPDATE ticket_tiers
+            SET total = total + $2, available = available + $2
+            WHERE id = $1
+            RETURNING id, concert_id, ticket_type_id, price, total, available
+            "#,
+            self.tier,
+            created
+        )
+        .fetch_one(connection)
+        .await
+    }
+}

@@ -1,0 +1,48 @@
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use sqlx::postgres::PgPool;
+
+use super::ticket_tier::{TicketTier, TicketTierBody, refused};
+use crate::admin::Admin;
+use crate::extract::Body;
+use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
+use crate::problem::Problem;
+
+/// Give a concert a price tier
+///
+/// It has no seats yet; they come with `POST /concerts/{id}/seats`.
+#[utoipa::path(
+    post,
+    path = "/ticket-tiers",
+    operation_id = "create_ticket_tier",
+    tag = CATALOGUE,
+    security(("adminToken" = [])),
+    request_body = TicketTierBody,
+    responses(
+        (status = 201, description = "The new tier", body = TicketTier),
+        BodyProblems, AdminProblems, ServerProblems,
+    ),
+)]
+pub async fn create_ticket_tier(
+    _: Admin,
+    State(pool): State<PgPool>,
+    Body(body): Body<TicketTierBody>,
+) -> Result<(StatusCode, Json<TicketTier>), Problem> {
+    let details = body.parse()?;
+    let tier = sqlx::query_as!(
+        TicketTier,
+        r#"
+        INSERT INTO ticket_tiers (concert_id, ticket_type_id, price)
+        VALUES ($1, $2, $3)
+        RETURNING id, concert_id, ticket_type_id, price, total, available
+        "#,
+        details.concert_id,
+        details.ticket_type_id,
+        details.price
+    )
+    .fetch_one(&pool)
+    .await
+    .map_err(refused)?;
+    Ok((StatusCode::CREATED, Json(tier)))
+}

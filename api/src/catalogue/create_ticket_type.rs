@@ -1,0 +1,62 @@
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use sqlx::postgres::PgPool;
+use utoipa::ToSchema;
+
+use super::list_ticket_types::TicketType;
+use super::violates;
+use crate::admin::Admin;
+use crate::extract::{Body, Fields};
+use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, ConflictProblem, ServerProblems};
+use crate::problem::{Problem, ProblemCode};
+
+#[derive(Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Balcony"}))]
+pub struct TicketTypeBody {
+    #[schema(required = true, nullable = false, min_length = 1, max_length = 100)]
+    name: Option<String>,
+}
+
+/// Add a kind of ticket
+#[utoipa::path(
+    post,
+    path = "/ticket-types",
+    operation_id = "create_ticket_type",
+    tag = CATALOGUE,
+    security(("adminToken" = [])),
+    request_body = TicketTypeBody,
+    responses(
+        (status = 201, description = "The new kind", body = TicketType),
+        ConflictProblem, BodyProblems, AdminProblems, ServerProblems,
+    ),
+)]
+pub async fn create_ticket_type(
+    _: Admin,
+    State(pool): State<PgPool>,
+    Body(body): Body<TicketTypeBody>,
+) -> Result<(StatusCode, Json<TicketType>), Problem> {
+    let mut fields = Fields::default();
+    let name = fields.text("name", body.name, 100);
+    let name = fields.finish(name)?;
+    let created = sqlx::query_as!(
+        TicketType,
+        "INSERT INTO ticket_types (name) VALUES ($1) RETURNING id, name",
+        name
+    )
+    .fetch_one(&pool)
+    .await
+    .map_err(|error| {
+        if violates(&error, "ticket_types_name") {
+            exists()
+        } else {
+            error.into()
+        }
+    })?;
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+fn exists() -> Problem {
+    Problem::new(ProblemCode::AlreadyExists, "There is a ticket type of this name.")
+}

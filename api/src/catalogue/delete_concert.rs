@@ -1,0 +1,65 @@
+use axum::extract::State;
+use axum::http::StatusCode;
+use sqlx::postgres::PgPool;
+use uuid::Uuid;
+
+use super::violates;
+use crate::admin::Admin;
+use crate::extract::Id;
+use crate::openapi::{
+    AdminProblems, CATALOGUE, ConflictProblem, NotFoundProblem, ParamProblems, ServerProblems,
+};
+use crate::problem::{Problem, ProblemCode};
+
+/// Remove a concert, with its tiers and seats
+///
+/// Refused once a seat of it has been sold.
+#[utoipa::path(
+    delete,
+    path = "/concerts/{id}",
+    operation_id = "delete_concert",
+    tag = CATALOGUE,
+    security(("adminToken" = [])),
+    params(("id" = Uuid, Path, description = "The concert's id")),
+    responses(
+        (status = 204, description = "It is gone"),
+        NotFoundProblem, ConflictProblem, ParamProblems, AdminProblems, ServerProblems,
+    ),
+)]
+pub async fn delete_concert(
+    _: Admin,
+    State(pool): State<PgPool>,
+    Id(id): Id<Uuid>,
+) -> Result<StatusCode, Problem> {
+    let mut transaction = pool.begin().await?;
+    // The seats first, in the order of their ids, as the workers lock them. A sale that is under way is waited for,
+    // and then the seat's own trigger refuses.
+    sqlx::query!(
+        "SELECT id FROM seats WHERE concert_id = $1 ORDER BY id FOR UPDATE",
+        id
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let deleted = sqlx::query!("DELETE FROM concerts WHERE id = $1", id)
+        .execute(&mut *transaction)
+        .await
+        .map_err(|error| {
+            if violates(&error, "seats_sold") {
+                has_sales()
+            } else {
+                error.into()
+            }
+        })?;
+    transaction.commit().await?;
+    if deleted.rows_affected() == 0 {
+        return Err(Problem::not_found("concert"));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn has_sales() -> Problem {
+    Problem::new(
+        ProblemCode::HasSales,
+        "Seats of this concert have been sold, so it stays.",
+    )
+}

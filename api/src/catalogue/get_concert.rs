@@ -1,0 +1,37 @@
+use axum::Json;
+use axum::extract::State;
+use sqlx::postgres::PgPool;
+use uuid::Uuid;
+
+use super::concert::{Concert, ConcertRow};
+use crate::extract::Id;
+use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
+use crate::problem::Problem;
+
+/// Show a concert
+#[utoipa::path(
+    get,
+    path = "/concerts/{id}",
+    operation_id = "get_concert",
+    tag = CATALOGUE,
+    params(("id" = Uuid, Path, description = "The concert's id")),
+    responses(
+        (status = 200, description = "The concert", body = Concert),
+        NotFoundProblem, ParamProblems, ServerProblems,
+    ),
+)]
+pub async fn get_concert(State(pool): State<PgPool>, Id(id): Id<Uuid>) -> Result<Json<Concert>, Problem> {
+    let row = sqlx::query_as!(
+        ConcertRow,
+        r#"
+        SELECT id, title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at
+        FROM concerts
+        WHERE id = $1
+        "#,
+        id
+    )
+    .fetch_optional(&pool)
+    .await?;
+    row.map(|row| Json(row.into()))
+        .ok_or_else(|| Problem::not_found("concert"))
+}

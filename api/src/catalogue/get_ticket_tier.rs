@@ -1,0 +1,34 @@
+use axum::Json;
+use axum::extract::State;
+use sqlx::postgres::PgPool;
+
+use super::ticket_tier::TicketTier;
+use crate::extract::Id;
+use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
+use crate::problem::Problem;
+
+/// Show a price tier
+#[utoipa::path(
+    get,
+    path = "/ticket-tiers/{id}",
+    operation_id = "get_ticket_tier",
+    tag = CATALOGUE,
+    params(("id" = i32, Path, description = "The tier's id")),
+    responses(
+        (status = 200, description = "The tier", body = TicketTier),
+        NotFoundProblem, ParamProblems, ServerProblems,
+    ),
+)]
+pub async fn get_ticket_tier(
+    State(pool): State<PgPool>,
+    Id(id): Id<i32>,
+) -> Result<Json<TicketTier>, Problem> {
+    let tier = sqlx::query_as!(
+        TicketTier,
+        "SELECT id, concert_id, ticket_type_id, price, total, available FROM ticket_tiers WHERE id = $1",
+        id
+    )
+    .fetch_optional(&pool)
+    .await?;
+    tier.map(Json).ok_or_else(|| Problem::not_found("ticket tier"))
+}

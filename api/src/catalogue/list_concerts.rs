@@ -1,0 +1,44 @@
+use axum::Json;
+use axum::extract::State;
+use sqlx::postgres::PgPool;
+
+use super::concert::{Concert, ConcertRow};
+use super::page::{PageParams, Paged};
+use crate::extract::Params;
+use crate::openapi::{CATALOGUE, ParamProblems, ServerProblems};
+use crate::problem::Problem;
+
+/// List the concerts, the next one first
+#[utoipa::path(
+    get,
+    path = "/concerts",
+    operation_id = "list_concerts",
+    tag = CATALOGUE,
+    params(PageParams),
+    responses((status = 200, description = "A page of them", body = Paged<Concert>), ParamProblems, ServerProblems),
+)]
+pub async fn list_concerts(
+    State(pool): State<PgPool>,
+    Params(params): Params<PageParams>,
+) -> Result<Json<Paged<Concert>>, Problem> {
+    let page = params.parse()?;
+    let rows = sqlx::query_as!(
+        ConcertRow,
+        r#"
+        SELECT id, title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at
+        FROM concerts
+        ORDER BY date, time, id
+        LIMIT $1 OFFSET $2
+        "#,
+        page.limit,
+        page.offset()
+    )
+    .fetch_all(&pool)
+    .await?;
+    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM concerts"#)
+        .fetch_one(&pool)
+        .await?;
+    Ok(Json(
+        page.of(rows.into_iter().map(Concert::from).collect(), total),
+    ))
+}

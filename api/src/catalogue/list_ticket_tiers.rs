@@ -1,0 +1,42 @@
+use axum::Json;
+use axum::extract::State;
+use sqlx::postgres::PgPool;
+
+use super::page::{PageParams, Paged};
+use super::ticket_tier::TicketTier;
+use crate::extract::Params;
+use crate::openapi::{CATALOGUE, ParamProblems, ServerProblems};
+use crate::problem::Problem;
+
+/// List the price tiers of all concerts
+#[utoipa::path(
+    get,
+    path = "/ticket-tiers",
+    operation_id = "list_ticket_tiers",
+    tag = CATALOGUE,
+    params(PageParams),
+    responses((status = 200, description = "A page of them", body = Paged<TicketTier>), ParamProblems, ServerProblems),
+)]
+pub async fn list_ticket_tiers(
+    State(pool): State<PgPool>,
+    Params(params): Params<PageParams>,
+) -> Result<Json<Paged<TicketTier>>, Problem> {
+    let page = params.parse()?;
+    let tiers = sqlx::query_as!(
+        TicketTier,
+        r#"
+        SELECT id, concert_id, ticket_type_id, price, total, available
+        FROM ticket_tiers
+        ORDER BY id
+        LIMIT $1 OFFSET $2
+        "#,
+        page.limit,
+        page.offset()
+    )
+    .fetch_all(&pool)
+    .await?;
+    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM ticket_tiers"#)
+        .fetch_one(&pool)
+        .await?;
+    Ok(Json(page.of(tiers, total)))
+}

@@ -1,0 +1,32 @@
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use sqlx::postgres::PgPool;
+use utoipa::ToSchema;
+
+use crate::openapi::{CATALOGUE, ServerProblems};
+use crate::problem::Problem;
+
+/// A kind of ticket, which tiers of any concert can have.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TicketType {
+    #[schema(example = 2)]
+    pub id: i32,
+    #[schema(example = "Front Row")]
+    pub name: String,
+}
+
+/// List the kinds of ticket
+#[utoipa::path(
+    get,
+    path = "/ticket-types",
+    operation_id = "list_ticket_types",
+    tag = CATALOGUE,
+    responses((status = 200, description = "All of them", body = Vec<TicketType>), ServerProblems),
+)]
+pub async fn list_ticket_types(State(pool): State<PgPool>) -> Result<Json<Vec<TicketType>>, Problem> {
+    let types = sqlx::query_as!(TicketType, "SELECT id, name FROM ticket_types ORDER BY id")
+        .fetch_all(&pool)
+        .await?;
+    Ok(Json(types))
+}

@@ -1,0 +1,30 @@
+//! What can be booked: concerts, ticket types, tiers and seats. Reading is for everyone, writing for the admin token.
+
+mod concert;
+mod page;
+mod seat;
+mod ticket_tier;
+
+pub mod create_concert;
+pub mod create_seats;
+pub mod create_ticket_tier;
+pub mod create_ticket_type;
+pub mod delete_concert;
+pub mod delete_ticket_tier;
+pub mod get_concert;
+pub mod get_ticket_tier;
+pub mod list_all_ticket_tiers;
+pub mod list_available_seats;
+pub mod list_concerts;
+pub mod list_seats;
+pub mod list_ticket_tiers;
+pub mod list_ticket_types;
+pub mod update_concert;
+pub mod update_ticket_tier;
+
+use sqlx::Error;
+
+/// Whether the database refused a statement for the sake of this constraint.
+fn violates(error: &Error, constraint: &str) -> bool {
+    error.as_database_error().and_then(|error| error.constraint()) == Some(constraint)
+}

@@ -1,0 +1,119 @@
+//! Pages of a list.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::extract::Fields;
+use crate::problem::Problem;
+
+/// Which page of a list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageParams {
+    /// Counted from 1.
+    #[serde(default = "first")]
+    #[param(minimum = 1, maximum = 1_000_000_000, default = 1)]
+    page: i64,
+    /// Things a page.
+    #[serde(default = "ten")]
+    #[param(minimum = 1, maximum = 1000, default = 10)]
+    limit: i64,
+}
+
+fn first() -> i64 {
+    1
+}
+
+fn ten() -> i64 {
+    10
+}
+
+/// A page that exists, if the list is long enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    number: i64,
+    pub limit: i64,
+}
+
+impl PageParams {
+    const MAX_PAGE: i64 = 1_000_000_000;
+    const MAX_LIMIT: i64 = 1000;
+
+    pub fn parse(self) -> Result<Page, Problem> {
+        let mut fields = Fields::default();
+        if !(1..=Self::MAX_PAGE).contains(&self.page) {
+            fields.wrong("page", format!("must be a number from 1 to {}", Self::MAX_PAGE));
+        }
+        if !(1..=Self::MAX_LIMIT).contains(&self.limit) {
+            fields.wrong("limit", format!("must be a number from 1 to {}", Self::MAX_LIMIT));
+        }
+        fields.finish(Some(Page {
+            number: self.page,
+            limit: self.limit,
+        }))
+    }
+}
+
+impl Page {
+    pub fn offset(self) -> i64 {
+        (self.number - 1) * self.limit
+    }
+
+    /// This page, of a list of `total` things.
+    pub fn of<T>(self, data: Vec<T>, total: i64) -> Paged<T> {
+        let total_pages = total / self.limit + i64::from(total % self.limit > 0);
+        Paged {
+            data,
+            page: self.number,
+            limit: self.limit,
+            total,
+            total_pages,
+        }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Paged<T> {
+    data: Vec<T>,
+    page: i64,
+    limit: i64,
+    /// Things in the whole list.
+    total: i64,
+    total_pages: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_counted_up() {
+        let page = |total| {
+            Page { number: 1, limit: 10 }
+                .of(Vec::<()>::new(), total)
+                .total_pages
+        };
+        assert_eq!([page(0), page(1), page(10), page(11)], [0, 1, 1, 2]);
+        assert_eq!(Page { number: 3, limit: 10 }.offset(), 20);
+    }
+
+    #[test]
+    fn a_page_or_limit_out_of_range_is_refused() {
+        for (page, limit) in [(0, 10), (-1, 10), (i64::MAX, 10), (1, 0), (1, 1_000_000), (1, -1)] {
+            assert!(
+                PageParams { page, limit }.parse().is_err(),
+                "page {page}, limit {limit}"
+            );
+        }
+        assert!(
+            PageParams {
+                page: 1_000_000_000,
+                limit: 1000
+            }
+            .parse()
+            .is_ok()
+        );
+    }
+}

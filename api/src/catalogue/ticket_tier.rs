@@ -1,0 +1,94 @@
+//! A price tier, as it is shown and as it is written.
+
+use hamro_shared::domain::{Price, PriceError};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::violates;
+use crate::extract::Fields;
+use crate::problem::Problem;
+
+/// A price tier of a concert.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TicketTier {
+    #[schema(example = 2)]
+    pub id: i32,
+    pub concert_id: Uuid,
+    #[schema(example = 2)]
+    pub ticket_type_id: i32,
+    #[schema(value_type = String, example = "50.00")]
+    pub price: Decimal,
+    /// Its seats.
+    #[schema(example = 20)]
+    pub total: i32,
+    /// Those that nobody has.
+    #[schema(example = 20)]
+    pub available: i32,
+}
+
+/// What a tier is made of. How many seats it has follows from its seats (`POST /concerts/{id}/seats`).
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "concertId": "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11", "ticketTypeId": 2, "price": "50.00",
+}))]
+pub struct TicketTierBody {
+    #[schema(required = true, nullable = false)]
+    concert_id: Option<Uuid>,
+    #[schema(required = true, nullable = false)]
+    ticket_type_id: Option<i32>,
+    /// At most two decimals.
+    #[schema(required = true, nullable = false, value_type = String, example = "50.00")]
+    price: Option<PriceInput>,
+}
+
+/// A price, as a string or as a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PriceInput {
+    Text(String),
+    Number(serde_json::Number),
+}
+
+/// What a tier is made of, checked.
+pub struct TicketTierDetails {
+    pub concert_id: Uuid,
+    pub ticket_type_id: i32,
+    pub price: Decimal,
+}
+
+impl TicketTierBody {
+    pub fn parse(self) -> Result<TicketTierDetails, Problem> {
+        let mut fields = Fields::default();
+        let concert_id = fields.required("concertId", self.concert_id, Ok::<_, String>);
+        let ticket_type_id = fields.required("ticketTypeId", self.ticket_type_id, Ok::<_, String>);
+        let price = fields.required("price", self.price, |input| -> Result<Price, PriceError> {
+            Price::try_from(match input {
+                PriceInput::Text(text) => text,
+                PriceInput::Number(number) => number.to_string(),
+            })
+        });
+        let details = (|| {
+            Some(TicketTierDetails {
+                concert_id: concert_id?,
+                ticket_type_id: ticket_type_id?,
+                price: price?.amount(),
+            })
+        })();
+        fields.finish(details)
+    }
+}
+
+/// What the database says to a tier of a concert or a ticket type that does not exist.
+pub fn refused(error: sqlx::Error) -> Problem {
+    if violates(&error, "ticket_tiers_concert_id_fkey") {
+        Problem::invalid_field("concertId", "must be the id of a concert")
+    } else if violates(&error, "ticket_tiers_ticket_type") {
+        Problem::invalid_field("ticketTypeId", "must be the id of a ticket type")
+    } else {
+        error.into()
+    }
+}

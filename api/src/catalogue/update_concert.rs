@@ -1,0 +1,69 @@
+use axum::Json;
+use axum::extract::State;
+use hamro_shared::domain::Timestamp;
+use serde::Deserialize;
+use sqlx::postgres::PgPool;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::concert::{Concert, ConcertBody, ConcertRow};
+use crate::admin::Admin;
+use crate::extract::Body;
+use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
+use crate::problem::Problem;
+
+/// A concert's id, and everything it is made of.
+#[derive(Deserialize, ToSchema)]
+pub struct ConcertUpdate {
+    id: Uuid,
+    #[serde(flatten)]
+    body: ConcertBody,
+}
+
+/// Change a concert
+///
+/// The body replaces everything that the concert is made of.
+#[utoipa::path(
+    put,
+    path = "/concerts",
+    operation_id = "update_concert",
+    tag = CATALOGUE,
+    security(("adminToken" = [])),
+    request_body = ConcertUpdate,
+    responses(
+        (status = 200, description = "The concert as it is now", body = Concert),
+        NotFoundProblem, BodyProblems, AdminProblems, ServerProblems,
+    ),
+)]
+pub async fn update_concert(
+    _: Admin,
+    State(pool): State<PgPool>,
+    Body(ConcertUpdate { id, body }): Body<ConcertUpdate>,
+) -> Result<Json<Concert>, Problem> {
+    let details = body.parse()?;
+    let row = sqlx::query_as!(
+        ConcertRow,
+        r#"
+        UPDATE concerts
+        SET title = $2, artist = $3, date = $4, time = $5, venue = $6, city = $7, image = $8, description = $9,
+            sales_open_at = $10, sales_close_at = $11
+        WHERE id = $1
+        RETURNING id, title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at
+        "#,
+        id,
+        details.title,
+        details.artist,
+        details.date,
+        details.time,
+        details.venue,
+        details.city,
+        details.image,
+        details.description,
+        details.sales_open_at.map(Timestamp::datetime),
+        details.sales_close_at.map(Timestamp::datetime),
+    )
+    .fetch_optional(&pool)
+    .await?;
+    row.map(|row| Json(row.into()))
+        .ok_or_else(|| Problem::not_found("concert"))
+}

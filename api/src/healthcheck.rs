@@ -1,0 +1,44 @@
+//! `hamro-api healthcheck`: for container health checks, in images that have no curl.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Asks the instance that listens on `address` whether it is ready.
+pub async fn ask(address: SocketAddr) -> anyhow::Result<()> {
+    let status = timeout(PATIENCE, status_line(reachable(address)))
+        .await
+        .context("no answer")??;
+    if !status.starts_with("HTTP/1.1 200 ") {
+        bail!("not ready: {status}");
+    }
+    Ok(())
+}
+
+async fn status_line(address: SocketAddr) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(address)
+        .await
+        .with_context(|| format!("connecting to {address}"))?;
+    let request = format!("GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await?;
+    let line = response.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(line).into_owned())
+}
+
+/// Where to reach what listens on all addresses.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(host, address.port())
+}

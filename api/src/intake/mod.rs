@@ -1,0 +1,9 @@
+//! From a handler to the queue, and back from the workers to whoever waits.
+
+mod listener;
+mod outcomes;
+mod publisher;
+
+pub use listener::Listener;
+pub use outcomes::{Outcomes, Waiter, look_up_waited_for};
+pub use publisher::{PublishError, Publisher, PublisherConfig, PublishingTask, publisher};

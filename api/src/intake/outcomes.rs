@@ -1,0 +1,173 @@
+//! Who waits for which ticket on this instance.
+//!
+//! A waiter registers before its booking is published, so that no outcome can slip through in between. It is woken by
+//! the workers' announcement; should that be lost, by a look-up that all waiters share, once a second, in one query.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hamro_shared::database::tickets;
+use hamro_shared::domain::{SettledTicket, TicketId};
+use sqlx::postgres::PgPool;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+const LOOK_UP_EVERY: Duration = Duration::from_secs(1);
+
+type Announced = watch::Sender<Option<Arc<SettledTicket>>>;
+
+/// The tickets that somebody waits for.
+#[derive(Clone, Default)]
+pub struct Outcomes {
+    waited_for: Arc<Mutex<HashMap<TicketId, Announced>>>,
+}
+
+/// Somebody who waits for a ticket.
+pub struct Waiter {
+    ticket: TicketId,
+    announced: watch::Receiver<Option<Arc<SettledTicket>>>,
+    outcomes: Outcomes,
+}
+
+impl Outcomes {
+    /// Waits for the ticket from here on.
+    pub fn wait_for(&self, ticket: TicketId) -> Waiter {
+        let announced = match self.lock().entry(ticket) {
+            Entry::Occupied(entry) => entry.get().subscribe(),
+            Entry::Vacant(entry) => {
+                let (sender, receiver) = watch::channel(None);
+                entry.insert(sender);
+                receiver
+            }
+        };
+        Waiter {
+            ticket,
+            announced,
+            outcomes: self.clone(),
+        }
+    }
+
+    /// Wakes who waits for one of these.
+    pub fn announce(&self, tickets: Vec<SettledTicket>) {
+        let mut waited_for = self.lock();
+        for settled in tickets {
+            if let Some(waiting) = waited_for.remove(&settled.ticket_id) {
+                waiting.send_replace(Some(Arc::new(settled)));
+            }
+        }
+    }
+
+    /// The tickets that are waited for at this moment.
+    pub fn waited_for(&self) -> Vec<TicketId> {
+        self.lock().keys().copied().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TicketId, Announced>> {
+        // Nothing that runs under the lock can leave the map half changed.
+        self.waited_for.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiter {
+    /// The ticket's outcome, if it comes within `patience`.
+    pub async fn outcome_within(&mut self, patience: Duration) -> Option<Arc<SettledTicket>> {
+        let settled = self.announced.wait_for(Option::is_some);
+        timeout(patience, settled).await.ok()?.ok()?.clone()
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut waited_for = self.outcomes.lock();
+        if let Entry::Occupied(entry) = waited_for.entry(self.ticket) {
+            // Ours is one of those; the entry of somebody who came after ours was settled is not ours to remove.
+            let ours = self.announced.borrow().is_none();
+            if ours && entry.get().receiver_count() == 1 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// Looks up, once a second and in one query, what is waited for, in case its announcement was lost.
+pub async fn look_up_waited_for(
+    outcomes: Outcomes,
+    pool: PgPool,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut ticks = interval(LOOK_UP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        let waited_for = outcomes.waited_for();
+        if waited_for.is_empty() {
+            continue;
+        }
+        let found = async { tickets::find_settled(&mut *pool.acquire().await?, &waited_for).await };
+        match found.await {
+            Ok(settled) => outcomes.announce(settled),
+            Err(error) => warn!(
+                "could not look up {} tickets that are waited for: {error}",
+                waited_for.len()
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hamro_shared::domain::{Outcome, Timestamp};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn settled(n: u128) -> SettledTicket {
+        let settled_at = Timestamp::from_unix_millis(0).unwrap();
+        SettledTicket {
+            ticket_id: TicketId(Uuid::from_u128(n)),
+            settled_at,
+            outcome: Outcome::Expired,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_outcome_that_comes_before_the_waiting_begins_is_not_missed() {
+        let outcomes = Outcomes::default();
+        let mut waiter = outcomes.wait_for(settled(1).ticket_id);
+        outcomes.announce(vec![settled(2), settled(1)]);
+        assert_eq!(waiter.outcome_within(SOON).await.as_deref(), Some(&settled(1)));
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_for_a_ticket_hear_of_it() {
+        let outcomes = Outcomes::default();
+        let mut waiters = [
+            outcomes.wait_for(settled(1).ticket_id),
+            outcomes.wait_for(settled(1).ticket_id),
+        ];
+        outcomes.announce(vec![settled(1)]);
+        for waiter in &mut waiters {
+            assert!(waiter.outcome_within(SOON).await.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_for_a_waiter_that_has_gone() {
+        let outcomes = Outcomes::default();
+        let first = outcomes.wait_for(settled(1).ticket_id);
+        let second = outcomes.wait_for(settled(1).ticket_id);
+        drop(first);
+        assert_eq!(outcomes.waited_for().len(), 1);
+        drop(second);
+        assert!(outcomes.waited_for().is_empty());
+    }
+}

@@ -1,0 +1,278 @@
+//! The one task that owns the publishing channel.
+//!
+//! A lapin channel that several publishers share gives confirms to the wrong messages (it takes the delivery tag and
+//! sends the frames under two locks), and a confirm is our receipt. So handlers hand their envelopes to one task
+//! through a bounded channel. It takes what is waiting in that moment, publishes it as one parcel and lets the
+//! confirm of the parcel answer everybody in it. It never lingers: when it is quiet a parcel is one booking, and in a
+//! rush, when confirms are outstanding, bookings pile up behind them and parcels grow by themselves.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt};
+use hamro_shared::config::Env;
+use hamro_shared::queue::{BOOKINGS_HEADER, Envelope, Parcel, Session, Topology};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, PublisherConfirm};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Parcels whose confirm is outstanding. Few enough for parcels to fill in a rush, many enough to keep the broker busy.
+const PARCELS_IN_FLIGHT: usize = 32;
+
+/// AMQP's "store it": without it a durable queue would lose the message in a restart.
+const PERSISTENT: u8 = 2;
+
+#[derive(Clone, Copy, Debug)]
+pub struct PublisherConfig {
+    /// Bookings that may be on their way to the broker at once.
+    pub in_flight_max: NonZeroUsize,
+    /// How long to wait for the broker's confirm.
+    pub confirm_timeout: Duration,
+}
+
+impl PublisherConfig {
+    pub fn read(env: &mut Env) -> Option<Self> {
+        const IN_FLIGHT_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("is not zero");
+        let in_flight_max = env.or(
+            "PUBLISH_IN_FLIGHT_MAX",
+            IN_FLIGHT_MAX,
+            "the most bookings on their way to the broker, such as 10000",
+        );
+        let confirm_timeout = env.or("CONFIRM_TIMEOUT", Duration::from_secs(5), "a duration such as 5s");
+        Some(Self {
+            in_flight_max: in_flight_max?,
+            confirm_timeout: confirm_timeout?,
+        })
+    }
+}
+
+/// Why a booking was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// Nothing was sent, as too many bookings are on their way already.
+    #[error("too many bookings are on their way to the broker")]
+    Busy,
+    /// Nothing was sent, as there is no broker to send it to.
+    #[error("the broker cannot be reached, or takes no messages")]
+    Unavailable,
+    /// The broker refused it: the queue is full.
+    #[error("the broker refused the booking")]
+    Refused,
+    /// It was sent, and no answer came: it may be in the queue.
+    #[error("the broker did not confirm the booking")]
+    Unknown,
+}
+
+/// Whether the broker takes messages from us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Down,
+    Up,
+    /// The broker is short of memory or disk: it reads nothing that we write.
+    Blocked,
+}
+
+/// A handler's way to the queue.
+#[derive(Clone)]
+pub struct Publisher {
+    jobs: mpsc::Sender<Job>,
+    link: watch::Receiver<Link>,
+    confirm_timeout: Duration,
+}
+
+/// An encoded envelope, and who waits for its confirm.
+struct Job {
+    envelope: Vec<u8>,
+    receipt: oneshot::Sender<Result<(), PublishError>>,
+}
+
+/// The task on the other side.
+pub struct PublishingTask {
+    jobs: mpsc::Receiver<Job>,
+    link: watch::Sender<Link>,
+    exchange: String,
+    routing_key: String,
+}
+
+pub fn publisher(config: PublisherConfig, topology: &Topology) -> (Publisher, PublishingTask) {
+    let (sender, jobs) = mpsc::channel(config.in_flight_max.get());
+    let (link, link_seen) = watch::channel(Link::Down);
+    let publisher = Publisher {
+        jobs: sender,
+        link: link_seen,
+        confirm_timeout: config.confirm_timeout,
+    };
+    (
+        publisher,
+        PublishingTask {
+            jobs,
+            link,
+            exchange: topology.bookings(),
+            routing_key: topology.intake(),
+        },
+    )
+}
+
+impl Publisher {
+    /// Whether the broker takes messages at this moment.
+    pub fn is_up(&self) -> bool {
+        *self.link.borrow() == Link::Up
+    }
+
+    /// Puts the booking into the queue. `Ok` is the broker's own word that it is stored.
+    pub async fn publish(&self, envelope: Envelope) -> Result<(), PublishError> {
+        if !self.is_up() {
+            return Err(PublishError::Unavailable);
+        }
+        let (receipt, confirmed) = oneshot::channel();
+        let job = Job {
+            envelope: envelope.encode(),
+            receipt,
+        };
+        self.jobs.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => PublishError::Busy,
+            mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
+        })?;
+        match tokio::time::timeout(self.confirm_timeout, confirmed).await {
+            Ok(Ok(result)) => result,
+            // The time is up, or the connection was lost with the parcel on it.
+            Ok(Err(_)) | Err(_) => Err(PublishError::Unknown),
+        }
+    }
+}
+
+impl Session for PublishingTask {
+    const ROLE: &'static str = "publishing";
+
+    async fn run(&mut self, connection: &Connection, _stop: &CancellationToken) -> anyhow::Result<()> {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        self.link.send_replace(Link::Up);
+        let result = self.publish_all(&channel, connection.events_listener()).await;
+        self.link.send_replace(Link::Down);
+        self.refuse_waiting();
+        result
+    }
+}
+
+impl PublishingTask {
+    /// Publishes until there is nobody left who could want to, and the last confirm is in.
+    async fn publish_all(
+        &mut self,
+        channel: &Channel,
+        mut events: impl Stream<Item = Event> + Unpin,
+    ) -> anyhow::Result<()> {
+        let mut confirms = FuturesUnordered::new();
+        let mut blocked = false;
+        let mut open = true;
+        while open || !confirms.is_empty() {
+            tokio::select! {
+                biased;
+                Some(event) = events.next() => {
+                    blocked = self.note(event, blocked)?;
+                }
+                Some(confirm) = confirms.next() => {
+                    let () = confirm?;
+                }
+                job = self.jobs.recv(), if open && !blocked && confirms.len() < PARCELS_IN_FLIGHT => match job {
+                    Some(job) => {
+                        let (body, receipts) = self.fill_parcel(job);
+                        let confirm = self.send(channel, &body, receipts.len()).await?;
+                        confirms.push(pass_on(confirm, receipts));
+                    }
+                    None => open = false,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the connection is blocked after this event; an error if it is lost.
+    fn note(&mut self, event: Event, blocked: bool) -> anyhow::Result<bool> {
+        match event {
+            Event::Error(error) => return Err(error.into()),
+            Event::ConnectionBlocked(reason) => {
+                warn!("the broker takes no messages: {reason}");
+                self.link.send_replace(Link::Blocked);
+                self.refuse_waiting();
+                return Ok(true);
+            }
+            Event::ConnectionUnblocked => {
+                info!("the broker takes messages again");
+                self.link.send_replace(Link::Up);
+                return Ok(false);
+            }
+            _ => {}
+        }
+        Ok(blocked)
+    }
+
+    /// What has not been sent is known not to be in the queue.
+    fn refuse_waiting(&mut self) {
+        while let Ok(job) = self.jobs.try_recv() {
+            let _ = job.receipt.send(Err(PublishError::Unavailable));
+        }
+    }
+
+    /// A parcel of this job and of what else is waiting.
+    fn fill_parcel(&mut self, first: Job) -> (Vec<u8>, Vec<oneshot::Sender<Result<(), PublishError>>>) {
+        let mut parcel = Parcel::default();
+        let mut receipts = Vec::new();
+        let mut next = Some(first);
+        while let Some(job) = next {
+            // Sent even if nobody waits for it any more: a client that hung up may have been told its ticket already.
+            parcel.push(&job.envelope);
+            receipts.push(job.receipt);
+            next = if parcel.is_full() {
+                None
+            } else {
+                self.jobs.try_recv().ok()
+            };
+        }
+        (parcel.encode(), receipts)
+    }
+
+    async fn send(
+        &self,
+        channel: &Channel,
+        body: &[u8],
+        bookings: usize,
+    ) -> anyhow::Result<PublisherConfirm> {
+        let mut headers = FieldTable::default();
+        let bookings = i32::try_from(bookings).unwrap_or(i32::MAX);
+        headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(bookings));
+        let properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_content_type("application/json".into())
+            .with_headers(headers);
+        let (exchange, key) = (self.exchange.as_str().into(), self.routing_key.as_str().into());
+        channel
+            .basic_publish(exchange, key, BasicPublishOptions::default(), body, properties)
+            .await
+            .context("publishing a parcel")
+    }
+}
+
+/// Waits for the confirm of a parcel and passes it on to everybody in it. If it fails, the connection is of no use any
+/// more, and dropping the receipts tells everybody that the outcome is unknown.
+async fn pass_on(
+    confirm: PublisherConfirm,
+    receipts: Vec<oneshot::Sender<Result<(), PublishError>>>,
+) -> anyhow::Result<()> {
+    // Nothing looser than this is a receipt: without `confirm_select` the answer would be `NotRequested`, at once.
+    let result = match confirm.await.context("waiting for a confirm")? {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Nack(_) => Err(PublishError::Refused),
+        other => bail!("the broker answered {other:?} to a parcel"),
+    };
+    for receipt in receipts {
+        // Whoever has stopped waiting follows the ticket instead.
+        let _ = receipt.send(result);
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! The HTTP intake of Hamro Concert.
+//!
+//! `bookings` takes requests and tells what became of them, `intake` is what lies between those handlers and the
+//! broker, `catalogue` is what can be booked. One endpoint, one file.
+
+pub mod admin;
+mod bookings;
+mod catalogue;
+pub mod config;
+mod extract;
+mod health;
+pub mod healthcheck;
+pub mod intake;
+mod openapi;
+mod page;
+pub mod problem;
+pub mod router;
+pub mod schema;
+pub mod server;
+pub mod state;

@@ -1,0 +1,129 @@
+//! `hamro-api`: wires the api together and runs it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use hamro_api::config::{Config, DATABASE_SESSION, HttpConfig, SchemaCommandConfig};
+use hamro_api::intake::{Listener, Outcomes, look_up_waited_for, publisher};
+use hamro_api::router::{openapi, router};
+use hamro_api::state::AppState;
+use hamro_api::{healthcheck, schema, server};
+use hamro_shared::config::Env;
+use hamro_shared::database;
+use hamro_shared::domain::Clock;
+use hamro_shared::lifecycle::Lifecycle;
+use hamro_shared::queue::{Broker, supervise};
+use hamro_shared::telemetry;
+use tokio::sync::watch;
+use tracing::{error, info};
+
+/// The HTTP intake of Hamro Concert. Settings come from the environment; see docs/ARCHITECTURE.md for all of them.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve HTTP (the default)
+    Serve,
+    /// Bring the schema up to date, and exit
+    Migrate,
+    /// Put the demo concerts into an empty catalogue, and exit
+    Seed,
+    /// Print the OpenAPI document, and exit
+    Openapi,
+    /// Ask the instance on this machine whether it is ready, and exit with 0 if it is
+    Healthcheck,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command = Arguments::parse().command.unwrap_or(Command::Serve);
+    match run(command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Logging may not have started yet: a wrong setting is told to whoever starts the process.
+            eprintln!("hamro-api: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve => serve(Config::read(Env::process())?).await,
+        Command::Migrate => {
+            database::migrate(&schema_pool()?).await?;
+            info!("the schema is up to date");
+            Ok(())
+        }
+        Command::Seed => Ok(database::seed(&schema_pool()?).await?),
+        Command::Openapi => print_openapi(),
+        Command::Healthcheck => {
+            let mut env = Env::process();
+            let config = HttpConfig::read(&mut env);
+            healthcheck::ask(env.finish(config)?.address).await
+        }
+    }
+}
+
+fn schema_pool() -> anyhow::Result<sqlx::PgPool> {
+    let config = SchemaCommandConfig::read(Env::process())?;
+    telemetry::start(&config.telemetry);
+    Ok(config.database.pool("hamro-api", &[]))
+}
+
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+fn print_openapi() -> anyhow::Result<()> {
+    println!("{}", openapi().to_pretty_json().context("writing the document")?);
+    Ok(())
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    telemetry::start(&config.telemetry);
+    let listener = server::bind(&config.http).await?;
+    let process = format!("hamro-api-{}", std::process::id());
+    let pool = config.database.pool(&process, DATABASE_SESSION);
+    let broker = Broker::new(&config.broker, &process);
+    let outcomes = Outcomes::default();
+    let (publisher, mut publishing) = publisher(config.publisher, broker.topology());
+    let mut listening = Listener::new(broker.topology().clone(), outcomes.clone());
+    let (schema_is_ready, schema_ready) = watch::channel(false);
+    let state = AppState {
+        pool: pool.clone(),
+        clock: Clock::system(),
+        publisher,
+        outcomes: outcomes.clone(),
+        schema_ready,
+        rules: Arc::new(config.rules),
+    };
+    let router = router(state, &config.http.cors_origin);
+
+    let mut lifecycle = Lifecycle::new()?;
+    let publishing_broker = broker.clone();
+    lifecycle.work("http", |stop| server::serve(listener, router, stop));
+    // What requests in flight need until the last one is answered.
+    lifecycle.support("publishing", |stop| async move {
+        supervise(&publishing_broker, &stop, &mut publishing).await;
+        Ok(())
+    });
+    lifecycle.support("listening", |stop| async move {
+        supervise(&broker, &stop, &mut listening).await;
+        Ok(())
+    });
+    lifecycle.support("look-up", |stop| look_up_waited_for(outcomes, pool.clone(), stop));
+    lifecycle.support("schema", |stop| {
+        schema::prepare(pool, config.schema, schema_is_ready, stop)
+    });
+    let result = lifecycle.run(config.shutdown_timeout).await;
+    match &result {
+        Ok(()) => info!("stopped"),
+        Err(error) => error!("stopped: {error:#}"),
+    }
+    result
+}

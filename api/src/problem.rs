@@ -1,0 +1,272 @@
+//! Every error that a client can meet, as a problem document (RFC 9457). This is the one place that knows which HTTP
+//! status goes with what.
+//!
+//! A client tells problems apart by `code`, an open set: new ones may be added. A 5xx has a fixed body; its cause is
+//! logged here, once.
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use hamro_shared::domain::{Rejection, TicketId};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident => $code:literal, $status:ident, $title:literal;)*) => {
+        /// The stable names of the problems.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ProblemCode {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl ProblemCode {
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)* }
+            }
+
+            fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    SeatsTaken => "seats-taken", CONFLICT, "Somebody else has these seats";
+    SoldOut => "sold-out", CONFLICT, "The concert is sold out";
+    SaleNotOpen => "sale-not-open", CONFLICT, "The sale has not opened yet";
+    SaleClosed => "sale-closed", CONFLICT, "The sale is over";
+    SeatsNotFound => "seats-not-found", NOT_FOUND, "There are no such seats";
+    InvalidRequest => "invalid-request", UNPROCESSABLE_ENTITY, "The request is not valid";
+    MalformedRequest => "malformed-request", BAD_REQUEST, "The request cannot be read";
+    IdempotencyKeyReused => "idempotency-key-reused", UNPROCESSABLE_ENTITY,
+        "The idempotency key was used for another request";
+    TicketNotFound => "ticket-not-found", NOT_FOUND, "There is no such ticket";
+    ExpiredInQueue => "expired-in-queue", SERVICE_UNAVAILABLE, "The booking was not settled in time";
+    OutcomeUnknown => "outcome-unknown", GATEWAY_TIMEOUT, "The outcome is not known yet";
+    QueueFull => "queue-full", SERVICE_UNAVAILABLE, "The queue is full";
+    BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE, "Bookings cannot be taken at the moment";
+    DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be reached";
+    NotReady => "not-ready", SERVICE_UNAVAILABLE, "The service is not ready";
+    Unauthorized => "unauthorized", UNAUTHORIZED, "The request lacks a valid token";
+    Forbidden => "forbidden", FORBIDDEN, "This is not allowed";
+    NotFound => "not-found", NOT_FOUND, "There is no such thing";
+    MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
+    UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body has the wrong media type";
+    PayloadTooLarge => "payload-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
+    HasSales => "has-sales", CONFLICT, "Tickets have been sold for it";
+    AlreadyExists => "already-exists", CONFLICT, "There is one already";
+    Internal => "internal", INTERNAL_SERVER_ERROR, "Something went wrong on our side";
+}
+
+/// A problem, ready to be answered.
+#[derive(Clone, Debug)]
+pub struct Problem(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
+    document: ProblemDocument,
+    headers: HeaderMap,
+}
+
+/// An error, as RFC 9457 has it. `code` names the problem; some problems add members of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(example = json!({
+    "type": "urn:hamro-concert:problem:seats-taken",
+    "title": "Somebody else has these seats",
+    "status": 409,
+    "detail": "Seats 21 and 22 are taken. Choose others.",
+    "code": "seats-taken",
+    "seatIds": [21, 22],
+}))]
+pub struct ProblemDocument {
+    /// A URI that names the kind of problem.
+    r#type: String,
+    /// What kind of problem it is, for people.
+    title: &'static str,
+    /// The HTTP status that goes with it.
+    status: u16,
+    /// What went wrong this time and what to do about it, for people.
+    detail: Cow<'static, str>,
+    /// What kind of problem it is, for programs.
+    code: &'static str,
+    #[serde(flatten)]
+    #[schema(value_type = Object, additional_properties)]
+    extensions: Map<String, Value>,
+}
+
+/// A field of a request and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Where it is: `userEmail`, `seatIds[1]`.
+    pub field: String,
+    /// What it should be.
+    pub detail: String,
+}
+
+impl Problem {
+    pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        let document = ProblemDocument {
+            r#type: format!("urn:hamro-concert:problem:{}", code.as_str()),
+            title: code.title(),
+            status: code.status().as_u16(),
+            detail: detail.into(),
+            code: code.as_str(),
+            extensions: Map::new(),
+        };
+        Self(Box::new(Inner {
+            document,
+            headers: HeaderMap::new(),
+        }))
+    }
+
+    /// The fields of a request that are wrong: all of them, not just the first.
+    pub fn invalid(errors: &[FieldError]) -> Self {
+        let listed: Vec<String> = errors
+            .iter()
+            .map(|error| format!("{} {}", error.field, error.detail))
+            .collect();
+        Self::new(ProblemCode::InvalidRequest, format!("{}.", listed.join("; ")))
+            .with("errors", json!(errors))
+    }
+
+    pub fn invalid_field(field: &str, detail: impl ToString) -> Self {
+        Self::invalid(&[FieldError {
+            field: field.to_owned(),
+            detail: detail.to_string(),
+        }])
+    }
+
+    /// The thing that a path names does not exist.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(ProblemCode::NotFound, format!("There is no such {what}."))
+    }
+
+    /// A fault of ours. The client learns nothing of it; the log everything.
+    pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
+        let cause: anyhow::Error = cause.into();
+        tracing::error!("answering with an internal error: {cause:#}");
+        Self::new(
+            ProblemCode::Internal,
+            "The fault is ours and has been noted. Try again later.",
+        )
+    }
+
+    /// With a member of its own.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.0.document.extensions.insert(name.to_owned(), value);
+        self
+    }
+
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.insert(name, value);
+        self
+    }
+
+    /// Asks the client to come back in some seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.with_header(RETRY_AFTER, seconds.into())
+    }
+
+    /// Names the ticket whose fate the client can follow.
+    #[must_use]
+    pub fn about(self, ticket: TicketId) -> Self {
+        self.with("ticketId", json!(ticket))
+            .with_header(LOCATION, ticket_location(ticket))
+    }
+
+    pub fn document(self) -> ProblemDocument {
+        self.0.document
+    }
+}
+
+/// Where a ticket's status is found.
+pub fn ticket_location(ticket: TicketId) -> HeaderValue {
+    HeaderValue::try_from(format!("/ticket-bookings/{ticket}")).expect("a UUID is ASCII")
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Inner { document, headers } = *self.0;
+        let status = StatusCode::from_u16(document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let content_type = [(CONTENT_TYPE, PROBLEM_JSON)];
+        (status, headers, content_type, axum::Json(document)).into_response()
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        let seats = |seat_ids: &[_]| {
+            let listed: Vec<String> = seat_ids.iter().map(ToString::to_string).collect();
+            listed.join(", ")
+        };
+        match rejection {
+            Rejection::SeatsTaken { seat_ids } => Self::new(
+                ProblemCode::SeatsTaken,
+                format!(
+                    "Of the seats asked for, somebody else has: {}. Choose others.",
+                    seats(&seat_ids)
+                ),
+            )
+            .with("seatIds", json!(seat_ids)),
+            Rejection::SoldOut { seat_ids } => {
+                Self::new(ProblemCode::SoldOut, "No seat of this concert is left.")
+                    .with("seatIds", json!(seat_ids))
+            }
+            Rejection::SeatsNotFound { seat_ids } => Self::new(
+                ProblemCode::SeatsNotFound,
+                format!("There are no seats {} in this concert.", seats(&seat_ids)),
+            )
+            .with("seatIds", json!(seat_ids)),
+            Rejection::SaleNotOpen { opens_at } => {
+                Self::new(ProblemCode::SaleNotOpen, format!("The sale opens at {opens_at}."))
+                    .with("opensAt", json!(opens_at))
+            }
+            Rejection::SaleClosed { closed_at } => Self::new(
+                ProblemCode::SaleClosed,
+                format!("The sale closed at {closed_at}."),
+            )
+            .with("closedAt", json!(closed_at)),
+            Rejection::IdempotencyKeyReused => Self::new(
+                ProblemCode::IdempotencyKeyReused,
+                "Another booking was made under this key. Use a new key for a new booking.",
+            ),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => {
+                tracing::warn!("answering without the database: {}", chain(&error));
+                Self::new(ProblemCode::DatabaseUnavailable, "Try again in a moment.").retry_after(2)
+            }
+            error => Self::internal(error),
+        }
+    }
+}
+
+/// An error and what is behind it, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line = format!("{line}: {cause}");
+        source = cause.source();
+    }
+    line
+}

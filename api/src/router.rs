@@ -1,0 +1,118 @@
+//! All endpoints, and what every request passes through.
+
+use std::any::Any;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderName, Method, Request};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{Any as AnyOrigin, CorsLayer};
+use tower_http::trace::TraceLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::config::CorsOrigin;
+use crate::openapi::ApiDoc;
+use crate::problem::{Problem, ProblemCode};
+use crate::state::AppState;
+use crate::{bookings, catalogue, health, page};
+
+/// The largest body that is read: a booking of ten seats has some 300 bytes.
+const BODY_MAX_BYTES: usize = 64 * 1024;
+
+/// The whole application.
+pub fn router(state: AppState, cors_origin: &CorsOrigin) -> Router {
+    let (router, document) = endpoints().split_for_parts();
+    router
+        .route("/", get(page::get_page))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(cors(cors_origin))
+        .layer(TraceLayer::new_for_http().make_span_with(|request: &Request<_>| {
+            tracing::debug_span!("http.request", method = %request.method(), path = request.uri().path())
+        }))
+        .with_state(state)
+}
+
+/// The OpenAPI document of the same endpoints.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    endpoints().split_for_parts().1
+}
+
+fn endpoints() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .routes(routes!(bookings::create_booking::create_booking))
+        .routes(routes!(bookings::get_booking::get_booking))
+        .routes(routes!(bookings::book_seats::book_seats))
+        .routes(routes!(
+            catalogue::list_concerts::list_concerts,
+            catalogue::create_concert::create_concert,
+            catalogue::update_concert::update_concert
+        ))
+        .routes(routes!(
+            catalogue::get_concert::get_concert,
+            catalogue::delete_concert::delete_concert
+        ))
+        .routes(routes!(catalogue::create_seats::create_seats))
+        .routes(routes!(
+            catalogue::list_ticket_tiers::list_ticket_tiers,
+            catalogue::create_ticket_tier::create_ticket_tier,
+            catalogue::update_ticket_tier::update_ticket_tier
+        ))
+        .routes(routes!(catalogue::list_all_ticket_tiers::list_all_ticket_tiers))
+        .routes(routes!(
+            catalogue::get_ticket_tier::get_ticket_tier,
+            catalogue::delete_ticket_tier::delete_ticket_tier
+        ))
+        .routes(routes!(
+            catalogue::list_ticket_types::list_ticket_types,
+            catalogue::create_ticket_type::create_ticket_type
+        ))
+        .routes(routes!(catalogue::list_seats::list_seats))
+        .routes(routes!(catalogue::list_available_seats::list_available_seats))
+        .routes(routes!(health::live::get_liveness))
+        .routes(routes!(health::ready::get_readiness))
+}
+
+fn cors(origin: &CorsOrigin) -> CorsLayer {
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+        ])
+        .expose_headers([LOCATION, RETRY_AFTER, ETAG]);
+    match origin {
+        CorsOrigin::Any => layer.allow_origin(AnyOrigin),
+        CorsOrigin::These(origins) => layer.allow_origin(origins.clone()),
+    }
+}
+
+async fn unknown_path() -> Problem {
+    Problem::not_found("path")
+}
+
+async fn unknown_method() -> Problem {
+    Problem::new(
+        ProblemCode::MethodNotAllowed,
+        "The Allow header lists the methods that are.",
+    )
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("nothing");
+    Problem::internal(anyhow::anyhow!("a handler panicked, saying {said}")).into_response()
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# `make down`: stops a running `make up`, and clears up after one that was killed. The data stay.
+
+# shellcheck source=deploy/dev/stack.sh
+source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+
+main() {
+    local pid
+    stack_name "$UP"
+    if [[ ! -d $STACK_DIR ]]; then
+        say "Nothing is running."
+        return
+    fi
+    if ! stack_lock; then
+        pid=$(running_pid "$STACK_DIR/pids/script") || die "somebody starts or wipes it in this moment; try again."
+        say "Stopping \`make up\` (process $pid)"
+        kill -s TERM "$pid"
+        # Longer than up.sh, PostgreSQL and RabbitMQ together may take.
+        wait_until 200 flock --nonblock 8 || die "process $pid does not stop." "kill -9 $pid, then \`make down\` again."
+    fi
+    stack_clear_leftovers
+    say "Nothing is running."
+}
+
+main

@@ -1,0 +1,114 @@
+# shellcheck shell=bash
+# A private RabbitMQ with an epmd of its own: own data, node name, cookie and ports, only on 127.0.0.1. Sourced by stack.sh.
+#
+# Nothing is read from /etc/rabbitmq and nothing is inherited from the environment, so that a broker which the system
+# runs, or variables that configure one, have no effect here.
+
+readonly RABBITMQ_USER=hamro
+
+# Starts epmd and the broker without waiting for the latter: see rabbitmq_wait.
+rabbitmq_start() { # AMQP_PORT DIST_PORT EPMD_PORT
+    local home=$STACK_DIR/rabbitmq server
+    server=$(rabbitmq_server)
+    RABBITMQ_PASSWORD=$(kept_secret "$STACK_DIR/secrets/rabbitmq-password" 16)
+    mkdir -p "$home" "$STACK_DIR/logs"
+    chmod 0700 "$home"
+    rabbitmq_cookie "$home/.erlang.cookie"
+    rabbitmq_settings "$1" >"$home/rabbitmq.conf"
+    rabbitmq_environment "$2" "$3" >"$home/environment"
+    : >"$home/rabbitmq-env.conf" # read instead of the one in /etc
+    echo '[].' >"$home/enabled_plugins"
+    rabbitmq_control_script "$(dirname "$server")"
+
+    start_detached "$STACK_DIR/pids/epmd" "$STACK_DIR/logs/epmd.log" \
+        env -i PATH="$PATH" epmd -port "$3" -address 127.0.0.1
+    wait_for_service epmd "$STACK_DIR/pids/epmd" "$STACK_DIR/logs/epmd.log" 20 port_is_open "$3"
+
+    local environment
+    mapfile -t environment <"$home/environment"
+    # With RUNNING_UNDER_SYSTEMD the script becomes the broker instead of staying in front of it: one process to stop.
+    start_detached "$STACK_DIR/pids/rabbitmq" "$STACK_DIR/logs/rabbitmq.log" \
+        env -i "${environment[@]}" RUNNING_UNDER_SYSTEMD=true "$server"
+}
+
+# Whoever knows the cookie may run code in the broker, so its randomness matters on a machine with several users.
+rabbitmq_cookie() { # FILE
+    if [[ ! -s $1 ]]; then
+        rm -f "$1"
+        (umask 077 && random_hex 20 >"$1")
+        chmod 0400 "$1"
+    fi
+}
+
+rabbitmq_settings() { # AMQP_PORT
+    local memory wal
+    memory=$(memory_mb)
+    # The log of the quorum queues is kept in memory up to this size, and again on disk. The default, 512 MiB, is for
+    # a machine of the broker's own.
+    if [[ -n $STACK_THROWAWAY ]] || ((memory < 8192)); then wal=64; else wal=512; fi
+    cat <<SETTINGS
+listeners.tcp.1 = 127.0.0.1:$1
+# The first start creates this user, with all rights.
+default_user = $RABBITMQ_USER
+default_pass = $RABBITMQ_PASSWORD
+# Publishers are blocked beyond this. The machine is shared with PostgreSQL, the application and a person.
+vm_memory_high_watermark.absolute = $(at_least 256 $((memory / 4)))MiB
+disk_free_limit.absolute = 512MiB
+raft.wal_max_size_bytes = $((wal * 1024 * 1024))
+# To the file that the banner names.
+log.console = true
+log.console.level = info
+log.console.use_colors = off
+log.file = false
+SETTINGS
+}
+
+# One NAME=value a line. The data directory knows its node by name, so the name never changes.
+rabbitmq_environment() { # DIST_PORT EPMD_PORT
+    local home=$STACK_DIR/rabbitmq loopback='-kernel inet_dist_use_interface {127,0,0,1}'
+    cat <<ENVIRONMENT
+PATH=$PATH
+LANG=C.UTF-8
+HOME=$home
+ERL_EPMD_PORT=$2
+RABBITMQ_NODENAME=hamro-$STACK_NAME@localhost
+RABBITMQ_CONF_ENV_FILE=$home/rabbitmq-env.conf
+RABBITMQ_CONFIG_FILE=$home/rabbitmq.conf
+RABBITMQ_ADVANCED_CONFIG_FILE=$home/advanced.config
+RABBITMQ_ENABLED_PLUGINS_FILE=$home/enabled_plugins
+RABBITMQ_MNESIA_BASE=$home/data
+RABBITMQ_MNESIA_DIR=$home/data/node
+RABBITMQ_LOG_BASE=$STACK_DIR/logs
+RABBITMQ_PID_FILE=$home/pid
+RABBITMQ_DIST_PORT=$1
+RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=$loopback -start_epmd false
+RABBITMQ_CTL_ERL_ARGS=$loopback
+ENVIRONMENT
+}
+
+# `.dev/NAME/rabbitmqctl` talks to this broker and to no other.
+rabbitmq_control_script() { # DIRECTORY
+    local line
+    {
+        echo '#!/usr/bin/env bash'
+        printf 'exec env -i'
+        while IFS= read -r line; do printf ' %q' "$line"; done <"$STACK_DIR/rabbitmq/environment"
+        # shellcheck disable=SC2016 # for the script that is written here
+        printf ' %q "$@"\n' "$1/rabbitmqctl"
+    } >"$STACK_DIR/rabbitmqctl"
+    chmod 0755 "$STACK_DIR/rabbitmqctl"
+}
+
+rabbitmq_url() { # AMQP_PORT
+    echo "amqp://$RABBITMQ_USER:$RABBITMQ_PASSWORD@127.0.0.1:$1/%2f"
+}
+
+# The broker opens its listener last.
+rabbitmq_wait() { # AMQP_PORT
+    wait_for_service RabbitMQ "$STACK_DIR/pids/rabbitmq" "$STACK_DIR/logs/rabbitmq.log" 120 port_is_open "$1"
+}
+
+rabbitmq_stop() {
+    stop_processes TERM 60 "$STACK_DIR/pids/rabbitmq"
+    stop_processes TERM 10 "$STACK_DIR/pids/epmd"
+}

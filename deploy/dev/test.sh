@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# `make test`: everything that must hold before a change goes in. Arguments go to nextest and pick tests.
+#
+# First what needs no service, then the rest (test-on-stack.sh) beside a throwaway PostgreSQL and RabbitMQ.
+
+# shellcheck source=deploy/dev/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=deploy/dev/install.sh
+source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
+# shellcheck source=deploy/dev/tools.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
+
+main() {
+    cd "$ROOT"
+    find_cargo
+    step "Installing what is missing" install_all
+    step "Scripts, Dockerfile and compose file" lint
+    step "Formatting" cargo fmt --all --check
+    say "PostgreSQL and RabbitMQ for the tests"
+    exec deploy/dev/with-stack.sh test -- deploy/dev/test-on-stack.sh "$@"
+}
+
+install_all() {
+    ensure_installed linker postgres rabbitmq
+    ensure_tools cargo-nextest check-jsonschema hadolint shellcheck
+}
+
+# No container engine is needed: these know the formats.
+lint() {
+    shellcheck --external-sources deploy/dev/*.sh .ci/run
+    hadolint Dockerfile
+    check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+}
+
+main "$@"

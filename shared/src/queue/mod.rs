@@ -1,0 +1,13 @@
+//! RabbitMQ: what is on the wire between the intake and the workers, and how to stay connected to it.
+
+mod broker;
+mod envelope;
+mod parcel;
+mod settled;
+mod topology;
+
+pub use broker::{Broker, BrokerConfig, Session, supervise};
+pub use envelope::{Envelope, Undecodable};
+pub use parcel::{BOOKINGS_HEADER, Parcel};
+pub use settled::SettledMessage;
+pub use topology::{INTAKE_MAX_BYTES, Topology};

@@ -1,0 +1,185 @@
+//! Who gets which seats: a pure function from what was locked and what was asked to what becomes of each booking.
+//!
+//! Bookings are decided one after the other, in the order they came; each gets all of its seats or none.
+
+use std::collections::HashMap;
+
+use hamro_shared::domain::{
+    BookingRequest, ConcertId, IdempotencyDigest, Price, Rejection, RequestHash, SeatId, SoldSeat, TicketId,
+    TierId, Timestamp,
+};
+
+use crate::batch::Order;
+
+/// What can be sold: the seats that this transaction holds locked, and what is to be known about them.
+#[derive(Clone, Debug, Default)]
+pub struct Stock {
+    pub seats: HashMap<SeatId, Seat>,
+    pub prices: HashMap<TierId, Price>,
+    pub concerts: HashMap<ConcertId, Concert>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Seat {
+    pub concert_id: ConcertId,
+    pub tier_id: TierId,
+    pub number: String,
+    pub is_sold: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Concert {
+    pub sales_open_at: Option<Timestamp>,
+    pub sales_close_at: Option<Timestamp>,
+    /// Seats that nobody has. Others may be selling some of them at this moment, so it only ever tells a rejected
+    /// customer whether there is any point in choosing again.
+    pub available: i64,
+}
+
+/// What had been decided before this batch.
+#[derive(Clone, Debug, Default)]
+pub struct Settled {
+    /// Tickets that have their outcome, and the request it is for, where that is known.
+    pub tickets: HashMap<TicketId, Option<RequestHash>>,
+    /// Idempotency keys that have been used: by which ticket, for which request.
+    pub keys: HashMap<IdempotencyDigest, (TicketId, RequestHash)>,
+}
+
+/// What becomes of one booking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// All its seats are sold to it, in the order that the customer gave.
+    Sell(Vec<SoldSeat>),
+    Reject(Rejection),
+    /// A retry: it shares the outcome of the ticket that was decided first under its key.
+    ShareOutcomeOf(TicketId),
+    /// Its deadline has passed.
+    Expire,
+    /// It has been settled already, and this is the same message again: nothing is to be written.
+    AlreadySettled,
+    /// Its ticket has been settled for another request.
+    TicketReused,
+}
+
+/// Decides on `orders`, one by one. `now` is a moment at which `stock` was locked.
+pub fn allocate(orders: &[Order], mut stock: Stock, mut settled: Settled, now: Timestamp) -> Vec<Decision> {
+    orders
+        .iter()
+        .map(|order| {
+            let decision = decide(order, &mut stock, &settled, now);
+            settled.tickets.entry(order.ticket.id).or_insert(Some(order.hash));
+            // Only a decision holds a key: after `expired` or `failed`, a retry is a new try.
+            if let (Some(key), Decision::Sell(_) | Decision::Reject(_)) = (order.key, &decision) {
+                settled.keys.entry(key).or_insert((order.ticket.id, order.hash));
+            }
+            decision
+        })
+        .collect()
+}
+
+fn decide(order: &Order, stock: &mut Stock, settled: &Settled, now: Timestamp) -> Decision {
+    match settled.tickets.get(&order.ticket.id) {
+        Some(Some(hash)) if *hash != order.hash => return Decision::TicketReused,
+        Some(_) => return Decision::AlreadySettled,
+        None => {}
+    }
+    if now > order.ticket.deadline {
+        return Decision::Expire;
+    }
+    match order.key.and_then(|key| settled.keys.get(&key)) {
+        Some((_, hash)) if *hash != order.hash => return Decision::Reject(Rejection::IdempotencyKeyReused),
+        Some((first, _)) => return Decision::ShareOutcomeOf(*first),
+        None => {}
+    }
+    match stock.sell(&order.request, order.ticket.id.issued_at()) {
+        Ok(seats) => Decision::Sell(seats),
+        Err(rejection) => Decision::Reject(rejection),
+    }
+}
+
+impl Stock {
+    /// Sells all the seats of `request`, or none. A sales window is judged by `issued_at`, when the customer asked,
+    /// and not by when the queue got round to it.
+    fn sell(&mut self, request: &BookingRequest, issued_at: Timestamp) -> Result<Vec<SoldSeat>, Rejection> {
+        let wanted = self.find(request)?;
+        for (_, seat) in &wanted {
+            let Some(concert) = self.concerts.get(&seat.concert_id) else {
+                continue;
+            };
+            if let Some(opens_at) = concert.sales_open_at.filter(|opens_at| issued_at < *opens_at) {
+                return Err(Rejection::SaleNotOpen { opens_at });
+            }
+            if let Some(closed_at) = concert.sales_close_at.filter(|closes_at| issued_at >= *closes_at) {
+                return Err(Rejection::SaleClosed { closed_at });
+            }
+        }
+        let taken: Vec<SeatId> = wanted
+            .iter()
+            .filter(|(_, seat)| seat.is_sold)
+            .map(|(id, _)| *id)
+            .collect();
+        if !taken.is_empty() {
+            let any_left = wanted.iter().any(|(_, seat)| {
+                self.concerts
+                    .get(&seat.concert_id)
+                    .is_some_and(|concert| concert.available > 0)
+            });
+            return Err(if any_left {
+                Rejection::SeatsTaken { seat_ids: taken }
+            } else {
+                Rejection::SoldOut { seat_ids: taken }
+            });
+        }
+        let sold = wanted
+            .into_iter()
+            .map(|(id, seat)| self.sold_seat(id, seat).ok_or(id))
+            .collect::<Result<Vec<_>, SeatId>>()
+            .map_err(|id| Rejection::SeatsNotFound { seat_ids: vec![id] })?;
+        for seat in &sold {
+            if let Some(locked) = self.seats.get_mut(&seat.id) {
+                locked.is_sold = true;
+            }
+            if let Some(concert) = self.concerts.get_mut(&seat.concert_id) {
+                concert.available -= 1;
+            }
+        }
+        Ok(sold)
+    }
+
+    /// The seats of `request`, in its order, if they all exist, and in the concert that it names.
+    fn find(&self, request: &BookingRequest) -> Result<Vec<(SeatId, &Seat)>, Rejection> {
+        let in_concert = |seat: &&Seat| {
+            request
+                .concert_id()
+                .is_none_or(|concert_id| seat.concert_id == concert_id)
+        };
+        let mut found = Vec::with_capacity(request.seat_ids().len());
+        let mut missing = Vec::new();
+        for id in request.seat_ids() {
+            match self.seats.get(id).filter(in_concert) {
+                Some(seat) => found.push((*id, seat)),
+                None => missing.push(*id),
+            }
+        }
+        if missing.is_empty() {
+            Ok(found)
+        } else {
+            Err(Rejection::SeatsNotFound { seat_ids: missing })
+        }
+    }
+
+    /// `None` if the seat's tier has gone since the seat was locked, which its lock prevents.
+    fn sold_seat(&self, id: SeatId, seat: &Seat) -> Option<SoldSeat> {
+        let price = *self.prices.get(&seat.tier_id)?;
+        Some(SoldSeat {
+            id,
+            number: seat.number.clone(),
+            concert_id: seat.concert_id,
+            tier_id: seat.tier_id,
+            price,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

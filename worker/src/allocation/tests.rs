@@ -1,0 +1,294 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use hamro_shared::domain::{CustomerName, Email, IdempotencyKey, Ticket};
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+use super::*;
+
+const CONCERT: ConcertId = ConcertId(Uuid::from_u128(1));
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_millis(1_795_364_062_341).unwrap()
+}
+
+/// The ticket numbered `n`, issued at `now()`.
+fn ticket(n: u32) -> TicketId {
+    let millis = u128::from(now().unix_millis().unsigned_abs());
+    TicketId(Uuid::from_u128(millis << 80 | u128::from(n)))
+}
+
+fn order(n: u32, seats: &[i32]) -> Order {
+    let request = BookingRequest::new(
+        CustomerName::parse("Alice").unwrap(),
+        Email::parse("alice@example.com").unwrap(),
+        seats.iter().copied().map(SeatId).collect(),
+        None,
+    )
+    .unwrap();
+    Order {
+        ticket: Ticket {
+            id: ticket(n),
+            deadline: now() + Duration::from_mins(15),
+        },
+        hash: request.hash(),
+        request,
+        key: None,
+        payload: "".into(),
+    }
+}
+
+fn with_key(order: Order, key: &str) -> Order {
+    let key = IdempotencyKey::parse(key)
+        .unwrap()
+        .digest(order.request.user_email());
+    Order {
+        key: Some(key),
+        ..order
+    }
+}
+
+/// Seats 0 to `count`, of two tiers (even and odd), those in `sold` sold.
+fn stock(count: i32, sold: &[i32]) -> Stock {
+    let seat = |id: i32| Seat {
+        concert_id: CONCERT,
+        tier_id: TierId(id % 2),
+        number: format!("S-{id}"),
+        is_sold: sold.contains(&id),
+    };
+    let price = |amount| Price::new(Decimal::from(amount)).unwrap();
+    let available = (0..count).filter(|id| !sold.contains(id)).count();
+    let concert = Concert {
+        available: i64::try_from(available).unwrap(),
+        ..Concert::default()
+    };
+    Stock {
+        seats: (0..count).map(|id| (SeatId(id), seat(id))).collect(),
+        prices: [(TierId(0), price(50)), (TierId(1), price(10))].into(),
+        concerts: [(CONCERT, concert)].into(),
+    }
+}
+
+fn ids(seats: &[i32]) -> Vec<SeatId> {
+    seats.iter().copied().map(SeatId).collect()
+}
+
+fn allocate_into(stock: Stock, orders: &[Order]) -> Vec<Decision> {
+    allocate(orders, stock, Settled::default(), now())
+}
+
+fn sold_seats(decision: &Decision) -> Vec<SeatId> {
+    match decision {
+        Decision::Sell(seats) => seats.iter().map(|seat| seat.id).collect(),
+        _ => Vec::new(),
+    }
+}
+
+prop_compose! {
+    fn some_orders()(
+        wishes in proptest::collection::vec(
+            (proptest::collection::btree_set(0_i32..14, 1..5), proptest::option::of(0_u8..4), 0_u32..40),
+            1..60,
+        )
+    ) -> Vec<Order> {
+        wishes
+            .into_iter()
+            .map(|(seats, key, number)| {
+                let order = order(number, &seats.into_iter().collect::<Vec<_>>());
+                match key {
+                    Some(key) => with_key(order, &key.to_string()),
+                    None => order,
+                }
+            })
+            .collect()
+    }
+}
+
+prop_compose! {
+    /// Twelve seats (so that 12 and 13 do not exist), some of them sold.
+    fn some_sold()(sold in proptest::collection::btree_set(0_i32..12, 0..8)) -> Vec<i32> {
+        sold.into_iter().collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_seat_is_sold_twice(orders in some_orders(), sold in some_sold()) {
+        let mut seen: HashSet<SeatId> = ids(&sold).into_iter().collect();
+        for decision in allocate_into(stock(12, &sold), &orders) {
+            for seat in sold_seats(&decision) {
+                prop_assert!(seen.insert(seat), "{seat} sold again");
+            }
+        }
+    }
+
+    #[test]
+    fn a_booking_gets_all_of_its_seats_in_its_order_or_none(orders in some_orders(), sold in some_sold()) {
+        for (order, decision) in orders.iter().zip(allocate_into(stock(12, &sold), &orders)) {
+            if matches!(decision, Decision::Sell(_)) {
+                prop_assert_eq!(sold_seats(&decision), order.request.seat_ids());
+            }
+        }
+    }
+
+    #[test]
+    fn who_came_first_is_served_first(orders in some_orders(), sold in some_sold()) {
+        let mut gone: HashSet<SeatId> = ids(&sold).into_iter().collect();
+        for (order, decision) in orders.iter().zip(allocate_into(stock(12, &sold), &orders)) {
+            let wanted = order.request.seat_ids();
+            match &decision {
+                Decision::Reject(Rejection::SeatsTaken { seat_ids } | Rejection::SoldOut { seat_ids }) => {
+                    // Refused for just those of its seats that had gone to somebody before it.
+                    let expected: Vec<SeatId> = wanted.iter().copied().filter(|seat| gone.contains(seat)).collect();
+                    prop_assert_eq!(seat_ids, &expected);
+                    prop_assert!(!expected.is_empty());
+                }
+                Decision::Reject(Rejection::SeatsNotFound { seat_ids }) => {
+                    prop_assert!(seat_ids.iter().all(|seat| seat.0 >= 12 && wanted.contains(seat)));
+                }
+                _ => gone.extend(sold_seats(&decision)),
+            }
+        }
+    }
+
+    #[test]
+    fn sold_out_is_said_exactly_when_nothing_is_left(orders in some_orders(), sold in some_sold()) {
+        let mut left = 12 - sold.len();
+        for decision in allocate_into(stock(12, &sold), &orders) {
+            match &decision {
+                Decision::Reject(Rejection::SoldOut { .. }) => prop_assert_eq!(left, 0),
+                Decision::Reject(Rejection::SeatsTaken { .. }) => prop_assert!(left > 0),
+                _ => left -= sold_seats(&decision).len(),
+            }
+        }
+    }
+
+    #[test]
+    fn each_ticket_is_decided_once_however_often_it_comes(orders in some_orders(), sold in some_sold()) {
+        let mut decided = HashSet::new();
+        for (order, decision) in orders.iter().zip(allocate_into(stock(12, &sold), &orders)) {
+            let again = matches!(decision, Decision::AlreadySettled | Decision::TicketReused);
+            prop_assert_eq!(again, !decided.insert(order.ticket.id));
+        }
+    }
+
+    #[test]
+    fn a_key_has_one_effect(orders in some_orders(), sold in some_sold()) {
+        let mut first: HashMap<IdempotencyDigest, &Order> = HashMap::new();
+        for (order, decision) in orders.iter().zip(allocate_into(stock(12, &sold), &orders)) {
+            let Some(key) = order.key else { continue };
+            match (&decision, first.get(&key)) {
+                (Decision::AlreadySettled | Decision::TicketReused, _) => {}
+                (Decision::ShareOutcomeOf(ticket), Some(first)) => {
+                    prop_assert_eq!(*ticket, first.ticket.id);
+                    prop_assert_eq!(order.hash, first.hash);
+                }
+                (Decision::Reject(Rejection::IdempotencyKeyReused), Some(first)) => {
+                    prop_assert_ne!(order.hash, first.hash);
+                }
+                (_, Some(_)) => prop_assert!(false, "a used key had an effect of its own: {decision:?}"),
+                (_, None) => {
+                    first.insert(key, order);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_booking_past_its_deadline_expires_even_if_its_seats_are_free() {
+    let mut late = order(1, &[0]);
+    late.ticket.deadline = Timestamp::from_unix_millis(now().unix_millis() - 1).unwrap();
+    let on_time = Order {
+        ticket: Ticket {
+            deadline: now(),
+            ..order(2, &[0]).ticket
+        },
+        ..order(2, &[0])
+    };
+    let decisions = allocate_into(stock(2, &[]), &[late, on_time]);
+    assert_eq!(decisions[0], Decision::Expire);
+    assert_eq!(sold_seats(&decisions[1]), ids(&[0]));
+}
+
+#[test]
+fn a_sales_window_is_judged_by_when_the_customer_asked() {
+    let window = |opens: i64, closes: i64| {
+        let moment = |offset: i64| Timestamp::from_unix_millis(now().unix_millis() + offset);
+        let mut stock = stock(2, &[]);
+        let concert = stock.concerts.get_mut(&CONCERT).unwrap();
+        concert.sales_open_at = moment(opens);
+        concert.sales_close_at = moment(closes);
+        // The batch comes ten minutes later.
+        let later = now() + Duration::from_mins(10);
+        allocate(&[order(1, &[0])], stock, Settled::default(), later).remove(0)
+    };
+    assert!(matches!(window(0, 1), Decision::Sell(_)));
+    assert!(matches!(
+        window(1, 2),
+        Decision::Reject(Rejection::SaleNotOpen { .. })
+    ));
+    assert!(matches!(
+        window(-2, 0),
+        Decision::Reject(Rejection::SaleClosed { .. })
+    ));
+}
+
+#[test]
+fn a_seat_of_another_concert_than_the_one_named_is_not_found() {
+    let elsewhere = ConcertId(Uuid::from_u128(2));
+    let order = order(1, &[0, 1]);
+    let request = BookingRequest::new(
+        order.request.user_name().clone(),
+        order.request.user_email().clone(),
+        ids(&[0, 1]),
+        Some(elsewhere),
+    )
+    .unwrap();
+    let decisions = allocate_into(
+        stock(2, &[]),
+        &[Order {
+            hash: request.hash(),
+            request,
+            ..order
+        }],
+    );
+    assert_eq!(
+        decisions,
+        [Decision::Reject(Rejection::SeatsNotFound {
+            seat_ids: ids(&[0, 1])
+        })]
+    );
+}
+
+#[test]
+fn what_was_settled_before_stands() {
+    let settled = Settled {
+        tickets: [
+            (ticket(1), Some(order(1, &[0]).hash)),
+            (ticket(2), None),
+            (ticket(3), Some(order(3, &[1]).hash)),
+        ]
+        .into(),
+        keys: HashMap::new(),
+    };
+    let orders = [order(1, &[0]), order(2, &[0]), order(3, &[0])];
+    assert_eq!(
+        allocate(&orders, stock(2, &[]), settled, now()),
+        [
+            Decision::AlreadySettled,
+            Decision::AlreadySettled,
+            Decision::TicketReused
+        ]
+    );
+}
+
+#[test]
+fn an_expired_try_does_not_hold_its_key() {
+    let mut late = with_key(order(1, &[0]), "k");
+    late.ticket.deadline = Timestamp::from_unix_millis(0).unwrap();
+    let decisions = allocate_into(stock(2, &[]), &[late, with_key(order(2, &[0]), "k")]);
+    assert_eq!(sold_seats(&decisions[1]), ids(&[0]));
+}

@@ -1,0 +1,69 @@
+//! Tells the api instances what has been settled, on a connection of its own: while the broker blocks publishers,
+//! nothing is written on their connections, and acknowledgements must go through.
+
+use hamro_shared::domain::SettledTicket;
+use hamro_shared::queue::{Session, SettledMessage, Topology};
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Connection};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+/// Batches that may wait to be announced. An announcement is a hint: while the broker takes none they are dropped.
+const BACKLOG: usize = 256;
+
+/// Where settled batches are handed in.
+#[derive(Clone)]
+pub struct Announcer(mpsc::Sender<SettledMessage>);
+
+/// The announcements that wait to be sent.
+pub struct Announcements {
+    receiver: mpsc::Receiver<SettledMessage>,
+    exchange: String,
+}
+
+pub fn announcer(topology: &Topology) -> (Announcer, Announcements) {
+    let (sender, receiver) = mpsc::channel(BACKLOG);
+    (
+        Announcer(sender),
+        Announcements {
+            receiver,
+            exchange: topology.settled(),
+        },
+    )
+}
+
+impl Announcer {
+    /// Never waits.
+    pub fn announce(&self, tickets: Vec<SettledTicket>) {
+        if !tickets.is_empty() && self.0.try_send(SettledMessage { tickets }).is_err() {
+            debug!("the announcements are full: dropped one");
+        }
+    }
+}
+
+impl Session for Announcements {
+    const ROLE: &'static str = "announcing";
+
+    /// Sends announcements until there is nobody left to make any.
+    async fn run(&mut self, connection: &Connection, _stop: &CancellationToken) -> anyhow::Result<()> {
+        let channel = connection.create_channel().await?;
+        while let Some(message) = self.receiver.recv().await {
+            if connection.status().blocked() {
+                continue;
+            }
+            let properties = BasicProperties::default().with_content_type("application/json".into());
+            let (exchange, body) = (self.exchange.as_str().into(), message.encode());
+            channel
+                .basic_publish(
+                    exchange,
+                    "".into(),
+                    BasicPublishOptions::default(),
+                    &body,
+                    properties,
+                )
+                .await?;
+        }
+        Ok(())
+    }
+}

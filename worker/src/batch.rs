@@ -1,0 +1,146 @@
+//! What a worker has in hand: the bookings of some whole parcels, in the order they came.
+
+use hamro_shared::domain::{BookingRequest, IdempotencyDigest, RequestHash, Ticket, TicketId};
+use hamro_shared::queue::{Envelope, Parcel, Undecodable};
+
+/// A booking to decide on.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub ticket: Ticket,
+    pub request: BookingRequest,
+    pub hash: RequestHash,
+    pub key: Option<IdempotencyDigest>,
+    /// The envelope as it was received, for a dead letter should it come to that.
+    pub payload: Box<str>,
+}
+
+/// Something that cannot be processed, kept for whoever looks into it. Its ticket, if it is known, ends as failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub ticket: Option<TicketId>,
+    pub reason: DeathReason,
+    pub detail: String,
+    pub payload: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeathReason {
+    /// The message is no parcel.
+    UnreadableParcel,
+    /// The envelope is no booking.
+    UnreadableEnvelope,
+    /// The ticket has been settled for another request: somebody forges, or we have a fault. Its outcome stands.
+    TicketReused,
+    /// The database refuses this booking's own data.
+    RefusedByDatabase,
+}
+
+impl DeathReason {
+    /// As it stands in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnreadableParcel => "unreadable-parcel",
+            Self::UnreadableEnvelope => "unreadable-envelope",
+            Self::TicketReused => "ticket-reused",
+            Self::RefusedByDatabase => "refused-by-database",
+        }
+    }
+}
+
+/// What is settled together.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub orders: Vec<Order>,
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// The version of an envelope that only a newer worker can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an envelope has version {0}: workers are upgraded before the api, so this one is too old")]
+pub struct TooNew(pub u16);
+
+impl Batch {
+    /// How many tickets this settles.
+    pub fn len(&self) -> usize {
+        self.orders.len() + self.dead_letters.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds the bookings of one message: all of them, or none if one of them is too new.
+    pub fn add_parcel(&mut self, body: &[u8]) -> Result<(), TooNew> {
+        let envelopes = match Parcel::decode(body) {
+            Ok(envelopes) => envelopes,
+            Err(error) => {
+                self.dead_letters.push(DeadLetter {
+                    ticket: None,
+                    reason: DeathReason::UnreadableParcel,
+                    detail: error.to_string(),
+                    payload: body.to_owned(),
+                });
+                return Ok(());
+            }
+        };
+        let mut added = Self::default();
+        for raw in envelopes {
+            match Envelope::decode(raw) {
+                Ok(envelope) => added.orders.push(Order::new(envelope, raw.get())),
+                Err(Undecodable::Newer(version)) => return Err(TooNew(version)),
+                Err(Undecodable::Unreadable { ticket, reason }) => added.dead_letters.push(DeadLetter {
+                    ticket,
+                    reason: DeathReason::UnreadableEnvelope,
+                    detail: reason,
+                    payload: raw.get().into(),
+                }),
+            }
+        }
+        self.orders.append(&mut added.orders);
+        self.dead_letters.append(&mut added.dead_letters);
+        Ok(())
+    }
+
+    /// Two halves, in order, neither empty; or the batch itself if it holds a single thing.
+    pub fn split(mut self) -> Result<(Self, Self), Self> {
+        if self.len() < 2 {
+            return Err(self);
+        }
+        let half = self.len() / 2;
+        let later = Self {
+            orders: self.orders.split_off(half.min(self.orders.len())),
+            dead_letters: self.dead_letters.split_off(
+                half.saturating_sub(self.orders.len())
+                    .min(self.dead_letters.len()),
+            ),
+        };
+        Ok((self, later))
+    }
+}
+
+impl Order {
+    pub fn new(envelope: Envelope, payload: &str) -> Self {
+        let Envelope {
+            ticket,
+            idempotency_key,
+            request,
+        } = envelope;
+        Self {
+            ticket,
+            hash: request.hash(),
+            key: idempotency_key.map(|key| key.digest(request.user_email())),
+            request,
+            payload: payload.into(),
+        }
+    }
+
+    /// What is left of an order that the database refuses for its own data.
+    pub fn into_dead_letter(self, detail: String) -> DeadLetter {
+        DeadLetter {
+            ticket: Some(self.ticket.id),
+            reason: DeathReason::RefusedByDatabase,
+            detail,
+            payload: self.payload.as_bytes().to_owned(),
+        }
+    }
+}

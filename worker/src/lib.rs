@@ -1,0 +1,13 @@
+//! The worker: takes parcels of bookings from the queue and settles them in Postgres, one transaction a batch.
+//!
+//! `consumer` receives and acknowledges, `batch` is what it has in hand, `settler` sees to it that the batch ends
+//! whatever the database says, `settlement` is the transaction, and `allocation` the pure rules inside it.
+
+pub mod allocation;
+pub mod announcer;
+pub mod batch;
+pub mod config;
+pub mod consumer;
+pub mod failure;
+pub mod settlement;
+pub mod settler;

@@ -1,0 +1,139 @@
+//! What the transaction locks and reads, in this order.
+
+use std::collections::HashMap;
+
+use hamro_shared::domain::{ConcertId, Price, RequestHash, SeatId, TicketId, TierId};
+use sqlx::postgres::PgConnection;
+use sqlx::types::Uuid;
+
+use crate::allocation::{Concert, Seat, Settled, Stock};
+use crate::batch::{Batch, Order};
+
+/// Locks every seat that one of the orders asks for, in the order of their ids.
+pub(super) async fn lock_seats(
+    connection: &mut PgConnection,
+    orders: &[Order],
+) -> Result<HashMap<SeatId, Seat>, sqlx::Error> {
+    let mut ids: Vec<i32> = orders
+        .iter()
+        .flat_map(|order| order.request.seat_ids())
+        .map(|seat| seat.0)
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let rows = sqlx::query!(
+        r#"
+        SELECT id, concert_id, ticket_tier_id, seat_number, booked_at IS NOT NULL AS "is_sold!"
+        FROM seats
+        WHERE id = ANY($1)
+        ORDER BY id
+        FOR UPDATE OF seats
+        "#,
+        &ids
+    )
+    .fetch_all(connection)
+    .await?;
+    let seats = rows.into_iter().map(|row| {
+        let seat = Seat {
+            concert_id: ConcertId(row.concert_id),
+            tier_id: TierId(row.ticket_tier_id),
+            number: row.seat_number,
+            is_sold: row.is_sold,
+        };
+        (SeatId(row.id), seat)
+    });
+    Ok(seats.collect())
+}
+
+/// Which of the batch's tickets and keys have been decided before.
+pub(super) async fn settled(connection: &mut PgConnection, batch: &Batch) -> Result<Settled, sqlx::Error> {
+    let orders = batch.orders.iter().map(|order| order.ticket.id.0);
+    let dead_letters = batch
+        .dead_letters
+        .iter()
+        .filter_map(|letter| letter.ticket)
+        .map(|ticket| ticket.0);
+    let tickets: Vec<Uuid> = orders.chain(dead_letters).collect();
+    let mut settled = Settled::default();
+    let rows = sqlx::query!(
+        "SELECT ticket_id, request_hash FROM bookings WHERE ticket_id = ANY($1)",
+        &tickets
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in rows {
+        let hash = row
+            .request_hash
+            .and_then(|hash| hash.try_into().ok())
+            .map(RequestHash);
+        settled.tickets.insert(TicketId(row.ticket_id), hash);
+    }
+
+    let keys: HashMap<Vec<u8>, _> = batch
+        .orders
+        .iter()
+        .filter_map(|order| order.key)
+        .map(|key| (key.0.to_vec(), key))
+        .collect();
+    if keys.is_empty() {
+        return Ok(settled);
+    }
+    let digests: Vec<Vec<u8>> = keys.keys().cloned().collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT idempotency_digest AS "digest!", ticket_id, request_hash AS "request_hash!"
+        FROM bookings
+        WHERE idempotency_digest = ANY($1)
+        "#,
+        &digests
+    )
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        if let (Some(key), Ok(hash)) = (keys.get(&row.digest), row.request_hash.try_into()) {
+            settled
+                .keys
+                .insert(*key, (TicketId(row.ticket_id), RequestHash(hash)));
+        }
+    }
+    Ok(settled)
+}
+
+/// The prices and sales windows that go with the locked seats.
+pub(super) async fn stock(
+    connection: &mut PgConnection,
+    seats: HashMap<SeatId, Seat>,
+) -> Result<Stock, sqlx::Error> {
+    let mut concerts: Vec<Uuid> = seats.values().map(|seat| seat.concert_id.0).collect();
+    concerts.sort_unstable();
+    concerts.dedup();
+    let rows = sqlx::query!(
+        r#"
+        SELECT tier.id, tier.concert_id, tier.price, tier.available, concert.sales_open_at, concert.sales_close_at
+        FROM ticket_tiers tier
+        JOIN concerts concert ON concert.id = tier.concert_id
+        WHERE tier.concert_id = ANY($1)
+        "#,
+        &concerts
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut stock = Stock {
+        seats,
+        ..Stock::default()
+    };
+    for row in rows {
+        let price = Price::new(row.price).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        stock.prices.insert(TierId(row.id), price);
+        let concert = stock
+            .concerts
+            .entry(ConcertId(row.concert_id))
+            .or_insert_with(|| Concert {
+                sales_open_at: row.sales_open_at.map(Into::into),
+                sales_close_at: row.sales_close_at.map(Into::into),
+                available: 0,
+            });
+        concert.available += i64::from(row.available);
+    }
+    Ok(stock)
+}
