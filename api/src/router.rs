@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, Method, Request};
@@ -11,6 +12,7 @@ use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
+use tracing::Span;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -36,9 +38,8 @@ pub fn router(state: AppState, cors_origin: &CorsOrigin) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(cors(cors_origin))
-        .layer(TraceLayer::new_for_http().make_span_with(|request: &Request<_>| {
-            tracing::debug_span!("http.request", method = %request.method(), path = request.uri().path())
-        }))
+        // A failure is logged where it is handled, with its cause.
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .with_state(state)
 }
 
@@ -80,6 +81,10 @@ fn endpoints() -> OpenApiRouter<AppState> {
         .routes(routes!(catalogue::list_available_seats::list_available_seats))
         .routes(routes!(health::live::get_liveness))
         .routes(routes!(health::ready::get_readiness))
+}
+
+fn span(request: &Request<Body>) -> Span {
+    tracing::debug_span!("http.request", method = %request.method(), path = request.uri().path())
 }
 
 fn cors(origin: &CorsOrigin) -> CorsLayer {

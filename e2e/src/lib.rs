@@ -1,1 +1,12 @@
+//! What the tests across real processes share: an installation of its own for each test, a client that speaks the
+//! contract, and a look into the database to see whether all is as it must be.
 
+pub mod client;
+pub mod installation;
+pub mod ledger;
+pub mod process;
+mod wait;
+
+pub use client::Client;
+pub use installation::{Installation, Setup};
+pub use wait::wait_until;

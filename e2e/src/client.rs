@@ -1,0 +1,118 @@
+//! A client of the api, as a stranger would write one.
+
+use anyhow::{Context, Result};
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::installation::ADMIN_TOKEN;
+use crate::wait_until;
+
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+}
+
+/// An answer, read whole.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The code of the problem that this is; nothing if it is none.
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The path of the ticket that this answer names.
+    pub fn location(&self) -> Result<&str> {
+        self.headers.get(LOCATION).context("no Location")?.to_str().context("Location is not text")
+    }
+}
+
+/// A booking request of this customer for these seats.
+pub fn booking(customer: &str, seats: &[i64]) -> Value {
+    json!({"userName": customer, "userEmail": format!("{customer}@example.com"), "seatIds": seats})
+}
+
+impl Client {
+    pub fn new(url: &str) -> Self {
+        Self { http: reqwest::Client::new(), url: url.trim().to_owned() }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    pub async fn send(request: RequestBuilder) -> Result<Answer> {
+        let response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.bytes().await?;
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_default() };
+        Ok(Answer { status, headers, body })
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Answer> {
+        Self::send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        Self::send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// A write with the admin token.
+    pub async fn write(&self, method: Method, path: &str, body: &Value) -> Result<Answer> {
+        Self::send(self.request(method, path).bearer_auth(ADMIN_TOKEN).json(body)).await
+    }
+
+    pub async fn wait_until_ready(&self) -> Result<()> {
+        wait_until("the api is ready", async || {
+            let ready = matches!(self.get("/health/ready").await, Ok(Answer { status: 200, .. }));
+            Ok(ready.then_some(()))
+        })
+        .await
+    }
+
+    /// Books and waits, on the earlier endpoint.
+    pub async fn book_seats(&self, customer: &str, seats: &[i64]) -> Result<Answer> {
+        self.post("/ticket-bookings/seats", &booking(customer, seats)).await
+    }
+
+    /// Books without waiting.
+    pub async fn create_booking(&self, customer: &str, seats: &[i64]) -> Result<Answer> {
+        self.post("/ticket-bookings", &booking(customer, seats)).await
+    }
+
+    /// The status document of a ticket, once it is final.
+    pub async fn final_status(&self, location: &str) -> Result<Value> {
+        wait_until(&format!("{location} is settled"), async || {
+            let answer = self.get(location).await?;
+            anyhow::ensure!(answer.status == 200, "{location} answers {answer:?}");
+            Ok((answer.body["status"] != "queued").then_some(answer.body))
+        })
+        .await
+    }
+
+    /// The seats of the demo concert at this place in the list, as `(concert id, seat map)`.
+    pub async fn seat_map(&self, concert: usize) -> Result<(String, Value)> {
+        let concerts = self.get("/concerts").await?;
+        let id = concerts.body["data"][concert]["id"].as_str().context("no such concert")?.to_owned();
+        let map = self.get(&format!("/seats/concert/{id}")).await?;
+        Ok((id, map.body))
+    }
+
+    /// The ids of the seats of the demo concert at this place in the list, in order.
+    pub async fn seat_ids(&self, concert: usize) -> Result<Vec<i64>> {
+        let (_, map) = self.seat_map(concert).await?;
+        let seats = map["seats"].as_array().context("no seats")?;
+        seats.iter().map(|seat| seat["id"].as_i64().context("a seat without an id")).collect()
+    }
+}

@@ -1,0 +1,201 @@
+//! An installation of its own for each test: a database, a set of queues, and processes that use them.
+
+use anyhow::{Context, Result, ensure};
+use hamro_shared::config::Env;
+use hamro_shared::queue::{BrokerConfig, Broker, Topology};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+use nix::sys::signal::Signal;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
+use uuid::Uuid;
+
+use crate::process::Process;
+use crate::{Client, ledger, wait_until};
+
+pub const ADMIN_TOKEN: &str = "a-token-for-tests-only";
+
+/// What to start.
+pub struct Setup {
+    pub apis: usize,
+    pub workers: usize,
+    /// Settings on top of those that every process needs.
+    pub variables: Vec<(&'static str, &'static str)>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { apis: 1, workers: 1, variables: Vec::new() }
+    }
+}
+
+/// A running installation.
+pub struct Installation {
+    name: String,
+    variables: Vec<(String, String)>,
+    pub apis: Vec<Api>,
+    pub workers: Vec<Process>,
+    pub pool: PgPool,
+    pub topology: Topology,
+    broker: Connection,
+    pub channel: Channel,
+}
+
+/// An instance of the api, and how to talk to it.
+pub struct Api {
+    pub process: Process,
+    pub client: Client,
+}
+
+impl Installation {
+    /// Starts everything, and waits until it is ready.
+    pub async fn start(setup: Setup) -> Result<Self> {
+        let mut installation = Self::prepare(&setup).await?;
+        for _ in 0..setup.apis {
+            installation.start_api(&[]).await?;
+        }
+        for _ in 0..setup.workers {
+            installation.start_worker(&[]).await?;
+        }
+        Ok(installation)
+    }
+
+    /// An empty database and a set of names for queues, and no process yet.
+    pub async fn prepare(setup: &Setup) -> Result<Self> {
+        let name = format!("e2e_{}", Uuid::from_u128(rand::random()).simple());
+        let server: PgConnectOptions = outer("DATABASE_URL")?.parse()?;
+        let mut connection = server.connect().await.context("connecting to DATABASE_URL")?;
+        // The name is ours: letters and digits.
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
+        let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(server.clone().database(&name));
+
+        let amqp_url = outer("AMQP_URL")?;
+        let prefix = format!("{name}.");
+        let mut env = Env::of(&[("AMQP_URL", &amqp_url), ("QUEUE_PREFIX", &prefix)]);
+        let config = BrokerConfig::read(&mut env);
+        let broker = Broker::new(&env.finish(config)?, "hamro-e2e");
+        let topology = broker.topology().clone();
+        let broker = broker.connect("testing").await?;
+        let channel = broker.create_channel().await?;
+
+        let mut variables: Vec<(String, String)> = [
+            ("DATABASE_URL", server.database(&name).to_url_lossy().as_str()),
+            ("AMQP_URL", &amqp_url),
+            ("QUEUE_PREFIX", &prefix),
+            ("TICKET_KEYS", &"5e".repeat(32)),
+            ("ADMIN_TOKEN", ADMIN_TOKEN),
+            ("PORT", "0"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        variables.extend(setup.variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        Ok(Self { name, variables, apis: Vec::new(), workers: Vec::new(), pool, topology, broker, channel })
+    }
+
+    /// Starts an instance of the api and waits until it is ready. Returns its number.
+    pub async fn start_api(&mut self, variables: &[(&str, &str)]) -> Result<usize> {
+        let number = self.launch_api(variables).await?;
+        self.apis[number].client.wait_until_ready().await?;
+        Ok(number)
+    }
+
+    /// Starts an instance of the api and waits until it listens. Returns its number.
+    pub async fn launch_api(&mut self, variables: &[(&str, &str)]) -> Result<usize> {
+        let number = self.apis.len();
+        let mut process =
+            Process::start(&format!("api-{number}"), "hamro-api", &[], &self.environment(variables))?;
+        let url = process.line_after("listening on ").await?;
+        self.apis.push(Api { process, client: Client::new(&url) });
+        Ok(number)
+    }
+
+    /// Starts a worker and waits until it consumes. Returns its number.
+    pub async fn start_worker(&mut self, variables: &[(&str, &str)]) -> Result<usize> {
+        let number = self.workers.len();
+        let name = format!("worker-{number}");
+        let mut process = Process::start(&name, "hamro-worker", &[], &self.environment(variables))?;
+        process.line_after("consuming from ").await?;
+        self.workers.push(process);
+        Ok(number)
+    }
+
+    /// The settings of a process of this installation, with some of them changed.
+    pub fn environment(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut variables = self.variables.clone();
+        variables.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+        variables.extend(changes.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        variables
+    }
+
+    /// A client of the first api.
+    pub fn client(&self) -> &Client {
+        &self.apis[0].client
+    }
+
+    /// Messages that wait in the intake queue, those that a worker holds not counted.
+    pub async fn waiting_messages(&self) -> Result<u32> {
+        let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = self.channel.queue_declare(self.topology.intake().into(), options, FieldTable::default());
+        Ok(queue.await?.message_count())
+    }
+
+    /// Stops every process as an operator would, checks that each left well, that nothing is left in any queue and that
+    /// the books balance, and removes the database and the queues.
+    pub async fn close(mut self) -> Result<()> {
+        let apis = self.apis.drain(..).map(|api| api.process);
+        let mut processes: Vec<Process> = apis.chain(self.workers.drain(..)).collect();
+        for process in &processes {
+            process.signal(Signal::SIGTERM)?;
+        }
+        for process in &mut processes {
+            let status = process.ended().await?;
+            ensure!(status.success(), "{} left with {status}:\n{}", process.name, process.printed());
+        }
+        ledger::check(&self.pool).await?;
+        for queue in [self.topology.intake(), self.topology.dead(), self.topology.unrouted()] {
+            let left = self.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+            ensure!(left == 0, "{left} messages are left in {queue}");
+        }
+        for exchange in
+            [self.topology.bookings(), self.topology.dead(), self.topology.unrouted(), self.topology.settled()]
+        {
+            self.channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
+        }
+        self.broker.close(200, "done".into()).await?;
+        self.drop_database().await
+    }
+
+    async fn drop_database(&self) -> Result<()> {
+        self.pool.close().await;
+        let server: PgConnectOptions = outer("DATABASE_URL")?.parse()?;
+        let mut connection = server.connect().await?;
+        let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// Waits until the intake queue is empty.
+    pub async fn drained(&self) -> Result<()> {
+        wait_until("the queue is empty", async || Ok((self.waiting_messages().await? == 0).then_some(()))).await
+    }
+}
+
+impl Drop for Installation {
+    /// A test that fails does not get to `close`: it shows what the processes had to say.
+    fn drop(&mut self) {
+        if std::thread::panicking() || !self.apis.is_empty() || !self.workers.is_empty() {
+            let processes = self.apis.iter().map(|api| &api.process).chain(&self.workers);
+            for process in processes {
+                eprintln!("--- {}\n{}", process.name, process.printed());
+            }
+        }
+    }
+}
+
+/// A variable that names one of the servers that the tests run against.
+#[expect(clippy::disallowed_methods, reason = "the servers of the tests are settings of the tests")]
+fn outer(name: &str) -> Result<String> {
+    std::env::var(name).with_context(|| format!("{name} is not set: run the tests by `make test`"))
+}

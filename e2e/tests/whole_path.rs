@@ -1,0 +1,306 @@
+//! A booking's whole way, through real processes.
+
+use anyhow::{Context, Result};
+use futures_util::future::{join_all, try_join_all};
+use hamro_e2e::client::{Answer, booking};
+use hamro_e2e::{Installation, Setup, ledger, wait_until};
+use hamro_shared::domain::{BookingRequest, Clock, Ticket, TicketKeys};
+use hamro_shared::queue::{Envelope, Parcel};
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
+use serde_json::{Value, json};
+
+fn statuses(answers: &[Answer]) -> Vec<u16> {
+    answers.iter().map(|answer| answer.status).collect()
+}
+
+#[tokio::test]
+async fn a_booking_is_taken_with_a_ticket_that_tells_its_outcome() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let client = installation.client();
+    let seats = client.seat_ids(0).await?;
+
+    let taken = client.create_booking("alice", &seats[20..22]).await?;
+    assert_eq!(taken.status, 202, "{taken:?}");
+    assert_eq!(taken.body["status"], "queued");
+    assert_eq!(taken.body["queue"], json!({"ahead": null, "etaSeconds": null}));
+    assert!(taken.header("retry-after").is_some());
+    let ticket = taken.body["ticketId"].as_str().context("no ticketId")?;
+    assert_eq!(taken.location()?, format!("/ticket-bookings/{ticket}"));
+
+    let status = client.final_status(taken.location()?).await?;
+    assert_eq!(status["status"], "confirmed");
+    assert_eq!(status["ticketId"], ticket);
+    assert_eq!(status["booking"]["seatIds"], json!(seats[20..22]));
+    assert_eq!(status["booking"]["userEmail"], "alice@example.com");
+    assert!(status["settledAt"].as_str() >= status["submittedAt"].as_str());
+
+    // A final status never changes, whoever wants the seats afterwards.
+    let late = client.create_booking("bob", &seats[21..23]).await?;
+    let late = client.final_status(late.location()?).await?;
+    assert_eq!(late["status"], "rejected");
+    assert_eq!(late["problem"]["code"], "seats-taken");
+    assert_eq!(late["problem"]["seatIds"], json!([seats[21]]));
+    assert_eq!(client.final_status(taken.location()?).await?, status);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_earlier_endpoint_answers_as_it_always_did() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let client = installation.client();
+    let (concert, map) = client.seat_map(0).await?;
+    let seat = |n: usize| map["seats"][n]["id"].as_i64().context("no such seat");
+
+    let answer = client.book_seats("Alice", &[seat(20)?, seat(21)?, seat(40)?]).await?;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let mut body = answer.body.clone();
+    let sold_at = body["ticketData"][0]["createdAt"].as_str().context("no createdAt")?.to_owned();
+    assert!(sold_at.len() == "2026-11-22T16:56:03.990Z".len() && sold_at.ends_with('Z'), "{sold_at}");
+    for line in body["ticketData"].as_array_mut().context("no ticketData")? {
+        assert_eq!(line["createdAt"].take(), sold_at.as_str());
+    }
+    let line = |tier: usize, quantity: u32, price: &str, total: &str, numbers: Value| {
+        json!({"concertId": concert, "ticketTierId": map["seats"][tier]["ticketTierId"], "quantity": quantity,
+               "pricePerTicket": price, "totalAmount": total, "status": "SUCCESS", "createdAt": null,
+               "seatNumbers": numbers})
+    };
+    let expected = json!({
+        "id": body["id"],
+        "userName": "Alice",
+        "userEmail": "Alice@example.com",
+        "ticketData": [
+            line(20, 2, "50.00", "100.00", json!(["F-1", "F-2"])),
+            line(40, 1, "10.00", "10.00", json!(["G-1"])),
+        ],
+        "seatIds": [seat(20)?, seat(21)?, seat(40)?],
+    });
+    assert_eq!(body, expected);
+    assert!(body["id"].is_i64());
+
+    // The status of its ticket shows the same booking, read back from the database.
+    let status = client.get(answer.location()?).await?;
+    assert_eq!(status.body["booking"], answer.body);
+
+    let (_, map) = client.seat_map(0).await?;
+    assert_eq!((&map["totalSeats"], &map["availableSeats"], &map["bookedSeats"]), (&json!(100), &json!(97), &json!(3)));
+    assert_eq!(map["seats"][20]["isBooked"], true);
+    assert_eq!(map["seats"][20]["bookedAt"], sold_at.as_str());
+    installation.close().await
+}
+
+#[tokio::test]
+async fn of_100_who_want_one_seat_exactly_one_gets_it() -> Result<()> {
+    let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
+    let client = installation.client();
+    let seat = client.seat_ids(0).await?[0];
+
+    let customers: Vec<String> = (0..100).map(|n| format!("customer{n}")).collect();
+    let answers = try_join_all(customers.iter().map(|customer| client.book_seats(customer, std::slice::from_ref(&seat)))).await?;
+
+    let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 201);
+    assert_eq!(won.len(), 1);
+    assert_eq!(lost.len(), 99);
+    for answer in &lost {
+        assert_eq!((answer.status, answer.code()), (409, "seats-taken"), "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        assert_eq!(answer.body["seatIds"], json!([seat]));
+    }
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
+    assert_eq!(ledger::count(&installation.pool, "bookings").await?, 100);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn two_who_want_different_seats_both_get_them() -> Result<()> {
+    let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
+    let client = installation.client();
+    let seats = client.seat_ids(0).await?;
+    let (alice, bob) = (seats[..1].to_vec(), seats[1..2].to_vec());
+    let answers = try_join_all([client.book_seats("alice", &alice), client.book_seats("bob", &bob)]).await?;
+    assert_eq!(statuses(&answers), [201, 201]);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn bookings_that_overlap_in_opposite_order_neither_deadlock_nor_share_a_seat() -> Result<()> {
+    // Batches of one, so that the workers' transactions meet all the time.
+    let setup = Setup { workers: 4, variables: vec![("BATCH_MAX", "1"), ("PREFETCH", "1")], ..Setup::default() };
+    let installation = Installation::start(setup).await?;
+    let client = installation.client();
+    let seats = client.seat_ids(0).await?;
+
+    let mut bookings = Vec::new();
+    for n in 0..60 {
+        let mut wanted = seats[n % 8..n % 8 + 5].to_vec();
+        if n % 2 == 1 {
+            wanted.reverse();
+        }
+        bookings.push(async move { client.book_seats(&format!("customer{n}"), &wanted).await });
+    }
+    let answers = join_all(bookings).await.into_iter().collect::<Result<Vec<_>>>()?;
+    for answer in &answers {
+        assert!([201, 409].contains(&answer.status), "{answer:?}");
+    }
+    let sold: usize =
+        answers.iter().filter_map(|answer| answer.body["seatIds"].as_array().filter(|_| answer.status == 201)).map(Vec::len).sum();
+    assert_eq!(i64::try_from(sold)?, ledger::count(&installation.pool, "sale_seats").await?);
+    assert!(sold >= 5, "nobody got anything");
+
+    let deadlocks: i64 = sqlx::query_scalar("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        .fetch_one(&installation.pool)
+        .await?;
+    assert_eq!(deadlocks, 0);
+    installation.close().await
+}
+
+/// Publishes this parcel as the intake would.
+async fn publish(installation: &Installation, parcel: &[u8]) -> Result<()> {
+    let (exchange, key) = (installation.topology.bookings(), installation.topology.intake());
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    installation.channel.basic_publish(exchange.into(), key.into(), options, parcel, properties).await?;
+    Ok(())
+}
+
+/// A ticket of the installation, and a booking under it.
+fn envelope(customer: &str, seats: &[i64]) -> Result<Envelope> {
+    let keys = TicketKeys::parse(&"5e".repeat(32))?;
+    let now = Clock::system().now();
+    let request: BookingRequest = serde_json::from_value(booking(customer, seats))?;
+    let ticket = Ticket { id: keys.issue(now), deadline: now + std::time::Duration::from_mins(1) };
+    Ok(Envelope { ticket, idempotency_key: None, request })
+}
+
+#[tokio::test]
+async fn a_message_that_is_delivered_twice_changes_nothing() -> Result<()> {
+    let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
+    let client = installation.client();
+    let seats = client.seat_ids(0).await?;
+    let envelope = envelope("alice", &seats[..2])?;
+    let location = format!("/ticket-bookings/{}", envelope.ticket.id);
+    let mut parcel = Parcel::default();
+    parcel.push(&envelope.clone().encode());
+    parcel.push(&envelope.encode());
+    let parcel = parcel.encode();
+
+    for _ in 0..5 {
+        publish(&installation, &parcel).await?;
+    }
+    let status = client.final_status(&location).await?;
+    assert_eq!(status["status"], "confirmed");
+    publish(&installation, &parcel).await?;
+    installation.drained().await?;
+
+    assert_eq!(client.final_status(&location).await?, status);
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
+    assert_eq!(ledger::count(&installation.pool, "bookings").await?, 1);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_kept_and_spoils_nothing() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let client = installation.client();
+    let seats = client.seat_ids(0).await?;
+    let good = envelope("alice", &seats[..1])?;
+    let bad = envelope("bob", &seats[1..2])?;
+    let (good_location, bad_location) =
+        (format!("/ticket-bookings/{}", good.ticket.id), format!("/ticket-bookings/{}", bad.ticket.id));
+    let unreadable = String::from_utf8(bad.encode())?.replace("bob@example.com", "nobody");
+    let mut parcel = Parcel::default();
+    parcel.push(unreadable.as_bytes());
+    parcel.push(&good.encode());
+
+    publish(&installation, b"no parcel").await?;
+    publish(&installation, &parcel.encode()).await?;
+
+    assert_eq!(client.final_status(&good_location).await?["status"], "confirmed");
+    let failed = client.final_status(&bad_location).await?;
+    assert_eq!(failed["status"], "failed");
+    assert_eq!(failed["problem"]["code"], "internal");
+    let kept = wait_until("both dead letters are kept", async || {
+        let letters: Vec<(String, Vec<u8>)> =
+            sqlx::query_as("SELECT reason, payload FROM dead_letters ORDER BY reason").fetch_all(&installation.pool).await?;
+        Ok((letters.len() == 2).then_some(letters))
+    })
+    .await?;
+    assert_eq!(kept[0], ("unreadable-envelope".to_owned(), unreadable.into_bytes()));
+    assert_eq!(kept[1], ("unreadable-parcel".to_owned(), b"no parcel".to_vec()));
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_booking_that_nobody_settles_in_time_expires_and_cannot_be_sold_later() -> Result<()> {
+    let setup = Setup { workers: 0, variables: vec![("BOOKING_WAIT", "200ms")], ..Setup::default() };
+    let mut installation = Installation::start(setup).await?;
+    let seats = installation.client().seat_ids(0).await?;
+
+    let answer = installation.client().book_seats("alice", &seats[..1]).await?;
+    assert_eq!((answer.status, answer.code()), (503, "expired-in-queue"), "{answer:?}");
+    let location = answer.location()?.to_owned();
+    let expired = installation.client().final_status(&location).await?;
+    assert_eq!(expired["status"], "expired");
+    let mut problem = expired["problem"].clone();
+    assert_eq!(problem["code"].take(), "expired-in-queue");
+
+    installation.start_worker(&[]).await?;
+    installation.drained().await?;
+    assert_eq!(installation.client().final_status(&location).await?, expired);
+    // The seat is free for who comes after.
+    let next = installation.client().create_booking("bob", &seats[..1]).await?;
+    assert_eq!(installation.client().final_status(next.location()?).await?["status"], "confirmed");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_ticket_past_its_deadline_is_expired_by_whoever_looks() -> Result<()> {
+    let setup = Setup {
+        workers: 0,
+        variables: vec![("BOOKING_DEADLINE", "300ms"), ("BOOKING_WAIT", "200ms")],
+        ..Setup::default()
+    };
+    let mut installation = Installation::start(setup).await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let taken = installation.client().create_booking("alice", &seats[..1]).await?;
+    assert_eq!(installation.client().final_status(taken.location()?).await?["status"], "expired");
+    installation.start_worker(&[]).await?;
+    installation.drained().await?;
+    installation.close().await
+}
+
+#[tokio::test]
+async fn an_outcome_is_heard_by_every_instance() -> Result<()> {
+    let installation = Installation::start(Setup { apis: 2, ..Setup::default() }).await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let taken = installation.client().create_booking("alice", &seats[..1]).await?;
+    let status = installation.apis[1].client.final_status(taken.location()?).await?;
+    assert_eq!(status["status"], "confirmed");
+    let answers = try_join_all([
+        installation.apis[0].client.book_seats("bob", &seats[1..2]),
+        installation.apis[1].client.book_seats("carol", &seats[2..3]),
+    ])
+    .await?;
+    assert_eq!(statuses(&answers), [201, 201]);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_retry_under_one_key_books_once() -> Result<()> {
+    let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
+    let client = installation.client();
+    let seats = client.seat_ids(0).await?;
+    let book = async |seats: &[i64]| {
+        let request = client.request(reqwest::Method::POST, "/ticket-bookings/seats").header("Idempotency-Key", "\"k1\"");
+        hamro_e2e::Client::send(request.json(&booking("alice", seats))).await
+    };
+    let tries = (0..20).map(|_| book(&seats[..2]));
+    let answers = try_join_all(tries).await?;
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.body), (201, &answers[0].body));
+    }
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
+
+    let other = book(&seats[5..6]).await?;
+    assert_eq!((other.status, other.code()), (422, "idempotency-key-reused"));
+    installation.close().await
+}
