@@ -4,15 +4,23 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Query, RawPathParams, Request};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
-use bytes::Bytes;
+use futures_util::StreamExt;
 use hamro_shared::domain::IdempotencyKey;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::problem::{FieldError, Problem, ProblemCode};
+
+/// The largest body that is read: a booking of ten seats has some 300 bytes.
+const BODY_MAX_BYTES: usize = 64 * 1024;
+
+/// How much of a larger one is taken and thrown away before it is refused. A client that is still sending when the
+/// connection is closed on it gets to see a broken pipe instead of the answer.
+const DRAIN_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// A JSON body.
 pub struct Body<T>(pub T);
@@ -20,19 +28,74 @@ pub struct Body<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        expect_json(request.headers())?;
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::new(ProblemCode::PayloadTooLarge, "A body has at most 64 KiB here.")
-            } else {
-                Problem::new(ProblemCode::MalformedRequest, "The body did not arrive whole.")
-            }
-        })?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|_| explain::<T>(&bytes))
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        read_json(&json_bytes(request).await?).map(Self)
     }
+}
+
+/// A JSON body that changes what its `id` names. The two are read one after the other, so that a mistake in either is
+/// told by its field.
+pub struct BodyWithId<I, T> {
+    pub id: I,
+    pub body: T,
+}
+
+impl<S: Send + Sync, I: DeserializeOwned, T: DeserializeOwned> FromRequest<S> for BodyWithId<I, T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct WithId<I> {
+            id: Option<I>,
+        }
+        let bytes = json_bytes(request).await?;
+        let id = read_json::<WithId<I>>(&bytes)?
+            .id
+            .ok_or_else(|| Problem::invalid_field("id", "is missing"))?;
+        Ok(Self {
+            id,
+            body: read_json(&bytes)?,
+        })
+    }
+}
+
+/// The bytes of a body that is said to be JSON.
+async fn json_bytes(request: Request) -> Result<Vec<u8>, Problem> {
+    expect_json(request.headers())?;
+    let mut chunks = request.into_body().into_data_stream();
+    let mut bytes = Vec::new();
+    let mut received = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk
+            .map_err(|_| Problem::new(ProblemCode::MalformedRequest, "The body did not arrive whole."))?;
+        received += chunk.len();
+        if received <= BODY_MAX_BYTES {
+            bytes.extend_from_slice(&chunk);
+        } else if received > DRAIN_MAX_BYTES {
+            break;
+        }
+    }
+    if received > BODY_MAX_BYTES {
+        return Err(Problem::new(
+            ProblemCode::PayloadTooLarge,
+            "A body has at most 64 KiB here.",
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The JSON object in these bytes. An array would do for serde, as a list of a struct's fields, and is a mistake.
+fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let is_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    match serde_json::from_slice(bytes) {
+        Ok(body) if is_object => Ok(body),
+        Ok(_) => Err(not_an_object()),
+        Err(_) => Err(explain::<T>(bytes, is_object)),
+    }
+}
+
+fn not_an_object() -> Problem {
+    Problem::invalid_field("body", "must be a JSON object")
 }
 
 fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
@@ -57,9 +120,10 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// What is wrong with a body that could not be read. It is read a second time for that, with a record of where in the
 /// body the reader is, which would be wasted on a good one.
-fn explain<T: DeserializeOwned>(bytes: &[u8]) -> Problem {
+fn explain<T: DeserializeOwned>(bytes: &[u8], is_object: bool) -> Problem {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+        Err(error) if error.inner().classify() == Category::Data && !is_object => not_an_object(),
         Err(error) if error.inner().classify() == Category::Data => {
             let field = match error.path().to_string() {
                 path if path == "." => "body".to_owned(),

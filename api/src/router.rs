@@ -4,7 +4,6 @@ use std::any::Any;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::DefaultBodyLimit;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, Method, Request};
 use axum::response::{IntoResponse, Response};
@@ -24,9 +23,6 @@ use crate::problem::{Problem, ProblemCode};
 use crate::state::AppState;
 use crate::{bookings, catalogue, health, page};
 
-/// The largest body that is read: a booking of ten seats has some 300 bytes.
-const BODY_MAX_BYTES: usize = 64 * 1024;
-
 /// The whole application.
 pub fn router(state: AppState, cors_origin: &CorsOrigin) -> Router {
     let (router, document) = endpoints().split_for_parts();
@@ -35,7 +31,6 @@ pub fn router(state: AppState, cors_origin: &CorsOrigin) -> Router {
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(cors(cors_origin))
         // A failure is logged where it is handled, with its cause.

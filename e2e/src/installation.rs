@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use hamro_shared::config::Env;
-use hamro_shared::queue::{BrokerConfig, Broker, Topology};
+use hamro_shared::queue::{Broker, BrokerConfig, Topology};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -26,7 +26,11 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { apis: 1, workers: 1, variables: Vec::new() }
+        Self {
+            apis: 1,
+            workers: 1,
+            variables: Vec::new(),
+        }
     }
 }
 
@@ -67,8 +71,12 @@ impl Installation {
         let server: PgConnectOptions = outer("DATABASE_URL")?.parse()?;
         let mut connection = server.connect().await.context("connecting to DATABASE_URL")?;
         // The name is ours: letters and digits.
-        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
-        let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(server.clone().database(&name));
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .execute(&mut connection)
+            .await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(4)
+            .connect_lazy_with(server.clone().database(&name));
 
         let amqp_url = outer("AMQP_URL")?;
         let prefix = format!("{name}.");
@@ -89,8 +97,22 @@ impl Installation {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
-        variables.extend(setup.variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
-        Ok(Self { name, variables, apis: Vec::new(), workers: Vec::new(), pool, topology, broker, channel })
+        variables.extend(
+            setup
+                .variables
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        Ok(Self {
+            name,
+            variables,
+            apis: Vec::new(),
+            workers: Vec::new(),
+            pool,
+            topology,
+            broker,
+            channel,
+        })
     }
 
     /// Starts an instance of the api and waits until it is ready. Returns its number.
@@ -103,10 +125,17 @@ impl Installation {
     /// Starts an instance of the api and waits until it listens. Returns its number.
     pub async fn launch_api(&mut self, variables: &[(&str, &str)]) -> Result<usize> {
         let number = self.apis.len();
-        let mut process =
-            Process::start(&format!("api-{number}"), "hamro-api", &[], &self.environment(variables))?;
+        let mut process = Process::start(
+            &format!("api-{number}"),
+            "hamro-api",
+            &[],
+            &self.environment(variables),
+        )?;
         let url = process.line_after("listening on ").await?;
-        self.apis.push(Api { process, client: Client::new(&url) });
+        self.apis.push(Api {
+            process,
+            client: Client::new(&url),
+        });
         Ok(number)
     }
 
@@ -124,7 +153,11 @@ impl Installation {
     pub fn environment(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut variables = self.variables.clone();
         variables.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
-        variables.extend(changes.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        variables.extend(
+            changes
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned())),
+        );
         variables
     }
 
@@ -135,8 +168,13 @@ impl Installation {
 
     /// Messages that wait in the intake queue, those that a worker holds not counted.
     pub async fn waiting_messages(&self) -> Result<u32> {
-        let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
-        let queue = self.channel.queue_declare(self.topology.intake().into(), options, FieldTable::default());
+        let options = lapin::options::QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let queue = self
+            .channel
+            .queue_declare(self.topology.intake().into(), options, FieldTable::default());
         Ok(queue.await?.message_count())
     }
 
@@ -150,17 +188,34 @@ impl Installation {
         }
         for process in &mut processes {
             let status = process.ended().await?;
-            ensure!(status.success(), "{} left with {status}:\n{}", process.name, process.printed());
+            ensure!(
+                status.success(),
+                "{} left with {status}:\n{}",
+                process.name,
+                process.printed()
+            );
         }
         ledger::check(&self.pool).await?;
-        for queue in [self.topology.intake(), self.topology.dead(), self.topology.unrouted()] {
-            let left = self.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+        for queue in [
+            self.topology.intake(),
+            self.topology.dead(),
+            self.topology.unrouted(),
+        ] {
+            let left = self
+                .channel
+                .queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
+                .await?;
             ensure!(left == 0, "{left} messages are left in {queue}");
         }
-        for exchange in
-            [self.topology.bookings(), self.topology.dead(), self.topology.unrouted(), self.topology.settled()]
-        {
-            self.channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
+        for exchange in [
+            self.topology.bookings(),
+            self.topology.dead(),
+            self.topology.unrouted(),
+            self.topology.settled(),
+        ] {
+            self.channel
+                .exchange_delete(exchange.into(), ExchangeDeleteOptions::default())
+                .await?;
         }
         self.broker.close(200, "done".into()).await?;
         self.drop_database().await
@@ -171,14 +226,19 @@ impl Installation {
         let server: PgConnectOptions = outer("DATABASE_URL")?.parse()?;
         let mut connection = server.connect().await?;
         let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await?;
         connection.close().await?;
         Ok(())
     }
 
     /// Waits until the intake queue is empty.
     pub async fn drained(&self) -> Result<()> {
-        wait_until("the queue is empty", async || Ok((self.waiting_messages().await? == 0).then_some(()))).await
+        wait_until("the queue is empty", async || {
+            Ok((self.waiting_messages().await? == 0).then_some(()))
+        })
+        .await
     }
 }
 
@@ -195,7 +255,10 @@ impl Drop for Installation {
 }
 
 /// A variable that names one of the servers that the tests run against.
-#[expect(clippy::disallowed_methods, reason = "the servers of the tests are settings of the tests")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the servers of the tests are settings of the tests"
+)]
 fn outer(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set: run the tests by `make test`"))
 }

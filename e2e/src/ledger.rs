@@ -48,8 +48,14 @@ const RULES: [(&str, &str); 8] = [
     ),
 ];
 
-/// Fails with the first rule that is broken.
+/// Fails with the first rule that is broken. A database without a schema breaks none.
 pub async fn check(pool: &PgPool) -> Result<()> {
+    if sqlx::query_scalar("SELECT to_regclass('bookings') IS NULL")
+        .fetch_one(pool)
+        .await?
+    {
+        return Ok(());
+    }
     for (broken, query) in RULES {
         let count: i64 = sqlx::query_scalar(query).fetch_one(pool).await?;
         ensure!(count == 0, "{count} {broken}");

@@ -19,5 +19,7 @@ pub async fn wait_until<T>(what: &str, mut condition: impl AsyncFnMut() -> Resul
             }
         }
     };
-    timeout(PATIENCE, waiting).await.with_context(|| format!("waited in vain until {what}"))?
+    timeout(PATIENCE, waiting)
+        .await
+        .with_context(|| format!("waited in vain until {what}"))?
 }

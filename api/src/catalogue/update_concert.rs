@@ -1,19 +1,19 @@
 use axum::Json;
 use axum::extract::State;
 use hamro_shared::domain::Timestamp;
-use serde::Deserialize;
 use sqlx::postgres::PgPool;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::concert::{Concert, ConcertBody, ConcertRow};
 use crate::admin::Admin;
-use crate::extract::Body;
+use crate::extract::BodyWithId;
 use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
 use crate::problem::Problem;
 
 /// A concert's id, and everything it is made of.
-#[derive(Deserialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "says in the document what `BodyWithId` reads")]
 pub struct ConcertUpdate {
     id: Uuid,
     #[serde(flatten)]
@@ -38,7 +38,7 @@ pub struct ConcertUpdate {
 pub async fn update_concert(
     _: Admin,
     State(pool): State<PgPool>,
-    Body(ConcertUpdate { id, body }): Body<ConcertUpdate>,
+    BodyWithId { id, body }: BodyWithId<Uuid, ConcertBody>,
 ) -> Result<Json<Concert>, Problem> {
     let details = body.parse()?;
     let row = sqlx::query_as!(

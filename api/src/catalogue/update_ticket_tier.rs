@@ -1,17 +1,17 @@
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use sqlx::postgres::PgPool;
 use utoipa::ToSchema;
 
 use super::ticket_tier::{TicketTier, TicketTierBody, refused};
 use crate::admin::Admin;
-use crate::extract::Body;
+use crate::extract::BodyWithId;
 use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
 use crate::problem::Problem;
 
 /// A tier's id, and everything it is made of.
-#[derive(Deserialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "says in the document what `BodyWithId` reads")]
 pub struct TicketTierUpdate {
     id: i32,
     #[serde(flatten)]
@@ -36,7 +36,7 @@ pub struct TicketTierUpdate {
 pub async fn update_ticket_tier(
     _: Admin,
     State(pool): State<PgPool>,
-    Body(TicketTierUpdate { id, body }): Body<TicketTierUpdate>,
+    BodyWithId { id, body }: BodyWithId<i32, TicketTierBody>,
 ) -> Result<Json<TicketTier>, Problem> {
     let details = body.parse()?;
     let found = sqlx::query_scalar!("SELECT concert_id FROM ticket_tiers WHERE id = $1", id)

@@ -1,0 +1,215 @@
+//! How the processes start and stop.
+
+use anyhow::Result;
+use futures_util::future::try_join;
+use hamro_e2e::process::Process;
+use hamro_e2e::{Installation, Setup, ledger, wait_until};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+#[tokio::test]
+async fn a_missing_or_wrong_setting_stops_the_process_with_its_name() -> Result<()> {
+    let installation = Installation::prepare(&Setup::default()).await?;
+    for (program, setting, value) in [
+        ("hamro-api", "DATABASE_URL", ""),
+        ("hamro-api", "AMQP_URL", "amqp//nowhere"),
+        ("hamro-api", "TICKET_KEYS", "secret"),
+        ("hamro-api", "PORT", "http"),
+        ("hamro-api", "BOOKING_WAIT", "soon"),
+        ("hamro-worker", "DATABASE_URL", "sqlite:memory"),
+        ("hamro-worker", "AMQP_URL", ""),
+        ("hamro-worker", "BATCH_MAX", "0"),
+    ] {
+        let mut process = Process::start(
+            program,
+            program,
+            &[],
+            &installation.environment(&[(setting, value)]),
+        )?;
+        assert!(
+            !process.ended().await?.success(),
+            "{program} started with {setting}={value:?}"
+        );
+        let said = process.line_after(&format!("{setting} is ")).await?;
+        assert!(said.contains("it should be"), "{said}");
+        assert!(!process.printed().contains("secret"), "{}", process.printed());
+    }
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_stops_the_api_with_what_to_do() -> Result<()> {
+    let installation = Installation::prepare(&Setup::default()).await?;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = taken.local_addr()?.port().to_string();
+    let mut api = Process::start(
+        "api",
+        "hamro-api",
+        &[],
+        &installation.environment(&[("PORT", &port)]),
+    )?;
+    assert!(!api.ended().await?.success());
+    api.line_after("set HOST and PORT to an address that is free")
+        .await?;
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_commands_prepare_the_database_and_print_the_document() -> Result<()> {
+    let installation = Installation::prepare(&Setup::default()).await?;
+    for command in ["migrate", "migrate", "seed", "seed"] {
+        let mut process = Process::start(command, "hamro-api", &[command], &installation.environment(&[]))?;
+        assert!(
+            process.ended().await?.success(),
+            "{command}: {}",
+            process.printed()
+        );
+    }
+    assert_eq!(ledger::count(&installation.pool, "concerts").await?, 3);
+    assert_eq!(ledger::count(&installation.pool, "seats").await?, 300);
+    let mut process = Process::start("openapi", "hamro-api", &["openapi"], &[])?;
+    assert!(process.ended().await?.success());
+    let document: Value = wait_until("the document is read", async || {
+        Ok(serde_json::from_str(&process.printed()).ok())
+    })
+    .await?;
+    assert_eq!(document["openapi"], "3.1.0");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_stopping_api_answers_what_is_in_flight() -> Result<()> {
+    let mut installation = Installation::start(Setup {
+        workers: 0,
+        ..Setup::default()
+    })
+    .await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let client = installation.client().clone();
+    let in_flight = tokio::spawn(async move { client.book_seats("alice", &seats[..1]).await });
+    wait_until("the booking is in the queue", async || {
+        Ok((installation.waiting_messages().await? > 0).then_some(()))
+    })
+    .await?;
+
+    installation.apis[0].process.signal(Signal::SIGTERM)?;
+    installation.apis[0]
+        .process
+        .line_after("SIGTERM: finishing what is in hand")
+        .await?;
+    assert!(
+        installation.client().get("/health/live").await.is_err(),
+        "still takes connections"
+    );
+    installation.start_worker(&[]).await?;
+    assert_eq!(in_flight.await??.status, 201);
+    let mut api = installation.apis.remove(0).process;
+    assert!(api.ended().await?.success(), "{}", api.printed());
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_loses_nothing() -> Result<()> {
+    let mut installation = Installation::start(Setup {
+        workers: 2,
+        ..Setup::default()
+    })
+    .await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let client = installation.client().clone();
+    let mut locations = Vec::new();
+    for (n, seat) in seats.iter().enumerate() {
+        if n == 50 {
+            installation.workers[0].signal(Signal::SIGKILL)?;
+        }
+        let taken = client.create_booking(&format!("customer{n}"), &[*seat]).await?;
+        locations.push(taken.location()?.to_owned());
+    }
+    for location in &locations {
+        assert_eq!(client.final_status(location).await?["status"], "confirmed");
+    }
+    installation.workers.remove(0);
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 100);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_number_of_workers_can_change_while_bookings_come_in() -> Result<()> {
+    let mut installation = Installation::start(Setup {
+        workers: 1,
+        ..Setup::default()
+    })
+    .await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let client = installation.client().clone();
+    let buying = async move {
+        let mut locations = Vec::new();
+        for (n, seat) in seats.iter().enumerate() {
+            let taken = client.create_booking(&format!("customer{n}"), &[*seat]).await?;
+            locations.push(taken.location()?.to_owned());
+        }
+        for location in &locations {
+            assert_eq!(client.final_status(location).await?["status"], "confirmed");
+        }
+        anyhow::Ok(())
+    };
+    let scaling = async {
+        installation.start_worker(&[]).await?;
+        installation.start_worker(&[]).await?;
+        let mut first = installation.workers.remove(0);
+        first.signal(Signal::SIGTERM)?;
+        assert!(first.ended().await?.success(), "{}", first.printed());
+        anyhow::Ok(())
+    };
+    try_join(buying, scaling).await?;
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_intake_takes_bookings_while_the_database_is_away() -> Result<()> {
+    let mut installation = Installation::start(Setup::default()).await?;
+    let seats = installation.client().seat_ids(0).await?;
+    // Nobody listens there.
+    let away = [
+        ("DATABASE_URL", "postgres://hamro@127.0.0.1:1/hamro"),
+        ("MIGRATE_ON_START", "false"),
+        ("SEED_ON_START", "false"),
+    ];
+    let cut_off = installation.start_api(&away).await?;
+    let client = &installation.apis[cut_off].client;
+    let taken = client.create_booking("alice", &seats[..1]).await?;
+    assert_eq!(taken.status, 202);
+    let status = client.get(taken.location()?).await?;
+    assert_eq!((status.status, status.code()), (503, "database-unavailable"));
+    assert_eq!(
+        installation.client().final_status(taken.location()?).await?["status"],
+        "confirmed"
+    );
+    // Outcomes come by the broker, so even the endpoint that waits can answer.
+    assert_eq!(client.book_seats("bob", &seats[1..2]).await?.status, 201);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn without_a_broker_the_api_says_so_at_once() -> Result<()> {
+    let mut installation = Installation::start(Setup::default()).await?;
+    let number = installation
+        .launch_api(&[("AMQP_URL", "amqp://127.0.0.1:1/%2f")])
+        .await?;
+    let client = &installation.apis[number].client;
+    for answer in [
+        client.create_booking("alice", &[1]).await?,
+        client.book_seats("alice", &[1]).await?,
+    ] {
+        assert_eq!(
+            (answer.status, answer.code()),
+            (503, "broker-unavailable"),
+            "{answer:?}"
+        );
+        assert!(answer.header("retry-after").is_some());
+    }
+    let ready = client.get("/health/ready").await?;
+    assert_eq!((ready.status, ready.code()), (503, "not-ready"));
+    assert_eq!(client.get("/health/live").await?.status, 200);
+    installation.close().await
+}
