@@ -270,3 +270,54 @@ fn chain(error: &dyn Error) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use hamro_shared::domain::{SeatId, Timestamp};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn the_problems_of_a_rejection_are_as_agreed() {
+        let seat_ids = vec![SeatId(21), SeatId(22)];
+        let moment = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
+        let rejections = [
+            Rejection::SeatsTaken {
+                seat_ids: seat_ids.clone(),
+            },
+            Rejection::SoldOut {
+                seat_ids: seat_ids.clone(),
+            },
+            Rejection::SeatsNotFound { seat_ids },
+            Rejection::SaleNotOpen { opens_at: moment },
+            Rejection::SaleClosed { closed_at: moment },
+            Rejection::IdempotencyKeyReused,
+        ];
+        let documents = rejections.map(|rejection| Problem::from(rejection).document());
+        insta::assert_json_snapshot!(documents);
+    }
+
+    #[test]
+    fn an_internal_error_shows_nothing_of_its_cause() {
+        let response = Problem::internal(anyhow::anyhow!("the password is hunter2"));
+        assert!(
+            !serde_json::to_string(&response.document())
+                .unwrap()
+                .contains("hunter2")
+        );
+    }
+
+    #[test]
+    fn a_problem_about_a_ticket_says_where_to_follow_it() {
+        let ticket = TicketId(Uuid::from_u128(7));
+        let response = Problem::new(ProblemCode::OutcomeUnknown, "…")
+            .about(ticket)
+            .retry_after(3)
+            .into_response();
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(response.headers()[LOCATION], format!("/ticket-bookings/{ticket}"));
+        assert_eq!(response.headers()[RETRY_AFTER], "3");
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+    }
+}

@@ -1,0 +1,437 @@
+//! The transaction that settles a batch, against a real Postgres.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use hamro_shared::database::{MIGRATOR, seed, tickets};
+use hamro_shared::domain::{
+    BookingRequest, Clock, CustomerName, Email, IdempotencyKey, Outcome, Rejection, SeatId, SettledTicket,
+    Ticket, TicketId, TicketKeys, Timestamp,
+};
+use hamro_shared::queue::Envelope;
+use hamro_worker::batch::{Batch, DeadLetter, DeathReason, Order};
+use hamro_worker::failure::Failure;
+use hamro_worker::settlement::settle;
+use hamro_worker::settler::Settler;
+use sqlx::PgPool;
+use tokio::time::interval;
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_millis(1_795_364_062_341).unwrap()
+}
+
+fn clock() -> Clock {
+    Clock::stopped_at(now())
+}
+
+fn ticket() -> Ticket {
+    let keys = TicketKeys::parse(&"5e".repeat(32)).unwrap();
+    Ticket {
+        id: keys.issue(now()),
+        deadline: now() + Duration::from_mins(15),
+    }
+}
+
+fn order(customer: &str, seats: &[i32]) -> Order {
+    ordered(ticket(), customer, seats, None)
+}
+
+fn ordered(ticket: Ticket, customer: &str, seats: &[i32], key: Option<&str>) -> Order {
+    let request = BookingRequest::new(
+        CustomerName::parse(customer).unwrap(),
+        Email::parse(&format!("{customer}@example.com")).unwrap(),
+        seats.iter().copied().map(SeatId).collect(),
+        None,
+    )
+    .unwrap();
+    let idempotency_key = key.map(|key| IdempotencyKey::parse(key).unwrap());
+    Order::new(
+        Envelope {
+            ticket,
+            idempotency_key,
+            request,
+        },
+        "{}",
+    )
+}
+
+fn batch(orders: &[Order]) -> Batch {
+    Batch {
+        orders: orders.to_vec(),
+        dead_letters: Vec::new(),
+    }
+}
+
+async fn seeded(pool: &PgPool) {
+    seed(pool).await.unwrap();
+}
+
+fn by_ticket(settled: Vec<SettledTicket>) -> HashMap<TicketId, Outcome> {
+    settled
+        .into_iter()
+        .map(|ticket| (ticket.ticket_id, ticket.outcome))
+        .collect()
+}
+
+async fn count(pool: &PgPool, query: &'static str) -> i64 {
+    sqlx::query_scalar(query).fetch_one(pool).await.unwrap()
+}
+
+async fn wait_until_at_least(pool: &PgPool, query: &'static str, expected: i64) {
+    let mut ticks = interval(Duration::from_millis(20));
+    while count(pool, query).await < expected {
+        ticks.tick().await;
+    }
+}
+
+/// Makes the database refuse bookings of customers called like this, as it would a value that it cannot hold.
+async fn refuse(pool: &PgPool, name: &str) {
+    let statements = format!(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '23514', TABLE = 'bookings'; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT ON bookings FOR EACH ROW
+         WHEN (NEW.user_name LIKE '{name}%') EXECUTE FUNCTION refuse();"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements))
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
+const DEAD_LETTERS: &str = "SELECT count(*) FROM dead_letters";
+const SALES: &str = "SELECT count(*) FROM sales";
+const FAILED: &str = "SELECT count(*) FROM bookings WHERE status = 'failed'";
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_is_announced_is_what_is_read_back(pool: PgPool) {
+    seeded(&pool).await;
+    let orders = [
+        order("alice", &[1, 21, 41]),
+        order("bob", &[21]),
+        order("carol", &[9_999]),
+        ordered(
+            Ticket {
+                deadline: Timestamp::from_unix_millis(0).unwrap(),
+                ..ticket()
+            },
+            "dave",
+            &[2],
+            None,
+        ),
+        ordered(ticket(), "erin", &[5, 4], Some("key")),
+        ordered(ticket(), "erin", &[4, 5], Some("key")),
+        ordered(ticket(), "erin", &[6], Some("key")),
+    ];
+    let mut announced = settle(&pool, &clock(), &batch(&orders)).await.unwrap();
+    announced.sort_by_key(|settled| settled.ticket_id);
+
+    let ids: Vec<TicketId> = announced.iter().map(|settled| settled.ticket_id).collect();
+    let mut connection = pool.acquire().await.unwrap();
+    let read_back = tickets::find_settled(&mut connection, &ids).await.unwrap();
+    assert_eq!(announced, read_back);
+
+    let outcomes = by_ticket(announced);
+    let outcome = |n: usize| &outcomes[&orders[n].ticket.id];
+    assert!(matches!(outcome(0), Outcome::Confirmed { booking } if booking.ticket_data.len() == 3));
+    let taken = Rejection::SeatsTaken {
+        seat_ids: vec![SeatId(21)],
+    };
+    assert_eq!(outcome(1), &Outcome::Rejected { rejection: taken });
+    let missing = Rejection::SeatsNotFound {
+        seat_ids: vec![SeatId(9_999)],
+    };
+    assert_eq!(outcome(2), &Outcome::Rejected { rejection: missing });
+    assert_eq!(outcome(3), &Outcome::Expired);
+    assert_eq!(outcome(4), outcome(5));
+    assert_eq!(
+        outcome(6),
+        &Outcome::Rejected {
+            rejection: Rejection::IdempotencyKeyReused
+        }
+    );
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_batch_that_comes_again_changes_nothing(pool: PgPool) {
+    seeded(&pool).await;
+    let batch = batch(&[
+        order("alice", &[1, 2]),
+        order("bob", &[2, 3]),
+        order("carol", &[9_999]),
+    ]);
+    assert_eq!(settle(&pool, &clock(), &batch).await.unwrap().len(), 3);
+    assert_eq!(settle(&pool, &clock(), &batch).await.unwrap(), []);
+    assert_eq!(count(&pool, SALES).await, 1);
+    assert_eq!(
+        count(&pool, "SELECT available::bigint FROM ticket_tiers WHERE id = 1").await,
+        18
+    );
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn workers_with_the_same_bookings_in_hand_settle_each_once(pool: PgPool) {
+    seeded(&pool).await;
+    // Some of the seats do not exist, so that nothing but the primary key stands between the twins.
+    let orders: Vec<Order> = (1..=40)
+        .map(|n| order(&format!("customer{n}"), &[n * 10 + 50]))
+        .collect();
+    let settle = |mut orders: Vec<Order>, turn: usize| {
+        let pool = pool.clone();
+        async move {
+            orders.rotate_left(turn);
+            let mut settled = Vec::new();
+            for half in orders.chunks(20) {
+                settled.extend(Settler::new(pool.clone(), clock()).settle(batch(half)).await);
+            }
+            settled
+        }
+    };
+    let (one, two, three) = tokio::join!(
+        tokio::spawn(settle(orders.clone(), 0)),
+        tokio::spawn(settle(orders.clone(), 7)),
+        tokio::spawn(settle(orders.clone(), 31))
+    );
+    let settled: Vec<SettledTicket> = [one, two, three].into_iter().flat_map(Result::unwrap).collect();
+    assert_eq!(settled.len(), 40, "each is announced by the one who settled it");
+    assert_eq!(by_ticket(settled).len(), 40);
+    assert_eq!(count(&pool, "SELECT count(*) FROM bookings").await, 40);
+    assert_eq!(count(&pool, SALES).await, 25);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_retry_in_a_later_batch_shares_the_outcome_and_an_expired_try_holds_no_key(pool: PgPool) {
+    seeded(&pool).await;
+    let expired = Ticket {
+        deadline: Timestamp::from_unix_millis(0).unwrap(),
+        ..ticket()
+    };
+    let tries = [
+        ordered(expired, "alice", &[1], Some("key")),
+        ordered(ticket(), "alice", &[1], Some("key")),
+        ordered(ticket(), "alice", &[1], Some("key")),
+        ordered(ticket(), "bob", &[1], Some("key")),
+    ];
+    let mut outcomes = Vec::new();
+    for order in &tries {
+        outcomes.push(
+            settle(&pool, &clock(), &batch(std::slice::from_ref(order)))
+                .await
+                .unwrap()
+                .remove(0)
+                .outcome,
+        );
+    }
+    assert_eq!(outcomes[0], Outcome::Expired);
+    assert!(matches!(outcomes[1], Outcome::Confirmed { .. }));
+    assert_eq!(outcomes[2], outcomes[1]);
+    assert!(
+        matches!(outcomes[3], Outcome::Rejected { .. }),
+        "another customer's key is another key"
+    );
+    assert_eq!(count(&pool, SALES).await, 1);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_ticket_that_was_fenced_off_cannot_be_sold(pool: PgPool) {
+    seeded(&pool).await;
+    let order = order("alice", &[1]);
+    let fenced = tickets::expire(&pool, order.ticket.id, now()).await.unwrap();
+    assert_eq!(fenced.outcome, Outcome::Expired);
+    assert_eq!(
+        settle(&pool, &clock(), &batch(std::slice::from_ref(&order)))
+            .await
+            .unwrap(),
+        []
+    );
+    assert_eq!(count(&pool, SALES).await, 0);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_ticket_that_was_sold_cannot_be_fenced_off(pool: PgPool) {
+    seeded(&pool).await;
+    let order = order("alice", &[1]);
+    let sold = settle(&pool, &clock(), &batch(std::slice::from_ref(&order)))
+        .await
+        .unwrap()
+        .remove(0);
+    let found = tickets::expire(&pool, order.ticket.id, now() + Duration::from_hours(1))
+        .await
+        .unwrap();
+    assert_eq!(found, sold);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_ticket_that_comes_with_another_request_is_kept_as_a_dead_letter(pool: PgPool) {
+    seeded(&pool).await;
+    let first = order("alice", &[1]);
+    let forged = ordered(first.ticket, "mallory", &[2], None);
+    let sold = settle(&pool, &clock(), &batch(&[first, forged.clone()]))
+        .await
+        .unwrap();
+    assert_eq!(sold.len(), 1);
+    assert_eq!(settle(&pool, &clock(), &batch(&[forged])).await.unwrap(), []);
+    assert_eq!(
+        count(
+            &pool,
+            "SELECT count(*) FROM dead_letters WHERE reason = 'ticket-reused'"
+        )
+        .await,
+        1
+    );
+    assert_eq!(count(&pool, SALES).await, 1);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_booking_that_the_database_refuses_fails_alone(pool: PgPool) {
+    seeded(&pool).await;
+    refuse(&pool, "culprit").await;
+    let mut orders: Vec<Order> = (1..=20).map(|n| order(&format!("customer{n}"), &[n])).collect();
+    orders.insert(13, order("culprit", &[30]));
+    let settled = by_ticket(Settler::new(pool.clone(), clock()).settle(batch(&orders)).await);
+    assert_eq!(settled.len(), 21);
+    assert_eq!(settled[&orders[13].ticket.id], Outcome::Failed);
+    assert_eq!(count(&pool, SALES).await, 20);
+    let kept: (uuid::Uuid, String) = sqlx::query_as("SELECT ticket_id, reason FROM dead_letters")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(kept, (orders[13].ticket.id.0, "refused-by-database".to_owned()));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn many_refusals_in_a_row_stop_the_worker_instead_of_failing_everybody(pool: PgPool) {
+    seeded(&pool).await;
+    refuse(&pool, "customer").await;
+    let orders: Vec<Order> = (1..=20).map(|n| order(&format!("customer{n}"), &[n])).collect();
+    let worker = tokio::spawn({
+        let (pool, batch) = (pool.clone(), batch(&orders));
+        async move { Settler::new(pool, clock()).settle(batch).await }
+    });
+    wait_until_at_least(&pool, FAILED, 3).await;
+    // It has stopped there; once the cause is removed it goes on with the rest.
+    sqlx::raw_sql("DROP TRIGGER refuse ON bookings")
+        .execute(&pool)
+        .await
+        .unwrap();
+    assert_eq!(worker.await.unwrap().len(), 20);
+    assert_eq!(count(&pool, FAILED).await, 3);
+    assert_eq!(count(&pool, SALES).await, 17);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_counter_that_has_drifted_stops_the_worker_and_costs_no_customer_a_booking(pool: PgPool) {
+    seeded(&pool).await;
+    sqlx::raw_sql("UPDATE ticket_tiers SET available = 0")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let worker = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            Settler::new(pool, clock())
+                .settle(batch(&[order("alice", &[1]), order("bob", &[2])]))
+                .await
+        }
+    });
+    wait_until_at_least(
+        &pool,
+        "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()",
+        1,
+    )
+    .await;
+    assert_eq!(count(&pool, "SELECT count(*) FROM bookings").await, 0);
+    sqlx::raw_sql("UPDATE ticket_tiers SET available = total")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let settled = worker.await.unwrap();
+    assert!(
+        settled
+            .iter()
+            .all(|ticket| matches!(ticket.outcome, Outcome::Confirmed { .. })),
+        "{settled:?}"
+    );
+    assert_eq!(count(&pool, DEAD_LETTERS).await, 0);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_unreadable_envelope_fails_its_ticket_once_however_often_it_comes(pool: PgPool) {
+    seeded(&pool).await;
+    let ticket = ticket().id;
+    let letter = DeadLetter {
+        ticket: Some(ticket),
+        reason: DeathReason::UnreadableEnvelope,
+        detail: "no seats".to_owned(),
+        payload: b"{}".to_vec(),
+    };
+    let batch = Batch {
+        orders: vec![order("alice", &[1])],
+        dead_letters: vec![letter.clone(), letter],
+    };
+    let settled = by_ticket(settle(&pool, &clock(), &batch).await.unwrap());
+    assert_eq!(settled[&ticket], Outcome::Failed);
+    assert_eq!(settle(&pool, &clock(), &batch).await.unwrap(), []);
+    assert_eq!(count(&pool, DEAD_LETTERS).await, 1);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_database_itself_refuses_a_seat_in_two_live_sales(pool: PgPool) {
+    seeded(&pool).await;
+    settle(&pool, &clock(), &batch(&[order("alice", &[1])]))
+        .await
+        .unwrap();
+    // As if somebody had marked the seat free by hand.
+    sqlx::raw_sql("UPDATE seats SET booked_at = NULL WHERE id = 1")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let error = settle(&pool, &clock(), &batch(&[order("bob", &[1])]))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.as_database_error().unwrap().constraint(),
+        Some("sale_seats_live")
+    );
+    assert_eq!(Failure::of(&error), Failure::Systemic);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_error_of_the_database_is_classed_by_what_it_says_of_the_booking(pool: PgPool) {
+    for (code, table, class) in [
+        ("40001", "", Failure::Transient),
+        ("40P01", "", Failure::Transient),
+        ("55P03", "", Failure::Transient),
+        ("57014", "", Failure::Transient),
+        ("57P01", "", Failure::Transient),
+        ("08006", "", Failure::Transient),
+        ("22021", "bookings", Failure::Culprit),
+        ("22001", "", Failure::Culprit),
+        ("23514", "bookings", Failure::Culprit),
+        ("23502", "sales", Failure::Culprit),
+        ("23505", "bookings", Failure::Culprit),
+        ("23514", "ticket_tiers", Failure::Systemic),
+        ("23505", "sale_seats", Failure::Systemic),
+        ("53100", "", Failure::Systemic),
+        ("25006", "", Failure::Systemic),
+        ("42P01", "", Failure::Systemic),
+    ] {
+        let raise =
+            format!("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}', TABLE = '{table}'; END $$");
+        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise))
+            .execute(&pool)
+            .await
+            .unwrap_err();
+        assert_eq!(Failure::of(&error), class, "{code} on {table:?}");
+    }
+    for constraint in ["bookings_pkey", "bookings_idempotency"] {
+        let raise = format!(
+            "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '23505', TABLE = 'bookings', CONSTRAINT = '{constraint}'; END $$"
+        );
+        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise))
+            .execute(&pool)
+            .await
+            .unwrap_err();
+        assert_eq!(Failure::of(&error), Failure::Transient, "{constraint}");
+    }
+    assert_eq!(Failure::of(&sqlx::Error::PoolTimedOut), Failure::Transient);
+}
