@@ -38,6 +38,7 @@ pub async fn prepare(
         backoff.pause().await;
     }
     ready.send_replace(true);
+    pool.close().await;
     stop.cancelled().await;
     Ok(())
 }

@@ -42,11 +42,10 @@ pub const DATABASE_SESSION: &[(&str, &str)] = &[
 
 impl Config {
     pub fn read(mut env: Env) -> Result<Self, ConfigError> {
-        let env_ref = &mut env;
-        let telemetry = TelemetryConfig::read(env_ref);
-        let database = DatabaseConfig::read(env_ref, DATABASE_CONNECTIONS);
-        let broker = BrokerConfig::read(env_ref);
-        let consumer = ConsumerConfig::read(env_ref);
+        let telemetry = TelemetryConfig::read(&mut env);
+        let database = DatabaseConfig::read(&mut env, DATABASE_CONNECTIONS);
+        let broker = BrokerConfig::read(&mut env);
+        let consumer = ConsumerConfig::read(&mut env);
         let shutdown_timeout = env.or(
             "SHUTDOWN_TIMEOUT",
             Duration::from_secs(30),

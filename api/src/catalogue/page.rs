@@ -11,21 +11,11 @@ use crate::problem::Problem;
 #[into_params(parameter_in = Query)]
 pub struct PageParams {
     /// Counted from 1.
-    #[serde(default = "first")]
-    #[param(minimum = 1, maximum = 1_000_000_000, default = 1)]
-    page: i64,
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 1_000_000_000, default = 1)]
+    page: Option<String>,
     /// Things a page.
-    #[serde(default = "ten")]
-    #[param(minimum = 1, maximum = 1000, default = 10)]
-    limit: i64,
-}
-
-fn first() -> i64 {
-    1
-}
-
-fn ten() -> i64 {
-    10
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 1000, default = 10)]
+    limit: Option<String>,
 }
 
 /// A page that exists, if the list is long enough.
@@ -41,17 +31,22 @@ impl PageParams {
 
     pub fn parse(self) -> Result<Page, Problem> {
         let mut fields = Fields::default();
-        if !(1..=Self::MAX_PAGE).contains(&self.page) {
-            fields.wrong("page", format!("must be a number from 1 to {}", Self::MAX_PAGE));
-        }
-        if !(1..=Self::MAX_LIMIT).contains(&self.limit) {
-            fields.wrong("limit", format!("must be a number from 1 to {}", Self::MAX_LIMIT));
-        }
-        fields.finish(Some(Page {
-            number: self.page,
-            limit: self.limit,
-        }))
+        let number = fields.check("page", parse_number(self.page, 1, Self::MAX_PAGE));
+        let limit = fields.check("limit", parse_number(self.limit, 10, Self::MAX_LIMIT));
+        let page = (|| {
+            Some(Page {
+                number: number?,
+                limit: limit?,
+            })
+        })();
+        fields.finish(page)
     }
+}
+
+fn parse_number(text: Option<String>, default: i64, max: i64) -> Result<i64, String> {
+    let Some(text) = text else { return Ok(default) };
+    let number = text.parse().ok().filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| format!("must be a number from 1 to {max}"))
 }
 
 impl Page {
@@ -101,19 +96,39 @@ mod tests {
 
     #[test]
     fn a_page_or_limit_out_of_range_is_refused() {
-        for (page, limit) in [(0, 10), (-1, 10), (i64::MAX, 10), (1, 0), (1, 1_000_000), (1, -1)] {
-            assert!(
-                PageParams { page, limit }.parse().is_err(),
-                "page {page}, limit {limit}"
-            );
-        }
-        assert!(
+        let parse = |page: &str, limit: &str| {
             PageParams {
-                page: 1_000_000_000,
-                limit: 1000
+                page: Some(page.to_owned()),
+                limit: Some(limit.to_owned()),
             }
             .parse()
-            .is_ok()
+            .map_err(drop)
+        };
+        for (page, limit) in [
+            ("0", "10"),
+            ("-1", "10"),
+            ("99999999999999999999", "10"),
+            ("1", "0"),
+            ("1", "1000000"),
+            ("", "1"),
+        ] {
+            assert_eq!(parse(page, limit), Err(()), "page {page:?}, limit {limit:?}");
+        }
+        assert_eq!(
+            parse("1000000000", "1000"),
+            Ok(Page {
+                number: 1_000_000_000,
+                limit: 1000
+            })
+        );
+        assert_eq!(
+            PageParams {
+                page: None,
+                limit: None
+            }
+            .parse()
+            .map_err(drop),
+            Ok(Page { number: 1, limit: 10 })
         );
     }
 }

@@ -91,6 +91,14 @@ struct Job {
     receipt: oneshot::Sender<Result<(), PublishError>>,
 }
 
+impl Job {
+    /// What has not been sent is known not to be in the queue.
+    fn refuse(self) {
+        // Whoever has stopped waiting needs no answer.
+        let _ = self.receipt.send(Err(PublishError::Unavailable));
+    }
+}
+
 /// The task on the other side.
 pub struct PublishingTask {
     jobs: mpsc::Receiver<Job>,
@@ -168,54 +176,48 @@ impl PublishingTask {
         mut events: impl Stream<Item = Event> + Unpin,
     ) -> anyhow::Result<()> {
         let mut confirms = FuturesUnordered::new();
-        let mut blocked = false;
         let mut open = true;
         while open || !confirms.is_empty() {
             tokio::select! {
                 biased;
-                Some(event) = events.next() => {
-                    blocked = self.note(event, blocked)?;
-                }
-                Some(confirm) = confirms.next() => {
-                    let () = confirm?;
-                }
-                job = self.jobs.recv(), if open && !blocked && confirms.len() < PARCELS_IN_FLIGHT => match job {
+                Some(event) = events.next() => self.note(event)?,
+                Some(confirm) = confirms.next() => confirm?,
+                job = self.jobs.recv(), if open && confirms.len() < PARCELS_IN_FLIGHT => match job {
+                    Some(job) if *self.link.borrow() == Link::Blocked => job.refuse(),
                     Some(job) => {
                         let (body, receipts) = self.fill_parcel(job);
                         let confirm = self.send(channel, &body, receipts.len()).await?;
                         confirms.push(pass_on(confirm, receipts));
                     }
                     None => open = false,
-                }
+                },
+                else => bail!("the connection has gone"),
             }
         }
         Ok(())
     }
 
-    /// Whether the connection is blocked after this event; an error if it is lost.
-    fn note(&mut self, event: Event, blocked: bool) -> anyhow::Result<bool> {
+    /// Follows what the connection says of itself; an error if it is lost.
+    fn note(&mut self, event: Event) -> anyhow::Result<()> {
         match event {
             Event::Error(error) => return Err(error.into()),
             Event::ConnectionBlocked(reason) => {
                 warn!("the broker takes no messages: {reason}");
                 self.link.send_replace(Link::Blocked);
                 self.refuse_waiting();
-                return Ok(true);
             }
             Event::ConnectionUnblocked => {
                 info!("the broker takes messages again");
                 self.link.send_replace(Link::Up);
-                return Ok(false);
             }
             _ => {}
         }
-        Ok(blocked)
+        Ok(())
     }
 
-    /// What has not been sent is known not to be in the queue.
     fn refuse_waiting(&mut self) {
         while let Ok(job) = self.jobs.try_recv() {
-            let _ = job.receipt.send(Err(PublishError::Unavailable));
+            job.refuse();
         }
     }
 
