@@ -66,9 +66,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        AdminToken::from_ref(state)
-            .authorise(&parts.headers)
-            .map(|()| Self)
+        AdminToken::from_ref(state).authorise(&parts.headers).map(|()| Self)
     }
 }
 
@@ -83,11 +81,7 @@ mod tests {
         }
         token.authorise(&headers).map_err(|problem| {
             let code = serde_json::to_value(problem.document()).unwrap()["code"].clone();
-            if code == "forbidden" {
-                "forbidden"
-            } else {
-                "unauthorized"
-            }
+            if code == "forbidden" { "forbidden" } else { "unauthorized" }
         })
     }
 
@@ -109,10 +103,7 @@ mod tests {
 
     #[test]
     fn without_a_token_nothing_opens() {
-        assert_eq!(
-            authorise(&AdminToken::default(), Some("Bearer ")),
-            Err("forbidden")
-        );
+        assert_eq!(authorise(&AdminToken::default(), Some("Bearer ")), Err("forbidden"));
         assert_eq!(authorise(&AdminToken::default(), None), Err("forbidden"));
     }
 }

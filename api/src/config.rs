@@ -48,17 +48,10 @@ impl Setting for CorsOrigin {
         }
         let origin = |origin: &str| {
             let origin = origin.trim();
-            let rest = origin
-                .strip_prefix("https://")
-                .or_else(|| origin.strip_prefix("http://"))?;
-            (!rest.is_empty() && !rest.contains('/'))
-                .then(|| HeaderValue::from_str(origin).ok())
-                .flatten()
+            let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"))?;
+            (!rest.is_empty() && !rest.contains('/')).then(|| HeaderValue::from_str(origin).ok()).flatten()
         };
-        text.split(',')
-            .map(origin)
-            .collect::<Option<Vec<_>>>()
-            .map(Self::These)
+        text.split(',').map(origin).collect::<Option<Vec<_>>>().map(Self::These)
     }
 }
 
@@ -66,11 +59,8 @@ impl Setting for CorsOrigin {
 const DATABASE_CONNECTIONS: u16 = 10;
 
 /// A handler's statement that takes longer than this has met something that is not right.
-pub const DATABASE_SESSION: &[(&str, &str)] = &[
-    ("idle_in_transaction_session_timeout", "10s"),
-    ("statement_timeout", "10s"),
-    ("lock_timeout", "5s"),
-];
+pub const DATABASE_SESSION: &[(&str, &str)] =
+    &[("idle_in_transaction_session_timeout", "10s"), ("statement_timeout", "10s"), ("lock_timeout", "5s")];
 
 impl Config {
     pub fn read(mut env: Env) -> Result<Self, ConfigError> {
@@ -81,11 +71,7 @@ impl Config {
         let http = HttpConfig::read(&mut env);
         let schema = SchemaConfig::read(&mut env);
         let rules = Rules::read(&mut env);
-        let shutdown_timeout = env.or(
-            "SHUTDOWN_TIMEOUT",
-            Duration::from_secs(30),
-            "a duration such as 30s",
-        );
+        let shutdown_timeout = env.or("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
         let built = (|| {
             Some(Self {
                 telemetry: telemetry?,
@@ -112,12 +98,7 @@ impl SchemaCommandConfig {
     pub fn read(mut env: Env) -> Result<Self, ConfigError> {
         let telemetry = TelemetryConfig::read(&mut env);
         let database = DatabaseConfig::read(&mut env, 1);
-        let built = (|| {
-            Some(Self {
-                telemetry: telemetry?,
-                database: database?,
-            })
-        })();
+        let built = (|| Some(Self { telemetry: telemetry?, database: database? }))();
         env.finish(built)
     }
 }
@@ -135,10 +116,7 @@ impl HttpConfig {
             CorsOrigin::Any,
             "*, or origins such as https://shop.example.com, separated by commas",
         );
-        Some(Self {
-            address: SocketAddr::new(host?, port?),
-            cors_origin: cors_origin?,
-        })
+        Some(Self { address: SocketAddr::new(host?, port?), cors_origin: cors_origin? })
     }
 }
 
@@ -146,10 +124,7 @@ impl SchemaConfig {
     fn read(env: &mut Env) -> Option<Self> {
         let migrate = env.or("MIGRATE_ON_START", true, "true or false");
         let seed = env.or("SEED_ON_START", true, "true or false");
-        Some(Self {
-            migrate: migrate?,
-            seed: seed?,
-        })
+        Some(Self { migrate: migrate?, seed: seed? })
     }
 }
 
@@ -159,17 +134,11 @@ impl Rules {
         let keys =
             "one or more keys, separated by commas, each of 64 hexadecimal digits (openssl rand -hex 32)";
         let ticket_keys = env.required("TICKET_KEYS", keys, TicketKeys::parse);
-        let admin_token = env.optional(
-            "ADMIN_TOKEN",
-            "a secret of at least 16 ASCII characters",
-            |text| AdminTokenSetting::parse(text).ok_or(()),
-        );
+        let admin_token = env.optional("ADMIN_TOKEN", "a secret of at least 16 ASCII characters", |text| {
+            AdminTokenSetting::parse(text).ok_or(())
+        });
         let max_seats = env.or("MAX_SEATS_PER_BOOKING", MAX_SEATS, "a number such as 10");
-        let booking_deadline = env.or(
-            "BOOKING_DEADLINE",
-            Duration::from_mins(15),
-            "a duration such as 15m",
-        );
+        let booking_deadline = env.or("BOOKING_DEADLINE", Duration::from_mins(15), "a duration such as 15m");
         let booking_wait = env.or("BOOKING_WAIT", Duration::from_secs(10), "a duration such as 10s");
         if let (Some(deadline), Some(wait)) = (booking_deadline, booking_wait)
             && wait > deadline
@@ -195,10 +164,7 @@ mod tests {
     const COMPLETE: [(&str, &str); 3] = [
         ("DATABASE_URL", "postgres://localhost/hamro"),
         ("AMQP_URL", "amqp://localhost:5672/%2f"),
-        (
-            "TICKET_KEYS",
-            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-        ),
+        ("TICKET_KEYS", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
     ];
 
     fn read(more: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -216,10 +182,7 @@ mod tests {
     fn a_missing_setting_is_named() {
         let error = Config::read(Env::of(&[])).err().unwrap().to_string();
         for name in ["DATABASE_URL", "AMQP_URL", "TICKET_KEYS"] {
-            assert!(
-                error.contains(&format!("{name} is not set: it should be ")),
-                "{error}"
-            );
+            assert!(error.contains(&format!("{name} is not set: it should be ")), "{error}");
         }
     }
 

@@ -49,13 +49,9 @@ impl<S: Send + Sync, I: DeserializeOwned, T: DeserializeOwned> FromRequest<S> fo
             id: Option<I>,
         }
         let bytes = json_bytes(request).await?;
-        let id = read_json::<WithId<I>>(&bytes)?
-            .id
-            .ok_or_else(|| Problem::invalid_field("id", "is missing"))?;
-        Ok(Self {
-            id,
-            body: read_json(&bytes)?,
-        })
+        let id =
+            read_json::<WithId<I>>(&bytes)?.id.ok_or_else(|| Problem::invalid_field("id", "is missing"))?;
+        Ok(Self { id, body: read_json(&bytes)? })
     }
 }
 
@@ -76,10 +72,7 @@ async fn json_bytes(request: Request) -> Result<Vec<u8>, Problem> {
         }
     }
     if received > BODY_MAX_BYTES {
-        return Err(Problem::new(
-            ProblemCode::PayloadTooLarge,
-            "A body has at most 64 KiB here.",
-        ));
+        return Err(Problem::new(ProblemCode::PayloadTooLarge, "A body has at most 64 KiB here."));
     }
     Ok(bytes)
 }
@@ -99,23 +92,12 @@ fn not_an_object() -> Problem {
 }
 
 fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence == "application/json" || essence.starts_with("application/") && essence.ends_with("+json") {
         return Ok(());
     }
-    Err(Problem::new(
-        ProblemCode::UnsupportedMediaType,
-        "Send the body with Content-Type: application/json.",
-    ))
+    Err(Problem::new(ProblemCode::UnsupportedMediaType, "Send the body with Content-Type: application/json."))
 }
 
 /// What is wrong with a body that could not be read. It is read a second time for that, with a record of where in the
@@ -131,14 +113,10 @@ fn explain<T: DeserializeOwned>(bytes: &[u8], is_object: bool) -> Problem {
             };
             Problem::invalid_field(&field, format!("cannot be read: {}", error.inner()))
         }
-        Err(error) => Problem::new(
-            ProblemCode::MalformedRequest,
-            format!("The body is not JSON: {}.", error.inner()),
-        ),
-        Ok(_) => Problem::new(
-            ProblemCode::MalformedRequest,
-            "The body has more behind its JSON.",
-        ),
+        Err(error) => {
+            Problem::new(ProblemCode::MalformedRequest, format!("The body is not JSON: {}.", error.inner()))
+        }
+        Ok(_) => Problem::new(ProblemCode::MalformedRequest, "The body has more behind its JSON."),
     }
 }
 
@@ -184,12 +162,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKeyHeader {
             return Ok(None);
         };
         let invalid = |detail: &dyn Display| Problem::invalid_field("Idempotency-Key", detail);
-        let value = value
-            .to_str()
-            .map_err(|_| invalid(&"must have printable ASCII characters only"))?;
-        IdempotencyKey::parse(value)
-            .map(|key| Some(Self(key)))
-            .map_err(|error| invalid(&error))
+        let value = value.to_str().map_err(|_| invalid(&"must have printable ASCII characters only"))?;
+        IdempotencyKey::parse(value).map(|key| Some(Self(key))).map_err(|error| invalid(&error))
     }
 }
 
@@ -224,19 +198,14 @@ impl Fields {
         self.required(field, value, |text| {
             let text = text.trim().to_owned();
             if text.is_empty() || text.chars().count() > max || text.chars().any(char::is_control) {
-                return Err(format!(
-                    "must have 1 to {max} characters, none of them a control character"
-                ));
+                return Err(format!("must have 1 to {max} characters, none of them a control character"));
             }
             Ok(text)
         })
     }
 
     pub fn wrong(&mut self, field: &str, detail: impl Into<String>) {
-        self.0.push(FieldError {
-            field: field.to_owned(),
-            detail: detail.into(),
-        });
+        self.0.push(FieldError { field: field.to_owned(), detail: detail.into() });
     }
 
     /// What was built of the fields, if none of them is wrong.

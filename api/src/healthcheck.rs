@@ -12,9 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Asks the instance that listens on `address` whether it is ready.
 pub async fn ask(address: SocketAddr) -> anyhow::Result<()> {
-    let status = timeout(PATIENCE, status_line(reachable(address)))
-        .await
-        .context("no answer")??;
+    let status = timeout(PATIENCE, status_line(reachable(address))).await.context("no answer")??;
     if !status.starts_with("HTTP/1.1 200 ") {
         bail!("not ready: {status}");
     }
@@ -22,9 +20,7 @@ pub async fn ask(address: SocketAddr) -> anyhow::Result<()> {
 }
 
 async fn status_line(address: SocketAddr) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("connecting to {address}"))?;
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
     let request = format!("GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut response = Vec::new();

@@ -119,9 +119,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     lifecycle.support("look-up", |stop| look_up_waited_for(outcomes, pool, stop));
     // A migration may take its time, and wait for that of another instance: no time limits here.
     let schema_pool = config.database.pool(&process, &[]);
-    lifecycle.support("schema", |stop| {
-        schema::prepare(schema_pool, config.schema, schema_is_ready, stop)
-    });
+    lifecycle.support("schema", |stop| schema::prepare(schema_pool, config.schema, schema_is_ready, stop));
     let result = lifecycle.run(config.shutdown_timeout).await;
     match &result {
         Ok(()) => info!("stopped"),

@@ -96,9 +96,5 @@ problems! {
 fn problem(description: &str) -> RefOr<Response> {
     let schema = Ref::from_schema_name("ProblemDocument");
     let content = ContentBuilder::new().schema(Some(schema)).build();
-    ResponseBuilder::new()
-        .description(description)
-        .content(PROBLEM_JSON, content)
-        .build()
-        .into()
+    ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build().into()
 }

@@ -124,27 +124,19 @@ impl Problem {
             code: code.as_str(),
             extensions: Map::new(),
         };
-        Self(Box::new(Inner {
-            document,
-            headers: HeaderMap::new(),
-        }))
+        Self(Box::new(Inner { document, headers: HeaderMap::new() }))
     }
 
     /// The fields of a request that are wrong: all of them, not just the first.
     pub fn invalid(errors: &[FieldError]) -> Self {
-        let listed: Vec<String> = errors
-            .iter()
-            .map(|error| format!("{} {}", error.field, error.detail))
-            .collect();
+        let listed: Vec<String> =
+            errors.iter().map(|error| format!("{} {}", error.field, error.detail)).collect();
         Self::new(ProblemCode::InvalidRequest, format!("{}.", listed.join("; ")))
             .with("errors", json!(errors))
     }
 
     pub fn invalid_field(field: &str, detail: impl ToString) -> Self {
-        Self::invalid(&[FieldError {
-            field: field.to_owned(),
-            detail: detail.to_string(),
-        }])
+        Self::invalid(&[FieldError { field: field.to_owned(), detail: detail.to_string() }])
     }
 
     /// The thing that a path names does not exist.
@@ -156,10 +148,7 @@ impl Problem {
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
         let cause: anyhow::Error = cause.into();
         tracing::error!("answering with an internal error: {cause:#}");
-        Self::new(
-            ProblemCode::Internal,
-            "The fault is ours and has been noted. Try again later.",
-        )
+        Self::new(ProblemCode::Internal, "The fault is ours and has been noted. Try again later.")
     }
 
     /// With a member of its own.
@@ -184,8 +173,7 @@ impl Problem {
     /// Names the ticket whose fate the client can follow.
     #[must_use]
     pub fn about(self, ticket: TicketId) -> Self {
-        self.with("ticketId", json!(ticket))
-            .with_header(LOCATION, ticket_location(ticket))
+        self.with("ticketId", json!(ticket)).with_header(LOCATION, ticket_location(ticket))
     }
 
     pub fn document(self) -> ProblemDocument {
@@ -216,10 +204,7 @@ impl From<Rejection> for Problem {
         match rejection {
             Rejection::SeatsTaken { seat_ids } => Self::new(
                 ProblemCode::SeatsTaken,
-                format!(
-                    "Of the seats asked for, somebody else has: {}. Choose others.",
-                    seats(&seat_ids)
-                ),
+                format!("Of the seats asked for, somebody else has: {}. Choose others.", seats(&seat_ids)),
             )
             .with("seatIds", json!(seat_ids)),
             Rejection::SoldOut { seat_ids } => {
@@ -235,11 +220,10 @@ impl From<Rejection> for Problem {
                 Self::new(ProblemCode::SaleNotOpen, format!("The sale opens at {opens_at}."))
                     .with("opensAt", json!(opens_at))
             }
-            Rejection::SaleClosed { closed_at } => Self::new(
-                ProblemCode::SaleClosed,
-                format!("The sale closed at {closed_at}."),
-            )
-            .with("closedAt", json!(closed_at)),
+            Rejection::SaleClosed { closed_at } => {
+                Self::new(ProblemCode::SaleClosed, format!("The sale closed at {closed_at}."))
+                    .with("closedAt", json!(closed_at))
+            }
             Rejection::IdempotencyKeyReused => Self::new(
                 ProblemCode::IdempotencyKeyReused,
                 "Another booking was made under this key. Use a new key for a new booking.",
@@ -283,12 +267,8 @@ mod tests {
         let seat_ids = vec![SeatId(21), SeatId(22)];
         let moment = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
         let rejections = [
-            Rejection::SeatsTaken {
-                seat_ids: seat_ids.clone(),
-            },
-            Rejection::SoldOut {
-                seat_ids: seat_ids.clone(),
-            },
+            Rejection::SeatsTaken { seat_ids: seat_ids.clone() },
+            Rejection::SoldOut { seat_ids: seat_ids.clone() },
             Rejection::SeatsNotFound { seat_ids },
             Rejection::SaleNotOpen { opens_at: moment },
             Rejection::SaleClosed { closed_at: moment },
@@ -301,20 +281,14 @@ mod tests {
     #[test]
     fn an_internal_error_shows_nothing_of_its_cause() {
         let response = Problem::internal(anyhow::anyhow!("the password is hunter2"));
-        assert!(
-            !serde_json::to_string(&response.document())
-                .unwrap()
-                .contains("hunter2")
-        );
+        assert!(!serde_json::to_string(&response.document()).unwrap().contains("hunter2"));
     }
 
     #[test]
     fn a_problem_about_a_ticket_says_where_to_follow_it() {
         let ticket = TicketId(Uuid::from_u128(7));
-        let response = Problem::new(ProblemCode::OutcomeUnknown, "…")
-            .about(ticket)
-            .retry_after(3)
-            .into_response();
+        let response =
+            Problem::new(ProblemCode::OutcomeUnknown, "…").about(ticket).retry_after(3).into_response();
         assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(response.headers()[LOCATION], format!("/ticket-bookings/{ticket}"));
         assert_eq!(response.headers()[RETRY_AFTER], "3");

@@ -53,10 +53,7 @@ fn endpoints() -> OpenApiRouter<AppState> {
             catalogue::create_concert::create_concert,
             catalogue::update_concert::update_concert
         ))
-        .routes(routes!(
-            catalogue::get_concert::get_concert,
-            catalogue::delete_concert::delete_concert
-        ))
+        .routes(routes!(catalogue::get_concert::get_concert, catalogue::delete_concert::delete_concert))
         .routes(routes!(catalogue::create_seats::create_seats))
         .routes(routes!(
             catalogue::list_ticket_tiers::list_ticket_tiers,
@@ -85,11 +82,7 @@ fn span(request: &Request<Body>) -> Span {
 fn cors(origin: &CorsOrigin) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([
-            AUTHORIZATION,
-            CONTENT_TYPE,
-            HeaderName::from_static("idempotency-key"),
-        ])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
         .expose_headers([LOCATION, RETRY_AFTER, ETAG]);
     match origin {
         CorsOrigin::Any => layer.allow_origin(AnyOrigin),
@@ -102,10 +95,7 @@ async fn unknown_path() -> Problem {
 }
 
 async fn unknown_method() -> Problem {
-    Problem::new(
-        ProblemCode::MethodNotAllowed,
-        "The Allow header lists the methods that are.",
-    )
+    Problem::new(ProblemCode::MethodNotAllowed, "The Allow header lists the methods that are.")
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {

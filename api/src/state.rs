@@ -39,10 +39,7 @@ impl AppState {
     /// A new ticket, which may be sold for as long as `patience`.
     pub fn issue_ticket(&self, patience: Duration) -> Ticket {
         let now = self.clock.now();
-        Ticket {
-            id: self.rules.ticket_keys.issue(now),
-            deadline: now + patience,
-        }
+        Ticket { id: self.rules.ticket_keys.issue(now), deadline: now + patience }
     }
 }
 

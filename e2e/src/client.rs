@@ -34,11 +34,7 @@ impl Answer {
 
     /// The path of the ticket that this answer names.
     pub fn location(&self) -> Result<&str> {
-        self.headers
-            .get(LOCATION)
-            .context("no Location")?
-            .to_str()
-            .context("Location is not text")
+        self.headers.get(LOCATION).context("no Location")?.to_str().context("Location is not text")
     }
 }
 
@@ -49,10 +45,7 @@ pub fn booking(customer: &str, seats: &[i64]) -> Value {
 
 impl Client {
     pub fn new(url: &str) -> Self {
-        Self {
-            http: reqwest::Client::new(),
-            url: url.trim().to_owned(),
-        }
+        Self { http: reqwest::Client::new(), url: url.trim().to_owned() }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -63,16 +56,9 @@ impl Client {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await?;
-        let body = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes).unwrap_or_default()
-        };
-        Ok(Answer {
-            status,
-            headers,
-            body,
-        })
+        let body =
+            if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_default() };
+        Ok(Answer { status, headers, body })
     }
 
     pub async fn get(&self, path: &str) -> Result<Answer> {
@@ -98,8 +84,7 @@ impl Client {
 
     /// Books and waits, on the earlier endpoint.
     pub async fn book_seats(&self, customer: &str, seats: &[i64]) -> Result<Answer> {
-        self.post("/ticket-bookings/seats", &booking(customer, seats))
-            .await
+        self.post("/ticket-bookings/seats", &booking(customer, seats)).await
     }
 
     /// Books without waiting.
@@ -120,10 +105,7 @@ impl Client {
     /// The seats of the demo concert at this place in the list, as `(concert id, seat map)`.
     pub async fn seat_map(&self, concert: usize) -> Result<(String, Value)> {
         let concerts = self.get("/concerts").await?;
-        let id = concerts.body["data"][concert]["id"]
-            .as_str()
-            .context("no such concert")?
-            .to_owned();
+        let id = concerts.body["data"][concert]["id"].as_str().context("no such concert")?.to_owned();
         let map = self.get(&format!("/seats/concert/{id}")).await?;
         Ok((id, map.body))
     }
@@ -132,9 +114,6 @@ impl Client {
     pub async fn seat_ids(&self, concert: usize) -> Result<Vec<i64>> {
         let (_, map) = self.seat_map(concert).await?;
         let seats = map["seats"].as_array().context("no seats")?;
-        seats
-            .iter()
-            .map(|seat| seat["id"].as_i64().context("a seat without an id"))
-            .collect()
+        seats.iter().map(|seat| seat["id"].as_i64().context("a seat without an id")).collect()
     }
 }

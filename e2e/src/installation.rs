@@ -3,12 +3,13 @@
 use anyhow::{Context, Result, ensure};
 use hamro_shared::config::Env;
 use hamro_shared::queue::{Broker, BrokerConfig, Topology};
-use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use nix::sys::signal::Signal;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
+use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::process::Process;
@@ -26,11 +27,7 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self {
-            apis: 1,
-            workers: 1,
-            variables: Vec::new(),
-        }
+        Self { apis: 1, workers: 1, variables: Vec::new() }
     }
 }
 
@@ -42,6 +39,8 @@ pub struct Installation {
     pub workers: Vec<Process>,
     pub pool: PgPool,
     pub topology: Topology,
+    /// Whether the processes have reason to log errors. Where they have none, one is a fault, even if it passes.
+    pub expects_errors: bool,
     broker: Connection,
     pub channel: Channel,
 }
@@ -71,12 +70,8 @@ impl Installation {
         let server: PgConnectOptions = outer("DATABASE_URL")?.parse()?;
         let mut connection = server.connect().await.context("connecting to DATABASE_URL")?;
         // The name is ours: letters and digits.
-        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-            .execute(&mut connection)
-            .await?;
-        let pool = PgPoolOptions::new()
-            .max_connections(4)
-            .connect_lazy_with(server.clone().database(&name));
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
+        let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(server.clone().database(&name));
 
         let amqp_url = outer("AMQP_URL")?;
         let prefix = format!("{name}.");
@@ -97,12 +92,7 @@ impl Installation {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
-        variables.extend(
-            setup
-                .variables
-                .iter()
-                .map(|&(name, value)| (name.to_owned(), value.to_owned())),
-        );
+        variables.extend(setup.variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
         Ok(Self {
             name,
             variables,
@@ -110,6 +100,7 @@ impl Installation {
             workers: Vec::new(),
             pool,
             topology,
+            expects_errors: false,
             broker,
             channel,
         })
@@ -125,17 +116,10 @@ impl Installation {
     /// Starts an instance of the api and waits until it listens. Returns its number.
     pub async fn launch_api(&mut self, variables: &[(&str, &str)]) -> Result<usize> {
         let number = self.apis.len();
-        let mut process = Process::start(
-            &format!("api-{number}"),
-            "hamro-api",
-            &[],
-            &self.environment(variables),
-        )?;
+        let mut process =
+            Process::start(&format!("api-{number}"), "hamro-api", &[], &self.environment(variables))?;
         let url = process.line_after("listening on ").await?;
-        self.apis.push(Api {
-            process,
-            client: Client::new(&url),
-        });
+        self.apis.push(Api { process, client: Client::new(&url) });
         Ok(number)
     }
 
@@ -153,11 +137,7 @@ impl Installation {
     pub fn environment(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut variables = self.variables.clone();
         variables.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
-        variables.extend(
-            changes
-                .iter()
-                .map(|&(name, value)| (name.to_owned(), value.to_owned())),
-        );
+        variables.extend(changes.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
         variables
     }
 
@@ -168,13 +148,8 @@ impl Installation {
 
     /// Messages that wait in the intake queue, those that a worker holds not counted.
     pub async fn waiting_messages(&self) -> Result<u32> {
-        let options = lapin::options::QueueDeclareOptions {
-            passive: true,
-            ..Default::default()
-        };
-        let queue = self
-            .channel
-            .queue_declare(self.topology.intake().into(), options, FieldTable::default());
+        let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = self.channel.queue_declare(self.topology.intake().into(), options, FieldTable::default());
         Ok(queue.await?.message_count())
     }
 
@@ -188,23 +163,14 @@ impl Installation {
         }
         for process in &mut processes {
             let status = process.ended().await?;
-            ensure!(
-                status.success(),
-                "{} left with {status}:\n{}",
-                process.name,
-                process.printed()
-            );
+            ensure!(status.success(), "{} left with {status}:\n{}", process.name, process.printed());
+            let errors = process.printed().contains(" ERROR ");
+            ensure!(self.expects_errors || !errors, "{} met an error:\n{}", process.name, process.printed());
         }
         ledger::check(&self.pool).await?;
-        for queue in [
-            self.topology.intake(),
-            self.topology.dead(),
-            self.topology.unrouted(),
-        ] {
-            let left = self
-                .channel
-                .queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
-                .await?;
+        for queue in [self.topology.intake(), self.topology.dead(), self.topology.unrouted()] {
+            let left =
+                self.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
             ensure!(left == 0, "{left} messages are left in {queue}");
         }
         for exchange in [
@@ -213,9 +179,7 @@ impl Installation {
             self.topology.unrouted(),
             self.topology.settled(),
         ] {
-            self.channel
-                .exchange_delete(exchange.into(), ExchangeDeleteOptions::default())
-                .await?;
+            self.channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
         }
         self.broker.close(200, "done".into()).await?;
         self.drop_database().await
@@ -226,19 +190,32 @@ impl Installation {
         let server: PgConnectOptions = outer("DATABASE_URL")?.parse()?;
         let mut connection = server.connect().await?;
         let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        sqlx::raw_sql(AssertSqlSafe(statement))
-            .execute(&mut connection)
-            .await?;
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
         connection.close().await?;
         Ok(())
     }
 
+    /// Lets the broker hold no more than this many messages in the intake queue.
+    pub async fn limit_queue(&self, messages: u32) -> Result<()> {
+        let pattern = format!("^{}$", self.topology.intake().replace('.', "\\."));
+        let bound = format!(r#"{{"max-length":{messages}}}"#);
+        rabbitmqctl(&["set_policy", "--apply-to", "queues", &self.name, &pattern, &bound]).await
+    }
+
+    /// Takes everything out of the intake queue and returns the messages' bodies.
+    pub async fn take_messages(&self) -> Result<Vec<Vec<u8>>> {
+        let mut bodies = Vec::new();
+        let options = BasicGetOptions { no_ack: true };
+        while let Some(message) = self.channel.basic_get(self.topology.intake().into(), options).await? {
+            bodies.push(message.delivery.data);
+        }
+        Ok(bodies)
+    }
+
     /// Waits until the intake queue is empty.
     pub async fn drained(&self) -> Result<()> {
-        wait_until("the queue is empty", async || {
-            Ok((self.waiting_messages().await? == 0).then_some(()))
-        })
-        .await
+        wait_until("the queue is empty", async || Ok((self.waiting_messages().await? == 0).then_some(())))
+            .await
     }
 }
 
@@ -255,10 +232,23 @@ impl Drop for Installation {
 }
 
 /// A variable that names one of the servers that the tests run against.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the servers of the tests are settings of the tests"
-)]
+#[expect(clippy::disallowed_methods, reason = "the servers of the tests are settings of the tests")]
 fn outer(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set: run the tests by `make test`"))
+}
+
+/// Tells the broker of the tests something that its protocol has no words for.
+async fn rabbitmqctl(arguments: &[&str]) -> Result<()> {
+    let command = format!("{}/rabbitmqctl", outer("HAMRO_STACK_DIR")?);
+    let output = Command::new(&command)
+        .args(arguments)
+        .output()
+        .await
+        .with_context(|| format!("running {command}"))?;
+    ensure!(
+        output.status.success(),
+        "rabbitmqctl {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
 }

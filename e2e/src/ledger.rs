@@ -50,10 +50,7 @@ const RULES: [(&str, &str); 8] = [
 
 /// Fails with the first rule that is broken. A database without a schema breaks none.
 pub async fn check(pool: &PgPool) -> Result<()> {
-    if sqlx::query_scalar("SELECT to_regclass('bookings') IS NULL")
-        .fetch_one(pool)
-        .await?
-    {
+    if sqlx::query_scalar("SELECT to_regclass('bookings') IS NULL").fetch_one(pool).await? {
         return Ok(());
     }
     for (broken, query) in RULES {

@@ -46,11 +46,7 @@ impl Process {
         let log = Log::default();
         log.collect(child.stdout.take());
         log.collect(child.stderr.take());
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log,
-        })
+        Ok(Self { name: name.to_owned(), child, log })
     }
 
     /// The rest of the first line that has `marker` in it, as soon as it is printed.
@@ -69,10 +65,7 @@ impl Process {
     }
 
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = self
-            .child
-            .id()
-            .with_context(|| format!("{} has ended", self.name))?;
+        let pid = self.child.id().with_context(|| format!("{} has ended", self.name))?;
         Ok(kill(Pid::from_raw(pid.try_into()?), signal)?)
     }
 
@@ -84,11 +77,7 @@ impl Process {
 
     /// Everything it has printed.
     pub fn printed(&self) -> String {
-        self.log
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .join("\n")
+        self.log.0.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 }
 
@@ -106,26 +95,18 @@ impl Log {
 
     fn rest_after(&self, marker: &str) -> Option<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines
-            .iter()
-            .find_map(|line| line.split_once(marker))
-            .map(|(_, rest)| rest.to_owned())
+        lines.iter().find_map(|line| line.split_once(marker)).map(|(_, rest)| rest.to_owned())
     }
 }
 
 /// The binary of this build: it lies beside the directory of the test that is running.
 fn binary(program: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let directory = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .context("the test has no build directory")?;
+    let directory =
+        test.parent().and_then(|deps| deps.parent()).context("the test has no build directory")?;
     let path = directory.join(program);
     if !path.exists() {
-        bail!(
-            "{} is missing: build it with `cargo build --workspace --bins`",
-            path.display()
-        );
+        bail!("{} is missing: build it with `cargo build --workspace --bins`", path.display());
     }
     Ok(path)
 }

@@ -8,11 +8,7 @@ use serde_json::{Value, json};
 
 /// An installation without workers: what gets into the queue stays there, to be seen.
 async fn start() -> Result<Installation> {
-    Installation::start(Setup {
-        workers: 0,
-        ..Setup::default()
-    })
-    .await
+    Installation::start(Setup { workers: 0, ..Setup::default() }).await
 }
 
 fn good() -> Value {
@@ -34,19 +30,11 @@ fn without(field: &str) -> String {
 /// The fields that a problem complains of.
 fn fields(answer: &Answer) -> Vec<&str> {
     let errors = answer.body["errors"].as_array();
-    errors
-        .into_iter()
-        .flatten()
-        .filter_map(|error| error["field"].as_str())
-        .collect()
+    errors.into_iter().flatten().filter_map(|error| error["field"].as_str()).collect()
 }
 
 async fn assert_untouched(installation: &Installation) -> Result<()> {
-    assert_eq!(
-        installation.waiting_messages().await?,
-        0,
-        "something is in the queue"
-    );
+    assert_eq!(installation.waiting_messages().await?, 0, "something is in the queue");
     assert_eq!(ledger::count(&installation.pool, "bookings").await?, 0);
     Ok(())
 }
@@ -56,21 +44,9 @@ async fn a_bad_booking_is_refused_and_never_queued() -> Result<()> {
     let installation = start().await?;
     let client = installation.client();
     let cases: Vec<(&str, String, u16, &str, &[&str])> = vec![
-        (
-            "cut short",
-            r#"{"userName":"Al"#.to_owned(),
-            400,
-            "malformed-request",
-            &[],
-        ),
+        ("cut short", r#"{"userName":"Al"#.to_owned(), 400, "malformed-request", &[]),
         ("nothing", String::new(), 400, "malformed-request", &[]),
-        (
-            "two documents",
-            format!("{}{}", good(), good()),
-            400,
-            "malformed-request",
-            &[],
-        ),
+        ("two documents", format!("{}{}", good(), good()), 400, "malformed-request", &[]),
         (
             "an array",
             r#"["Alice", "alice@example.com", [1], null]"#.to_owned(),
@@ -78,76 +54,16 @@ async fn a_bad_booking_is_refused_and_never_queued() -> Result<()> {
             "invalid-request",
             &["body"],
         ),
-        (
-            "a text",
-            "\"seats\"".to_owned(),
-            422,
-            "invalid-request",
-            &["body"],
-        ),
-        (
-            "all missing",
-            "{}".to_owned(),
-            422,
-            "invalid-request",
-            &["userName", "userEmail", "seatIds"],
-        ),
-        (
-            "no name",
-            without("userName"),
-            422,
-            "invalid-request",
-            &["userName"],
-        ),
-        (
-            "null name",
-            with("userName", Value::Null),
-            422,
-            "invalid-request",
-            &["userName"],
-        ),
-        (
-            "numeric name",
-            with("userName", json!(7)),
-            422,
-            "invalid-request",
-            &["userName"],
-        ),
-        (
-            "blank name",
-            with("userName", json!("   ")),
-            422,
-            "invalid-request",
-            &["userName"],
-        ),
-        (
-            "long name",
-            with("userName", json!("x".repeat(101))),
-            422,
-            "invalid-request",
-            &["userName"],
-        ),
-        (
-            "name with a NUL",
-            with("userName", json!("a\0b")),
-            422,
-            "invalid-request",
-            &["userName"],
-        ),
-        (
-            "no e-mail",
-            without("userEmail"),
-            422,
-            "invalid-request",
-            &["userEmail"],
-        ),
-        (
-            "no such e-mail",
-            with("userEmail", json!("alice")),
-            422,
-            "invalid-request",
-            &["userEmail"],
-        ),
+        ("a text", "\"seats\"".to_owned(), 422, "invalid-request", &["body"]),
+        ("all missing", "{}".to_owned(), 422, "invalid-request", &["userName", "userEmail", "seatIds"]),
+        ("no name", without("userName"), 422, "invalid-request", &["userName"]),
+        ("null name", with("userName", Value::Null), 422, "invalid-request", &["userName"]),
+        ("numeric name", with("userName", json!(7)), 422, "invalid-request", &["userName"]),
+        ("blank name", with("userName", json!("   ")), 422, "invalid-request", &["userName"]),
+        ("long name", with("userName", json!("x".repeat(101))), 422, "invalid-request", &["userName"]),
+        ("name with a NUL", with("userName", json!("a\0b")), 422, "invalid-request", &["userName"]),
+        ("no e-mail", without("userEmail"), 422, "invalid-request", &["userEmail"]),
+        ("no such e-mail", with("userEmail", json!("alice")), 422, "invalid-request", &["userEmail"]),
         (
             "long e-mail",
             with("userEmail", json!(format!("{}@example.com", "a".repeat(300)))),
@@ -155,27 +71,9 @@ async fn a_bad_booking_is_refused_and_never_queued() -> Result<()> {
             "invalid-request",
             &["userEmail"],
         ),
-        (
-            "no seats",
-            without("seatIds"),
-            422,
-            "invalid-request",
-            &["seatIds"],
-        ),
-        (
-            "an empty list",
-            with("seatIds", json!([])),
-            422,
-            "invalid-request",
-            &["seatIds"],
-        ),
-        (
-            "a seat twice",
-            with("seatIds", json!([1, 2, 1])),
-            422,
-            "invalid-request",
-            &["seatIds"],
-        ),
+        ("no seats", without("seatIds"), 422, "invalid-request", &["seatIds"]),
+        ("an empty list", with("seatIds", json!([])), 422, "invalid-request", &["seatIds"]),
+        ("a seat twice", with("seatIds", json!([1, 2, 1])), 422, "invalid-request", &["seatIds"]),
         (
             "eleven seats",
             with("seatIds", json!((1..=11).collect::<Vec<_>>())),
@@ -183,79 +81,33 @@ async fn a_bad_booking_is_refused_and_never_queued() -> Result<()> {
             "invalid-request",
             &["seatIds"],
         ),
-        (
-            "seat 0",
-            with("seatIds", json!([0])),
-            422,
-            "invalid-request",
-            &["seatIds"],
-        ),
-        (
-            "a huge seat",
-            with("seatIds", json!([9_999_999_999_i64])),
-            422,
-            "invalid-request",
-            &["seatIds"],
-        ),
-        (
-            "a textual seat",
-            with("seatIds", json!([1, "two"])),
-            422,
-            "invalid-request",
-            &["seatIds[1]"],
-        ),
-        (
-            "half a seat",
-            with("seatIds", json!([1.5])),
-            422,
-            "invalid-request",
-            &["seatIds[0]"],
-        ),
-        (
-            "no such concert",
-            with("concertId", json!("rock-night")),
-            422,
-            "invalid-request",
-            &["concertId"],
-        ),
+        ("seat 0", with("seatIds", json!([0])), 422, "invalid-request", &["seatIds"]),
+        ("a huge seat", with("seatIds", json!([9_999_999_999_i64])), 422, "invalid-request", &["seatIds"]),
+        ("a textual seat", with("seatIds", json!([1, "two"])), 422, "invalid-request", &["seatIds[1]"]),
+        ("half a seat", with("seatIds", json!([1.5])), 422, "invalid-request", &["seatIds[0]"]),
+        ("no such concert", with("concertId", json!("rock-night")), 422, "invalid-request", &["concertId"]),
     ];
     for path in ["/ticket-bookings", "/ticket-bookings/seats"] {
         for (name, body, status, code, wrong) in &cases {
-            let request = client
-                .request(Method::POST, path)
-                .header("content-type", "application/json");
+            let request = client.request(Method::POST, path).header("content-type", "application/json");
             let answer = Client::send(request.body(body.clone())).await?;
-            assert_eq!(
-                (answer.status, answer.code()),
-                (*status, *code),
-                "{name}: {answer:?}"
-            );
+            assert_eq!((answer.status, answer.code()), (*status, *code), "{name}: {answer:?}");
             assert_eq!(fields(&answer), *wrong, "{name}: {answer:?}");
-            assert_eq!(
-                answer.header("content-type"),
-                Some("application/problem+json"),
-                "{name}"
-            );
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{name}");
             assert!(
-                answer.body["detail"]
-                    .as_str()
-                    .is_some_and(|detail| !detail.is_empty()),
+                answer.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
                 "{name}: {answer:?}"
             );
         }
         let large = with("userName", json!("x".repeat(10 << 20)));
-        let request = client
-            .request(Method::POST, path)
-            .header("content-type", "application/json")
-            .body(large);
+        let request =
+            client.request(Method::POST, path).header("content-type", "application/json").body(large);
         let answer = Client::send(request).await?;
         assert_eq!((answer.status, answer.code()), (413, "payload-too-large"));
         let answer = Client::send(client.request(Method::POST, path).body(good().to_string())).await?;
         assert_eq!((answer.status, answer.code()), (415, "unsupported-media-type"));
-        let keyed = client
-            .request(Method::POST, path)
-            .header("Idempotency-Key", "k".repeat(256))
-            .json(&good());
+        let keyed =
+            client.request(Method::POST, path).header("Idempotency-Key", "k".repeat(256)).json(&good());
         let answer = Client::send(keyed).await?;
         assert_eq!((answer.status, answer.code()), (422, "invalid-request"));
         assert_eq!(fields(&answer), ["Idempotency-Key"]);
@@ -281,35 +133,15 @@ async fn a_bad_path_or_query_is_told_what_it_should_be() -> Result<()> {
         ("/concerts/rock-night", 422, "invalid-request"),
         ("/concerts/00000000-0000-0000-0000-000000000000", 404, "not-found"),
         ("/seats/concert/rock-night", 422, "invalid-request"),
-        (
-            "/seats/concert/00000000-0000-0000-0000-000000000000",
-            404,
-            "not-found",
-        ),
-        (
-            "/seats/concert/00000000-0000-0000-0000-000000000000/available",
-            404,
-            "not-found",
-        ),
+        ("/seats/concert/00000000-0000-0000-0000-000000000000", 404, "not-found"),
+        ("/seats/concert/00000000-0000-0000-0000-000000000000/available", 404, "not-found"),
         ("/ticket-bookings/rock-night", 404, "ticket-not-found"),
-        (
-            "/ticket-bookings/00000000-0000-0000-0000-000000000000",
-            404,
-            "ticket-not-found",
-        ),
+        ("/ticket-bookings/00000000-0000-0000-0000-000000000000", 404, "ticket-not-found"),
         ("/nowhere", 404, "not-found"),
     ] {
         let answer = client.get(path).await?;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (status, code),
-            "{path}: {answer:?}"
-        );
-        assert_eq!(
-            answer.header("content-type"),
-            Some("application/problem+json"),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.code()), (status, code), "{path}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
     }
     // A page behind the last one is no mistake.
     let empty = client.get("/concerts?page=1000000000&limit=1000").await?;
@@ -326,21 +158,12 @@ async fn a_ticket_with_one_bit_changed_is_not_found() -> Result<()> {
     let installation = start().await?;
     let client = installation.client();
     let taken = client.create_booking("alice", &[1]).await?;
-    let ticket = u128::from_str_radix(
-        &taken.body["ticketId"]
-            .as_str()
-            .context("no ticket")?
-            .replace('-', ""),
-        16,
-    )?;
+    let ticket =
+        u128::from_str_radix(&taken.body["ticketId"].as_str().context("no ticket")?.replace('-', ""), 16)?;
     for bit in 0..128 {
         let forged = uuid::Uuid::from_u128(ticket ^ 1 << bit);
         let answer = client.get(&format!("/ticket-bookings/{forged}")).await?;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (404, "ticket-not-found"),
-            "bit {bit}"
-        );
+        assert_eq!((answer.status, answer.code()), (404, "ticket-not-found"), "bit {bit}");
     }
     let mut installation = installation;
     installation.start_worker(&[]).await?;
@@ -354,11 +177,7 @@ async fn seats_that_do_not_exist_end_as_not_found_on_both_endpoints() -> Result<
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
     let answer = client.book_seats("alice", &[seats[0], 2_000_000]).await?;
-    assert_eq!(
-        (answer.status, answer.code()),
-        (404, "seats-not-found"),
-        "{answer:?}"
-    );
+    assert_eq!((answer.status, answer.code()), (404, "seats-not-found"), "{answer:?}");
     assert_eq!(answer.body["seatIds"], json!([2_000_000]));
 
     // Seats of two concerts, though the booking names one of them.

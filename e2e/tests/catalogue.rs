@@ -15,11 +15,7 @@ fn concert() -> Value {
 
 /// An installation with an empty catalogue.
 async fn start() -> Result<Installation> {
-    Installation::start(Setup {
-        variables: vec![("SEED_ON_START", "false")],
-        ..Setup::default()
-    })
-    .await
+    Installation::start(Setup { variables: vec![("SEED_ON_START", "false")], ..Setup::default() }).await
 }
 
 async fn created(client: &Client, path: &str, body: Value) -> Result<Value> {
@@ -50,49 +46,31 @@ async fn a_concert_goes_from_nothing_to_booked_over_http_alone() -> Result<()> {
     assert_eq!(client.get("/ticket-types").await?.body, json!([balcony]));
     let tier = json!({"concertId": id, "ticketTypeId": balcony["id"], "price": "25.5", "total": 99, "available": 99});
     let tier = created(client, "/ticket-tiers", tier).await?;
-    assert_eq!(
-        (&tier["price"], &tier["total"], &tier["available"]),
-        (&json!("25.50"), &json!(0), &json!(0))
-    );
+    assert_eq!((&tier["price"], &tier["total"], &tier["available"]), (&json!("25.50"), &json!(0), &json!(0)));
 
     let path = format!("/concerts/{id}/seats");
     let block = json!({"ticketTierId": tier["id"], "section": "balcony", "rows": 2, "seatsPerRow": 3});
     let first = created(client, &path, block.clone()).await?;
     assert_eq!(
-        (
-            &first["created"],
-            &first["firstSeatNumber"],
-            &first["lastSeatNumber"]
-        ),
+        (&first["created"], &first["firstSeatNumber"], &first["lastSeatNumber"]),
         (&json!(6), &json!("B-1"), &json!("B-6"))
     );
     let second = created(client, &path, block).await?;
-    assert_eq!(
-        (&second["firstSeatNumber"], &second["tier"]["available"]),
-        (&json!("B-7"), &json!(12))
-    );
+    assert_eq!((&second["firstSeatNumber"], &second["tier"]["available"]), (&json!("B-7"), &json!(12)));
 
     let map = client.get(&format!("/seats/concert/{id}")).await?.body;
     assert_eq!(
         (&map["totalSeats"], &map["availableSeats"], &map["bookedSeats"]),
         (&json!(12), &json!(12), &json!(0))
     );
-    let rows: Vec<&Value> = map["seats"]
-        .as_array()
-        .context("no seats")?
-        .iter()
-        .map(|seat| &seat["row"])
-        .collect();
+    let rows: Vec<&Value> =
+        map["seats"].as_array().context("no seats")?.iter().map(|seat| &seat["row"]).collect();
     assert_eq!(rows, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]);
     assert_eq!(map["seats"][0]["section"], "balcony");
     assert!(map["seats"][0].get("bookedAt").is_none());
 
-    let seats: Vec<i64> = map["seats"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|seat| seat["id"].as_i64())
-        .collect();
+    let seats: Vec<i64> =
+        map["seats"].as_array().into_iter().flatten().filter_map(|seat| seat["id"].as_i64()).collect();
     let booked = client.book_seats("alice", &seats[..2]).await?;
     assert_eq!(booked.body["ticketData"][0]["totalAmount"], "51.00", "{booked:?}");
     let free = client.get(&format!("/seats/concert/{id}/available")).await?.body;
@@ -116,11 +94,7 @@ async fn what_has_been_sold_cannot_be_deleted_and_what_has_not_can() -> Result<(
     let delete = async |path: String| client.write(Method::DELETE, &path, &Value::Null).await;
     for path in [format!("/concerts/{concert}"), format!("/ticket-tiers/{tier}")] {
         let answer = delete(path.clone()).await?;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (409, "has-sales"),
-            "{path}: {answer:?}"
-        );
+        assert_eq!((answer.status, answer.code()), (409, "has-sales"), "{path}: {answer:?}");
     }
     assert_eq!(client.seat_map(0).await?.1["totalSeats"], 100);
 
@@ -136,11 +110,7 @@ async fn what_has_been_sold_cannot_be_deleted_and_what_has_not_can() -> Result<(
 
 #[tokio::test]
 async fn writes_need_the_admin_token_and_reads_do_not() -> Result<()> {
-    let mut installation = Installation::start(Setup {
-        workers: 0,
-        ..Setup::default()
-    })
-    .await?;
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let closed = installation.start_api(&[("ADMIN_TOKEN", "")]).await?;
     let id = installation.client().seat_map(0).await?.0;
     let writes = [
@@ -157,28 +127,16 @@ async fn writes_need_the_admin_token_and_reads_do_not() -> Result<()> {
         let client = installation.client();
         for request in [
             client.request(method.clone(), &path),
-            client
-                .request(method.clone(), &path)
-                .bearer_auth("a-token-for-tests-onlx"),
-            client
-                .request(method.clone(), &path)
-                .basic_auth("admin", Some("a-token-for-tests-only")),
+            client.request(method.clone(), &path).bearer_auth("a-token-for-tests-onlx"),
+            client.request(method.clone(), &path).basic_auth("admin", Some("a-token-for-tests-only")),
         ] {
             let answer = Client::send(request).await?;
-            assert_eq!(
-                (answer.status, answer.code()),
-                (401, "unauthorized"),
-                "{method} {path}: {answer:?}"
-            );
+            assert_eq!((answer.status, answer.code()), (401, "unauthorized"), "{method} {path}: {answer:?}");
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         }
         let client = &installation.apis[closed].client;
         let answer = client.write(method.clone(), &path, &json!({})).await?;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (403, "forbidden"),
-            "{method} {path}: {answer:?}"
-        );
+        assert_eq!((answer.status, answer.code()), (403, "forbidden"), "{method} {path}: {answer:?}");
     }
     assert_eq!(installation.client().get("/concerts").await?.body["total"], 3);
     installation.close().await
@@ -186,11 +144,7 @@ async fn writes_need_the_admin_token_and_reads_do_not() -> Result<()> {
 
 #[tokio::test]
 async fn a_bad_write_is_told_every_field_that_is_wrong() -> Result<()> {
-    let installation = Installation::start(Setup {
-        workers: 0,
-        ..Setup::default()
-    })
-    .await?;
+    let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client();
     let (id, map) = client.seat_map(0).await?;
     let tier = &map["seats"][0]["ticketTierId"];
@@ -210,30 +164,10 @@ async fn a_bad_write_is_told_every_field_that_is_wrong() -> Result<()> {
             json!({}),
             vec!["title", "artist", "date", "time", "venue", "city", "image"],
         ),
-        (
-            Method::POST,
-            "/concerts",
-            changed(concert(), "date", json!("2027-02-30")),
-            vec!["date"],
-        ),
-        (
-            Method::POST,
-            "/concerts",
-            changed(concert(), "time", json!("25:00")),
-            vec!["time"],
-        ),
-        (
-            Method::POST,
-            "/concerts",
-            changed(concert(), "image", json!("javascript:alert(1)")),
-            vec!["image"],
-        ),
-        (
-            Method::POST,
-            "/concerts",
-            changed(concert(), "title", json!("a\0b")),
-            vec!["title"],
-        ),
+        (Method::POST, "/concerts", changed(concert(), "date", json!("2027-02-30")), vec!["date"]),
+        (Method::POST, "/concerts", changed(concert(), "time", json!("25:00")), vec!["time"]),
+        (Method::POST, "/concerts", changed(concert(), "image", json!("javascript:alert(1)")), vec!["image"]),
+        (Method::POST, "/concerts", changed(concert(), "title", json!("a\0b")), vec!["title"]),
         (
             Method::POST,
             "/concerts",
@@ -248,83 +182,29 @@ async fn a_bad_write_is_told_every_field_that_is_wrong() -> Result<()> {
             vec!["artist"],
         ),
         (Method::POST, "/ticket-types", json!({"name": ""}), vec!["name"]),
-        (
-            Method::POST,
-            "/ticket-tiers",
-            json!({}),
-            vec!["concertId", "ticketTypeId", "price"],
-        ),
-        (
-            Method::POST,
-            "/ticket-tiers",
-            changed(new_tier.clone(), "price", json!("-1")),
-            vec!["price"],
-        ),
-        (
-            Method::POST,
-            "/ticket-tiers",
-            changed(new_tier.clone(), "price", json!(1.005)),
-            vec!["price"],
-        ),
+        (Method::POST, "/ticket-tiers", json!({}), vec!["concertId", "ticketTypeId", "price"]),
+        (Method::POST, "/ticket-tiers", changed(new_tier.clone(), "price", json!("-1")), vec!["price"]),
+        (Method::POST, "/ticket-tiers", changed(new_tier.clone(), "price", json!(1.005)), vec!["price"]),
         (
             Method::POST,
             "/ticket-tiers",
             changed(new_tier.clone(), "concertId", json!(nowhere)),
             vec!["concertId"],
         ),
-        (
-            Method::POST,
-            "/ticket-tiers",
-            changed(new_tier, "ticketTypeId", json!(999)),
-            vec!["ticketTypeId"],
-        ),
-        (
-            Method::POST,
-            &seats,
-            json!({}),
-            vec!["ticketTierId", "section", "rows", "seatsPerRow"],
-        ),
-        (
-            Method::POST,
-            &seats,
-            changed(block.clone(), "rows", json!(0)),
-            vec!["rows"],
-        ),
-        (
-            Method::POST,
-            &seats,
-            changed(block.clone(), "seatsPerRow", json!(1_000_000)),
-            vec!["seatsPerRow"],
-        ),
-        (
-            Method::POST,
-            &seats,
-            changed(block.clone(), "prefix", json!("a-b")),
-            vec!["prefix"],
-        ),
-        (
-            Method::POST,
-            &seats,
-            changed(block, "ticketTierId", json!(999)),
-            vec!["ticketTierId"],
-        ),
+        (Method::POST, "/ticket-tiers", changed(new_tier, "ticketTypeId", json!(999)), vec!["ticketTypeId"]),
+        (Method::POST, &seats, json!({}), vec!["ticketTierId", "section", "rows", "seatsPerRow"]),
+        (Method::POST, &seats, changed(block.clone(), "rows", json!(0)), vec!["rows"]),
+        (Method::POST, &seats, changed(block.clone(), "seatsPerRow", json!(1_000_000)), vec!["seatsPerRow"]),
+        (Method::POST, &seats, changed(block.clone(), "prefix", json!("a-b")), vec!["prefix"]),
+        (Method::POST, &seats, changed(block, "ticketTierId", json!(999)), vec!["ticketTierId"]),
     ] {
         let answer = client.write(method, path, &body).await?;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (422, "invalid-request"),
-            "{path} {body}: {answer:?}"
-        );
+        assert_eq!((answer.status, answer.code()), (422, "invalid-request"), "{path} {body}: {answer:?}");
         let errors = answer.body["errors"].as_array().context("no errors")?;
-        let fields: Vec<&str> = errors
-            .iter()
-            .filter_map(|error| error["field"].as_str())
-            .collect();
+        let fields: Vec<&str> = errors.iter().filter_map(|error| error["field"].as_str()).collect();
         assert_eq!(fields, wrong, "{path} {body}: {answer:?}");
     }
-    let twice = client
-        .write(Method::POST, "/ticket-types", &json!({"name": "VIP"}))
-        .await?;
+    let twice = client.write(Method::POST, "/ticket-types", &json!({"name": "VIP"})).await?;
     assert_eq!((twice.status, twice.code()), (409, "already-exists"));
     let unknown = client
         .write(
@@ -374,20 +254,13 @@ async fn a_new_price_holds_for_what_is_sold_from_then_on() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let (concert, map) = client.seat_map(0).await?;
-    let seats: Vec<i64> = map["seats"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|seat| seat["id"].as_i64())
-        .collect();
+    let seats: Vec<i64> =
+        map["seats"].as_array().into_iter().flatten().filter_map(|seat| seat["id"].as_i64()).collect();
     let before = client.book_seats("alice", &seats[..1]).await?;
 
     let change =
         json!({"id": map["seats"][0]["ticketTierId"], "concertId": concert, "ticketTypeId": 1, "price": 120});
-    assert_eq!(
-        client.write(Method::PUT, "/ticket-tiers", &change).await?.body["price"],
-        "120.00"
-    );
+    assert_eq!(client.write(Method::PUT, "/ticket-tiers", &change).await?.body["price"], "120.00");
     let after = client.book_seats("bob", &seats[1..2]).await?;
     assert_eq!(after.body["ticketData"][0]["totalAmount"], "120.00");
     // What was paid is not rewritten.
@@ -406,10 +279,9 @@ async fn many_instances_that_start_at_once_migrate_and_seed_once() -> Result<()>
         api.client.wait_until_ready().await?;
         assert_eq!(api.client.get("/concerts").await?.body["total"], 3);
     }
-    let seats = wait_until("the seats are there", async || {
-        Ok(Some(installation.client().seat_ids(2).await?))
-    })
-    .await?;
+    let seats =
+        wait_until("the seats are there", async || Ok(Some(installation.client().seat_ids(2).await?)))
+            .await?;
     assert_eq!(seats.len(), 100);
     installation.close().await
 }

@@ -20,16 +20,9 @@ async fn a_missing_or_wrong_setting_stops_the_process_with_its_name() -> Result<
         ("hamro-worker", "AMQP_URL", ""),
         ("hamro-worker", "BATCH_MAX", "0"),
     ] {
-        let mut process = Process::start(
-            program,
-            program,
-            &[],
-            &installation.environment(&[(setting, value)]),
-        )?;
-        assert!(
-            !process.ended().await?.success(),
-            "{program} started with {setting}={value:?}"
-        );
+        let mut process =
+            Process::start(program, program, &[], &installation.environment(&[(setting, value)]))?;
+        assert!(!process.ended().await?.success(), "{program} started with {setting}={value:?}");
         let said = process.line_after(&format!("{setting} is ")).await?;
         assert!(said.contains("it should be"), "{said}");
         assert!(!process.printed().contains("secret"), "{}", process.printed());
@@ -42,15 +35,9 @@ async fn a_port_that_is_taken_stops_the_api_with_what_to_do() -> Result<()> {
     let installation = Installation::prepare(&Setup::default()).await?;
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let port = taken.local_addr()?.port().to_string();
-    let mut api = Process::start(
-        "api",
-        "hamro-api",
-        &[],
-        &installation.environment(&[("PORT", &port)]),
-    )?;
+    let mut api = Process::start("api", "hamro-api", &[], &installation.environment(&[("PORT", &port)]))?;
     assert!(!api.ended().await?.success());
-    api.line_after("set HOST and PORT to an address that is free")
-        .await?;
+    api.line_after("set HOST and PORT to an address that is free").await?;
     installation.close().await
 }
 
@@ -59,31 +46,22 @@ async fn the_commands_prepare_the_database_and_print_the_document() -> Result<()
     let installation = Installation::prepare(&Setup::default()).await?;
     for command in ["migrate", "migrate", "seed", "seed"] {
         let mut process = Process::start(command, "hamro-api", &[command], &installation.environment(&[]))?;
-        assert!(
-            process.ended().await?.success(),
-            "{command}: {}",
-            process.printed()
-        );
+        assert!(process.ended().await?.success(), "{command}: {}", process.printed());
     }
     assert_eq!(ledger::count(&installation.pool, "concerts").await?, 3);
     assert_eq!(ledger::count(&installation.pool, "seats").await?, 300);
     let mut process = Process::start("openapi", "hamro-api", &["openapi"], &[])?;
     assert!(process.ended().await?.success());
-    let document: Value = wait_until("the document is read", async || {
-        Ok(serde_json::from_str(&process.printed()).ok())
-    })
-    .await?;
+    let document: Value =
+        wait_until("the document is read", async || Ok(serde_json::from_str(&process.printed()).ok()))
+            .await?;
     assert_eq!(document["openapi"], "3.1.0");
     installation.close().await
 }
 
 #[tokio::test]
 async fn a_stopping_api_answers_what_is_in_flight() -> Result<()> {
-    let mut installation = Installation::start(Setup {
-        workers: 0,
-        ..Setup::default()
-    })
-    .await?;
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let seats = installation.client().seat_ids(0).await?;
     let client = installation.client().clone();
     let in_flight = tokio::spawn(async move { client.book_seats("alice", &seats[..1]).await });
@@ -93,14 +71,8 @@ async fn a_stopping_api_answers_what_is_in_flight() -> Result<()> {
     .await?;
 
     installation.apis[0].process.signal(Signal::SIGTERM)?;
-    installation.apis[0]
-        .process
-        .line_after("SIGTERM: finishing what is in hand")
-        .await?;
-    assert!(
-        installation.client().get("/health/live").await.is_err(),
-        "still takes connections"
-    );
+    installation.apis[0].process.line_after("SIGTERM: finishing what is in hand").await?;
+    assert!(installation.client().get("/health/live").await.is_err(), "still takes connections");
     installation.start_worker(&[]).await?;
     assert_eq!(in_flight.await??.status, 201);
     let mut api = installation.apis.remove(0).process;
@@ -110,11 +82,7 @@ async fn a_stopping_api_answers_what_is_in_flight() -> Result<()> {
 
 #[tokio::test]
 async fn a_worker_that_is_killed_loses_nothing() -> Result<()> {
-    let mut installation = Installation::start(Setup {
-        workers: 2,
-        ..Setup::default()
-    })
-    .await?;
+    let mut installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
     let seats = installation.client().seat_ids(0).await?;
     let client = installation.client().clone();
     let mut locations = Vec::new();
@@ -135,11 +103,7 @@ async fn a_worker_that_is_killed_loses_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn the_number_of_workers_can_change_while_bookings_come_in() -> Result<()> {
-    let mut installation = Installation::start(Setup {
-        workers: 1,
-        ..Setup::default()
-    })
-    .await?;
+    let mut installation = Installation::start(Setup { workers: 1, ..Setup::default() }).await?;
     let seats = installation.client().seat_ids(0).await?;
     let client = installation.client().clone();
     let buying = async move {
@@ -181,10 +145,7 @@ async fn the_intake_takes_bookings_while_the_database_is_away() -> Result<()> {
     assert_eq!(taken.status, 202);
     let status = client.get(taken.location()?).await?;
     assert_eq!((status.status, status.code()), (503, "database-unavailable"));
-    assert_eq!(
-        installation.client().final_status(taken.location()?).await?["status"],
-        "confirmed"
-    );
+    assert_eq!(installation.client().final_status(taken.location()?).await?["status"], "confirmed");
     // Outcomes come by the broker, so even the endpoint that waits can answer.
     assert_eq!(client.book_seats("bob", &seats[1..2]).await?.status, 201);
     installation.close().await
@@ -193,19 +154,10 @@ async fn the_intake_takes_bookings_while_the_database_is_away() -> Result<()> {
 #[tokio::test]
 async fn without_a_broker_the_api_says_so_at_once() -> Result<()> {
     let mut installation = Installation::start(Setup::default()).await?;
-    let number = installation
-        .launch_api(&[("AMQP_URL", "amqp://127.0.0.1:1/%2f")])
-        .await?;
+    let number = installation.launch_api(&[("AMQP_URL", "amqp://127.0.0.1:1/%2f")]).await?;
     let client = &installation.apis[number].client;
-    for answer in [
-        client.create_booking("alice", &[1]).await?,
-        client.book_seats("alice", &[1]).await?,
-    ] {
-        assert_eq!(
-            (answer.status, answer.code()),
-            (503, "broker-unavailable"),
-            "{answer:?}"
-        );
+    for answer in [client.create_booking("alice", &[1]).await?, client.book_seats("alice", &[1]).await?] {
+        assert_eq!((answer.status, answer.code()), (503, "broker-unavailable"), "{answer:?}");
         assert!(answer.header("retry-after").is_some());
     }
     let ready = client.get("/health/ready").await?;

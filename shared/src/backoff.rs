@@ -15,14 +15,8 @@ pub struct Backoff {
 
 impl Backoff {
     pub fn new(first: Duration, cap: Duration) -> Self {
-        let shape = ExponentialBuilder::new()
-            .with_min_delay(first)
-            .with_max_delay(cap)
-            .without_max_times();
-        Self {
-            shape,
-            bounds: shape.build(),
-        }
+        let shape = ExponentialBuilder::new().with_min_delay(first).with_max_delay(cap).without_max_times();
+        Self { shape, bounds: shape.build() }
     }
 
     /// The next delay.

@@ -28,32 +28,19 @@ impl fmt::Display for ConfigError {
 impl Env {
     /// The environment of this process.
     pub fn process() -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place that reads the environment"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
         Self::new(|name| std::env::var(name).ok())
     }
 
     /// An environment of these variables alone.
     pub fn of(variables: &[(&str, &str)]) -> Self {
-        let variables: Vec<(String, String)> = variables
-            .iter()
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        Self::new(move |name| {
-            variables
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.clone())
-        })
+        let variables: Vec<(String, String)> =
+            variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self::new(move |name| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
     }
 
     fn new(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
-        Self {
-            lookup: Box::new(lookup),
-            faults: Vec::new(),
-        }
+        Self { lookup: Box::new(lookup), faults: Vec::new() }
     }
 
     /// The variable's value by `parse`; `None`, and a fault noted, if it is missing or no value. `expected` says
@@ -66,8 +53,7 @@ impl Env {
     ) -> Option<T> {
         match self.lookup(name) {
             None => {
-                self.faults
-                    .push(format!("{name} is not set: it should be {expected}"));
+                self.faults.push(format!("{name} is not set: it should be {expected}"));
                 None
             }
             Some(value) => self.parsed(name, &value, expected, parse),
@@ -123,9 +109,7 @@ impl Env {
         let parsed = parse(value.trim()).ok();
         if parsed.is_none() {
             // The value itself may be a secret.
-            self.faults.push(format!(
-                "{name} is set to something else: it should be {expected}"
-            ));
+            self.faults.push(format!("{name} is set to something else: it should be {expected}"));
         }
         parsed
     }
@@ -146,15 +130,7 @@ macro_rules! from_str_setting {
     };
 }
 
-from_str_setting!(
-    u16,
-    u32,
-    usize,
-    String,
-    std::net::IpAddr,
-    std::num::NonZeroU16,
-    std::num::NonZeroUsize
-);
+from_str_setting!(u16, u32, usize, String, std::net::IpAddr, std::num::NonZeroU16, std::num::NonZeroUsize);
 
 impl Setting for bool {
     fn parse(text: &str) -> Option<Self> {
@@ -185,24 +161,15 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_with_what_the_variable_should_look_like() {
-        let mut env = Env::of(&[
-            ("PORT", "http"),
-            ("BOOKING_WAIT", "10s"),
-            ("SECRET", "hunter2"),
-            ("EMPTY", " "),
-        ]);
+        let mut env =
+            Env::of(&[("PORT", "http"), ("BOOKING_WAIT", "10s"), ("SECRET", "hunter2"), ("EMPTY", " ")]);
         assert_eq!(env.or("PORT", 3000_u16, "a TCP port such as 3000"), None);
         assert_eq!(
             env.or("BOOKING_WAIT", Duration::ZERO, "a duration such as 10s"),
             Some(Duration::from_secs(10))
         );
         assert_eq!(env.or("EMPTY", 7_u16, "a number"), Some(7));
-        assert_eq!(
-            env.required("AMQP_URL", "amqp://user:password@host:5672/%2f", |_| Ok::<_, ()>(
-                ()
-            )),
-            None
-        );
+        assert_eq!(env.required("AMQP_URL", "amqp://user:password@host:5672/%2f", |_| Ok::<_, ()>(())), None);
         assert_eq!(env.required("SECRET", "longer", |_| Err::<(), ()>(())), None);
         let error = env.finish(Some(())).unwrap_err().to_string();
         assert_eq!(

@@ -38,11 +38,7 @@ impl Lifecycle {
             terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
         };
-        Ok(Self {
-            work: Group::new(),
-            support: Group::new(),
-            signals,
-        })
+        Ok(Self { work: Group::new(), support: Group::new(), signals })
     }
 
     /// Cancelled once the process should take no more work.
@@ -103,10 +99,7 @@ async fn stop_in_order(work: &mut Group, support: &mut Group) -> Result<()> {
 
 impl Group {
     fn new() -> Self {
-        Self {
-            stop: CancellationToken::new(),
-            tasks: JoinSet::new(),
-        }
+        Self { stop: CancellationToken::new(), tasks: JoinSet::new() }
     }
 
     fn spawn<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
@@ -177,15 +170,11 @@ mod tests {
         let stopping = lifecycle.stopping();
         lifecycle.work("work", |stop| async move {
             stop.cancelled().await;
-            work_ended
-                .send(())
-                .map_err(|()| anyhow!("support was gone first"))
+            work_ended.send(()).map_err(|()| anyhow!("support was gone first"))
         });
         lifecycle.support("support", |stop| async move {
             stop.cancelled().await;
-            support_sees
-                .await
-                .context("support was asked to stop before the work had ended")
+            support_sees.await.context("support was asked to stop before the work had ended")
         });
         lifecycle.work("asks all to stop", |_| async move {
             stopping.cancel();

@@ -39,19 +39,15 @@ impl TelemetryConfig {
             "info,lapin=warn,sqlx=warn".to_owned(),
             "a filter such as info,hamro_api=debug",
         );
-        Some(Self {
-            format: format?,
-            filter: filter?,
-        })
+        Some(Self { format: format?, filter: filter? })
     }
 }
 
 /// Starts logging, for the rest of the process's life.
 pub fn start(config: &TelemetryConfig) {
     let filter = EnvFilter::new(&config.filter);
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stdout().is_terminal());
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stdout().is_terminal());
     match config.format {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),

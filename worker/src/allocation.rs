@@ -113,16 +113,10 @@ impl Stock {
                 return Err(Rejection::SaleClosed { closed_at });
             }
         }
-        let taken: Vec<SeatId> = wanted
-            .iter()
-            .filter(|(_, seat)| seat.is_sold)
-            .map(|(id, _)| *id)
-            .collect();
+        let taken: Vec<SeatId> = wanted.iter().filter(|(_, seat)| seat.is_sold).map(|(id, _)| *id).collect();
         if !taken.is_empty() {
             let any_left = wanted.iter().any(|(_, seat)| {
-                self.concerts
-                    .get(&seat.concert_id)
-                    .is_some_and(|concert| concert.available > 0)
+                self.concerts.get(&seat.concert_id).is_some_and(|concert| concert.available > 0)
             });
             return Err(if any_left {
                 Rejection::SeatsTaken { seat_ids: taken }
@@ -148,11 +142,8 @@ impl Stock {
 
     /// The seats of `request`, in its order, if they all exist, and in the concert that it names.
     fn find(&self, request: &BookingRequest) -> Result<Vec<(SeatId, &Seat)>, Rejection> {
-        let in_concert = |seat: &&Seat| {
-            request
-                .concert_id()
-                .is_none_or(|concert_id| seat.concert_id == concert_id)
-        };
+        let in_concert =
+            |seat: &&Seat| request.concert_id().is_none_or(|concert_id| seat.concert_id == concert_id);
         let mut found = Vec::with_capacity(request.seat_ids().len());
         let mut missing = Vec::new();
         for id in request.seat_ids() {
@@ -161,11 +152,7 @@ impl Stock {
                 None => missing.push(*id),
             }
         }
-        if missing.is_empty() {
-            Ok(found)
-        } else {
-            Err(Rejection::SeatsNotFound { seat_ids: missing })
-        }
+        if missing.is_empty() { Ok(found) } else { Err(Rejection::SeatsNotFound { seat_ids: missing }) }
     }
 
     /// `None` if the seat's tier has gone since the seat was locked, which its lock prevents.

@@ -4,7 +4,7 @@
 use hamro_shared::domain::SettledTicket;
 use hamro_shared::queue::{Session, SettledMessage, Topology};
 use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, Connection};
+use lapin::{BasicProperties, Channel, Connection};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -24,13 +24,7 @@ pub struct Announcements {
 
 pub fn announcer(topology: &Topology) -> (Announcer, Announcements) {
     let (sender, receiver) = mpsc::channel(BACKLOG);
-    (
-        Announcer(sender),
-        Announcements {
-            receiver,
-            exchange: topology.settled(),
-        },
-    )
+    (Announcer(sender), Announcements { receiver, exchange: topology.settled() })
 }
 
 impl Announcer {
@@ -46,8 +40,12 @@ impl Session for Announcements {
     const ROLE: &'static str = "announcing";
 
     /// Sends announcements until there is nobody left to make any.
-    async fn run(&mut self, connection: &Connection, _stop: &CancellationToken) -> anyhow::Result<()> {
-        let channel = connection.create_channel().await?;
+    async fn run(
+        &mut self,
+        connection: &Connection,
+        channel: &Channel,
+        _stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
         while let Some(message) = self.receiver.recv().await {
             if connection.status().blocked() {
                 continue;
@@ -55,13 +53,7 @@ impl Session for Announcements {
             let properties = BasicProperties::default().with_content_type("application/json".into());
             let (exchange, body) = (self.exchange.as_str().into(), message.encode());
             channel
-                .basic_publish(
-                    exchange,
-                    "".into(),
-                    BasicPublishOptions::default(),
-                    &body,
-                    properties,
-                )
+                .basic_publish(exchange, "".into(), BasicPublishOptions::default(), &body, properties)
                 .await?;
         }
         Ok(())

@@ -109,10 +109,9 @@ impl Batch {
         let half = self.len() / 2;
         let later = Self {
             orders: self.orders.split_off(half.min(self.orders.len())),
-            dead_letters: self.dead_letters.split_off(
-                half.saturating_sub(self.orders.len())
-                    .min(self.dead_letters.len()),
-            ),
+            dead_letters: self
+                .dead_letters
+                .split_off(half.saturating_sub(self.orders.len()).min(self.dead_letters.len())),
         };
         Ok((self, later))
     }
@@ -120,11 +119,7 @@ impl Batch {
 
 impl Order {
     pub fn new(envelope: Envelope, payload: &str) -> Self {
-        let Envelope {
-            ticket,
-            idempotency_key,
-            request,
-        } = envelope;
+        let Envelope { ticket, idempotency_key, request } = envelope;
         Self {
             ticket,
             hash: request.hash(),

@@ -46,11 +46,7 @@ impl Config {
         let database = DatabaseConfig::read(&mut env, DATABASE_CONNECTIONS);
         let broker = BrokerConfig::read(&mut env);
         let consumer = ConsumerConfig::read(&mut env);
-        let shutdown_timeout = env.or(
-            "SHUTDOWN_TIMEOUT",
-            Duration::from_secs(30),
-            "a duration such as 30s",
-        );
+        let shutdown_timeout = env.or("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
         let built = (|| {
             Some(Self {
                 telemetry: telemetry?,
@@ -68,19 +64,10 @@ impl ConsumerConfig {
     fn read(env: &mut Env) -> Option<Self> {
         const BATCH_MAX: NonZeroUsize = NonZeroUsize::new(500).expect("is not zero");
         const PREFETCH: NonZeroU16 = NonZeroU16::new(256).expect("is not zero");
-        let batch_max = env.or(
-            "BATCH_MAX",
-            BATCH_MAX,
-            "the most bookings to settle in one transaction, such as 500",
-        );
-        let prefetch = env.or(
-            "PREFETCH",
-            PREFETCH,
-            "the most parcels that the broker sends ahead, such as 256",
-        );
-        Some(Self {
-            batch_max: batch_max?,
-            prefetch: prefetch?,
-        })
+        let batch_max =
+            env.or("BATCH_MAX", BATCH_MAX, "the most bookings to settle in one transaction, such as 500");
+        let prefetch =
+            env.or("PREFETCH", PREFETCH, "the most parcels that the broker sends ahead, such as 256");
+        Some(Self { batch_max: batch_max?, prefetch: prefetch? })
     }
 }

@@ -44,16 +44,16 @@ impl Session for Consumer {
     const ROLE: &'static str = "consuming";
 
     /// Works until `stop` is cancelled, and then finishes the batch in hand.
-    async fn run(&mut self, connection: &Connection, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn run(
+        &mut self,
+        _: &Connection,
+        channel: &Channel,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
         let queue = self.queue.as_str();
-        let channel = connection.create_channel().await?;
-        channel
-            .basic_qos(self.config.prefetch.get(), BasicQosOptions::default())
-            .await?;
+        channel.basic_qos(self.config.prefetch.get(), BasicQosOptions::default()).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let mut deliveries = channel
-            .basic_consume(queue.into(), "".into(), options, arguments)
-            .await?;
+        let mut deliveries = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
         info!("consuming from {queue}");
         loop {
             let received = tokio::select! {
@@ -62,17 +62,13 @@ impl Session for Consumer {
                 received = self.receive(&mut deliveries) => received?,
             };
             match received {
-                Received {
-                    last: None,
-                    too_new: None,
-                    ..
-                } => bail!("the queue {} has gone", self.queue),
+                Received { last: None, too_new: None, .. } => bail!("the queue {} has gone", self.queue),
                 Received { batch, last, too_new } => {
                     if let Some(last) = last {
                         self.settle(batch, &last).await?;
                     }
                     if let Some(too_new) = too_new {
-                        return keep_away(&channel, too_new, stop).await;
+                        return keep_away(channel, too_new, stop).await;
                     }
                 }
             }

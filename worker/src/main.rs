@@ -51,12 +51,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (announcer, mut announcements) = announcer(broker.topology());
     let settler = Settler::new(pool.clone(), Clock::system());
     let queue = broker.topology().intake();
-    let mut consumer = Consumer {
-        config: config.consumer,
-        settler,
-        announcer,
-        queue,
-    };
+    let mut consumer = Consumer { config: config.consumer, settler, announcer, queue };
 
     let mut lifecycle = Lifecycle::new()?;
     let consuming = broker.clone();

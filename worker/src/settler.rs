@@ -24,11 +24,7 @@ pub struct Settler {
 
 impl Settler {
     pub fn new(pool: PgPool, clock: Clock) -> Self {
-        Self {
-            pool,
-            clock,
-            culprits_in_a_row: 0,
-        }
+        Self { pool, clock, culprits_in_a_row: 0 }
     }
 
     /// Settles the batch, and returns only when it is: a transient failure is retried, a batch that the database
@@ -102,14 +98,7 @@ impl Batch {
     /// The same, with nothing left to decide: each of its orders has failed.
     fn into_dead_letters(self, failure: &sqlx::Error) -> Self {
         let mut dead_letters = self.dead_letters;
-        dead_letters.extend(
-            self.orders
-                .into_iter()
-                .map(|order| order.into_dead_letter(failure.to_string())),
-        );
-        Self {
-            orders: Vec::new(),
-            dead_letters,
-        }
+        dead_letters.extend(self.orders.into_iter().map(|order| order.into_dead_letter(failure.to_string())));
+        Self { orders: Vec::new(), dead_letters }
     }
 }

@@ -1,5 +1,7 @@
 //! The transaction that settles a batch, against a real Postgres.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -26,10 +28,7 @@ fn clock() -> Clock {
 
 fn ticket() -> Ticket {
     let keys = TicketKeys::parse(&"5e".repeat(32)).unwrap();
-    Ticket {
-        id: keys.issue(now()),
-        deadline: now() + Duration::from_mins(15),
-    }
+    Ticket { id: keys.issue(now()), deadline: now() + Duration::from_mins(15) }
 }
 
 fn order(customer: &str, seats: &[i32]) -> Order {
@@ -45,21 +44,11 @@ fn ordered(ticket: Ticket, customer: &str, seats: &[i32], key: Option<&str>) -> 
     )
     .unwrap();
     let idempotency_key = key.map(|key| IdempotencyKey::parse(key).unwrap());
-    Order::new(
-        Envelope {
-            ticket,
-            idempotency_key,
-            request,
-        },
-        "{}",
-    )
+    Order::new(Envelope { ticket, idempotency_key, request }, "{}")
 }
 
 fn batch(orders: &[Order]) -> Batch {
-    Batch {
-        orders: orders.to_vec(),
-        dead_letters: Vec::new(),
-    }
+    Batch { orders: orders.to_vec(), dead_letters: Vec::new() }
 }
 
 async fn seeded(pool: &PgPool) {
@@ -67,10 +56,7 @@ async fn seeded(pool: &PgPool) {
 }
 
 fn by_ticket(settled: Vec<SettledTicket>) -> HashMap<TicketId, Outcome> {
-    settled
-        .into_iter()
-        .map(|ticket| (ticket.ticket_id, ticket.outcome))
-        .collect()
+    settled.into_iter().map(|ticket| (ticket.ticket_id, ticket.outcome)).collect()
 }
 
 async fn count(pool: &PgPool, query: &'static str) -> i64 {
@@ -92,10 +78,7 @@ async fn refuse(pool: &PgPool, name: &str) {
          CREATE TRIGGER refuse BEFORE INSERT ON bookings FOR EACH ROW
          WHEN (NEW.user_name LIKE '{name}%') EXECUTE FUNCTION refuse();"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statements))
-        .execute(pool)
-        .await
-        .unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(pool).await.unwrap();
 }
 
 const DEAD_LETTERS: &str = "SELECT count(*) FROM dead_letters";
@@ -109,15 +92,7 @@ async fn what_is_announced_is_what_is_read_back(pool: PgPool) {
         order("alice", &[1, 21, 41]),
         order("bob", &[21]),
         order("carol", &[9_999]),
-        ordered(
-            Ticket {
-                deadline: Timestamp::from_unix_millis(0).unwrap(),
-                ..ticket()
-            },
-            "dave",
-            &[2],
-            None,
-        ),
+        ordered(Ticket { deadline: Timestamp::from_unix_millis(0).unwrap(), ..ticket() }, "dave", &[2], None),
         ordered(ticket(), "erin", &[5, 4], Some("key")),
         ordered(ticket(), "erin", &[4, 5], Some("key")),
         ordered(ticket(), "erin", &[6], Some("key")),
@@ -133,48 +108,30 @@ async fn what_is_announced_is_what_is_read_back(pool: PgPool) {
     let outcomes = by_ticket(announced);
     let outcome = |n: usize| &outcomes[&orders[n].ticket.id];
     assert!(matches!(outcome(0), Outcome::Confirmed { booking } if booking.ticket_data.len() == 3));
-    let taken = Rejection::SeatsTaken {
-        seat_ids: vec![SeatId(21)],
-    };
+    let taken = Rejection::SeatsTaken { seat_ids: vec![SeatId(21)] };
     assert_eq!(outcome(1), &Outcome::Rejected { rejection: taken });
-    let missing = Rejection::SeatsNotFound {
-        seat_ids: vec![SeatId(9_999)],
-    };
+    let missing = Rejection::SeatsNotFound { seat_ids: vec![SeatId(9_999)] };
     assert_eq!(outcome(2), &Outcome::Rejected { rejection: missing });
     assert_eq!(outcome(3), &Outcome::Expired);
     assert_eq!(outcome(4), outcome(5));
-    assert_eq!(
-        outcome(6),
-        &Outcome::Rejected {
-            rejection: Rejection::IdempotencyKeyReused
-        }
-    );
+    assert_eq!(outcome(6), &Outcome::Rejected { rejection: Rejection::IdempotencyKeyReused });
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_batch_that_comes_again_changes_nothing(pool: PgPool) {
     seeded(&pool).await;
-    let batch = batch(&[
-        order("alice", &[1, 2]),
-        order("bob", &[2, 3]),
-        order("carol", &[9_999]),
-    ]);
+    let batch = batch(&[order("alice", &[1, 2]), order("bob", &[2, 3]), order("carol", &[9_999])]);
     assert_eq!(settle(&pool, &clock(), &batch).await.unwrap().len(), 3);
     assert_eq!(settle(&pool, &clock(), &batch).await.unwrap(), []);
     assert_eq!(count(&pool, SALES).await, 1);
-    assert_eq!(
-        count(&pool, "SELECT available::bigint FROM ticket_tiers WHERE id = 1").await,
-        18
-    );
+    assert_eq!(count(&pool, "SELECT available::bigint FROM ticket_tiers WHERE id = 1").await, 18);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn workers_with_the_same_bookings_in_hand_settle_each_once(pool: PgPool) {
     seeded(&pool).await;
     // Some of the seats do not exist, so that nothing but the primary key stands between the twins.
-    let orders: Vec<Order> = (1..=40)
-        .map(|n| order(&format!("customer{n}"), &[n * 10 + 50]))
-        .collect();
+    let orders: Vec<Order> = (1..=40).map(|n| order(&format!("customer{n}"), &[n * 10 + 50])).collect();
     let settle = |mut orders: Vec<Order>, turn: usize| {
         let pool = pool.clone();
         async move {
@@ -201,10 +158,7 @@ async fn workers_with_the_same_bookings_in_hand_settle_each_once(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_retry_in_a_later_batch_shares_the_outcome_and_an_expired_try_holds_no_key(pool: PgPool) {
     seeded(&pool).await;
-    let expired = Ticket {
-        deadline: Timestamp::from_unix_millis(0).unwrap(),
-        ..ticket()
-    };
+    let expired = Ticket { deadline: Timestamp::from_unix_millis(0).unwrap(), ..ticket() };
     let tries = [
         ordered(expired, "alice", &[1], Some("key")),
         ordered(ticket(), "alice", &[1], Some("key")),
@@ -214,20 +168,13 @@ async fn a_retry_in_a_later_batch_shares_the_outcome_and_an_expired_try_holds_no
     let mut outcomes = Vec::new();
     for order in &tries {
         outcomes.push(
-            settle(&pool, &clock(), &batch(std::slice::from_ref(order)))
-                .await
-                .unwrap()
-                .remove(0)
-                .outcome,
+            settle(&pool, &clock(), &batch(std::slice::from_ref(order))).await.unwrap().remove(0).outcome,
         );
     }
     assert_eq!(outcomes[0], Outcome::Expired);
     assert!(matches!(outcomes[1], Outcome::Confirmed { .. }));
     assert_eq!(outcomes[2], outcomes[1]);
-    assert!(
-        matches!(outcomes[3], Outcome::Rejected { .. }),
-        "another customer's key is another key"
-    );
+    assert!(matches!(outcomes[3], Outcome::Rejected { .. }), "another customer's key is another key");
     assert_eq!(count(&pool, SALES).await, 1);
 }
 
@@ -237,12 +184,7 @@ async fn a_ticket_that_was_fenced_off_cannot_be_sold(pool: PgPool) {
     let order = order("alice", &[1]);
     let fenced = tickets::expire(&pool, order.ticket.id, now()).await.unwrap();
     assert_eq!(fenced.outcome, Outcome::Expired);
-    assert_eq!(
-        settle(&pool, &clock(), &batch(std::slice::from_ref(&order)))
-            .await
-            .unwrap(),
-        []
-    );
+    assert_eq!(settle(&pool, &clock(), &batch(std::slice::from_ref(&order))).await.unwrap(), []);
     assert_eq!(count(&pool, SALES).await, 0);
 }
 
@@ -250,13 +192,8 @@ async fn a_ticket_that_was_fenced_off_cannot_be_sold(pool: PgPool) {
 async fn a_ticket_that_was_sold_cannot_be_fenced_off(pool: PgPool) {
     seeded(&pool).await;
     let order = order("alice", &[1]);
-    let sold = settle(&pool, &clock(), &batch(std::slice::from_ref(&order)))
-        .await
-        .unwrap()
-        .remove(0);
-    let found = tickets::expire(&pool, order.ticket.id, now() + Duration::from_hours(1))
-        .await
-        .unwrap();
+    let sold = settle(&pool, &clock(), &batch(std::slice::from_ref(&order))).await.unwrap().remove(0);
+    let found = tickets::expire(&pool, order.ticket.id, now() + Duration::from_hours(1)).await.unwrap();
     assert_eq!(found, sold);
 }
 
@@ -265,19 +202,10 @@ async fn a_ticket_that_comes_with_another_request_is_kept_as_a_dead_letter(pool:
     seeded(&pool).await;
     let first = order("alice", &[1]);
     let forged = ordered(first.ticket, "mallory", &[2], None);
-    let sold = settle(&pool, &clock(), &batch(&[first, forged.clone()]))
-        .await
-        .unwrap();
+    let sold = settle(&pool, &clock(), &batch(&[first, forged.clone()])).await.unwrap();
     assert_eq!(sold.len(), 1);
     assert_eq!(settle(&pool, &clock(), &batch(&[forged])).await.unwrap(), []);
-    assert_eq!(
-        count(
-            &pool,
-            "SELECT count(*) FROM dead_letters WHERE reason = 'ticket-reused'"
-        )
-        .await,
-        1
-    );
+    assert_eq!(count(&pool, "SELECT count(*) FROM dead_letters WHERE reason = 'ticket-reused'").await, 1);
     assert_eq!(count(&pool, SALES).await, 1);
 }
 
@@ -291,10 +219,8 @@ async fn a_booking_that_the_database_refuses_fails_alone(pool: PgPool) {
     assert_eq!(settled.len(), 21);
     assert_eq!(settled[&orders[13].ticket.id], Outcome::Failed);
     assert_eq!(count(&pool, SALES).await, 20);
-    let kept: (uuid::Uuid, String) = sqlx::query_as("SELECT ticket_id, reason FROM dead_letters")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
+    let kept: (uuid::Uuid, String) =
+        sqlx::query_as("SELECT ticket_id, reason FROM dead_letters").fetch_one(&pool).await.unwrap();
     assert_eq!(kept, (orders[13].ticket.id.0, "refused-by-database".to_owned()));
 }
 
@@ -309,10 +235,7 @@ async fn many_refusals_in_a_row_stop_the_worker_instead_of_failing_everybody(poo
     });
     wait_until_at_least(&pool, FAILED, 3).await;
     // It has stopped there; once the cause is removed it goes on with the rest.
-    sqlx::raw_sql("DROP TRIGGER refuse ON bookings")
-        .execute(&pool)
-        .await
-        .unwrap();
+    sqlx::raw_sql("DROP TRIGGER refuse ON bookings").execute(&pool).await.unwrap();
     assert_eq!(worker.await.unwrap().len(), 20);
     assert_eq!(count(&pool, FAILED).await, 3);
     assert_eq!(count(&pool, SALES).await, 17);
@@ -321,17 +244,10 @@ async fn many_refusals_in_a_row_stop_the_worker_instead_of_failing_everybody(poo
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_counter_that_has_drifted_stops_the_worker_and_costs_no_customer_a_booking(pool: PgPool) {
     seeded(&pool).await;
-    sqlx::raw_sql("UPDATE ticket_tiers SET available = 0")
-        .execute(&pool)
-        .await
-        .unwrap();
+    sqlx::raw_sql("UPDATE ticket_tiers SET available = 0").execute(&pool).await.unwrap();
     let worker = tokio::spawn({
         let pool = pool.clone();
-        async move {
-            Settler::new(pool, clock())
-                .settle(batch(&[order("alice", &[1]), order("bob", &[2])]))
-                .await
-        }
+        async move { Settler::new(pool, clock()).settle(batch(&[order("alice", &[1]), order("bob", &[2])])).await }
     });
     wait_until_at_least(
         &pool,
@@ -340,17 +256,9 @@ async fn a_counter_that_has_drifted_stops_the_worker_and_costs_no_customer_a_boo
     )
     .await;
     assert_eq!(count(&pool, "SELECT count(*) FROM bookings").await, 0);
-    sqlx::raw_sql("UPDATE ticket_tiers SET available = total")
-        .execute(&pool)
-        .await
-        .unwrap();
+    sqlx::raw_sql("UPDATE ticket_tiers SET available = total").execute(&pool).await.unwrap();
     let settled = worker.await.unwrap();
-    assert!(
-        settled
-            .iter()
-            .all(|ticket| matches!(ticket.outcome, Outcome::Confirmed { .. })),
-        "{settled:?}"
-    );
+    assert!(settled.iter().all(|ticket| matches!(ticket.outcome, Outcome::Confirmed { .. })), "{settled:?}");
     assert_eq!(count(&pool, DEAD_LETTERS).await, 0);
 }
 
@@ -364,10 +272,7 @@ async fn an_unreadable_envelope_fails_its_ticket_once_however_often_it_comes(poo
         detail: "no seats".to_owned(),
         payload: b"{}".to_vec(),
     };
-    let batch = Batch {
-        orders: vec![order("alice", &[1])],
-        dead_letters: vec![letter.clone(), letter],
-    };
+    let batch = Batch { orders: vec![order("alice", &[1])], dead_letters: vec![letter.clone(), letter] };
     let settled = by_ticket(settle(&pool, &clock(), &batch).await.unwrap());
     assert_eq!(settled[&ticket], Outcome::Failed);
     assert_eq!(settle(&pool, &clock(), &batch).await.unwrap(), []);
@@ -377,21 +282,11 @@ async fn an_unreadable_envelope_fails_its_ticket_once_however_often_it_comes(poo
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn the_database_itself_refuses_a_seat_in_two_live_sales(pool: PgPool) {
     seeded(&pool).await;
-    settle(&pool, &clock(), &batch(&[order("alice", &[1])]))
-        .await
-        .unwrap();
+    settle(&pool, &clock(), &batch(&[order("alice", &[1])])).await.unwrap();
     // As if somebody had marked the seat free by hand.
-    sqlx::raw_sql("UPDATE seats SET booked_at = NULL WHERE id = 1")
-        .execute(&pool)
-        .await
-        .unwrap();
-    let error = settle(&pool, &clock(), &batch(&[order("bob", &[1])]))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.as_database_error().unwrap().constraint(),
-        Some("sale_seats_live")
-    );
+    sqlx::raw_sql("UPDATE seats SET booked_at = NULL WHERE id = 1").execute(&pool).await.unwrap();
+    let error = settle(&pool, &clock(), &batch(&[order("bob", &[1])])).await.unwrap_err();
+    assert_eq!(error.as_database_error().unwrap().constraint(), Some("sale_seats_live"));
     assert_eq!(Failure::of(&error), Failure::Systemic);
 }
 
@@ -417,20 +312,14 @@ async fn an_error_of_the_database_is_classed_by_what_it_says_of_the_booking(pool
     ] {
         let raise =
             format!("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}', TABLE = '{table}'; END $$");
-        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise))
-            .execute(&pool)
-            .await
-            .unwrap_err();
+        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&pool).await.unwrap_err();
         assert_eq!(Failure::of(&error), class, "{code} on {table:?}");
     }
     for constraint in ["bookings_pkey", "bookings_idempotency"] {
         let raise = format!(
             "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '23505', TABLE = 'bookings', CONSTRAINT = '{constraint}'; END $$"
         );
-        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise))
-            .execute(&pool)
-            .await
-            .unwrap_err();
+        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&pool).await.unwrap_err();
         assert_eq!(Failure::of(&error), Failure::Transient, "{constraint}");
     }
     assert_eq!(Failure::of(&sqlx::Error::PoolTimedOut), Failure::Transient);

@@ -14,14 +14,7 @@ pub async fn enqueue(
     idempotency_key: Option<IdempotencyKey>,
     request: BookingRequest,
 ) -> Result<(), PublishError> {
-    let published = app
-        .publisher
-        .publish(Envelope {
-            ticket,
-            idempotency_key,
-            request,
-        })
-        .await;
+    let published = app.publisher.publish(Envelope { ticket, idempotency_key, request }).await;
     if let Err(error) = published {
         let id = ticket.id;
         tracing::warn!(ticket.id = %id, "ticket {id} was not accepted: {error}");
@@ -32,16 +25,13 @@ pub async fn enqueue(
 /// What to tell a client whose booking was not accepted.
 pub fn not_accepted(error: PublishError, ticket: Ticket) -> Problem {
     match error {
-        PublishError::Busy | PublishError::Refused => Problem::new(
-            ProblemCode::QueueFull,
-            "Nothing was booked. Try again in a moment.",
-        )
-        .retry_after(2),
-        PublishError::Unavailable => Problem::new(
-            ProblemCode::BrokerUnavailable,
-            "Nothing was booked. Try again in a moment.",
-        )
-        .retry_after(2),
+        PublishError::Busy | PublishError::Refused => {
+            Problem::new(ProblemCode::QueueFull, "Nothing was booked. Try again in a moment.").retry_after(2)
+        }
+        PublishError::Unavailable => {
+            Problem::new(ProblemCode::BrokerUnavailable, "Nothing was booked. Try again in a moment.")
+                .retry_after(2)
+        }
         // The booking may go through: whoever hears this must be able to find out.
         PublishError::Unknown => Problem::new(
             ProblemCode::BrokerUnavailable,

@@ -47,10 +47,5 @@ pub async fn create_booking(
         (RETRY_AFTER, 1.into()),
         (CACHE_CONTROL, axum::http::HeaderValue::from_static("no-store")),
     ];
-    Ok((
-        StatusCode::ACCEPTED,
-        headers,
-        axum::Json(TicketStatus::queued(ticket.id)),
-    )
-        .into_response())
+    Ok((StatusCode::ACCEPTED, headers, axum::Json(TicketStatus::queued(ticket.id))).into_response())
 }

@@ -31,10 +31,7 @@ use crate::state::AppState;
 )]
 pub async fn get_booking(State(app): State<AppState>, Id(text): Id<String>) -> Result<Response, Problem> {
     let ticket = app.rules.ticket_keys.verify(&text).ok_or_else(|| {
-        Problem::new(
-            ProblemCode::TicketNotFound,
-            "This is no ticket that was handed out here.",
-        )
+        Problem::new(ProblemCode::TicketNotFound, "This is no ticket that was handed out here.")
     })?;
     Ok(match find_outcome(&app, ticket).await? {
         Some(settled) => {
@@ -42,10 +39,7 @@ pub async fn get_booking(State(app): State<AppState>, Id(text): Id<String>) -> R
             (cache, Json(TicketStatus::settled(settled))).into_response()
         }
         None => {
-            let headers = [
-                (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-                (RETRY_AFTER, 1.into()),
-            ];
+            let headers = [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (RETRY_AFTER, 1.into())];
             (headers, Json(TicketStatus::queued(ticket))).into_response()
         }
     })

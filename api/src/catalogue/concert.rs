@@ -133,14 +133,10 @@ impl ConcertBody {
         let city = fields.text("city", self.city, 200);
         let image = fields.required("image", self.image, parse_image);
         let description = fields.check("description", self.description.map(parse_description).transpose());
-        let opens = fields.check(
-            "salesOpenAt",
-            self.sales_open_at.map(|text| parse_moment(&text)).transpose(),
-        );
-        let closes = fields.check(
-            "salesCloseAt",
-            self.sales_close_at.map(|text| parse_moment(&text)).transpose(),
-        );
+        let opens =
+            fields.check("salesOpenAt", self.sales_open_at.map(|text| parse_moment(&text)).transpose());
+        let closes =
+            fields.check("salesCloseAt", self.sales_close_at.map(|text| parse_moment(&text)).transpose());
         if let (Some(Some(opens)), Some(Some(closes))) = (opens, closes)
             && opens >= closes
         {
@@ -169,11 +165,7 @@ fn parse_date(text: &str) -> Result<NaiveDate, &'static str> {
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| expected)?;
     // What every calendar in between can hold.
     let sane = NaiveDate::from_ymd_opt(1900, 1, 1)..NaiveDate::from_ymd_opt(10_000, 1, 1);
-    if sane.contains(&Some(date)) {
-        Ok(date)
-    } else {
-        Err(expected)
-    }
+    if sane.contains(&Some(date)) { Ok(date) } else { Err(expected) }
 }
 
 fn parse_time(text: &str) -> Result<NaiveTime, &'static str> {
@@ -194,18 +186,12 @@ fn parse_image(text: String) -> Result<String, &'static str> {
 
 fn parse_description(text: String) -> Result<String, &'static str> {
     let is_clean = text.chars().count() <= 5000 && !text.contains('\0');
-    if is_clean {
-        Ok(text)
-    } else {
-        Err("must have at most 5000 characters")
-    }
+    if is_clean { Ok(text) } else { Err("must have at most 5000 characters") }
 }
 
 fn parse_moment(text: &str) -> Result<Timestamp, &'static str> {
     let expected = "must be a moment such as 2026-12-01T04:15:00Z";
-    let moment = DateTime::<FixedOffset>::parse_from_rfc3339(text)
-        .map_err(|_| expected)?
-        .to_utc();
+    let moment = DateTime::<FixedOffset>::parse_from_rfc3339(text).map_err(|_| expected)?.to_utc();
     parse_date(&moment.format("%Y-%m-%d").to_string()).map_err(|_| expected)?;
     Ok(moment.into())
 }

@@ -105,11 +105,7 @@ impl SeatBlockBody {
         let tier = fields.required("ticketTierId", self.ticket_tier_id, Ok::<_, String>);
         let section = fields.text("section", self.section, 100);
         let count = |n: i32| {
-            if (1..=1000).contains(&n) {
-                Ok(n)
-            } else {
-                Err("must be a number from 1 to 1000")
-            }
+            if (1..=1000).contains(&n) { Ok(n) } else { Err("must be a number from 1 to 1000") }
         };
         let rows = fields.required("rows", self.rows, count);
         let seats_per_row = fields.required("seatsPerRow", self.seats_per_row, count);
@@ -118,16 +114,10 @@ impl SeatBlockBody {
             _ => Err("must be a number from 1 to 100000"),
         });
         let first_row = fields.check("firstRow", first_row.transpose());
-        let first_letter = |section: &String| {
-            section
-                .chars()
-                .find(char::is_ascii_alphanumeric)
-                .map(String::from)
-        };
-        let prefix = self
-            .prefix
-            .or_else(|| section.as_ref().and_then(first_letter))
-            .unwrap_or_else(|| "S".to_owned());
+        let first_letter =
+            |section: &String| section.chars().find(char::is_ascii_alphanumeric).map(String::from);
+        let prefix =
+            self.prefix.or_else(|| section.as_ref().and_then(first_letter)).unwrap_or_else(|| "S".to_owned());
         let fits = (1..=8).contains(&prefix.len()) && prefix.chars().all(|c| c.is_ascii_alphanumeric());
         let prefix = if fits {
             Ok(prefix.to_ascii_uppercase())
@@ -163,10 +153,9 @@ impl Block {
         }
         let exists = sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1", concert);
         match exists.fetch_optional(connection).await? {
-            Some(_) => Err(Problem::invalid_field(
-                "ticketTierId",
-                "must be the id of a tier of this concert",
-            )),
+            Some(_) => {
+                Err(Problem::invalid_field("ticketTierId", "must be the id of a tier of this concert"))
+            }
             None => Err(Problem::not_found("concert")),
         }
     }

@@ -40,20 +40,11 @@ pub async fn create_ticket_type(
     let mut fields = Fields::default();
     let name = fields.text("name", body.name, 100);
     let name = fields.finish(name)?;
-    let created = sqlx::query_as!(
-        TicketType,
-        "INSERT INTO ticket_types (name) VALUES ($1) RETURNING id, name",
-        name
-    )
-    .fetch_one(&pool)
-    .await
-    .map_err(|error| {
-        if violates(&error, "ticket_types_name") {
-            exists()
-        } else {
-            error.into()
-        }
-    })?;
+    let created =
+        sqlx::query_as!(TicketType, "INSERT INTO ticket_types (name) VALUES ($1) RETURNING id, name", name)
+            .fetch_one(&pool)
+            .await
+            .map_err(|error| if violates(&error, "ticket_types_name") { exists() } else { error.into() })?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 

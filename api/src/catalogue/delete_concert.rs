@@ -34,22 +34,13 @@ pub async fn delete_concert(
     let mut transaction = pool.begin().await?;
     // The seats first, in the order of their ids, as the workers lock them. A sale that is under way is waited for,
     // and then the seat's own trigger refuses.
-    sqlx::query!(
-        "SELECT id FROM seats WHERE concert_id = $1 ORDER BY id FOR UPDATE",
-        id
-    )
-    .fetch_all(&mut *transaction)
-    .await?;
+    sqlx::query!("SELECT id FROM seats WHERE concert_id = $1 ORDER BY id FOR UPDATE", id)
+        .fetch_all(&mut *transaction)
+        .await?;
     let deleted = sqlx::query!("DELETE FROM concerts WHERE id = $1", id)
         .execute(&mut *transaction)
         .await
-        .map_err(|error| {
-            if violates(&error, "seats_sold") {
-                has_sales()
-            } else {
-                error.into()
-            }
-        })?;
+        .map_err(|error| if violates(&error, "seats_sold") { has_sales() } else { error.into() })?;
     transaction.commit().await?;
     if deleted.rows_affected() == 0 {
         return Err(Problem::not_found("concert"));
@@ -58,8 +49,5 @@ pub async fn delete_concert(
 }
 
 fn has_sales() -> Problem {
-    Problem::new(
-        ProblemCode::HasSales,
-        "Seats of this concert have been sold, so it stays.",
-    )
+    Problem::new(ProblemCode::HasSales, "Seats of this concert have been sold, so it stays.")
 }

@@ -32,22 +32,13 @@ pub async fn delete_ticket_tier(
 ) -> Result<StatusCode, Problem> {
     let mut transaction = pool.begin().await?;
     // In the order in which the workers lock: see `delete_concert`.
-    sqlx::query!(
-        "SELECT id FROM seats WHERE ticket_tier_id = $1 ORDER BY id FOR UPDATE",
-        id
-    )
-    .fetch_all(&mut *transaction)
-    .await?;
+    sqlx::query!("SELECT id FROM seats WHERE ticket_tier_id = $1 ORDER BY id FOR UPDATE", id)
+        .fetch_all(&mut *transaction)
+        .await?;
     let deleted = sqlx::query!("DELETE FROM ticket_tiers WHERE id = $1", id)
         .execute(&mut *transaction)
         .await
-        .map_err(|error| {
-            if violates(&error, "seats_sold") {
-                has_sales()
-            } else {
-                error.into()
-            }
-        })?;
+        .map_err(|error| if violates(&error, "seats_sold") { has_sales() } else { error.into() })?;
     transaction.commit().await?;
     if deleted.rows_affected() == 0 {
         return Err(Problem::not_found("ticket tier"));
@@ -56,8 +47,5 @@ pub async fn delete_ticket_tier(
 }
 
 fn has_sales() -> Problem {
-    Problem::new(
-        ProblemCode::HasSales,
-        "Seats of this tier have been sold, so it stays.",
-    )
+    Problem::new(ProblemCode::HasSales, "Seats of this tier have been sold, so it stays.")
 }

@@ -32,6 +32,5 @@ pub async fn get_concert(State(pool): State<PgPool>, Id(id): Id<Uuid>) -> Result
     )
     .fetch_optional(&pool)
     .await?;
-    row.map(|row| Json(row.into()))
-        .ok_or_else(|| Problem::not_found("concert"))
+    row.map(|row| Json(row.into())).ok_or_else(|| Problem::not_found("concert"))
 }

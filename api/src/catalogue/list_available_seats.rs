@@ -24,9 +24,8 @@ pub async fn list_available_seats(
     State(pool): State<PgPool>,
     Id(concert): Id<Uuid>,
 ) -> Result<Json<Vec<Seat>>, Problem> {
-    let mut seats = SeatRow::of_concert(&pool, concert)
-        .await?
-        .ok_or_else(|| Problem::not_found("concert"))?;
+    let mut seats =
+        SeatRow::of_concert(&pool, concert).await?.ok_or_else(|| Problem::not_found("concert"))?;
     seats.retain(|seat| !seat.is_booked);
     Ok(Json(seats))
 }

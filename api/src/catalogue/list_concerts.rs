@@ -35,10 +35,6 @@ pub async fn list_concerts(
     )
     .fetch_all(&pool)
     .await?;
-    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM concerts"#)
-        .fetch_one(&pool)
-        .await?;
-    Ok(Json(
-        page.of(rows.into_iter().map(Concert::from).collect(), total),
-    ))
+    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM concerts"#).fetch_one(&pool).await?;
+    Ok(Json(page.of(rows.into_iter().map(Concert::from).collect(), total)))
 }

@@ -35,8 +35,7 @@ pub async fn list_ticket_tiers(
     )
     .fetch_all(&pool)
     .await?;
-    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM ticket_tiers"#)
-        .fetch_one(&pool)
-        .await?;
+    let total =
+        sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM ticket_tiers"#).fetch_one(&pool).await?;
     Ok(Json(page.of(tiers, total)))
 }

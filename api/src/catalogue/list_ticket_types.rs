@@ -25,8 +25,7 @@ pub struct TicketType {
     responses((status = 200, description = "All of them", body = Vec<TicketType>), ServerProblems),
 )]
 pub async fn list_ticket_types(State(pool): State<PgPool>) -> Result<Json<Vec<TicketType>>, Problem> {
-    let types = sqlx::query_as!(TicketType, "SELECT id, name FROM ticket_types ORDER BY id")
-        .fetch_all(&pool)
-        .await?;
+    let types =
+        sqlx::query_as!(TicketType, "SELECT id, name FROM ticket_types ORDER BY id").fetch_all(&pool).await?;
     Ok(Json(types))
 }

@@ -33,12 +33,7 @@ impl PageParams {
         let mut fields = Fields::default();
         let number = fields.check("page", parse_number(self.page, 1, Self::MAX_PAGE));
         let limit = fields.check("limit", parse_number(self.limit, 10, Self::MAX_LIMIT));
-        let page = (|| {
-            Some(Page {
-                number: number?,
-                limit: limit?,
-            })
-        })();
+        let page = (|| Some(Page { number: number?, limit: limit? }))();
         fields.finish(page)
     }
 }
@@ -57,13 +52,7 @@ impl Page {
     /// This page, of a list of `total` things.
     pub fn of<T>(self, data: Vec<T>, total: i64) -> Paged<T> {
         let total_pages = total / self.limit + i64::from(total % self.limit > 0);
-        Paged {
-            data,
-            page: self.number,
-            limit: self.limit,
-            total,
-            total_pages,
-        }
+        Paged { data, page: self.number, limit: self.limit, total, total_pages }
     }
 }
 
@@ -85,11 +74,7 @@ mod tests {
 
     #[test]
     fn pages_are_counted_up() {
-        let page = |total| {
-            Page { number: 1, limit: 10 }
-                .of(Vec::<()>::new(), total)
-                .total_pages
-        };
+        let page = |total| Page { number: 1, limit: 10 }.of(Vec::<()>::new(), total).total_pages;
         assert_eq!([page(0), page(1), page(10), page(11)], [0, 1, 1, 2]);
         assert_eq!(Page { number: 3, limit: 10 }.offset(), 20);
     }
@@ -97,12 +82,7 @@ mod tests {
     #[test]
     fn a_page_or_limit_out_of_range_is_refused() {
         let parse = |page: &str, limit: &str| {
-            PageParams {
-                page: Some(page.to_owned()),
-                limit: Some(limit.to_owned()),
-            }
-            .parse()
-            .map_err(drop)
+            PageParams { page: Some(page.to_owned()), limit: Some(limit.to_owned()) }.parse().map_err(drop)
         };
         for (page, limit) in [
             ("0", "10"),
@@ -114,20 +94,9 @@ mod tests {
         ] {
             assert_eq!(parse(page, limit), Err(()), "page {page:?}, limit {limit:?}");
         }
+        assert_eq!(parse("1000000000", "1000"), Ok(Page { number: 1_000_000_000, limit: 1000 }));
         assert_eq!(
-            parse("1000000000", "1000"),
-            Ok(Page {
-                number: 1_000_000_000,
-                limit: 1000
-            })
-        );
-        assert_eq!(
-            PageParams {
-                page: None,
-                limit: None
-            }
-            .parse()
-            .map_err(drop),
+            PageParams { page: None, limit: None }.parse().map_err(drop),
             Ok(Page { number: 1, limit: 10 })
         );
     }

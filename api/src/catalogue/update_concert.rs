@@ -64,6 +64,5 @@ pub async fn update_concert(
     )
     .fetch_optional(&pool)
     .await?;
-    row.map(|row| Json(row.into()))
-        .ok_or_else(|| Problem::not_found("concert"))
+    row.map(|row| Json(row.into())).ok_or_else(|| Problem::not_found("concert"))
 }

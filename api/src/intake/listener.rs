@@ -4,9 +4,9 @@
 use anyhow::bail;
 use futures_util::StreamExt;
 use hamro_shared::queue::{Session, SettledMessage, Topology};
-use lapin::Connection;
 use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -26,26 +26,23 @@ impl Listener {
 impl Session for Listener {
     const ROLE: &'static str = "listening";
 
-    async fn run(&mut self, connection: &Connection, stop: &CancellationToken) -> anyhow::Result<()> {
-        let channel = connection.create_channel().await?;
-        let queue = self.topology.listen_to_settled(&channel).await?;
+    async fn run(
+        &mut self,
+        _: &Connection,
+        channel: &Channel,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let queue = self.topology.listen_to_settled(channel).await?;
         // Hints need no acknowledgement: what is lost is looked up.
-        let options = BasicConsumeOptions {
-            no_ack: true,
-            exclusive: true,
-            ..BasicConsumeOptions::default()
-        };
-        let mut messages = channel
-            .basic_consume(queue.into(), "".into(), options, FieldTable::default())
-            .await?;
+        let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
+        let mut messages =
+            channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
                 () = stop.cancelled() => return Ok(()),
             };
-            let Some(message) = message else {
-                bail!("the queue of outcomes has gone")
-            };
+            let Some(message) = message else { bail!("the queue of outcomes has gone") };
             match SettledMessage::decode(&message?.data) {
                 Ok(settled) => self.outcomes.announce(settled.tickets),
                 Err(error) => warn!("cannot read what a worker announced: {error}"),

@@ -44,11 +44,7 @@ impl Outcomes {
                 receiver
             }
         };
-        Waiter {
-            ticket,
-            announced,
-            outcomes: self.clone(),
-        }
+        Waiter { ticket, announced, outcomes: self.clone() }
     }
 
     /// Wakes who waits for one of these.
@@ -113,10 +109,9 @@ pub async fn look_up_waited_for(
         let found = async { tickets::find_settled(&mut *pool.acquire().await?, &waited_for).await };
         match found.await {
             Ok(settled) => outcomes.announce(settled),
-            Err(error) => warn!(
-                "could not look up {} tickets that are waited for: {error}",
-                waited_for.len()
-            ),
+            Err(error) => {
+                warn!("could not look up {} tickets that are waited for: {error}", waited_for.len());
+            }
         }
     }
 }
@@ -132,11 +127,7 @@ mod tests {
 
     fn settled(n: u128) -> SettledTicket {
         let settled_at = Timestamp::from_unix_millis(0).unwrap();
-        SettledTicket {
-            ticket_id: TicketId(Uuid::from_u128(n)),
-            settled_at,
-            outcome: Outcome::Expired,
-        }
+        SettledTicket { ticket_id: TicketId(Uuid::from_u128(n)), settled_at, outcome: Outcome::Expired }
     }
 
     #[tokio::test]
@@ -150,10 +141,7 @@ mod tests {
     #[tokio::test]
     async fn all_who_wait_for_a_ticket_hear_of_it() {
         let outcomes = Outcomes::default();
-        let mut waiters = [
-            outcomes.wait_for(settled(1).ticket_id),
-            outcomes.wait_for(settled(1).ticket_id),
-        ];
+        let mut waiters = [outcomes.wait_for(settled(1).ticket_id), outcomes.wait_for(settled(1).ticket_id)];
         outcomes.announce(vec![settled(1)]);
         for waiter in &mut waiters {
             assert!(waiter.outcome_within(SOON).await.is_some());

@@ -44,10 +44,7 @@ impl PublisherConfig {
             "the most bookings on their way to the broker, such as 10000",
         );
         let confirm_timeout = env.or("CONFIRM_TIMEOUT", Duration::from_secs(5), "a duration such as 5s");
-        Some(Self {
-            in_flight_max: in_flight_max?,
-            confirm_timeout: confirm_timeout?,
-        })
+        Some(Self { in_flight_max: in_flight_max?, confirm_timeout: confirm_timeout? })
     }
 }
 
@@ -110,20 +107,8 @@ pub struct PublishingTask {
 pub fn publisher(config: PublisherConfig, topology: &Topology) -> (Publisher, PublishingTask) {
     let (sender, jobs) = mpsc::channel(config.in_flight_max.get());
     let (link, link_seen) = watch::channel(Link::Down);
-    let publisher = Publisher {
-        jobs: sender,
-        link: link_seen,
-        confirm_timeout: config.confirm_timeout,
-    };
-    (
-        publisher,
-        PublishingTask {
-            jobs,
-            link,
-            exchange: topology.bookings(),
-            routing_key: topology.intake(),
-        },
-    )
+    let publisher = Publisher { jobs: sender, link: link_seen, confirm_timeout: config.confirm_timeout };
+    (publisher, PublishingTask { jobs, link, exchange: topology.bookings(), routing_key: topology.intake() })
 }
 
 impl Publisher {
@@ -138,10 +123,7 @@ impl Publisher {
             return Err(PublishError::Unavailable);
         }
         let (receipt, confirmed) = oneshot::channel();
-        let job = Job {
-            envelope: envelope.encode(),
-            receipt,
-        };
+        let job = Job { envelope: envelope.encode(), receipt };
         self.jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => PublishError::Busy,
             mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
@@ -157,11 +139,15 @@ impl Publisher {
 impl Session for PublishingTask {
     const ROLE: &'static str = "publishing";
 
-    async fn run(&mut self, connection: &Connection, _stop: &CancellationToken) -> anyhow::Result<()> {
-        let channel = connection.create_channel().await?;
+    async fn run(
+        &mut self,
+        connection: &Connection,
+        channel: &Channel,
+        _stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         self.link.send_replace(Link::Up);
-        let result = self.publish_all(&channel, connection.events_listener()).await;
+        let result = self.publish_all(channel, connection.events_listener()).await;
         self.link.send_replace(Link::Down);
         self.refuse_waiting();
         result
@@ -230,11 +216,7 @@ impl PublishingTask {
             // Sent even if nobody waits for it any more: a client that hung up may have been told its ticket already.
             parcel.push(&job.envelope);
             receipts.push(job.receipt);
-            next = if parcel.is_full() {
-                None
-            } else {
-                self.jobs.try_recv().ok()
-            };
+            next = if parcel.is_full() { None } else { self.jobs.try_recv().ok() };
         }
         (parcel.encode(), receipts)
     }

@@ -40,9 +40,7 @@ impl From<MigrateError> for SchemaError {
             ) => Self::Unreachable(error),
             // The server answered, but is starting up or shutting down (class 57P), or full (53300).
             MigrateError::Execute(sqlx::Error::Database(error))
-                if error
-                    .code()
-                    .is_some_and(|code| code.starts_with("57P") || code == "53300") =>
+                if error.code().is_some_and(|code| code.starts_with("57P") || code == "53300") =>
             {
                 Self::Unreachable(sqlx::Error::Database(error))
             }
@@ -60,9 +58,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), SchemaError> {
 /// Puts the demo concerts into a catalogue that has none. Instances that start together seed it once.
 pub async fn seed(pool: &PgPool) -> Result<(), SchemaError> {
     let mut transaction = pool.begin().await?;
-    sqlx::query!("SELECT pg_advisory_xact_lock($1)", SEED_LOCK)
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query!("SELECT pg_advisory_xact_lock($1)", SEED_LOCK).execute(&mut *transaction).await?;
     let empty = sqlx::query_scalar!(r#"SELECT NOT EXISTS (SELECT FROM concerts) AS "empty!""#)
         .fetch_one(&mut *transaction)
         .await?;
@@ -78,11 +74,7 @@ pub async fn seed(pool: &PgPool) -> Result<(), SchemaError> {
 /// be up before it.
 pub async fn wait_for_schema(pool: &PgPool) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-    let wanted = MIGRATOR
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or_default();
+    let wanted = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
     loop {
         // Checked at run time: the table is sqlx's own and in none of our migrations.
         let found: Result<Option<i64>, _> =
@@ -91,11 +83,7 @@ pub async fn wait_for_schema(pool: &PgPool) {
                 .await;
         match found {
             Ok(Some(found)) if found >= wanted => return,
-            Ok(found) => info!(
-                schema.found = found,
-                schema.wanted = wanted,
-                "waiting for the schema"
-            ),
+            Ok(found) => info!(schema.found = found, schema.wanted = wanted, "waiting for the schema"),
             Err(error) => warn!("waiting for the schema: {error}"),
         }
         backoff.pause().await;

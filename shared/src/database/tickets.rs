@@ -51,9 +51,7 @@ pub async fn find_settled(
     )
     .fetch_all(connection)
     .await?;
-    rows.chunk_by(|one, next| one.ticket_id == next.ticket_id)
-        .map(settled_ticket)
-        .collect()
+    rows.chunk_by(|one, next| one.ticket_id == next.ticket_id).map(settled_ticket).collect()
 }
 
 /// Fences off a ticket whose deadline has passed: from here on it can never be sold. If it has been settled in the
@@ -68,33 +66,22 @@ pub async fn expire(pool: &PgPool, ticket: TicketId, now: Timestamp) -> Result<S
     )
     .execute(&mut *connection)
     .await?;
-    find_settled(&mut connection, &[ticket])
-        .await?
-        .pop()
-        .ok_or(sqlx::Error::RowNotFound)
+    find_settled(&mut connection, &[ticket]).await?.pop().ok_or(sqlx::Error::RowNotFound)
 }
 
 fn settled_ticket(rows: &[Row]) -> Result<SettledTicket, sqlx::Error> {
     let row = &rows[0];
     let outcome = match row.status.as_str() {
-        "confirmed" => Outcome::Confirmed {
-            booking: booking(rows).ok_or_else(|| corrupt(row))?,
-        },
+        "confirmed" => Outcome::Confirmed { booking: booking(rows).ok_or_else(|| corrupt(row))? },
         "rejected" => {
             let rejection = row.rejection.clone().unwrap_or_default();
-            Outcome::Rejected {
-                rejection: serde_json::from_value(rejection).map_err(|_| corrupt(row))?,
-            }
+            Outcome::Rejected { rejection: serde_json::from_value(rejection).map_err(|_| corrupt(row))? }
         }
         "expired" => Outcome::Expired,
         "failed" => Outcome::Failed,
         _ => return Err(corrupt(row)),
     };
-    Ok(SettledTicket {
-        ticket_id: TicketId(row.ticket_id),
-        settled_at: row.settled_at.into(),
-        outcome,
-    })
+    Ok(SettledTicket { ticket_id: TicketId(row.ticket_id), settled_at: row.settled_at.into(), outcome })
 }
 
 fn booking(rows: &[Row]) -> Option<Booking> {
@@ -123,10 +110,6 @@ fn booking(rows: &[Row]) -> Option<Booking> {
 /// A row that none of our transactions writes: somebody has changed it by hand.
 fn corrupt(row: &Row) -> sqlx::Error {
     sqlx::Error::Decode(
-        format!(
-            "the booking {} is not in a state that a worker writes",
-            row.ticket_id
-        )
-        .into(),
+        format!("the booking {} is not in a state that a worker writes", row.ticket_id).into(),
     )
 }

@@ -40,12 +40,7 @@ impl TryFrom<Unchecked> for BookingRequest {
     type Error = SeatsError;
 
     fn try_from(unchecked: Unchecked) -> Result<Self, SeatsError> {
-        Self::new(
-            unchecked.user_name,
-            unchecked.user_email,
-            unchecked.seat_ids,
-            unchecked.concert_id,
-        )
+        Self::new(unchecked.user_name, unchecked.user_email, unchecked.seat_ids, unchecked.concert_id)
     }
 }
 
@@ -65,12 +60,7 @@ impl BookingRequest {
         if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(SeatsError::SameSeatTwice(pair[0]));
         }
-        Ok(Self {
-            user_name,
-            user_email,
-            seat_ids,
-            concert_id,
-        })
+        Ok(Self { user_name, user_email, seat_ids, concert_id })
     }
 
     pub fn user_name(&self) -> &CustomerName {
@@ -161,11 +151,6 @@ mod tests {
         let parse = |seats: &str| serde_json::from_str::<BookingRequest>(&json(seats));
         assert_eq!(parse("[1,2]").unwrap(), request("alice@example.com", &[1, 2]));
         assert!(parse("[]").unwrap_err().to_string().contains("at least one seat"));
-        assert!(
-            parse("[7,1,7]")
-                .unwrap_err()
-                .to_string()
-                .contains("names 7 twice")
-        );
+        assert!(parse("[7,1,7]").unwrap_err().to_string().contains("names 7 twice"));
     }
 }

@@ -82,10 +82,7 @@ pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 impl Clock {
     /// The clock of the machine.
     pub fn system() -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place that reads the machine's clock"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
         Self::new(|| Utc::now().into())
     }
 

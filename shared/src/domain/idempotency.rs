@@ -23,13 +23,8 @@ impl IdempotencyKey {
     /// Takes the header's value: a quoted string, as the draft has it, or the bare key that most clients send.
     pub fn parse(value: &str) -> Result<Self, IdempotencyKeyError> {
         let value = value.trim();
-        let key = value
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .unwrap_or(value);
-        let printable = key
-            .bytes()
-            .all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"');
+        let key = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+        let printable = key.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"');
         if key.is_empty() || key.len() > Self::MAX_CHARS || !printable {
             return Err(IdempotencyKeyError);
         }
@@ -94,13 +89,7 @@ mod tests {
     fn a_key_belongs_to_one_customer_however_they_spell_their_address() {
         let key = IdempotencyKey::parse("k").unwrap();
         let email = |text| Email::parse(text).unwrap();
-        assert_eq!(
-            key.digest(&email("alice@example.com")),
-            key.digest(&email("ALICE@example.com"))
-        );
-        assert_ne!(
-            key.digest(&email("alice@example.com")),
-            key.digest(&email("bob@example.com"))
-        );
+        assert_eq!(key.digest(&email("alice@example.com")), key.digest(&email("ALICE@example.com")));
+        assert_ne!(key.digest(&email("alice@example.com")), key.digest(&email("bob@example.com")));
     }
 }

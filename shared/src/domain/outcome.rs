@@ -118,13 +118,7 @@ impl Booking {
                 }),
             }
         }
-        Self {
-            id,
-            user_name,
-            user_email,
-            ticket_data,
-            seat_ids,
-        }
+        Self { id, user_name, user_email, ticket_data, seat_ids }
     }
 }
 

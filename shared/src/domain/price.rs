@@ -56,9 +56,7 @@ impl TryFrom<String> for Price {
     type Error = PriceError;
 
     fn try_from(text: String) -> Result<Self, PriceError> {
-        Decimal::from_str(&text)
-            .map_err(|_| PriceError)
-            .and_then(Self::new)
+        Decimal::from_str(&text).map_err(|_| PriceError).and_then(Self::new)
     }
 }
 
@@ -78,13 +76,9 @@ mod tests {
 
     #[test]
     fn a_price_always_shows_two_decimals() {
-        for (given, shown) in [
-            ("100", "100.00"),
-            ("50.5", "50.50"),
-            ("0", "0.00"),
-            ("-0", "0.00"),
-            ("1.230", "1.23"),
-        ] {
+        for (given, shown) in
+            [("100", "100.00"), ("50.5", "50.50"), ("0", "0.00"), ("-0", "0.00"), ("1.230", "1.23")]
+        {
             assert_eq!(price(given).unwrap().to_string(), shown);
         }
         assert_eq!(price("50.00").unwrap().times(3).to_string(), "150.00");

@@ -108,21 +108,14 @@ impl TicketKeys {
         let given = id.as_u128() ^ body;
         // 32 bits that an attacker can only guess at online need no comparison in constant time, but it is free:
         // the XOR looks at all of them at once.
-        let signed = self
-            .verifying
-            .iter()
-            .any(|key| u128::from(mac(key, body)) ^ given == 0);
+        let signed = self.verifying.iter().any(|key| u128::from(mac(key, body)) ^ given == 0);
         signed.then_some(TicketId(id))
     }
 }
 
 /// The first 32 bits of the HMAC-SHA256 of an id's upper 96 bits.
 fn mac(key: &Hmac<Sha256>, body: u128) -> u32 {
-    let digest = key
-        .clone()
-        .chain_update(&body.to_be_bytes()[..12])
-        .finalize()
-        .into_bytes();
+    let digest = key.clone().chain_update(&body.to_be_bytes()[..12]).finalize().into_bytes();
     u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
-use lapin::{Connection, ConnectionProperties};
+use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -34,20 +34,9 @@ pub struct BrokerConfig {
 impl BrokerConfig {
     /// `AMQP_URL`, and `QUEUE_PREFIX` for installations that share a virtual host.
     pub fn read(env: &mut Env) -> Option<Self> {
-        let uri = env.required(
-            "AMQP_URL",
-            "amqp://user:password@host:5672/%2f",
-            str::parse::<AMQPUri>,
-        );
-        let prefix = env.or(
-            "QUEUE_PREFIX",
-            String::new(),
-            "a prefix for the names of queues and exchanges",
-        );
-        Some(Self {
-            uri: uri?,
-            prefix: prefix?,
-        })
+        let uri = env.required("AMQP_URL", "amqp://user:password@host:5672/%2f", str::parse::<AMQPUri>);
+        let prefix = env.or("QUEUE_PREFIX", String::new(), "a prefix for the names of queues and exchanges");
+        Some(Self { uri: uri?, prefix: prefix? })
     }
 }
 
@@ -61,11 +50,7 @@ pub struct Broker {
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Broker({}:{})",
-            self.uri.authority.host, self.uri.authority.port
-        )
+        write!(f, "Broker({}:{})", self.uri.authority.host, self.uri.authority.port)
     }
 }
 
@@ -74,11 +59,7 @@ impl Broker {
     pub fn new(config: &BrokerConfig, process: &str) -> Self {
         let mut uri = config.uri.clone();
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        Self {
-            uri,
-            process: process.to_owned(),
-            topology: Topology::new(&config.prefix),
-        }
+        Self { uri, process: process.to_owned(), topology: Topology::new(&config.prefix) }
     }
 
     pub fn topology(&self) -> &Topology {
@@ -99,9 +80,7 @@ impl Broker {
             channel.close(200, "done".into()).await?;
             anyhow::Ok(connection)
         };
-        timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .context("the broker does not answer")?
+        timeout(CONNECT_TIMEOUT, connecting).await.context("the broker does not answer")?
     }
 }
 
@@ -110,11 +89,12 @@ pub trait Session: Send {
     /// What the connection is for, as its name says in the broker's own tools.
     const ROLE: &'static str;
 
-    /// Ends well when there is nothing left to do or `stop` asks for it, and with an error as soon as it finds its
-    /// connection, or what it had on it, unusable.
+    /// Has the connection and one channel of it to itself. Ends well when there is nothing left to do or `stop` asks for
+    /// it, and with an error as soon as it finds them, or what it had on them, unusable.
     fn run(
         &mut self,
         connection: &Connection,
+        channel: &Channel,
         stop: &CancellationToken,
     ) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
@@ -145,8 +125,13 @@ async fn attempt<S: Session>(
 ) -> anyhow::Result<()> {
     let connection = broker.connect(S::ROLE).await?;
     info!("connected to {broker:?} for {}", S::ROLE);
-    session.run(&connection, stop).await?;
+    let channel = connection.create_channel().await?;
+    session.run(&connection, &channel, stop).await?;
+    let closing = async {
+        channel.close(200, "done".into()).await?;
+        connection.close(200, "done".into()).await
+    };
     // Best effort: the session is over, and the broker notices a closed socket as well.
-    let _ = timeout(Duration::from_secs(1), connection.close(200, "done".into())).await;
+    let _ = timeout(Duration::from_secs(1), closing).await;
     Ok(())
 }

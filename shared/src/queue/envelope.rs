@@ -31,10 +31,7 @@ pub enum Undecodable {
     Newer(u16),
     /// Nobody can read it. The ticket, if at least that could be read, ends as failed.
     #[error("the envelope cannot be read: {reason}")]
-    Unreadable {
-        ticket: Option<TicketId>,
-        reason: String,
-    },
+    Unreadable { ticket: Option<TicketId>, reason: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,10 +78,7 @@ impl Envelope {
     pub fn decode(raw: &RawValue) -> Result<Self, Undecodable> {
         match serde_json::from_str::<Wire>(raw.get()) {
             Ok(wire) if wire.v <= VERSION => Ok(Self {
-                ticket: Ticket {
-                    id: wire.ticket_id,
-                    deadline: wire.deadline,
-                },
+                ticket: Ticket { id: wire.ticket_id, deadline: wire.deadline },
                 idempotency_key: wire.idempotency_key,
                 request: wire.request,
             }),
@@ -93,10 +87,9 @@ impl Envelope {
                 let remains: Remains = serde_json::from_str(raw.get()).unwrap_or_default();
                 match remains.v {
                     Some(version) if version > VERSION => Err(Undecodable::Newer(version)),
-                    _ => Err(Undecodable::Unreadable {
-                        ticket: remains.ticket_id,
-                        reason: error.to_string(),
-                    }),
+                    _ => {
+                        Err(Undecodable::Unreadable { ticket: remains.ticket_id, reason: error.to_string() })
+                    }
                 }
             }
         }
@@ -114,10 +107,7 @@ mod tests {
     fn envelope(seats: &[i32]) -> Envelope {
         let now = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
         Envelope {
-            ticket: Ticket {
-                id: TicketId(Uuid::from_u128(7)),
-                deadline: now,
-            },
+            ticket: Ticket { id: TicketId(Uuid::from_u128(7)), deadline: now },
             idempotency_key: Some(IdempotencyKey::parse("key").unwrap()),
             request: BookingRequest::new(
                 CustomerName::parse("Alice").unwrap(),
@@ -151,21 +141,14 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_put_back_even_if_nothing_else_of_it_is_known() {
-        assert_eq!(
-            Envelope::decode(&raw(r#"{"v":2,"kind":"hold"}"#)),
-            Err(Undecodable::Newer(2))
-        );
-        let json = String::from_utf8(envelope(&[1]).encode())
-            .unwrap()
-            .replace("\"v\":1", "\"v\":2");
+        assert_eq!(Envelope::decode(&raw(r#"{"v":2,"kind":"hold"}"#)), Err(Undecodable::Newer(2)));
+        let json = String::from_utf8(envelope(&[1]).encode()).unwrap().replace("\"v\":1", "\"v\":2");
         assert_eq!(Envelope::decode(&raw(json)), Err(Undecodable::Newer(2)));
     }
 
     #[test]
     fn the_ticket_is_saved_from_an_envelope_that_cannot_be_read() {
-        let json = String::from_utf8(envelope(&[1]).encode())
-            .unwrap()
-            .replace("[1]", "[1,1]");
+        let json = String::from_utf8(envelope(&[1]).encode()).unwrap().replace("[1]", "[1,1]");
         let Err(Undecodable::Unreadable { ticket, reason }) = Envelope::decode(&raw(json)) else {
             panic!("was read");
         };

@@ -63,11 +63,7 @@ mod tests {
         }
         assert_eq!(parcel.bookings(), 3);
         let body = parcel.encode();
-        let envelopes: Vec<&str> = Parcel::decode(&body)
-            .unwrap()
-            .into_iter()
-            .map(RawValue::get)
-            .collect();
+        let envelopes: Vec<&str> = Parcel::decode(&body).unwrap().into_iter().map(RawValue::get).collect();
         assert_eq!(envelopes, ["{\"v\":1}", "7", "null"]);
         assert!(Parcel::decode(&Parcel::default().encode()).unwrap().is_empty());
     }

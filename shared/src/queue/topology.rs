@@ -32,9 +32,7 @@ pub struct Topology {
 
 impl Topology {
     pub fn new(prefix: &str) -> Self {
-        Self {
-            prefix: prefix.to_owned(),
-        }
+        Self { prefix: prefix.to_owned() }
     }
 
     /// The exchange that bookings are published to, and the routing key of the queue that the workers read.
@@ -64,33 +62,21 @@ impl Topology {
     }
 
     pub async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
-        self.exchange(channel, self.dead(), ExchangeKind::Fanout, FieldTable::default())
-            .await?;
+        self.exchange(channel, self.dead(), ExchangeKind::Fanout, FieldTable::default()).await?;
         self.queue(channel, self.dead(), FieldTable::default()).await?;
         self.bind(channel, self.dead(), self.dead()).await?;
 
         // Publishing is pipelined, where a `mandatory` return cannot be matched to its message: what finds no queue
         // is kept by the alternate exchange instead.
-        self.exchange(
-            channel,
-            self.unrouted(),
-            ExchangeKind::Fanout,
-            FieldTable::default(),
-        )
-        .await?;
-        self.queue(channel, self.unrouted(), FieldTable::default())
-            .await?;
+        self.exchange(channel, self.unrouted(), ExchangeKind::Fanout, FieldTable::default()).await?;
+        self.queue(channel, self.unrouted(), FieldTable::default()).await?;
         self.bind(channel, self.unrouted(), self.unrouted()).await?;
 
         let mut kept = FieldTable::default();
         kept.insert("alternate-exchange".into(), text(self.unrouted()));
-        self.exchange(channel, self.bookings(), ExchangeKind::Direct, kept)
-            .await?;
+        self.exchange(channel, self.bookings(), ExchangeKind::Direct, kept).await?;
         let mut bounds = FieldTable::default();
-        bounds.insert(
-            "x-max-length-bytes".into(),
-            AMQPValue::LongLongInt(INTAKE_MAX_BYTES),
-        );
+        bounds.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(INTAKE_MAX_BYTES));
         bounds.insert("x-overflow".into(), text("reject-publish"));
         bounds.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
         bounds.insert("x-dead-letter-exchange".into(), text(self.dead()));
@@ -98,27 +84,17 @@ impl Topology {
         self.queue(channel, self.intake(), bounds).await?;
         self.bind(channel, self.intake(), self.bookings()).await?;
 
-        self.exchange(
-            channel,
-            self.settled(),
-            ExchangeKind::Fanout,
-            FieldTable::default(),
-        )
-        .await
+        self.exchange(channel, self.settled(), ExchangeKind::Fanout, FieldTable::default()).await
     }
 
     /// A queue of this connection alone that hears every outcome from now on. Returns its name.
     pub async fn listen_to_settled(&self, channel: &Channel) -> Result<String, lapin::Error> {
         let mut bounds = FieldTable::default();
         bounds.insert("x-max-length".into(), AMQPValue::LongLongInt(SETTLED_MAX_LENGTH));
-        let options = QueueDeclareOptions {
-            exclusive: true,
-            auto_delete: true,
-            ..QueueDeclareOptions::default()
-        };
+        let options =
+            QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
         let queue = channel.queue_declare("".into(), options, bounds).await?;
-        self.bind(channel, queue.name().to_string(), self.settled())
-            .await?;
+        self.bind(channel, queue.name().to_string(), self.settled()).await?;
         Ok(queue.name().to_string())
     }
 
@@ -129,13 +105,8 @@ impl Topology {
         kind: ExchangeKind,
         arguments: FieldTable,
     ) -> Result<(), lapin::Error> {
-        let options = ExchangeDeclareOptions {
-            durable: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        channel
-            .exchange_declare(name.into(), kind, options, arguments)
-            .await
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        channel.exchange_declare(name.into(), kind, options, arguments).await
     }
 
     /// A durable quorum queue: it survives the loss of a broker in a cluster of three or more.
@@ -146,9 +117,7 @@ impl Topology {
         mut arguments: FieldTable,
     ) -> Result<(), lapin::Error> {
         arguments.insert("x-queue-type".into(), text("quorum"));
-        channel
-            .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)
-            .await?;
+        channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments).await?;
         Ok(())
     }
 

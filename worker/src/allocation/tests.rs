@@ -29,10 +29,7 @@ fn order(n: u32, seats: &[i32]) -> Order {
     )
     .unwrap();
     Order {
-        ticket: Ticket {
-            id: ticket(n),
-            deadline: now() + Duration::from_mins(15),
-        },
+        ticket: Ticket { id: ticket(n), deadline: now() + Duration::from_mins(15) },
         hash: request.hash(),
         request,
         key: None,
@@ -41,13 +38,8 @@ fn order(n: u32, seats: &[i32]) -> Order {
 }
 
 fn with_key(order: Order, key: &str) -> Order {
-    let key = IdempotencyKey::parse(key)
-        .unwrap()
-        .digest(order.request.user_email());
-    Order {
-        key: Some(key),
-        ..order
-    }
+    let key = IdempotencyKey::parse(key).unwrap().digest(order.request.user_email());
+    Order { key: Some(key), ..order }
 }
 
 /// Seats 0 to `count`, of two tiers (even and odd), those in `sold` sold.
@@ -60,10 +52,7 @@ fn stock(count: i32, sold: &[i32]) -> Stock {
     };
     let price = |amount| Price::new(Decimal::from(amount)).unwrap();
     let available = (0..count).filter(|id| !sold.contains(id)).count();
-    let concert = Concert {
-        available: i64::try_from(available).unwrap(),
-        ..Concert::default()
-    };
+    let concert = Concert { available: i64::try_from(available).unwrap(), ..Concert::default() };
     Stock {
         seats: (0..count).map(|id| (SeatId(id), seat(id))).collect(),
         prices: [(TierId(0), price(50)), (TierId(1), price(10))].into(),
@@ -201,13 +190,7 @@ proptest! {
 fn a_booking_past_its_deadline_expires_even_if_its_seats_are_free() {
     let mut late = order(1, &[0]);
     late.ticket.deadline = Timestamp::from_unix_millis(now().unix_millis() - 1).unwrap();
-    let on_time = Order {
-        ticket: Ticket {
-            deadline: now(),
-            ..order(2, &[0]).ticket
-        },
-        ..order(2, &[0])
-    };
+    let on_time = Order { ticket: Ticket { deadline: now(), ..order(2, &[0]).ticket }, ..order(2, &[0]) };
     let decisions = allocate_into(stock(2, &[]), &[late, on_time]);
     assert_eq!(decisions[0], Decision::Expire);
     assert_eq!(sold_seats(&decisions[1]), ids(&[0]));
@@ -226,14 +209,8 @@ fn a_sales_window_is_judged_by_when_the_customer_asked() {
         allocate(&[order(1, &[0])], stock, Settled::default(), later).remove(0)
     };
     assert!(matches!(window(0, 1), Decision::Sell(_)));
-    assert!(matches!(
-        window(1, 2),
-        Decision::Reject(Rejection::SaleNotOpen { .. })
-    ));
-    assert!(matches!(
-        window(-2, 0),
-        Decision::Reject(Rejection::SaleClosed { .. })
-    ));
+    assert!(matches!(window(1, 2), Decision::Reject(Rejection::SaleNotOpen { .. })));
+    assert!(matches!(window(-2, 0), Decision::Reject(Rejection::SaleClosed { .. })));
 }
 
 #[test]
@@ -247,20 +224,8 @@ fn a_seat_of_another_concert_than_the_one_named_is_not_found() {
         Some(elsewhere),
     )
     .unwrap();
-    let decisions = allocate_into(
-        stock(2, &[]),
-        &[Order {
-            hash: request.hash(),
-            request,
-            ..order
-        }],
-    );
-    assert_eq!(
-        decisions,
-        [Decision::Reject(Rejection::SeatsNotFound {
-            seat_ids: ids(&[0, 1])
-        })]
-    );
+    let decisions = allocate_into(stock(2, &[]), &[Order { hash: request.hash(), request, ..order }]);
+    assert_eq!(decisions, [Decision::Reject(Rejection::SeatsNotFound { seat_ids: ids(&[0, 1]) })]);
 }
 
 #[test]
@@ -277,11 +242,7 @@ fn what_was_settled_before_stands() {
     let orders = [order(1, &[0]), order(2, &[0]), order(3, &[0])];
     assert_eq!(
         allocate(&orders, stock(2, &[]), settled, now()),
-        [
-            Decision::AlreadySettled,
-            Decision::AlreadySettled,
-            Decision::TicketReused
-        ]
+        [Decision::AlreadySettled, Decision::AlreadySettled, Decision::TicketReused]
     );
 }
 

@@ -32,9 +32,7 @@ pub async fn settle(pool: &PgPool, clock: &Clock, batch: &Batch) -> Result<Vec<S
     let sales = write::sales(&mut transaction, &batch.orders, &decisions, now).await?;
     let mut settlement = Settlement::default();
     for (order, decision) in batch.orders.iter().zip(decisions) {
-        settlement
-            .conclude(&mut transaction, order, decision, &sales, now)
-            .await?;
+        settlement.conclude(&mut transaction, order, decision, &sales, now).await?;
     }
     for dead_letter in &batch.dead_letters {
         // If its ticket had been settled, this is the same message again, and so was the dead letter written.
@@ -42,19 +40,13 @@ pub async fn settle(pool: &PgPool, clock: &Clock, batch: &Batch) -> Result<Vec<S
             settlement.dead_letters.push(dead_letter.clone());
         }
     }
-    settlement
-        .conclusions
-        .extend(failed.into_iter().map(|ticket| Conclusion::failed(ticket, now)));
+    settlement.conclusions.extend(failed.into_iter().map(|ticket| Conclusion::failed(ticket, now)));
 
     write::bookings(&mut transaction, &settlement.conclusions).await?;
     write::dead_letters(&mut transaction, &settlement.dead_letters, now).await?;
     write::move_counters(&mut transaction, &sales).await?;
     transaction.commit().await?;
-    Ok(settlement
-        .conclusions
-        .into_iter()
-        .map(|conclusion| conclusion.ticket)
-        .collect())
+    Ok(settlement.conclusions.into_iter().map(|conclusion| conclusion.ticket).collect())
 }
 
 /// A sale of this transaction, by its number.
@@ -101,9 +93,7 @@ impl Settlement {
             Decision::Sell(_) => {
                 holds_key = true;
                 let sale = sales.get(&ticket_id).ok_or(sqlx::Error::RowNotFound)?;
-                Outcome::Confirmed {
-                    booking: order.booking(sale, now),
-                }
+                Outcome::Confirmed { booking: order.booking(sale, now) }
             }
             Decision::Reject(rejection) => {
                 holds_key = !matches!(rejection, hamro_shared::domain::Rejection::IdempotencyKeyReused);
@@ -116,11 +106,7 @@ impl Settlement {
             }
         };
         self.conclusions.push(Conclusion {
-            ticket: SettledTicket {
-                ticket_id,
-                settled_at: now,
-                outcome,
-            },
+            ticket: SettledTicket { ticket_id, settled_at: now, outcome },
             order: Some(order.clone()),
             alias_of,
             holds_key,
@@ -134,42 +120,24 @@ impl Settlement {
         connection: &mut PgConnection,
         ticket: TicketId,
     ) -> Result<Outcome, sqlx::Error> {
-        if let Some(here) = self
-            .conclusions
-            .iter()
-            .find(|conclusion| conclusion.ticket.ticket_id == ticket)
-        {
+        if let Some(here) = self.conclusions.iter().find(|conclusion| conclusion.ticket.ticket_id == ticket) {
             return Ok(here.ticket.outcome.clone());
         }
         let earlier = tickets::find_settled(connection, &[ticket]).await?.pop();
-        earlier
-            .map(|settled| settled.outcome)
-            .ok_or(sqlx::Error::RowNotFound)
+        earlier.map(|settled| settled.outcome).ok_or(sqlx::Error::RowNotFound)
     }
 }
 
 impl Conclusion {
     fn failed(ticket_id: TicketId, now: Timestamp) -> Self {
-        let ticket = SettledTicket {
-            ticket_id,
-            settled_at: now,
-            outcome: Outcome::Failed,
-        };
-        Self {
-            ticket,
-            order: None,
-            alias_of: None,
-            holds_key: false,
-        }
+        let ticket = SettledTicket { ticket_id, settled_at: now, outcome: Outcome::Failed };
+        Self { ticket, order: None, alias_of: None, holds_key: false }
     }
 }
 
 impl Order {
     fn booking(&self, sale: &Sale, sold_at: Timestamp) -> Booking {
-        let (name, email) = (
-            self.request.user_name().clone(),
-            self.request.user_email().clone(),
-        );
+        let (name, email) = (self.request.user_name().clone(), self.request.user_email().clone());
         Booking::of_sale(sale.id, name, email, sold_at, sale.seats.clone())
     }
 
@@ -187,11 +155,7 @@ impl Batch {
     /// The tickets, each once, that end as failed: those of unreadable envelopes, unless they had been settled or
     /// come with a readable one too.
     fn failed_tickets(&self, is_settled: impl Fn(TicketId) -> bool) -> Vec<TicketId> {
-        let mut failed: Vec<TicketId> = self
-            .dead_letters
-            .iter()
-            .filter_map(|letter| letter.ticket)
-            .collect();
+        let mut failed: Vec<TicketId> = self.dead_letters.iter().filter_map(|letter| letter.ticket).collect();
         failed.sort_unstable();
         failed.dedup();
         failed.retain(|ticket| {

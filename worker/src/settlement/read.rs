@@ -14,11 +14,8 @@ pub(super) async fn lock_seats(
     connection: &mut PgConnection,
     orders: &[Order],
 ) -> Result<HashMap<SeatId, Seat>, sqlx::Error> {
-    let mut ids: Vec<i32> = orders
-        .iter()
-        .flat_map(|order| order.request.seat_ids())
-        .map(|seat| seat.0)
-        .collect();
+    let mut ids: Vec<i32> =
+        orders.iter().flat_map(|order| order.request.seat_ids()).map(|seat| seat.0).collect();
     ids.sort_unstable();
     ids.dedup();
     let rows = sqlx::query!(
@@ -48,33 +45,20 @@ pub(super) async fn lock_seats(
 /// Which of the batch's tickets and keys have been decided before.
 pub(super) async fn settled(connection: &mut PgConnection, batch: &Batch) -> Result<Settled, sqlx::Error> {
     let orders = batch.orders.iter().map(|order| order.ticket.id.0);
-    let dead_letters = batch
-        .dead_letters
-        .iter()
-        .filter_map(|letter| letter.ticket)
-        .map(|ticket| ticket.0);
+    let dead_letters = batch.dead_letters.iter().filter_map(|letter| letter.ticket).map(|ticket| ticket.0);
     let tickets: Vec<Uuid> = orders.chain(dead_letters).collect();
     let mut settled = Settled::default();
-    let rows = sqlx::query!(
-        "SELECT ticket_id, request_hash FROM bookings WHERE ticket_id = ANY($1)",
-        &tickets
-    )
-    .fetch_all(&mut *connection)
-    .await?;
+    let rows =
+        sqlx::query!("SELECT ticket_id, request_hash FROM bookings WHERE ticket_id = ANY($1)", &tickets)
+            .fetch_all(&mut *connection)
+            .await?;
     for row in rows {
-        let hash = row
-            .request_hash
-            .and_then(|hash| hash.try_into().ok())
-            .map(RequestHash);
+        let hash = row.request_hash.and_then(|hash| hash.try_into().ok()).map(RequestHash);
         settled.tickets.insert(TicketId(row.ticket_id), hash);
     }
 
-    let keys: HashMap<Vec<u8>, _> = batch
-        .orders
-        .iter()
-        .filter_map(|order| order.key)
-        .map(|key| (key.0.to_vec(), key))
-        .collect();
+    let keys: HashMap<Vec<u8>, _> =
+        batch.orders.iter().filter_map(|order| order.key).map(|key| (key.0.to_vec(), key)).collect();
     if keys.is_empty() {
         return Ok(settled);
     }
@@ -91,9 +75,7 @@ pub(super) async fn settled(connection: &mut PgConnection, batch: &Batch) -> Res
     .await?;
     for row in rows {
         if let (Some(key), Ok(hash)) = (keys.get(&row.digest), row.request_hash.try_into()) {
-            settled
-                .keys
-                .insert(*key, (TicketId(row.ticket_id), RequestHash(hash)));
+            settled.keys.insert(*key, (TicketId(row.ticket_id), RequestHash(hash)));
         }
     }
     Ok(settled)
@@ -118,21 +100,15 @@ pub(super) async fn stock(
     )
     .fetch_all(connection)
     .await?;
-    let mut stock = Stock {
-        seats,
-        ..Stock::default()
-    };
+    let mut stock = Stock { seats, ..Stock::default() };
     for row in rows {
         let price = Price::new(row.price).map_err(|error| sqlx::Error::Decode(error.into()))?;
         stock.prices.insert(TierId(row.id), price);
-        let concert = stock
-            .concerts
-            .entry(ConcertId(row.concert_id))
-            .or_insert_with(|| Concert {
-                sales_open_at: row.sales_open_at.map(Into::into),
-                sales_close_at: row.sales_close_at.map(Into::into),
-                available: 0,
-            });
+        let concert = stock.concerts.entry(ConcertId(row.concert_id)).or_insert_with(|| Concert {
+            sales_open_at: row.sales_open_at.map(Into::into),
+            sales_close_at: row.sales_close_at.map(Into::into),
+            available: 0,
+        });
         concert.available += i64::from(row.available);
     }
     Ok(stock)

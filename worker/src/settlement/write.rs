@@ -50,13 +50,7 @@ pub(super) async fn sales(
         .into_iter()
         .filter_map(|row| {
             let ticket = TicketId(row.ticket_id);
-            Some((
-                ticket,
-                Sale {
-                    id: row.id,
-                    seats: sold.remove(&ticket)?,
-                },
-            ))
+            Some((ticket, Sale { id: row.id, seats: sold.remove(&ticket)? }))
         })
         .collect();
     sale_seats(connection, sales.values(), now).await?;
@@ -160,10 +154,8 @@ impl BookingColumns {
         self.status.push(status);
         self.settled_at.push(conclusion.ticket.settled_at.datetime());
         self.request_hash.push(order.map(|order| order.hash.0.to_vec()));
-        self.user_name
-            .push(order.map(|order| order.request.user_name().as_str().to_owned()));
-        self.user_email
-            .push(order.map(|order| order.request.user_email().as_str().to_owned()));
+        self.user_name.push(order.map(|order| order.request.user_name().as_str().to_owned()));
+        self.user_email.push(order.map(|order| order.request.user_email().as_str().to_owned()));
         self.idempotency_digest.push(key.map(|key| key.0.to_vec()));
         self.alias_of.push(conclusion.alias_of.map(|ticket| ticket.0));
         self.sale_id.push(sale_id);
@@ -214,12 +206,9 @@ pub(super) async fn move_counters(
         return Ok(());
     }
     let (tiers, counts): (Vec<i32>, Vec<i32>) = sold.into_iter().unzip();
-    sqlx::query!(
-        "SELECT id FROM ticket_tiers WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
-        &tiers
-    )
-    .fetch_all(&mut *connection)
-    .await?;
+    sqlx::query!("SELECT id FROM ticket_tiers WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE", &tiers)
+        .fetch_all(&mut *connection)
+        .await?;
     sqlx::query!(
         r#"
         UPDATE ticket_tiers tier SET available = tier.available - sold.count
