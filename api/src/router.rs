@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, Method, Request};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
@@ -27,7 +26,7 @@ use crate::{bookings, catalogue, health, page};
 pub fn router(state: AppState, cors_origin: &CorsOrigin) -> Router {
     let (router, document) = endpoints().split_for_parts();
     router
-        .route("/", get(page::get_page))
+        .merge(page::routes())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)

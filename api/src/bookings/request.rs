@@ -34,9 +34,7 @@ impl BookingBody {
         let seats = fields.required("seatIds", self.seat_ids, |ids| seat_ids(ids, max_seats));
         let concert = self.concert_id.map(ConcertId);
         let request = match (name, email, seats) {
-            (Some(name), Some(email), Some(seats)) => {
-                fields.check("seatIds", BookingRequest::new(name, email, seats, concert))
-            }
+            (Some(name), Some(email), Some(seats)) => BookingRequest::new(name, email, seats, concert).ok(),
             _ => None,
         };
         fields.finish(request)
@@ -47,12 +45,15 @@ fn seat_ids(ids: Vec<i64>, max_seats: usize) -> Result<Vec<SeatId>, String> {
     if ids.len() > max_seats {
         return Err(format!("must name at most {max_seats} seats"));
     }
-    ids.into_iter()
+    let ids = ids
+        .into_iter()
         .map(|id| match i32::try_from(id) {
             Ok(id) if id > 0 => Ok(SeatId(id)),
             _ => Err(format!("must be ids from 1 to {}, which {id} is not", i32::MAX)),
         })
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    BookingRequest::check_seats(&ids).map_err(|error| error.to_string())?;
+    Ok(ids)
 }
 
 #[cfg(test)]
@@ -91,7 +92,7 @@ mod tests {
     fn all_wrong_fields_are_told_at_once() {
         let errors = errors(|body| *body = json!({"userName": " ", "seatIds": []}));
         let fields: Vec<&str> = errors.iter().map(|(field, _)| field.as_str()).collect();
-        assert_eq!(fields, ["userName", "userEmail"]);
+        assert_eq!(fields, ["userName", "userEmail", "seatIds"]);
     }
 
     #[test]

@@ -52,15 +52,19 @@ impl BookingRequest {
         seat_ids: Vec<SeatId>,
         concert_id: Option<ConcertId>,
     ) -> Result<Self, SeatsError> {
-        if seat_ids.is_empty() {
-            return Err(SeatsError::NoSeats);
-        }
-        let mut sorted = seat_ids.clone();
-        sorted.sort_unstable();
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(SeatsError::SameSeatTwice(pair[0]));
-        }
+        Self::check_seats(&seat_ids)?;
         Ok(Self { user_name, user_email, seat_ids, concert_id })
+    }
+
+    /// Whether these could be the seats of a request.
+    pub fn check_seats(seat_ids: &[SeatId]) -> Result<(), SeatsError> {
+        let mut sorted = seat_ids.to_vec();
+        sorted.sort_unstable();
+        match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            _ if sorted.is_empty() => Err(SeatsError::NoSeats),
+            Some(pair) => Err(SeatsError::SameSeatTwice(pair[0])),
+            None => Ok(()),
+        }
     }
 
     pub fn user_name(&self) -> &CustomerName {
