@@ -57,3 +57,6 @@ CREATE TABLE dead_letters (
     created_at  timestamptz NOT NULL,
     resolved_at timestamptz
 );
+
+-- A message that comes again is the same dead letter.
+CREATE UNIQUE INDEX dead_letters_once ON dead_letters (reason, sha256(payload));

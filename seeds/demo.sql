@@ -1,8 +1,7 @@
 -- Three concerts of 100 seats, as the earlier system had them, with dates that stay in the future.
 -- Run inside a transaction, and only into an empty catalogue.
 
-INSERT INTO ticket_types (id, name) VALUES (1, 'VIP'), (2, 'Front Row'), (3, 'GA')
-ON CONFLICT DO NOTHING;
+INSERT INTO ticket_types (id, name) VALUES (1, 'VIP'), (2, 'Front Row'), (3, 'GA');
 
 WITH concert (n, title, artist, starts, venue, city, image, description) AS (
     VALUES

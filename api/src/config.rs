@@ -1,7 +1,7 @@
 //! The api's settings.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
 use axum::http::HeaderValue;
@@ -19,6 +19,7 @@ use crate::state::Rules;
 pub struct Config {
     pub telemetry: TelemetryConfig,
     pub database: DatabaseConfig,
+    pub database_connections: NonZeroU16,
     pub broker: BrokerConfig,
     pub publisher: PublisherConfig,
     pub http: HttpConfig,
@@ -56,7 +57,7 @@ impl Setting for CorsOrigin {
 }
 
 /// Handlers that read the database share these; the intake itself needs none.
-const DATABASE_CONNECTIONS: u16 = 10;
+const DATABASE_CONNECTIONS: NonZeroU16 = NonZeroU16::new(10).expect("is not zero");
 
 /// A handler's statement that takes longer than this has met something that is not right.
 pub const DATABASE_SESSION: &[(&str, &str)] =
@@ -65,17 +66,20 @@ pub const DATABASE_SESSION: &[(&str, &str)] =
 impl Config {
     pub fn read(mut env: Env) -> Result<Self, ConfigError> {
         let telemetry = TelemetryConfig::read(&mut env);
-        let database = DatabaseConfig::read(&mut env, DATABASE_CONNECTIONS);
+        let database = DatabaseConfig::read(&mut env);
         let broker = BrokerConfig::read(&mut env);
         let publisher = PublisherConfig::read(&mut env);
         let http = HttpConfig::read(&mut env);
         let schema = SchemaConfig::read(&mut env);
         let rules = Rules::read(&mut env);
+        let connections =
+            env.or("DATABASE_CONNECTIONS", DATABASE_CONNECTIONS, "the most connections, such as 10");
         let shutdown_timeout = env.or("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
         let built = (|| {
             Some(Self {
                 telemetry: telemetry?,
                 database: database?,
+                database_connections: connections?,
                 broker: broker?,
                 publisher: publisher?,
                 http: http?,
@@ -97,7 +101,7 @@ pub struct SchemaCommandConfig {
 impl SchemaCommandConfig {
     pub fn read(mut env: Env) -> Result<Self, ConfigError> {
         let telemetry = TelemetryConfig::read(&mut env);
-        let database = DatabaseConfig::read(&mut env, 1);
+        let database = DatabaseConfig::read(&mut env);
         let built = (|| Some(Self { telemetry: telemetry?, database: database? }))();
         env.finish(built)
     }
@@ -140,6 +144,11 @@ impl Rules {
         let max_seats = env.or("MAX_SEATS_PER_BOOKING", MAX_SEATS, "a number such as 10");
         let booking_deadline = env.or("BOOKING_DEADLINE", Duration::from_mins(15), "a duration such as 15m");
         let booking_wait = env.or("BOOKING_WAIT", Duration::from_secs(10), "a duration such as 10s");
+        for (name, duration) in [("BOOKING_DEADLINE", booking_deadline), ("BOOKING_WAIT", booking_wait)] {
+            if duration == Some(Duration::ZERO) {
+                env.fault(format!("{name} is set to nothing: it should be a duration such as 10s"));
+            }
+        }
         if let (Some(deadline), Some(wait)) = (booking_deadline, booking_wait)
             && wait > deadline
         {
@@ -198,6 +207,8 @@ mod tests {
             ("MAX_SEATS_PER_BOOKING", "0"),
             ("BOOKING_WAIT", "10"),
             ("BOOKING_WAIT", "16m"),
+            ("BOOKING_DEADLINE", "0s"),
+            ("RUST_LOG", "info=loud"),
             ("CORS_ORIGIN", "example.com"),
             ("MIGRATE_ON_START", "maybe"),
             ("LOG_FORMAT", "xml"),

@@ -163,7 +163,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKeyHeader {
         };
         let invalid = |detail: &dyn Display| Problem::invalid_field("Idempotency-Key", detail);
         let value = value.to_str().map_err(|_| invalid(&"must have printable ASCII characters only"))?;
-        IdempotencyKey::parse(value).map(|key| Some(Self(key))).map_err(|error| invalid(&error))
+        IdempotencyKey::from_header(value).map(|key| Some(Self(key))).map_err(|error| invalid(&error))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `hamro-api`: wires the api together and runs it.
 
+use std::num::NonZeroU16;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
 fn schema_pool() -> anyhow::Result<sqlx::PgPool> {
     let config = SchemaCommandConfig::read(Env::process())?;
     telemetry::start(&config.telemetry);
-    Ok(config.database.pool("hamro-api", &[]))
+    Ok(config.database.pool("hamro-api", &[], NonZeroU16::MIN))
 }
 
 #[expect(clippy::print_stdout, reason = "this is the command's output")]
@@ -88,7 +89,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::start(&config.telemetry);
     let listener = server::bind(&config.http).await?;
     let process = format!("hamro-api-{}", std::process::id());
-    let pool = config.database.pool(&process, DATABASE_SESSION);
+    let pool = config.database.pool(&process, DATABASE_SESSION, config.database_connections);
     let broker = Broker::new(&config.broker, &process);
     let outcomes = Outcomes::default();
     let (publisher, mut publishing) = publisher(config.publisher, broker.topology());
@@ -118,7 +119,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     });
     lifecycle.support("look-up", |stop| look_up_waited_for(outcomes, pool, stop));
     // A migration may take its time, and wait for that of another instance: no time limits here.
-    let schema_pool = config.database.pool(&process, &[]);
+    let schema_pool = config.database.pool(&process, &[], NonZeroU16::MIN);
     lifecycle.support("schema", |stop| schema::prepare(schema_pool, config.schema, schema_is_ready, stop));
     let result = lifecycle.run(config.shutdown_timeout).await;
     match &result {

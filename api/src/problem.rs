@@ -10,6 +10,7 @@ use std::error::Error;
 use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use hamro_shared::database::is_transient;
 use hamro_shared::domain::{Rejection, TicketId};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -234,13 +235,11 @@ impl From<Rejection> for Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => {
-                tracing::warn!("answering without the database: {}", chain(&error));
-                Self::new(ProblemCode::DatabaseUnavailable, "Try again in a moment.").retry_after(2)
-            }
-            error => Self::internal(error),
+        if is_transient(&error) {
+            tracing::warn!("answering without the database: {}", chain(&error));
+            return Self::new(ProblemCode::DatabaseUnavailable, "Try again in a moment.").retry_after(2);
         }
+        Self::internal(error)
     }
 }
 

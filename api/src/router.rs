@@ -4,7 +4,7 @@ use std::any::Any;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, Method, Request};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -82,7 +82,7 @@ fn cors(origin: &CorsOrigin) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
-        .expose_headers([LOCATION, RETRY_AFTER, ETAG]);
+        .expose_headers([LOCATION, RETRY_AFTER]);
     match origin {
         CorsOrigin::Any => layer.allow_origin(AnyOrigin),
         CorsOrigin::These(origins) => layer.allow_origin(origins.clone()),

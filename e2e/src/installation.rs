@@ -1,21 +1,38 @@
 //! An installation of its own for each test: a database, a set of queues, and processes that use them.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use hamro_shared::config::Env;
-use hamro_shared::queue::{Broker, BrokerConfig, Topology};
-use lapin::options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeleteOptions};
+use hamro_shared::domain::{Clock, Ticket, TicketKeys};
+use hamro_shared::queue::{Broker, BrokerConfig, Envelope, Parcel, Topology};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use nix::sys::signal::Signal;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
 use tokio::process::Command;
 use uuid::Uuid;
 
+use crate::client::booking;
 use crate::process::Process;
 use crate::{Client, ledger, wait_until};
 
 pub const ADMIN_TOKEN: &str = "a-token-for-tests-only";
+
+const TICKET_KEY: &str = "5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e";
+
+/// A ticket as an instance of the api would issue it, and a booking under it.
+pub fn envelope(customer: &str, seats: &[i64]) -> Result<Envelope> {
+    let now = Clock::system().now();
+    let request = serde_json::from_value(booking(customer, seats))?;
+    let ticket =
+        Ticket { id: TicketKeys::parse(TICKET_KEY)?.issue(now), deadline: now + Duration::from_mins(1) };
+    Ok(Envelope { ticket, idempotency_key: None, request })
+}
 
 /// What to start.
 pub struct Setup {
@@ -81,12 +98,13 @@ impl Installation {
         let topology = broker.topology().clone();
         let broker = broker.connect("testing").await?;
         let channel = broker.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
 
         let mut variables: Vec<(String, String)> = [
             ("DATABASE_URL", server.database(&name).to_url_lossy().as_str()),
             ("AMQP_URL", &amqp_url),
             ("QUEUE_PREFIX", &prefix),
-            ("TICKET_KEYS", &"5e".repeat(32)),
+            ("TICKET_KEYS", TICKET_KEY),
             ("ADMIN_TOKEN", ADMIN_TOKEN),
             ("PORT", "0"),
         ]
@@ -156,16 +174,17 @@ impl Installation {
     /// Stops every process as an operator would, checks that each left well, that nothing is left in any queue and that
     /// the books balance, and removes the database and the queues.
     pub async fn close(mut self) -> Result<()> {
-        let apis = self.apis.drain(..).map(|api| api.process);
-        let mut processes: Vec<Process> = apis.chain(self.workers.drain(..)).collect();
-        for process in &processes {
-            process.signal(Signal::SIGTERM)?;
+        for mut api in std::mem::take(&mut self.apis) {
+            self.stop(&mut api.process).await?;
         }
-        for process in &mut processes {
-            let status = process.ended().await?;
-            ensure!(status.success(), "{} left with {status}:\n{}", process.name, process.printed());
-            let errors = process.printed().contains(" ERROR ");
-            ensure!(self.expects_errors || !errors, "{} met an error:\n{}", process.name, process.printed());
+        // What a worker has not begun goes back into the queue; the last one gets it all.
+        let mut last = self.workers.pop();
+        for mut worker in std::mem::take(&mut self.workers) {
+            self.stop(&mut worker).await?;
+        }
+        if let Some(last) = &mut last {
+            self.drained().await?;
+            self.stop(last).await?;
         }
         ledger::check(&self.pool).await?;
         for queue in [self.topology.intake(), self.topology.dead(), self.topology.unrouted()] {
@@ -185,6 +204,44 @@ impl Installation {
         self.drop_database().await
     }
 
+    async fn stop(&self, process: &mut Process) -> Result<()> {
+        process.signal(Signal::SIGTERM)?;
+        let status = process.ended().await?;
+        ensure!(status.success(), "{} left with {status}:\n{}", process.name, process.printed());
+        let errors = process.printed().contains(" ERROR ");
+        ensure!(self.expects_errors || !errors, "{} met an error:\n{}", process.name, process.printed());
+        Ok(())
+    }
+
+    /// Publishes this parcel as the intake would, and waits until the broker has it.
+    pub async fn publish(&self, parcel: &[u8]) -> Result<()> {
+        let (exchange, key) = (self.topology.bookings(), self.topology.intake());
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        let confirm =
+            self.channel.basic_publish(exchange.into(), key.into(), options, parcel, properties).await?;
+        ensure!(confirm.await? == Confirmation::Ack(None), "the broker refused a parcel");
+        Ok(())
+    }
+
+    /// Waits until everything that is in the queue now has been settled, where one worker is left to do it: sends a
+    /// booking behind it, for a seat that does not exist.
+    pub async fn drained(&self) -> Result<()> {
+        let marker = envelope("marker", &[i64::from(i32::MAX)])?;
+        let ticket = marker.ticket.id.0;
+        let mut parcel = Parcel::default();
+        parcel.push(&marker.encode());
+        self.publish(&parcel.encode()).await?;
+        wait_until("the queue is drained", async || {
+            let settled: bool =
+                sqlx::query_scalar("SELECT EXISTS (SELECT FROM bookings WHERE ticket_id = $1)")
+                    .bind(ticket)
+                    .fetch_one(&self.pool)
+                    .await?;
+            Ok(settled.then_some(()))
+        })
+        .await
+    }
+
     async fn drop_database(&self) -> Result<()> {
         self.pool.close().await;
         let server: PgConnectOptions = outer("DATABASE_URL")?.parse()?;
@@ -202,6 +259,11 @@ impl Installation {
         rabbitmqctl(&["set_policy", "--apply-to", "queues", &self.name, &pattern, &bound]).await
     }
 
+    /// Takes that bound away again.
+    pub async fn unlimit_queue(&self) -> Result<()> {
+        rabbitmqctl(&["clear_policy", &self.name]).await
+    }
+
     /// Takes everything out of the intake queue and returns the messages' bodies.
     pub async fn take_messages(&self) -> Result<Vec<Vec<u8>>> {
         let mut bodies = Vec::new();
@@ -210,12 +272,6 @@ impl Installation {
             bodies.push(message.delivery.data);
         }
         Ok(bodies)
-    }
-
-    /// Waits until the intake queue is empty.
-    pub async fn drained(&self) -> Result<()> {
-        wait_until("the queue is empty", async || Ok((self.waiting_messages().await? == 0).then_some(())))
-            .await
     }
 }
 

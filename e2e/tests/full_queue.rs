@@ -43,5 +43,6 @@ async fn a_booking_that_the_full_queue_refuses_is_never_answered_202() -> Result
     }
     assert!(!accepted.is_empty());
     assert_eq!(queued_tickets(&installation).await?, accepted);
+    installation.unlimit_queue().await?;
     installation.close().await
 }

@@ -25,10 +25,20 @@ impl Setting for LogFormat {
     }
 }
 
+/// What is logged, in the words of `tracing_subscriber::EnvFilter`.
+#[derive(Clone, Debug)]
+struct LogFilter(String);
+
+impl Setting for LogFilter {
+    fn parse(text: &str) -> Option<Self> {
+        EnvFilter::try_new(text).ok().map(|_| Self(text.to_owned()))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct TelemetryConfig {
     format: LogFormat,
-    filter: String,
+    filter: LogFilter,
 }
 
 impl TelemetryConfig {
@@ -36,7 +46,7 @@ impl TelemetryConfig {
         let format = env.or("LOG_FORMAT", LogFormat::Text, "text or json");
         let filter = env.or(
             "RUST_LOG",
-            "info,lapin=warn,sqlx=warn".to_owned(),
+            LogFilter("info,lapin=warn,sqlx=warn".to_owned()),
             "a filter such as info,hamro_api=debug",
         );
         Some(Self { format: format?, filter: filter? })
@@ -45,7 +55,7 @@ impl TelemetryConfig {
 
 /// Starts logging, for the rest of the process's life.
 pub fn start(config: &TelemetryConfig) {
-    let filter = EnvFilter::new(&config.filter);
+    let filter = EnvFilter::new(&config.filter.0);
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stdout().is_terminal());
     match config.format {

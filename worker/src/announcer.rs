@@ -1,16 +1,23 @@
 //! Tells the api instances what has been settled, on a connection of its own: while the broker blocks publishers,
 //! nothing is written on their connections, and acknowledgements must go through.
 
+use std::time::Duration;
+
+use anyhow::Context;
 use hamro_shared::domain::SettledTicket;
 use hamro_shared::queue::{Session, SettledMessage, Topology};
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Connection};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 /// Batches that may wait to be announced. An announcement is a hint: while the broker takes none they are dropped.
 const BACKLOG: usize = 256;
+
+/// How long to try to send one.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where settled batches are handed in.
 #[derive(Clone)]
@@ -42,19 +49,17 @@ impl Session for Announcements {
     /// Sends announcements until there is nobody left to make any.
     async fn run(
         &mut self,
-        connection: &Connection,
+        _: &Connection,
         channel: &Channel,
         _stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         while let Some(message) = self.receiver.recv().await {
-            if connection.status().blocked() {
-                continue;
-            }
             let properties = BasicProperties::default().with_content_type("application/json".into());
             let (exchange, body) = (self.exchange.as_str().into(), message.encode());
-            channel
-                .basic_publish(exchange, "".into(), BasicPublishOptions::default(), &body, properties)
-                .await?;
+            let publishing =
+                channel.basic_publish(exchange, "".into(), BasicPublishOptions::default(), &body, properties);
+            // While the broker blocks publishers this would wait for ever.
+            timeout(PATIENCE, publishing).await.context("the broker takes no announcements")??;
         }
         Ok(())
     }

@@ -23,6 +23,14 @@ pub struct DeadLetter {
     pub payload: Vec<u8>,
 }
 
+impl DeadLetter {
+    pub fn new(ticket: Option<TicketId>, reason: DeathReason, detail: &str, payload: &[u8]) -> Self {
+        // What a reader says of a value may quote it, and a text in Postgres holds no NUL.
+        let detail = detail.replace('\0', "");
+        Self { ticket, reason, detail, payload: payload.to_owned() }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeathReason {
     /// The message is no parcel.
@@ -74,12 +82,8 @@ impl Batch {
         let envelopes = match Parcel::decode(body) {
             Ok(envelopes) => envelopes,
             Err(error) => {
-                self.dead_letters.push(DeadLetter {
-                    ticket: None,
-                    reason: DeathReason::UnreadableParcel,
-                    detail: error.to_string(),
-                    payload: body.to_owned(),
-                });
+                let reason = DeathReason::UnreadableParcel;
+                self.dead_letters.push(DeadLetter::new(None, reason, &error.to_string(), body));
                 return Ok(());
             }
         };
@@ -88,12 +92,15 @@ impl Batch {
             match Envelope::decode(raw) {
                 Ok(envelope) => added.orders.push(Order::new(envelope, raw.get())),
                 Err(Undecodable::Newer(version)) => return Err(TooNew(version)),
-                Err(Undecodable::Unreadable { ticket, reason }) => added.dead_letters.push(DeadLetter {
-                    ticket,
-                    reason: DeathReason::UnreadableEnvelope,
-                    detail: reason,
-                    payload: raw.get().into(),
-                }),
+                Err(Undecodable::Unreadable { ticket, reason }) => {
+                    let payload = raw.get().as_bytes();
+                    added.dead_letters.push(DeadLetter::new(
+                        ticket,
+                        DeathReason::UnreadableEnvelope,
+                        &reason,
+                        payload,
+                    ));
+                }
             }
         }
         self.orders.append(&mut added.orders);
@@ -129,13 +136,8 @@ impl Order {
         }
     }
 
-    /// What is left of an order that the database refuses for its own data.
-    pub fn into_dead_letter(self, detail: String) -> DeadLetter {
-        DeadLetter {
-            ticket: Some(self.ticket.id),
-            reason: DeathReason::RefusedByDatabase,
-            detail,
-            payload: self.payload.as_bytes().to_owned(),
-        }
+    /// What is left of an order that ends so.
+    pub fn dead_letter(&self, reason: DeathReason, detail: &str) -> DeadLetter {
+        DeadLetter::new(Some(self.ticket.id), reason, detail, self.payload.as_bytes())
     }
 }

@@ -25,10 +25,6 @@ pub struct ConsumerConfig {
     pub prefetch: NonZeroU16,
 }
 
-/// A worker works in one transaction at a time; the second connection is for the moment in which a lost one is
-/// replaced.
-const DATABASE_CONNECTIONS: u16 = 2;
-
 /// Locks do not outlive their owner: the server takes them from a worker that has frozen, or whose machine has gone.
 pub const DATABASE_SESSION: &[(&str, &str)] = &[
     ("idle_in_transaction_session_timeout", "10s"),
@@ -43,7 +39,7 @@ pub const DATABASE_SESSION: &[(&str, &str)] = &[
 impl Config {
     pub fn read(mut env: Env) -> Result<Self, ConfigError> {
         let telemetry = TelemetryConfig::read(&mut env);
-        let database = DatabaseConfig::read(&mut env, DATABASE_CONNECTIONS);
+        let database = DatabaseConfig::read(&mut env);
         let broker = BrokerConfig::read(&mut env);
         let consumer = ConsumerConfig::read(&mut env);
         let shutdown_timeout = env.or("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");

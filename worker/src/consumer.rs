@@ -1,26 +1,20 @@
 //! Takes parcels from the queue, has them settled, and acknowledges them.
 
-use std::time::Duration;
-
 use anyhow::bail;
 use futures_util::{FutureExt, StreamExt};
+use hamro_shared::domain::SettledTicket;
 use hamro_shared::queue::Session;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use crate::announcer::Announcer;
 use crate::batch::{Batch, TooNew};
 use crate::config::ConsumerConfig;
-use crate::settler::Settler;
-
-/// How long a worker that is too old keeps away from the queue before it looks again. Each look costs the parcels in
-/// the queue one of their deliveries.
-const TOO_OLD_PAUSE: Duration = Duration::from_mins(1);
+use crate::settler::{Settler, Stopped};
 
 /// Receives, settles, acknowledges, announces.
 pub struct Consumer {
@@ -31,13 +25,20 @@ pub struct Consumer {
 }
 
 /// What was taken from the queue together.
-#[derive(Default)]
 struct Received {
     batch: Batch,
-    /// The last delivery of the batch; `None` if there was none before the queue ended or got too new.
+    /// The last delivery of the batch; `None` if there was none.
     last: Option<Delivery>,
-    /// Set if the delivery after the last can only be read by a newer worker.
-    too_new: Option<TooNew>,
+    next: Next,
+}
+
+/// What is to be done once that is settled.
+enum Next {
+    Receive,
+    /// The broker has ended the delivery: the queue has gone, or was made anew.
+    Reconnect,
+    /// The delivery after the last can only be read by a newer worker.
+    KeepAway(TooNew),
 }
 
 impl Session for Consumer {
@@ -61,16 +62,16 @@ impl Session for Consumer {
                 () = stop.cancelled() => return Ok(()),
                 received = self.receive(&mut deliveries) => received?,
             };
-            match received {
-                Received { last: None, too_new: None, .. } => bail!("the queue {} has gone", self.queue),
-                Received { batch, last, too_new } => {
-                    if let Some(last) = last {
-                        self.settle(batch, &last).await?;
-                    }
-                    if let Some(too_new) = too_new {
-                        return keep_away(channel, too_new, stop).await;
-                    }
+            if let Some(last) = received.last {
+                match self.settler.settle(received.batch, stop).await {
+                    Ok(tickets) => self.conclude(tickets, &last).await?,
+                    Err(Stopped) => return Ok(()),
                 }
+            }
+            match received.next {
+                Next::Receive => {}
+                Next::Reconnect => bail!("the queue {} has gone", self.queue),
+                Next::KeepAway(too_new) => return keep_away(channel, too_new, stop).await,
             }
         }
     }
@@ -80,49 +81,48 @@ impl Consumer {
     /// Waits for a delivery, then takes what else is there, up to the batch limit: small batches and low latency when it
     /// is quiet, large ones in a rush, and no lingering in between.
     async fn receive(&self, deliveries: &mut lapin::Consumer) -> anyhow::Result<Received> {
-        let mut received = Received::default();
+        let mut received = Received { batch: Batch::default(), last: None, next: Next::Receive };
         let mut next = deliveries.next().await;
-        while let Some(delivery) = next {
+        loop {
+            let Some(delivery) = next else {
+                received.next = Next::Reconnect;
+                break;
+            };
             let delivery = delivery?;
             if let Err(too_new) = received.batch.add_parcel(&delivery.data) {
-                received.too_new = Some(too_new);
+                received.next = Next::KeepAway(too_new);
                 break;
             }
             received.last = Some(delivery);
             if received.batch.len() >= self.config.batch_max.get() {
                 break;
             }
-            next = deliveries.next().now_or_never().flatten();
+            match deliveries.next().now_or_never() {
+                Some(delivery) => next = delivery,
+                None => break,
+            }
         }
         Ok(received)
     }
 
-    async fn settle(&mut self, batch: Batch, last: &Delivery) -> anyhow::Result<()> {
-        let started = Instant::now();
-        let size = batch.len();
-        let tickets = self.settler.settle(batch).await;
+    /// Announces what has been settled, and acknowledges it.
+    async fn conclude(&self, tickets: Vec<SettledTicket>, last: &Delivery) -> anyhow::Result<()> {
+        debug!(batch.size = tickets.len(), "settled {} tickets", tickets.len());
         self.announcer.announce(tickets);
         // One batch at a time is in hand on this channel, and all before it have been acknowledged: `multiple` reaches
         // over just the parcels of this one.
         if !last.acker.ack(BasicAckOptions { multiple: true }).await? {
             bail!("the channel closed while a batch was in hand: its parcels will come again");
         }
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        debug!(batch.size = size, duration_ms, "settled a batch of {size}");
         Ok(())
     }
 }
 
-/// Puts back what only a newer worker can read, and leaves the queue alone for a while.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "there is nothing to wait for but somebody who upgrades this worker"
-)]
+/// Puts back what only a newer worker can read, and leaves the queue alone from here on. Every look at it would cost what
+/// is in it one of its deliveries.
 async fn keep_away(channel: &Channel, too_new: TooNew, stop: &CancellationToken) -> anyhow::Result<()> {
-    error!("not consuming for {TOO_OLD_PAUSE:?}: {too_new}");
+    error!("not consuming any more, until this worker is upgraded and restarted: {too_new}");
     channel.close(200, "too old".into()).await?;
-    tokio::select! {
-        () = tokio::time::sleep(TOO_OLD_PAUSE) => Err(too_new.into()),
-        () = stop.cancelled() => Ok(()),
-    }
+    stop.cancelled().await;
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hamro_shared::config::Env;
-use hamro_shared::database;
+use hamro_shared::database::wait_for_schema;
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::queue::{Broker, supervise};
@@ -46,10 +46,10 @@ async fn main() -> ExitCode {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let process = format!("hamro-worker-{}", std::process::id());
-    let pool = config.database.pool(&process, DATABASE_SESSION);
+    let database = config.database.options(&process, DATABASE_SESSION);
     let broker = Broker::new(&config.broker, &process);
     let (announcer, mut announcements) = announcer(broker.topology());
-    let settler = Settler::new(pool.clone(), Clock::system());
+    let settler = Settler::new(database.clone(), Clock::system());
     let queue = broker.topology().intake();
     let mut consumer = Consumer { config: config.consumer, settler, announcer, queue };
 
@@ -57,7 +57,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let consuming = broker.clone();
     lifecycle.work("consumer", |stop| async move {
         tokio::select! {
-            () = database::wait_for_schema(&pool) => supervise(&consuming, &stop, &mut consumer).await,
+            () = wait_for_schema(&database) => supervise(&consuming, &stop, &mut consumer).await,
             () = stop.cancelled() => {}
         }
         Ok(())

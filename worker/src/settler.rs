@@ -5,40 +5,58 @@ use std::time::Duration;
 
 use hamro_shared::backoff::Backoff;
 use hamro_shared::domain::{Clock, SettledTicket};
-use sqlx::postgres::PgPool;
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, DeathReason};
 use crate::failure::Failure;
 use crate::settlement::settle;
 
 /// After this many refusals in a row of bookings that stood alone, it is not the bookings.
 const CULPRITS_IN_A_ROW: u32 = 3;
 
-/// Settles one batch after the other.
+/// A server whose machine has gone, or a network that has, says nothing at all: after this long the connection is given
+/// up. The server's own limits on a statement and a lock are shorter.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Settles one batch after the other, on one connection.
 pub struct Settler {
-    pool: PgPool,
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
     clock: Clock,
     culprits_in_a_row: u32,
 }
 
+/// The settler was asked to stop while a batch was waiting for the database. What was not committed is still
+/// unacknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
 impl Settler {
-    pub fn new(pool: PgPool, clock: Clock) -> Self {
-        Self { pool, clock, culprits_in_a_row: 0 }
+    pub fn new(options: PgConnectOptions, clock: Clock) -> Self {
+        Self { options, connection: None, clock, culprits_in_a_row: 0 }
     }
 
-    /// Settles the batch, and returns only when it is: a transient failure is retried, a batch that the database
-    /// refuses is split until the culprit stands alone and fails. Anything else keeps the batch waiting here, and with
-    /// it whatever is behind it: nothing is taken from the queue, and nothing is lost. Dropping the future loses nothing
-    /// either, as what was not committed is still unacknowledged.
-    pub async fn settle(&mut self, batch: Batch) -> Vec<SettledTicket> {
+    /// Settles the batch, and returns only when it is, or when `stop` comes while it waits for a better moment.
+    ///
+    /// A transient failure is retried. A batch that the database refuses is split until the culprit stands alone, and
+    /// fails. Anything else keeps the batch waiting here, and with it whatever is behind it: nothing is taken from the
+    /// queue, and nothing is lost. Dropping the future loses nothing either.
+    pub async fn settle(
+        &mut self,
+        batch: Batch,
+        stop: &CancellationToken,
+    ) -> Result<Vec<SettledTicket>, Stopped> {
         let mut settled = Vec::with_capacity(batch.len());
         let mut todo = VecDeque::from([batch]);
         let mut transient = Backoff::new(Duration::from_millis(10), Duration::from_secs(2));
         let mut systemic = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         while let Some(batch) = todo.pop_front() {
             let size = batch.len();
-            let failure = match settle(&self.pool, &self.clock, &batch).await {
+            let failure = match self.attempt(&batch).await {
                 Ok(tickets) => {
                     settled.extend(tickets);
                     if !batch.orders.is_empty() {
@@ -52,16 +70,17 @@ impl Settler {
             match self.class(&failure, &batch) {
                 Failure::Transient => {
                     warn!(batch.size = size, "trying a batch of {size} again: {failure}");
-                    transient.pause().await;
                     todo.push_front(batch);
+                    pause(&mut transient, stop).await?;
                 }
                 Failure::Systemic => {
                     error!(
                         batch.size = size,
-                        "stopped with a batch of {size} in hand, as it is not its fault: {failure}"
+                        "stopped with a batch of {size} in hand, which is not to blame: {failure}"
                     );
-                    systemic.pause().await;
-                    todo.push_front(batch);
+                    // Behind the others: if they can be settled, it is to blame after all.
+                    todo.push_back(batch);
+                    pause(&mut systemic, stop).await?;
                 }
                 Failure::Culprit => match batch.split() {
                     Ok((earlier, later)) => {
@@ -79,7 +98,27 @@ impl Settler {
                 },
             }
         }
-        settled
+        Ok(settled)
+    }
+
+    /// One try. A connection on which something went wrong is not used again: the server drops its transaction with it.
+    async fn attempt(&mut self, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx::Error> {
+        let connection = self.connection.take();
+        let trying = async {
+            let mut connection = match connection {
+                Some(connection) => connection,
+                None => self.options.connect().await?,
+            };
+            let result = settle(&mut connection, &self.clock, batch).await;
+            let is_usable = result.is_ok() || matches!(&result, Err(sqlx::Error::Database(_)));
+            Ok::<_, sqlx::Error>((result, is_usable.then_some(connection)))
+        };
+        let (result, connection) = timeout(ANSWER_TIMEOUT, trying).await.unwrap_or_else(|_| {
+            let silence = std::io::Error::new(std::io::ErrorKind::TimedOut, "the database does not answer");
+            Err(sqlx::Error::Io(silence))
+        })?;
+        self.connection = connection;
+        result
     }
 
     fn class(&self, failure: &sqlx::Error, batch: &Batch) -> Failure {
@@ -87,10 +126,17 @@ impl Settler {
             Failure::Culprit if batch.len() == 1 && self.culprits_in_a_row >= CULPRITS_IN_A_ROW => {
                 Failure::Systemic
             }
-            // A dead letter brings no data that could be refused.
+            // Nothing in a dead letter comes from a booking but bytes, which Postgres takes as they are.
             Failure::Culprit if batch.orders.is_empty() => Failure::Systemic,
             class => class,
         }
+    }
+}
+
+async fn pause(backoff: &mut Backoff, stop: &CancellationToken) -> Result<(), Stopped> {
+    tokio::select! {
+        () = backoff.pause() => Ok(()),
+        () = stop.cancelled() => Err(Stopped),
     }
 }
 
@@ -98,7 +144,11 @@ impl Batch {
     /// The same, with nothing left to decide: each of its orders has failed.
     fn into_dead_letters(self, failure: &sqlx::Error) -> Self {
         let mut dead_letters = self.dead_letters;
-        dead_letters.extend(self.orders.into_iter().map(|order| order.into_dead_letter(failure.to_string())));
+        dead_letters.extend(
+            self.orders
+                .iter()
+                .map(|order| order.dead_letter(DeathReason::RefusedByDatabase, &failure.to_string())),
+        );
         Self { orders: Vec::new(), dead_letters }
     }
 }

@@ -13,10 +13,11 @@ use hamro_shared::domain::{
 use hamro_shared::queue::Envelope;
 use hamro_worker::batch::{Batch, DeadLetter, DeathReason, Order};
 use hamro_worker::failure::Failure;
-use hamro_worker::settlement::settle;
-use hamro_worker::settler::Settler;
+use hamro_worker::settlement;
+use hamro_worker::settler::{Settler, Stopped};
 use sqlx::PgPool;
 use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
 
 fn now() -> Timestamp {
     Timestamp::from_unix_millis(1_795_364_062_341).unwrap()
@@ -43,12 +44,23 @@ fn ordered(ticket: Ticket, customer: &str, seats: &[i32], key: Option<&str>) -> 
         None,
     )
     .unwrap();
-    let idempotency_key = key.map(|key| IdempotencyKey::parse(key).unwrap());
+    let idempotency_key = key.map(|key| IdempotencyKey::new(key).unwrap());
     Order::new(Envelope { ticket, idempotency_key, request }, "{}")
 }
 
 fn batch(orders: &[Order]) -> Batch {
     Batch { orders: orders.to_vec(), dead_letters: Vec::new() }
+}
+
+/// One try.
+async fn settle(pool: &PgPool, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx::Error> {
+    settlement::settle(&mut pool.acquire().await.unwrap(), &clock(), batch).await
+}
+
+/// As many tries as it takes.
+async fn settle_all(pool: &PgPool, batch: Batch) -> Vec<SettledTicket> {
+    let mut settler = Settler::new((*pool.connect_options()).clone(), clock());
+    settler.settle(batch, &CancellationToken::new()).await.unwrap()
 }
 
 async fn seeded(pool: &PgPool) {
@@ -97,7 +109,7 @@ async fn what_is_announced_is_what_is_read_back(pool: PgPool) {
         ordered(ticket(), "erin", &[4, 5], Some("key")),
         ordered(ticket(), "erin", &[6], Some("key")),
     ];
-    let mut announced = settle(&pool, &clock(), &batch(&orders)).await.unwrap();
+    let mut announced = settle(&pool, &batch(&orders)).await.unwrap();
     announced.sort_by_key(|settled| settled.ticket_id);
 
     let ids: Vec<TicketId> = announced.iter().map(|settled| settled.ticket_id).collect();
@@ -121,8 +133,8 @@ async fn what_is_announced_is_what_is_read_back(pool: PgPool) {
 async fn a_batch_that_comes_again_changes_nothing(pool: PgPool) {
     seeded(&pool).await;
     let batch = batch(&[order("alice", &[1, 2]), order("bob", &[2, 3]), order("carol", &[9_999])]);
-    assert_eq!(settle(&pool, &clock(), &batch).await.unwrap().len(), 3);
-    assert_eq!(settle(&pool, &clock(), &batch).await.unwrap(), []);
+    assert_eq!(settle(&pool, &batch).await.unwrap().len(), 3);
+    assert_eq!(settle(&pool, &batch).await.unwrap(), []);
     assert_eq!(count(&pool, SALES).await, 1);
     assert_eq!(count(&pool, "SELECT available::bigint FROM ticket_tiers WHERE id = 1").await, 18);
 }
@@ -138,7 +150,7 @@ async fn workers_with_the_same_bookings_in_hand_settle_each_once(pool: PgPool) {
             orders.rotate_left(turn);
             let mut settled = Vec::new();
             for half in orders.chunks(20) {
-                settled.extend(Settler::new(pool.clone(), clock()).settle(batch(half)).await);
+                settled.extend(settle_all(&pool, batch(half)).await);
             }
             settled
         }
@@ -167,9 +179,7 @@ async fn a_retry_in_a_later_batch_shares_the_outcome_and_an_expired_try_holds_no
     ];
     let mut outcomes = Vec::new();
     for order in &tries {
-        outcomes.push(
-            settle(&pool, &clock(), &batch(std::slice::from_ref(order))).await.unwrap().remove(0).outcome,
-        );
+        outcomes.push(settle(&pool, &batch(std::slice::from_ref(order))).await.unwrap().remove(0).outcome);
     }
     assert_eq!(outcomes[0], Outcome::Expired);
     assert!(matches!(outcomes[1], Outcome::Confirmed { .. }));
@@ -184,7 +194,7 @@ async fn a_ticket_that_was_fenced_off_cannot_be_sold(pool: PgPool) {
     let order = order("alice", &[1]);
     let fenced = tickets::expire(&pool, order.ticket.id, now()).await.unwrap();
     assert_eq!(fenced.outcome, Outcome::Expired);
-    assert_eq!(settle(&pool, &clock(), &batch(std::slice::from_ref(&order))).await.unwrap(), []);
+    assert_eq!(settle(&pool, &batch(std::slice::from_ref(&order))).await.unwrap(), []);
     assert_eq!(count(&pool, SALES).await, 0);
 }
 
@@ -192,7 +202,7 @@ async fn a_ticket_that_was_fenced_off_cannot_be_sold(pool: PgPool) {
 async fn a_ticket_that_was_sold_cannot_be_fenced_off(pool: PgPool) {
     seeded(&pool).await;
     let order = order("alice", &[1]);
-    let sold = settle(&pool, &clock(), &batch(std::slice::from_ref(&order))).await.unwrap().remove(0);
+    let sold = settle(&pool, &batch(std::slice::from_ref(&order))).await.unwrap().remove(0);
     let found = tickets::expire(&pool, order.ticket.id, now() + Duration::from_hours(1)).await.unwrap();
     assert_eq!(found, sold);
 }
@@ -202,9 +212,9 @@ async fn a_ticket_that_comes_with_another_request_is_kept_as_a_dead_letter(pool:
     seeded(&pool).await;
     let first = order("alice", &[1]);
     let forged = ordered(first.ticket, "mallory", &[2], None);
-    let sold = settle(&pool, &clock(), &batch(&[first, forged.clone()])).await.unwrap();
+    let sold = settle(&pool, &batch(&[first, forged.clone()])).await.unwrap();
     assert_eq!(sold.len(), 1);
-    assert_eq!(settle(&pool, &clock(), &batch(&[forged])).await.unwrap(), []);
+    assert_eq!(settle(&pool, &batch(&[forged])).await.unwrap(), []);
     assert_eq!(count(&pool, "SELECT count(*) FROM dead_letters WHERE reason = 'ticket-reused'").await, 1);
     assert_eq!(count(&pool, SALES).await, 1);
 }
@@ -215,7 +225,7 @@ async fn a_booking_that_the_database_refuses_fails_alone(pool: PgPool) {
     refuse(&pool, "culprit").await;
     let mut orders: Vec<Order> = (1..=20).map(|n| order(&format!("customer{n}"), &[n])).collect();
     orders.insert(13, order("culprit", &[30]));
-    let settled = by_ticket(Settler::new(pool.clone(), clock()).settle(batch(&orders)).await);
+    let settled = by_ticket(settle_all(&pool, batch(&orders)).await);
     assert_eq!(settled.len(), 21);
     assert_eq!(settled[&orders[13].ticket.id], Outcome::Failed);
     assert_eq!(count(&pool, SALES).await, 20);
@@ -231,7 +241,7 @@ async fn many_refusals_in_a_row_stop_the_worker_instead_of_failing_everybody(poo
     let orders: Vec<Order> = (1..=20).map(|n| order(&format!("customer{n}"), &[n])).collect();
     let worker = tokio::spawn({
         let (pool, batch) = (pool.clone(), batch(&orders));
-        async move { Settler::new(pool, clock()).settle(batch).await }
+        async move { settle_all(&pool, batch).await }
     });
     wait_until_at_least(&pool, FAILED, 3).await;
     // It has stopped there; once the cause is removed it goes on with the rest.
@@ -247,7 +257,7 @@ async fn a_counter_that_has_drifted_stops_the_worker_and_costs_no_customer_a_boo
     sqlx::raw_sql("UPDATE ticket_tiers SET available = 0").execute(&pool).await.unwrap();
     let worker = tokio::spawn({
         let pool = pool.clone();
-        async move { Settler::new(pool, clock()).settle(batch(&[order("alice", &[1]), order("bob", &[2])])).await }
+        async move { settle_all(&pool, batch(&[order("alice", &[1]), order("bob", &[2])])).await }
     });
     wait_until_at_least(
         &pool,
@@ -266,26 +276,26 @@ async fn a_counter_that_has_drifted_stops_the_worker_and_costs_no_customer_a_boo
 async fn an_unreadable_envelope_fails_its_ticket_once_however_often_it_comes(pool: PgPool) {
     seeded(&pool).await;
     let ticket = ticket().id;
-    let letter = DeadLetter {
-        ticket: Some(ticket),
-        reason: DeathReason::UnreadableEnvelope,
-        detail: "no seats".to_owned(),
-        payload: b"{}".to_vec(),
-    };
+    let letter = DeadLetter::new(
+        Some(ticket),
+        DeathReason::UnreadableEnvelope,
+        "unknown kind \0",
+        b"{\"kind\":\"\0\"}",
+    );
     let batch = Batch { orders: vec![order("alice", &[1])], dead_letters: vec![letter.clone(), letter] };
-    let settled = by_ticket(settle(&pool, &clock(), &batch).await.unwrap());
+    let settled = by_ticket(settle(&pool, &batch).await.unwrap());
     assert_eq!(settled[&ticket], Outcome::Failed);
-    assert_eq!(settle(&pool, &clock(), &batch).await.unwrap(), []);
+    assert_eq!(settle(&pool, &batch).await.unwrap(), []);
     assert_eq!(count(&pool, DEAD_LETTERS).await, 1);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn the_database_itself_refuses_a_seat_in_two_live_sales(pool: PgPool) {
     seeded(&pool).await;
-    settle(&pool, &clock(), &batch(&[order("alice", &[1])])).await.unwrap();
+    settle(&pool, &batch(&[order("alice", &[1])])).await.unwrap();
     // As if somebody had marked the seat free by hand.
     sqlx::raw_sql("UPDATE seats SET booked_at = NULL WHERE id = 1").execute(&pool).await.unwrap();
-    let error = settle(&pool, &clock(), &batch(&[order("bob", &[1])])).await.unwrap_err();
+    let error = settle(&pool, &batch(&[order("bob", &[1])])).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().constraint(), Some("sale_seats_live"));
     assert_eq!(Failure::of(&error), Failure::Systemic);
 }
@@ -323,4 +333,37 @@ async fn an_error_of_the_database_is_classed_by_what_it_says_of_the_booking(pool
         assert_eq!(Failure::of(&error), Failure::Transient, "{constraint}");
     }
     assert_eq!(Failure::of(&sqlx::Error::PoolTimedOut), Failure::Transient);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn four_culprits_in_a_batch_cost_the_others_nothing(pool: PgPool) {
+    seeded(&pool).await;
+    refuse(&pool, "culprit").await;
+    let mut orders: Vec<Order> = (1..=4).map(|n| order(&format!("culprit{n}"), &[n])).collect();
+    orders.push(order("alice", &[5]));
+    let settled = by_ticket(settle_all(&pool, batch(&orders)).await);
+    assert_eq!(settled.len(), 5);
+    assert_eq!(count(&pool, FAILED).await, 4);
+    assert!(matches!(settled[&orders[4].ticket.id], Outcome::Confirmed { .. }));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_settler_that_waits_for_the_database_stops_when_it_is_asked_to(pool: PgPool) {
+    sqlx::raw_sql("DROP TABLE bookings").execute(&pool).await.unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let mut settler = Settler::new((*pool.connect_options()).clone(), clock());
+    assert_eq!(settler.settle(batch(&[order("alice", &[1])]), &stop).await, Err(Stopped));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_settler_whose_connection_is_killed_goes_on_with_another(pool: PgPool) {
+    seeded(&pool).await;
+    let mut settler = Settler::new((*pool.connect_options()).clone().application_name("victim"), clock());
+    let stop = CancellationToken::new();
+    assert_eq!(settler.settle(batch(&[order("alice", &[1])]), &stop).await.unwrap().len(), 1);
+    let killed =
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'victim'";
+    assert_eq!(count(&pool, killed).await, 1);
+    assert_eq!(settler.settle(batch(&[order("bob", &[2])]), &stop).await.unwrap().len(), 1);
 }

@@ -24,8 +24,7 @@ pub async fn list_available_seats(
     State(pool): State<PgPool>,
     Id(concert): Id<Uuid>,
 ) -> Result<Json<Vec<Seat>>, Problem> {
-    let mut seats =
-        SeatRow::of_concert(&pool, concert).await?.ok_or_else(|| Problem::not_found("concert"))?;
-    seats.retain(|seat| !seat.is_booked);
+    let seats =
+        SeatRow::of_concert(&pool, concert, true).await?.ok_or_else(|| Problem::not_found("concert"))?;
     Ok(Json(seats))
 }

@@ -33,7 +33,8 @@ pub struct SeatMap {
     ),
 )]
 pub async fn list_seats(State(pool): State<PgPool>, Id(concert): Id<Uuid>) -> Result<Json<SeatMap>, Problem> {
-    let seats = SeatRow::of_concert(&pool, concert).await?.ok_or_else(|| Problem::not_found("concert"))?;
+    let seats =
+        SeatRow::of_concert(&pool, concert, false).await?.ok_or_else(|| Problem::not_found("concert"))?;
     let booked_seats = seats.iter().filter(|seat| seat.is_booked).count();
     Ok(Json(SeatMap {
         total_seats: seats.len(),

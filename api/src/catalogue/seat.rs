@@ -1,7 +1,8 @@
-//! A seat, as it is shown.
+//! A seat, as it is shown and as it is read.
 
 use hamro_shared::domain::Timestamp;
 use serde::Serialize;
+use sqlx::postgres::PgPool;
 use sqlx::types::chrono::{DateTime, Utc};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -60,17 +61,23 @@ impl From<SeatRow> for Seat {
 }
 
 impl SeatRow {
-    /// The seats of a concert in the order of their ids, or `None` if there is no such concert.
-    pub async fn of_concert(pool: &sqlx::PgPool, concert: Uuid) -> Result<Option<Vec<Seat>>, sqlx::Error> {
+    /// The seats of a concert in the order of their ids, or only those that nobody has; `None` if there is no such
+    /// concert.
+    pub async fn of_concert(
+        pool: &PgPool,
+        concert: Uuid,
+        only_free: bool,
+    ) -> Result<Option<Vec<Seat>>, sqlx::Error> {
         let rows = sqlx::query_as!(
             Self,
             r#"
             SELECT id, concert_id, ticket_tier_id, seat_number, "row", section, booked_at, created_at, updated_at
             FROM seats
-            WHERE concert_id = $1
+            WHERE concert_id = $1 AND (booked_at IS NULL OR NOT $2)
             ORDER BY id
             "#,
-            concert
+            concert,
+            only_free
         )
         .fetch_all(pool)
         .await?;

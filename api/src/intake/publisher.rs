@@ -16,7 +16,7 @@ use hamro_shared::config::Env;
 use hamro_shared::queue::{BOOKINGS_HEADER, Envelope, Parcel, Session, Topology};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, PublisherConfirm};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Event};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -29,7 +29,7 @@ const PERSISTENT: u8 = 2;
 
 #[derive(Clone, Copy, Debug)]
 pub struct PublisherConfig {
-    /// Bookings that may be on their way to the broker at once.
+    /// Bookings that may wait for the publishing task; up to 32 parcels of up to 64 are on their way besides.
     pub in_flight_max: NonZeroUsize,
     /// How long to wait for the broker's confirm.
     pub confirm_timeout: Duration,
@@ -85,8 +85,10 @@ pub struct Publisher {
 /// An encoded envelope, and who waits for its confirm.
 struct Job {
     envelope: Vec<u8>,
-    receipt: oneshot::Sender<Result<(), PublishError>>,
+    receipt: Receipt,
 }
+
+type Receipt = oneshot::Sender<Result<(), PublishError>>;
 
 impl Job {
     /// What has not been sent is known not to be in the queue.
@@ -172,8 +174,7 @@ impl PublishingTask {
                     Some(job) if *self.link.borrow() == Link::Blocked => job.refuse(),
                     Some(job) => {
                         let (body, receipts) = self.fill_parcel(job);
-                        let confirm = self.send(channel, &body, receipts.len()).await?;
-                        confirms.push(pass_on(confirm, receipts));
+                        confirms.push(self.send(channel.clone(), body, receipts));
                     }
                     None => open = false,
                 },
@@ -208,7 +209,7 @@ impl PublishingTask {
     }
 
     /// A parcel of this job and of what else is waiting.
-    fn fill_parcel(&mut self, first: Job) -> (Vec<u8>, Vec<oneshot::Sender<Result<(), PublishError>>>) {
+    fn fill_parcel(&mut self, first: Job) -> (Vec<u8>, Vec<Receipt>) {
         let mut parcel = Parcel::default();
         let mut receipts = Vec::new();
         let mut next = Some(first);
@@ -221,42 +222,40 @@ impl PublishingTask {
         (parcel.encode(), receipts)
     }
 
-    async fn send(
+    /// Publishes a parcel, and passes its confirm on to everybody in it. If that fails, the connection is of no use any
+    /// more, and dropping the receipts tells everybody that the outcome is unknown.
+    ///
+    /// A future of its own, as even the publishing waits while the broker blocks the connection. The tag is taken and the
+    /// frames are queued in its first poll, without a pause in between; one task polls them all, so tags and frames stay
+    /// in step.
+    fn send(
         &self,
-        channel: &Channel,
-        body: &[u8],
-        bookings: usize,
-    ) -> anyhow::Result<PublisherConfirm> {
+        channel: Channel,
+        body: Vec<u8>,
+        receipts: Vec<Receipt>,
+    ) -> impl Future<Output = anyhow::Result<()>> + use<> {
         let mut headers = FieldTable::default();
-        let bookings = i32::try_from(bookings).unwrap_or(i32::MAX);
+        let bookings = i32::try_from(receipts.len()).unwrap_or(i32::MAX);
         headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(bookings));
         let properties = BasicProperties::default()
             .with_delivery_mode(PERSISTENT)
             .with_content_type("application/json".into())
             .with_headers(headers);
         let (exchange, key) = (self.exchange.as_str().into(), self.routing_key.as_str().into());
-        channel
-            .basic_publish(exchange, key, BasicPublishOptions::default(), body, properties)
-            .await
-            .context("publishing a parcel")
+        async move {
+            let options = BasicPublishOptions::default();
+            let confirm = channel.basic_publish(exchange, key, options, &body, properties).await?;
+            // Nothing looser than this is a receipt: without `confirm_select` the answer would be `NotRequested`, at once.
+            let result = match confirm.await.context("waiting for a confirm")? {
+                Confirmation::Ack(None) => Ok(()),
+                Confirmation::Nack(_) => Err(PublishError::Refused),
+                other => bail!("the broker answered {other:?} to a parcel"),
+            };
+            for receipt in receipts {
+                // Whoever has stopped waiting follows the ticket instead.
+                let _ = receipt.send(result);
+            }
+            Ok(())
+        }
     }
-}
-
-/// Waits for the confirm of a parcel and passes it on to everybody in it. If it fails, the connection is of no use any
-/// more, and dropping the receipts tells everybody that the outcome is unknown.
-async fn pass_on(
-    confirm: PublisherConfirm,
-    receipts: Vec<oneshot::Sender<Result<(), PublishError>>>,
-) -> anyhow::Result<()> {
-    // Nothing looser than this is a receipt: without `confirm_select` the answer would be `NotRequested`, at once.
-    let result = match confirm.await.context("waiting for a confirm")? {
-        Confirmation::Ack(None) => Ok(()),
-        Confirmation::Nack(_) => Err(PublishError::Refused),
-        other => bail!("the broker answered {other:?} to a parcel"),
-    };
-    for receipt in receipts {
-        // Whoever has stopped waiting follows the ticket instead.
-        let _ = receipt.send(result);
-    }
-    Ok(())
 }

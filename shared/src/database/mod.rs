@@ -3,6 +3,8 @@
 mod config;
 mod schema;
 pub mod tickets;
+mod transient;
 
 pub use config::DatabaseConfig;
 pub use schema::{MIGRATOR, SchemaError, migrate, seed, wait_for_schema};
+pub use transient::is_transient;

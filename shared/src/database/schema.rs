@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::{ConnectOptions, Connection};
 use tracing::{info, warn};
 
+use super::is_transient;
 use crate::backoff::Backoff;
 
 /// The migrations in `migrations/`, as they were when this was built.
@@ -35,33 +38,37 @@ impl From<sqlx::Error> for SchemaError {
 impl From<MigrateError> for SchemaError {
     fn from(error: MigrateError) -> Self {
         match error {
-            MigrateError::Execute(
-                error @ (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_)),
-            ) => Self::Unreachable(error),
-            // The server answered, but is starting up or shutting down (class 57P), or full (53300).
-            MigrateError::Execute(sqlx::Error::Database(error))
-                if error.code().is_some_and(|code| code.starts_with("57P") || code == "53300") =>
-            {
-                Self::Unreachable(sqlx::Error::Database(error))
+            MigrateError::Execute(error) if is_transient(&error) || is_read_only(&error) => {
+                Self::Unreachable(error)
             }
             error => Self::Broken(error),
         }
     }
 }
 
-/// Brings the schema up to date. Instances that start together take turns.
+/// A standby, in the middle of a failover.
+fn is_read_only(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("25006")
+}
+
+/// Brings the schema up to date. Instances that start together take turns. A schema that is newer than this binary is
+/// left as it is: in a rolling upgrade, or after a roll-back, old and new run side by side.
 pub async fn migrate(pool: &PgPool) -> Result<(), SchemaError> {
-    MIGRATOR.run(pool).await?;
+    let migrator =
+        Migrator { migrations: MIGRATOR.migrations.clone(), ignore_missing: true, ..Migrator::DEFAULT };
+    migrator.run(pool).await?;
     Ok(())
 }
 
-/// Puts the demo concerts into a catalogue that has none. Instances that start together seed it once.
+/// Puts the demo concerts into a catalogue that is empty: one that has ticket types has been somebody's already. Instances that start together seed it once.
 pub async fn seed(pool: &PgPool) -> Result<(), SchemaError> {
     let mut transaction = pool.begin().await?;
     sqlx::query!("SELECT pg_advisory_xact_lock($1)", SEED_LOCK).execute(&mut *transaction).await?;
-    let empty = sqlx::query_scalar!(r#"SELECT NOT EXISTS (SELECT FROM concerts) AS "empty!""#)
-        .fetch_one(&mut *transaction)
-        .await?;
+    let empty = sqlx::query_scalar!(
+        r#"SELECT NOT EXISTS (SELECT FROM concerts) AND NOT EXISTS (SELECT FROM ticket_types) AS "empty!""#
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
     if empty {
         sqlx::raw_sql(DEMO).execute(&mut *transaction).await?;
         transaction.commit().await?;
@@ -72,20 +79,25 @@ pub async fn seed(pool: &PgPool) -> Result<(), SchemaError> {
 
 /// Waits until the schema is at least as new as this binary. It is put in place by the api, and a worker may well
 /// be up before it.
-pub async fn wait_for_schema(pool: &PgPool) {
+pub async fn wait_for_schema(options: &PgConnectOptions) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     let wanted = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
     loop {
-        // Checked at run time: the table is sqlx's own and in none of our migrations.
-        let found: Result<Option<i64>, _> =
-            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-                .fetch_one(pool)
-                .await;
-        match found {
+        match schema_version(options).await {
             Ok(Some(found)) if found >= wanted => return,
             Ok(found) => info!(schema.found = found, schema.wanted = wanted, "waiting for the schema"),
             Err(error) => warn!("waiting for the schema: {error}"),
         }
         backoff.pause().await;
     }
+}
+
+async fn schema_version(options: &PgConnectOptions) -> Result<Option<i64>, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    // Checked at run time: the table is sqlx's own and in none of our migrations.
+    let version = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+        .fetch_one(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok(version)
 }

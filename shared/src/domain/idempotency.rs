@@ -20,10 +20,14 @@ pub struct IdempotencyKeyError;
 impl IdempotencyKey {
     pub const MAX_CHARS: usize = 255;
 
-    /// Takes the header's value: a quoted string, as the draft has it, or the bare key that most clients send.
-    pub fn parse(value: &str) -> Result<Self, IdempotencyKeyError> {
+    /// The key in the header's value: a quoted string, as the draft has it, or the bare key that most clients send.
+    pub fn from_header(value: &str) -> Result<Self, IdempotencyKeyError> {
         let value = value.trim();
-        let key = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+        Self::new(value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value))
+    }
+
+    /// The key itself, to the letter.
+    pub fn new(key: &str) -> Result<Self, IdempotencyKeyError> {
         let printable = key.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"');
         if key.is_empty() || key.len() > Self::MAX_CHARS || !printable {
             return Err(IdempotencyKeyError);
@@ -48,7 +52,7 @@ impl TryFrom<String> for IdempotencyKey {
     type Error = IdempotencyKeyError;
 
     fn try_from(value: String) -> Result<Self, IdempotencyKeyError> {
-        Self::parse(&value)
+        Self::new(&value)
     }
 }
 
@@ -71,23 +75,32 @@ impl fmt::Debug for IdempotencyDigest {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn a_key_may_be_quoted_or_bare() {
-        assert_eq!(
-            IdempotencyKey::parse("\"8e03978e\"").unwrap(),
-            IdempotencyKey::parse("8e03978e").unwrap()
-        );
+        assert_eq!(IdempotencyKey::from_header("\"8e03978e\""), IdempotencyKey::from_header(" 8e03978e "));
         let long = "k".repeat(256);
         for bad in ["", "\"\"", "a\"b", "clé", "a\u{7f}", long.as_str()] {
-            assert_eq!(IdempotencyKey::parse(bad), Err(IdempotencyKeyError), "{bad}");
+            assert_eq!(IdempotencyKey::from_header(bad), Err(IdempotencyKeyError), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_that_the_intake_takes_is_the_same_off_the_queue(value in "[ -~]{0,300}") {
+            if let Ok(key) = IdempotencyKey::from_header(&value) {
+                let json = serde_json::to_string(&key).unwrap();
+                prop_assert_eq!(serde_json::from_str::<IdempotencyKey>(&json).unwrap(), key);
+            }
         }
     }
 
     #[test]
     fn a_key_belongs_to_one_customer_however_they_spell_their_address() {
-        let key = IdempotencyKey::parse("k").unwrap();
+        let key = IdempotencyKey::new("k").unwrap();
         let email = |text| Email::parse(text).unwrap();
         assert_eq!(key.digest(&email("alice@example.com")), key.digest(&email("ALICE@example.com")));
         assert_ne!(key.digest(&email("alice@example.com")), key.digest(&email("bob@example.com")));

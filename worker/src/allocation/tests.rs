@@ -38,7 +38,7 @@ fn order(n: u32, seats: &[i32]) -> Order {
 }
 
 fn with_key(order: Order, key: &str) -> Order {
-    let key = IdempotencyKey::parse(key).unwrap().digest(order.request.user_email());
+    let key = IdempotencyKey::new(key).unwrap().digest(order.request.user_email());
     Order { key: Some(key), ..order }
 }
 

@@ -11,34 +11,36 @@ mod write;
 
 use std::collections::HashMap;
 
-use hamro_shared::database::tickets;
-use hamro_shared::domain::{Booking, Clock, Outcome, SettledTicket, SoldSeat, TicketId, Timestamp};
-use sqlx::postgres::{PgConnection, PgPool};
+use hamro_shared::domain::{
+    Booking, Clock, Outcome, Rejection, SettledTicket, SoldSeat, TicketId, Timestamp,
+};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 
 use crate::allocation::{Decision, allocate};
 use crate::batch::{Batch, DeadLetter, DeathReason, Order};
 
 /// Settles the batch: when this returns, each of its tickets has its one outcome, committed. Returns the tickets that
 /// were settled now; one that had been before is left out.
-pub async fn settle(pool: &PgPool, clock: &Clock, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+pub async fn settle(
+    connection: &mut PgConnection,
+    clock: &Clock,
+    batch: &Batch,
+) -> Result<Vec<SettledTicket>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
     let seats = read::lock_seats(&mut transaction, &batch.orders).await?;
     let settled = read::settled(&mut transaction, batch).await?;
     let stock = read::stock(&mut transaction, seats).await?;
     let now = clock.now();
     let failed = batch.failed_tickets(|ticket| settled.tickets.contains_key(&ticket));
     let decisions = allocate(&batch.orders, stock, settled, now);
+    let shared = read::shared_outcomes(&mut transaction, &batch.orders, &decisions).await?;
 
     let sales = write::sales(&mut transaction, &batch.orders, &decisions, now).await?;
-    let mut settlement = Settlement::default();
+    let mut settlement =
+        Settlement { dead_letters: batch.dead_letters.clone(), outcomes: shared, ..Settlement::default() };
     for (order, decision) in batch.orders.iter().zip(decisions) {
-        settlement.conclude(&mut transaction, order, decision, &sales, now).await?;
-    }
-    for dead_letter in &batch.dead_letters {
-        // If its ticket had been settled, this is the same message again, and so was the dead letter written.
-        if dead_letter.ticket.is_none_or(|ticket| failed.contains(&ticket)) {
-            settlement.dead_letters.push(dead_letter.clone());
-        }
+        settlement.conclude(order, decision, &sales, now)?;
     }
     settlement.conclusions.extend(failed.into_iter().map(|ticket| Conclusion::failed(ticket, now)));
 
@@ -60,6 +62,8 @@ struct Sale {
 struct Settlement {
     conclusions: Vec<Conclusion>,
     dead_letters: Vec<DeadLetter>,
+    /// The outcomes that a retry may share: those of this batch so far, and the earlier ones that it needs.
+    outcomes: HashMap<TicketId, Outcome>,
 }
 
 /// The end of one ticket, as it is to be written.
@@ -72,9 +76,8 @@ struct Conclusion {
 }
 
 impl Settlement {
-    async fn conclude(
+    fn conclude(
         &mut self,
-        connection: &mut PgConnection,
         order: &Order,
         decision: Decision,
         sales: &HashMap<TicketId, Sale>,
@@ -87,7 +90,8 @@ impl Settlement {
             Decision::AlreadySettled => return Ok(()),
             Decision::TicketReused => {
                 tracing::error!(ticket.id = %ticket_id, "ticket {ticket_id} came again with another request");
-                self.dead_letters.push(order.reused());
+                let detail = "the ticket has been settled for another request; its outcome stands";
+                self.dead_letters.push(order.dead_letter(DeathReason::TicketReused, detail));
                 return Ok(());
             }
             Decision::Sell(_) => {
@@ -96,15 +100,18 @@ impl Settlement {
                 Outcome::Confirmed { booking: order.booking(sale, now) }
             }
             Decision::Reject(rejection) => {
-                holds_key = !matches!(rejection, hamro_shared::domain::Rejection::IdempotencyKeyReused);
+                holds_key = rejection != Rejection::IdempotencyKeyReused;
                 Outcome::Rejected { rejection }
             }
             Decision::Expire => Outcome::Expired,
             Decision::ShareOutcomeOf(first) => {
                 alias_of = Some(first);
-                self.outcome_of(connection, first).await?
+                self.outcomes.get(&first).cloned().ok_or(sqlx::Error::RowNotFound)?
             }
         };
+        if holds_key && order.key.is_some() {
+            self.outcomes.insert(ticket_id, outcome.clone());
+        }
         self.conclusions.push(Conclusion {
             ticket: SettledTicket { ticket_id, settled_at: now, outcome },
             order: Some(order.clone()),
@@ -112,19 +119,6 @@ impl Settlement {
             holds_key,
         });
         Ok(())
-    }
-
-    /// The outcome of a ticket that was decided before, in this batch or in an earlier one.
-    async fn outcome_of(
-        &self,
-        connection: &mut PgConnection,
-        ticket: TicketId,
-    ) -> Result<Outcome, sqlx::Error> {
-        if let Some(here) = self.conclusions.iter().find(|conclusion| conclusion.ticket.ticket_id == ticket) {
-            return Ok(here.ticket.outcome.clone());
-        }
-        let earlier = tickets::find_settled(connection, &[ticket]).await?.pop();
-        earlier.map(|settled| settled.outcome).ok_or(sqlx::Error::RowNotFound)
     }
 }
 
@@ -139,15 +133,6 @@ impl Order {
     fn booking(&self, sale: &Sale, sold_at: Timestamp) -> Booking {
         let (name, email) = (self.request.user_name().clone(), self.request.user_email().clone());
         Booking::of_sale(sale.id, name, email, sold_at, sale.seats.clone())
-    }
-
-    fn reused(&self) -> DeadLetter {
-        DeadLetter {
-            ticket: Some(self.ticket.id),
-            reason: DeathReason::TicketReused,
-            detail: "the ticket had been settled for another request; its outcome stands".to_owned(),
-            payload: self.payload.as_bytes().to_owned(),
-        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! What the transaction locks and reads, in this order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use hamro_shared::domain::{ConcertId, Price, RequestHash, SeatId, TicketId, TierId};
+use hamro_shared::database::tickets;
+use hamro_shared::domain::{ConcertId, Outcome, Price, RequestHash, SeatId, TicketId, TierId};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Uuid;
 
-use crate::allocation::{Concert, Seat, Settled, Stock};
+use crate::allocation::{Concert, Decision, Seat, Settled, Stock};
 use crate::batch::{Batch, Order};
 
 /// Locks every seat that one of the orders asks for, in the order of their ids.
@@ -112,4 +113,25 @@ pub(super) async fn stock(
         concert.available += i64::from(row.available);
     }
     Ok(stock)
+}
+
+/// The outcomes of earlier batches that retries in this one share.
+pub(super) async fn shared_outcomes(
+    connection: &mut PgConnection,
+    orders: &[Order],
+    decisions: &[Decision],
+) -> Result<HashMap<TicketId, Outcome>, sqlx::Error> {
+    let here: HashSet<TicketId> = orders.iter().map(|order| order.ticket.id).collect();
+    let earlier: Vec<TicketId> = decisions
+        .iter()
+        .filter_map(|decision| match decision {
+            Decision::ShareOutcomeOf(first) if !here.contains(first) => Some(*first),
+            _ => None,
+        })
+        .collect();
+    if earlier.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let settled = tickets::find_settled(connection, &earlier).await?;
+    Ok(settled.into_iter().map(|settled| (settled.ticket_id, settled.outcome)).collect())
 }

@@ -170,24 +170,33 @@ pub(super) async fn dead_letters(
     letters: &[DeadLetter],
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    if letters.is_empty() {
+        return Ok(());
+    }
     for letter in letters {
         let reason = letter.reason.as_str();
         tracing::error!(reason, detail = letter.detail, "keeping a dead letter: {reason}");
-        sqlx::query!(
-            r#"
-            INSERT INTO dead_letters (ticket_id, reason, detail, payload, created_at)
-            SELECT $1, $2, $3, $4, $5
-            WHERE NOT EXISTS (SELECT FROM dead_letters WHERE reason = $2 AND payload = $4)
-            "#,
-            letter.ticket.map(|ticket| ticket.0),
-            reason,
-            letter.detail,
-            letter.payload,
-            now.datetime()
-        )
-        .execute(&mut *connection)
-        .await?;
     }
+    let tickets: Vec<Option<Uuid>> =
+        letters.iter().map(|letter| letter.ticket.map(|ticket| ticket.0)).collect();
+    let reasons: Vec<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();
+    let details: Vec<&str> = letters.iter().map(|letter| letter.detail.as_str()).collect();
+    let payloads: Vec<&[u8]> = letters.iter().map(|letter| letter.payload.as_slice()).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO dead_letters (ticket_id, reason, detail, payload, created_at)
+        SELECT ticket_id, reason, detail, payload, $5
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[]) AS letter (ticket_id, reason, detail, payload)
+        ON CONFLICT (reason, sha256(payload)) DO NOTHING
+        "#,
+        &tickets as &[Option<Uuid>],
+        &reasons as &[&str],
+        &details as &[&str],
+        &payloads as &[&[u8]],
+        now.datetime()
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
