@@ -28,6 +28,8 @@ WORKDIR /
 
 FROM runtime AS worker
 COPY --from=builder /build/target/release/hamro-worker /usr/local/bin/hamro-worker
+ENV WORKER_HTTP_PORT=3001
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["hamro-worker", "healthcheck"]
 ENTRYPOINT ["hamro-worker"]
 
 FROM runtime AS api

@@ -9,7 +9,6 @@ mod catalogue;
 pub mod config;
 mod extract;
 mod health;
-pub mod healthcheck;
 pub mod intake;
 mod openapi;
 mod page;

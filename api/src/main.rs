@@ -10,13 +10,13 @@ use hamro_api::config::{Config, DATABASE_SESSION, HttpConfig, SchemaCommandConfi
 use hamro_api::intake::{Listener, Outcomes, look_up_waited_for, publisher};
 use hamro_api::router::{openapi, router};
 use hamro_api::state::AppState;
-use hamro_api::{healthcheck, schema, server};
+use hamro_api::{schema, server};
 use hamro_shared::config::Env;
-use hamro_shared::database;
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::queue::{Broker, supervise};
 use hamro_shared::telemetry;
+use hamro_shared::{database, healthcheck};
 use tokio::sync::watch;
 use tracing::{error, info};
 

@@ -179,3 +179,35 @@ async fn without_a_broker_the_api_says_so_at_once() -> Result<()> {
     assert_eq!(client.get("/health/live").await?.status, 200);
     installation.close().await
 }
+
+#[tokio::test]
+async fn a_worker_says_whether_it_works() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    installation.expects_errors = true;
+    let number = installation.start_worker(&[("WORKER_HTTP_PORT", "0")]).await?;
+    let url = installation.workers[number].line_after("answering health checks on ").await?;
+    let worker = hamro_e2e::Client::new(&url);
+    worker.wait_until_ready().await?;
+    let port = url.rsplit(':').next().unwrap_or_default().to_owned();
+    let asking = installation.environment(&[("WORKER_HTTP_PORT", &port)]);
+    let mut healthcheck = Process::start("healthcheck", "hamro-worker", &["healthcheck"], &asking)?;
+    assert!(healthcheck.ended().await?.success(), "{}", healthcheck.printed());
+
+    // A fault that is no booking's: the worker comes to a stop over it, with the booking in hand.
+    let seats = installation.client().seat_ids(0).await?;
+    sqlx::raw_sql("ALTER TABLE sales RENAME TO gone").execute(&installation.pool).await?;
+    let taken = installation.client().create_booking("alice", &seats[..1]).await?;
+    wait_until("the worker is red", async || {
+        let ready = worker.get("/health/ready").await?;
+        Ok((ready.status == 503).then_some(()))
+    })
+    .await?;
+    assert_eq!(worker.get("/health/live").await?.status, 200);
+    let mut healthcheck = Process::start("healthcheck", "hamro-worker", &["healthcheck"], &asking)?;
+    assert!(!healthcheck.ended().await?.success());
+
+    sqlx::raw_sql("ALTER TABLE gone RENAME TO sales").execute(&installation.pool).await?;
+    assert_eq!(installation.client().final_status(taken.location()?).await?["status"], "confirmed");
+    worker.wait_until_ready().await?;
+    installation.close().await
+}

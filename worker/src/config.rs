@@ -1,5 +1,6 @@
 //! The worker's settings.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub broker: BrokerConfig,
     pub consumer: ConsumerConfig,
+    pub http: HttpConfig,
     /// How long the batch in hand may take once the process has been asked to stop.
     pub shutdown_timeout: Duration,
 }
@@ -42,6 +44,7 @@ impl Config {
         let database = DatabaseConfig::read(&mut env);
         let broker = BrokerConfig::read(&mut env);
         let consumer = ConsumerConfig::read(&mut env);
+        let http = HttpConfig::read(&mut env);
         let shutdown_timeout = env.or("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
         let built = (|| {
             Some(Self {
@@ -49,10 +52,27 @@ impl Config {
                 database: database?,
                 broker: broker?,
                 consumer: consumer?,
+                http: http?,
                 shutdown_timeout: shutdown_timeout?,
             })
         })();
         env.finish(built)
+    }
+}
+
+/// Where to answer health checks, if at all.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpConfig {
+    pub address: Option<SocketAddr>,
+}
+
+impl HttpConfig {
+    pub fn read(env: &mut Env) -> Option<Self> {
+        let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let host = env.or("HOST", localhost, "the address to listen on, such as 127.0.0.1 or ::");
+        let port = env.optional("WORKER_HTTP_PORT", "a TCP port such as 3001", str::parse::<u16>);
+        let (host, port) = (host?, port?);
+        Some(Self { address: port.map(|port| SocketAddr::new(host, port)) })
     }
 }
 

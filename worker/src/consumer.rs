@@ -14,6 +14,7 @@ use tracing::{debug, error, info};
 use crate::announcer::Announcer;
 use crate::batch::{Batch, TooNew};
 use crate::config::ConsumerConfig;
+use crate::readiness::Readiness;
 use crate::settler::{Settler, Stopped};
 
 /// Receives, settles, acknowledges, announces.
@@ -21,6 +22,7 @@ pub struct Consumer {
     pub config: ConsumerConfig,
     pub settler: Settler,
     pub announcer: Announcer,
+    pub readiness: Readiness,
     pub queue: String,
 }
 
@@ -56,11 +58,25 @@ impl Session for Consumer {
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let mut deliveries = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
         info!("consuming from {queue}");
+        self.readiness.is_green();
+        let result = self.work(&mut deliveries, channel, stop).await;
+        self.readiness.is_red("it does not consume");
+        result
+    }
+}
+
+impl Consumer {
+    async fn work(
+        &mut self,
+        deliveries: &mut lapin::Consumer,
+        channel: &Channel,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
         loop {
             let received = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                received = self.receive(&mut deliveries) => received?,
+                received = self.receive(deliveries) => received?,
             };
             if let Some(last) = received.last {
                 match self.settler.settle(received.batch, stop).await {
@@ -71,13 +87,11 @@ impl Session for Consumer {
             match received.next {
                 Next::Receive => {}
                 Next::Reconnect => bail!("the queue {} has gone", self.queue),
-                Next::KeepAway(too_new) => return keep_away(channel, too_new, stop).await,
+                Next::KeepAway(too_new) => return self.keep_away(channel, too_new, stop).await,
             }
         }
     }
-}
 
-impl Consumer {
     /// Waits for a delivery, then takes what else is there, up to the batch limit: small batches and low latency when it
     /// is quiet, large ones in a rush, and no lingering in between.
     async fn receive(&self, deliveries: &mut lapin::Consumer) -> anyhow::Result<Received> {
@@ -116,13 +130,19 @@ impl Consumer {
         }
         Ok(())
     }
-}
 
-/// Puts back what only a newer worker can read, and leaves the queue alone from here on. Every look at it would cost what
-/// is in it one of its deliveries.
-async fn keep_away(channel: &Channel, too_new: TooNew, stop: &CancellationToken) -> anyhow::Result<()> {
-    error!("not consuming any more, until this worker is upgraded and restarted: {too_new}");
-    channel.close(200, "too old".into()).await?;
-    stop.cancelled().await;
-    Ok(())
+    /// Puts back what only a newer worker can read, and leaves the queue alone from here on. Every look at it would cost
+    /// what is in it one of its deliveries.
+    async fn keep_away(
+        &self,
+        channel: &Channel,
+        too_new: TooNew,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        error!("not consuming any more, until this worker is upgraded and restarted: {too_new}");
+        self.readiness.is_red("it is too old for what is in the queue");
+        channel.close(200, "too old".into()).await?;
+        stop.cancelled().await;
+        Ok(())
+    }
 }

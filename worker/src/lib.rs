@@ -9,5 +9,6 @@ pub mod batch;
 pub mod config;
 pub mod consumer;
 pub mod failure;
+pub mod readiness;
 pub mod settlement;
 pub mod settler;

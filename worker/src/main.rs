@@ -2,16 +2,18 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use anyhow::Context;
+use clap::{Parser, Subcommand};
 use hamro_shared::config::Env;
 use hamro_shared::database::wait_for_schema;
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::queue::{Broker, supervise};
-use hamro_shared::telemetry;
+use hamro_shared::{healthcheck, telemetry};
 use hamro_worker::announcer::announcer;
-use hamro_worker::config::{Config, DATABASE_SESSION};
+use hamro_worker::config::{Config, DATABASE_SESSION, HttpConfig};
 use hamro_worker::consumer::Consumer;
+use hamro_worker::readiness::Readiness;
 use hamro_worker::settler::Settler;
 use tracing::{error, info};
 
@@ -19,39 +21,54 @@ use tracing::{error, info};
 /// docs/ARCHITECTURE.md for all of them.
 #[derive(Parser)]
 #[command(version)]
-struct Arguments {}
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Settle bookings (the default)
+    Run,
+    /// Ask the worker on this machine (`HOST`, `WORKER_HTTP_PORT`) whether it is ready, and exit with 0 if it is
+    Healthcheck,
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    Arguments::parse();
-    let config = match Config::read(Env::process()) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("hamro-worker cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
+    let command = Arguments::parse().command.unwrap_or(Command::Run);
+    let result = match command {
+        Command::Run => run().await,
+        Command::Healthcheck => ask().await,
     };
-    telemetry::start(&config.telemetry);
-    match run(config).await {
-        Ok(()) => {
-            info!("stopped");
-            ExitCode::SUCCESS
-        }
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("stopped: {error:#}");
+            // Logging may not have started yet: a wrong setting is told to whoever starts the process.
+            eprintln!("hamro-worker: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn ask() -> anyhow::Result<()> {
+    let mut env = Env::process();
+    let config = HttpConfig::read(&mut env);
+    healthcheck::ask(env.finish(config)?.address.context("WORKER_HTTP_PORT is not set")?).await
+}
+
+async fn run() -> anyhow::Result<()> {
+    let config = Config::read(Env::process())?;
+    telemetry::start(&config.telemetry);
     let process = format!("hamro-worker-{}", std::process::id());
     let database = config.database.options(&process, DATABASE_SESSION);
     let broker = Broker::new(&config.broker, &process);
     let (announcer, mut announcements) = announcer(broker.topology());
-    let settler = Settler::new(database.clone(), Clock::system());
+    let readiness = Readiness::starting();
+    let settler = Settler::new(database.clone(), Clock::system(), readiness.clone());
     let queue = broker.topology().intake();
-    let mut consumer = Consumer { config: config.consumer, settler, announcer, queue };
+    let mut consumer =
+        Consumer { config: config.consumer, settler, announcer, readiness: readiness.clone(), queue };
 
     let mut lifecycle = Lifecycle::new()?;
     let consuming = broker.clone();
@@ -66,5 +83,13 @@ async fn run(config: Config) -> anyhow::Result<()> {
         supervise(&broker, &stop, &mut announcements).await;
         Ok(())
     });
-    lifecycle.run(config.shutdown_timeout).await
+    if let Some(address) = config.http.address {
+        lifecycle.support("health checks", |stop| readiness.serve(address, stop));
+    }
+    let result = lifecycle.run(config.shutdown_timeout).await;
+    match &result {
+        Ok(()) => info!("stopped"),
+        Err(error) => error!("stopped: {error:#}"),
+    }
+    result
 }

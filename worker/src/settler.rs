@@ -13,6 +13,7 @@ use tracing::{error, warn};
 
 use crate::batch::{Batch, DeathReason};
 use crate::failure::Failure;
+use crate::readiness::Readiness;
 use crate::settlement::settle;
 
 /// After this many refusals in a row of bookings that stood alone, it is not the bookings.
@@ -27,6 +28,7 @@ pub struct Settler {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
     clock: Clock,
+    readiness: Readiness,
     culprits_in_a_row: u32,
 }
 
@@ -36,8 +38,8 @@ pub struct Settler {
 pub struct Stopped;
 
 impl Settler {
-    pub fn new(options: PgConnectOptions, clock: Clock) -> Self {
-        Self { options, connection: None, clock, culprits_in_a_row: 0 }
+    pub fn new(options: PgConnectOptions, clock: Clock, readiness: Readiness) -> Self {
+        Self { options, connection: None, clock, readiness, culprits_in_a_row: 0 }
     }
 
     /// Settles the batch, and returns only when it is, or when `stop` comes while it waits for a better moment.
@@ -59,6 +61,7 @@ impl Settler {
             let failure = match self.attempt(&batch).await {
                 Ok(tickets) => {
                     settled.extend(tickets);
+                    self.readiness.is_green();
                     if !batch.orders.is_empty() {
                         self.culprits_in_a_row = 0;
                     }
@@ -70,6 +73,9 @@ impl Settler {
             match self.class(&failure, &batch) {
                 Failure::Transient => {
                     warn!(batch.size = size, "trying a batch of {size} again: {failure}");
+                    if matches!(failure, sqlx::Error::Io(_)) {
+                        self.readiness.is_red("the database cannot be reached");
+                    }
                     todo.push_front(batch);
                     pause(&mut transient, stop).await?;
                 }
@@ -78,6 +84,7 @@ impl Settler {
                         batch.size = size,
                         "stopped with a batch of {size} in hand, which is not to blame: {failure}"
                     );
+                    self.readiness.is_red("the database refuses what is no booking's fault; see the log");
                     // Behind the others: if they can be settled, it is to blame after all.
                     todo.push_back(batch);
                     pause(&mut systemic, stop).await?;

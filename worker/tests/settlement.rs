@@ -13,6 +13,7 @@ use hamro_shared::domain::{
 use hamro_shared::queue::Envelope;
 use hamro_worker::batch::{Batch, DeadLetter, DeathReason, Order};
 use hamro_worker::failure::Failure;
+use hamro_worker::readiness::Readiness;
 use hamro_worker::settlement;
 use hamro_worker::settler::{Settler, Stopped};
 use sqlx::PgPool;
@@ -59,7 +60,7 @@ async fn settle(pool: &PgPool, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx
 
 /// As many tries as it takes.
 async fn settle_all(pool: &PgPool, batch: Batch) -> Vec<SettledTicket> {
-    let mut settler = Settler::new((*pool.connect_options()).clone(), clock());
+    let mut settler = Settler::new((*pool.connect_options()).clone(), clock(), Readiness::starting());
     settler.settle(batch, &CancellationToken::new()).await.unwrap()
 }
 
@@ -352,14 +353,18 @@ async fn a_settler_that_waits_for_the_database_stops_when_it_is_asked_to(pool: P
     sqlx::raw_sql("DROP TABLE bookings").execute(&pool).await.unwrap();
     let stop = CancellationToken::new();
     stop.cancel();
-    let mut settler = Settler::new((*pool.connect_options()).clone(), clock());
+    let mut settler = Settler::new((*pool.connect_options()).clone(), clock(), Readiness::starting());
     assert_eq!(settler.settle(batch(&[order("alice", &[1])]), &stop).await, Err(Stopped));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_settler_whose_connection_is_killed_goes_on_with_another(pool: PgPool) {
     seeded(&pool).await;
-    let mut settler = Settler::new((*pool.connect_options()).clone().application_name("victim"), clock());
+    let mut settler = Settler::new(
+        (*pool.connect_options()).clone().application_name("victim"),
+        clock(),
+        Readiness::starting(),
+    );
     let stop = CancellationToken::new();
     assert_eq!(settler.settle(batch(&[order("alice", &[1])]), &stop).await.unwrap().len(), 1);
     let killed =

@@ -1,4 +1,4 @@
-//! `hamro-api healthcheck`: for container health checks, in images that have no curl.
+//! The `healthcheck` commands: for container health checks, in images that have no curl.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
