@@ -46,7 +46,7 @@ enum Command {
 async fn main() -> ExitCode {
     let command = Arguments::parse().command.unwrap_or(Command::Serve);
     match run(command).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Logging may not have started yet: a wrong setting is told to whoever starts the process.
             eprintln!("hamro-api: {error:#}");
@@ -55,22 +55,22 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve => serve(Config::read(Env::process())?).await,
+        Command::Serve => return serve(Config::read(Env::process())?).await,
         Command::Migrate => {
             database::migrate(&schema_pool()?).await?;
             info!("the schema is up to date");
-            Ok(())
         }
-        Command::Seed => Ok(database::seed(&schema_pool()?).await?),
-        Command::Openapi => print_openapi(),
+        Command::Seed => database::seed(&schema_pool()?).await?,
+        Command::Openapi => print_openapi()?,
         Command::Healthcheck => {
             let mut env = Env::process();
             let config = HttpConfig::read(&mut env);
-            healthcheck::ask(env.finish(config)?.address).await
+            healthcheck::ask(env.finish(config)?.address).await?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn schema_pool() -> anyhow::Result<sqlx::PgPool> {
@@ -85,7 +85,7 @@ fn print_openapi() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     telemetry::start(&config.telemetry);
     let listener = server::bind(&config.http).await?;
     let process = format!("hamro-api-{}", std::process::id());
@@ -122,9 +122,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let schema_pool = config.database.pool(&process, &[], NonZeroU16::MIN);
     lifecycle.support("schema", |stop| schema::prepare(schema_pool, config.schema, schema_is_ready, stop));
     let result = lifecycle.run(config.shutdown_timeout).await;
-    match &result {
-        Ok(()) => info!("stopped"),
-        Err(error) => error!("stopped: {error:#}"),
-    }
-    result
+    Ok(match result {
+        Ok(()) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            error!("stopped: {error:#}");
+            ExitCode::FAILURE
+        }
+    })
 }

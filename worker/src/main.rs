@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
         Command::Healthcheck => ask().await,
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Logging may not have started yet: a wrong setting is told to whoever starts the process.
             eprintln!("hamro-worker: {error:#}");
@@ -51,13 +51,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn ask() -> anyhow::Result<()> {
+async fn ask() -> anyhow::Result<ExitCode> {
     let mut env = Env::process();
     let config = HttpConfig::read(&mut env);
-    healthcheck::ask(env.finish(config)?.address.context("WORKER_HTTP_PORT is not set")?).await
+    healthcheck::ask(env.finish(config)?.address.context("WORKER_HTTP_PORT is not set")?).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<ExitCode> {
     let config = Config::read(Env::process())?;
     telemetry::start(&config.telemetry);
     let process = format!("hamro-worker-{}", std::process::id());
@@ -87,9 +88,14 @@ async fn run() -> anyhow::Result<()> {
         lifecycle.support("health checks", |stop| readiness.serve(address, stop));
     }
     let result = lifecycle.run(config.shutdown_timeout).await;
-    match &result {
-        Ok(()) => info!("stopped"),
-        Err(error) => error!("stopped: {error:#}"),
-    }
-    result
+    Ok(match result {
+        Ok(()) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            error!("stopped: {error:#}");
+            ExitCode::FAILURE
+        }
+    })
 }
