@@ -144,6 +144,10 @@ impl Rules {
         let max_seats = env.or("MAX_SEATS_PER_BOOKING", MAX_SEATS, "a number such as 10");
         let booking_deadline = env.or("BOOKING_DEADLINE", Duration::from_mins(15), "a duration such as 15m");
         let booking_wait = env.or("BOOKING_WAIT", Duration::from_secs(10), "a duration such as 10s");
+        let max_wait = env.or("MAX_WAIT", Duration::from_secs(30), "a duration such as 30s");
+        if max_wait.is_some_and(|wait| wait > Duration::from_mins(1)) {
+            env.fault("MAX_WAIT is set to more than a minute: it should be a duration such as 30s");
+        }
         for (name, duration) in [("BOOKING_DEADLINE", booking_deadline), ("BOOKING_WAIT", booking_wait)] {
             if duration == Some(Duration::ZERO) {
                 env.fault(format!("{name} is set to nothing: it should be a duration such as 10s"));
@@ -162,6 +166,7 @@ impl Rules {
             max_seats: max_seats?.get(),
             booking_deadline: booking_deadline?,
             booking_wait: booking_wait?,
+            max_wait: max_wait?,
         })
     }
 }
@@ -208,6 +213,7 @@ mod tests {
             ("BOOKING_WAIT", "10"),
             ("BOOKING_WAIT", "16m"),
             ("BOOKING_DEADLINE", "0s"),
+            ("MAX_WAIT", "2m"),
             ("RUST_LOG", "info=loud"),
             ("CORS_ORIGIN", "example.com"),
             ("MIGRATE_ON_START", "maybe"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_api::config::{Config, DATABASE_SESSION, HttpConfig, SchemaCommandConfig};
-use hamro_api::intake::{Listener, Outcomes, look_up_waited_for, publisher};
+use hamro_api::intake::{Listener, Outcomes, Watermark, look_up_waited_for, publisher};
 use hamro_api::router::{openapi, router};
 use hamro_api::state::AppState;
 use hamro_api::{schema, server};
@@ -88,6 +88,7 @@ fn print_openapi() -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     telemetry::start(&config.telemetry);
     let listener = server::bind(&config.http).await?;
+    let mut lifecycle = Lifecycle::new()?;
     let process = format!("hamro-api-{}", std::process::id());
     let pool = config.database.pool(&process, DATABASE_SESSION, config.database_connections);
     let broker = Broker::new(&config.broker, &process);
@@ -100,12 +101,13 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         clock: Clock::system(),
         publisher,
         outcomes: outcomes.clone(),
+        watermark: Watermark::new(pool.clone(), Clock::system()),
+        stopping: lifecycle.stopping(),
         schema_ready,
         rules: Arc::new(config.rules),
     };
     let router = router(state, &config.http.cors_origin);
 
-    let mut lifecycle = Lifecycle::new()?;
     let publishing_broker = broker.clone();
     lifecycle.work("http", |stop| server::serve(listener, router, stop));
     // What requests in flight need until the last one is answered.

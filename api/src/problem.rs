@@ -58,6 +58,7 @@ codes! {
     QueueFull => "queue-full", SERVICE_UNAVAILABLE, "The queue is full";
     BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE, "Bookings cannot be taken at the moment";
     DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be reached";
+    TimedOut => "timed-out", SERVICE_UNAVAILABLE, "The answer took too long";
     NotReady => "not-ready", SERVICE_UNAVAILABLE, "The service is not ready";
     Unauthorized => "unauthorized", UNAUTHORIZED, "The request lacks a valid token";
     Forbidden => "forbidden", FORBIDDEN, "This is not allowed";

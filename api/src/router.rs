@@ -1,14 +1,23 @@
 //! All endpoints, and what every request passes through.
 
 use std::any::Any;
+use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use axum::http::{HeaderName, Method, Request};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderName, HeaderValue, Method, Request};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Router, extract, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 use tracing::Span;
 use utoipa::OpenApi;
@@ -22,6 +31,14 @@ use crate::problem::{Problem, ProblemCode};
 use crate::state::AppState;
 use crate::{bookings, catalogue, health, page};
 
+/// How long a client may pause while it sends a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long until an answer has to begin: `MAX_WAIT`, at most a minute, and what else there is to do.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Names a request in the logs of all that it passes through; one that comes without gets a new one.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// The whole application.
 pub fn router(state: AppState, cors_origin: &CorsOrigin) -> Router {
     let (router, document) = endpoints().split_for_parts();
@@ -30,10 +47,23 @@ pub fn router(state: AppState, cors_origin: &CorsOrigin) -> Router {
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
+        .layer(middleware::from_fn(limit_time))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(CompressionLayer::new())
+        .layer(SetResponseHeaderLayer::if_not_present(
+            X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        ))
         .layer(cors(cors_origin))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         // A failure is logged where it is handled, with its cause.
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .with_state(state)
 }
 
@@ -46,6 +76,7 @@ fn endpoints() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(bookings::create_booking::create_booking))
         .routes(routes!(bookings::get_booking::get_booking))
+        .routes(routes!(bookings::follow_booking::follow_booking))
         .routes(routes!(bookings::book_seats::book_seats))
         .routes(routes!(
             catalogue::list_concerts::list_concerts,
@@ -75,14 +106,39 @@ fn endpoints() -> OpenApiRouter<AppState> {
 }
 
 fn span(request: &Request<Body>) -> Span {
-    tracing::debug_span!("http.request", method = %request.method(), path = request.uri().path())
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    tracing::info_span!("http.request", method = %request.method(), path = request.uri().path(), request.id = id)
+}
+
+/// No answer is begun later than this. What is held on purpose is held for less.
+async fn limit_time(request: extract::Request, next: Next) -> Response {
+    match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(ProblemCode::TimedOut, "It took too long. Try again in a moment.")
+            .retry_after(2)
+            .into_response(),
+    }
 }
 
 fn cors(origin: &CorsOrigin) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
-        .expose_headers([LOCATION, RETRY_AFTER]);
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            IF_NONE_MATCH,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("prefer"),
+            REQUEST_ID,
+        ])
+        .expose_headers([
+            ETAG,
+            LOCATION,
+            RETRY_AFTER,
+            HeaderName::from_static("preference-applied"),
+            REQUEST_ID,
+        ]);
     match origin {
         CorsOrigin::Any => layer.allow_origin(AnyOrigin),
         CorsOrigin::These(origins) => layer.allow_origin(origins.clone()),

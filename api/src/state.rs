@@ -7,9 +7,10 @@ use axum::extract::FromRef;
 use hamro_shared::domain::{Clock, Ticket, TicketKeys};
 use sqlx::postgres::PgPool;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::AdminToken;
-use crate::intake::{Outcomes, Publisher};
+use crate::intake::{Outcomes, Publisher, Watermark};
 
 /// Everything a handler may need, shared by all of them.
 #[derive(Clone)]
@@ -18,6 +19,9 @@ pub struct AppState {
     pub clock: Clock,
     pub publisher: Publisher,
     pub outcomes: Outcomes,
+    pub watermark: Watermark,
+    /// Cancelled once this instance takes no more requests.
+    pub stopping: CancellationToken,
     pub schema_ready: watch::Receiver<bool>,
     pub rules: Arc<Rules>,
 }
@@ -33,6 +37,8 @@ pub struct Rules {
     pub booking_deadline: Duration,
     /// The same on the endpoint that waits.
     pub booking_wait: Duration,
+    /// The longest that a client may have an answer held.
+    pub max_wait: Duration,
 }
 
 impl AppState {

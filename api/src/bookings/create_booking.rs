@@ -1,13 +1,18 @@
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use hamro_shared::domain::Booking;
 
 use super::accept::{enqueue, not_accepted};
+use super::prefer::Prefer;
+use super::status::booking_or_problem;
 use super::{BookingBody, TicketStatus};
 use crate::extract::{Body, IdempotencyKeyHeader};
 use crate::openapi::{BOOKINGS, BodyProblems};
 use crate::problem::{Problem, ProblemDocument, ticket_location};
+use crate::retry::retry_after;
 use crate::state::AppState;
 
 /// Ask for seats
@@ -19,15 +24,24 @@ use crate::state::AppState;
     path = "/ticket-bookings",
     operation_id = "create_booking",
     tag = BOOKINGS,
-    params(("Idempotency-Key" = Option<String>, Header,
-        description = "Up to 255 printable characters of your choice. A retry with the same key books nothing twice: \
-                       its ticket shares the outcome of the first.")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header,
+            description = "Up to 255 printable characters of your choice. A retry with the same key books nothing twice: \
+                           its ticket shares the outcome of the first."),
+        ("Prefer" = Option<String>, Header,
+            description = "`wait=10`: hold the answer for up to that many seconds, and answer with the outcome if there is \
+                           one by then (RFC 7240)"),
+    ),
     request_body = BookingBody,
     responses(
         (status = 202, description = "In the queue", body = TicketStatus, headers(
             ("Location" = String, description = "Where the ticket's status is found"),
             ("Retry-After" = u64, description = "In how many seconds to ask for it"),
         )),
+        (status = 201, description = "Booked, while `Prefer: wait` held the answer", body = Booking),
+        (status = 404, description = "While held: there are no such seats", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "While held: seats are taken, or not on sale", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 500, description = "While held: the booking failed, and the fault is ours", body = ProblemDocument, content_type = "application/problem+json"),
         BodyProblems,
         (status = 503, description = "The queue is full, or the broker cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
     ),
@@ -35,17 +49,31 @@ use crate::state::AppState;
 pub async fn create_booking(
     State(app): State<AppState>,
     key: Option<IdempotencyKeyHeader>,
+    prefer: Prefer,
     Body(body): Body<BookingBody>,
 ) -> Result<Response, Problem> {
     let request = body.parse(app.rules.max_seats)?;
     let ticket = app.issue_ticket(app.rules.booking_deadline);
+    let patience = prefer.patience(app.rules.max_wait);
+    // Before it is published, so that its outcome cannot come in between.
+    let waiter = (!patience.is_none()).then(|| app.outcomes.wait_for(ticket.id));
     enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request)
         .await
         .map_err(|error| not_accepted(error, ticket))?;
-    let headers = [
-        (LOCATION, ticket_location(ticket.id)),
-        (RETRY_AFTER, 1.into()),
-        (CACHE_CONTROL, axum::http::HeaderValue::from_static("no-store")),
-    ];
-    Ok((StatusCode::ACCEPTED, headers, axum::Json(TicketStatus::queued(ticket.id))).into_response())
+    let location = (LOCATION, ticket_location(ticket.id));
+    if let Some(mut waiter) = waiter
+        && let Some(settled) = waiter.outcome_unless(&app.stopping, patience.duration()).await
+    {
+        // As the earlier endpoint answers.
+        return Ok(match booking_or_problem(settled.outcome.clone()) {
+            Ok(booking) => {
+                (StatusCode::CREATED, patience.headers(), [location], Json(booking)).into_response()
+            }
+            Err(problem) => (patience.headers(), [location], problem).into_response(),
+        });
+    }
+    let headers =
+        [location, (RETRY_AFTER, retry_after(None)), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    let status = Json(TicketStatus::queued(ticket.id));
+    Ok((StatusCode::ACCEPTED, patience.headers(), headers, status).into_response())
 }

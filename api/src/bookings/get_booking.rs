@@ -1,58 +1,63 @@
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use hamro_shared::database::tickets;
-use hamro_shared::domain::{SettledTicket, TicketId};
 
 use super::TicketStatus;
-use crate::extract::Id;
-use crate::openapi::BOOKINGS;
-use crate::problem::{Problem, ProblemCode, ProblemDocument};
+use super::outcome::{outcome_within, verify_ticket};
+use super::prefer::{Prefer, WaitParams};
+use crate::etag::ETag;
+use crate::extract::{Id, Params};
+use crate::openapi::{BOOKINGS, ParamProblems};
+use crate::problem::{Problem, ProblemDocument};
+use crate::retry::retry_after;
 use crate::state::AppState;
 
 /// See where a ticket stands
 ///
-/// A final status never changes.
+/// A final status never changes. With `wait`, or `Prefer: wait`, the answer is held until there is one, or the time is
+/// up.
 #[utoipa::path(
     get,
     path = "/ticket-bookings/{ticketId}",
     operation_id = "get_booking",
     tag = BOOKINGS,
-    params(("ticketId" = String, Path, description = "The ticket's id, as it was handed out")),
+    params(
+        ("ticketId" = String, Path, description = "The ticket's id, as it was handed out"),
+        WaitParams,
+        ("Prefer" = Option<String>, Header, description = "`wait=10`: the same as the parameter (RFC 7240)"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of a final status that is known already"),
+    ),
     responses(
         (status = 200, description = "Where it stands", body = TicketStatus, headers(
             ("Retry-After" = u64, description = "While it is queued: in how many seconds to ask again"),
+            ("ETag" = String, description = "Once it is final"),
         )),
+        (status = 304, description = "It is final, and known to the client"),
         (status = 404, description = "No ticket of ours", body = ProblemDocument, content_type = "application/problem+json"),
+        ParamProblems,
         (status = 503, description = "The database cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub async fn get_booking(State(app): State<AppState>, Id(text): Id<String>) -> Result<Response, Problem> {
-    let ticket = app.rules.ticket_keys.verify(&text).ok_or_else(|| {
-        Problem::new(ProblemCode::TicketNotFound, "This is no ticket that was handed out here.")
-    })?;
-    Ok(match find_outcome(&app, ticket).await? {
-        Some(settled) => {
-            let cache = [(CACHE_CONTROL, HeaderValue::from_static("private, max-age=60"))];
-            (cache, Json(TicketStatus::settled(settled))).into_response()
-        }
-        None => {
-            let headers = [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (RETRY_AFTER, 1.into())];
-            (headers, Json(TicketStatus::queued(ticket))).into_response()
-        }
-    })
-}
-
-/// The ticket's outcome, if it has one; a ticket past its deadline gets one here and now.
-async fn find_outcome(app: &AppState, ticket: TicketId) -> Result<Option<SettledTicket>, sqlx::Error> {
-    let mut connection = app.pool.acquire().await?;
-    let settled = tickets::find_settled(&mut connection, &[ticket]).await?.pop();
-    drop(connection);
-    let now = app.clock.now();
-    if settled.is_none() && now > ticket.issued_at() + app.rules.booking_deadline {
-        return tickets::expire(&app.pool, ticket, now).await.map(Some);
+pub async fn get_booking(
+    State(app): State<AppState>,
+    Id(text): Id<String>,
+    Params(params): Params<WaitParams>,
+    prefer: Prefer,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let ticket = verify_ticket(&app, &text)?;
+    let patience = params.patience(prefer, app.rules.max_wait)?;
+    let Some(settled) = outcome_within(&app, ticket, patience.duration()).await? else {
+        let state = [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (RETRY_AFTER, retry_after(None))];
+        return Ok((patience.headers(), state, Json(TicketStatus::queued(ticket))).into_response());
+    };
+    // Final: there is one version of it for ever, and it is the ticket holder's own.
+    let etag = ETag::of(&settled.settled_at.unix_millis());
+    let cache = [(CACHE_CONTROL, HeaderValue::from_static("private, max-age=60"))];
+    if etag.is_known_to(&headers) {
+        return Ok((StatusCode::NOT_MODIFIED, patience.headers(), cache, etag, ()).into_response());
     }
-    Ok(settled)
+    Ok((patience.headers(), cache, etag, Json(TicketStatus::settled((*settled).clone()))).into_response())
 }

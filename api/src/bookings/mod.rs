@@ -3,7 +3,10 @@
 mod accept;
 pub mod book_seats;
 pub mod create_booking;
+pub mod follow_booking;
 pub mod get_booking;
+mod outcome;
+mod prefer;
 mod request;
 mod status;
 

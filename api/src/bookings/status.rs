@@ -71,6 +71,17 @@ impl TicketStatus {
         }
     }
 
+    /// What its status is called: the id of the event that tells it.
+    pub fn id(&self) -> &'static str {
+        match self.status {
+            Status::Queued => "queued",
+            Status::Confirmed => "confirmed",
+            Status::Rejected => "rejected",
+            Status::Expired => "expired",
+            Status::Failed => "failed",
+        }
+    }
+
     pub fn settled(settled: SettledTicket) -> Self {
         let status = match settled.outcome {
             Outcome::Confirmed { .. } => Status::Confirmed,

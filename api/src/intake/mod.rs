@@ -3,7 +3,9 @@
 mod listener;
 mod outcomes;
 mod publisher;
+mod watermark;
 
 pub use listener::Listener;
 pub use outcomes::{Outcomes, Waiter, look_up_waited_for};
 pub use publisher::{PublishError, Publisher, PublisherConfig, PublishingTask, publisher};
+pub use watermark::Watermark;

@@ -1,7 +1,8 @@
-//! Who waits for which ticket on this instance.
+//! What this instance knows of outcomes, and who waits here for which.
 //!
 //! A waiter registers before its booking is published, so that no outcome can slip through in between. It is woken by
 //! the workers' announcement; should that be lost, by a look-up that all waiters share, once a second, in one query.
+//! What was announced or looked up is remembered for a while, since whoever hears of an outcome asks for it next.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hamro_shared::database::tickets;
-use hamro_shared::domain::{SettledTicket, TicketId};
+use hamro_shared::domain::{Outcome, SettledTicket, TicketId};
+use moka::sync::Cache;
 use sqlx::postgres::PgPool;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -20,10 +22,31 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(1);
 
 type Announced = watch::Sender<Option<Arc<SettledTicket>>>;
 
-/// The tickets that somebody waits for.
-#[derive(Clone, Default)]
+/// How much of what is remembered: some ten thousands of outcomes.
+const REMEMBERED_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The outcomes that this instance has heard of lately, and the tickets that somebody waits for.
+#[derive(Clone)]
 pub struct Outcomes {
     waited_for: Arc<Mutex<HashMap<TicketId, Announced>>>,
+    remembered: Cache<TicketId, Arc<SettledTicket>>,
+}
+
+impl Default for Outcomes {
+    fn default() -> Self {
+        let remembered =
+            Cache::builder().max_capacity(REMEMBERED_BYTES).weigher(|_, settled| weight(settled)).build();
+        Self { waited_for: Arc::default(), remembered }
+    }
+}
+
+/// About how many bytes an outcome takes: a ticket, and for a sale its seats and their numbers.
+fn weight(settled: &Arc<SettledTicket>) -> u32 {
+    let seats = match &settled.outcome {
+        Outcome::Confirmed { booking } => booking.seat_ids.len(),
+        _ => 0,
+    };
+    512 + 128 * u32::try_from(seats).unwrap_or(u32::MAX / 256)
 }
 
 /// Somebody who waits for a ticket.
@@ -47,14 +70,26 @@ impl Outcomes {
         Waiter { ticket, announced, outcomes: self.clone() }
     }
 
-    /// Wakes who waits for one of these.
+    /// Remembers these, and wakes who waits for one of them.
     pub fn announce(&self, tickets: Vec<SettledTicket>) {
-        let mut waited_for = self.lock();
         for settled in tickets {
-            if let Some(waiting) = waited_for.remove(&settled.ticket_id) {
-                waiting.send_replace(Some(Arc::new(settled)));
-            }
+            self.remember(settled);
         }
+    }
+
+    /// Remembers this, and wakes who waits for it.
+    pub fn remember(&self, settled: SettledTicket) -> Arc<SettledTicket> {
+        let settled = Arc::new(settled);
+        self.remembered.insert(settled.ticket_id, settled.clone());
+        if let Some(waiting) = self.lock().remove(&settled.ticket_id) {
+            waiting.send_replace(Some(settled.clone()));
+        }
+        settled
+    }
+
+    /// The outcome of a ticket, if it is remembered. If it is not, that says nothing.
+    pub fn known(&self, ticket: TicketId) -> Option<Arc<SettledTicket>> {
+        self.remembered.get(&ticket)
     }
 
     /// The tickets that are waited for at this moment.
@@ -69,10 +104,29 @@ impl Outcomes {
 }
 
 impl Waiter {
+    /// The ticket that is waited for.
+    pub fn ticket(&self) -> TicketId {
+        self.ticket
+    }
+
     /// The ticket's outcome, if it comes within `patience`.
     pub async fn outcome_within(&mut self, patience: Duration) -> Option<Arc<SettledTicket>> {
         let settled = self.announced.wait_for(Option::is_some);
         timeout(patience, settled).await.ok()?.ok()?.clone()
+    }
+}
+
+impl Waiter {
+    /// The same, unless `stop` is cancelled first.
+    pub async fn outcome_unless(
+        &mut self,
+        stop: &CancellationToken,
+        patience: Duration,
+    ) -> Option<Arc<SettledTicket>> {
+        tokio::select! {
+            settled = self.outcome_within(patience) => settled,
+            () = stop.cancelled() => None,
+        }
     }
 }
 
@@ -118,7 +172,7 @@ pub async fn look_up_waited_for(
 
 #[cfg(test)]
 mod tests {
-    use hamro_shared::domain::{Outcome, Timestamp};
+    use hamro_shared::domain::Timestamp;
     use uuid::Uuid;
 
     use super::*;

@@ -31,6 +31,11 @@ use super::Timestamp;
 pub struct TicketId(pub Uuid);
 
 impl TicketId {
+    /// The largest id that a ticket issued at `moment` can have.
+    pub fn last_of(moment: Timestamp) -> Self {
+        Self(Uuid::from_u128(time_bits(moment) | ((1 << 80) - 1)))
+    }
+
     /// When the ticket was issued, by the clock of the instance that issued it.
     pub fn issued_at(self) -> Timestamp {
         let millis = self.0.as_u128() >> 80;
@@ -90,9 +95,8 @@ impl TicketKeys {
 
     /// A new ticket id, issued at `now`.
     pub fn issue(&self, now: Timestamp) -> TicketId {
-        let millis = u128::from(now.unix_millis().unsigned_abs()) & ((1 << 48) - 1);
         let random = u128::from(rand::rng().next_u64());
-        let body = millis << 80
+        let body = time_bits(now)
             | 0x8 << 76
             | (random & 0xfff) << 64
             | 0b10 << 62
@@ -111,6 +115,11 @@ impl TicketKeys {
         let signed = self.verifying.iter().any(|key| u128::from(mac(key, body)) ^ given == 0);
         signed.then_some(TicketId(id))
     }
+}
+
+/// A moment's milliseconds, where an id has them.
+fn time_bits(moment: Timestamp) -> u128 {
+    (u128::from(moment.unix_millis().unsigned_abs()) & ((1 << 48) - 1)) << 80
 }
 
 /// The first 32 bits of the HMAC-SHA256 of an id's upper 96 bits.
@@ -169,6 +178,8 @@ mod tests {
             let keys = keys(&key("a"));
             let at = |millis| keys.issue(Timestamp::from_unix_millis(millis).unwrap());
             prop_assert!(at(earlier) < at(later));
+            let bound = TicketId::last_of(Timestamp::from_unix_millis(earlier).unwrap());
+            prop_assert!(at(earlier) <= bound && bound < at(later));
         }
     }
 

@@ -1,0 +1,197 @@
+//! The ways to follow a ticket.
+
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join;
+use hamro_e2e::client::{Answer, Client, booking};
+use hamro_e2e::{Installation, Setup, wait_until};
+use nix::sys::signal::Signal;
+use reqwest::{Method, Response};
+use serde_json::Value;
+
+async fn book_with(client: &Client, prefer: &'static str, customer: &str, seats: &[i64]) -> Result<Answer> {
+    let request = client.request(Method::POST, "/ticket-bookings").header("Prefer", prefer);
+    Client::send(request.json(&booking(customer, seats))).await
+}
+
+/// An event stream, read event by event.
+struct Events {
+    response: Response,
+    read: String,
+}
+
+impl Events {
+    async fn open(client: &Client, location: &str) -> Result<Self> {
+        let response = client.request(Method::GET, &format!("{location}/events")).send().await?;
+        ensure!(response.status() == 200, "{response:?}");
+        ensure!(response.headers()["content-type"] == "text/event-stream", "{response:?}");
+        Ok(Self { response, read: String::new() })
+    }
+
+    /// The next event's id and data; nothing when the stream has ended.
+    async fn next(&mut self) -> Result<Option<(String, Value)>> {
+        loop {
+            if let Some((event, rest)) = self.read.split_once("\n\n") {
+                let field =
+                    |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+                let found =
+                    field("id:").zip(field("data:")).map(|(id, data)| (id.to_owned(), data.to_owned()));
+                let rest = rest.len();
+                self.read.drain(..self.read.len() - rest);
+                if let Some((id, data)) = found {
+                    return Ok(Some((id, serde_json::from_str(&data)?)));
+                }
+                continue;
+            }
+            match self.response.chunk().await? {
+                Some(chunk) => self.read.push_str(std::str::from_utf8(&chunk)?),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_prefers_to_wait_gets_the_outcome_as_the_earlier_endpoint_gives_it() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let client = installation.client();
+    let seats = client.seat_ids(0).await?;
+
+    let booked = book_with(client, "wait=30", "alice", &seats[..2]).await?;
+    assert_eq!(booked.status, 201, "{booked:?}");
+    assert_eq!(booked.header("preference-applied"), Some("wait=30"));
+    assert_eq!(booked.header("vary"), Some("prefer"));
+    assert_eq!(client.final_status(booked.location()?).await?["booking"], booked.body);
+
+    let refused = book_with(client, "wait=30", "bob", &seats[..1]).await?;
+    assert_eq!((refused.status, refused.code()), (409, "seats-taken"));
+    assert_eq!(client.final_status(refused.location()?).await?["problem"], refused.body);
+
+    let at_once = book_with(client, "respond-async", "carol", &seats[2..3]).await?;
+    assert_eq!((at_once.status, at_once.header("preference-applied")), (202, Some("respond-async")));
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_wait_that_is_in_vain_ends_with_the_ticket() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let taken = book_with(&client, "wait=1", "alice", &client.seat_ids(0).await?[..1]).await?;
+    assert_eq!((taken.status, taken.header("preference-applied")), (202, Some("wait=1")));
+    let status = client.get(&format!("{}?wait=1", taken.location()?)).await?;
+    assert_eq!((status.status, &status.body["status"]), (200, &Value::from("queued")));
+    let wrong = client.get(&format!("{}?wait=soon", taken.location()?)).await?;
+    assert_eq!((wrong.status, wrong.code()), (422, "invalid-request"));
+    installation.start_worker(&[]).await?;
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_held_status_is_answered_on_any_instance_as_soon_as_the_ticket_is_settled() -> Result<()> {
+    let mut installation = Installation::start(Setup { apis: 2, workers: 0, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
+    let path = format!("{}?wait=30", taken.location()?);
+    let other = installation.apis[1].client.clone();
+    let (held, _) = try_join(other.get(&path), installation.start_worker(&[])).await?;
+    assert_eq!(held.body["status"], "confirmed", "{held:?}");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_final_status_is_not_sent_again_to_who_has_it() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let client = installation.client();
+    let booked = client.book_seats("alice", &client.seat_ids(0).await?[..1]).await?;
+    let path = booked.location()?;
+    let status = client.get(path).await?;
+    let etag = status.header("etag").context("no ETag")?;
+    assert_eq!(status.header("cache-control"), Some("private, max-age=60"));
+    let again = Client::send(client.request(Method::GET, path).header("If-None-Match", etag)).await?;
+    assert_eq!((again.status, &again.body, again.header("etag")), (304, &Value::Null, Some(etag)));
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_stream_tells_the_state_and_then_the_outcome_and_ends() -> Result<()> {
+    let mut installation = Installation::start(Setup { apis: 2, workers: 0, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
+    let location = taken.location()?;
+    let mut events = Events::open(&installation.apis[1].client, location).await?;
+    let (id, status) = events.next().await?.context("no first event")?;
+    assert_eq!((id.as_str(), &status), ("queued", &taken.body));
+
+    installation.start_worker(&[]).await?;
+    let (id, status) = events.next().await?.context("no final event")?;
+    assert_eq!((id.as_str(), &status["status"]), ("confirmed", &Value::from("confirmed")));
+    assert_eq!(events.next().await?, None);
+
+    // A stream that is opened later tells it at once; one that has told it has nothing more to tell.
+    let mut late = Events::open(&client, location).await?;
+    assert_eq!(late.next().await?, Some((id.clone(), status)));
+    let resumed = client.request(Method::GET, &format!("{location}/events")).header("Last-Event-ID", id);
+    assert_eq!(Client::send(resumed).await?.status, 204);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_stopping_api_ends_its_streams_and_held_answers() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
+    let location = taken.location()?.to_owned();
+    let mut events = Events::open(&client, &location).await?;
+    assert!(events.next().await?.is_some());
+    let held = tokio::spawn(async move { client.get(&format!("{location}?wait=30")).await });
+    installation.apis[0].process.signal(Signal::SIGTERM)?;
+    assert_eq!(events.next().await?, None);
+    // Answered, or refused because it came too late: never held until the end.
+    let _ = held.await?;
+    let mut api = installation.apis.remove(0).process;
+    assert!(api.ended().await?.success(), "{}", api.printed());
+    installation.start_worker(&[]).await?;
+    installation.close().await
+}
+
+#[tokio::test]
+async fn polls_beyond_the_watermark_ask_the_database_nothing() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
+    let location = taken.location()?;
+    // The statistics of a session are written when it is idle, so this counts what came before as well: at least that.
+    let transactions = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
+    let before: i64 = sqlx::query_scalar(transactions).fetch_one(&installation.pool).await?;
+    for _ in 0..2_000 {
+        assert_eq!(client.get(location).await?.body["status"], "queued");
+    }
+    let after: i64 = sqlx::query_scalar(transactions).fetch_one(&installation.pool).await?;
+    assert!(after - before < 500, "2000 polls took {} transactions", after - before);
+
+    installation.start_worker(&[]).await?;
+    assert_eq!(client.final_status(location).await?["status"], "confirmed");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn an_outcome_whose_announcement_is_lost_is_found_all_the_same() -> Result<()> {
+    let mut installation = Installation::start(Setup::default()).await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    // Nothing is announced to this instance, whose queue is bound to nothing any more.
+    installation
+        .channel
+        .exchange_delete(
+            installation.topology.settled().into(),
+            lapin::options::ExchangeDeleteOptions::default(),
+        )
+        .await?;
+    let taken = client.create_booking("alice", &seats[..1]).await?;
+    let mut events = Events::open(&client, taken.location()?).await?;
+    let last =
+        wait_until("the final event", async || Ok(events.next().await?.filter(|(id, _)| id != "queued")))
+            .await?;
+    assert_eq!(last.0, "confirmed");
+    installation.expects_errors = true;
+    installation.close().await
+}
