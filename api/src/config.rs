@@ -134,6 +134,7 @@ impl SchemaConfig {
 
 impl Rules {
     fn read(env: &mut Env) -> Option<Self> {
+        const QUEUE_MAX: u32 = 1_000_000;
         const MAX_SEATS: NonZeroUsize = NonZeroUsize::new(10).expect("is not zero");
         let keys =
             "one or more keys, separated by commas, each of 64 hexadecimal digits (openssl rand -hex 32)";
@@ -144,6 +145,7 @@ impl Rules {
         let max_seats = env.or("MAX_SEATS_PER_BOOKING", MAX_SEATS, "a number such as 10");
         let booking_deadline = env.or("BOOKING_DEADLINE", Duration::from_mins(15), "a duration such as 15m");
         let booking_wait = env.or("BOOKING_WAIT", Duration::from_secs(10), "a duration such as 10s");
+        let queue_max = env.or("QUEUE_MAX", QUEUE_MAX, "the most bookings that may wait, such as 1000000");
         let max_wait = env.or("MAX_WAIT", Duration::from_secs(30), "a duration such as 30s");
         if max_wait.is_some_and(|wait| wait > Duration::from_mins(1)) {
             env.fault("MAX_WAIT is set to more than a minute: it should be a duration such as 30s");
@@ -167,6 +169,7 @@ impl Rules {
             booking_deadline: booking_deadline?,
             booking_wait: booking_wait?,
             max_wait: max_wait?,
+            queue_max: queue_max?.into(),
         })
     }
 }

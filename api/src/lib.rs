@@ -14,6 +14,7 @@ pub mod intake;
 mod openapi;
 mod page;
 pub mod problem;
+mod queue;
 mod retry;
 pub mod router;
 pub mod schema;

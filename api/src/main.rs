@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_api::config::{Config, DATABASE_SESSION, HttpConfig, SchemaCommandConfig};
-use hamro_api::intake::{Listener, Outcomes, Watermark, look_up_waited_for, publisher};
+use hamro_api::intake::{Gauge, Listener, Outcomes, Watermark, look_up_waited_for, publisher};
 use hamro_api::router::{openapi, router};
 use hamro_api::state::AppState;
 use hamro_api::{schema, server};
@@ -92,9 +92,9 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let process = format!("hamro-api-{}", std::process::id());
     let pool = config.database.pool(&process, DATABASE_SESSION, config.database_connections);
     let broker = Broker::new(&config.broker, &process);
-    let outcomes = Outcomes::default();
+    let (outcomes, gauge) = (Outcomes::default(), Gauge::default());
     let (publisher, mut publishing) = publisher(config.publisher, broker.topology());
-    let mut listening = Listener::new(broker.topology().clone(), outcomes.clone());
+    let mut listening = Listener::new(broker.topology().clone(), outcomes.clone(), gauge.clone());
     let (schema_is_ready, schema_ready) = watch::channel(false);
     let state = AppState {
         pool: pool.clone(),
@@ -102,6 +102,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         publisher,
         outcomes: outcomes.clone(),
         watermark: Watermark::new(pool.clone(), Clock::system()),
+        gauge,
         stopping: lifecycle.stopping(),
         schema_ready,
         rules: Arc::new(config.rules),

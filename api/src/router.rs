@@ -29,7 +29,7 @@ use crate::config::CorsOrigin;
 use crate::openapi::ApiDoc;
 use crate::problem::{Problem, ProblemCode};
 use crate::state::AppState;
-use crate::{bookings, catalogue, health, page};
+use crate::{bookings, catalogue, health, page, queue};
 
 /// How long a client may pause while it sends a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,6 +101,7 @@ fn endpoints() -> OpenApiRouter<AppState> {
         ))
         .routes(routes!(catalogue::list_seats::list_seats))
         .routes(routes!(catalogue::list_available_seats::list_available_seats))
+        .routes(routes!(queue::get_queue::get_queue))
         .routes(routes!(health::live::get_liveness))
         .routes(routes!(health::ready::get_readiness))
 }

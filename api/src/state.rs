@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use hamro_shared::domain::{Clock, Ticket, TicketKeys};
+use hamro_shared::domain::{Clock, Ticket, TicketId, TicketKeys};
 use sqlx::postgres::PgPool;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::AdminToken;
-use crate::intake::{Outcomes, Publisher, Watermark};
+use crate::bookings::QueuePosition;
+use crate::intake::{Gauge, Outcomes, Publisher, Watermark};
 
 /// Everything a handler may need, shared by all of them.
 #[derive(Clone)]
@@ -20,6 +22,7 @@ pub struct AppState {
     pub publisher: Publisher,
     pub outcomes: Outcomes,
     pub watermark: Watermark,
+    pub gauge: Gauge,
     /// Cancelled once this instance takes no more requests.
     pub stopping: CancellationToken,
     pub schema_ready: watch::Receiver<bool>,
@@ -37,11 +40,27 @@ pub struct Rules {
     pub booking_deadline: Duration,
     /// The same on the endpoint that waits.
     pub booking_wait: Duration,
+    /// The most bookings that may wait in the queue.
+    pub queue_max: u64,
     /// The longest that a client may have an answer held.
     pub max_wait: Duration,
 }
 
 impl AppState {
+    /// Whether a booking that comes now is taken. The bound is soft: the length of the queue is as of a second ago.
+    pub fn is_accepting(&self, now: Instant) -> bool {
+        let is_full = self.gauge.depth(now).is_some_and(|depth| depth >= self.rules.queue_max);
+        self.publisher.is_up() && !is_full
+    }
+
+    /// Where a ticket stands in the queue.
+    pub fn position(&self, ticket: TicketId) -> QueuePosition {
+        let now = Instant::now();
+        let ahead = self.gauge.ahead(ticket.issued_at(), self.clock.now(), now);
+        let eta = ahead.and_then(|ahead| self.gauge.eta(ahead, now));
+        QueuePosition { ahead, eta_seconds: eta.map(whole_seconds) }
+    }
+
     /// A new ticket, which may be sold for as long as `patience`.
     pub fn issue_ticket(&self, patience: Duration) -> Ticket {
         let now = self.clock.now();
@@ -59,4 +78,9 @@ impl FromRef<AppState> for AdminToken {
     fn from_ref(state: &AppState) -> Self {
         state.rules.admin_token.clone()
     }
+}
+
+/// A duration as a client is told it: no less than it is.
+pub fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

@@ -9,7 +9,6 @@ use hamro_shared::queue::{Broker, BrokerConfig, Envelope, Parcel, Topology};
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions,
 };
-use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use nix::sys::signal::Signal;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -166,9 +165,7 @@ impl Installation {
 
     /// Messages that wait in the intake queue, those that a worker holds not counted.
     pub async fn waiting_messages(&self) -> Result<u32> {
-        let options = lapin::options::QueueDeclareOptions { passive: true, ..Default::default() };
-        let queue = self.channel.queue_declare(self.topology.intake().into(), options, FieldTable::default());
-        Ok(queue.await?.message_count())
+        Ok(self.topology.waiting_messages(&self.channel).await?)
     }
 
     /// Stops every process as an operator would, checks that each left well, that nothing is left in any queue and that

@@ -119,7 +119,7 @@ async fn a_stream_tells_the_state_and_then_the_outcome_and_ends() -> Result<()> 
     let location = taken.location()?;
     let mut events = Events::open(&installation.apis[1].client, location).await?;
     let (id, status) = events.next().await?.context("no first event")?;
-    assert_eq!((id.as_str(), &status), ("queued", &taken.body));
+    assert_eq!((id.as_str(), &status["ticketId"]), ("queued", &taken.body["ticketId"]));
 
     installation.start_worker(&[]).await?;
     let (id, status) = events.next().await?.context("no final event")?;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use hamro_e2e::client::Answer;
-use hamro_e2e::{Installation, Setup};
+use hamro_e2e::{Installation, Setup, wait_until};
 use hamro_shared::queue::{Envelope, Parcel};
+use serde_json::Value;
 
 /// The tickets of everything that is in the queue.
 async fn queued_tickets(installation: &Installation) -> Result<BTreeSet<String>> {
@@ -44,5 +45,35 @@ async fn a_booking_that_the_full_queue_refuses_is_never_answered_202() -> Result
     assert!(!accepted.is_empty());
     assert_eq!(queued_tickets(&installation).await?, accepted);
     installation.unlimit_queue().await?;
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_queue_is_seen_by_everybody_and_refuses_beyond_its_bound() -> Result<()> {
+    let setup = Setup { workers: 0, variables: vec![("QUEUE_MAX", "5")], ..Setup::default() };
+    let mut installation = Installation::start(setup).await?;
+    let client = installation.client().clone();
+    for n in 0..5 {
+        assert_eq!(client.create_booking(&format!("customer{n}"), &[1]).await?.status, 202);
+    }
+    let full = wait_until("the queue is seen to be full", async || {
+        let queue = client.get("/queue").await?;
+        Ok((queue.body["depth"] == 5).then_some(queue))
+    })
+    .await?;
+    assert_eq!((full.status, &full.body["accepting"]), (200, &Value::Bool(false)));
+    assert_eq!(full.body["drainRate"], Value::Null, "nothing has been settled");
+    assert_eq!(full.header("cache-control"), Some("public, max-age=1"));
+    let refused = client.create_booking("late", &[1]).await?;
+    assert_eq!((refused.status, refused.code()), (503, "queue-full"));
+
+    installation.start_worker(&[]).await?;
+    wait_until("the queue takes bookings again", async || {
+        let queue = client.get("/queue").await?.body;
+        Ok((queue["accepting"] == true && queue["depth"] == 0 && queue["drainRate"].is_number())
+            .then_some(()))
+    })
+    .await?;
+    assert_eq!(client.create_booking("late", &[1]).await?.status, 202);
     installation.close().await
 }

@@ -21,7 +21,8 @@ async fn a_booking_is_taken_with_a_ticket_that_tells_its_outcome() -> Result<()>
     let taken = client.create_booking("alice", &seats[20..22]).await?;
     assert_eq!(taken.status, 202, "{taken:?}");
     assert_eq!(taken.body["status"], "queued");
-    assert_eq!(taken.body["queue"], json!({"ahead": null, "etaSeconds": null}));
+    let queue = taken.body["queue"].as_object().context("no queue")?;
+    assert!(queue.contains_key("ahead") && queue.contains_key("etaSeconds"), "{queue:?}");
     assert!(taken.header("retry-after").is_some());
     let ticket = taken.body["ticketId"].as_str().context("no ticketId")?;
     assert_eq!(taken.location()?, format!("/ticket-bookings/{ticket}"));

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use hamro_shared::domain::SettledTicket;
 use hamro_shared::queue::{Session, SettledMessage, Topology};
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Connection};
@@ -36,8 +35,8 @@ pub fn announcer(topology: &Topology) -> (Announcer, Announcements) {
 
 impl Announcer {
     /// Never waits.
-    pub fn announce(&self, tickets: Vec<SettledTicket>) {
-        if !tickets.is_empty() && self.0.try_send(SettledMessage { tickets }).is_err() {
+    pub fn announce(&self, message: SettledMessage) {
+        if self.0.try_send(message).is_err() {
             debug!("the announcements are full: dropped one");
         }
     }

@@ -2,8 +2,7 @@
 
 use anyhow::bail;
 use futures_util::{FutureExt, StreamExt};
-use hamro_shared::domain::SettledTicket;
-use hamro_shared::queue::Session;
+use hamro_shared::queue::{Session, SettledMessage};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
@@ -29,6 +28,7 @@ pub struct Consumer {
 /// What was taken from the queue together.
 struct Received {
     batch: Batch,
+    parcels: u32,
     /// The last delivery of the batch; `None` if there was none.
     last: Option<Delivery>,
     next: Next,
@@ -79,8 +79,12 @@ impl Consumer {
                 received = self.receive(deliveries) => received?,
             };
             if let Some(last) = received.last {
+                let bookings = u32::try_from(received.batch.len()).unwrap_or(u32::MAX);
                 match self.settler.settle(received.batch, stop).await {
-                    Ok(tickets) => self.conclude(tickets, &last).await?,
+                    Ok(tickets) => {
+                        let message = SettledMessage { tickets, bookings, parcels: received.parcels };
+                        self.conclude(message, &last).await?;
+                    }
                     Err(Stopped) => return Ok(()),
                 }
             }
@@ -95,7 +99,7 @@ impl Consumer {
     /// Waits for a delivery, then takes what else is there, up to the batch limit: small batches and low latency when it
     /// is quiet, large ones in a rush, and no lingering in between.
     async fn receive(&self, deliveries: &mut lapin::Consumer) -> anyhow::Result<Received> {
-        let mut received = Received { batch: Batch::default(), last: None, next: Next::Receive };
+        let mut received = Received { batch: Batch::default(), parcels: 0, last: None, next: Next::Receive };
         let mut next = deliveries.next().await;
         loop {
             let Some(delivery) = next else {
@@ -108,6 +112,7 @@ impl Consumer {
                 break;
             }
             received.last = Some(delivery);
+            received.parcels += 1;
             if received.batch.len() >= self.config.batch_max.get() {
                 break;
             }
@@ -120,9 +125,9 @@ impl Consumer {
     }
 
     /// Announces what has been settled, and acknowledges it.
-    async fn conclude(&self, tickets: Vec<SettledTicket>, last: &Delivery) -> anyhow::Result<()> {
-        debug!(batch.size = tickets.len(), "settled {} tickets", tickets.len());
-        self.announcer.announce(tickets);
+    async fn conclude(&self, settled: SettledMessage, last: &Delivery) -> anyhow::Result<()> {
+        debug!(batch.size = settled.bookings, "settled a batch of {}", settled.bookings);
+        self.announcer.announce(settled);
         // One batch at a time is in hand on this channel, and all before it have been acknowledged: `multiple` reaches
         // over just the parcels of this one.
         if !last.acker.ack(BasicAckOptions { multiple: true }).await? {

@@ -2,6 +2,7 @@
 
 use hamro_shared::domain::{BookingRequest, IdempotencyKey, Ticket};
 use hamro_shared::queue::Envelope;
+use tokio::time::Instant;
 
 use crate::intake::PublishError;
 use crate::problem::{Problem, ProblemCode};
@@ -14,7 +15,12 @@ pub async fn enqueue(
     idempotency_key: Option<IdempotencyKey>,
     request: BookingRequest,
 ) -> Result<(), PublishError> {
-    let published = app.publisher.publish(Envelope { ticket, idempotency_key, request }).await;
+    let is_full = app.publisher.is_up() && !app.is_accepting(Instant::now());
+    let published = if is_full {
+        Err(PublishError::Refused)
+    } else {
+        app.publisher.publish(Envelope { ticket, idempotency_key, request }).await
+    };
     if let Err(error) = published {
         let id = ticket.id;
         tracing::warn!(ticket.id = %id, "ticket {id} was not accepted: {error}");

@@ -72,8 +72,12 @@ pub async fn create_booking(
             Err(problem) => (patience.headers(), [location], problem).into_response(),
         });
     }
-    let headers =
-        [location, (RETRY_AFTER, retry_after(None)), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    let status = Json(TicketStatus::queued(ticket.id));
+    let position = app.position(ticket.id);
+    let headers = [
+        location,
+        (RETRY_AFTER, retry_after(position.eta_seconds)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    let status = Json(TicketStatus::queued(ticket.id, position));
     Ok((StatusCode::ACCEPTED, patience.headers(), headers, status).into_response())
 }

@@ -61,7 +61,7 @@ pub async fn follow_booking(
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
         Some(settled) => Next::Final(settled),
-        None => Next::Queued(Box::new(TicketStatus::queued(ticket)), waiter),
+        None => Next::Queued(Box::new(TicketStatus::queued(ticket, app.position(ticket))), waiter),
     };
     // The other headers are what proxies need in order not to hold events back.
     let unbuffered = [

@@ -50,8 +50,12 @@ pub async fn get_booking(
     let ticket = verify_ticket(&app, &text)?;
     let patience = params.patience(prefer, app.rules.max_wait)?;
     let Some(settled) = outcome_within(&app, ticket, patience.duration()).await? else {
-        let state = [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (RETRY_AFTER, retry_after(None))];
-        return Ok((patience.headers(), state, Json(TicketStatus::queued(ticket))).into_response());
+        let position = app.position(ticket);
+        let state = [
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (RETRY_AFTER, retry_after(position.eta_seconds)),
+        ];
+        return Ok((patience.headers(), state, Json(TicketStatus::queued(ticket, position))).into_response());
     };
     // Final: there is one version of it for ever, and it is the ticket holder's own.
     let etag = ETag::of(&settled.settled_at.unix_millis());

@@ -11,4 +11,4 @@ mod request;
 mod status;
 
 pub use request::BookingBody;
-pub use status::TicketStatus;
+pub use status::{QueuePosition, TicketStatus};

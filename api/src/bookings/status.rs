@@ -59,13 +59,13 @@ pub struct QueuePosition {
 }
 
 impl TicketStatus {
-    pub fn queued(ticket: TicketId) -> Self {
+    pub fn queued(ticket: TicketId, position: QueuePosition) -> Self {
         Self {
             ticket_id: ticket,
             status: Status::Queued,
             submitted_at: ticket.issued_at(),
             settled_at: None,
-            queue: Some(QueuePosition::default()),
+            queue: Some(position),
             booking: None,
             problem: None,
         }

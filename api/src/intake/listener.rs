@@ -1,5 +1,7 @@
 //! Hears from the workers what has been settled, on a connection of its own: while the broker blocks publishers,
-//! outcomes still come in.
+//! outcomes still come in. It asks the broker for the length of the queue as well.
+
+use std::time::Duration;
 
 use anyhow::bail;
 use futures_util::StreamExt;
@@ -7,19 +9,34 @@ use hamro_shared::queue::{Session, SettledMessage, Topology};
 use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::Outcomes;
+use super::{Gauge, Outcomes};
+
+/// How often the broker is asked for the length of the queue.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Listener {
     topology: Topology,
     outcomes: Outcomes,
+    gauge: Gauge,
 }
 
 impl Listener {
-    pub fn new(topology: Topology, outcomes: Outcomes) -> Self {
-        Self { topology, outcomes }
+    pub fn new(topology: Topology, outcomes: Outcomes, gauge: Gauge) -> Self {
+        Self { topology, outcomes, gauge }
+    }
+
+    fn hear(&self, body: &[u8]) {
+        match SettledMessage::decode(body) {
+            Ok(settled) => {
+                self.gauge.settled(&settled, Instant::now());
+                self.outcomes.announce(settled.tickets);
+            }
+            Err(error) => warn!("cannot read what a worker announced: {error}"),
+        }
     }
 }
 
@@ -37,15 +54,16 @@ impl Session for Listener {
         let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
         let mut messages =
             channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+        let mut counts = interval(COUNT_EVERY);
+        counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let message = tokio::select! {
-                message = messages.next() => message,
+            tokio::select! {
+                message = messages.next() => match message {
+                    Some(message) => self.hear(&message?.data),
+                    None => bail!("the queue of outcomes has gone"),
+                },
+                _ = counts.tick() => self.gauge.count(self.topology.waiting_messages(channel).await?, Instant::now()),
                 () = stop.cancelled() => return Ok(()),
-            };
-            let Some(message) = message else { bail!("the queue of outcomes has gone") };
-            match SettledMessage::decode(&message?.data) {
-                Ok(settled) => self.outcomes.announce(settled.tickets),
-                Err(error) => warn!("cannot read what a worker announced: {error}"),
             }
         }
     }

@@ -10,6 +10,10 @@ use crate::domain::SettledTicket;
 #[serde(rename_all = "camelCase")]
 pub struct SettledMessage {
     pub tickets: Vec<SettledTicket>,
+    /// How many bookings were in the batch, those that had been settled before not left out.
+    pub bookings: u32,
+    /// How many messages they came in.
+    pub parcels: u32,
 }
 
 impl SettledMessage {

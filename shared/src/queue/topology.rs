@@ -98,6 +98,13 @@ impl Topology {
         Ok(queue.name().to_string())
     }
 
+    /// How many messages wait in the intake queue; those that a worker has in hand are not counted.
+    pub async fn waiting_messages(&self, channel: &Channel) -> Result<u32, lapin::Error> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare(self.intake().into(), options, FieldTable::default()).await?;
+        Ok(queue.message_count())
+    }
+
     async fn exchange(
         &self,
         channel: &Channel,

@@ -1,0 +1,195 @@
+//! How long the queue is and how fast it moves, as one instance sees it: what a waiting customer is told.
+//!
+//! The broker counts messages; the workers' announcements tell how many bookings a message holds, how many are settled a
+//! second, and up to which moment of issue they have got. What is not known is not made up.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hamro_shared::domain::Timestamp;
+use hamro_shared::queue::SettledMessage;
+use tokio::time::Instant;
+
+/// A count of messages that is older than this counts for nothing.
+const STALE_AFTER: Duration = Duration::from_secs(5);
+/// The drain rate is that of this long.
+const WINDOW: Duration = Duration::from_secs(10);
+/// How much of the mean of bookings a message a single announcement makes up.
+const WEIGHT: f64 = 0.1;
+
+#[derive(Clone)]
+pub struct Gauge(Arc<Mutex<Reading>>);
+
+struct Reading {
+    messages: Option<(u32, Instant)>,
+    bookings_per_message: f64,
+    /// What was settled within the window, and when.
+    settled: VecDeque<(Instant, u32)>,
+    /// The latest moment of issue among what was settled. It never goes back.
+    served_up_to: Option<Timestamp>,
+}
+
+impl Default for Gauge {
+    fn default() -> Self {
+        let reading = Reading {
+            messages: None,
+            bookings_per_message: 1.0,
+            settled: VecDeque::new(),
+            served_up_to: None,
+        };
+        Self(Arc::new(Mutex::new(reading)))
+    }
+}
+
+impl Gauge {
+    /// The broker has so many messages in the queue.
+    pub fn count(&self, messages: u32, now: Instant) {
+        self.lock().messages = Some((messages, now));
+    }
+
+    /// A worker has settled a batch.
+    pub fn settled(&self, message: &SettledMessage, now: Instant) {
+        let mut reading = self.lock();
+        if message.parcels > 0 {
+            let bookings_per_message = f64::from(message.bookings) / f64::from(message.parcels);
+            reading.bookings_per_message += WEIGHT * (bookings_per_message - reading.bookings_per_message);
+        }
+        reading.settled.push_back((now, message.bookings));
+        reading.forget(now);
+        let latest = message.tickets.iter().map(|ticket| ticket.ticket_id.issued_at()).max();
+        reading.served_up_to = reading.served_up_to.max(latest);
+    }
+
+    /// Bookings in the queue.
+    pub fn depth(&self, now: Instant) -> Option<u64> {
+        self.lock().depth(now)
+    }
+
+    /// Bookings settled a second, by all workers.
+    pub fn drain_rate(&self, now: Instant) -> Option<f64> {
+        self.lock().drain_rate(now)
+    }
+
+    /// How many bookings are before one that was issued at `issued_at`. Those in the queue were issued between what has
+    /// been served and this moment, and are taken to have come evenly.
+    pub fn ahead(&self, issued_at: Timestamp, clock: Timestamp, now: Instant) -> Option<u64> {
+        let reading = self.lock();
+        let depth = reading.depth(now)?;
+        if depth == 0 {
+            return Some(0);
+        }
+        let served_up_to = reading.served_up_to?;
+        let all = served_up_to.until(clock).as_secs_f64();
+        let before = served_up_to.until(issued_at).as_secs_f64();
+        Some(if all > 0.0 { scale(depth, (before / all).min(1.0)) } else { 0 })
+    }
+
+    /// In how many seconds so many bookings are settled.
+    pub fn eta(&self, ahead: u64, now: Instant) -> Option<Duration> {
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let bookings = ahead as f64 + 1.0;
+        let rate = self.drain_rate(now).filter(|rate| *rate > 0.0)?;
+        Duration::try_from_secs_f64(bookings / rate).ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reading {
+    fn depth(&self, now: Instant) -> Option<u64> {
+        let (messages, at) = self.messages?;
+        (now.duration_since(at) < STALE_AFTER).then(|| scale(messages.into(), self.bookings_per_message))
+    }
+
+    fn drain_rate(&self, now: Instant) -> Option<f64> {
+        let recent = self.settled.iter().filter(|(at, _)| now.duration_since(*at) < WINDOW);
+        let settled: u64 = recent.map(|(_, bookings)| u64::from(*bookings)).sum();
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2⁵² in ten seconds")]
+        (settled > 0).then(|| settled as f64 / WINDOW.as_secs_f64())
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.settled.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
+            self.settled.pop_front();
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate; neither factor is negative"
+)]
+fn scale(count: u64, factor: f64) -> u64 {
+    (count as f64 * factor).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use hamro_shared::domain::{Outcome, SettledTicket, TicketId};
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_millis(1_795_364_062_000 + seconds * 1000).unwrap()
+    }
+
+    fn message(bookings: u32, parcels: u32, issued_at: Timestamp) -> SettledMessage {
+        let ticket = SettledTicket {
+            ticket_id: TicketId::last_of(issued_at),
+            settled_at: at(0),
+            outcome: Outcome::Expired,
+        };
+        SettledMessage { tickets: vec![ticket], bookings, parcels }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_made_up() {
+        let (gauge, now) = (Gauge::default(), Instant::now());
+        assert_eq!(
+            (gauge.depth(now), gauge.drain_rate(now), gauge.ahead(at(0), at(1), now)),
+            (None, None, None)
+        );
+        gauge.count(10, now);
+        assert_eq!(
+            (gauge.depth(now), gauge.ahead(at(0), at(1), now), gauge.eta(3, now)),
+            (Some(10), None, None)
+        );
+        assert_eq!(gauge.depth(now + STALE_AFTER), None);
+    }
+
+    #[test]
+    fn a_booking_is_as_far_back_as_it_was_issued_late() {
+        let (gauge, now) = (Gauge::default(), Instant::now());
+        gauge.settled(&message(1000, 1000, at(0)), now);
+        gauge.count(500, now);
+        let ahead = |issued| gauge.ahead(at(issued), at(10), now);
+        assert_eq!([ahead(0), ahead(5), ahead(10), ahead(-3)], [Some(0), Some(250), Some(500), Some(0)]);
+        assert_eq!(gauge.drain_rate(now), Some(100.0));
+        assert_eq!(gauge.eta(499, now), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn what_has_been_served_never_goes_back() {
+        let (gauge, now) = (Gauge::default(), Instant::now());
+        gauge.settled(&message(1, 1, at(5)), now);
+        gauge.settled(&message(1, 1, at(3)), now);
+        gauge.count(100, now);
+        assert_eq!(gauge.ahead(at(5), at(10), now), Some(0));
+    }
+
+    #[test]
+    fn messages_are_counted_as_the_bookings_they_hold() {
+        let (gauge, now) = (Gauge::default(), Instant::now());
+        for _ in 0..100 {
+            gauge.settled(&message(64, 1, at(0)), now);
+        }
+        gauge.count(100, now);
+        assert!(gauge.depth(now).is_some_and(|depth| (6_300..=6_400).contains(&depth)));
+        assert_eq!(gauge.drain_rate(now + WINDOW), None);
+    }
+}

@@ -1,0 +1,3 @@
+//! The queue, as everybody may see it.
+
+pub mod get_queue;
