@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Query, RawPathParams, Request};
 use axum::http::HeaderMap;
@@ -12,6 +13,7 @@ use hamro_shared::domain::IdempotencyKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use tokio::time::timeout;
 
 use crate::problem::{FieldError, Problem, ProblemCode};
 
@@ -21,6 +23,9 @@ const BODY_MAX_BYTES: usize = 64 * 1024;
 /// How much of a larger one is taken and thrown away before it is refused. A client that is still sending when the
 /// connection is closed on it gets to see a broken pipe instead of the answer.
 const DRAIN_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a client may pause while it sends a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body.
 pub struct Body<T>(pub T);
@@ -61,7 +66,8 @@ async fn json_bytes(request: Request) -> Result<Vec<u8>, Problem> {
     let mut chunks = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     let mut received = 0;
-    while let Some(chunk) = chunks.next().await {
+    let paused = || Problem::new(ProblemCode::MalformedRequest, "The body did not go on for 10 seconds.");
+    while let Some(chunk) = timeout(BODY_TIMEOUT, chunks.next()).await.map_err(|_| paused())? {
         let chunk = chunk
             .map_err(|_| Problem::new(ProblemCode::MalformedRequest, "The body did not arrive whole."))?;
         received += chunk.len();

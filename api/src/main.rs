@@ -2,14 +2,13 @@
 
 use std::num::NonZeroU16;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_api::config::{Config, DATABASE_SESSION, HttpConfig, SchemaCommandConfig};
 use hamro_api::intake::{Gauge, Listener, Outcomes, Watermark, look_up_waited_for, publisher};
 use hamro_api::router::{openapi, router};
-use hamro_api::state::AppState;
+use hamro_api::state::{App, AppState};
 use hamro_api::{schema, server};
 use hamro_shared::config::Env;
 use hamro_shared::domain::Clock;
@@ -96,7 +95,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let (publisher, mut publishing) = publisher(config.publisher, broker.topology());
     let mut listening = Listener::new(broker.topology().clone(), outcomes.clone(), gauge.clone());
     let (schema_is_ready, schema_ready) = watch::channel(false);
-    let state = AppState {
+    let state = AppState::new(App {
         pool: pool.clone(),
         clock: Clock::system(),
         publisher,
@@ -105,8 +104,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         gauge,
         stopping: lifecycle.stopping(),
         schema_ready,
-        rules: Arc::new(config.rules),
-    };
+        rules: config.rules,
+    });
     let router = router(state, &config.http.cors_origin);
 
     let publishing_broker = broker.clone();

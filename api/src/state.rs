@@ -1,5 +1,6 @@
 //! What handlers are given.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,12 @@ use crate::admin::AdminToken;
 use crate::bookings::QueuePosition;
 use crate::intake::{Gauge, Outcomes, Publisher, Watermark};
 
-/// Everything a handler may need, shared by all of them.
+/// Everything a handler may need, shared by all of them: a clone is one count.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<App>);
+
+/// The parts of it.
+pub struct App {
     pub pool: PgPool,
     pub clock: Clock,
     pub publisher: Publisher,
@@ -26,7 +30,7 @@ pub struct AppState {
     /// Cancelled once this instance takes no more requests.
     pub stopping: CancellationToken,
     pub schema_ready: watch::Receiver<bool>,
-    pub rules: Arc<Rules>,
+    pub rules: Rules,
 }
 
 /// What is decided once, by settings.
@@ -47,6 +51,12 @@ pub struct Rules {
 }
 
 impl AppState {
+    pub fn new(app: App) -> Self {
+        Self(Arc::new(app))
+    }
+}
+
+impl App {
     /// Whether a booking that comes now is taken. The bound is soft: the length of the queue is as of a second ago.
     pub fn is_accepting(&self, now: Instant) -> bool {
         let is_full = self.gauge.depth(now).is_some_and(|depth| depth >= self.rules.queue_max);
@@ -65,6 +75,14 @@ impl AppState {
     pub fn issue_ticket(&self, patience: Duration) -> Ticket {
         let now = self.clock.now();
         Ticket { id: self.rules.ticket_keys.issue(now), deadline: now + patience }
+    }
+}
+
+impl Deref for AppState {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.0
     }
 }
 

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 /// A count of messages that is older than this counts for nothing.
 const STALE_AFTER: Duration = Duration::from_secs(5);
-/// The drain rate is that of this long.
-const WINDOW: Duration = Duration::from_secs(10);
+/// The drain rate is that of so many seconds.
+const WINDOW_SECONDS: u64 = 10;
 /// How much of the mean of bookings a message a single announcement makes up.
 const WEIGHT: f64 = 0.1;
 
@@ -24,8 +24,11 @@ pub struct Gauge(Arc<Mutex<Reading>>);
 struct Reading {
     messages: Option<(u32, Instant)>,
     bookings_per_message: f64,
-    /// What was settled within the window, and when.
-    settled: VecDeque<(Instant, u32)>,
+    /// The moment from which seconds are counted.
+    start: Instant,
+    /// How many bookings were settled in each of the last seconds, and in which. Everybody who waits asks for the rate, so
+    /// it must not take longer the more is settled.
+    settled: VecDeque<(u64, u64)>,
     /// The latest moment of issue among what was settled. It never goes back.
     served_up_to: Option<Timestamp>,
 }
@@ -35,6 +38,7 @@ impl Default for Gauge {
         let reading = Reading {
             messages: None,
             bookings_per_message: 1.0,
+            start: Instant::now(),
             settled: VecDeque::new(),
             served_up_to: None,
         };
@@ -55,8 +59,7 @@ impl Gauge {
             let bookings_per_message = f64::from(message.bookings) / f64::from(message.parcels);
             reading.bookings_per_message += WEIGHT * (bookings_per_message - reading.bookings_per_message);
         }
-        reading.settled.push_back((now, message.bookings));
-        reading.forget(now);
+        reading.add(message.bookings, now);
         let latest = message.tickets.iter().map(|ticket| ticket.ticket_id.issued_at()).max();
         reading.served_up_to = reading.served_up_to.max(latest);
     }
@@ -85,12 +88,15 @@ impl Gauge {
         Some(if all > 0.0 { scale(depth, (before / all).min(1.0)) } else { 0 })
     }
 
-    /// In how many seconds so many bookings are settled.
+    /// In how long a booking is settled that has so many before it. Nobody knows how fast workers are that have nothing to
+    /// do; but they are there, and a booking with none before it is theirs at once.
     pub fn eta(&self, ahead: u64, now: Instant) -> Option<Duration> {
+        let rate = self.drain_rate(now)?;
+        if ahead == 0 {
+            return Some(Duration::from_secs(1));
+        }
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let bookings = ahead as f64 + 1.0;
-        let rate = self.drain_rate(now).filter(|rate| *rate > 0.0)?;
-        Duration::try_from_secs_f64(bookings / rate).ok()
+        Duration::try_from_secs_f64(ahead as f64 / rate).ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, Reading> {
@@ -105,16 +111,26 @@ impl Reading {
     }
 
     fn drain_rate(&self, now: Instant) -> Option<f64> {
-        let recent = self.settled.iter().filter(|(at, _)| now.duration_since(*at) < WINDOW);
-        let settled: u64 = recent.map(|(_, bookings)| u64::from(*bookings)).sum();
+        let since = (self.second(now) + 1).saturating_sub(WINDOW_SECONDS);
+        let settled: u64 =
+            self.settled.iter().filter(|(second, _)| *second >= since).map(|(_, count)| count).sum();
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2⁵² in ten seconds")]
-        (settled > 0).then(|| settled as f64 / WINDOW.as_secs_f64())
+        (settled > 0).then(|| settled as f64 / WINDOW_SECONDS as f64)
     }
 
-    fn forget(&mut self, now: Instant) {
-        while self.settled.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
+    fn add(&mut self, bookings: u32, now: Instant) {
+        let this = self.second(now);
+        match self.settled.back_mut() {
+            Some((second, count)) if *second == this => *count += u64::from(bookings),
+            _ => self.settled.push_back((this, bookings.into())),
+        }
+        if self.settled.len() as u64 > WINDOW_SECONDS {
             self.settled.pop_front();
         }
+    }
+
+    fn second(&self, now: Instant) -> u64 {
+        now.duration_since(self.start).as_secs()
     }
 }
 
@@ -170,7 +186,8 @@ mod tests {
         let ahead = |issued| gauge.ahead(at(issued), at(10), now);
         assert_eq!([ahead(0), ahead(5), ahead(10), ahead(-3)], [Some(0), Some(250), Some(500), Some(0)]);
         assert_eq!(gauge.drain_rate(now), Some(100.0));
-        assert_eq!(gauge.eta(499, now), Some(Duration::from_secs(5)));
+        assert_eq!(gauge.eta(500, now), Some(Duration::from_secs(5)));
+        assert_eq!(gauge.eta(0, now), Some(Duration::from_secs(1)));
     }
 
     #[test]
@@ -190,6 +207,6 @@ mod tests {
         }
         gauge.count(100, now);
         assert!(gauge.depth(now).is_some_and(|depth| (6_300..=6_400).contains(&depth)));
-        assert_eq!(gauge.drain_rate(now + WINDOW), None);
+        assert_eq!(gauge.drain_rate(now + Duration::from_secs(WINDOW_SECONDS + 1)), None);
     }
 }
