@@ -4,14 +4,13 @@
 //! the workers' announcement; should that be lost, by a look-up that all waiters share, once a second, in one query.
 //! What was announced or looked up is remembered for a while, since whoever hears of an outcome asks for it next.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hamro_shared::database::tickets;
-use hamro_shared::domain::{Outcome, SettledTicket, TicketId};
-use moka::sync::Cache;
+use hamro_shared::domain::{SettledTicket, TicketId};
 use sqlx::postgres::PgPool;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -22,31 +21,19 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(1);
 
 type Announced = watch::Sender<Option<Arc<SettledTicket>>>;
 
-/// How much of what is remembered: some ten thousands of outcomes.
-const REMEMBERED_BYTES: u64 = 32 * 1024 * 1024;
+/// How many outcomes are remembered: some seconds of a rush, in about ten megabytes.
+const REMEMBERED: usize = 20_000;
 
 /// The outcomes that this instance has heard of lately, and the tickets that somebody waits for.
-#[derive(Clone)]
-pub struct Outcomes {
-    waited_for: Arc<Mutex<HashMap<TicketId, Announced>>>,
-    remembered: Cache<TicketId, Arc<SettledTicket>>,
-}
+#[derive(Clone, Default)]
+pub struct Outcomes(Arc<Mutex<State>>);
 
-impl Default for Outcomes {
-    fn default() -> Self {
-        let remembered =
-            Cache::builder().max_capacity(REMEMBERED_BYTES).weigher(|_, settled| weight(settled)).build();
-        Self { waited_for: Arc::default(), remembered }
-    }
-}
-
-/// About how many bytes an outcome takes: a ticket, and for a sale its seats and their numbers.
-fn weight(settled: &Arc<SettledTicket>) -> u32 {
-    let seats = match &settled.outcome {
-        Outcome::Confirmed { booking } => booking.seat_ids.len(),
-        _ => 0,
-    };
-    512 + 128 * u32::try_from(seats).unwrap_or(u32::MAX / 256)
+#[derive(Default)]
+struct State {
+    waited_for: HashMap<TicketId, Announced>,
+    remembered: HashMap<TicketId, Arc<SettledTicket>>,
+    /// Those that are remembered, the oldest first.
+    order: VecDeque<TicketId>,
 }
 
 /// Somebody who waits for a ticket.
@@ -59,7 +46,7 @@ pub struct Waiter {
 impl Outcomes {
     /// Waits for the ticket from here on.
     pub fn wait_for(&self, ticket: TicketId) -> Waiter {
-        let announced = match self.lock().entry(ticket) {
+        let announced = match self.lock().waited_for.entry(ticket) {
             Entry::Occupied(entry) => entry.get().subscribe(),
             Entry::Vacant(entry) => {
                 let (sender, receiver) = watch::channel(None);
@@ -72,34 +59,49 @@ impl Outcomes {
 
     /// Remembers these, and wakes who waits for one of them.
     pub fn announce(&self, tickets: Vec<SettledTicket>) {
+        let mut state = self.lock();
         for settled in tickets {
-            self.remember(settled);
+            state.remember(settled);
         }
     }
 
     /// Remembers this, and wakes who waits for it.
     pub fn remember(&self, settled: SettledTicket) -> Arc<SettledTicket> {
-        let settled = Arc::new(settled);
-        self.remembered.insert(settled.ticket_id, settled.clone());
-        if let Some(waiting) = self.lock().remove(&settled.ticket_id) {
-            waiting.send_replace(Some(settled.clone()));
-        }
-        settled
+        self.lock().remember(settled)
     }
 
     /// The outcome of a ticket, if it is remembered. If it is not, that says nothing.
     pub fn known(&self, ticket: TicketId) -> Option<Arc<SettledTicket>> {
-        self.remembered.get(&ticket)
+        self.lock().remembered.get(&ticket).cloned()
     }
 
     /// The tickets that are waited for at this moment.
     pub fn waited_for(&self) -> Vec<TicketId> {
-        self.lock().keys().copied().collect()
+        self.lock().waited_for.keys().copied().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TicketId, Announced>> {
-        // Nothing that runs under the lock can leave the map half changed.
-        self.waited_for.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that runs under the lock can leave the maps half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn remember(&mut self, settled: SettledTicket) -> Arc<SettledTicket> {
+        let ticket = settled.ticket_id;
+        let settled = Arc::new(settled);
+        if self.remembered.insert(ticket, settled.clone()).is_none() {
+            self.order.push_back(ticket);
+            if self.order.len() > REMEMBERED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.remembered.remove(&oldest);
+            }
+        }
+        if let Some(waiting) = self.waited_for.remove(&ticket) {
+            waiting.send_replace(Some(settled.clone()));
+        }
+        settled
     }
 }
 
@@ -132,8 +134,8 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waited_for = self.outcomes.lock();
-        if let Entry::Occupied(entry) = waited_for.entry(self.ticket) {
+        let mut state = self.outcomes.lock();
+        if let Entry::Occupied(entry) = state.waited_for.entry(self.ticket) {
             // Ours is one of those; the entry of somebody who came after ours was settled is not ours to remove.
             let ours = self.announced.borrow().is_none();
             if ours && entry.get().receiver_count() == 1 {
@@ -172,7 +174,7 @@ pub async fn look_up_waited_for(
 
 #[cfg(test)]
 mod tests {
-    use hamro_shared::domain::Timestamp;
+    use hamro_shared::domain::{Outcome, Timestamp};
     use uuid::Uuid;
 
     use super::*;
@@ -200,6 +202,19 @@ mod tests {
         for waiter in &mut waiters {
             assert!(waiter.outcome_within(SOON).await.is_some());
         }
+    }
+
+    #[test]
+    fn the_latest_outcomes_are_remembered_and_no_more_than_so_many() {
+        let outcomes = Outcomes::default();
+        let count = REMEMBERED as u128;
+        outcomes.announce((0..count + 5).map(settled).collect());
+        // One that comes again does not count again.
+        outcomes.announce((count..count + 5).map(settled).collect());
+        assert_eq!(outcomes.known(settled(4).ticket_id), None);
+        assert_eq!(outcomes.known(settled(5).ticket_id).as_deref(), Some(&settled(5)));
+        assert_eq!(outcomes.lock().remembered.len(), REMEMBERED);
+        assert_eq!(outcomes.lock().order.len(), REMEMBERED);
     }
 
     #[tokio::test]
