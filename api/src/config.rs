@@ -13,6 +13,7 @@ use hamro_shared::telemetry::TelemetryConfig;
 
 use crate::admin::{AdminToken, AdminTokenSetting};
 use crate::intake::PublisherConfig;
+use crate::rate_limit::RateLimitConfig;
 use crate::schema::SchemaConfig;
 use crate::state::Rules;
 
@@ -33,6 +34,9 @@ pub struct Config {
 pub struct HttpConfig {
     pub address: SocketAddr,
     pub cors_origin: CorsOrigin,
+    pub rate_limit: RateLimitConfig,
+    /// The most event streams that may be open at a time.
+    pub streams_max: u32,
 }
 
 /// Which pages of other origins may use the api. Nothing here is done on the strength of a cookie, so any may.
@@ -55,6 +59,9 @@ impl Setting for CorsOrigin {
         text.split(',').map(origin).collect::<Option<Vec<_>>>().map(Self::These)
     }
 }
+
+/// A stream takes some 15 KB, most of it the connection's buffers.
+const STREAMS_MAX: u32 = 50_000;
 
 /// Handlers that read the database share these; the intake itself needs none.
 const DATABASE_CONNECTIONS: NonZeroU16 = NonZeroU16::new(10).expect("is not zero");
@@ -120,7 +127,14 @@ impl HttpConfig {
             CorsOrigin::Any,
             "*, or origins such as https://shop.example.com, separated by commas",
         );
-        Some(Self { address: SocketAddr::new(host?, port?), cors_origin: cors_origin? })
+        let rate_limit = RateLimitConfig::read(env);
+        let streams_max = env.or("STREAMS_MAX", STREAMS_MAX, "the most open event streams, such as 50000");
+        Some(Self {
+            address: SocketAddr::new(host?, port?),
+            cors_origin: cors_origin?,
+            rate_limit: rate_limit?,
+            streams_max: streams_max?,
+        })
     }
 }
 
@@ -223,6 +237,9 @@ mod tests {
             ("LOG_FORMAT", "xml"),
             ("DATABASE_CONNECTIONS", "0"),
             ("PUBLISH_IN_FLIGHT_MAX", "0"),
+            ("RATE_LIMIT_PER_SECOND", "0"),
+            ("TRUSTED_PROXIES", "10.0.0.0/33"),
+            ("STREAMS_MAX", "many"),
         ];
         for (name, value) in wrong {
             let others = COMPLETE.into_iter().filter(|(other, _)| *other != name);

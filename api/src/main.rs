@@ -2,11 +2,15 @@
 
 use std::num::NonZeroU16;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_api::config::{Config, DATABASE_SESSION, HttpConfig, SchemaCommandConfig};
+use hamro_api::events::Streams;
 use hamro_api::intake::{Gauge, Listener, Outcomes, Watermark, look_up_waited_for, publisher};
+use hamro_api::live_seats::LiveSeats;
+use hamro_api::rate_limit::RateLimit;
 use hamro_api::router::{openapi, router};
 use hamro_api::state::{App, AppState};
 use hamro_api::{schema, server};
@@ -17,7 +21,7 @@ use hamro_shared::queue::{Broker, supervise};
 use hamro_shared::telemetry;
 use hamro_shared::{database, healthcheck};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::info;
 
 /// The HTTP intake of Hamro Concert. Settings come from the environment; see docs/ARCHITECTURE.md for all of them.
 #[derive(Parser)]
@@ -91,9 +95,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let process = format!("hamro-api-{}", std::process::id());
     let pool = config.database.pool(&process, DATABASE_SESSION, config.database_connections);
     let broker = Broker::new(&config.broker, &process);
-    let (outcomes, gauge) = (Outcomes::default(), Gauge::default());
+    let (outcomes, gauge, live_seats) = (Outcomes::default(), Gauge::default(), LiveSeats::new(pool.clone()));
     let (publisher, mut publishing) = publisher(config.publisher, broker.topology());
-    let mut listening = Listener::new(broker.topology().clone(), outcomes.clone(), gauge.clone());
+    let mut listening =
+        Listener::new(broker.topology().clone(), outcomes.clone(), gauge.clone(), live_seats.clone());
     let (schema_is_ready, schema_ready) = watch::channel(false);
     let state = AppState::new(App {
         pool: pool.clone(),
@@ -102,11 +107,14 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         outcomes: outcomes.clone(),
         watermark: Watermark::new(pool.clone(), Clock::system()),
         gauge,
+        live_seats: live_seats.clone(),
+        streams: Streams::new(config.http.streams_max, lifecycle.stopping()),
         stopping: lifecycle.stopping(),
         schema_ready,
         rules: config.rules,
     });
-    let router = router(state, &config.http.cors_origin);
+    let rate_limit = RateLimit::new(&config.http.rate_limit).map(Arc::new);
+    let router = router(state, &config.http.cors_origin, rate_limit.clone());
 
     let publishing_broker = broker.clone();
     lifecycle.work("http", |stop| server::serve(listener, router, stop));
@@ -120,18 +128,15 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         Ok(())
     });
     lifecycle.support("look-up", |stop| look_up_waited_for(outcomes, pool, stop));
+    lifecycle.support("live seats", |stop| live_seats.keep_up(stop));
+    if let Some(limit) = rate_limit {
+        lifecycle.support("rate limit", |stop| async move {
+            limit.forget_the_absent(stop).await;
+            Ok(())
+        });
+    }
     // A migration may take its time, and wait for that of another instance: no time limits here.
     let schema_pool = config.database.pool(&process, &[], NonZeroU16::MIN);
     lifecycle.support("schema", |stop| schema::prepare(schema_pool, config.schema, schema_is_ready, stop));
-    let result = lifecycle.run(config.shutdown_timeout).await;
-    Ok(match result {
-        Ok(()) => {
-            info!("stopped");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            error!("stopped: {error:#}");
-            ExitCode::FAILURE
-        }
-    })
+    Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
 }

@@ -59,6 +59,8 @@ codes! {
     BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE, "Bookings cannot be taken at the moment";
     DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be reached";
     TimedOut => "timed-out", SERVICE_UNAVAILABLE, "The answer took too long";
+    TooManyRequests => "too-many-requests", TOO_MANY_REQUESTS, "Too many requests from one client";
+    TooManyStreams => "too-many-streams", SERVICE_UNAVAILABLE, "Too many event streams are open";
     NotReady => "not-ready", SERVICE_UNAVAILABLE, "The service is not ready";
     Unauthorized => "unauthorized", UNAUTHORIZED, "The request lacks a valid token";
     Forbidden => "forbidden", FORBIDDEN, "This is not allowed";

@@ -1,7 +1,7 @@
 //! All endpoints, and what every request passes through.
 
 use std::any::Any;
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{
@@ -9,9 +9,8 @@ use axum::http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderName, HeaderValue, Method, Request};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::{Router, extract, middleware};
+use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
@@ -25,43 +24,38 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::config::CorsOrigin;
+use crate::gate::{self, REQUEST_ID};
 use crate::openapi::ApiDoc;
 use crate::problem::{Problem, ProblemCode};
+use crate::rate_limit::RateLimit;
 use crate::state::AppState;
 use crate::{bookings, catalogue, health, page, queue};
 
-/// How long until an answer has to begin: `MAX_WAIT`, at most a minute, and what else there is to do.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
-
-/// Names a request in the logs of all that it passes through; one that comes without gets a new one.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 /// The whole application.
-pub fn router(state: AppState, cors_origin: &CorsOrigin) -> Router {
+pub fn router(state: AppState, cors_origin: &CorsOrigin, rate_limit: Option<Arc<RateLimit>>) -> Router {
     let (router, document) = endpoints().split_for_parts();
     router
         .merge(page::routes())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
-        .layer(middleware::from_fn(limit_time))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(log_failure))
-        .layer(CompressionLayer::new())
-        .layer(SetResponseHeaderLayer::if_not_present(
-            X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ))
-        .layer(SetResponseHeaderLayer::if_not_present(
-            REFERRER_POLICY,
-            HeaderValue::from_static("no-referrer"),
-        ))
-        .layer(cors(cors_origin))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-        // A failure is logged where it is handled, with its cause.
-        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
-        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
         .with_state(state)
+        // One layer of many parts: each layer of its own would be one more copy of all below it for every request.
+        .layer((
+            SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid),
+            // A failure is logged where it is handled, with its cause.
+            TraceLayer::new_for_http().make_span_with(span).on_failure(()),
+            PropagateRequestIdLayer::new(REQUEST_ID),
+            cors(cors_origin),
+            SetResponseHeaderLayer::if_not_present(
+                X_CONTENT_TYPE_OPTIONS,
+                HeaderValue::from_static("nosniff"),
+            ),
+            SetResponseHeaderLayer::if_not_present(REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+            CompressionLayer::new(),
+            middleware::from_fn_with_state(rate_limit, gate::pass),
+            CatchPanicLayer::custom(panicked),
+        ))
 }
 
 /// The OpenAPI document of the same endpoints.
@@ -98,6 +92,7 @@ fn endpoints() -> OpenApiRouter<AppState> {
         ))
         .routes(routes!(catalogue::list_seats::list_seats))
         .routes(routes!(catalogue::list_available_seats::list_available_seats))
+        .routes(routes!(catalogue::follow_seats::follow_seats))
         .routes(routes!(queue::get_queue::get_queue))
         .routes(routes!(health::live::get_liveness))
         .routes(routes!(health::ready::get_readiness))
@@ -107,28 +102,6 @@ fn endpoints() -> OpenApiRouter<AppState> {
 fn span(request: &Request<Body>) -> Span {
     let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
     tracing::debug_span!("http.request", method = %request.method(), path = request.uri().path(), request.id = id)
-}
-
-/// Names the request that was answered with a server error. Its cause is logged where it was handled.
-async fn log_failure(request: extract::Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let id = request.headers().get(REQUEST_ID).cloned();
-    let response = next.run(request).await;
-    if response.status().is_server_error() {
-        let (status, id) = (response.status().as_u16(), id.as_ref().and_then(|id| id.to_str().ok()));
-        tracing::warn!(request.id = id, "answered {method} {path} with {status}");
-    }
-    response
-}
-
-/// No answer is begun later than this. What is held on purpose is held for less.
-async fn limit_time(request: extract::Request, next: Next) -> Response {
-    match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Problem::new(ProblemCode::TimedOut, "It took too long. Try again in a moment.")
-            .retry_after(2)
-            .into_response(),
-    }
 }
 
 fn cors(origin: &CorsOrigin) -> CorsLayer {
@@ -148,6 +121,8 @@ fn cors(origin: &CorsOrigin) -> CorsLayer {
             LOCATION,
             RETRY_AFTER,
             HeaderName::from_static("preference-applied"),
+            HeaderName::from_static("ratelimit"),
+            HeaderName::from_static("ratelimit-policy"),
             REQUEST_ID,
         ]);
     match origin {

@@ -1,12 +1,32 @@
 //! Serves HTTP until it is asked to stop, and then answers what is in flight.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use anyhow::Context;
 use axum::Router;
-use tokio::net::TcpListener;
+use axum::extract::ConnectInfo;
+use hamro_shared::backoff::Backoff;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tower::ServiceExt;
+use tracing::{debug, info, warn};
 
 use crate::config::HttpConfig;
+
+/// How long a client may take to send the head of a request, and how long a connection may lie idle between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How often an HTTP/2 client is asked whether it is still there, and how long it has to say so.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub async fn bind(config: &HttpConfig) -> anyhow::Result<TcpListener> {
     let address = config.address;
@@ -15,7 +35,57 @@ pub async fn bind(config: &HttpConfig) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}: set HOST and PORT to an address that is free"))
 }
 
+/// Takes connections until `stop` is cancelled, and returns once the last of them has got its answers. Each request
+/// carries the address of its peer.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+    raise_limit_of_open_files();
     info!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await.context("serving HTTP")
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIMEOUT);
+    let connections = GracefulShutdown::new();
+    loop {
+        let (stream, peer) = tokio::select! {
+            accepted = accept(&listener) => accepted,
+            () = stop.cancelled() => break,
+        };
+        // Answers and events are small and written whole: none should wait for the client's acknowledgement of the last.
+        let _ = stream.set_nodelay(true);
+        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request
+        });
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let connection = connections.watch(connection.into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!("a connection ended early: {error}");
+            }
+        });
+    }
+    drop(listener);
+    connections.shutdown().await;
+    Ok(())
+}
+
+/// The next connection. There may be none for a while, as when the process has as many files open as it may.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => warn!("cannot take a connection: {error}"),
+        }
+        backoff.pause().await;
+    }
+}
+
+/// Each connection is an open file, and the usual limit of 1024 is a courtesy to programs that cannot do with more: every
+/// process may raise it to the hard limit by itself.
+fn raise_limit_of_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!("cannot raise the limit of open files: {error}");
+    }
 }

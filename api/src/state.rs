@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::AdminToken;
 use crate::bookings::QueuePosition;
+use crate::events::Streams;
 use crate::intake::{Gauge, Outcomes, Publisher, Watermark};
+use crate::live_seats::LiveSeats;
 
 /// Everything a handler may need, shared by all of them: a clone is one count.
 #[derive(Clone)]
@@ -27,6 +29,8 @@ pub struct App {
     pub outcomes: Outcomes,
     pub watermark: Watermark,
     pub gauge: Gauge,
+    pub live_seats: LiveSeats,
+    pub streams: Streams,
     /// Cancelled once this instance takes no more requests.
     pub stopping: CancellationToken,
     pub schema_ready: watch::Receiver<bool>,
@@ -61,6 +65,11 @@ impl App {
     pub fn is_accepting(&self, now: Instant) -> bool {
         let is_full = self.gauge.depth(now).is_some_and(|depth| depth >= self.rules.queue_max);
         self.publisher.is_up() && !is_full
+    }
+
+    /// In how long a queue that is full has noticeable room again: the time that the workers take for a tenth of it.
+    pub fn room_in(&self, now: Instant) -> Option<Duration> {
+        self.gauge.eta(self.gauge.depth(now)?.div_ceil(10), now)
     }
 
     /// Where a ticket stands in the queue.

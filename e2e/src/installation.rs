@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hamro_shared::config::Env;
-use hamro_shared::domain::{Clock, Ticket, TicketKeys};
-use hamro_shared::queue::{Broker, BrokerConfig, Envelope, Parcel, Topology};
+use hamro_shared::domain::{Clock, Outcome, SettledTicket, Ticket, TicketKeys};
+use hamro_shared::queue::{Broker, BrokerConfig, Envelope, Parcel, SettledMessage, Topology};
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions,
 };
@@ -259,6 +259,29 @@ impl Installation {
     /// Takes that bound away again.
     pub async fn unlimit_queue(&self) -> Result<()> {
         rabbitmqctl(&["clear_policy", &self.name]).await
+    }
+
+    /// From here on no api instance hears of what is settled.
+    pub async fn lose_announcements(&mut self) -> Result<()> {
+        // The workers are told that their exchange has gone, again and again.
+        self.expects_errors = true;
+        let options = ExchangeDeleteOptions::default();
+        Ok(self.channel.exchange_delete(self.topology.settled().into(), options).await?)
+    }
+
+    /// Tells the api instances that a ticket was settled which nobody has, issued at this moment.
+    pub async fn announce_another(&self) -> Result<()> {
+        let ticket = envelope("nobody", &[1])?.ticket.id;
+        let another =
+            SettledTicket { ticket_id: ticket, settled_at: ticket.issued_at(), outcome: Outcome::Expired };
+        let message = SettledMessage { tickets: vec![another], bookings: 1, parcels: 1 };
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        let exchange = self.topology.settled().into();
+        self.channel
+            .basic_publish(exchange, "".into(), options, &message.encode(), properties)
+            .await?
+            .await?;
+        Ok(())
     }
 
     /// Takes everything out of the intake queue and returns the messages' bodies.

@@ -2,11 +2,13 @@
 //! contract, and a look into the database to see whether all is as it must be.
 
 pub mod client;
+pub mod events;
 pub mod installation;
 pub mod ledger;
 pub mod process;
 mod wait;
 
 pub use client::Client;
+pub use events::Events;
 pub use installation::{Installation, Setup};
 pub use wait::wait_until;

@@ -1,53 +1,16 @@
 //! The ways to follow a ticket.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures_util::future::try_join;
 use hamro_e2e::client::{Answer, Client, booking};
-use hamro_e2e::{Installation, Setup, wait_until};
+use hamro_e2e::{Events, Installation, Setup, wait_until};
 use nix::sys::signal::Signal;
-use reqwest::{Method, Response};
+use reqwest::Method;
 use serde_json::Value;
 
 async fn book_with(client: &Client, prefer: &'static str, customer: &str, seats: &[i64]) -> Result<Answer> {
     let request = client.request(Method::POST, "/ticket-bookings").header("Prefer", prefer);
     Client::send(request.json(&booking(customer, seats))).await
-}
-
-/// An event stream, read event by event.
-struct Events {
-    response: Response,
-    read: String,
-}
-
-impl Events {
-    async fn open(client: &Client, location: &str) -> Result<Self> {
-        let response = client.request(Method::GET, &format!("{location}/events")).send().await?;
-        ensure!(response.status() == 200, "{response:?}");
-        ensure!(response.headers()["content-type"] == "text/event-stream", "{response:?}");
-        Ok(Self { response, read: String::new() })
-    }
-
-    /// The next event's id and data; nothing when the stream has ended.
-    async fn next(&mut self) -> Result<Option<(String, Value)>> {
-        loop {
-            if let Some((event, rest)) = self.read.split_once("\n\n") {
-                let field =
-                    |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-                let found =
-                    field("id:").zip(field("data:")).map(|(id, data)| (id.to_owned(), data.to_owned()));
-                let rest = rest.len();
-                self.read.drain(..self.read.len() - rest);
-                if let Some((id, data)) = found {
-                    return Ok(Some((id, serde_json::from_str(&data)?)));
-                }
-                continue;
-            }
-            match self.response.chunk().await? {
-                Some(chunk) => self.read.push_str(std::str::from_utf8(&chunk)?),
-                None => return Ok(None),
-            }
-        }
-    }
 }
 
 #[tokio::test]
@@ -117,20 +80,58 @@ async fn a_stream_tells_the_state_and_then_the_outcome_and_ends() -> Result<()> 
     let client = installation.client().clone();
     let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
     let location = taken.location()?;
-    let mut events = Events::open(&installation.apis[1].client, location).await?;
-    let (id, status) = events.next().await?.context("no first event")?;
-    assert_eq!((id.as_str(), &status["ticketId"]), ("queued", &taken.body["ticketId"]));
+    let mut events = Events::open(&installation.apis[1].client, &format!("{location}/events")).await?;
+    let first = events.next().await?.context("no first event")?;
+    assert_eq!((first.id.as_str(), &first.data["ticketId"]), ("queued", &taken.body["ticketId"]));
 
     installation.start_worker(&[]).await?;
-    let (id, status) = events.next().await?.context("no final event")?;
-    assert_eq!((id.as_str(), &status["status"]), ("confirmed", &Value::from("confirmed")));
+    let last = events.settled().await?;
+    assert_eq!((last.id.as_str(), &last.data["status"]), ("confirmed", &Value::from("confirmed")));
     assert_eq!(events.next().await?, None);
 
     // A stream that is opened later tells it at once; one that has told it has nothing more to tell.
-    let mut late = Events::open(&client, location).await?;
-    assert_eq!(late.next().await?, Some((id.clone(), status)));
-    let resumed = client.request(Method::GET, &format!("{location}/events")).header("Last-Event-ID", id);
+    let mut late = Events::open(&client, &format!("{location}/events")).await?;
+    assert_eq!(late.next().await?.as_ref(), Some(&last));
+    let resumed = client.request(Method::GET, &format!("{location}/events")).header("Last-Event-ID", last.id);
     assert_eq!(Client::send(resumed).await?.status, 204);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_stream_tells_a_new_place_in_the_queue() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let taken = client.create_booking("alice", &seats[..1]).await?;
+    wait_until("the booking is counted", async || {
+        Ok((client.get("/queue").await?.body["depth"] == 1).then_some(()))
+    })
+    .await?;
+    let mut events = Events::open(&client, &format!("{}/events", taken.location()?)).await?;
+    let before = events.next().await?.context("no first event")?;
+    assert_eq!(before.data["queue"]["ahead"], Value::Null, "nobody knows yet what has been served");
+    // Somebody is settled who came later: now it is known that nobody is before her.
+    installation.announce_another().await?;
+    let after = events.next().await?.context("no event of a new place")?;
+    assert_eq!((after.id.as_str(), &after.data["queue"]["ahead"]), ("queued", &Value::from(0)));
+    installation.start_worker(&[]).await?;
+    assert_eq!(events.settled().await?.id, "confirmed");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn an_instance_opens_no_more_streams_than_it_is_meant_to() -> Result<()> {
+    let setup = Setup { workers: 0, variables: vec![("STREAMS_MAX", "1")], ..Setup::default() };
+    let installation = Installation::start(setup).await?;
+    let client = installation.client();
+    let (concert, _) = client.seat_map(0).await?;
+    let path = format!("/seats/concert/{concert}/events");
+    let open = Events::open(client, &path).await?;
+    let refused = client.get(&path).await?;
+    assert_eq!((refused.status, refused.code()), (503, "too-many-streams"));
+    assert!(refused.header("retry-after").is_some());
+    drop(open);
+    wait_until("there is a place again", async || Ok(Events::open(client, &path).await.ok())).await?;
     installation.close().await
 }
 
@@ -140,7 +141,7 @@ async fn a_stopping_api_ends_its_streams_and_held_answers() -> Result<()> {
     let client = installation.client().clone();
     let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
     let location = taken.location()?.to_owned();
-    let mut events = Events::open(&client, &location).await?;
+    let mut events = Events::open(&client, &format!("{location}/events")).await?;
     assert!(events.next().await?.is_some());
     let held = tokio::spawn(async move { client.get(&format!("{location}?wait=30")).await });
     installation.apis[0].process.signal(Signal::SIGTERM)?;
@@ -179,19 +180,10 @@ async fn an_outcome_whose_announcement_is_lost_is_found_all_the_same() -> Result
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
     // Nothing is announced to this instance, whose queue is bound to nothing any more.
-    installation
-        .channel
-        .exchange_delete(
-            installation.topology.settled().into(),
-            lapin::options::ExchangeDeleteOptions::default(),
-        )
-        .await?;
+    installation.lose_announcements().await?;
     let taken = client.create_booking("alice", &seats[..1]).await?;
-    let mut events = Events::open(&client, taken.location()?).await?;
-    let last =
-        wait_until("the final event", async || Ok(events.next().await?.filter(|(id, _)| id != "queued")))
-            .await?;
-    assert_eq!(last.0, "confirmed");
+    let mut events = Events::open(&client, &format!("{}/events", taken.location()?)).await?;
+    assert_eq!(events.settled().await?.id, "confirmed");
     installation.expects_errors = true;
     installation.close().await
 }

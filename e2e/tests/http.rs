@@ -1,9 +1,11 @@
 //! What every answer has, whatever it is an answer to.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
 use hamro_e2e::client::Client;
 use hamro_e2e::{Installation, Setup};
 use reqwest::Method;
+use serde_json::json;
 
 #[tokio::test]
 async fn a_request_keeps_its_id_or_gets_one() -> Result<()> {
@@ -22,18 +24,65 @@ async fn a_request_keeps_its_id_or_gets_one() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_seat_map_is_compressed_for_who_can_read_it() -> Result<()> {
+async fn a_large_seat_map_is_compressed_for_who_can_read_it() -> Result<()> {
     let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client();
-    let (concert, _) = client.seat_map(0).await?;
+    let (concert, map) = client.seat_map(0).await?;
+    let tier = &map["seats"][0]["ticketTierId"];
+    let block = json!({"ticketTierId": tier, "section": "stadium", "rows": 100, "seatsPerRow": 200});
+    let added = client.write(Method::POST, &format!("/concerts/{concert}/seats"), &block).await?;
+    assert_eq!(added.body["created"], 20_000);
     let path = format!("/seats/concert/{concert}");
     let plain = client.request(Method::GET, &path).send().await?.bytes().await?.len();
     for encoding in ["gzip", "br", "zstd"] {
         let response = client.request(Method::GET, &path).header("Accept-Encoding", encoding).send().await?;
         assert_eq!(response.headers()["content-encoding"], encoding);
         let compressed = response.bytes().await?.len();
-        assert!(compressed * 4 < plain, "{encoding}: {compressed} of {plain} bytes");
+        assert!(compressed * 10 < plain, "{encoding}: {compressed} of {plain} bytes");
     }
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_client_that_asks_too_often_is_turned_away_and_no_other() -> Result<()> {
+    let setup = Setup {
+        workers: 0,
+        variables: vec![("RATE_LIMIT_PER_SECOND", "5"), ("TRUSTED_PROXIES", "127.0.0.1")],
+        ..Setup::default()
+    };
+    let installation = Installation::start(setup).await?;
+    let client = installation.client();
+    let ask = async |address: &str| {
+        Client::send(client.request(Method::GET, "/concerts").header("X-Forwarded-For", address)).await
+    };
+    let first = ask("198.51.100.1").await?;
+    assert_eq!((first.status, first.header("ratelimit-policy")), (200, Some("\"client\";q=5;w=1")));
+    assert_eq!(first.header("ratelimit"), Some("\"client\";r=4;t=1"));
+    // Each answer allows for more, so many at once are needed to be sure.
+    let many = try_join_all((0..100).map(|_| ask("198.51.100.1"))).await?;
+    let refused = many.iter().find(|answer| answer.status != 200).context("none was turned away")?;
+    assert_eq!((refused.status, refused.code()), (429, "too-many-requests"));
+    assert_eq!(
+        (refused.header("retry-after"), refused.header("ratelimit")),
+        (Some("1"), Some("\"client\";r=0;t=1"))
+    );
+    assert_eq!(ask("198.51.100.2").await?.status, 200);
+    let probes = try_join_all((0..100).map(|_| client.get("/health/live"))).await?;
+    assert!(probes.iter().all(|answer| answer.status == 200));
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_address_that_a_stranger_makes_up_is_not_believed() -> Result<()> {
+    let setup = Setup { workers: 0, variables: vec![("RATE_LIMIT_PER_SECOND", "5")], ..Setup::default() };
+    let installation = Installation::start(setup).await?;
+    let client = installation.client();
+    let many = try_join_all((0..200).map(async |n| {
+        let request = client.request(Method::GET, "/concerts");
+        Client::send(request.header("X-Forwarded-For", format!("198.51.100.{n}"))).await
+    }))
+    .await?;
+    assert!(many.iter().any(|answer| answer.status == 429));
     installation.close().await
 }
 
@@ -62,7 +111,7 @@ async fn pages_of_other_origins_may_use_what_the_contract_has() -> Result<()> {
     assert_eq!(theirs.header("access-control-allow-origin"), None);
     let answer = client.get("/concerts").await?;
     let exposed = answer.header("access-control-expose-headers").unwrap_or_default().to_lowercase();
-    for header in ["location", "retry-after", "etag", "preference-applied"] {
+    for header in ["location", "retry-after", "etag", "preference-applied", "ratelimit"] {
         assert!(exposed.contains(header), "{exposed}");
     }
     installation.close().await

@@ -6,13 +6,14 @@
 //! that ends unasked takes the process down, rather than leave it standing there without it.
 
 use std::future::Future;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub struct Lifecycle {
     work: Group,
@@ -62,9 +63,23 @@ impl Lifecycle {
         self.support.spawn(name, task);
     }
 
+    /// Runs to the end, and says in the log and to whoever started the process how it ended.
+    pub async fn run_to_exit(self, deadline: Duration) -> ExitCode {
+        match self.run(deadline).await {
+            Ok(()) => {
+                info!("stopped");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                error!("stopped: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
     /// Runs until a signal has ended all tasks in order, which is success; or until a task fails, or ends unasked,
     /// or does not end within `deadline` of the signal.
-    pub async fn run(mut self, deadline: Duration) -> Result<()> {
+    async fn run(mut self, deadline: Duration) -> Result<()> {
         let unasked = tokio::select! {
             name = self.signals.next() => {
                 info!("{name}: finishing what is in hand");

@@ -15,7 +15,6 @@ use hamro_worker::config::{Config, DATABASE_SESSION, HttpConfig};
 use hamro_worker::consumer::Consumer;
 use hamro_worker::readiness::Readiness;
 use hamro_worker::settler::Settler;
-use tracing::{error, info};
 
 /// Takes bookings from the queue and settles them in Postgres. Settings come from the environment; see
 /// docs/ARCHITECTURE.md for all of them.
@@ -87,15 +86,5 @@ async fn run() -> anyhow::Result<ExitCode> {
     if let Some(address) = config.http.address {
         lifecycle.support("health checks", |stop| readiness.serve(address, stop));
     }
-    let result = lifecycle.run(config.shutdown_timeout).await;
-    Ok(match result {
-        Ok(()) => {
-            info!("stopped");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            error!("stopped: {error:#}");
-            ExitCode::FAILURE
-        }
-    })
+    Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
 }

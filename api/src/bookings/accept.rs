@@ -1,12 +1,14 @@
 //! Accepting a booking: what both endpoints that take one have in common.
 
+use axum::http::header::RETRY_AFTER;
 use hamro_shared::domain::{BookingRequest, IdempotencyKey, Ticket};
 use hamro_shared::queue::Envelope;
 use tokio::time::Instant;
 
 use crate::intake::PublishError;
 use crate::problem::{Problem, ProblemCode};
-use crate::state::AppState;
+use crate::retry::retry_after;
+use crate::state::{AppState, whole_seconds};
 
 /// Puts the booking into the queue under the ticket. `Ok` means that the broker has stored it.
 pub async fn enqueue(
@@ -29,14 +31,15 @@ pub async fn enqueue(
 }
 
 /// What to tell a client whose booking was not accepted.
-pub fn not_accepted(error: PublishError, ticket: Ticket) -> Problem {
+pub fn not_accepted(app: &AppState, error: PublishError, ticket: Ticket) -> Problem {
     match error {
         PublishError::Busy | PublishError::Refused => {
-            Problem::new(ProblemCode::QueueFull, "Nothing was booked. Try again in a moment.").retry_after(2)
+            Problem::new(ProblemCode::QueueFull, "Nothing was booked. Try again in a moment.")
+                .with_header(RETRY_AFTER, retry_after(app.room_in(Instant::now()).map(whole_seconds)))
         }
         PublishError::Unavailable => {
             Problem::new(ProblemCode::BrokerUnavailable, "Nothing was booked. Try again in a moment.")
-                .retry_after(2)
+                .with_header(RETRY_AFTER, retry_after(Some(2)))
         }
         // The booking may go through: whoever hears this must be able to find out.
         PublishError::Unknown => Problem::new(
@@ -45,6 +48,6 @@ pub fn not_accepted(error: PublishError, ticket: Ticket) -> Problem {
              Idempotency-Key.",
         )
         .about(ticket.id)
-        .retry_after(2),
+        .with_header(RETRY_AFTER, retry_after(Some(2))),
     }
 }

@@ -50,7 +50,7 @@ pub async fn book_seats(
     match enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request).await {
         // If it is not known whether it was accepted, the fence below gives the ticket an outcome all the same.
         Ok(()) | Err(PublishError::Unknown) => {}
-        Err(error) => return Err(not_accepted(error, ticket)),
+        Err(error) => return Err(not_accepted(&app, error, ticket)),
     }
     let outcome = settled_or_fenced(&app, ticket, waiter).await?;
     let location = ticket_location(ticket.id);

@@ -59,7 +59,7 @@ pub async fn create_booking(
     let waiter = (!patience.is_none()).then(|| app.outcomes.wait_for(ticket.id));
     enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request)
         .await
-        .map_err(|error| not_accepted(error, ticket))?;
+        .map_err(|error| not_accepted(&app, error, ticket))?;
     let location = (LOCATION, ticket_location(ticket.id));
     if let Some(mut waiter) = waiter
         && let Some(settled) = waiter.outcome_unless(&app.stopping, patience.duration()).await

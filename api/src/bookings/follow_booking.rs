@@ -1,35 +1,31 @@
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, HeaderName};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, Stream};
+use futures_util::{StreamExt, stream};
 use hamro_shared::domain::SettledTicket;
 
 use super::TicketStatus;
 use super::outcome::{find_outcome, verify_ticket};
+use crate::events::last_event_id;
 use crate::extract::Id;
 use crate::intake::Waiter;
 use crate::openapi::BOOKINGS;
 use crate::problem::{Problem, ProblemDocument};
 use crate::state::AppState;
 
-/// Proxies and browsers give up on a connection that is silent for long.
-const COMMENT_EVERY: Duration = Duration::from_secs(15);
-/// How long a client waits before it connects again after a stream has broken off.
-const RECONNECT_AFTER: Duration = Duration::from_secs(2);
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// How often a customer who waits is told of a new place in the queue.
+const POSITION_EVERY: Duration = Duration::from_secs(3);
 
 /// Follow a ticket
 ///
-/// Server-sent events, named `status`, each with the status document as its data: one at once, and the final one as soon as
-/// the ticket has it, which ends the stream. An event's id is its status. A client that connects again although it has had
-/// the final event is told to stop (204), as browsers do by themselves.
+/// Server-sent events, named `status`, each with the status document as its data: one at once, one whenever the place in
+/// the queue has changed, every three seconds at most, and the final one as soon as the ticket has it, which ends the
+/// stream. An event's id is its status. A client that connects again although it has had the final event is told to stop
+/// (204), as browsers do by themselves.
 #[utoipa::path(
     get,
     path = "/ticket-bookings/{ticketId}/events",
@@ -43,7 +39,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
         (status = 204, description = "There is nothing more to come"),
         (status = 404, description = "No ticket of ours", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The database cannot be reached, or too many streams are open", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub async fn follow_booking(
@@ -52,58 +48,45 @@ pub async fn follow_booking(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let ticket = verify_ticket(&app, &text)?;
+    let place = app.streams.place()?;
     // Before looking, so that no outcome slips through in between.
     let waiter = app.outcomes.wait_for(ticket);
-    let settled = find_outcome(&app, ticket).await?;
-    let last_seen = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
-    let first = match settled {
-        Some(settled) if last_seen == Some(status_of(&settled).id()) => {
-            return Ok(StatusCode::NO_CONTENT.into_response());
+    match find_outcome(&app, ticket).await? {
+        Some(settled) if last_event_id(&headers) == Some(status_of(&settled).id()) => {
+            Ok(StatusCode::NO_CONTENT.into_response())
         }
-        Some(settled) => Next::Final(settled),
-        None => Next::Queued(Box::new(TicketStatus::queued(ticket, app.position(ticket))), waiter),
-    };
-    // The other headers are what proxies need in order not to hold events back.
-    let unbuffered = [
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    let keep_alive = KeepAlive::new().interval(COMMENT_EVERY).text("still here");
-    Ok((unbuffered, Sse::new(events(app, first)).keep_alive(keep_alive)).into_response())
+        Some(settled) => Ok(place.stream(stream::iter([event(&status_of(&settled))]))),
+        None => {
+            let first = TicketStatus::queued(ticket, app.position(ticket));
+            let begin = stream::iter([event(&first)]);
+            let following = stream::unfold(Some((app, waiter, first)), |following| async {
+                let (app, mut waiter, told) = following?;
+                let status = next_status(&app, &mut waiter, &told).await?;
+                let event = event(&status);
+                Some((event, status.queue.is_some().then_some((app, waiter, status))))
+            });
+            Ok(place.stream(begin.chain(following)))
+        }
+    }
 }
 
-/// What a stream has to tell next.
-enum Next {
-    Queued(Box<TicketStatus>, Waiter),
-    Wait(Waiter),
-    Final(Arc<SettledTicket>),
-    Nothing,
-}
-
-/// The events from `first` on. A stream ends with its final event, or when the process stops: the client connects again,
-/// to another instance.
-fn events(app: AppState, first: Next) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold((app, first), |(app, next)| async move {
-        let settled = match next {
-            Next::Nothing => return None,
-            Next::Queued(status, waiter) => return Some((Ok(event(&status)), (app, Next::Wait(waiter)))),
-            Next::Final(settled) => settled,
-            Next::Wait(mut waiter) => tokio::select! {
-                settled = outcome(&app, &mut waiter) => settled?,
-                () = app.stopping.cancelled() => return None,
-            },
-        };
-        Some((Ok(event(&status_of(&settled))), (app, Next::Nothing)))
-    })
-}
-
-/// The ticket's outcome, as soon as it has one. One that nobody settles is fenced off at its deadline.
-async fn outcome(app: &AppState, waiter: &mut Waiter) -> Option<Arc<SettledTicket>> {
-    let overdue = waiter.ticket().issued_at() + app.rules.booking_deadline;
-    let patience = app.clock.now().until(overdue) + Duration::from_millis(1);
-    match waiter.outcome_within(patience).await {
-        Some(settled) => Some(settled),
-        None => find_outcome(app, waiter.ticket()).await.ok().flatten(),
+/// What the client is to be told next: another place in the queue than it was told last, or the end. A ticket that nobody
+/// settles is fenced off at its deadline. Nothing, if the database cannot be asked for that.
+async fn next_status(app: &AppState, waiter: &mut Waiter, told: &TicketStatus) -> Option<TicketStatus> {
+    let ticket = waiter.ticket();
+    let overdue = ticket.issued_at() + app.rules.booking_deadline + Duration::from_millis(1);
+    loop {
+        let patience = POSITION_EVERY.min(app.clock.now().until(overdue));
+        if let Some(settled) = waiter.outcome_within(patience).await {
+            return Some(status_of(&settled));
+        }
+        if app.clock.now() >= overdue {
+            return find_outcome(app, ticket).await.ok()?.map(|settled| status_of(&settled));
+        }
+        let position = app.position(ticket);
+        if told.queue != Some(position) {
+            return Some(TicketStatus::queued(ticket, position));
+        }
     }
 }
 
@@ -112,6 +95,6 @@ fn status_of(settled: &Arc<SettledTicket>) -> TicketStatus {
 }
 
 fn event(status: &TicketStatus) -> Event {
-    let event = Event::default().event("status").id(status.id()).retry(RECONNECT_AFTER);
+    let event = Event::default().event("status").id(status.id());
     event.json_data(status).unwrap_or_else(|_| Event::default().comment("cannot be shown"))
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime};
 use hamro_shared::domain::Timestamp;
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgExecutor;
 use sqlx::types::chrono::Utc;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -158,6 +159,11 @@ impl ConcertBody {
         })();
         fields.finish(details)
     }
+}
+
+pub async fn concert_exists(connection: impl PgExecutor<'_>, concert: Uuid) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1", concert);
+    Ok(found.fetch_optional(connection).await?.is_some())
 }
 
 fn parse_date(text: &str) -> Result<NaiveDate, &'static str> {

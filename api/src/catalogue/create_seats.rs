@@ -6,6 +6,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::concert::concert_exists;
 use super::ticket_tier::TicketTier;
 use crate::admin::Admin;
 use crate::extract::{Body, Fields, Id};
@@ -151,12 +152,10 @@ impl Block {
         if tier == Some(concert) {
             return Ok(());
         }
-        let exists = sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1", concert);
-        match exists.fetch_optional(connection).await? {
-            Some(_) => {
-                Err(Problem::invalid_field("ticketTierId", "must be the id of a tier of this concert"))
-            }
-            None => Err(Problem::not_found("concert")),
+        if concert_exists(connection, concert).await? {
+            Err(Problem::invalid_field("ticketTierId", "must be the id of a tier of this concert"))
+        } else {
+            Err(Problem::not_found("concert"))
         }
     }
 

@@ -1,9 +1,10 @@
-use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
-use super::seat::{Seat, SeatRow};
+use super::seat::{Seat, seats_of_concert};
 use crate::extract::Id;
 use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::problem::Problem;
@@ -14,17 +15,22 @@ use crate::problem::Problem;
     path = "/seats/concert/{concertId}/available",
     operation_id = "list_available_seats",
     tag = CATALOGUE,
-    params(("concertId" = Uuid, Path, description = "The concert's id")),
+    params(
+        ("concertId" = Uuid, Path, description = "The concert's id"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the seats that are known already"),
+    ),
     responses(
-        (status = 200, description = "The free seats", body = Vec<Seat>),
+        (status = 200, description = "The free seats", body = Vec<Seat>, headers(
+            ("ETag" = String, description = "Changes whenever a seat does"),
+        )),
+        (status = 304, description = "They are as the client knows them"),
         NotFoundProblem, ParamProblems, ServerProblems,
     ),
 )]
 pub async fn list_available_seats(
     State(pool): State<PgPool>,
     Id(concert): Id<Uuid>,
-) -> Result<Json<Vec<Seat>>, Problem> {
-    let seats =
-        SeatRow::of_concert(&pool, concert, true).await?.ok_or_else(|| Problem::not_found("concert"))?;
-    Ok(Json(seats))
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    seats_of_concert(&pool, concert, true, &headers, |seats| seats).await
 }

@@ -1,11 +1,12 @@
-use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::Serialize;
 use sqlx::postgres::PgPool;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::seat::{Seat, SeatRow};
+use super::seat::{Seat, seats_of_concert};
 use crate::extract::Id;
 use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::problem::Problem;
@@ -26,20 +27,26 @@ pub struct SeatMap {
     path = "/seats/concert/{concertId}",
     operation_id = "list_seats",
     tag = CATALOGUE,
-    params(("concertId" = Uuid, Path, description = "The concert's id")),
+    params(
+        ("concertId" = Uuid, Path, description = "The concert's id"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the seat map that is known already"),
+    ),
     responses(
-        (status = 200, description = "All its seats", body = SeatMap),
+        (status = 200, description = "All its seats", body = SeatMap, headers(
+            ("ETag" = String, description = "Changes whenever a seat does"),
+        )),
+        (status = 304, description = "It is as the client knows it"),
         NotFoundProblem, ParamProblems, ServerProblems,
     ),
 )]
-pub async fn list_seats(State(pool): State<PgPool>, Id(concert): Id<Uuid>) -> Result<Json<SeatMap>, Problem> {
-    let seats =
-        SeatRow::of_concert(&pool, concert, false).await?.ok_or_else(|| Problem::not_found("concert"))?;
-    let booked_seats = seats.iter().filter(|seat| seat.is_booked).count();
-    Ok(Json(SeatMap {
-        total_seats: seats.len(),
-        available_seats: seats.len() - booked_seats,
-        booked_seats,
-        seats,
-    }))
+pub async fn list_seats(
+    State(pool): State<PgPool>,
+    Id(concert): Id<Uuid>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    seats_of_concert(&pool, concert, false, &headers, |seats| {
+        let booked_seats = seats.iter().filter(|seat| seat.is_booked).count();
+        SeatMap { total_seats: seats.len(), available_seats: seats.len() - booked_seats, booked_seats, seats }
+    })
+    .await
 }

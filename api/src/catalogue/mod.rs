@@ -3,6 +3,7 @@
 mod concert;
 mod page;
 mod seat;
+mod seats_version;
 mod ticket_tier;
 
 pub mod create_concert;
@@ -11,6 +12,7 @@ pub mod create_ticket_tier;
 pub mod create_ticket_type;
 pub mod delete_concert;
 pub mod delete_ticket_tier;
+pub mod follow_seats;
 pub mod get_concert;
 pub mod get_ticket_tier;
 pub mod list_all_ticket_tiers;
@@ -23,6 +25,9 @@ pub mod update_concert;
 pub mod update_ticket_tier;
 
 use sqlx::Error;
+
+pub use self::concert::concert_exists;
+pub use self::seats_version::SeatsVersion;
 
 /// Whether the database refused a statement for the sake of this constraint.
 fn violates(error: &Error, constraint: &str) -> bool {

@@ -1,11 +1,19 @@
 //! A seat, as it is shown and as it is read.
 
+use axum::Json;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use hamro_shared::domain::Timestamp;
 use serde::Serialize;
 use sqlx::postgres::PgPool;
 use sqlx::types::chrono::{DateTime, Utc};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use super::{SeatsVersion, concert_exists};
+use crate::etag::ETag;
+use crate::problem::Problem;
 
 /// A seat. Whose it is, if it is anybody's, is shown to nobody.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,16 +39,16 @@ pub struct Seat {
 }
 
 /// A seat as the database has it.
-pub struct SeatRow {
-    pub id: i32,
-    pub concert_id: Uuid,
-    pub ticket_tier_id: i32,
-    pub seat_number: String,
-    pub row: i32,
-    pub section: String,
-    pub booked_at: Option<DateTime<Utc>>,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
+struct SeatRow {
+    id: i32,
+    concert_id: Uuid,
+    ticket_tier_id: i32,
+    seat_number: String,
+    row: i32,
+    section: String,
+    booked_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
 }
 
 impl From<SeatRow> for Seat {
@@ -60,33 +68,44 @@ impl From<SeatRow> for Seat {
     }
 }
 
-impl SeatRow {
-    /// The seats of a concert in the order of their ids, or only those that nobody has; `None` if there is no such
-    /// concert.
-    pub async fn of_concert(
-        pool: &PgPool,
-        concert: Uuid,
-        only_free: bool,
-    ) -> Result<Option<Vec<Seat>>, sqlx::Error> {
-        let rows = sqlx::query_as!(
-            Self,
-            r#"
-            SELECT id, concert_id, ticket_tier_id, seat_number, "row", section, booked_at, created_at, updated_at
-            FROM seats
-            WHERE concert_id = $1 AND (booked_at IS NULL OR NOT $2)
-            ORDER BY id
-            "#,
-            concert,
-            only_free
-        )
-        .fetch_all(pool)
-        .await?;
-        if rows.is_empty() {
-            let exists = sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1", concert);
-            if exists.fetch_optional(pool).await?.is_none() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(rows.into_iter().map(Seat::from).collect()))
+/// Answers with the seats of a concert in the order of their ids, or only those that nobody has, in the shape of
+/// `document`. A client that has them as they are is spared both the answer and the query for it.
+pub async fn seats_of_concert<T: Serialize>(
+    pool: &PgPool,
+    concert: Uuid,
+    only_free: bool,
+    headers: &HeaderMap,
+    document: impl FnOnce(Vec<Seat>) -> T,
+) -> Result<Response, Problem> {
+    // Before the seats: should one be sold in between, they are newer than their tag, which the next request finds out.
+    let version = SeatsVersion::of(pool, &[concert]).await?.remove(&concert).unwrap_or_default();
+    let etag = ETag::of(&version.tag);
+    let cache = [(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+    // A concert without tiers has no version.
+    if !version.tag.is_empty() && etag.is_known_to(headers) {
+        return Ok((StatusCode::NOT_MODIFIED, cache, etag, ()).into_response());
     }
+    let seats = find_seats(pool, concert, only_free).await?.ok_or_else(|| Problem::not_found("concert"))?;
+    Ok((cache, etag, Json(document(seats))).into_response())
+}
+
+/// `None` if there is no such concert.
+async fn find_seats(pool: &PgPool, concert: Uuid, only_free: bool) -> Result<Option<Vec<Seat>>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        SeatRow,
+        r#"
+        SELECT id, concert_id, ticket_tier_id, seat_number, "row", section, booked_at, created_at, updated_at
+        FROM seats
+        WHERE concert_id = $1 AND (booked_at IS NULL OR NOT $2)
+        ORDER BY id
+        "#,
+        concert,
+        only_free
+    )
+    .fetch_all(pool)
+    .await?;
+    if rows.is_empty() && !concert_exists(pool, concert).await? {
+        return Ok(None);
+    }
+    Ok(Some(rows.into_iter().map(Seat::from).collect()))
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Gauge, Outcomes};
+use crate::live_seats::LiveSeats;
 
 /// How often the broker is asked for the length of the queue.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -22,17 +23,19 @@ pub struct Listener {
     topology: Topology,
     outcomes: Outcomes,
     gauge: Gauge,
+    live_seats: LiveSeats,
 }
 
 impl Listener {
-    pub fn new(topology: Topology, outcomes: Outcomes, gauge: Gauge) -> Self {
-        Self { topology, outcomes, gauge }
+    pub fn new(topology: Topology, outcomes: Outcomes, gauge: Gauge, live_seats: LiveSeats) -> Self {
+        Self { topology, outcomes, gauge, live_seats }
     }
 
     fn hear(&self, body: &[u8]) {
         match SettledMessage::decode(body) {
             Ok(settled) => {
                 self.gauge.settled(&settled, Instant::now());
+                self.live_seats.announce(&settled.tickets);
                 self.outcomes.announce(settled.tickets);
             }
             Err(error) => warn!("cannot read what a worker announced: {error}"),

@@ -9,7 +9,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
 use hamro_shared::config::Env;
@@ -18,11 +18,15 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Event};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// Parcels whose confirm is outstanding. Few enough for parcels to fill in a rush, many enough to keep the broker busy.
 const PARCELS_IN_FLIGHT: usize = 32;
+
+/// How often to look whether the broker still confirms.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// AMQP's "store it": without it a durable queue would lose the message in a restart.
 const PERSISTENT: u8 = 2;
@@ -104,13 +108,16 @@ pub struct PublishingTask {
     link: watch::Sender<Link>,
     exchange: String,
     routing_key: String,
+    /// A connection on which no confirm has come for so long is of no use.
+    patience: Duration,
 }
 
 pub fn publisher(config: PublisherConfig, topology: &Topology) -> (Publisher, PublishingTask) {
     let (sender, jobs) = mpsc::channel(config.in_flight_max.get());
     let (link, link_seen) = watch::channel(Link::Down);
     let publisher = Publisher { jobs: sender, link: link_seen, confirm_timeout: config.confirm_timeout };
-    (publisher, PublishingTask { jobs, link, exchange: topology.bookings(), routing_key: topology.intake() })
+    let (exchange, routing_key) = (topology.bookings(), topology.intake());
+    (publisher, PublishingTask { jobs, link, exchange, routing_key, patience: config.confirm_timeout })
 }
 
 impl Publisher {
@@ -165,18 +172,35 @@ impl PublishingTask {
     ) -> anyhow::Result<()> {
         let mut confirms = FuturesUnordered::new();
         let mut open = true;
+        let mut heard = Instant::now();
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while open || !confirms.is_empty() {
             tokio::select! {
                 biased;
-                Some(event) = events.next() => self.note(event)?,
-                Some(confirm) = confirms.next() => confirm?,
+                Some(event) = events.next() => {
+                    self.note(event)?;
+                    heard = Instant::now();
+                }
+                Some(confirm) = confirms.next() => {
+                    confirm?;
+                    heard = Instant::now();
+                }
                 job = self.jobs.recv(), if open && confirms.len() < PARCELS_IN_FLIGHT => match job {
                     Some(job) if *self.link.borrow() == Link::Blocked => job.refuse(),
                     Some(job) => {
+                        if confirms.is_empty() {
+                            heard = Instant::now();
+                        }
                         let (body, receipts) = self.fill_parcel(job);
                         confirms.push(self.send(channel.clone(), body, receipts));
                     }
                     None => open = false,
+                },
+                // A broker that is frozen closes nothing and says nothing. Without the connection everybody is told at once
+                // that there is no broker; with it, each in turn after a time-out. One that blocks us has said so.
+                _ = looks.tick() => if !confirms.is_empty() && heard.elapsed() > self.patience {
+                    ensure!(*self.link.borrow() == Link::Blocked, "the broker confirms nothing");
                 },
                 else => bail!("the connection has gone"),
             }

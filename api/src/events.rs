@@ -1,0 +1,73 @@
+//! Server-sent events: what all streams have in common.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::problem::{Problem, ProblemCode};
+
+/// Proxies and browsers give up on a connection that is silent for long.
+const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// How long a client waits before it connects again after a stream has broken off.
+const RECONNECT_AFTER: Duration = Duration::from_secs(2);
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The event streams of this instance: no more than so many at a time, and none once the process is stopping.
+#[derive(Clone)]
+pub struct Streams {
+    places: Arc<Semaphore>,
+    stopping: CancellationToken,
+}
+
+/// A place for one stream, free again when the stream ends.
+pub struct Place {
+    permit: OwnedSemaphorePermit,
+    stopping: CancellationToken,
+}
+
+impl Streams {
+    pub fn new(max: u32, stopping: CancellationToken) -> Self {
+        Self { places: Arc::new(Semaphore::new(max as usize)), stopping }
+    }
+
+    pub fn place(&self) -> Result<Place, Problem> {
+        let permit = self.places.clone().try_acquire_owned().map_err(|_| {
+            Problem::new(ProblemCode::TooManyStreams, "Ask for the status instead, or try again in a moment.")
+                .retry_after(5)
+        })?;
+        Ok(Place { permit, stopping: self.stopping.clone() })
+    }
+}
+
+impl Place {
+    /// Sends these events, and a comment whenever there has been none for a while. When the process stops the stream ends:
+    /// the client connects again, to another instance.
+    pub fn stream(self, events: impl Stream<Item = Event> + Send + 'static) -> Response {
+        let Self { permit, stopping } = self;
+        let events = events.take_until(stopping.cancelled_owned()).map(move |event| {
+            let _held = &permit;
+            Ok::<_, Infallible>(event.retry(RECONNECT_AFTER))
+        });
+        // Beside the content type, what proxies need in order not to hold events back.
+        let unbuffered = [
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        ];
+        let keep_alive = KeepAlive::new().interval(COMMENT_EVERY).text("still here");
+        (unbuffered, Sse::new(events).keep_alive(keep_alive)).into_response()
+    }
+}
+
+/// The id of the last event that a client has received before its stream broke off.
+pub fn last_event_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(LAST_EVENT_ID)?.to_str().ok()
+}

@@ -1,0 +1,322 @@
+//! The seats of one concert as those who watch its map see them: which are booked, and what has changed since when.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use hamro_shared::domain::SeatId;
+use serde::Serialize;
+use tokio::sync::broadcast;
+use utoipa::ToSchema;
+
+/// Changes that a client may have missed and still be told by themselves; one that has missed more starts anew.
+const REMEMBERED: usize = 256;
+
+/// Events that a slow client may be behind; one that is further behind starts anew.
+const BEHIND: usize = 64;
+
+/// Which seats are booked: the first event of a stream, and of any client that has lost the thread.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({"totalSeats": 100, "availableSeats": 98, "bookedSeatIds": [21, 22]}))]
+pub struct SeatsSnapshot {
+    /// If it is not what the seat map said, seats were added or removed: load the map again.
+    total_seats: usize,
+    available_seats: usize,
+    /// All of them; every other seat is free.
+    booked_seat_ids: Vec<SeatId>,
+}
+
+/// What has changed since the event before.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({"availableSeats": 96, "bookedSeatIds": [23, 42], "freedSeatIds": []}))]
+pub struct SeatsChange {
+    available_seats: usize,
+    /// Those that were free before.
+    booked_seat_ids: Vec<SeatId>,
+    /// Those that were booked before.
+    freed_seat_ids: Vec<SeatId>,
+}
+
+/// An event as all who watch are sent it, written once.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SeatsEvent {
+    pub id: String,
+    pub name: &'static str,
+    pub data: String,
+}
+
+pub struct Hall {
+    /// Tells the events of this copy of the hall from those of other instances, and of earlier copies.
+    name: u64,
+    /// Changes so far: with the name, the id of the latest event.
+    number: u64,
+    is_booked: HashMap<SeatId, bool>,
+    available: usize,
+    /// What has changed and has not been told yet; `None` if seats were added or removed.
+    untold: Option<HashMap<SeatId, bool>>,
+    /// The latest changes, up to `number`.
+    told: VecDeque<HashMap<SeatId, bool>>,
+    /// What was announced while the database is being read, which may or may not be in what is read.
+    announced: Option<Vec<SeatId>>,
+    events: broadcast::Sender<Arc<SeatsEvent>>,
+}
+
+/// A client's part of a hall.
+pub struct Watch {
+    /// What it has to be told first, if anything.
+    pub first: Option<Arc<SeatsEvent>>,
+    pub events: broadcast::Receiver<Arc<SeatsEvent>>,
+}
+
+impl Hall {
+    /// An empty one, to be filled by `begin_reading` and `read`.
+    pub fn new(name: u64) -> Self {
+        Self {
+            name,
+            number: 0,
+            is_booked: HashMap::new(),
+            available: 0,
+            untold: Some(HashMap::new()),
+            told: VecDeque::new(),
+            announced: None,
+            events: broadcast::Sender::new(BEHIND),
+        }
+    }
+
+    pub fn available(&self) -> usize {
+        self.available
+    }
+
+    /// Whether somebody watches.
+    pub fn is_watched(&self) -> bool {
+        self.events.receiver_count() > 0
+    }
+
+    /// A worker has announced a sale of these seats, of which some may be of other concerts.
+    pub fn book(&mut self, seats: &[SeatId]) {
+        if let Some(announced) = &mut self.announced {
+            announced.extend(seats);
+        }
+        for seat in seats {
+            self.set(*seat, true);
+        }
+    }
+
+    /// From here on the database is being read.
+    pub fn begin_reading(&mut self) {
+        self.announced = Some(Vec::new());
+    }
+
+    /// What was read: all seats, and whether each is booked. What was announced meanwhile holds as well.
+    pub fn read(&mut self, mut seats: HashMap<SeatId, bool>) {
+        for seat in self.announced.take().unwrap_or_default() {
+            if let Some(is_booked) = seats.get_mut(&seat) {
+                *is_booked = true;
+            }
+        }
+        let is_same_hall =
+            seats.len() == self.is_booked.len() && seats.keys().all(|seat| self.is_booked.contains_key(seat));
+        if is_same_hall {
+            for (seat, is_booked) in seats {
+                self.set(seat, is_booked);
+            }
+        } else {
+            self.available = seats.values().filter(|is_booked| !**is_booked).count();
+            self.is_booked = seats;
+            self.untold = None;
+        }
+    }
+
+    fn set(&mut self, seat: SeatId, is_booked: bool) {
+        let Some(was_booked) = self.is_booked.get_mut(&seat) else { return };
+        if *was_booked == is_booked {
+            return;
+        }
+        *was_booked = is_booked;
+        if is_booked {
+            self.available -= 1;
+        } else {
+            self.available += 1;
+        }
+        if let Some(untold) = &mut self.untold {
+            untold.insert(seat, is_booked);
+        }
+    }
+
+    /// Tells everybody what has changed since the last time.
+    pub fn tell(&mut self) {
+        match self.untold.replace(HashMap::new()) {
+            Some(changes) if changes.is_empty() => {}
+            Some(changes) => {
+                self.number += 1;
+                let event = self.change(changes.clone());
+                self.told.push_back(changes);
+                if self.told.len() > REMEMBERED {
+                    self.told.pop_front();
+                }
+                // Nobody may be there to hear it.
+                let _ = self.events.send(Arc::new(event));
+            }
+            None => {
+                self.number += 1;
+                self.told.clear();
+                let _ = self.events.send(Arc::new(self.snapshot()));
+            }
+        }
+    }
+
+    /// A client joins, which may have received events before.
+    pub fn join(&mut self, last_event_id: Option<&str>) -> Watch {
+        self.tell();
+        let first = match last_event_id.and_then(|id| self.missed_since(id)) {
+            Some(missed) if missed.is_empty() => None,
+            Some(missed) => Some(Arc::new(self.change(missed))),
+            None => Some(Arc::new(self.snapshot())),
+        };
+        Watch { first, events: self.events.subscribe() }
+    }
+
+    /// What has changed since the event of this id; `None` if it is not known any more, or never was.
+    fn missed_since(&self, id: &str) -> Option<HashMap<SeatId, bool>> {
+        let (name, number) = id.split_once('-')?;
+        if name != format!("{:x}", self.name) {
+            return None;
+        }
+        let missed = usize::try_from(self.number.checked_sub(number.parse().ok()?)?).ok()?;
+        let first = self.told.len().checked_sub(missed)?;
+        let mut changes = HashMap::new();
+        for later in self.told.iter().skip(first) {
+            changes.extend(later);
+        }
+        Some(changes)
+    }
+
+    fn snapshot(&self) -> SeatsEvent {
+        let booked = self.is_booked.iter().filter(|(_, is_booked)| **is_booked);
+        let snapshot = SeatsSnapshot {
+            total_seats: self.is_booked.len(),
+            available_seats: self.available,
+            booked_seat_ids: sorted(booked.map(|(seat, _)| *seat)),
+        };
+        self.event("snapshot", &snapshot)
+    }
+
+    fn change(&self, changes: HashMap<SeatId, bool>) -> SeatsEvent {
+        let (booked, freed): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, is_booked)| *is_booked);
+        let seats = |seats: Vec<(SeatId, bool)>| sorted(seats.into_iter().map(|(seat, _)| seat));
+        let change = SeatsChange {
+            available_seats: self.available,
+            booked_seat_ids: seats(booked),
+            freed_seat_ids: seats(freed),
+        };
+        self.event("change", &change)
+    }
+
+    fn event(&self, name: &'static str, data: &impl Serialize) -> SeatsEvent {
+        let data = serde_json::to_string(data).expect("numbers only");
+        SeatsEvent { id: format!("{:x}-{}", self.name, self.number), name, data }
+    }
+}
+
+fn sorted(seats: impl Iterator<Item = SeatId>) -> Vec<SeatId> {
+    let mut seats: Vec<SeatId> = seats.collect();
+    seats.sort_unstable();
+    seats
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn seats(booked: &[i32], free: &[i32]) -> HashMap<SeatId, bool> {
+        let seats =
+            |ids: &[i32], is_booked| ids.iter().map(|id| (SeatId(*id), is_booked)).collect::<Vec<_>>();
+        seats(booked, true).into_iter().chain(seats(free, false)).collect()
+    }
+
+    fn hall(booked: &[i32], free: &[i32]) -> Hall {
+        let mut hall = Hall::new(0xa);
+        hall.begin_reading();
+        hall.read(seats(booked, free));
+        hall.tell();
+        hall
+    }
+
+    fn told(event: Option<Arc<SeatsEvent>>) -> (String, &'static str, Value) {
+        let event = event.unwrap();
+        (event.id.clone(), event.name, serde_json::from_str(&event.data).unwrap())
+    }
+
+    fn next(watch: &mut Watch) -> (String, &'static str, Value) {
+        told(watch.events.try_recv().ok())
+    }
+
+    #[test]
+    fn who_joins_is_told_all_and_then_what_changes() {
+        let mut hall = hall(&[1], &[2, 3]);
+        let mut watch = hall.join(None);
+        let all = json!({"totalSeats": 3, "availableSeats": 2, "bookedSeatIds": [1]});
+        assert_eq!(told(watch.first.take()), ("a-1".into(), "snapshot", all));
+        hall.book(&[SeatId(2), SeatId(77)]);
+        hall.book(&[SeatId(2)]);
+        hall.tell();
+        hall.tell();
+        let change = json!({"availableSeats": 1, "bookedSeatIds": [2], "freedSeatIds": []});
+        assert_eq!(next(&mut watch), ("a-2".into(), "change", change));
+        assert!(watch.events.try_recv().is_err());
+    }
+
+    #[test]
+    fn who_comes_back_is_told_what_was_missed_together() {
+        let mut hall = hall(&[1], &[2, 3, 4]);
+        for seat in [2, 3] {
+            hall.book(&[SeatId(seat)]);
+            hall.tell();
+        }
+        let missed = json!({"availableSeats": 1, "bookedSeatIds": [2, 3], "freedSeatIds": []});
+        assert_eq!(told(hall.join(Some("a-1")).first), ("a-3".into(), "change", missed));
+        assert_eq!(hall.join(Some("a-3")).first, None);
+    }
+
+    #[test]
+    fn an_id_that_is_not_known_gets_everything() {
+        let mut hall = hall(&[1], &[2]);
+        for id in ["b-1", "a-0", "a-2", "a", "", "a--1", "a-99999999999999999999"] {
+            assert_eq!(told(hall.join(Some(id)).first).1, "snapshot", "{id}");
+        }
+        for turn in 0..REMEMBERED {
+            hall.begin_reading();
+            hall.read(seats(&[1], &[2]).into_keys().map(|seat| (seat, turn % 2 == 0)).collect());
+            hall.tell();
+        }
+        assert_eq!(told(hall.join(Some("a-1")).first).1, "change");
+        hall.book(&[SeatId(1)]);
+        hall.book(&[SeatId(2)]);
+        hall.tell();
+        assert_eq!(told(hall.join(Some("a-1")).first).1, "snapshot");
+    }
+
+    #[test]
+    fn what_is_announced_while_the_database_is_read_is_not_undone_by_what_was_read() {
+        let mut hall = hall(&[], &[1, 2]);
+        hall.begin_reading();
+        hall.book(&[SeatId(1)]);
+        hall.read(seats(&[2], &[1]));
+        assert_eq!(hall.available(), 0);
+    }
+
+    #[test]
+    fn a_hall_that_gets_more_seats_is_told_as_a_whole() {
+        let mut hall = hall(&[1], &[2]);
+        let mut watch = hall.join(None);
+        hall.begin_reading();
+        hall.read(seats(&[1], &[2, 3]));
+        hall.tell();
+        let all = json!({"totalSeats": 3, "availableSeats": 2, "bookedSeatIds": [1]});
+        assert_eq!(next(&mut watch), ("a-2".into(), "snapshot", all));
+        assert_eq!(told(hall.join(Some("a-1")).first).1, "snapshot");
+    }
+}

@@ -1,0 +1,250 @@
+//! Seat maps that somebody watches.
+//!
+//! The workers' announcements tell at once which seats were sold. They are hints: whether one was lost is seen by the
+//! counters of the concert's tiers, which move in the same transaction as the seats, so one cheap query for all that is
+//! watched tells whether a hall here is as full as it is in the database. If not, that hall is read anew.
+
+mod hall;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{self, Stream};
+use hamro_shared::domain::{Outcome, SeatId, SettledTicket};
+use sqlx::postgres::PgPool;
+use tokio::sync::OnceCell;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use uuid::Uuid;
+
+use self::hall::{Hall, Watch};
+pub use self::hall::{SeatsChange, SeatsEvent, SeatsSnapshot};
+use crate::catalogue::{SeatsVersion, concert_exists};
+
+/// How often those who watch are told what has changed, however many bookings are settled in between.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the halls are compared with the database. A lost announcement is noticed in the second comparison after the
+/// commit, and made good well within a second of it.
+const COMPARE_EVERY: Duration = Duration::from_millis(350);
+
+/// How long a hall may live on announcements whose sum is right.
+const READ_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a hall that nobody watches is kept, for a client that comes back.
+const KEEP: Duration = Duration::from_secs(30);
+
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The halls that are watched on this instance.
+#[derive(Clone)]
+pub struct LiveSeats {
+    pool: PgPool,
+    halls: Arc<Mutex<HashMap<Uuid, Arc<LiveHall>>>>,
+}
+
+struct LiveHall {
+    concert: Uuid,
+    /// Whether there is such a concert, once it has been read.
+    exists: OnceCell<bool>,
+    state: Mutex<State>,
+}
+
+struct State {
+    hall: Hall,
+    /// The version of the seats that the hall is known to have.
+    version: Option<String>,
+    read_at: Instant,
+    /// Free seats that the database had at the last comparison: by the next one, no more may be free here.
+    expected: Option<usize>,
+    watched_at: Instant,
+}
+
+impl LiveSeats {
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool, halls: Arc::default() }
+    }
+
+    /// These have been settled: their seats are taken.
+    pub fn announce(&self, settled: &[SettledTicket]) {
+        let halls = self.halls();
+        if halls.is_empty() {
+            return;
+        }
+        for ticket in settled {
+            let Outcome::Confirmed { booking } = &ticket.outcome else { continue };
+            for concert in booking.ticket_data.iter().map(|line| line.concert_id.0) {
+                if let Some(hall) = halls.get(&concert) {
+                    hall.state().hall.book(&booking.seat_ids);
+                }
+            }
+        }
+    }
+
+    /// The events of a concert's seats, from the one after `last_event_id` on; `None` if there is no such concert.
+    pub async fn watch(
+        &self,
+        concert: Uuid,
+        last_event_id: Option<&str>,
+    ) -> Result<Option<impl Stream<Item = Arc<SeatsEvent>> + use<>>, sqlx::Error> {
+        let hall = self.halls().entry(concert).or_insert_with(|| Arc::new(LiveHall::new(concert))).clone();
+        // Many may come at once; it is read once.
+        if !*hall.exists.get_or_try_init(|| hall.read(&self.pool)).await? {
+            self.halls().remove(&concert);
+            return Ok(None);
+        }
+        let watch = hall.state().hall.join(last_event_id);
+        Ok(Some(stream::unfold((hall, watch), |(hall, mut watch)| async {
+            if let Some(first) = watch.first.take() {
+                return Some((first, (hall, watch)));
+            }
+            match watch.events.recv().await {
+                Ok(event) => Some((event, (hall, watch))),
+                // The client is slow: from here on with all of it again.
+                Err(RecvError::Lagged(_)) => {
+                    let Watch { first, events } = hall.state().hall.join(None);
+                    Some((first?, (hall, Watch { first: None, events })))
+                }
+                Err(RecvError::Closed) => None,
+            }
+        })))
+    }
+
+    /// Keeps the halls up to date and tells those who watch, until `stop` is cancelled.
+    pub async fn keep_up(self, stop: CancellationToken) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.tell() => {}
+            () = self.compare() => {}
+            () = stop.cancelled() => {}
+        }
+        Ok(())
+    }
+
+    async fn tell(&self) {
+        let mut ticks = interval(TELL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            for hall in self.all() {
+                hall.state().hall.tell();
+            }
+        }
+    }
+
+    async fn compare(&self) {
+        let mut ticks = interval(COMPARE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.forget_unwatched();
+            if self.halls().is_empty() {
+                continue;
+            }
+            match timeout(QUERY_TIMEOUT, self.compare_once()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!("cannot bring the seat maps up to date: {error}"),
+                Err(_) => warn!("cannot bring the seat maps up to date: the database does not answer"),
+            }
+        }
+    }
+
+    fn forget_unwatched(&self) {
+        self.halls().retain(|_, hall| {
+            let mut state = hall.state();
+            // Somebody may be about to join it.
+            if state.hall.is_watched() || Arc::strong_count(hall) > 1 {
+                state.watched_at = Instant::now();
+            }
+            state.watched_at.elapsed() < KEEP
+        });
+    }
+
+    async fn compare_once(&self) -> Result<(), sqlx::Error> {
+        let halls: Vec<_> = self.all().into_iter().filter(|hall| hall.exists.initialized()).collect();
+        let concerts: Vec<Uuid> = halls.iter().map(|hall| hall.concert).collect();
+        let free_before: Vec<usize> = halls.iter().map(|hall| hall.state().hall.available()).collect();
+        let versions = SeatsVersion::of(&self.pool, &concerts).await?;
+        for (hall, free_before) in halls.iter().zip(free_before) {
+            let version = versions.get(&hall.concert).cloned().unwrap_or_default();
+            if hall.state().is_behind(version, free_before) {
+                hall.read(&self.pool).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> Vec<Arc<LiveHall>> {
+        self.halls().values().cloned().collect()
+    }
+
+    fn halls(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<LiveHall>>> {
+        self.halls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LiveHall {
+    fn new(concert: Uuid) -> Self {
+        let state = State {
+            hall: Hall::new(rand::random()),
+            version: None,
+            read_at: Instant::now(),
+            expected: None,
+            watched_at: Instant::now(),
+        };
+        Self { concert, exists: OnceCell::new(), state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the whole hall. Returns whether there is such a concert.
+    async fn read(&self, pool: &PgPool) -> Result<bool, sqlx::Error> {
+        self.state().hall.begin_reading();
+        let read_at = Instant::now();
+        let concerts = [self.concert];
+        // First the version: should a sale come in between, the seats are newer than they are said to be, and that is
+        // noticed in the next comparison.
+        let version = SeatsVersion::of(pool, &concerts).await?.remove(&self.concert).unwrap_or_default();
+        let seats = sqlx::query!(
+            r#"SELECT id, booked_at IS NOT NULL AS "is_booked!" FROM seats WHERE concert_id = $1"#,
+            self.concert
+        )
+        .fetch_all(pool)
+        .await?;
+        let exists = !seats.is_empty() || concert_exists(pool, self.concert).await?;
+        let mut state = self.state();
+        state.hall.read(seats.into_iter().map(|seat| (SeatId(seat.id), seat.is_booked)).collect());
+        state.hall.tell();
+        state.version = Some(version.tag);
+        state.read_at = read_at;
+        state.expected = None;
+        Ok(exists)
+    }
+}
+
+impl State {
+    /// Whether something has happened in the database that no announcement has told. `free_before` is how many seats were
+    /// free here before the database was asked.
+    ///
+    /// A sale is announced after its commit, so for a moment the database has fewer free seats than there are here; if it
+    /// still had at the last comparison, an announcement was lost. More than were free here before it was asked it has
+    /// only if seats were added or freed.
+    fn is_behind(&mut self, version: SeatsVersion, free_before: usize) -> bool {
+        if self.version.as_ref() == Some(&version.tag) {
+            self.expected = None;
+            return false;
+        }
+        let free = self.hall.available();
+        let is_lost = self.expected.is_some_and(|expected| free > expected);
+        let is_new = version.available > free_before;
+        self.expected = Some(version.available);
+        if free == version.available {
+            self.version = Some(version.tag);
+        }
+        is_lost || is_new || self.read_at.elapsed() > READ_AT_LEAST_EVERY
+    }
+}
