@@ -109,7 +109,7 @@ SETTINGS
 # These data live as long as one test run: nothing has to survive a crash of the machine.
 # (A killed server still recovers: what it has written is in the kernel's hands.)
 fsync = off
-synchronous_commit = off
+synchronous_commit = on
 full_page_writes = off
 shared_buffers = 256MB
 max_wal_size = 2GB

@@ -52,6 +52,11 @@ impl Client {
         self.http.request(method, format!("{}{path}", self.url))
     }
 
+    /// The api's host and port.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
     pub async fn send(request: RequestBuilder) -> Result<Answer> {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

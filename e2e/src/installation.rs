@@ -13,11 +13,12 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use nix::sys::signal::Signal;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
-use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::client::booking;
+use crate::outage::{rabbitmqctl, run};
 use crate::process::Process;
+use crate::proxy::Proxy;
 use crate::{Client, ledger, wait_until};
 
 pub const ADMIN_TOKEN: &str = "a-token-for-tests-only";
@@ -57,7 +58,8 @@ pub struct Installation {
     pub topology: Topology,
     /// Whether the processes have reason to log errors. Where they have none, one is a fault, even if it passes.
     pub expects_errors: bool,
-    broker: Connection,
+    broker: Broker,
+    connection: Connection,
     pub channel: Channel,
 }
 
@@ -95,9 +97,7 @@ impl Installation {
         let config = BrokerConfig::read(&mut env);
         let broker = Broker::new(&env.finish(config)?, "hamro-e2e");
         let topology = broker.topology().clone();
-        let broker = broker.connect("testing").await?;
-        let channel = broker.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let (connection, channel) = connect(&broker).await?;
 
         let mut variables: Vec<(String, String)> = [
             ("DATABASE_URL", server.database(&name).to_url_lossy().as_str()),
@@ -119,6 +119,7 @@ impl Installation {
             topology,
             expects_errors: false,
             broker,
+            connection,
             channel,
         })
     }
@@ -197,7 +198,7 @@ impl Installation {
         ] {
             self.channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
         }
-        self.broker.close(200, "done".into()).await?;
+        self.connection.close(200, "done".into()).await?;
         self.drop_database().await
     }
 
@@ -249,16 +250,32 @@ impl Installation {
         Ok(())
     }
 
+    /// Connects anew to the broker, after it was away.
+    pub async fn reconnect(&mut self) -> Result<()> {
+        (self.connection, self.channel) = connect(&self.broker).await?;
+        Ok(())
+    }
+
+    /// A proxy in front of the broker, and the setting that leads a process to the broker by way of it.
+    pub async fn broker_behind_proxy(&self) -> Result<(Proxy, String)> {
+        let url = outer("AMQP_URL")?;
+        let (user, rest) = url.split_once('@').context("AMQP_URL has no user")?;
+        let (address, path) = rest.split_once('/').context("AMQP_URL has no virtual host")?;
+        let proxy = Proxy::start(address).await?;
+        let url = format!("{user}@{}/{path}", proxy.address);
+        Ok((proxy, url))
+    }
+
     /// Lets the broker hold no more than this many messages in the intake queue.
-    pub async fn limit_queue(&self, messages: u32) -> Result<()> {
+    pub fn limit_queue(&self, messages: u32) -> Result<()> {
         let pattern = format!("^{}$", self.topology.intake().replace('.', "\\."));
         let bound = format!(r#"{{"max-length":{messages}}}"#);
-        rabbitmqctl(&["set_policy", "--apply-to", "queues", &self.name, &pattern, &bound]).await
+        run(rabbitmqctl(&["set_policy", "--apply-to", "queues", &self.name, &pattern, &bound])?)
     }
 
     /// Takes that bound away again.
-    pub async fn unlimit_queue(&self) -> Result<()> {
-        rabbitmqctl(&["clear_policy", &self.name]).await
+    pub fn unlimit_queue(&self) -> Result<()> {
+        run(rabbitmqctl(&["clear_policy", &self.name])?)
     }
 
     /// From here on no api instance hears of what is settled.
@@ -307,24 +324,15 @@ impl Drop for Installation {
     }
 }
 
-/// A variable that names one of the servers that the tests run against.
-#[expect(clippy::disallowed_methods, reason = "the servers of the tests are settings of the tests")]
-fn outer(name: &str) -> Result<String> {
-    std::env::var(name).with_context(|| format!("{name} is not set: run the tests by `make test`"))
+async fn connect(broker: &Broker) -> Result<(Connection, Channel)> {
+    let connection = broker.connect("testing").await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok((connection, channel))
 }
 
-/// Tells the broker of the tests something that its protocol has no words for.
-async fn rabbitmqctl(arguments: &[&str]) -> Result<()> {
-    let command = format!("{}/rabbitmqctl", outer("HAMRO_STACK_DIR")?);
-    let output = Command::new(&command)
-        .args(arguments)
-        .output()
-        .await
-        .with_context(|| format!("running {command}"))?;
-    ensure!(
-        output.status.success(),
-        "rabbitmqctl {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+/// A variable that names one of the servers that the tests run against.
+#[expect(clippy::disallowed_methods, reason = "the servers of the tests are settings of the tests")]
+pub(crate) fn outer(name: &str) -> Result<String> {
+    std::env::var(name).with_context(|| format!("{name} is not set: run the tests by `make test`"))
 }

@@ -5,7 +5,9 @@ pub mod client;
 pub mod events;
 pub mod installation;
 pub mod ledger;
+pub mod outage;
 pub mod process;
+pub mod proxy;
 mod wait;
 
 pub use client::Client;

@@ -23,7 +23,7 @@ async fn queued_tickets(installation: &Installation) -> Result<BTreeSet<String>>
 #[tokio::test]
 async fn a_booking_that_the_full_queue_refuses_is_never_answered_202() -> Result<()> {
     let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
-    installation.limit_queue(5).await?;
+    installation.limit_queue(5)?;
     let client = installation.client();
     let mut answers: Vec<Answer> = Vec::new();
     // Waves of 256 publishers at once, until the queue has refused some.
@@ -44,7 +44,7 @@ async fn a_booking_that_the_full_queue_refuses_is_never_answered_202() -> Result
     }
     assert!(!accepted.is_empty());
     assert_eq!(queued_tickets(&installation).await?, accepted);
-    installation.unlimit_queue().await?;
+    installation.unlimit_queue()?;
     installation.close().await
 }
 

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use hamro_shared::queue::{Session, SettledMessage, Topology};
 use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -18,6 +18,8 @@ use crate::live_seats::LiveSeats;
 
 /// How often the broker is asked for the length of the queue.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// A broker that does not answer for so long is given up. Meanwhile nothing is heard of it either.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub struct Listener {
     topology: Topology,
@@ -52,6 +54,12 @@ impl Session for Listener {
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
+        stop.run_until_cancelled(self.listen(channel)).await.unwrap_or(Ok(()))
+    }
+}
+
+impl Listener {
+    async fn listen(&self, channel: &Channel) -> anyhow::Result<()> {
         let queue = self.topology.listen_to_settled(channel).await?;
         // Hints need no acknowledgement: what is lost is looked up.
         let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
@@ -65,8 +73,11 @@ impl Session for Listener {
                     Some(message) => self.hear(&message?.data),
                     None => bail!("the queue of outcomes has gone"),
                 },
-                _ = counts.tick() => self.gauge.count(self.topology.waiting_messages(channel).await?, Instant::now()),
-                () = stop.cancelled() => return Ok(()),
+                _ = counts.tick() => {
+                    let counting = timeout(COUNT_TIMEOUT, self.topology.waiting_messages(channel));
+                    let messages = counting.await.context("the broker does not say how long the queue is")??;
+                    self.gauge.count(messages, Instant::now());
+                }
             }
         }
     }

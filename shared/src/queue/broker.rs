@@ -123,7 +123,10 @@ async fn attempt<S: Session>(
     stop: &CancellationToken,
     session: &mut S,
 ) -> anyhow::Result<()> {
-    let connection = broker.connect(S::ROLE).await?;
+    let Some(connection) = stop.run_until_cancelled(broker.connect(S::ROLE)).await else {
+        return Ok(());
+    };
+    let connection = connection?;
     info!("connected to {broker:?} for {}", S::ROLE);
     let channel = connection.create_channel().await?;
     session.run(&connection, &channel, stop).await?;

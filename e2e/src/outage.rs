@@ -1,0 +1,82 @@
+//! A server of the tests that is out of order. All tests share it, so one that does this has to run alone: see
+//! `.config/nextest.toml`.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::installation::outer;
+use crate::{Installation, wait_until};
+
+/// Something that is wrong with a server. It is put right when this is dropped.
+pub struct Outage {
+    remedy: Option<Command>,
+}
+
+impl Outage {
+    /// Kills the server: `postgres` or `rabbitmq`. The remedy starts it, and waits until it is ready.
+    pub fn of(service: &str) -> Result<Self> {
+        let outage = Self { remedy: Some(script(&["start", service])?) };
+        run(script(&["kill", service])?)?;
+        Ok(outage)
+    }
+
+    /// Kills the broker, once the names of this installation's queues are on its disk. It writes them there some seconds
+    /// after a queue was declared, and a quorum queue whose name it does not find again stays without a leader.
+    pub async fn of_broker(installation: &Installation) -> Result<Self> {
+        let quorum = format!("{}/rabbitmq/data/node/quorum", outer("HAMRO_STACK_DIR")?);
+        let queue = installation.topology.intake();
+        wait_until("the broker has written down the queue's name", async || {
+            for node in fs::read_dir(&quorum)? {
+                let names = fs::read(node?.path().join("names.dets"))?;
+                if names.windows(queue.len()).any(|name| name == queue.as_bytes()) {
+                    return Ok(Some(()));
+                }
+            }
+            Ok(None)
+        })
+        .await?;
+        Self::of("rabbitmq")
+    }
+
+    /// Has the broker believe that it is out of memory.
+    pub fn memory_alarm() -> Result<Self> {
+        let watermark = |bytes| rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", bytes]);
+        let outage = Self { remedy: Some(watermark("1GB")?) };
+        run(watermark("1")?)?;
+        Ok(outage)
+    }
+
+    pub fn end(mut self) -> Result<()> {
+        self.remedy.take().map_or(Ok(()), run)
+    }
+}
+
+impl Drop for Outage {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.remedy.take().map(run) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+fn script(arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/dev/service.sh"));
+    command.args(arguments).env("HAMRO_STACK_DIR", outer("HAMRO_STACK_DIR")?);
+    Ok(command)
+}
+
+/// Tells the broker something that its protocol has no words for.
+pub fn rabbitmqctl(arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(format!("{}/rabbitmqctl", outer("HAMRO_STACK_DIR")?));
+    command.args(arguments);
+    Ok(command)
+}
+
+pub fn run(mut command: Command) -> Result<()> {
+    let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
+    let said = [String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)].concat();
+    ensure!(status.success(), "{command:?}: {said}");
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Connections that break at the worst moment.
+
+use anyhow::Result;
+use futures_util::future::try_join_all;
+use hamro_e2e::client::{Answer, Client, booking};
+use hamro_e2e::proxy::Proxy;
+use hamro_e2e::{Installation, Setup, ledger, wait_until};
+use reqwest::Method;
+
+async fn book_under_key(client: &Client, key: &str, seats: &[i64]) -> Result<Answer> {
+    let request = client.request(Method::POST, "/ticket-bookings").header("Idempotency-Key", key);
+    Client::send(request.json(&booking("alice", seats))).await
+}
+
+#[tokio::test]
+async fn a_client_that_is_cut_off_before_its_answer_books_once_when_it_tries_again() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let proxy = Proxy::start(client.address()).await?;
+    let cut_off = Client::new(&format!("http://{}", proxy.address));
+    assert_eq!(cut_off.get("/health/live").await?.status, 200);
+    proxy.lose_answers();
+    let first = {
+        let seats = seats[..2].to_vec();
+        tokio::spawn(async move { book_under_key(&cut_off, "one-wish", &seats).await })
+    };
+    wait_until("the booking is in the queue", async || {
+        Ok((installation.waiting_messages().await? == 1).then_some(()))
+    })
+    .await?;
+    proxy.cut();
+    assert!(first.await?.is_err(), "it was answered");
+
+    let again = book_under_key(&client, "one-wish", &seats[..2]).await?;
+    assert_eq!(again.status, 202, "{again:?}");
+    installation.start_worker(&[]).await?;
+    assert_eq!(client.final_status(again.location()?).await?["status"], "confirmed");
+    assert_eq!(ledger::count(&installation.pool, "bookings").await?, 2);
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_thousand_tries_at_once_under_one_key_book_once() -> Result<()> {
+    let installation = Installation::start(Setup { apis: 2, workers: 2, ..Setup::default() }).await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let tries = (0..1_000).map(|n| book_under_key(&installation.apis[n % 2].client, "one-wish", &seats[..2]));
+    let answers = try_join_all(tries).await?;
+    let mut booked = None;
+    for answer in &answers {
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let status = installation.client().final_status(answer.location()?).await?;
+        assert_eq!(status["status"], "confirmed");
+        assert_eq!(booked.get_or_insert_with(|| status["booking"].clone()), &status["booking"]);
+    }
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_booking_whose_confirm_is_lost_can_be_followed() -> Result<()> {
+    let mut installation = Installation::start(Setup::default()).await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let (proxy, url) = installation.broker_behind_proxy().await?;
+    installation.expects_errors = true;
+    let number = installation.start_api(&[("AMQP_URL", &url), ("CONFIRM_TIMEOUT", "1s")]).await?;
+    let client = installation.apis[number].client.clone();
+
+    proxy.lose_answers();
+    let unknown = book_under_key(&client, "one-wish", &seats[..1]).await?;
+    assert_eq!((unknown.status, unknown.code()), (503, "broker-unavailable"), "{unknown:?}");
+    assert_eq!(
+        unknown.body["ticketId"].as_str().map(|id| format!("/ticket-bookings/{id}")).as_deref(),
+        Some(unknown.location()?)
+    );
+    assert!(unknown.header("retry-after").is_some());
+    assert_eq!(client.final_status(unknown.location()?).await?["status"], "confirmed");
+
+    // The connection is given up: from here on nobody has to wait to be refused, until there is a better one.
+    wait_until("the link is given up", async || {
+        Ok((client.get("/queue").await?.body["accepting"] == false).then_some(()))
+    })
+    .await?;
+    let refused = book_under_key(&client, "one-wish", &seats[..1]).await?;
+    assert_eq!((refused.status, &refused.body["ticketId"]), (503, &serde_json::Value::Null));
+    proxy.cut();
+    client.wait_until_ready().await?;
+    let again = book_under_key(&client, "one-wish", &seats[..1]).await?;
+    assert_eq!(client.final_status(again.location()?).await?["status"], "confirmed");
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_endpoint_that_waits_finds_the_outcome_of_a_booking_whose_confirm_is_lost() -> Result<()> {
+    let mut installation = Installation::start(Setup::default()).await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let (proxy, url) = installation.broker_behind_proxy().await?;
+    installation.expects_errors = true;
+    let number = installation.start_api(&[("AMQP_URL", &url), ("CONFIRM_TIMEOUT", "1s")]).await?;
+    proxy.lose_answers();
+    let booked = installation.apis[number].client.book_seats("alice", &seats[..1]).await?;
+    assert_eq!(booked.status, 201, "{booked:?}");
+    proxy.cut();
+    installation.close().await
+}

@@ -1,0 +1,122 @@
+//! The intake while a server is away. These tests kill the servers that all others use, and run alone for that.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hamro_e2e::client::Client;
+use hamro_e2e::outage::Outage;
+use hamro_e2e::{Installation, Setup, wait_until};
+use tokio::time::timeout;
+
+/// Far longer than any answer takes, and far shorter than any time-out.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// A time-out that nobody should have to sit out.
+const NEVER: (&str, &str) = ("CONFIRM_TIMEOUT", "10m");
+
+async fn takes_bookings(client: &Client) -> Result<bool> {
+    Ok(client.get("/queue").await?.body["accepting"] == true)
+}
+
+/// Books, and is refused without having to wait.
+async fn is_refused_at_once(client: &Client, seats: &[i64]) -> Result<()> {
+    for answer in [
+        timeout(AT_ONCE, client.create_booking("bob", seats)).await.context("it kept us waiting")??,
+        timeout(AT_ONCE, client.book_seats("bob", seats)).await.context("it kept us waiting")??,
+    ] {
+        assert_eq!((answer.status, answer.code()), (503, "broker-unavailable"), "{answer:?}");
+        assert!(answer.header("retry-after").is_some());
+        assert!(answer.body["ticketId"].is_null(), "nothing was sent: {answer:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn while_the_broker_is_away_bookings_are_refused_at_once_and_then_taken_again() -> Result<()> {
+    let mut installation = Installation::start(Setup { variables: vec![NEVER], ..Setup::default() }).await?;
+    // lapin tells of a lost connection as an error.
+    installation.expects_errors = true;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
+
+    let outage = Outage::of_broker(&installation).await?;
+    wait_until("the api has noticed", async || Ok((!takes_bookings(&client).await?).then_some(()))).await?;
+    is_refused_at_once(&client, &seats[1..2]).await?;
+    assert_eq!(client.get("/health/ready").await?.code(), "not-ready");
+
+    outage.end()?;
+    client.wait_until_ready().await?;
+    installation.reconnect().await?;
+    // Until the queue has found its leader the broker may refuse what it is sent.
+    let after = wait_until("a booking is taken", async || {
+        let answer = client.create_booking("carol", &seats[2..3]).await?;
+        Ok((answer.status == 202).then_some(answer))
+    })
+    .await?;
+    assert_eq!(client.final_status(after.location()?).await?["status"], "confirmed");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn while_the_broker_is_short_of_memory_bookings_are_refused_at_once_and_then_taken_again() -> Result<()>
+{
+    let installation = Installation::start(Setup { variables: vec![NEVER], ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let outage = Outage::memory_alarm()?;
+    // The broker says so to whoever publishes. What was published by then is stored once it can be.
+    let caught = {
+        let (client, seats) = (client.clone(), seats[..1].to_vec());
+        tokio::spawn(async move { client.create_booking("alice", &seats).await })
+    };
+    wait_until("the api has noticed", async || Ok((!takes_bookings(&client).await?).then_some(()))).await?;
+    is_refused_at_once(&client, &seats[1..2]).await?;
+
+    outage.end()?;
+    let caught = caught.await??;
+    assert_eq!(caught.status, 202, "{caught:?}");
+    wait_until("the api has noticed", async || Ok(takes_bookings(&client).await?.then_some(()))).await?;
+    let after = client.create_booking("carol", &seats[2..3]).await?;
+    for taken in [caught, after] {
+        assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    }
+    installation.close().await
+}
+
+#[tokio::test]
+async fn while_postgres_is_away_bookings_are_taken_and_outcomes_that_are_known_are_told() -> Result<()> {
+    let mut installation = Installation::start(Setup::default()).await?;
+    installation.expects_errors = true;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let (concert, _) = client.seat_map(0).await?;
+    let settled = client.book_seats("alice", &seats[..1]).await?;
+    assert_eq!(settled.status, 201);
+
+    let outage = Outage::of("postgres")?;
+    let taken = client.create_booking("bob", &seats[1..2]).await?;
+    assert_eq!(taken.status, 202);
+    assert_eq!(client.get(settled.location()?).await?.body["status"], "confirmed");
+    let unknown = wait_until("the watermark is too old", async || {
+        let answer = client.get(taken.location()?).await?;
+        Ok((answer.status != 200).then_some(answer))
+    })
+    .await?;
+    assert_eq!((unknown.status, unknown.code()), (503, "database-unavailable"));
+    assert!(unknown.header("retry-after").is_some());
+    for path in [format!("/seats/concert/{concert}"), "/concerts".to_owned()] {
+        let answer = timeout(AT_ONCE, client.get(&path)).await.context("it kept us waiting")??;
+        assert_eq!((answer.status, answer.code()), (503, "database-unavailable"), "{path}");
+    }
+    assert_eq!(client.get("/health/ready").await?.status, 200, "the intake works");
+
+    outage.end()?;
+    let status = wait_until("the booking is settled", async || {
+        let answer = client.get(taken.location()?).await?;
+        Ok((answer.body["status"] == "confirmed").then_some(answer))
+    })
+    .await?;
+    assert_eq!(status.status, 200);
+    installation.close().await
+}
