@@ -4,11 +4,11 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt sqlx audit
+.PHONY: help up down reset test fmt bench-intake fuzz sqlx audit
 
 help: ## lists these commands
 	@echo "make COMMAND, where COMMAND is one of"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1 \2/p' Makefile | sed 's/^  \([a-z]*\) /  \1\t/' | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1 \2/p' Makefile | sed 's/^  \([a-z-]*\) /  \1\t/' | expand -t 12
 
 up: ## everything on this machine, in the foreground (PORT=3000 WORKERS=2; DATABASE_URL and AMQP_URL replace the private ones)
 	@deploy/dev/up.sh
@@ -24,6 +24,12 @@ test: ## lints and tests, on a throwaway PostgreSQL and RabbitMQ (ARGS='a nextes
 
 fmt: ## formats the Rust code
 	@cargo fmt --all
+
+bench-intake: ## what the intake can do, beside its limits, some minutes (ARGS='accept polls streams latency' picks)
+	@deploy/dev/bench.sh intake $(ARGS)
+
+fuzz: ## feeds the parsers of what comes from outside with anything, for two minutes (FUZZ_SECONDS=60 for each)
+	@deploy/dev/fuzz.sh
 
 sqlx: ## writes .sqlx anew, after a query or a migration has changed
 	@deploy/dev/sqlx.sh

@@ -60,7 +60,7 @@ impl Setting for CorsOrigin {
     }
 }
 
-/// A stream takes some 15 KB, most of it the connection's buffers.
+/// A stream takes some 23 KB, most of it the connection's buffers.
 const STREAMS_MAX: u32 = 50_000;
 
 /// Handlers that read the database share these; the intake itself needs none.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use tokio::time::timeout;
+use utoipa::IntoParams;
 
 use crate::problem::{FieldError, Problem, ProblemCode};
 
@@ -160,6 +161,21 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 /// The `Idempotency-Key` header.
 pub struct IdempotencyKeyHeader(pub IdempotencyKey);
 
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "says in the document what `IdempotencyKeyHeader` reads")]
+pub struct IdempotencyKeyParam {
+    /// Up to 255 printable ASCII characters of your choice, bare or in quotes. A retry with the same key books nothing twice:
+    /// its ticket shares the outcome of the first.
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        pattern = r#"^("[ !#-~]{1,255}"|[!#-~]([ !#-~]{0,253}[!#-~])?)$"#,
+        example = "6e1f3a52"
+    )]
+    key: Option<String>,
+}
+
 impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKeyHeader {
     type Rejection = Problem;
 
@@ -199,14 +215,14 @@ impl Fields {
         }
     }
 
-    /// A text of 1 to `max` characters, trimmed, without control characters.
+    /// A text of 1 to `max` characters, none of them a control character, without the white space around it.
     pub fn text(&mut self, field: &str, value: Option<String>, max: usize) -> Option<String> {
         self.required(field, value, |text| {
-            let text = text.trim().to_owned();
-            if text.is_empty() || text.chars().count() > max || text.chars().any(char::is_control) {
+            let trimmed = text.trim();
+            if trimmed.is_empty() || text.chars().count() > max || text.chars().any(char::is_control) {
                 return Err(format!("must have 1 to {max} characters, none of them a control character"));
             }
-            Ok(text)
+            Ok(trimmed.to_owned())
         })
     }
 

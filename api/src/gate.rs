@@ -23,7 +23,7 @@ pub async fn pass(State(limit): State<Option<Arc<RateLimit>>>, request: Request,
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request.headers().get(REQUEST_ID).cloned();
     let response = match &limit {
-        Some(limit) if !is_probe(uri.path()) => {
+        Some(limit) if is_counted(uri.path()) => {
             let peer =
                 request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
             match limit.check(peer, request.headers()) {
@@ -42,9 +42,9 @@ pub async fn pass(State(limit): State<Option<Arc<RateLimit>>>, request: Request,
     response
 }
 
-/// Those who look after the instance, and are not to be turned away.
-fn is_probe(path: &str) -> bool {
-    path.starts_with("/health/")
+/// Those who look after the instance are not to be turned away, and the page with all its parts is one visit.
+fn is_counted(path: &str) -> bool {
+    !path.starts_with("/health/") && !path.starts_with("/page/")
 }
 
 /// No answer is begun later than the limit. What is held on purpose is held for less.

@@ -34,9 +34,9 @@ use crate::{bookings, catalogue, health, page, queue};
 /// The whole application.
 pub fn router(state: AppState, cors_origin: &CorsOrigin, rate_limit: Option<Arc<RateLimit>>) -> Router {
     let (router, document) = endpoints().split_for_parts();
+    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", document));
     router
-        .merge(page::routes())
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .merge(page::routes().merge(docs).layer(CompressionLayer::new()))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(state)
@@ -52,7 +52,6 @@ pub fn router(state: AppState, cors_origin: &CorsOrigin, rate_limit: Option<Arc<
                 HeaderValue::from_static("nosniff"),
             ),
             SetResponseHeaderLayer::if_not_present(REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-            CompressionLayer::new(),
             middleware::from_fn_with_state(rate_limit, gate::pass),
             CatchPanicLayer::custom(panicked),
         ))
@@ -69,6 +68,17 @@ fn endpoints() -> OpenApiRouter<AppState> {
         .routes(routes!(bookings::get_booking::get_booking))
         .routes(routes!(bookings::follow_booking::follow_booking))
         .routes(routes!(bookings::book_seats::book_seats))
+        .routes(routes!(catalogue::follow_seats::follow_seats))
+        .routes(routes!(queue::get_queue::get_queue))
+        .routes(routes!(health::live::get_liveness))
+        .routes(routes!(health::ready::get_readiness))
+        .merge(catalogue_endpoints().layer(CompressionLayer::new()))
+}
+
+/// Those whose answers may be long. The others gain nothing from being compressed, and a stream would keep room for a
+/// compressor for as long as it is open.
+fn catalogue_endpoints() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
         .routes(routes!(
             catalogue::list_concerts::list_concerts,
             catalogue::create_concert::create_concert,
@@ -92,10 +102,6 @@ fn endpoints() -> OpenApiRouter<AppState> {
         ))
         .routes(routes!(catalogue::list_seats::list_seats))
         .routes(routes!(catalogue::list_available_seats::list_available_seats))
-        .routes(routes!(catalogue::follow_seats::follow_seats))
-        .routes(routes!(queue::get_queue::get_queue))
-        .routes(routes!(health::live::get_liveness))
-        .routes(routes!(health::ready::get_readiness))
 }
 
 /// Only for who debugs: a span for each request costs the intake a sixth of its rate.

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Installs what is missing on a Debian machine: `ensure_installed NEED…`, where a need is one of
-# postgres, rabbitmq, linker, python. Sourced after common.sh.
+# postgres, rabbitmq, linker, cxx, python, wrk. Sourced after common.sh.
 #
 # The packages of PostgreSQL and RabbitMQ start and enable a service of their own. Nobody asked for one: those are kept
 # still, and the machine's settings are put back as they were. What is installed already is not touched at all.
@@ -15,6 +15,8 @@ have() { # NEED
         rabbitmq) rabbitmq_server >/dev/null && command -v epmd >/dev/null ;;
         # A compiler without the C library's headers and start files cannot link.
         linker) printf 'int main(void){return 0;}' 2>/dev/null | cc -x c -o /dev/null - 2>/dev/null ;;
+        cxx) command -v c++ >/dev/null ;;
+        wrk) command -v wrk >/dev/null ;;
         python) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         *) die "install.sh does not know '$1'." ;;
     esac
@@ -25,6 +27,8 @@ packages_for() { # NEED
         postgres) echo postgresql ;;
         rabbitmq) echo rabbitmq-server ;;
         linker) echo gcc libc6-dev ;;
+        cxx) echo g++ ;;
+        wrk) echo wrk ;;
         python) echo python3 python3-venv ;;
     esac
 }

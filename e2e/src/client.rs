@@ -52,6 +52,11 @@ impl Client {
         self.http.request(method, format!("{}{path}", self.url))
     }
 
+    /// The address of this path.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
     /// The api's host and port.
     pub fn address(&self) -> &str {
         self.url.trim_start_matches("http://")

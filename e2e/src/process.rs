@@ -69,6 +69,14 @@ impl Process {
         Ok(kill(Pid::from_raw(pid.try_into()?), signal)?)
     }
 
+    /// How much memory it has.
+    pub fn resident_kilobytes(&self) -> Result<u64> {
+        let pid = self.child.id().with_context(|| format!("{} has ended", self.name))?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(resident.trim().trim_end_matches(" kB").parse()?)
+    }
+
     /// Its exit status, once it has ended by itself.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         let name = self.name.clone();

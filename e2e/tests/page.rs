@@ -1,7 +1,9 @@
 //! The booking page, as a browser gets it.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
-use hamro_e2e::{Installation, Setup};
+use hamro_e2e::{Client, Installation, Setup};
 use reqwest::Method;
 
 #[tokio::test]
@@ -11,17 +13,38 @@ async fn the_page_comes_with_all_that_it_names_and_runs_nothing_from_elsewhere()
     let page = client.request(Method::GET, "/").send().await?;
     assert_eq!(page.status(), 200);
     let policy = page.headers()["content-security-policy"].to_str()?.to_owned();
-    assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"), "{policy}");
+    for directive in ["default-src 'none'", "script-src 'self'", "connect-src 'self'"] {
+        assert!(policy.contains(directive), "{policy}");
+    }
     let html = page.text().await?;
-    for (name, content_type) in
-        [("/page.css", "text/css; charset=utf-8"), ("/page.js", "text/javascript; charset=utf-8")]
-    {
+    for name in ["/page/page.css", "/page/page.js"] {
         assert!(html.contains(name), "the page does not name {name}");
-        let file = client.request(Method::GET, name).send().await?;
-        assert_eq!((file.status().as_u16(), file.headers()["content-type"].to_str()?), (200, content_type));
     }
     for inline in ["<script>", "<style", "style=", "onclick="] {
         assert!(!html.contains(inline), "the policy forbids {inline}");
     }
+    file(client, "/page/page.css", "text/css; charset=utf-8").await?;
+
+    let mut met = BTreeSet::new();
+    let mut ahead = vec!["page.js".to_owned()];
+    while let Some(name) = ahead.pop() {
+        if met.insert(name.clone()) {
+            let module = file(client, &format!("/page/{name}"), "text/javascript; charset=utf-8").await?;
+            ahead.extend(imports(&module));
+        }
+    }
+    assert!(met.len() > 1, "{met:?}");
     installation.close().await
+}
+
+async fn file(client: &Client, path: &str, content_type: &str) -> Result<String> {
+    let file = client.request(Method::GET, path).send().await?;
+    assert_eq!(file.status(), 200, "{path}");
+    assert_eq!(file.headers()["content-type"].to_str()?, content_type, "{path}");
+    Ok(file.text().await?)
+}
+
+/// The modules beside this one that it imports.
+fn imports(module: &str) -> impl Iterator<Item = String> {
+    module.split(" from './").skip(1).filter_map(|rest| Some(rest.split_once('\'')?.0.to_owned()))
 }

@@ -9,10 +9,10 @@ use hamro_shared::domain::{Booking, Outcome, Ticket};
 use super::BookingBody;
 use super::accept::{enqueue, not_accepted};
 use super::status::booking_or_problem;
-use crate::extract::{Body, IdempotencyKeyHeader};
+use crate::extract::{Body, IdempotencyKeyHeader, IdempotencyKeyParam};
 use crate::intake::{PublishError, Waiter};
-use crate::openapi::{BOOKINGS, BodyProblems};
-use crate::problem::{Problem, ProblemCode, ProblemDocument, ticket_location};
+use crate::openapi::{BOOKINGS, BookingProblems, OutcomeUnknownProblem};
+use crate::problem::{Problem, ProblemCode, ticket_location};
 use crate::state::AppState;
 
 /// Book seats, and wait for the outcome
@@ -24,19 +24,13 @@ use crate::state::AppState;
     path = "/ticket-bookings/seats",
     operation_id = "book_seats",
     tag = BOOKINGS,
-    params(("Idempotency-Key" = Option<String>, Header,
-        description = "Up to 255 printable characters of your choice. A retry with the same key books nothing twice.")),
+    params(IdempotencyKeyParam),
     request_body = BookingBody,
     responses(
         (status = 201, description = "Booked", body = Booking, headers(
             ("Location" = String, description = "Where the ticket's status is found"),
         )),
-        BodyProblems,
-        (status = 404, description = "There are no such seats", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, description = "Seats are taken, or not on sale", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 500, description = "The fault is ours", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "Nothing was booked: the queue is full or too long, or the broker cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 504, description = "The outcome cannot be told; the problem names the ticket to follow", body = ProblemDocument, content_type = "application/problem+json"),
+        BookingProblems, OutcomeUnknownProblem,
     ),
 )]
 pub async fn book_seats(
@@ -67,7 +61,7 @@ async fn settled_or_fenced(app: &AppState, ticket: Ticket, mut waiter: Waiter) -
     if let Some(settled) = waiter.outcome_within(patience).await {
         return Ok(settled.outcome.clone());
     }
-    match tickets::expire(&app.pool, ticket.id, app.clock.now()).await {
+    match Box::pin(tickets::expire(&app.pool, ticket.id, app.clock.now())).await {
         Ok(settled) => Ok(settled.outcome),
         Err(error) => {
             let id = ticket.id;

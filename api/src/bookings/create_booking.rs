@@ -9,9 +9,9 @@ use super::accept::{enqueue, not_accepted};
 use super::prefer::Prefer;
 use super::status::booking_or_problem;
 use super::{BookingBody, TicketStatus};
-use crate::extract::{Body, IdempotencyKeyHeader};
-use crate::openapi::{BOOKINGS, BodyProblems};
-use crate::problem::{Problem, ProblemDocument, ticket_location};
+use crate::extract::{Body, IdempotencyKeyHeader, IdempotencyKeyParam};
+use crate::openapi::{BOOKINGS, BookingProblems};
+use crate::problem::{Problem, ticket_location};
 use crate::retry::retry_after;
 use crate::state::AppState;
 
@@ -25,10 +25,8 @@ use crate::state::AppState;
     operation_id = "create_booking",
     tag = BOOKINGS,
     params(
-        ("Idempotency-Key" = Option<String>, Header,
-            description = "Up to 255 printable characters of your choice. A retry with the same key books nothing twice: \
-                           its ticket shares the outcome of the first."),
-        ("Prefer" = Option<String>, Header,
+        IdempotencyKeyParam,
+        ("Prefer" = Option<String>, Header, nullable = false, example = "wait=10",
             description = "`wait=10`: hold the answer for up to that many seconds, and answer with the outcome if there is \
                            one by then (RFC 7240)"),
     ),
@@ -37,13 +35,14 @@ use crate::state::AppState;
         (status = 202, description = "In the queue", body = TicketStatus, headers(
             ("Location" = String, description = "Where the ticket's status is found"),
             ("Retry-After" = u64, description = "In how many seconds to ask for it"),
+        ), links(
+            ("status" = (operation_id = "get_booking", parameters(("ticketId" = "$response.body#/ticketId")))),
+            ("events" = (operation_id = "follow_booking", parameters(("ticketId" = "$response.body#/ticketId")))),
         )),
-        (status = 201, description = "Booked, while `Prefer: wait` held the answer", body = Booking),
-        (status = 404, description = "While held: there are no such seats", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, description = "While held: seats are taken, or not on sale", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 500, description = "While held: the booking failed, and the fault is ours", body = ProblemDocument, content_type = "application/problem+json"),
-        BodyProblems,
-        (status = 503, description = "The queue is full, or the broker cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 201, description = "Booked, while `Prefer: wait` held the answer", body = Booking, headers(
+            ("Location" = String, description = "Where the ticket's status is found"),
+        )),
+        BookingProblems,
     ),
 )]
 pub async fn create_booking(

@@ -8,13 +8,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use hamro_shared::domain::SettledTicket;
 
-use super::TicketStatus;
 use super::outcome::{find_outcome, verify_ticket};
+use super::{QueuePosition, TicketStatus};
 use crate::events::last_event_id;
 use crate::extract::Id;
 use crate::intake::Waiter;
-use crate::openapi::BOOKINGS;
-use crate::problem::{Problem, ProblemDocument};
+use crate::openapi::{BOOKINGS, StreamProblems, TicketEvent, TicketProblems};
+use crate::problem::Problem;
 use crate::state::AppState;
 
 /// How often a customer who waits is told of a new place in the queue.
@@ -33,13 +33,12 @@ const POSITION_EVERY: Duration = Duration::from_secs(3);
     tag = BOOKINGS,
     params(
         ("ticketId" = String, Path, description = "The ticket's id, as it was handed out"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received"),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The id of the last event that was received"),
     ),
     responses(
-        (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events", body = TicketEvent, content_type = "text/event-stream"),
         (status = 204, description = "There is nothing more to come"),
-        (status = 404, description = "No ticket of ours", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database cannot be reached, or too many streams are open", body = ProblemDocument, content_type = "application/problem+json"),
+        TicketProblems, StreamProblems,
     ),
 )]
 pub async fn follow_booking(
@@ -59,12 +58,13 @@ pub async fn follow_booking(
         None => {
             let first = TicketStatus::queued(ticket, app.position(ticket));
             let begin = stream::iter([event(&first)]);
-            let following = stream::unfold(Some((app, waiter, first)), |following| async {
-                let (app, mut waiter, told) = following?;
-                let status = next_status(&app, &mut waiter, &told).await?;
-                let event = event(&status);
-                Some((event, status.queue.is_some().then_some((app, waiter, status))))
-            });
+            let following =
+                stream::unfold((app, waiter, first.queue), |(app, mut waiter, told)| async move {
+                    // Of a ticket that has been told to be final there is no place to tell.
+                    told?;
+                    let status = next_status(&app, &mut waiter, told).await?;
+                    Some((event(&status), (app, waiter, status.queue)))
+                });
             Ok(place.stream(begin.chain(following)))
         }
     }
@@ -72,7 +72,11 @@ pub async fn follow_booking(
 
 /// What the client is to be told next: another place in the queue than it was told last, or the end. A ticket that nobody
 /// settles is fenced off at its deadline. Nothing, if the database cannot be asked for that.
-async fn next_status(app: &AppState, waiter: &mut Waiter, told: &TicketStatus) -> Option<TicketStatus> {
+async fn next_status(
+    app: &AppState,
+    waiter: &mut Waiter,
+    told: Option<QueuePosition>,
+) -> Option<TicketStatus> {
     let ticket = waiter.ticket();
     let overdue = ticket.issued_at() + app.rules.booking_deadline + Duration::from_millis(1);
     loop {
@@ -84,7 +88,7 @@ async fn next_status(app: &AppState, waiter: &mut Waiter, told: &TicketStatus) -
             return find_outcome(app, ticket).await.ok()?.map(|settled| status_of(&settled));
         }
         let position = app.position(ticket);
-        if told.queue != Some(position) {
+        if told != Some(position) {
             return Some(TicketStatus::queued(ticket, position));
         }
     }

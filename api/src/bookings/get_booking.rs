@@ -9,8 +9,8 @@ use super::outcome::{outcome_within, verify_ticket};
 use super::prefer::{Prefer, WaitParams};
 use crate::etag::ETag;
 use crate::extract::{Id, Params};
-use crate::openapi::{BOOKINGS, ParamProblems};
-use crate::problem::{Problem, ProblemDocument};
+use crate::openapi::{BOOKINGS, ParamProblems, ServerProblems, TicketProblems};
+use crate::problem::Problem;
 use crate::retry::retry_after;
 use crate::state::AppState;
 
@@ -26,8 +26,8 @@ use crate::state::AppState;
     params(
         ("ticketId" = String, Path, description = "The ticket's id, as it was handed out"),
         WaitParams,
-        ("Prefer" = Option<String>, Header, description = "`wait=10`: the same as the parameter (RFC 7240)"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of a final status that is known already"),
+        ("Prefer" = Option<String>, Header, nullable = false, example = "wait=10", description = "`wait=10`: the same as the parameter (RFC 7240)"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of a final status that is known already"),
     ),
     responses(
         (status = 200, description = "Where it stands", body = TicketStatus, headers(
@@ -35,9 +35,7 @@ use crate::state::AppState;
             ("ETag" = String, description = "Once it is final"),
         )),
         (status = 304, description = "It is final, and known to the client"),
-        (status = 404, description = "No ticket of ours", body = ProblemDocument, content_type = "application/problem+json"),
-        ParamProblems,
-        (status = 503, description = "The database cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
+        TicketProblems, ParamProblems, ServerProblems,
     ),
 )]
 pub async fn get_booking(

@@ -29,6 +29,15 @@ pub async fn find_outcome(
     if !is_overdue && app.watermark.is_before(ticket).await {
         return Ok(None);
     }
+    // In a box: what a query needs would take room in the future of every request that never gets here.
+    Box::pin(ask_database(app, ticket, is_overdue)).await
+}
+
+async fn ask_database(
+    app: &AppState,
+    ticket: TicketId,
+    is_overdue: bool,
+) -> Result<Option<Arc<SettledTicket>>, sqlx::Error> {
     let found = tickets::find_settled(&mut *app.pool.acquire().await?, &[ticket]).await?.pop();
     let settled = match found {
         None if is_overdue => tickets::expire(&app.pool, ticket, app.clock.now()).await?,
@@ -44,6 +53,9 @@ pub async fn outcome_within(
     ticket: TicketId,
     patience: Duration,
 ) -> Result<Option<Arc<SettledTicket>>, sqlx::Error> {
+    if patience.is_zero() {
+        return find_outcome(app, ticket).await;
+    }
     // Before looking, so that no outcome slips through in between.
     let mut waiter = app.outcomes.wait_for(ticket);
     if let Some(settled) = find_outcome(app, ticket).await? {

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::extract::Fields;
+use crate::openapi::text;
 use crate::problem::Problem;
 
 /// A wish for seats: all of them, or none.
@@ -13,13 +14,12 @@ use crate::problem::Problem;
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({"userName": "Alice", "userEmail": "alice@example.com", "seatIds": [21, 22, 41]}))]
 pub struct BookingBody {
-    /// 1 to 100 characters.
-    #[schema(required = true, nullable = false, min_length = 1, max_length = 100)]
+    #[schema(required = true, schema_with = text::<100>)]
     user_name: Option<String>,
     #[schema(required = true, nullable = false, format = Email, max_length = 254)]
     user_email: Option<String>,
     /// Each seat once; by default at most 10.
-    #[schema(required = true, nullable = false, min_items = 1)]
+    #[schema(required = true, nullable = false, value_type = HashSet<SeatId>, min_items = 1, max_items = 10)]
     seat_ids: Option<Vec<i64>>,
     /// The concert that all the seats must belong to.
     concert_id: Option<Uuid>,

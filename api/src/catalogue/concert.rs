@@ -1,6 +1,6 @@
 //! A concert, as it is shown and as it is written.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveTime, Timelike};
 use hamro_shared::domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgExecutor;
@@ -9,12 +9,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::extract::Fields;
+use crate::openapi::text;
 use crate::problem::Problem;
 
 /// A concert.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Concert {
+    #[schema(example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11")]
     pub id: Uuid,
     #[schema(example = "Hamro Rock Night")]
     pub title: String,
@@ -30,7 +32,7 @@ pub struct Concert {
     pub city: String,
     #[schema(example = "https://example.com/rock.jpg")]
     pub image: String,
-    #[schema(required = true)]
+    #[schema(required = true, example = "The loudest night of the year.")]
     pub description: Option<String>,
     /// When the sale opens; if it is missing, the sale has always been open.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,28 +86,33 @@ impl From<ConcertRow> for Concert {
     "description": "The loudest night of the year.", "salesOpenAt": "2026-12-01T04:15:00Z",
 }))]
 pub struct ConcertBody {
-    #[schema(required = true, nullable = false, max_length = 200)]
+    #[schema(required = true, schema_with = text::<200>)]
     title: Option<String>,
-    #[schema(required = true, nullable = false, max_length = 200)]
+    #[schema(required = true, schema_with = text::<200>)]
     artist: Option<String>,
     /// `2027-01-15`
     #[schema(required = true, nullable = false, format = Date)]
     date: Option<String>,
     /// `19:00` or `19:00:00`
-    #[schema(required = true, nullable = false)]
+    #[schema(required = true, nullable = false, pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")]
     time: Option<String>,
-    #[schema(required = true, nullable = false, max_length = 200)]
+    #[schema(required = true, schema_with = text::<200>)]
     venue: Option<String>,
-    #[schema(required = true, nullable = false, max_length = 200)]
+    #[schema(required = true, schema_with = text::<200>)]
     city: Option<String>,
     /// A picture's address.
-    #[schema(required = true, nullable = false, max_length = 2000)]
+    #[schema(
+        required = true,
+        nullable = false,
+        max_length = 2000,
+        pattern = r"^https?://[^\s\x00-\x1f\x7f-\x9f]*$"
+    )]
     image: Option<String>,
-    #[schema(max_length = 5000)]
+    #[schema(max_length = 5000, pattern = r"^[^\x00]*$")]
     description: Option<String>,
-    #[schema(format = DateTime)]
+    #[schema(value_type = Option<Timestamp>)]
     sales_open_at: Option<String>,
-    #[schema(format = DateTime)]
+    #[schema(value_type = Option<Timestamp>)]
     sales_close_at: Option<String>,
 }
 
@@ -167,17 +174,20 @@ pub async fn concert_exists(connection: impl PgExecutor<'_>, concert: Uuid) -> R
 }
 
 fn parse_date(text: &str) -> Result<NaiveDate, &'static str> {
-    let expected = "must be a date such as 2027-01-15";
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| expected)?;
-    // What every calendar in between can hold.
-    let sane = NaiveDate::from_ymd_opt(1900, 1, 1)..NaiveDate::from_ymd_opt(10_000, 1, 1);
-    if sane.contains(&Some(date)) { Ok(date) } else { Err(expected) }
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+    // RFC 3339 has neither signs nor spaces nor single digits, which chrono lets pass, but does not write.
+    let date = date.filter(|date| (1..=9999).contains(&date.year()) && date.to_string() == text);
+    date.ok_or("must be a date such as 2027-01-15")
 }
 
 fn parse_time(text: &str) -> Result<NaiveTime, &'static str> {
-    NaiveTime::parse_from_str(text, "%H:%M:%S")
-        .or_else(|_| NaiveTime::parse_from_str(text, "%H:%M"))
-        .map_err(|_| "must be a time such as 19:00")
+    let read = |format| {
+        let time = NaiveTime::parse_from_str(text, format).ok();
+        time.filter(|time| time.format(format).to_string() == text)
+    };
+    let time = read("%H:%M:%S").or_else(|| read("%H:%M"));
+    // A leap second has more than a second's nanoseconds, and is the next minute to Postgres.
+    time.filter(|time| time.nanosecond() == 0).ok_or("must be a time such as 19:00")
 }
 
 fn parse_image(text: String) -> Result<String, &'static str> {

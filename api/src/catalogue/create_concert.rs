@@ -12,7 +12,7 @@ use crate::problem::Problem;
 
 /// Announce a concert
 ///
-/// It becomes bookable once it has tiers (`POST /ticket-tiers`) and they have seats (`POST /concerts/{id}/seats`).
+/// It becomes bookable once it has tiers (`POST /ticket-tiers`) and they have seats (`POST /concerts/{concertId}/seats`).
 #[utoipa::path(
     post,
     path = "/concerts",

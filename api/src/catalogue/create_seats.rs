@@ -10,7 +10,7 @@ use super::concert::concert_exists;
 use super::ticket_tier::TicketTier;
 use crate::admin::Admin;
 use crate::extract::{Body, Fields, Id};
-use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
+use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems, text};
 use crate::problem::Problem;
 
 /// A block of seats. They are numbered on from the last one of the tier with the same prefix (`V-1`, `V-2`, …), row by
@@ -22,17 +22,17 @@ pub struct SeatBlockBody {
     /// A tier of this concert.
     #[schema(required = true, nullable = false)]
     ticket_tier_id: Option<i32>,
-    #[schema(required = true, nullable = false, min_length = 1, max_length = 100)]
+    #[schema(required = true, schema_with = text::<100>)]
     section: Option<String>,
-    #[schema(required = true, nullable = false, minimum = 1, maximum = 1000)]
+    #[schema(required = true, nullable = false, minimum = 1, maximum = 200)]
     rows: Option<i32>,
-    #[schema(required = true, nullable = false, minimum = 1, maximum = 1000)]
+    #[schema(required = true, nullable = false, minimum = 1, maximum = 500)]
     seats_per_row: Option<i32>,
     /// The number of the first row; by default the one after the section's last.
     #[schema(nullable = false, minimum = 1, maximum = 100_000)]
     first_row: Option<i32>,
     /// What goes before the numbers: up to 8 ASCII letters or digits. By default the section's first letter.
-    #[schema(nullable = false, max_length = 8)]
+    #[schema(nullable = false, min_length = 1, max_length = 8, pattern = "^[0-9A-Za-z]+$")]
     prefix: Option<String>,
 }
 
@@ -66,11 +66,11 @@ struct Block {
 /// They can be booked from this moment on.
 #[utoipa::path(
     post,
-    path = "/concerts/{id}/seats",
+    path = "/concerts/{concertId}/seats",
     operation_id = "create_seats",
     tag = CATALOGUE,
     security(("adminToken" = [])),
-    params(("id" = Uuid, Path, description = "The concert's id")),
+    params(("concertId" = Uuid, Path, description = "The concert's id")),
     request_body = SeatBlockBody,
     responses(
         (status = 201, description = "What was added", body = SeatBlock),
@@ -105,11 +105,14 @@ impl SeatBlockBody {
         let mut fields = Fields::default();
         let tier = fields.required("ticketTierId", self.ticket_tier_id, Ok::<_, String>);
         let section = fields.text("section", self.section, 100);
-        let count = |n: i32| {
-            if (1..=1000).contains(&n) { Ok(n) } else { Err("must be a number from 1 to 1000") }
+        let count = |max: i32| {
+            move |n| {
+                if (1..=max).contains(&n) { Ok(n) } else { Err(format!("must be a number from 1 to {max}")) }
+            }
         };
-        let rows = fields.required("rows", self.rows, count);
-        let seats_per_row = fields.required("seatsPerRow", self.seats_per_row, count);
+        // So many seats are added within a second or two.
+        let rows = fields.required("rows", self.rows, count(200));
+        let seats_per_row = fields.required("seatsPerRow", self.seats_per_row, count(500));
         let first_row = self.first_row.map(|row| match row {
             1..=100_000 => Ok(row),
             _ => Err("must be a number from 1 to 100000"),

@@ -11,7 +11,7 @@ use crate::problem::Problem;
 
 /// Give a concert a price tier
 ///
-/// It has no seats yet; they come with `POST /concerts/{id}/seats`.
+/// It has no seats yet; they come with `POST /concerts/{concertId}/seats`.
 #[utoipa::path(
     post,
     path = "/ticket-tiers",

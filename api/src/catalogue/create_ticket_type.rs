@@ -9,13 +9,13 @@ use super::list_ticket_types::TicketType;
 use super::violates;
 use crate::admin::Admin;
 use crate::extract::{Body, Fields};
-use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, ConflictProblem, ServerProblems};
+use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, ExistsProblem, ServerProblems, text};
 use crate::problem::{Problem, ProblemCode};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(example = json!({"name": "Balcony"}))]
 pub struct TicketTypeBody {
-    #[schema(required = true, nullable = false, min_length = 1, max_length = 100)]
+    #[schema(required = true, schema_with = text::<100>)]
     name: Option<String>,
 }
 
@@ -29,7 +29,7 @@ pub struct TicketTypeBody {
     request_body = TicketTypeBody,
     responses(
         (status = 201, description = "The new kind", body = TicketType),
-        ConflictProblem, BodyProblems, AdminProblems, ServerProblems,
+        ExistsProblem, BodyProblems, AdminProblems, ServerProblems,
     ),
 )]
 pub async fn create_ticket_type(

@@ -6,9 +6,7 @@ use uuid::Uuid;
 use super::violates;
 use crate::admin::Admin;
 use crate::extract::Id;
-use crate::openapi::{
-    AdminProblems, CATALOGUE, ConflictProblem, NotFoundProblem, ParamProblems, ServerProblems,
-};
+use crate::openapi::{AdminProblems, CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems, SoldProblem};
 use crate::problem::{Problem, ProblemCode};
 
 /// Remove a concert, with its tiers and seats
@@ -16,14 +14,14 @@ use crate::problem::{Problem, ProblemCode};
 /// Refused once a seat of it has been sold.
 #[utoipa::path(
     delete,
-    path = "/concerts/{id}",
+    path = "/concerts/{concertId}",
     operation_id = "delete_concert",
     tag = CATALOGUE,
     security(("adminToken" = [])),
-    params(("id" = Uuid, Path, description = "The concert's id")),
+    params(("concertId" = Uuid, Path, description = "The concert's id")),
     responses(
         (status = 204, description = "It is gone"),
-        NotFoundProblem, ConflictProblem, ParamProblems, AdminProblems, ServerProblems,
+        NotFoundProblem, SoldProblem, ParamProblems, AdminProblems, ServerProblems,
     ),
 )]
 pub async fn delete_concert(

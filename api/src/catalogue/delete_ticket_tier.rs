@@ -5,9 +5,7 @@ use sqlx::postgres::PgPool;
 use super::violates;
 use crate::admin::Admin;
 use crate::extract::Id;
-use crate::openapi::{
-    AdminProblems, CATALOGUE, ConflictProblem, NotFoundProblem, ParamProblems, ServerProblems,
-};
+use crate::openapi::{AdminProblems, CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems, SoldProblem};
 use crate::problem::{Problem, ProblemCode};
 
 /// Remove a price tier, with its seats
@@ -15,14 +13,14 @@ use crate::problem::{Problem, ProblemCode};
 /// Refused once a seat of it has been sold.
 #[utoipa::path(
     delete,
-    path = "/ticket-tiers/{id}",
+    path = "/ticket-tiers/{ticketTierId}",
     operation_id = "delete_ticket_tier",
     tag = CATALOGUE,
     security(("adminToken" = [])),
-    params(("id" = i32, Path, description = "The tier's id")),
+    params(("ticketTierId" = i32, Path, description = "The tier's id")),
     responses(
         (status = 204, description = "It is gone"),
-        NotFoundProblem, ConflictProblem, ParamProblems, AdminProblems, ServerProblems,
+        NotFoundProblem, SoldProblem, ParamProblems, AdminProblems, ServerProblems,
     ),
 )]
 pub async fn delete_ticket_tier(

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::events::last_event_id;
 use crate::extract::Id;
-use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems};
-use crate::problem::{Problem, ProblemDocument};
+use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, SeatsEvent, StreamProblems};
+use crate::problem::Problem;
 use crate::state::AppState;
 
 /// Watch the seat map of a concert
@@ -23,13 +23,11 @@ use crate::state::AppState;
     tag = CATALOGUE,
     params(
         ("concertId" = Uuid, Path, description = "The concert's id"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received"),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The id of the last event that was received"),
     ),
     responses(
-        (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
-        NotFoundProblem, ParamProblems,
-        (status = 500, description = "The fault is ours", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, description = "The database cannot be reached, or too many streams are open", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 200, description = "The events", body = SeatsEvent, content_type = "text/event-stream"),
+        NotFoundProblem, ParamProblems, StreamProblems,
     ),
 )]
 pub async fn follow_seats(

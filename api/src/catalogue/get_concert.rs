@@ -11,10 +11,10 @@ use crate::problem::Problem;
 /// Show a concert
 #[utoipa::path(
     get,
-    path = "/concerts/{id}",
+    path = "/concerts/{concertId}",
     operation_id = "get_concert",
     tag = CATALOGUE,
-    params(("id" = Uuid, Path, description = "The concert's id")),
+    params(("concertId" = Uuid, Path, description = "The concert's id")),
     responses(
         (status = 200, description = "The concert", body = Concert),
         NotFoundProblem, ParamProblems, ServerProblems,

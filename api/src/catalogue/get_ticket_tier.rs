@@ -10,10 +10,10 @@ use crate::problem::Problem;
 /// Show a price tier
 #[utoipa::path(
     get,
-    path = "/ticket-tiers/{id}",
+    path = "/ticket-tiers/{ticketTierId}",
     operation_id = "get_ticket_tier",
     tag = CATALOGUE,
-    params(("id" = i32, Path, description = "The tier's id")),
+    params(("ticketTierId" = i32, Path, description = "The tier's id")),
     responses(
         (status = 200, description = "The tier", body = TicketTier),
         NotFoundProblem, ParamProblems, ServerProblems,

@@ -17,7 +17,7 @@ use crate::problem::Problem;
     tag = CATALOGUE,
     params(
         ("concertId" = Uuid, Path, description = "The concert's id"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the seats that are known already"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the seats that are known already"),
     ),
     responses(
         (status = 200, description = "The free seats", body = Vec<Seat>, headers(

@@ -16,8 +16,11 @@ use crate::problem::Problem;
 #[serde(rename_all = "camelCase")]
 pub struct SeatMap {
     seats: Vec<Seat>,
+    #[schema(example = 100)]
     total_seats: usize,
+    #[schema(example = 98)]
     available_seats: usize,
+    #[schema(example = 2)]
     booked_seats: usize,
 }
 
@@ -29,7 +32,7 @@ pub struct SeatMap {
     tag = CATALOGUE,
     params(
         ("concertId" = Uuid, Path, description = "The concert's id"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the seat map that is known already"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the seat map that is known already"),
     ),
     responses(
         (status = 200, description = "All its seats", body = SeatMap, headers(

@@ -61,10 +61,14 @@ impl Page {
 #[serde(rename_all = "camelCase")]
 pub struct Paged<T> {
     data: Vec<T>,
+    #[schema(example = 1)]
     page: i64,
+    #[schema(example = 10)]
     limit: i64,
     /// Things in the whole list.
+    #[schema(example = 3)]
     total: i64,
+    #[schema(example = 1)]
     total_pages: i64,
 }
 

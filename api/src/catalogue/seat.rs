@@ -21,6 +21,7 @@ use crate::problem::Problem;
 pub struct Seat {
     #[schema(example = 4)]
     pub id: i32,
+    #[schema(example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11")]
     pub concert_id: Uuid,
     #[schema(example = 1)]
     pub ticket_tier_id: i32,

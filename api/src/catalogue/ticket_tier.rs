@@ -2,8 +2,10 @@
 
 use hamro_shared::domain::{Price, PriceError};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use uuid::Uuid;
 
 use super::violates;
@@ -16,10 +18,12 @@ use crate::problem::Problem;
 pub struct TicketTier {
     #[schema(example = 2)]
     pub id: i32,
+    #[schema(example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11")]
     pub concert_id: Uuid,
     #[schema(example = 2)]
     pub ticket_type_id: i32,
-    #[schema(value_type = String, example = "50.00")]
+    #[serde(serialize_with = "in_hundredths")]
+    #[schema(value_type = Price)]
     pub price: Decimal,
     /// Its seats.
     #[schema(example = 20)]
@@ -29,7 +33,7 @@ pub struct TicketTier {
     pub available: i32,
 }
 
-/// What a tier is made of. How many seats it has follows from its seats (`POST /concerts/{id}/seats`).
+/// What a tier is made of. How many seats it has follows from its seats (`POST /concerts/{concertId}/seats`).
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
@@ -40,9 +44,13 @@ pub struct TicketTierBody {
     concert_id: Option<Uuid>,
     #[schema(required = true, nullable = false)]
     ticket_type_id: Option<i32>,
-    /// At most two decimals.
-    #[schema(required = true, nullable = false, value_type = String, example = "50.00")]
+    #[schema(required = true, schema_with = price_input)]
     price: Option<PriceInput>,
+}
+
+/// Zero, too, has two decimals, though the database hands it out with none.
+fn in_hundredths<S: Serializer>(price: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{price:.2}"))
 }
 
 /// A price, as a string or as a number.
@@ -51,6 +59,16 @@ pub struct TicketTierBody {
 enum PriceInput {
     Text(String),
     Number(serde_json::Number),
+}
+
+fn price_input() -> RefOr<Schema> {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[0-9]{1,10}(\.[0-9]{1,2})?$"));
+    let number = ObjectBuilder::new()
+        .schema_type(Type::Number)
+        .minimum(Some(0_usize))
+        .maximum(Some(9_999_999_999.99))
+        .multiple_of(Some(0.01));
+    OneOfBuilder::new().description(Some("At most two decimals.")).item(text).item(number).into()
 }
 
 /// What a tier is made of, checked.

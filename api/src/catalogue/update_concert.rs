@@ -13,6 +13,11 @@ use crate::problem::Problem;
 
 /// A concert's id, and everything it is made of.
 #[derive(ToSchema)]
+#[schema(example = json!({
+    "id": "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11", "title": "Hamro Rock Night", "artist": "The Rockers",
+    "date": "2027-01-15", "time": "19:00", "venue": "Nepal Arena", "city": "Kathmandu",
+    "image": "https://example.com/rock.jpg",
+}))]
 #[expect(dead_code, reason = "says in the document what `BodyWithId` reads")]
 pub struct ConcertUpdate {
     id: Uuid,

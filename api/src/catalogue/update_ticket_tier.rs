@@ -11,6 +11,7 @@ use crate::problem::Problem;
 
 /// A tier's id, and everything it is made of.
 #[derive(ToSchema)]
+#[schema(example = json!({"id": 2, "concertId": "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11", "ticketTypeId": 2, "price": "55.00"}))]
 #[expect(dead_code, reason = "says in the document what `BodyWithId` reads")]
 pub struct TicketTierUpdate {
     id: i32,

@@ -2,8 +2,8 @@ use axum::Json;
 use axum::extract::State;
 
 use super::live::Health;
-use crate::openapi::OPERATIONS;
-use crate::problem::{Problem, ProblemCode, ProblemDocument};
+use crate::openapi::{OPERATIONS, ReadinessProblem};
+use crate::problem::{Problem, ProblemCode};
 use crate::state::AppState;
 
 /// See whether the instance can take bookings
@@ -17,7 +17,7 @@ use crate::state::AppState;
     tag = OPERATIONS,
     responses(
         (status = 200, description = "It can", body = Health),
-        (status = 503, description = "It cannot", body = ProblemDocument, content_type = "application/problem+json"),
+        ReadinessProblem,
     ),
 )]
 pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Health>, Problem> {

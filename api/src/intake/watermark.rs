@@ -47,7 +47,8 @@ impl Watermark {
     /// Whether the ticket certainly has not been settled. `false` says nothing.
     pub async fn is_before(&self, ticket: TicketId) -> bool {
         if self.seen().is_none_or(|seen| seen.at.elapsed() >= REFRESH_EVERY) {
-            self.refresh().await;
+            // In a box: hardly any of those who ask get here, and all would carry the room for it.
+            Box::pin(self.refresh()).await;
         }
         self.seen().is_some_and(|seen| seen.at.elapsed() < STALE_AFTER && ticket > seen.largest)
     }

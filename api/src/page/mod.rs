@@ -11,11 +11,26 @@ use crate::state::AppState;
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src http: https: data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
+/// The script, which starts in `page.js`.
+const MODULES: [(&str, &str); 9] = [
+    ("/page/api.js", include_str!("api.js")),
+    ("/page/booking.js", include_str!("booking.js")),
+    ("/page/dom.js", include_str!("dom.js")),
+    ("/page/live.js", include_str!("live.js")),
+    ("/page/order.js", include_str!("order.js")),
+    ("/page/page.js", include_str!("page.js")),
+    ("/page/prices.js", include_str!("prices.js")),
+    ("/page/seats.js", include_str!("seats.js")),
+    ("/page/words.js", include_str!("words.js")),
+];
+
 pub fn routes() -> Router<AppState> {
-    Router::new()
+    let page = Router::new()
         .route("/", get(async || file("text/html; charset=utf-8", include_str!("index.html"))))
-        .route("/page.css", get(async || file("text/css; charset=utf-8", include_str!("page.css"))))
-        .route("/page.js", get(async || file("text/javascript; charset=utf-8", include_str!("page.js"))))
+        .route("/page/page.css", get(async || file("text/css; charset=utf-8", include_str!("page.css"))));
+    MODULES.into_iter().fold(page, |page, (path, module)| {
+        page.route(path, get(async move || file("text/javascript; charset=utf-8", module)))
+    })
 }
 
 fn file(content_type: &'static str, content: &'static str) -> impl IntoResponse {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::openapi::BOOKINGS;
+use crate::openapi::{BOOKINGS, RateLimitProblem};
 use crate::state::{AppState, whole_seconds};
 
 /// How long the queue is and how fast it moves. `null` is what is not known at this moment.
@@ -34,7 +34,7 @@ pub struct QueueState {
     path = "/queue",
     operation_id = "get_queue",
     tag = BOOKINGS,
-    responses((status = 200, description = "As of a second ago at most", body = QueueState)),
+    responses((status = 200, description = "As of a second ago at most", body = QueueState), RateLimitProblem),
 )]
 pub async fn get_queue(State(app): State<AppState>) -> impl IntoResponse {
     let now = Instant::now();

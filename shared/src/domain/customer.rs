@@ -26,15 +26,15 @@ impl CustomerName {
     pub const MAX_CHARS: usize = 100;
 
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let text = text.trim();
-        if text.is_empty() {
+        let trimmed = text.trim();
+        if trimmed.is_empty() {
             Err(NameError::Empty)
         } else if text.chars().count() > Self::MAX_CHARS {
             Err(NameError::TooLong)
         } else if text.chars().any(char::is_control) {
             Err(NameError::ControlCharacter)
         } else {
-            Ok(Self(text.to_owned()))
+            Ok(Self(trimmed.to_owned()))
         }
     }
 

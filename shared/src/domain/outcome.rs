@@ -40,6 +40,15 @@ pub enum Rejection {
 /// A confirmed booking, in the shape of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "id": 40205, "userName": "Alice", "userEmail": "alice@example.com",
+    "ticketData": [{
+        "concertId": "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11", "ticketTierId": 2, "quantity": 2,
+        "pricePerTicket": "50.00", "totalAmount": "100.00", "status": "SUCCESS",
+        "createdAt": "2026-11-22T16:56:03.990Z", "seatNumbers": ["F-1", "F-2"],
+    }],
+    "seatIds": [21, 22],
+}))]
 pub struct Booking {
     /// The number of the sale.
     pub id: i64,

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 /// (`"100.00"`), since a binary float cannot hold one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, example = "100.00")]
+#[schema(value_type = String, pattern = r"^[0-9]+\.[0-9]{2}$", example = "100.00")]
 pub struct Price(Decimal);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

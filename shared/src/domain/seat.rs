@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
-        $(#[$doc])*
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
         )]
+        $(#[$doc])*
         #[serde(transparent)]
         pub struct $name(pub $inner);
 
@@ -33,5 +33,6 @@ id! {
 }
 id! {
     /// One seat of one tier. Seats are locked in the order of their ids, everywhere.
+    #[schema(minimum = 1, maximum = 2_147_483_647, example = 21)]
     SeatId(i32)
 }

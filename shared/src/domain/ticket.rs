@@ -79,6 +79,9 @@ pub struct TicketKeys {
 )]
 pub struct TicketKeysError;
 
+/// Characters of a UUID with hyphens, the form in which tickets are handed out.
+const HYPHENATED_LEN: usize = uuid::fmt::Hyphenated::LENGTH;
+
 impl TicketKeys {
     pub fn parse(text: &str) -> Result<Self, TicketKeysError> {
         let verifying = text
@@ -107,7 +110,8 @@ impl TicketKeys {
 
     /// The ticket id that `text` is, if it is one that was signed with one of these keys.
     pub fn verify(&self, text: &str) -> Option<TicketId> {
-        let id = Uuid::try_parse(text).ok()?;
+        // A UUID has other forms as well; a ticket has one name.
+        let id = Uuid::try_parse(text).ok().filter(|_| text.len() == HYPHENATED_LEN)?;
         let body = id.as_u128() & !u128::from(u32::MAX);
         let given = id.as_u128() ^ body;
         // 32 bits that an attacker can only guess at online need no comparison in constant time, but it is free:
@@ -192,6 +196,16 @@ mod tests {
         let new = both.issue(now);
         assert_eq!(keys(&key("b")).verify(&new.to_string()), Some(new));
         assert_eq!(keys(&key("b")).verify(&old.to_string()), None);
+    }
+
+    #[test]
+    fn a_ticket_has_one_form() {
+        let keys = keys(&key("a"));
+        let id = keys.issue(Timestamp::from_unix_millis(1_795_364_062_341).unwrap());
+        assert_eq!(keys.verify(&id.to_string().to_uppercase()), Some(id));
+        for other in [id.0.simple().to_string(), id.0.urn().to_string(), id.0.braced().to_string()] {
+            assert_eq!(keys.verify(&other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,0 +1,31 @@
+// What tickets are called and what they cost. A tier is one kind of ticket at one concert, with its price.
+
+import { load } from './api.js';
+
+/** By id, each with its name and its price in cents. */
+export const tiers = new Map();
+
+export async function loadTiers(signal) {
+  const [all, types] = await Promise.all([load('/ticket-tiers/all', signal), load('/ticket-types', signal)]);
+  const names = new Map(types.map((type) => [type.id, type.name]));
+  tiers.clear();
+  for (const tier of all) {
+    tiers.set(tier.id, { ...tier, name: names.get(tier.ticketTypeId) ?? 'Ticket', cents: cents(tier.price) });
+  }
+}
+
+/** Of a seat, or of anything else that has a tier. */
+export const tierName = ({ ticketTierId }) => tiers.get(ticketTierId)?.name ?? 'Ticket';
+export const priceOf = ({ ticketTierId }) => tiers.get(ticketTierId)?.cents ?? NaN;
+
+/** Money is added up in whole hundredths: prices are decimal strings, and floats would lose cents. */
+export function cents(decimal) {
+  const [, whole, fraction = ''] = /^(\d+)(?:\.(\d\d?)0*)?$/.exec(decimal) ?? [];
+  return whole ? Number(whole + fraction.padEnd(2, '0')) : NaN;
+}
+
+export function money(cents) {
+  return Number.isNaN(cents) ? 'price unknown' : `${Math.trunc(cents / 100)}.${String(cents % 100).padStart(2, '0')}`;
+}
+
+export const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# `make fuzz`: feeds the parsers in shared/fuzz with anything, FUZZ_SECONDS each (60). What breaks one is kept in
+# shared/fuzz/artifacts/.
+
+# shellcheck source=deploy/dev/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=deploy/dev/install.sh
+source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
+# shellcheck source=deploy/dev/tools.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
+
+main() {
+    cd "$ROOT/shared"
+    find_cargo
+    ensure_installed linker cxx
+    ensure_tools cargo-fuzz
+    local target
+    for target in parcel ticket; do
+        # Without a sanitizer, which would need a nightly compiler: what is looked for is a panic, and there is no unsafe code.
+        step "Fuzzing $target" cargo fuzz run --sanitizer none "$target" -- \
+            -max_total_time="${FUZZ_SECONDS:-60}" -print_final_stats=1 -verbosity=0
+    done
+}
+
+main

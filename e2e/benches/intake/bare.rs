@@ -1,0 +1,117 @@
+//! The limits that the intake is measured against: its own server without a broker, and a broker without a server.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hamro_api::config::{Config, HttpConfig};
+use hamro_api::events::Streams;
+use hamro_api::intake::{Gauge, Outcomes, Watermark, publisher};
+use hamro_api::live_seats::LiveSeats;
+use hamro_api::router::router;
+use hamro_api::server;
+use hamro_api::state::{App, AppState};
+use hamro_e2e::Installation;
+use hamro_e2e::installation::envelope;
+use hamro_shared::config::Env;
+use hamro_shared::domain::Clock;
+use hamro_shared::queue::{Parcel, Topology};
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Confirmation};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The argument by which this program becomes that server.
+pub const SERVE: &str = "serve-without-broker";
+
+/// The intake's server in all its parts, in a process of its own, which takes bookings and throws them away.
+pub struct BareServer {
+    _process: Child,
+    pub url: String,
+}
+
+impl BareServer {
+    pub async fn start(installation: &Installation) -> Result<Self> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .arg(SERVE)
+            .env_clear()
+            .envs(installation.environment(&[]))
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut lines = BufReader::new(process.stdout.take().context("no output")?).lines();
+        let url = lines.next_line().await?.context("the bare server has ended")?;
+        Ok(Self { _process: process, url })
+    }
+}
+
+/// What that process does.
+pub async fn serve() -> Result<()> {
+    let config = Config::read(Env::process())?;
+    let pool = config.database.pool("bare", &[], config.database_connections);
+    let (publisher, publishing) = publisher(config.publisher, &Topology::new(""));
+    tokio::spawn(publishing.confirm_without_broker());
+    let stop = CancellationToken::new();
+    let app = App {
+        pool: pool.clone(),
+        clock: Clock::system(),
+        publisher,
+        outcomes: Outcomes::default(),
+        watermark: Watermark::new(pool.clone(), Clock::system()),
+        gauge: Gauge::default(),
+        live_seats: LiveSeats::new(pool),
+        streams: Streams::new(0, stop.clone()),
+        stopping: stop.clone(),
+        schema_ready: watch::channel(true).1,
+        rules: config.rules,
+    };
+    let HttpConfig { cors_origin, .. } = &config.http;
+    let listener = server::bind(&config.http).await?;
+    crate::say(format!("http://{}", listener.local_addr()?));
+    server::serve(listener, router(AppState::new(app), cors_origin, None::<Arc<_>>), stop).await
+}
+
+/// Messages of one booking each that the broker confirms in a second, so many at a time.
+pub async fn publish_rate(installation: &Installation, in_flight: usize, time: Duration) -> Result<f64> {
+    let body = one_booking()?;
+    let began = Instant::now();
+    let mut confirms = FuturesUnordered::new();
+    let mut confirmed = 0_u32;
+    while began.elapsed() < time {
+        while confirms.len() < in_flight {
+            confirms.push(publish(installation, &body));
+        }
+        if let Some(confirm) = confirms.next().await {
+            confirm?;
+            confirmed += 1;
+        }
+    }
+    let rate = f64::from(confirmed) / began.elapsed().as_secs_f64();
+    while let Some(confirm) = confirms.next().await {
+        confirm?;
+    }
+    Ok(rate)
+}
+
+/// A message of one booking, as the intake makes it when it is quiet.
+pub fn one_booking() -> Result<Vec<u8>> {
+    let mut parcel = Parcel::default();
+    parcel.push(&envelope("buyer12345", &[12345])?.encode());
+    Ok(parcel.encode())
+}
+
+pub async fn publish(installation: &Installation, body: &[u8]) -> Result<()> {
+    let (exchange, key) = (installation.topology.bookings(), installation.topology.intake());
+    let properties =
+        BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+    let options = BasicPublishOptions::default();
+    let confirm =
+        installation.channel.basic_publish(exchange.into(), key.into(), options, body, properties).await?;
+    ensure!(confirm.await? == Confirmation::Ack(None), "the broker refused a message");
+    Ok(())
+}

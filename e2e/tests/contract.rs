@@ -1,0 +1,43 @@
+//! The api keeps to its own OpenAPI document: schemathesis makes requests of all kinds out of it, good ones and bad ones,
+//! and compares the answers with it. `contract/schemathesis.toml` says how.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hamro_e2e::installation::ADMIN_TOKEN;
+use hamro_e2e::{Installation, Setup};
+use reqwest::Method;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contract");
+const SCHEMATHESIS: &str = "schemathesis is needed on the PATH: `make test` installs it";
+const PATIENCE: Duration = Duration::from_mins(3);
+
+#[tokio::test]
+async fn the_api_keeps_to_its_openapi_document() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let document = installation.client().request(Method::GET, "/openapi.json").build()?.url().to_string();
+    let mut schemathesis = Command::new("schemathesis");
+    schemathesis
+        .args(["run", &document])
+        .current_dir(DIRECTORY)
+        .env("ADMIN_TOKEN", ADMIN_TOKEN)
+        // What it writes by the way belongs elsewhere.
+        .env("HYPOTHESIS_STORAGE_DIRECTORY", env!("CARGO_TARGET_TMPDIR"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = timeout(PATIENCE, schemathesis.output())
+        .await
+        .context("schemathesis comes to no end")?
+        .context(SCHEMATHESIS)?;
+    ensure!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    installation.close().await
+}
