@@ -3,8 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use reqwest::{Method, Response};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::Client;
+use crate::wait::PATIENCE;
 
 /// An event stream, read event by event.
 pub struct Events {
@@ -49,7 +51,8 @@ impl Events {
                 }
                 continue;
             }
-            match self.response.chunk().await? {
+            let chunk = timeout(PATIENCE, self.response.chunk()).await.context("the stream says nothing")?;
+            match chunk? {
                 Some(chunk) => self.read.push_str(std::str::from_utf8(&chunk)?),
                 None => return Ok(None),
             }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::time::{interval, timeout};
 
 /// How long a condition may take to come true before the test fails: long enough for the slowest machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `condition` yields something. `what` says what is waited for.
 pub async fn wait_until<T>(what: &str, mut condition: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
