@@ -37,6 +37,8 @@ pub struct HttpConfig {
     pub rate_limit: RateLimitConfig,
     /// The most event streams that may be open at a time.
     pub streams_max: u32,
+    /// How long a client may take to send the head of a request, and leave a connection idle.
+    pub head_timeout: Duration,
 }
 
 /// Which pages of other origins may use the api. Nothing here is done on the strength of a cookie, so any may.
@@ -129,11 +131,17 @@ impl HttpConfig {
         );
         let rate_limit = RateLimitConfig::read(env);
         let streams_max = env.or("STREAMS_MAX", STREAMS_MAX, "the most open event streams, such as 50000");
+        // Longer than a load balancer keeps its connections: it should be the one to close them.
+        let head_timeout = env.or("HEAD_TIMEOUT", Duration::from_secs(75), "a duration such as 75s");
+        if head_timeout == Some(Duration::ZERO) {
+            env.fault("HEAD_TIMEOUT is set to nothing: it should be a duration such as 75s");
+        }
         Some(Self {
             address: SocketAddr::new(host?, port?),
             cors_origin: cors_origin?,
             rate_limit: rate_limit?,
             streams_max: streams_max?,
+            head_timeout: head_timeout?,
         })
     }
 }
@@ -161,8 +169,13 @@ impl Rules {
         let booking_wait = env.or("BOOKING_WAIT", Duration::from_secs(10), "a duration such as 10s");
         let queue_max = env.or("QUEUE_MAX", QUEUE_MAX, "the most bookings that may wait, such as 1000000");
         let max_wait = env.or("MAX_WAIT", Duration::from_secs(30), "a duration such as 30s");
-        if max_wait.is_some_and(|wait| wait > Duration::from_mins(1)) {
-            env.fault("MAX_WAIT is set to more than a minute: it should be a duration such as 30s");
+        // What is held on purpose is held for less than the time limit of an answer.
+        for (name, duration) in [("MAX_WAIT", max_wait), ("BOOKING_WAIT", booking_wait)] {
+            if duration.is_some_and(|wait| wait > Duration::from_mins(1)) {
+                env.fault(format!(
+                    "{name} is set to more than a minute: it should be a duration such as 10s"
+                ));
+            }
         }
         for (name, duration) in [("BOOKING_DEADLINE", booking_deadline), ("BOOKING_WAIT", booking_wait)] {
             if duration == Some(Duration::ZERO) {
@@ -231,6 +244,8 @@ mod tests {
             ("BOOKING_WAIT", "16m"),
             ("BOOKING_DEADLINE", "0s"),
             ("MAX_WAIT", "2m"),
+            ("BOOKING_WAIT", "61s"),
+            ("CONFIRM_TIMEOUT", "11s"),
             ("RUST_LOG", "info=loud"),
             ("CORS_ORIGIN", "example.com"),
             ("MIGRATE_ON_START", "maybe"),
@@ -240,6 +255,7 @@ mod tests {
             ("RATE_LIMIT_PER_SECOND", "0"),
             ("TRUSTED_PROXIES", "10.0.0.0/33"),
             ("STREAMS_MAX", "many"),
+            ("HEAD_TIMEOUT", "0s"),
         ];
         for (name, value) in wrong {
             let others = COMPLETE.into_iter().filter(|(other, _)| *other != name);

@@ -1,6 +1,7 @@
 //! Server-sent events: what all streams have in common.
 
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt};
+use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -16,8 +18,9 @@ use crate::problem::{Problem, ProblemCode};
 
 /// Proxies and browsers give up on a connection that is silent for long.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
-/// How long a client waits before it connects again after a stream has broken off.
-const RECONNECT_AFTER: Duration = Duration::from_secs(2);
+/// Within how many milliseconds a client connects again after a stream has broken off. Drawn anew for each stream: when an
+/// instance stops, all of its clients go elsewhere.
+const RECONNECT_AFTER: RangeInclusive<u64> = 1_000..=4_000;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -53,9 +56,10 @@ impl Place {
     /// the client connects again, to another instance.
     pub fn stream(self, events: impl Stream<Item = Event> + Send + 'static) -> Response {
         let Self { permit, stopping } = self;
+        let reconnect_after = Duration::from_millis(rand::rng().random_range(RECONNECT_AFTER));
         let events = events.take_until(stopping.cancelled_owned()).map(move |event| {
             let _held = &permit;
-            Ok::<_, Infallible>(event.retry(RECONNECT_AFTER))
+            Ok::<_, Infallible>(event.retry(reconnect_after))
         });
         // Beside the content type, what proxies need in order not to hold events back.
         let unbuffered = [

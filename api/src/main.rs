@@ -117,7 +117,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let router = router(state, &config.http.cors_origin, rate_limit.clone());
 
     let publishing_broker = broker.clone();
-    lifecycle.work("http", |stop| server::serve(listener, router, stop));
+    // Shorter than the process may take, so that what supports the requests is stopped in order in any case.
+    let patience =
+        server::Patience { head: config.http.head_timeout, drain: config.shutdown_timeout.mul_f64(0.75) };
+    lifecycle.work("http", |stop| server::serve(listener, router, patience, stop));
     // What requests in flight need until the last one is answered.
     lifecycle.support("publishing", |stop| async move {
         supervise(&publishing_broker, &stop, &mut publishing).await;

@@ -16,6 +16,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::retry::retry_after;
+
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 macro_rules! codes {
@@ -168,10 +170,10 @@ impl Problem {
         self
     }
 
-    /// Asks the client to come back in some seconds.
+    /// Asks the client to come back in so many seconds, or up to half as many more.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
-        self.with_header(RETRY_AFTER, seconds.into())
+        self.with_header(RETRY_AFTER, retry_after(Some(seconds)))
     }
 
     /// Names the ticket whose fate the client can follow.
@@ -293,7 +295,8 @@ mod tests {
             Problem::new(ProblemCode::OutcomeUnknown, "…").about(ticket).retry_after(3).into_response();
         assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(response.headers()[LOCATION], format!("/ticket-bookings/{ticket}"));
-        assert_eq!(response.headers()[RETRY_AFTER], "3");
+        let seconds: u64 = response.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+        assert!((3..=5).contains(&seconds), "{seconds}");
         assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
     }
 }

@@ -5,10 +5,11 @@
 //!
 //! Each instance counts for itself. The headers are those of draft-ietf-httpapi-ratelimit-headers-10.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
@@ -98,7 +99,8 @@ impl RateLimit {
             Err(refused) => {
                 let wait = whole_seconds(refused.wait_time_from(self.clock.now())).max(1);
                 let detail = format!("A client may make {} requests a second here.", self.per_second);
-                let problem = Problem::new(ProblemCode::TooManyRequests, detail).retry_after(wait);
+                let problem =
+                    Problem::new(ProblemCode::TooManyRequests, detail).with_header(RETRY_AFTER, wait.into());
                 Err(self
                     .headers(0, wait)
                     .into_iter()
@@ -136,16 +138,24 @@ impl TrustedProxies {
     /// read from there, for as long as it is written by somebody trusted; what stands before that anybody can make up.
     fn origin(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut origin = peer.to_canonical();
-        let lines = headers.get_all(FORWARDED_FOR).into_iter().filter_map(|line| line.to_str().ok());
-        let mut forwarded: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+        let lines = headers.get_all(FORWARDED_FOR).into_iter();
+        // As bytes, so that nothing is passed over: what cannot be read ends the search.
+        let mut forwarded: Vec<&[u8]> =
+            lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
         while self.trusts(origin) {
-            match forwarded.pop().map(str::parse::<IpAddr>) {
-                Some(Ok(before)) => origin = before.to_canonical(),
-                Some(Err(_)) | None => break,
+            match forwarded.pop().and_then(address) {
+                Some(before) => origin = before.to_canonical(),
+                None => break,
             }
         }
         origin
     }
+}
+
+/// An address as proxies write it: some add the port.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    text.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
 }
 
 /// What is counted as one client.
@@ -161,7 +171,8 @@ mod tests {
     use super::*;
 
     fn origin(proxies: &str, peer: &str, forwarded: &[&str]) -> String {
-        let headers = forwarded.iter().map(|line| (FORWARDED_FOR, line.parse().unwrap())).collect();
+        let value = |line: &&str| HeaderValue::from_bytes(line.as_bytes()).unwrap();
+        let headers = forwarded.iter().map(|line| (FORWARDED_FOR, value(line))).collect();
         let proxies = TrustedProxies::parse(proxies).unwrap();
         proxies.origin(peer.parse().unwrap(), &headers).to_string()
     }
@@ -175,6 +186,11 @@ mod tests {
         assert_eq!(origin(ours, "10.1.2.3", &["8.8.8.8, 198.51.100.1"]), "198.51.100.1");
         assert_eq!(origin(ours, "10.1.2.3", &["8.8.8.8", "198.51.100.1, 192.168.1.7"]), "198.51.100.1");
         assert_eq!(origin(ours, "::ffff:10.1.2.3", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(origin(ours, "10.1.2.3", &["198.51.100.1:5123"]), "198.51.100.1");
+        assert_eq!(origin(ours, "10.1.2.3", &["[2001:db8::1]:443"]), "2001:db8::1");
+        // A line that is no text hides nothing: what stands before it is not looked at.
+        assert_eq!(origin(ours, "10.1.2.3", &["8.8.8.8", "é, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(origin(ours, "10.1.2.3", &["8.8.8.8", "198.51.100.1, é"]), "10.1.2.3");
         // A proxy that says nothing of use is itself the client.
         assert_eq!(origin(ours, "10.1.2.3", &["unknown"]), "10.1.2.3");
         assert_eq!(origin(ours, "10.1.2.3", &[]), "10.1.2.3");

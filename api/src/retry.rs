@@ -3,8 +3,8 @@
 use axum::http::HeaderValue;
 use rand::RngExt;
 
-/// The longest that a client is ever sent away for.
-const MAX_SECONDS: u64 = 60;
+/// The longest that a client is ever asked to stay away for, before the draw.
+const MAX_SECONDS: u64 = 40;
 
 /// A `Retry-After` for a client that has nothing to do before so many seconds have passed: up to half as long again, drawn
 /// anew for each, so that those who came together do not come back together.

@@ -2,10 +2,11 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+    ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, REFERRER_POLICY, RETRY_AFTER,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderName, HeaderValue, Method, Request};
@@ -112,6 +113,8 @@ fn span(request: &Request<Body>) -> Span {
 
 fn cors(origin: &CorsOrigin) -> CorsLayer {
     let layer = CorsLayer::new()
+        // Or browsers ask before nearly every booking whether they may.
+        .max_age(Duration::from_hours(1))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers([
             AUTHORIZATION,
@@ -123,6 +126,7 @@ fn cors(origin: &CorsOrigin) -> CorsLayer {
             REQUEST_ID,
         ])
         .expose_headers([
+            ALLOW,
             ETAG,
             LOCATION,
             RETRY_AFTER,

@@ -1,11 +1,16 @@
 //! What every answer has, whatever it is an answer to.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use hamro_e2e::client::Client;
 use hamro_e2e::{Installation, Setup};
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_request_keeps_its_id_or_gets_one() -> Result<()> {
@@ -114,5 +119,36 @@ async fn pages_of_other_origins_may_use_what_the_contract_has() -> Result<()> {
     for header in ["location", "retry-after", "etag", "preference-applied", "ratelimit"] {
         assert!(exposed.contains(header), "{exposed}");
     }
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_connection_on_which_no_request_comes_is_closed() -> Result<()> {
+    let setup = Setup { workers: 0, variables: vec![("HEAD_TIMEOUT", "1s")], ..Setup::default() };
+    let installation = Installation::start(setup).await?;
+    // Nothing; what may become HTTP/2; half a head; nothing after an answer.
+    for sent in ["", "P", "GET / HTTP/1.1\r\nHost: x\r\n", "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let mut connection = TcpStream::connect(installation.client().address()).await?;
+        connection.write_all(sent.as_bytes()).await?;
+        let closed = timeout(Duration::from_secs(30), connection.read_to_end(&mut Vec::new())).await;
+        closed.with_context(|| format!("still open after {sent:?}"))??;
+    }
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answer_does_not_keep_the_api_from_stopping_well() -> Result<()> {
+    let setup = Setup { workers: 0, variables: vec![("SHUTDOWN_TIMEOUT", "4s")], ..Setup::default() };
+    let installation = Installation::start(setup).await?;
+    let client = installation.client();
+    let (concert, map) = client.seat_map(0).await?;
+    let tier = &map["seats"][0]["ticketTierId"];
+    let block = json!({"ticketTierId": tier, "section": "stadium", "rows": 100, "seatsPerRow": 500});
+    client.write(Method::POST, &format!("/concerts/{concert}/seats"), &block).await?;
+    // More than the buffers in between can hold, of which nothing is read.
+    let mut connection = TcpStream::connect(client.address()).await?;
+    let request = format!("GET /seats/concert/{concert} HTTP/1.1\r\nHost: x\r\n\r\n");
+    connection.write_all(request.as_bytes()).await?;
+    connection.readable().await?;
     installation.close().await
 }

@@ -39,7 +39,7 @@ pub fn not_accepted(app: &AppState, error: PublishError, ticket: Ticket) -> Prob
         }
         PublishError::Unavailable => {
             Problem::new(ProblemCode::BrokerUnavailable, "Nothing was booked. Try again in a moment.")
-                .with_header(RETRY_AFTER, retry_after(Some(2)))
+                .retry_after(2)
         }
         // The booking may go through: whoever hears this must be able to find out.
         PublishError::Unknown => Problem::new(
@@ -48,6 +48,6 @@ pub fn not_accepted(app: &AppState, error: PublishError, ticket: Ticket) -> Prob
              Idempotency-Key.",
         )
         .about(ticket.id)
-        .with_header(RETRY_AFTER, retry_after(Some(2))),
+        .retry_after(2),
     }
 }

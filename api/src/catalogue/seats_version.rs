@@ -22,7 +22,7 @@ impl SeatsVersion {
     pub async fn of(pool: &PgPool, concerts: &[Uuid]) -> Result<HashMap<Uuid, Self>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"
-            SELECT concert_id, md5(string_agg(id || ':' || xmin::text, ',' ORDER BY id)) AS "tag!",
+            SELECT concert_id, md5(string_agg(concat_ws(':', id, xmin, total, available), ',' ORDER BY id)) AS "tag!",
                    sum(available) AS "available!"
             FROM ticket_tiers
             WHERE concert_id = ANY($1)

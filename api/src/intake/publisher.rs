@@ -48,6 +48,9 @@ impl PublisherConfig {
             "the most bookings on their way to the broker, such as 10000",
         );
         let confirm_timeout = env.or("CONFIRM_TIMEOUT", Duration::from_secs(5), "a duration such as 5s");
+        if confirm_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > Duration::from_secs(10)) {
+            env.fault("CONFIRM_TIMEOUT is not between 0 and 10 s: it should be a duration such as 5s");
+        }
         Some(Self { in_flight_max: in_flight_max?, confirm_timeout: confirm_timeout? })
     }
 }
@@ -186,8 +189,8 @@ impl PublishingTask {
         while open || !confirms.is_empty() {
             tokio::select! {
                 biased;
-                Some(event) = events.next() => {
-                    self.note(event)?;
+                event = events.next() => {
+                    self.note(event.context("the connection has gone")?)?;
                     heard = Instant::now();
                 }
                 Some(confirm) = confirms.next() => {
@@ -210,7 +213,6 @@ impl PublishingTask {
                 _ = looks.tick() => if !confirms.is_empty() && heard.elapsed() > self.patience {
                     ensure!(*self.link.borrow() == Link::Blocked, "the broker confirms nothing");
                 },
-                else => bail!("the connection has gone"),
             }
         }
         Ok(())

@@ -32,9 +32,9 @@ pub struct SeatsSnapshot {
 #[schema(example = json!({"availableSeats": 96, "bookedSeatIds": [23, 42], "freedSeatIds": []}))]
 pub struct SeatsChange {
     available_seats: usize,
-    /// Those that were free before.
+    /// Those that are booked now.
     booked_seat_ids: Vec<SeatId>,
-    /// Those that were booked before.
+    /// Those that are free again.
     freed_seat_ids: Vec<SeatId>,
 }
 
@@ -59,7 +59,10 @@ pub struct Hall {
     told: VecDeque<HashMap<SeatId, bool>>,
     /// What was announced while the database is being read, which may or may not be in what is read.
     announced: Option<Vec<SeatId>>,
-    events: broadcast::Sender<Arc<SeatsEvent>>,
+    /// All of it, as of the event of this number.
+    snapshot: Option<(u64, Arc<SeatsEvent>)>,
+    /// `None` once there is no such hall any more.
+    events: Option<broadcast::Sender<Arc<SeatsEvent>>>,
 }
 
 /// A client's part of a hall.
@@ -80,7 +83,8 @@ impl Hall {
             untold: Some(HashMap::new()),
             told: VecDeque::new(),
             announced: None,
-            events: broadcast::Sender::new(BEHIND),
+            snapshot: None,
+            events: Some(broadcast::Sender::new(BEHIND)),
         }
     }
 
@@ -90,7 +94,7 @@ impl Hall {
 
     /// Whether somebody watches.
     pub fn is_watched(&self) -> bool {
-        self.events.receiver_count() > 0
+        self.events.as_ref().is_some_and(|events| events.receiver_count() > 0)
     }
 
     /// A worker has announced a sale of these seats, of which some may be of other concerts.
@@ -106,6 +110,16 @@ impl Hall {
     /// From here on the database is being read.
     pub fn begin_reading(&mut self) {
         self.announced = Some(Vec::new());
+    }
+
+    /// It could not be read: all is as it was.
+    pub fn give_up_reading(&mut self) {
+        self.announced = None;
+    }
+
+    /// There is no such hall any more: the streams of those who watch it end.
+    pub fn close(&mut self) {
+        self.events = None;
     }
 
     /// What was read: all seats, and whether each is booked. What was announced meanwhile holds as well.
@@ -155,26 +169,34 @@ impl Hall {
                 if self.told.len() > REMEMBERED {
                     self.told.pop_front();
                 }
-                // Nobody may be there to hear it.
-                let _ = self.events.send(Arc::new(event));
+                self.send(Arc::new(event));
             }
             None => {
                 self.number += 1;
                 self.told.clear();
-                let _ = self.events.send(Arc::new(self.snapshot()));
+                let event = self.snapshot();
+                self.send(event);
             }
         }
     }
 
-    /// A client joins, which may have received events before.
-    pub fn join(&mut self, last_event_id: Option<&str>) -> Watch {
-        self.tell();
+    fn send(&self, event: Arc<SeatsEvent>) {
+        if let Some(events) = &self.events {
+            // Nobody may be there to hear it.
+            let _ = events.send(event);
+        }
+    }
+
+    /// A client joins, which may have received events before. What it is told first may be newer than the last event: the
+    /// next one then tells of some seats once more. `None` if there is no such hall any more.
+    pub fn join(&mut self, last_event_id: Option<&str>) -> Option<Watch> {
+        let events = self.events.as_ref()?.subscribe();
         let first = match last_event_id.and_then(|id| self.missed_since(id)) {
             Some(missed) if missed.is_empty() => None,
             Some(missed) => Some(Arc::new(self.change(missed))),
-            None => Some(Arc::new(self.snapshot())),
+            None => Some(self.snapshot()),
         };
-        Watch { first, events: self.events.subscribe() }
+        Some(Watch { first, events })
     }
 
     /// What has changed since the event of this id; `None` if it is not known any more, or never was.
@@ -192,14 +214,22 @@ impl Hall {
         Some(changes)
     }
 
-    fn snapshot(&self) -> SeatsEvent {
+    /// Made once for each number, however many join: what has changed since is in the next event.
+    fn snapshot(&mut self) -> Arc<SeatsEvent> {
+        if let Some((number, snapshot)) = &self.snapshot
+            && *number == self.number
+        {
+            return snapshot.clone();
+        }
         let booked = self.is_booked.iter().filter(|(_, is_booked)| **is_booked);
         let snapshot = SeatsSnapshot {
             total_seats: self.is_booked.len(),
             available_seats: self.available,
             booked_seat_ids: sorted(booked.map(|(seat, _)| *seat)),
         };
-        self.event("snapshot", &snapshot)
+        let snapshot = Arc::new(self.event("snapshot", &snapshot));
+        self.snapshot = Some((self.number, snapshot.clone()));
+        snapshot
     }
 
     fn change(&self, changes: HashMap<SeatId, bool>) -> SeatsEvent {
@@ -257,7 +287,7 @@ mod tests {
     #[test]
     fn who_joins_is_told_all_and_then_what_changes() {
         let mut hall = hall(&[1], &[2, 3]);
-        let mut watch = hall.join(None);
+        let mut watch = hall.join(None).unwrap();
         let all = json!({"totalSeats": 3, "availableSeats": 2, "bookedSeatIds": [1]});
         assert_eq!(told(watch.first.take()), ("a-1".into(), "snapshot", all));
         hall.book(&[SeatId(2), SeatId(77)]);
@@ -277,26 +307,46 @@ mod tests {
             hall.tell();
         }
         let missed = json!({"availableSeats": 1, "bookedSeatIds": [2, 3], "freedSeatIds": []});
-        assert_eq!(told(hall.join(Some("a-1")).first), ("a-3".into(), "change", missed));
-        assert_eq!(hall.join(Some("a-3")).first, None);
+        assert_eq!(told(hall.join(Some("a-1")).unwrap().first), ("a-3".into(), "change", missed));
+        assert_eq!(hall.join(Some("a-3")).unwrap().first, None);
     }
 
     #[test]
     fn an_id_that_is_not_known_gets_everything() {
         let mut hall = hall(&[1], &[2]);
         for id in ["b-1", "a-0", "a-2", "a", "", "a--1", "a-99999999999999999999"] {
-            assert_eq!(told(hall.join(Some(id)).first).1, "snapshot", "{id}");
+            assert_eq!(told(hall.join(Some(id)).unwrap().first).1, "snapshot", "{id}");
         }
         for turn in 0..REMEMBERED {
             hall.begin_reading();
             hall.read(seats(&[1], &[2]).into_keys().map(|seat| (seat, turn % 2 == 0)).collect());
             hall.tell();
         }
-        assert_eq!(told(hall.join(Some("a-1")).first).1, "change");
+        assert_eq!(told(hall.join(Some("a-1")).unwrap().first).1, "change");
         hall.book(&[SeatId(1)]);
         hall.book(&[SeatId(2)]);
         hall.tell();
-        assert_eq!(told(hall.join(Some("a-1")).first).1, "snapshot");
+        assert_eq!(told(hall.join(Some("a-1")).unwrap().first).1, "snapshot");
+    }
+
+    #[test]
+    fn who_joins_between_two_events_misses_nothing() {
+        let mut hall = hall(&[1], &[2, 3]);
+        let early = told(hall.join(None).unwrap().first);
+        hall.book(&[SeatId(2)]);
+        let mut late = hall.join(None).unwrap();
+        assert_eq!(told(late.first.take()), early, "it is made once");
+        hall.tell();
+        assert_eq!(next(&mut late).2["bookedSeatIds"], json!([2]));
+    }
+
+    #[test]
+    fn the_streams_of_a_hall_that_is_no_more_end() {
+        let mut hall = hall(&[1], &[2]);
+        let mut watch = hall.join(None).unwrap();
+        hall.close();
+        assert!(matches!(watch.events.try_recv(), Err(broadcast::error::TryRecvError::Closed)));
+        assert!(hall.join(None).is_none());
     }
 
     #[test]
@@ -311,12 +361,12 @@ mod tests {
     #[test]
     fn a_hall_that_gets_more_seats_is_told_as_a_whole() {
         let mut hall = hall(&[1], &[2]);
-        let mut watch = hall.join(None);
+        let mut watch = hall.join(None).unwrap();
         hall.begin_reading();
         hall.read(seats(&[1], &[2, 3]));
         hall.tell();
         let all = json!({"totalSeats": 3, "availableSeats": 2, "bookedSeatIds": [1]});
         assert_eq!(next(&mut watch), ("a-2".into(), "snapshot", all));
-        assert_eq!(told(hall.join(Some("a-1")).first).1, "snapshot");
+        assert_eq!(told(hall.join(Some("a-1")).unwrap().first).1, "snapshot");
     }
 }

@@ -28,7 +28,7 @@ use crate::catalogue::{SeatsVersion, concert_exists};
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the halls are compared with the database. A lost announcement is noticed in the second comparison after the
-/// commit, and made good well within a second of it.
+/// commit, and made good within about a second of it.
 const COMPARE_EVERY: Duration = Duration::from_millis(350);
 
 /// How long a hall may live on announcements whose sum is right.
@@ -55,11 +55,13 @@ struct LiveHall {
 
 struct State {
     hall: Hall,
-    /// The version of the seats that the hall is known to have.
-    version: Option<String>,
+    /// The version of the seats that was read last.
+    read: Option<String>,
     read_at: Instant,
-    /// Free seats that the database had at the last comparison: by the next one, no more may be free here.
-    expected: Option<usize>,
+    /// The version of the seats at which as many were free here as there.
+    agreed: Option<String>,
+    /// Whether more were free here than there, when they were compared last.
+    had_more: bool,
     watched_at: Instant,
 }
 
@@ -70,7 +72,7 @@ impl LiveSeats {
 
     /// These have been settled: their seats are taken.
     pub fn announce(&self, settled: &[SettledTicket]) {
-        let halls = self.halls();
+        let halls = self.halls().clone();
         if halls.is_empty() {
             return;
         }
@@ -91,12 +93,13 @@ impl LiveSeats {
         last_event_id: Option<&str>,
     ) -> Result<Option<impl Stream<Item = Arc<SeatsEvent>> + use<>>, sqlx::Error> {
         let hall = self.halls().entry(concert).or_insert_with(|| Arc::new(LiveHall::new(concert))).clone();
-        // Many may come at once; it is read once.
-        if !*hall.exists.get_or_try_init(|| hall.read(&self.pool)).await? {
-            self.halls().remove(&concert);
+        // Many may come at once; it is read once. Where that fails, the next in turn tries: nobody waits for all of them.
+        let reading = hall.exists.get_or_try_init(|| hall.read(&self.pool));
+        if !*timeout(QUERY_TIMEOUT, reading).await.map_err(|_| sqlx::Error::PoolTimedOut)?? {
+            self.forget(&hall);
             return Ok(None);
         }
-        let watch = hall.state().hall.join(last_event_id);
+        let Some(watch) = hall.state().hall.join(last_event_id) else { return Ok(None) };
         Ok(Some(stream::unfold((hall, watch), |(hall, mut watch)| async {
             if let Some(first) = watch.first.take() {
                 return Some((first, (hall, watch)));
@@ -105,7 +108,7 @@ impl LiveSeats {
                 Ok(event) => Some((event, (hall, watch))),
                 // The client is slow: from here on with all of it again.
                 Err(RecvError::Lagged(_)) => {
-                    let Watch { first, events } = hall.state().hall.join(None);
+                    let Watch { first, events } = hall.state().hall.join(None)?;
                     Some((first?, (hall, Watch { first: None, events })))
                 }
                 Err(RecvError::Closed) => None,
@@ -143,10 +146,8 @@ impl LiveSeats {
             if self.halls().is_empty() {
                 continue;
             }
-            match timeout(QUERY_TIMEOUT, self.compare_once()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!("cannot bring the seat maps up to date: {error}"),
-                Err(_) => warn!("cannot bring the seat maps up to date: the database does not answer"),
+            if let Err(error) = self.compare_once().await {
+                warn!("cannot compare the seat maps with the database: {error}");
             }
         }
     }
@@ -166,14 +167,34 @@ impl LiveSeats {
         let halls: Vec<_> = self.all().into_iter().filter(|hall| hall.exists.initialized()).collect();
         let concerts: Vec<Uuid> = halls.iter().map(|hall| hall.concert).collect();
         let free_before: Vec<usize> = halls.iter().map(|hall| hall.state().hall.available()).collect();
-        let versions = SeatsVersion::of(&self.pool, &concerts).await?;
+        let versions = in_time(SeatsVersion::of(&self.pool, &concerts)).await?;
         for (hall, free_before) in halls.iter().zip(free_before) {
             let version = versions.get(&hall.concert).cloned().unwrap_or_default();
-            if hall.state().is_behind(version, free_before) {
-                hall.read(&self.pool).await?;
+            let is_behind = hall.state().is_behind(version, free_before, Instant::now());
+            if !is_behind {
+                continue;
+            }
+            match in_time(hall.read(&self.pool)).await {
+                Ok(true) => {}
+                Ok(false) => self.forget(hall),
+                // The others get their turn, and this one another.
+                Err(error) => {
+                    let concert = hall.concert;
+                    warn!(concert.id = %concert, "cannot read the seats of concert {concert}: {error}");
+                    hall.state().hall.give_up_reading();
+                }
             }
         }
         Ok(())
+    }
+
+    /// The hall is no more. Those who still watch it are told that their streams have ended.
+    fn forget(&self, hall: &Arc<LiveHall>) {
+        let mut halls = self.halls();
+        if halls.get(&hall.concert).is_some_and(|known| Arc::ptr_eq(known, hall)) {
+            halls.remove(&hall.concert);
+        }
+        hall.state().hall.close();
     }
 
     fn all(&self) -> Vec<Arc<LiveHall>> {
@@ -189,9 +210,10 @@ impl LiveHall {
     fn new(concert: Uuid) -> Self {
         let state = State {
             hall: Hall::new(rand::random()),
-            version: None,
+            read: None,
             read_at: Instant::now(),
-            expected: None,
+            agreed: None,
+            had_more: false,
             watched_at: Instant::now(),
         };
         Self { concert, exists: OnceCell::new(), state: Mutex::new(state) }
@@ -219,9 +241,9 @@ impl LiveHall {
         let mut state = self.state();
         state.hall.read(seats.into_iter().map(|seat| (SeatId(seat.id), seat.is_booked)).collect());
         state.hall.tell();
-        state.version = Some(version.tag);
+        state.read = Some(version.tag);
         state.read_at = read_at;
-        state.expected = None;
+        state.had_more = false;
         Ok(exists)
     }
 }
@@ -230,21 +252,83 @@ impl State {
     /// Whether something has happened in the database that no announcement has told. `free_before` is how many seats were
     /// free here before the database was asked.
     ///
-    /// A sale is announced after its commit, so for a moment the database has fewer free seats than there are here; if it
-    /// still had at the last comparison, an announcement was lost. More than were free here before it was asked it has
-    /// only if seats were added or freed.
-    fn is_behind(&mut self, version: SeatsVersion, free_before: usize) -> bool {
-        if self.version.as_ref() == Some(&version.tag) {
-            self.expected = None;
+    /// A sale is announced after its commit, so for a moment fewer seats are free in the database than here. Twice in a row
+    /// means that an announcement was lost, or, in a rush, that one was late twice; to read once too often does no harm. More
+    /// seats than were free here before it was asked it has only if some were added or freed.
+    fn is_behind(&mut self, version: SeatsVersion, free_before: usize, now: Instant) -> bool {
+        if self.read.as_ref() == Some(&version.tag) {
+            self.had_more = false;
             return false;
         }
-        let free = self.hall.available();
-        let is_lost = self.expected.is_some_and(|expected| free > expected);
-        let is_new = version.available > free_before;
-        self.expected = Some(version.available);
-        if free == version.available {
-            self.version = Some(version.tag);
+        let is_old = now.duration_since(self.read_at) > READ_AT_LEAST_EVERY;
+        if self.agreed.as_ref() == Some(&version.tag) {
+            self.had_more = false;
+            return is_old;
         }
-        is_lost || is_new || self.read_at.elapsed() > READ_AT_LEAST_EVERY
+        let free = self.hall.available();
+        let has_more = free > version.available;
+        let is_lost = has_more && self.had_more;
+        self.had_more = has_more;
+        if free == version.available {
+            self.agreed = Some(version.tag);
+        }
+        is_lost || version.available > free_before || is_old
+    }
+}
+
+async fn in_time<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    timeout(QUERY_TIMEOUT, query).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(free: i32) -> State {
+        let hall = LiveHall::new(Uuid::nil());
+        let mut state = hall.state.into_inner().unwrap();
+        state.hall.begin_reading();
+        state.hall.read((0..free).map(|seat| (SeatId(seat), false)).collect());
+        state.read = Some("0".to_owned());
+        state
+    }
+
+    fn version(tag: &str, available: usize) -> SeatsVersion {
+        SeatsVersion { tag: tag.to_owned(), available }
+    }
+
+    #[test]
+    fn an_announcement_that_is_lost_in_a_rush_is_noticed_in_the_second_comparison() {
+        let mut state = state(100);
+        assert!(!state.is_behind(version("0", 100), 100, Instant::now()));
+        // One sale was not announced. The next ones are, before the second comparison.
+        assert!(!state.is_behind(version("1", 99), 100, Instant::now()));
+        state.hall.book(&(0..30).map(SeatId).collect::<Vec<_>>());
+        assert!(state.is_behind(version("2", 69), 70, Instant::now()));
+    }
+
+    #[test]
+    fn an_announcement_that_is_late_is_none_that_was_lost() {
+        let mut state = state(100);
+        assert!(!state.is_behind(version("1", 99), 100, Instant::now()));
+        state.hall.book(&[SeatId(0)]);
+        assert!(!state.is_behind(version("1", 99), 99, Instant::now()));
+        // Nor one that comes while the database answers.
+        state.hall.book(&[SeatId(1)]);
+        assert!(!state.is_behind(version("1", 99), 99, Instant::now()));
+    }
+
+    #[test]
+    fn seats_that_were_added_are_noticed_at_once() {
+        assert!(state(100).is_behind(version("1", 105), 100, Instant::now()));
+    }
+
+    #[test]
+    fn a_hall_lives_on_announcements_for_so_long_and_no_longer() {
+        let mut state = state(100);
+        state.hall.book(&[SeatId(0)]);
+        assert!(!state.is_behind(version("1", 99), 99, Instant::now()));
+        let later = Instant::now() + READ_AT_LEAST_EVERY + Duration::from_secs(1);
+        assert!(state.is_behind(version("1", 99), 99, later));
     }
 }

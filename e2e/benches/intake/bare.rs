@@ -73,7 +73,8 @@ pub async fn serve() -> Result<()> {
     let HttpConfig { cors_origin, .. } = &config.http;
     let listener = server::bind(&config.http).await?;
     crate::say(format!("http://{}", listener.local_addr()?));
-    server::serve(listener, router(AppState::new(app), cors_origin, None::<Arc<_>>), stop).await
+    let patience = server::Patience { head: config.http.head_timeout, drain: config.shutdown_timeout };
+    server::serve(listener, router(AppState::new(app), cors_origin, None::<Arc<_>>), patience, stop).await
 }
 
 /// Messages of one booking each that the broker confirms in a second, so many at a time.
