@@ -3,8 +3,10 @@
 
 pub mod client;
 pub mod events;
+pub mod figures;
 pub mod installation;
 pub mod ledger;
+mod open_loop;
 pub mod outage;
 pub mod process;
 pub mod proxy;
@@ -13,4 +15,5 @@ mod wait;
 pub use client::Client;
 pub use events::Events;
 pub use installation::{Installation, Setup};
+pub use open_loop::open_loop;
 pub use wait::wait_until;

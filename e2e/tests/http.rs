@@ -152,3 +152,25 @@ async fn a_client_that_takes_no_answer_does_not_keep_the_api_from_stopping_well(
     connection.readable().await?;
     installation.close().await
 }
+
+#[tokio::test]
+async fn an_event_stream_waits_for_the_answers_before_it_on_its_connection() -> Result<()> {
+    const BEFORE: usize = 20_000;
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
+
+    // All at once, and nothing is read yet.
+    let mut connection = TcpStream::connect(client.address()).await?;
+    let mut requests = "HEAD /health/live HTTP/1.1\r\nHost: x\r\n\r\n".repeat(BEFORE);
+    requests += &format!("GET {}/events HTTP/1.1\r\nHost: x\r\n\r\n", taken.location()?);
+    connection.write_all(requests.as_bytes()).await?;
+    installation.start_worker(&[]).await?;
+    assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    let mut answers = String::new();
+    timeout(Duration::from_mins(1), connection.read_to_string(&mut answers)).await??;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), BEFORE + 1);
+    let (_, stream) = answers.rsplit_once("HTTP/1.1 200 OK\r\n").context("no answer")?;
+    assert!(stream.contains("\"status\":\"confirmed\"") && stream.ends_with("\r\n0\r\n\r\n"), "{stream}");
+    installation.close().await
+}

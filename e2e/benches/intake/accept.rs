@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use hamro_e2e::figures::{median, say};
 use hamro_e2e::{Installation, Setup};
 
 use crate::bare::{BareServer, publish_rate};
-use crate::{median, say, wrk};
+use crate::wrk;
 
 /// The three are measured in turns, so that a machine that has better and worse moments is fair to all.
 const ROUNDS: usize = 3;

@@ -15,6 +15,7 @@ use hamro_api::router::router;
 use hamro_api::server;
 use hamro_api::state::{App, AppState};
 use hamro_e2e::Installation;
+use hamro_e2e::figures::say;
 use hamro_e2e::installation::envelope;
 use hamro_shared::config::Env;
 use hamro_shared::domain::Clock;
@@ -72,7 +73,7 @@ pub async fn serve() -> Result<()> {
     };
     let HttpConfig { cors_origin, .. } = &config.http;
     let listener = server::bind(&config.http).await?;
-    crate::say(format!("http://{}", listener.local_addr()?));
+    say(format!("http://{}", listener.local_addr()?));
     let patience = server::Patience { head: config.http.head_timeout, drain: config.shutdown_timeout };
     server::serve(listener, router(AppState::new(app), cors_origin, None::<Arc<_>>), patience, stop).await
 }

@@ -14,8 +14,6 @@ mod polls;
 mod streams;
 mod wrk;
 
-use std::fmt::Display;
-
 use anyhow::{Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -48,25 +46,4 @@ async fn main() -> Result<()> {
         latency::run().await?;
     }
     Ok(())
-}
-
-#[expect(clippy::print_stdout, reason = "this is the benchmark's output")]
-fn say(line: impl Display) {
-    println!("{line}");
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-/// The value below which this share of the sorted figures lies.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an index"
-)]
-fn percentile(sorted: &[f64], share: f64) -> f64 {
-    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }

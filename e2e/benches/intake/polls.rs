@@ -1,10 +1,11 @@
 //! Status polls of tickets that wait.
 
 use anyhow::Result;
+use hamro_e2e::figures::say;
 use hamro_e2e::{Installation, Setup};
 use sqlx::Row;
 
-use crate::{say, wrk};
+use crate::wrk;
 
 pub async fn run() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use hamro_e2e::figures::{percentile, say};
 use hamro_e2e::{Client, Installation, Setup};
 use hamro_shared::domain::{Clock, Timestamp};
 use serde_json::Value;
@@ -13,8 +14,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 use tokio::time::timeout;
-
-use crate::{percentile, say};
 
 const STREAMS: usize = 10_000;
 

@@ -1,37 +1,27 @@
 //! Serves HTTP until it is asked to stop, and then answers what is in flight.
 
-use std::future::pending;
+mod connection;
+mod event_stream;
+mod lent_socket;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::ConnectInfo;
 use hamro_shared::backoff::Backoff;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
+use self::connection::Connections;
 use crate::config::HttpConfig;
 
 /// How long a client may leave what it was sent unacknowledged before the connection counts as lost.
 const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
-
-/// How often an HTTP/2 client is asked whether it is still there, and how long it has to say so.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub async fn bind(config: &HttpConfig) -> anyhow::Result<TcpListener> {
     let address = config.address;
@@ -59,10 +49,7 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     raise_limit_of_open_files();
     info!("listening on http://{}", listener.local_addr()?);
-    let mut http = Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(patience.head);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIMEOUT);
-    let (connections, abandon) = (GracefulShutdown::new(), CancellationToken::new());
+    let connections = Connections::new(router, patience.head, stop.clone());
     loop {
         let (stream, peer) = tokio::select! {
             accepted = accept(&listener) => accepted,
@@ -72,41 +59,14 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
         // Or a client that went away without a word would keep its stream, and a stopping process, for a quarter of an hour.
         let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        let has_asked = Arc::new(AtomicBool::new(false));
-        let asks = has_asked.clone();
-        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
-            asks.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request
-        });
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = connections.watch(connection.into_owned());
-        let abandoned = abandon.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                result = connection => if let Err(error) = result {
-                    debug!("a connection ended early: {error}");
-                },
-                () = abandoned.cancelled() => {}
-                () = silence(&has_asked, patience.head) => debug!("a connection was opened and never used"),
-            }
-        });
+        connections.serve(stream, peer);
     }
     drop(listener);
-    if timeout(patience.drain, connections.shutdown()).await.is_err() {
+    if timeout(patience.drain, connections.ended()).await.is_err() {
         warn!("left clients that do not take their answers");
-        abandon.cancel();
+        connections.abandon();
     }
     Ok(())
-}
-
-/// Returns once so much time has passed without a single request. hyper has a limit of its own, which begins only when it
-/// has seen enough bytes to know which HTTP they are.
-async fn silence(has_asked: &AtomicBool, limit: Duration) {
-    let _ = timeout(limit, pending::<()>()).await;
-    if has_asked.load(Ordering::Relaxed) {
-        pending::<()>().await;
-    }
 }
 
 /// The next connection. There may be none for a while, as when the process has as many files open as it may.
