@@ -1,5 +1,8 @@
 //! Takes parcels from the queue, has them settled, and acknowledges them.
 
+use std::mem::take;
+use std::pin::pin;
+
 use anyhow::bail;
 use futures_util::{FutureExt, StreamExt};
 use hamro_shared::queue::{Session, SettledMessage};
@@ -14,7 +17,7 @@ use crate::announcer::Announcer;
 use crate::batch::{Batch, TooNew};
 use crate::config::ConsumerConfig;
 use crate::readiness::Readiness;
-use crate::settler::{Settler, Stopped};
+use crate::settler::Settler;
 
 /// Receives, settles, acknowledges, announces.
 pub struct Consumer {
@@ -25,22 +28,25 @@ pub struct Consumer {
     pub queue: String,
 }
 
-/// What was taken from the queue together.
+/// What has been taken from the queue together.
+#[derive(Default)]
 struct Received {
     batch: Batch,
     parcels: u32,
     /// The last delivery of the batch; `None` if there was none.
     last: Option<Delivery>,
-    next: Next,
+    /// Why nothing comes behind it.
+    end: Option<End>,
 }
 
-/// What is to be done once that is settled.
-enum Next {
-    Receive,
+/// Why nothing more can be received.
+enum End {
+    /// The channel has failed.
+    Failed(lapin::Error),
     /// The broker has ended the delivery: the queue has gone, or was made anew.
-    Reconnect,
+    QueueGone,
     /// The delivery after the last can only be read by a newer worker.
-    KeepAway(TooNew),
+    TooNew(TooNew),
 }
 
 impl Session for Consumer {
@@ -66,62 +72,38 @@ impl Session for Consumer {
 }
 
 impl Consumer {
+    /// Settles one batch after the other. While one is in hand the next is received and decoded, and grows until the worker
+    /// is free for it: small batches and low latency when it is quiet, large ones in a rush, and no lingering in between.
     async fn work(
         &mut self,
         deliveries: &mut lapin::Consumer,
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
+        let limit = self.config.batch_max.get();
+        let mut waiting = Received::default();
         loop {
-            let received = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(()),
-                received = self.receive(deliveries) => received?,
-            };
-            if let Some(last) = received.last {
-                let bookings = u32::try_from(received.batch.len()).unwrap_or(u32::MAX);
-                match self.settler.settle(received.batch, stop).await {
-                    Ok(tickets) => {
-                        let message = SettledMessage { tickets, bookings, parcels: received.parcels };
-                        self.conclude(message, &last).await?;
-                    }
-                    Err(Stopped) => return Ok(()),
+            let Some(delivery) = stop.run_until_cancelled(deliveries.next()).await else { return Ok(()) };
+            waiting.add(delivery);
+            waiting.add_what_is_there(deliveries, limit);
+            while let Some((batch, parcels, last)) = waiting.begin() {
+                let bookings = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+                let settling = self.settler.settle(batch, stop);
+                let Ok(tickets) = waiting.add_during(settling, deliveries, limit).await else {
+                    return Ok(());
+                };
+                self.conclude(SettledMessage { tickets, bookings, parcels }, &last).await?;
+                if stop.is_cancelled() {
+                    return Ok(());
                 }
             }
-            match received.next {
-                Next::Receive => {}
-                Next::Reconnect => bail!("the queue {} has gone", self.queue),
-                Next::KeepAway(too_new) => return self.keep_away(channel, too_new, stop).await,
+            match waiting.end.take() {
+                None => {}
+                Some(End::Failed(error)) => return Err(error.into()),
+                Some(End::QueueGone) => bail!("the queue {} has gone", self.queue),
+                Some(End::TooNew(too_new)) => return self.keep_away(channel, too_new, stop).await,
             }
         }
-    }
-
-    /// Waits for a delivery, then takes what else is there, up to the batch limit: small batches and low latency when it
-    /// is quiet, large ones in a rush, and no lingering in between.
-    async fn receive(&self, deliveries: &mut lapin::Consumer) -> anyhow::Result<Received> {
-        let mut received = Received { batch: Batch::default(), parcels: 0, last: None, next: Next::Receive };
-        let mut next = deliveries.next().await;
-        loop {
-            let Some(delivery) = next else {
-                received.next = Next::Reconnect;
-                break;
-            };
-            let delivery = delivery?;
-            if let Err(too_new) = received.batch.add_parcel(&delivery.data) {
-                received.next = Next::KeepAway(too_new);
-                break;
-            }
-            received.last = Some(delivery);
-            received.parcels += 1;
-            if received.batch.len() >= self.config.batch_max.get() {
-                break;
-            }
-            match deliveries.next().now_or_never() {
-                Some(delivery) => next = delivery,
-                None => break,
-            }
-        }
-        Ok(received)
     }
 
     /// Announces what has been settled, and acknowledges it.
@@ -149,5 +131,58 @@ impl Consumer {
         channel.close(200, "too old".into()).await?;
         stop.cancelled().await;
         Ok(())
+    }
+}
+
+impl Received {
+    /// Adds what the stream of deliveries has yielded.
+    fn add(&mut self, delivery: Option<Result<Delivery, lapin::Error>>) {
+        match delivery {
+            None => self.end = Some(End::QueueGone),
+            Some(Err(error)) => self.end = Some(End::Failed(error)),
+            Some(Ok(delivery)) => match self.batch.add_parcel(&delivery.data) {
+                Err(too_new) => self.end = Some(End::TooNew(too_new)),
+                Ok(()) => {
+                    self.parcels += 1;
+                    self.last = Some(delivery);
+                }
+            },
+        }
+    }
+
+    /// Adds what has been delivered already, and waits for nothing.
+    fn add_what_is_there(&mut self, deliveries: &mut lapin::Consumer, limit: usize) {
+        while self.has_room(limit)
+            && let Some(delivery) = deliveries.next().now_or_never()
+        {
+            self.add(delivery);
+        }
+    }
+
+    /// Adds what is delivered until `work` is done.
+    async fn add_during<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        deliveries: &mut lapin::Consumer,
+        limit: usize,
+    ) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                delivery = deliveries.next(), if self.has_room(limit) => self.add(delivery),
+            }
+        }
+    }
+
+    fn has_room(&self, limit: usize) -> bool {
+        self.end.is_none() && self.batch.len() < limit
+    }
+
+    /// Hands over the batch, how many parcels it came in, and the last of them. Nothing, if there is none.
+    fn begin(&mut self) -> Option<(Batch, u32, Delivery)> {
+        let last = self.last.take()?;
+        Some((take(&mut self.batch), take(&mut self.parcels), last))
     }
 }
