@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake fuzz sqlx audit
+.PHONY: help up down reset test fmt bench-intake bench-worker fuzz sqlx audit
 
 help: ## lists these commands
 	@echo "make COMMAND, where COMMAND is one of"
@@ -27,6 +27,9 @@ fmt: ## formats the Rust code
 
 bench-intake: ## what the intake can do, beside its limits, some minutes (ARGS='accept polls streams latency' picks)
 	@deploy/dev/bench.sh intake $(ARGS)
+
+bench-worker: ## what a worker can do, beside its limits, some minutes (ARGS='batches drain scale latency growth' picks)
+	@deploy/dev/bench.sh worker $(ARGS)
 
 fuzz: ## feeds the parsers of what comes from outside with anything, for two minutes (FUZZ_SECONDS=60 for each)
 	@deploy/dev/fuzz.sh

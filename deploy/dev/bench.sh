@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make bench-intake`: measures on a private PostgreSQL and RabbitMQ that are as durable as those of `make up`. Runs itself
-# again beside them. Further arguments go to the benchmark.
+# `make bench-intake` and `make bench-worker`: measure on a private PostgreSQL and RabbitMQ that are as durable as those of `make up`. Runs
+# itself again beside them. Further arguments go to the benchmark.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -30,7 +30,7 @@ pub fn envelope(customer: &str, seats: &[i64]) -> Result<Envelope> {
     let now = Clock::system().now();
     let request = serde_json::from_value(booking(customer, seats))?;
     let ticket =
-        Ticket { id: TicketKeys::parse(TICKET_KEY)?.issue(now), deadline: now + Duration::from_mins(1) };
+        Ticket { id: TicketKeys::parse(TICKET_KEY)?.issue(now), deadline: now + Duration::from_mins(15) };
     Ok(Envelope { ticket, idempotency_key: None, request })
 }
 
@@ -172,17 +172,29 @@ impl Installation {
         Ok(self.topology.waiting_messages(&self.channel).await?)
     }
 
-    /// Stops every process as an operator would, checks that each left well, that nothing is left in any queue and that
-    /// the books balance, and removes the database and the queues.
-    pub async fn close(mut self) -> Result<()> {
+    /// Stops the apis as an operator would, and checks that each left well.
+    pub async fn stop_apis(&mut self) -> Result<()> {
         for mut api in std::mem::take(&mut self.apis) {
             self.stop(&mut api.process).await?;
         }
-        // What a worker has not begun goes back into the queue; the last one gets it all.
-        let mut last = self.workers.pop();
+        Ok(())
+    }
+
+    /// Stops the workers likewise.
+    pub async fn stop_workers(&mut self) -> Result<()> {
         for mut worker in std::mem::take(&mut self.workers) {
             self.stop(&mut worker).await?;
         }
+        Ok(())
+    }
+
+    /// Stops every process as an operator would, checks that each left well, that nothing is left in any queue and that
+    /// the books balance, and removes the database and the queues.
+    pub async fn close(mut self) -> Result<()> {
+        self.stop_apis().await?;
+        // What a worker has not begun goes back into the queue; the last one gets it all.
+        let mut last = self.workers.pop();
+        self.stop_workers().await?;
         if let Some(last) = &mut last {
             self.drained().await?;
             self.stop(last).await?;

@@ -71,10 +71,20 @@ impl Process {
 
     /// How much memory it has.
     pub fn resident_kilobytes(&self) -> Result<u64> {
+        self.kilobytes("VmRSS:")
+    }
+
+    /// The most memory that it has had.
+    pub fn peak_kilobytes(&self) -> Result<u64> {
+        self.kilobytes("VmHWM:")
+    }
+
+    fn kilobytes(&self, name: &str) -> Result<u64> {
         let pid = self.child.id().with_context(|| format!("{} has ended", self.name))?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(resident.trim().trim_end_matches(" kB").parse()?)
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        let value = value.with_context(|| format!("no {name}"))?;
+        Ok(value.trim().trim_end_matches(" kB").parse()?)
     }
 
     /// Its exit status, once it has ended by itself.

@@ -1,0 +1,103 @@
+//! Rates at which the queue is drained, by what is booked and by whom.
+
+use anyhow::Result;
+use hamro_e2e::figures::{median, say};
+
+use crate::bare;
+use crate::drain::{self, Drained, Plan};
+use crate::kind::Kind;
+
+/// Each figure is the median of so many, measured in turns, so that a machine that has better and worse moments is fair to all.
+const ROUNDS: usize = 3;
+
+const BOOKINGS: usize = 100_000;
+
+/// As many take half a minute, one by one.
+const ONE_BY_ONE: usize = 20_000;
+
+/// Which batch size is best.
+pub async fn batches() -> Result<()> {
+    let sizes = [1, 64, 128, 200, 320, 500, 1_000, 2_000];
+    let mut rates = vec![(Vec::new(), Vec::new()); sizes.len()];
+    for _ in 0..ROUNDS {
+        for (size, (worker, bare)) in sizes.into_iter().zip(&mut rates) {
+            // A parcel is settled whole: where a batch is to be smaller, parcels are.
+            let plan = Plan { batch_max: size, parcel: size.min(Plan::USUAL.parcel), ..Plan::USUAL };
+            let count = if size == 1 { ONE_BY_ONE } else { BOOKINGS };
+            worker.push(measure(Kind::DistinctSeats, plan, count).await?.rate);
+            bare.push(ceiling(size, count).await?);
+        }
+    }
+    for (size, (worker, bare)) in sizes.into_iter().zip(rates) {
+        let (worker, bare) = (median(worker), median(bare));
+        say(format!(
+            "batches: BATCH_MAX={size}: {worker:.0} bookings/s = {:.2} of the bare statements ({bare:.0}/s)",
+            worker / bare
+        ));
+    }
+    Ok(())
+}
+
+/// What is drained, by kind of booking.
+pub async fn drain() -> Result<()> {
+    let mut rates = vec![Vec::new(); Kind::ALL.len()];
+    let (mut bare, mut one_by_one, mut peak) = (Vec::new(), Vec::new(), 0);
+    for round in 1..=ROUNDS {
+        for (kind, rates) in Kind::ALL.into_iter().zip(&mut rates) {
+            let drained = measure(kind, Plan::USUAL, BOOKINGS).await?;
+            say(format!("drain, round {round}: {kind}: {:.0} bookings/s", drained.rate));
+            rates.push(drained.rate);
+            peak = peak.max(drained.peak_kilobytes);
+        }
+        bare.push(ceiling(Plan::USUAL.batch_max, BOOKINGS).await?);
+        one_by_one.push(measure(Kind::DistinctSeats, Plan::ONE_BY_ONE, ONE_BY_ONE).await?.rate);
+    }
+    let (bare, one_by_one) = (median(bare), median(one_by_one));
+    let rates: Vec<f64> = rates.into_iter().map(median).collect();
+    for (kind, rate) in Kind::ALL.into_iter().zip(&rates) {
+        say(format!("drain, medians: {kind}: {rate:.0} bookings/s = {:.2} of the first", rate / rates[0]));
+    }
+    say(format!(
+        "drain, medians: the first = {:.2} of the bare statements ({bare:.0}/s; wanted 0.8) = {:.1} × one by one \
+         ({one_by_one:.0}/s; wanted 8)",
+        rates[0] / bare,
+        rates[0] / one_by_one
+    ));
+    say(format!(
+        "drain, medians: in a concert 100 times larger a booking costs {:.2} times as much (wanted 1.1)",
+        rates[2] / rates[1]
+    ));
+    say(format!("drain: a worker has had {} MB resident at most (wanted 64)", peak / 1024));
+    Ok(())
+}
+
+/// What more workers bring.
+pub async fn scale() -> Result<()> {
+    let counts = [1, 2, 4];
+    let mut rates = vec![Vec::new(); counts.len()];
+    for _ in 0..ROUNDS {
+        for (workers, rates) in counts.into_iter().zip(&mut rates) {
+            rates.push(measure(Kind::DistinctSeats, Plan { workers, ..Plan::USUAL }, BOOKINGS).await?.rate);
+        }
+    }
+    for (workers, rates) in counts.into_iter().zip(rates) {
+        say(format!("scale, medians: {workers} workers: {:.0} bookings/s", median(rates)));
+    }
+    Ok(())
+}
+
+async fn measure(kind: Kind, plan: Plan, count: usize) -> Result<Drained> {
+    let mut installation = drain::installation().await?;
+    let bookings = kind.bookings(&installation.pool, count).await?;
+    let drained = drain::drain(&mut installation, plan, &bookings).await?;
+    installation.close().await?;
+    Ok(drained)
+}
+
+async fn ceiling(batch: usize, count: usize) -> Result<f64> {
+    let installation = drain::installation().await?;
+    let bookings = Kind::DistinctSeats.bookings(&installation.pool, count).await?;
+    let rate = bare::sell(&installation.pool, batch, &bookings).await?;
+    installation.close().await?;
+    Ok(rate)
+}

@@ -1,0 +1,116 @@
+//! What is booked.
+
+use std::fmt;
+
+use anyhow::Result;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use sqlx::PgPool;
+
+use crate::bare;
+
+/// A kind of booking.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Everybody another seat of one concert, which has just enough.
+    DistinctSeats,
+    /// The same in a concert of 300 000 seats.
+    LargeConcert,
+    /// The same in concerts of 3 000 seats, which go on sale one after the other.
+    SmallConcerts,
+    /// A seat in each of two tiers.
+    TwoTiers,
+    SoldOut,
+    HotSeat,
+}
+
+impl Kind {
+    pub const ALL: [Self; 6] = [
+        Self::DistinctSeats,
+        Self::LargeConcert,
+        Self::SmallConcerts,
+        Self::TwoTiers,
+        Self::SoldOut,
+        Self::HotSeat,
+    ];
+
+    /// Prepares the database for so many, and returns the seats of each.
+    pub async fn bookings(self, pool: &PgPool, count: usize) -> Result<Vec<Vec<i64>>> {
+        let seats = i32::try_from(count)?;
+        match self {
+            Self::DistinctSeats => Ok(shuffled(each(concert(pool, seats, 1).await?))),
+            Self::LargeConcert => Ok(shuffled(each(concert(pool, 300_000, 1).await?))[..count].to_vec()),
+            Self::SmallConcerts => {
+                let mut bookings = Vec::new();
+                while bookings.len() < count {
+                    bookings.extend(shuffled(each(concert(pool, 3_000, 1).await?)));
+                }
+                bookings.truncate(count);
+                Ok(bookings)
+            }
+            Self::TwoTiers => {
+                let seats = concert(pool, seats * 2, 2).await?;
+                let (one, other) = seats.split_at(count);
+                Ok(shuffled(one.iter().zip(other).map(|(one, other)| vec![*one, *other]).collect()))
+            }
+            Self::SoldOut => {
+                let seats = each(concert(pool, 3_000, 1).await?);
+                bare::sell(pool, 500, &seats).await?;
+                Ok(shuffled(seats.into_iter().cycle().take(count).collect()))
+            }
+            Self::HotSeat => Ok(vec![concert(pool, 3_000, 1).await?[..1].to_vec(); count]),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DistinctSeats => "distinct seats of one concert",
+            Self::LargeConcert => "distinct seats of a concert of 300 000",
+            Self::SmallConcerts => "distinct seats of concerts of 3 000",
+            Self::TwoTiers => "seats in two tiers",
+            Self::SoldOut => "a concert that is sold out",
+            Self::HotSeat => "one hot seat",
+        })
+    }
+}
+
+fn each(seats: Vec<i64>) -> Vec<Vec<i64>> {
+    seats.into_iter().map(|seat| vec![seat]).collect()
+}
+
+/// Puts a concert with so many seats, spread evenly over its tiers, into the database. Returns the seats' ids, tier by tier.
+pub async fn concert(pool: &PgPool, seats: i32, tiers: i32) -> Result<Vec<i64>> {
+    let ids: Vec<i32> = sqlx::query_scalar(
+        "WITH concert AS (
+             INSERT INTO concerts (title, artist, date, time, venue, city, image)
+             VALUES ('Benchmark', 'Nobody', '2030-01-01', '19:00', 'Nowhere', 'Nowhere', '') RETURNING id
+         ), type AS (
+             INSERT INTO ticket_types (name) SELECT 'Benchmark ' || gen_random_uuid() RETURNING id
+         ), tiers AS (
+             INSERT INTO ticket_tiers (concert_id, ticket_type_id, price, total, available)
+             SELECT concert.id, type.id, 10, $1 / $2, $1 / $2 FROM concert, type, generate_series(1, $2)
+             RETURNING id, concert_id
+         ), placed AS (
+             INSERT INTO seats (concert_id, ticket_tier_id, seat_number, \"row\", section)
+             SELECT concert_id, tiers.id, 'S-' || n, n / 100, 'hall' FROM tiers, generate_series(1, $1 / $2) n
+             RETURNING id, ticket_tier_id
+         )
+         SELECT id FROM placed ORDER BY ticket_tier_id, id",
+    )
+    .bind(seats)
+    .bind(tiers)
+    .fetch_all(pool)
+    .await?;
+    // As autovacuum does it some seconds after so many rows have come.
+    sqlx::raw_sql("VACUUM ANALYZE seats, ticket_tiers").execute(pool).await?;
+    Ok(ids.into_iter().map(i64::from).collect())
+}
+
+/// The same in an order that has nothing to do with the seats' places, as customers choose them. The same for all runs.
+fn shuffled<T>(mut items: Vec<T>) -> Vec<T> {
+    items.shuffle(&mut SmallRng::seed_from_u64(1));
+    items
+}

@@ -1,0 +1,114 @@
+//! How long a booking takes from the moment at which it is due in the queue until it is settled, at a rate that does not
+//! depend on the answers. Beside it, at the same time and rate: a message that the broker confirms, and then a row that
+//! Postgres commits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use futures_util::StreamExt;
+use futures_util::future::try_join;
+use hamro_e2e::figures::{median, percentile, say};
+use hamro_e2e::installation::envelope;
+use hamro_e2e::{Installation, Setup, open_loop};
+use hamro_shared::domain::TicketId;
+use hamro_shared::queue::{Parcel, SettledMessage};
+use lapin::options::BasicConsumeOptions;
+use lapin::types::FieldTable;
+use tokio::time::Instant;
+
+use crate::kind::Kind;
+
+const PER_SECOND: u32 = 300;
+const SECONDS: u32 = 20;
+const ROUNDS: usize = 3;
+
+pub async fn run() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 1, ..Setup::default() }).await?;
+    installation.stop_apis().await?;
+    sqlx::raw_sql("CREATE TABLE bare (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, text text)")
+        .execute(&installation.pool)
+        .await?;
+    let installation = Arc::new(installation);
+    // Queues of its own, which nobody reads.
+    let mut aside = Installation::prepare(&Setup::default()).await?;
+    aside.expects_leftovers = true;
+    let aside = Arc::new(aside);
+    let (mut settles, mut bares) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        let (settled, bare) = try_join(settle(&installation), bare(&installation, &aside)).await?;
+        for (what, figures) in [("settled", &settled), ("bare publish and commit", &bare)] {
+            say(format!(
+                "latency, round {round}, {PER_SECOND}/s: {what}: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
+                percentile(figures, 0.5) * 1e3,
+                percentile(figures, 0.99) * 1e3,
+                percentile(figures, 0.999) * 1e3,
+            ));
+        }
+        settles.push(percentile(&settled, 0.99));
+        bares.push(percentile(&bare, 0.99));
+    }
+    let (settled, bare) = (median(settles), median(bares));
+    say(format!(
+        "latency, medians of p99 at {PER_SECOND}/s: from enqueued to settled {:.1} ms = {:.2} × a bare confirmed publish \
+         and a bare commit ({:.1} ms; wanted 2)",
+        settled * 1e3,
+        settled / bare,
+        bare * 1e3
+    ));
+    Arc::into_inner(aside).context("somebody holds it")?.close().await?;
+    Arc::into_inner(installation).context("somebody holds it")?.close().await
+}
+
+/// The seconds that each booking took, sorted.
+async fn settle(installation: &Arc<Installation>) -> Result<Vec<f64>> {
+    let count = PER_SECOND * SECONDS;
+    let bookings = Kind::DistinctSeats.bookings(&installation.pool, count as usize).await?;
+    let queue = installation.topology.listen_to_settled(&installation.channel).await?;
+    let (options, arguments) =
+        (BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() }, FieldTable::default());
+    let mut announced =
+        installation.channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
+    let due = Arc::<Mutex<HashMap<TicketId, Instant>>>::default();
+
+    let publishing = open_loop(PER_SECOND, count, |n, began| {
+        let (installation, due, seats) = (installation.clone(), due.clone(), bookings[n as usize].clone());
+        async move {
+            let envelope = envelope(&format!("customer{n}"), &seats)?;
+            due.lock().ok().context("poisoned")?.insert(envelope.ticket.id, began);
+            let mut parcel = Parcel::default();
+            parcel.push(&envelope.encode());
+            installation.publish(&parcel.encode()).await
+        }
+    });
+    let listening = async {
+        let mut latencies = Vec::new();
+        while latencies.len() < count as usize {
+            let delivery = announced.next().await.context("nothing is announced any more")??;
+            let heard = Instant::now();
+            for ticket in SettledMessage::decode(&delivery.data)?.tickets {
+                let began = due.lock().ok().context("poisoned")?.remove(&ticket.ticket_id);
+                latencies.push((heard - began.context("a ticket that nobody has")?).as_secs_f64());
+            }
+        }
+        Ok(latencies)
+    };
+    let (_, mut latencies) = try_join(publishing, listening).await?;
+    latencies.sort_by(f64::total_cmp);
+    Ok(latencies)
+}
+
+async fn bare(installation: &Arc<Installation>, aside: &Arc<Installation>) -> Result<Vec<f64>> {
+    let mut parcel = Parcel::default();
+    parcel.push(&envelope("customer1", &[1])?.encode());
+    let body = Arc::new(parcel.encode());
+    open_loop(PER_SECOND, PER_SECOND * SECONDS, |_, _| {
+        let (installation, aside, body) = (installation.clone(), aside.clone(), body.clone());
+        async move {
+            aside.publish(&body).await?;
+            sqlx::query("INSERT INTO bare (text) VALUES ('Customer 1')").execute(&installation.pool).await?;
+            Ok(())
+        }
+    })
+    .await
+}
