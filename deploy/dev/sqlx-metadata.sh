@@ -18,6 +18,10 @@ migrated_database() { # uses DATABASE_URL
     echo "$url"
 }
 
+# What tests are built with: switches that make a process fail, see shared/src/faults.rs. The same for every command, or cargo
+# would build everything twice.
+readonly TEST_FEATURES=(--features faults)
+
 # Runs cargo clippy with the arguments, and leaves the metadata of every query in DIRECTORY.
 collect_metadata() { # DIRECTORY CLIPPY_ARGUMENT…
     local directory=$1 url
@@ -30,5 +34,5 @@ collect_metadata() { # DIRECTORY CLIPPY_ARGUMENT…
         \( -path '*/src/lib.rs' -o -path '*/src/main.rs' -o -path '*/src/bin/*' -o -path '*/tests/*' -o -path '*/benches/*' \) \
         -exec touch --no-create {} +
     DATABASE_URL=$url SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$directory \
-        cargo clippy --workspace --all-targets --locked "$@"
+        cargo clippy --workspace --all-targets --locked "${TEST_FEATURES[@]}" "$@"
 }

@@ -12,8 +12,8 @@ main() {
     step "Is .sqlx fresh?" compare_metadata
     # From here on as a fresh clone without a database would build.
     export SQLX_OFFLINE=true
-    step "Building the programs" cargo build --workspace --bins --locked
-    (($# > 0)) || step "Examples in the documentation" cargo test --doc --workspace --locked
+    step "Building the programs" cargo build --workspace --bins --locked "${TEST_FEATURES[@]}"
+    (($# > 0)) || step "Examples in the documentation" cargo test --doc --workspace --locked "${TEST_FEATURES[@]}"
     step "Tests" run_tests "$@"
     (($# > 0)) || step "Is every snapshot in use?" find_unused_snapshots
     say "All is well."
@@ -32,7 +32,7 @@ run_tests() {
     # A changed snapshot is a failure here, never a new file. insta notes down which snapshots the tests have looked at.
     # No terminal for nextest's input: it runs in the background, see with-stack.sh.
     INSTA_UPDATE=no INSTA_SNAPSHOT_REFERENCES_FILE=$references \
-        cargo nextest run --workspace --locked "$@" </dev/null
+        cargo nextest run --workspace --locked "${TEST_FEATURES[@]}" "$@" </dev/null
 }
 
 find_unused_snapshots() {

@@ -19,6 +19,8 @@ async fn a_missing_or_wrong_setting_stops_the_process_with_its_name() -> Result<
         ("hamro-worker", "DATABASE_URL", "sqlite:memory"),
         ("hamro-worker", "AMQP_URL", ""),
         ("hamro-worker", "BATCH_MAX", "0"),
+        ("hamro-worker", "HAMRO_FAULTS", "worker.nowhere=kill@1"),
+        ("hamro-api", "HAMRO_FAULTS", "api.after-confirm"),
     ] {
         let mut process =
             Process::start(program, program, &[], &installation.environment(&[(setting, value)]))?;

@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod config;
 pub mod database;
 pub mod domain;
+pub mod faults;
 pub mod healthcheck;
 pub mod lifecycle;
 pub mod queue;

@@ -5,6 +5,7 @@ use std::pin::pin;
 
 use anyhow::bail;
 use futures_util::{FutureExt, StreamExt};
+use hamro_shared::faults::{self, Rule};
 use hamro_shared::queue::{Session, SettledMessage};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
@@ -87,6 +88,9 @@ impl Consumer {
             waiting.add(delivery);
             waiting.add_what_is_there(deliveries, limit);
             while let Some((batch, parcels, last)) = waiting.begin() {
+                if faults::is_broken(Rule::CommitThenAck) {
+                    acknowledge(&last).await?;
+                }
                 let bookings = u32::try_from(batch.len()).unwrap_or(u32::MAX);
                 let settling = self.settler.settle(batch, stop);
                 let Ok(tickets) = waiting.add_during(settling, deliveries, limit).await else {
@@ -110,12 +114,7 @@ impl Consumer {
     async fn conclude(&self, settled: SettledMessage, last: &Delivery) -> anyhow::Result<()> {
         debug!(batch.size = settled.bookings, "settled a batch of {}", settled.bookings);
         self.announcer.announce(settled);
-        // One batch at a time is in hand on this channel, and all before it have been acknowledged: `multiple` reaches
-        // over just the parcels of this one.
-        if !last.acker.ack(BasicAckOptions { multiple: true }).await? {
-            bail!("the channel closed while a batch was in hand: its parcels will come again");
-        }
-        Ok(())
+        if faults::is_broken(Rule::CommitThenAck) { Ok(()) } else { acknowledge(last).await }
     }
 
     /// Puts back what only a newer worker can read, and leaves the queue alone from here on. Every look at it would cost
@@ -185,4 +184,13 @@ impl Received {
         let last = self.last.take()?;
         Some((take(&mut self.batch), take(&mut self.parcels), last))
     }
+}
+
+/// One batch at a time is in hand on the channel, and all before it have been acknowledged: `multiple` reaches over just
+/// the parcels of this one, up to its last.
+async fn acknowledge(last: &Delivery) -> anyhow::Result<()> {
+    if !last.acker.ack(BasicAckOptions { multiple: true }).await? {
+        bail!("the channel closed while a batch was in hand: its parcels will come again");
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use axum::http::header::RETRY_AFTER;
 use hamro_shared::domain::{BookingRequest, IdempotencyKey, Ticket};
+use hamro_shared::faults::{self, Point};
 use hamro_shared::queue::Envelope;
 use tokio::time::Instant;
 
@@ -23,9 +24,12 @@ pub async fn enqueue(
     } else {
         app.publisher.publish(Envelope { ticket, idempotency_key, request }).await
     };
-    if let Err(error) = published {
-        let id = ticket.id;
-        tracing::warn!(ticket.id = %id, "ticket {id} was not accepted: {error}");
+    match published {
+        Ok(()) => faults::pass(Point::AfterConfirm),
+        Err(error) => {
+            let id = ticket.id;
+            tracing::warn!(ticket.id = %id, "ticket {id} was not accepted: {error}");
+        }
     }
     published
 }

@@ -13,6 +13,7 @@ use anyhow::{Context, bail, ensure};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
 use hamro_shared::config::Env;
+use hamro_shared::faults::{self, Rule};
 use hamro_shared::queue::{BOOKINGS_HEADER, Envelope, Parcel, Session, Topology};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -276,7 +277,7 @@ impl PublishingTask {
             .with_content_type("application/json".into())
             .with_headers(headers);
         let (exchange, key) = (self.exchange.as_str().into(), self.routing_key.as_str().into());
-        async move {
+        let publishing = async move {
             let options = BasicPublishOptions::default();
             let confirm = channel.basic_publish(exchange, key, options, &body, properties).await?;
             // Nothing looser than this is a receipt: without `confirm_select` the answer would be `NotRequested`, at once.
@@ -290,6 +291,12 @@ impl PublishingTask {
                 let _ = receipt.send(result);
             }
             Ok(())
+        };
+        async move {
+            if faults::is_broken(Rule::OnePublisher) {
+                return tokio::spawn(publishing).await.context("a publisher died")?;
+            }
+            publishing.await
         }
     }
 }

@@ -6,6 +6,7 @@
 //! for the same seats, so the lock has put it behind us or before us. A twin whose seats do not exist locks nothing; it
 //! meets us at the primary key of `bookings`, and whoever is second rolls back and looks again.
 
+mod broken;
 mod read;
 mod write;
 
@@ -14,6 +15,7 @@ use std::collections::HashMap;
 use hamro_shared::domain::{
     Booking, Clock, Outcome, Rejection, SettledTicket, SoldSeat, TicketId, Timestamp,
 };
+use hamro_shared::faults::{self, Point, Rule};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
@@ -27,13 +29,21 @@ pub async fn settle(
     clock: &Clock,
     batch: &Batch,
 ) -> Result<Vec<SettledTicket>, sqlx::Error> {
+    faults::pass(Point::BeforeBegin);
     let mut transaction = connection.begin().await?;
+    if faults::is_broken(Rule::LockInOrder) {
+        broken::lock_as_they_come(&mut transaction, &batch.orders).await?;
+    }
     let seats = read::lock_seats(&mut transaction, &batch.orders).await?;
+    if faults::is_broken(Rule::LookUp) {
+        broken::forget_settled(&mut transaction, &batch.orders).await?;
+    }
     let settled = read::settled(&mut transaction, batch).await?;
     let stock = read::stock(&mut transaction, seats).await?;
     let now = clock.now();
     let failed = batch.failed_tickets(|ticket| settled.tickets.contains_key(&ticket));
-    let decisions = allocate(&batch.orders, stock, settled, now);
+    let due = if faults::is_broken(Rule::Deadline) { broken::before_all_deadlines() } else { now };
+    let decisions = allocate(&batch.orders, stock, settled, due);
     let shared = read::shared_outcomes(&mut transaction, &batch.orders, &decisions).await?;
 
     let sales = write::sales(&mut transaction, &batch.orders, &decisions, now).await?;
@@ -47,7 +57,9 @@ pub async fn settle(
     write::bookings(&mut transaction, &settlement.conclusions).await?;
     write::dead_letters(&mut transaction, &settlement.dead_letters, now).await?;
     write::move_counters(&mut transaction, &sales).await?;
+    faults::pass(Point::BeforeCommit);
     transaction.commit().await?;
+    faults::pass(Point::AfterCommit);
     Ok(settlement.conclusions.into_iter().map(|conclusion| conclusion.ticket).collect())
 }
 

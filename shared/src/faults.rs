@@ -1,0 +1,160 @@
+//! Switches for tests: places where a process can be made to die, and rules that it can be made to break.
+//!
+//! `HAMRO_FAULTS=worker.after-commit=kill@3,worker.no-look-up=break` kills a worker the third time that it gets between
+//! COMMIT and acknowledgement, and makes it forget what it has settled before. Only programs that are built with the feature
+//! `faults` know of that variable, which is how the tests build them. In all others each call here is a constant, and the
+//! compiler leaves out what hangs on it.
+
+use std::process;
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::config::Env;
+
+const IS_BUILT_IN: bool = cfg!(feature = "faults");
+
+static FAULTS: OnceLock<Faults> = OnceLock::new();
+
+/// A place where a process can be made to die: at once, as by `kill -9`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    BeforeBegin,
+    /// Inside the transaction, when everything is written.
+    BeforeCommit,
+    /// Before anything is acknowledged.
+    AfterCommit,
+    /// The broker has the booking, and the client no answer.
+    AfterConfirm,
+}
+
+/// A rule that a process can be made to break, to see whether anybody notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Only what is committed is acknowledged.
+    CommitThenAck,
+    /// What was settled before is looked up, and stands.
+    LookUp,
+    /// Seats are locked in the order of their ids.
+    LockInOrder,
+    /// What is past its deadline is not sold.
+    Deadline,
+    /// One task alone publishes on a channel.
+    OnePublisher,
+}
+
+const POINTS: [(&str, Point); 4] = [
+    ("worker.before-begin", Point::BeforeBegin),
+    ("worker.before-commit", Point::BeforeCommit),
+    ("worker.after-commit", Point::AfterCommit),
+    ("api.after-confirm", Point::AfterConfirm),
+];
+
+const RULES: [(&str, Rule); 5] = [
+    ("worker.early-ack", Rule::CommitThenAck),
+    ("worker.no-look-up", Rule::LookUp),
+    ("worker.unordered-locks", Rule::LockInOrder),
+    ("worker.no-deadline", Rule::Deadline),
+    ("api.many-publishers", Rule::OnePublisher),
+];
+
+/// What `HAMRO_FAULTS` asks for.
+#[derive(Debug, Default)]
+struct Faults {
+    /// With how many passes are left until the end.
+    deaths: Vec<(Point, AtomicU32)>,
+    broken: Vec<Rule>,
+}
+
+/// Reads `HAMRO_FAULTS`, which holds from here on.
+pub fn arm(env: &mut Env) {
+    if IS_BUILT_IN && let Some(Some(faults)) = env.optional("HAMRO_FAULTS", &expected(), str::parse::<Faults>)
+    {
+        // Logging has not started yet.
+        eprintln!("faults for a test: {faults:?}");
+        let _ = FAULTS.set(faults);
+    }
+}
+
+/// The process gets to this point, and not beyond it if that is how it should die.
+#[inline]
+pub fn pass(point: Point) {
+    if IS_BUILT_IN && FAULTS.get().is_some_and(|faults| faults.kills_at(point)) {
+        process::abort();
+    }
+}
+
+/// Whether this rule is to be broken.
+#[inline]
+pub fn is_broken(rule: Rule) -> bool {
+    IS_BUILT_IN && FAULTS.get().is_some_and(|faults| faults.broken.contains(&rule))
+}
+
+impl Faults {
+    fn kills_at(&self, point: Point) -> bool {
+        let death = self.deaths.iter().find(|(at, _)| *at == point);
+        death.is_some_and(|(_, passes_left)| passes_left.fetch_sub(1, Ordering::Relaxed) == 1)
+    }
+}
+
+impl FromStr for Faults {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut faults = Self::default();
+        for switch in text.split(',') {
+            let (name, fault) = switch.trim().split_once('=').ok_or(())?;
+            let point = POINTS.iter().find(|(known, _)| *known == name);
+            let rule = RULES.iter().find(|(known, _)| *known == name);
+            match (point, rule, fault.split_once('@')) {
+                (Some(&(_, point)), _, Some(("kill", pass))) => {
+                    let pass = pass.parse().ok().filter(|pass| *pass > 0).ok_or(())?;
+                    faults.deaths.push((point, AtomicU32::new(pass)));
+                }
+                (_, Some(&(_, rule)), None) if fault == "break" => faults.broken.push(rule),
+                _ => return Err(()),
+            }
+        }
+        Ok(faults)
+    }
+}
+
+fn expected() -> String {
+    let points = POINTS.map(|(name, _)| name).join(", ");
+    let rules = RULES.map(|(name, _)| name).join(", ");
+    format!(
+        "POINT=kill@PASS or RULE=break, separated by commas, with a POINT of {points} and a RULE of {rules}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_dies_at_the_pass_that_was_asked_for() {
+        let faults: Faults = "worker.after-commit=kill@3, worker.no-look-up=break".parse().unwrap();
+        assert!(!faults.kills_at(Point::BeforeBegin));
+        let deaths = [(); 4].map(|()| faults.kills_at(Point::AfterCommit));
+        assert_eq!(deaths, [false, false, true, false]);
+        assert_eq!(faults.broken, [Rule::LookUp]);
+    }
+
+    #[test]
+    fn a_switch_that_nobody_knows_is_refused() {
+        for bad in [
+            "",
+            "worker.after-commit",
+            "worker.after-commit=break",
+            "worker.after-commit=kill",
+            "worker.after-commit=kill@0",
+            "worker.no-look-up=kill@1",
+            "worker.no-look-up=break@1",
+            "worker.nowhere=kill@1",
+            "worker.no-look-up=break,",
+        ] {
+            assert!(bad.parse::<Faults>().is_err(), "{bad}");
+        }
+        assert!(expected().contains("worker.before-commit"));
+    }
+}
