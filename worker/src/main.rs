@@ -13,7 +13,7 @@ use hamro_shared::{healthcheck, telemetry};
 use hamro_worker::announcer::announcer;
 use hamro_worker::config::{Config, DATABASE_SESSION, HttpConfig};
 use hamro_worker::consumer::Consumer;
-use hamro_worker::readiness::Readiness;
+use hamro_worker::readiness::{Health, Readiness};
 use hamro_worker::settler::Settler;
 
 /// Takes bookings from the queue and settles them in Postgres. Settings come from the environment; see
@@ -64,11 +64,11 @@ async fn run() -> anyhow::Result<ExitCode> {
     let database = config.database.options(&process, DATABASE_SESSION);
     let broker = Broker::new(&config.broker, &process);
     let (announcer, mut announcements) = announcer(broker.topology());
-    let readiness = Readiness::starting();
+    let mut health = Health::default();
+    let readiness = health.part("consumer", Readiness::starting());
     let settler = Settler::new(database.clone(), Clock::system(), readiness.clone());
     let queue = broker.topology().intake();
-    let mut consumer =
-        Consumer { config: config.consumer, settler, announcer, readiness: readiness.clone(), queue };
+    let mut consumer = Consumer { config: config.consumer, settler, announcer, readiness, queue };
 
     let mut lifecycle = Lifecycle::new()?;
     let consuming = broker.clone();
@@ -84,7 +84,7 @@ async fn run() -> anyhow::Result<ExitCode> {
         Ok(())
     });
     if let Some(address) = config.http.address {
-        lifecycle.support("health checks", |stop| readiness.serve(address, stop));
+        lifecycle.support("health checks", |stop| health.serve(address, stop));
     }
     Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
 }

@@ -14,19 +14,24 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// Why the worker does not work; nothing, if it does. Whoever has a reason sets it, and whoever sees it pass clears it.
+/// What one part of the worker says of itself: why it does not work, or nothing, if it does. A part sets its own reason
+/// and clears it; the others' are not its business.
 #[derive(Clone)]
 pub struct Readiness(Arc<watch::Sender<Option<&'static str>>>);
 
-#[derive(Serialize)]
-struct Health {
-    status: &'static str,
-}
-
 impl Readiness {
-    /// A worker that has yet to start.
+    /// A part that has yet to start.
     pub fn starting() -> Self {
-        Self(Arc::new(watch::Sender::new(Some("it does not consume yet"))))
+        Self::saying(Some("it does not consume yet"))
+    }
+
+    /// A part that nobody misses before it has something to say.
+    pub fn untroubled() -> Self {
+        Self::saying(None)
+    }
+
+    fn saying(reason: Option<&'static str>) -> Self {
+        Self(Arc::new(watch::Sender::new(reason)))
     }
 
     pub fn is_red(&self, reason: &'static str) {
@@ -36,6 +41,31 @@ impl Readiness {
     pub fn is_green(&self) {
         self.0.send_if_modified(|reason| reason.take().is_some());
     }
+}
+
+/// What all parts of the worker say. It is ready if none has a reason against it.
+#[derive(Clone, Default)]
+pub struct Health(Vec<(&'static str, Readiness)>);
+
+#[derive(Serialize)]
+struct Answer {
+    status: String,
+}
+
+impl Health {
+    /// Listens to one more part. Returns what that part is to speak through.
+    pub fn part(&mut self, name: &'static str, readiness: Readiness) -> Readiness {
+        self.0.push((name, readiness.clone()));
+        readiness
+    }
+
+    /// Everything that speaks against this worker, by part.
+    fn reasons(&self) -> Vec<String> {
+        let reason = |(name, readiness): &(&str, Readiness)| {
+            readiness.0.borrow().map(|reason| format!("{name}: {reason}"))
+        };
+        self.0.iter().filter_map(reason).collect()
+    }
 
     /// Answers whoever asks on `address`.
     pub async fn serve(self, address: SocketAddr, stop: CancellationToken) -> anyhow::Result<()> {
@@ -44,7 +74,7 @@ impl Readiness {
         })?;
         info!("answering health checks on http://{}", listener.local_addr()?);
         let router = Router::new()
-            .route("/health/live", get(async || Json(Health { status: "ok" })))
+            .route("/health/live", get(async || Json(Answer { status: "ok".to_owned() })))
             .route("/health/ready", get(ready))
             .with_state(self);
         axum::serve(listener, router)
@@ -54,9 +84,29 @@ impl Readiness {
     }
 }
 
-async fn ready(State(readiness): State<Readiness>) -> (StatusCode, Json<Health>) {
-    match *readiness.0.borrow() {
-        None => (StatusCode::OK, Json(Health { status: "ok" })),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: reason })),
+async fn ready(State(health): State<Health>) -> (StatusCode, Json<Answer>) {
+    let reasons = health.reasons();
+    if reasons.is_empty() {
+        (StatusCode::OK, Json(Answer { status: "ok".to_owned() }))
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(Answer { status: reasons.join("; ") }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_turns_green_does_not_hide_what_troubles_another() {
+        let mut health = Health::default();
+        let consumer = health.part("consumer", Readiness::starting());
+        let reaper = health.part("reaper", Readiness::untroubled());
+        assert_eq!(health.reasons(), ["consumer: it does not consume yet"]);
+        reaper.is_red("it does not consume");
+        consumer.is_green();
+        assert_eq!(health.reasons(), ["reaper: it does not consume"]);
+        reaper.is_green();
+        assert!(health.reasons().is_empty());
     }
 }
