@@ -61,7 +61,7 @@ pub struct Installation {
     /// Whether bookings may be left in the queue that nobody will settle.
     pub expects_leftovers: bool,
     broker: Broker,
-    connection: Connection,
+    pub(crate) connection: Connection,
     pub channel: Channel,
 }
 

@@ -10,6 +10,7 @@ mod open_loop;
 pub mod outage;
 pub mod process;
 pub mod proxy;
+pub mod strays;
 mod wait;
 
 pub use client::Client;

@@ -1,7 +1,7 @@
 //! One of our binaries, as a real process.
 
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
@@ -47,6 +47,19 @@ impl Process {
         log.collect(child.stdout.take());
         log.collect(child.stderr.take());
         Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// Runs `program` to its end.
+    pub async fn output(program: &str, arguments: &[&str], variables: &[(String, String)]) -> Result<Output> {
+        let path = binary(program)?;
+        let mut command = Command::new(&path);
+        command.args(arguments).env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).output().await.with_context(|| format!("running {}", path.display()))
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> Result<u32> {
+        self.child.id().with_context(|| format!("{} has ended", self.name))
     }
 
     /// The rest of the first line that has `marker` in it, as soon as it is printed.

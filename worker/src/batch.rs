@@ -41,6 +41,8 @@ pub enum DeathReason {
     TicketReused,
     /// The database refuses this booking's own data.
     RefusedByDatabase,
+    /// Workers died with this booking in hand, and nothing else.
+    WorkersDied,
 }
 
 impl DeathReason {
@@ -51,6 +53,7 @@ impl DeathReason {
             Self::UnreadableEnvelope => "unreadable-envelope",
             Self::TicketReused => "ticket-reused",
             Self::RefusedByDatabase => "refused-by-database",
+            Self::WorkersDied => "workers-died",
         }
     }
 }

@@ -14,6 +14,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub broker: BrokerConfig,
     pub consumer: ConsumerConfig,
+    pub reaper: ReaperConfig,
     pub http: HttpConfig,
     /// How long the batch in hand may take once the process has been asked to stop.
     pub shutdown_timeout: Duration,
@@ -25,6 +26,12 @@ pub struct ConsumerConfig {
     pub batch_max: NonZeroUsize,
     /// Parcels that the broker sends ahead.
     pub prefetch: NonZeroU16,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReaperConfig {
+    /// How long a worker must have lived before it touches what other workers died of.
+    pub delay: Duration,
 }
 
 /// Locks do not outlive their owner: the server takes them from a worker that has frozen, or whose machine has gone.
@@ -45,6 +52,7 @@ impl Config {
         let database = DatabaseConfig::read(&mut env);
         let broker = BrokerConfig::read(&mut env);
         let consumer = ConsumerConfig::read(&mut env);
+        let reaper = ReaperConfig::read(&mut env);
         let http = HttpConfig::read(&mut env);
         let shutdown_timeout = env.or("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
         let built = (|| {
@@ -53,6 +61,7 @@ impl Config {
                 database: database?,
                 broker: broker?,
                 consumer: consumer?,
+                reaper: reaper?,
                 http: http?,
                 shutdown_timeout: shutdown_timeout?,
             })
@@ -86,5 +95,12 @@ impl ConsumerConfig {
         let prefetch =
             env.or("PREFETCH", PREFETCH, "the most parcels that the broker sends ahead, such as 256");
         Some(Self { batch_max: batch_max?, prefetch: prefetch? })
+    }
+}
+
+impl ReaperConfig {
+    fn read(env: &mut Env) -> Option<Self> {
+        let delay = env.or("REAPER_DELAY", Duration::from_secs(10), "a duration such as 10s");
+        Some(Self { delay: delay? })
     }
 }

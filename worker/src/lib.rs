@@ -2,6 +2,8 @@
 //!
 //! `consumer` receives and acknowledges, `batch` is what it has in hand, `settler` sees to it that the batch ends
 //! whatever the database says, `settlement` is the transaction, and `allocation` the pure rules inside it.
+//!
+//! What has strayed from that way is brought to its end by `reaper` and `rerouter`.
 
 pub mod allocation;
 pub mod announcer;
@@ -10,5 +12,7 @@ pub mod config;
 pub mod consumer;
 pub mod failure;
 pub mod readiness;
+pub mod reaper;
+pub mod rerouter;
 pub mod settlement;
 pub mod settler;

@@ -11,9 +11,11 @@ use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::queue::{Broker, supervise};
 use hamro_shared::{healthcheck, telemetry};
 use hamro_worker::announcer::announcer;
-use hamro_worker::config::{Config, DATABASE_SESSION, HttpConfig};
+use hamro_worker::config::{Config, DATABASE_SESSION, HttpConfig, ReaperConfig};
 use hamro_worker::consumer::Consumer;
 use hamro_worker::readiness::{Health, Readiness};
+use hamro_worker::reaper::{Reaper, reap};
+use hamro_worker::rerouter::Rerouter;
 use hamro_worker::settler::Settler;
 
 /// Takes bookings from the queue and settles them in Postgres. Settings come from the environment; see
@@ -68,9 +70,12 @@ async fn run() -> anyhow::Result<ExitCode> {
     let readiness = health.part("consumer", Readiness::starting());
     let settler = Settler::new(database.clone(), Clock::system(), readiness.clone());
     let queue = broker.topology().intake();
+    let reaper =
+        Reaper::new(&database, &broker, announcer.clone(), health.part("reaper", Readiness::untroubled()));
     let mut consumer = Consumer { config: config.consumer, settler, announcer, readiness, queue };
 
     let mut lifecycle = Lifecycle::new()?;
+    collect_strays(&mut lifecycle, &broker, reaper, config.reaper);
     let consuming = broker.clone();
     lifecycle.work("consumer", |stop| async move {
         tokio::select! {
@@ -87,4 +92,18 @@ async fn run() -> anyhow::Result<ExitCode> {
         lifecycle.support("health checks", |stop| health.serve(address, stop));
     }
     Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
+}
+
+/// What did not go the straight way to the intake queue and through it.
+fn collect_strays(lifecycle: &mut Lifecycle, broker: &Broker, reaper: Reaper, config: ReaperConfig) {
+    let reaping = broker.clone();
+    lifecycle.work("reaper", |stop| async move {
+        reap(reaper, &reaping, config.delay, stop).await;
+        Ok(())
+    });
+    let rerouting = broker.clone();
+    lifecycle.work("rerouter", |stop| async move {
+        supervise(&rerouting, &stop, &mut Rerouter::new(rerouting.topology())).await;
+        Ok(())
+    });
 }

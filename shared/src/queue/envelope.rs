@@ -53,12 +53,27 @@ enum Kind {
     Book,
 }
 
-/// What is read of an envelope that cannot be read as a whole.
+/// What is read of an envelope that cannot, or should not, be read as a whole.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Remains {
+pub struct Remains {
     v: Option<u16>,
     ticket_id: Option<TicketId>,
+}
+
+impl Remains {
+    pub fn of(raw: &RawValue) -> Self {
+        serde_json::from_str(raw.get()).unwrap_or_default()
+    }
+
+    /// The envelope's version, if only a newer worker can read that.
+    pub fn newer_version(&self) -> Option<u16> {
+        self.v.filter(|version| *version > VERSION)
+    }
+
+    pub fn ticket(&self) -> Option<TicketId> {
+        self.ticket_id
+    }
 }
 
 impl Envelope {
@@ -84,11 +99,11 @@ impl Envelope {
             }),
             Ok(wire) => Err(Undecodable::Newer(wire.v)),
             Err(error) => {
-                let remains: Remains = serde_json::from_str(raw.get()).unwrap_or_default();
-                match remains.v {
-                    Some(version) if version > VERSION => Err(Undecodable::Newer(version)),
-                    _ => {
-                        Err(Undecodable::Unreadable { ticket: remains.ticket_id, reason: error.to_string() })
+                let remains = Remains::of(raw);
+                match remains.newer_version() {
+                    Some(version) => Err(Undecodable::Newer(version)),
+                    None => {
+                        Err(Undecodable::Unreadable { ticket: remains.ticket(), reason: error.to_string() })
                     }
                 }
             }

@@ -3,11 +3,13 @@
 mod broker;
 mod envelope;
 mod parcel;
+mod post;
 mod settled;
 mod topology;
 
 pub use broker::{Broker, BrokerConfig, Session, supervise};
-pub use envelope::{Envelope, Undecodable};
-pub use parcel::{BOOKINGS_HEADER, Parcel};
+pub use envelope::{Envelope, Remains, Undecodable};
+pub use parcel::{ALONE_HEADER, BOOKINGS_HEADER, Parcel};
+pub use post::{PostError, post};
 pub use settled::SettledMessage;
 pub use topology::{INTAKE_MAX_BYTES, Topology};

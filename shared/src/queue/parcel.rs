@@ -8,6 +8,10 @@ use serde_json::value::RawValue;
 /// The header that says how many bookings a message holds, for whoever counts without reading.
 pub const BOOKINGS_HEADER: &str = "x-bookings";
 
+/// The header of a parcel that the reaper has made: its one booking is on its own, and what the broker counts of the
+/// message it counts of that booking.
+pub const ALONE_HEADER: &str = "x-alone";
+
 /// A parcel in the making.
 #[derive(Debug, Default)]
 pub struct Parcel {

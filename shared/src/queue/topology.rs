@@ -6,7 +6,9 @@
 //!  bookings.settled ──fanout──▶ one exclusive queue for each api instance
 //! ```
 //!
-//! Its arguments are constants: were one a setting, two processes with different settings would refuse each other's
+//! The worker's reaper reads `bookings.dead`, and its rerouter `bookings.unrouted`.
+//!
+//! The arguments are constants: were one a setting, two processes with different settings would refuse each other's
 //! declarations (406).
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -20,6 +22,10 @@ pub const INTAKE_MAX_BYTES: i64 = 1 << 30;
 /// How often a parcel may come back before the broker takes it for poison. Every worker that dies takes one from each
 /// parcel it had been sent.
 const DELIVERY_LIMIT: i64 = 20;
+
+/// The same for what is kept beside the intake queue, where nothing is behind it any more: RabbitMQ 4 drops what comes back
+/// more than 20 times, unless it is told otherwise. 3.10 takes no word for "never", so this is a number that is never reached.
+const KEPT_DELIVERY_LIMIT: i64 = 1_000_000;
 
 /// Messages that wait for an api instance; beyond that the oldest are dropped, as they are only hints.
 const SETTLED_MAX_LENGTH: i64 = 10_000;
@@ -63,13 +69,13 @@ impl Topology {
 
     pub async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
         self.exchange(channel, self.dead(), ExchangeKind::Fanout, FieldTable::default()).await?;
-        self.queue(channel, self.dead(), FieldTable::default()).await?;
+        self.queue(channel, self.dead(), kept_for_long()).await?;
         self.bind(channel, self.dead(), self.dead()).await?;
 
         // Publishing is pipelined, where a `mandatory` return cannot be matched to its message: what finds no queue
         // is kept by the alternate exchange instead.
         self.exchange(channel, self.unrouted(), ExchangeKind::Fanout, FieldTable::default()).await?;
-        self.queue(channel, self.unrouted(), FieldTable::default()).await?;
+        self.queue(channel, self.unrouted(), kept_for_long()).await?;
         self.bind(channel, self.unrouted(), self.unrouted()).await?;
 
         let mut kept = FieldTable::default();
@@ -140,6 +146,12 @@ impl Topology {
             )
             .await
     }
+}
+
+fn kept_for_long() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(KEPT_DELIVERY_LIMIT));
+    arguments
 }
 
 fn text(value: impl Into<String>) -> AMQPValue {

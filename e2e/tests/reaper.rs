@@ -1,0 +1,251 @@
+//! What becomes of bookings that have strayed from their way: parcels that workers died of, and parcels that found no queue.
+
+use anyhow::{Context, Result, ensure};
+use hamro_e2e::installation::envelope;
+use hamro_e2e::process::Process;
+use hamro_e2e::strays::parcel;
+use hamro_e2e::{Client, Installation, Setup, ledger, wait_until};
+use hamro_shared::queue::{Envelope, Parcel};
+use lapin::options::QueueDeleteOptions;
+use lapin::types::AMQPValue;
+use nix::sys::signal::Signal;
+use sqlx::AssertSqlSafe;
+
+/// Workers that reap as soon as they are up, and none of them started yet.
+async fn without_workers() -> Result<Installation> {
+    let variables = vec![("REAPER_DELAY", "0s")];
+    let mut installation = Installation::start(Setup { workers: 0, variables, ..Setup::default() }).await?;
+    // What comes back too often is worth a warning, and what is given up an error.
+    installation.expects_errors = true;
+    Ok(installation)
+}
+
+fn location(envelope: &Envelope) -> String {
+    format!("/ticket-bookings/{}", envelope.ticket.id)
+}
+
+async fn ends_as(installation: &Installation, envelope: &Envelope, status: &str) -> Result<()> {
+    let found = installation.client().final_status(&location(envelope)).await?;
+    ensure!(found["status"] == status, "{found}");
+    Ok(())
+}
+
+/// Bookings of these seats, by a customer each.
+fn envelopes(seats: &[i64]) -> Result<Vec<Envelope>> {
+    seats.iter().map(|seat| envelope(&format!("customer{seat}"), &[*seat])).collect()
+}
+
+/// Waits until this worker is in the middle of a booking for a seat that somebody holds.
+async fn waits_for_seat(installation: &Installation, worker: &Process) -> Result<()> {
+    let query = format!(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+         AND datname = current_database() AND application_name = 'hamro-worker-{}')",
+        worker.id()?
+    );
+    wait_until("the worker waits for the seat", async || {
+        let waits: bool =
+            sqlx::query_scalar(AssertSqlSafe(query.clone())).fetch_one(&installation.pool).await?;
+        Ok(waits.then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_parcel_that_came_back_too_often_is_settled_all_the_same() -> Result<()> {
+    let mut installation = without_workers().await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let bookings = envelopes(&seats[..3])?;
+    installation.publish(&parcel(&bookings)).await?;
+    let (intake, dead) = (installation.topology.intake(), installation.topology.dead());
+    installation.die_holding(&intake, 21).await?;
+    wait_until("the broker has given the parcel up", async || {
+        Ok((installation.messages_in(&dead).await? == 1).then_some(()))
+    })
+    .await?;
+
+    installation.start_worker(&[]).await?;
+    for booking in &bookings {
+        ends_as(&installation, booking, "confirmed").await?;
+    }
+    assert_eq!(ledger::count(&installation.pool, "dead_letters").await?, 0);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn of_a_parcel_that_workers_die_of_only_the_culprit_fails() -> Result<()> {
+    let mut installation = without_workers().await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let bookings = envelopes(&seats[..3])?;
+    // Whoever tries the second booking gets as far as the seat that this transaction holds, and dies there.
+    let mut holder = installation.pool.begin().await?;
+    sqlx::query("SELECT FROM seats WHERE id = $1 FOR UPDATE")
+        .bind(i32::try_from(seats[1])?)
+        .execute(&mut *holder)
+        .await?;
+    installation.give_up(&parcel(&bookings)).await?;
+    for _ in 0..3 {
+        installation.start_worker(&[]).await?;
+        let mut worker = installation.workers.pop().context("no worker")?;
+        waits_for_seat(&installation, &worker).await?;
+        worker.signal(Signal::SIGKILL)?;
+        worker.ended().await?;
+    }
+
+    installation.start_worker(&[]).await?;
+    ends_as(&installation, &bookings[1], "failed").await?;
+    holder.rollback().await?;
+    ends_as(&installation, &bookings[0], "confirmed").await?;
+    ends_as(&installation, &bookings[2], "confirmed").await?;
+    let kept: Vec<(uuid::Uuid, String, Vec<u8>)> =
+        sqlx::query_as("SELECT ticket_id, reason, payload FROM dead_letters")
+            .fetch_all(&installation.pool)
+            .await?;
+    let culprit = (bookings[1].ticket.id.0, "workers-died".to_owned(), bookings[1].clone().encode());
+    assert_eq!(kept, [culprit]);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_parcel_is_whole_however_often_its_splitting_is_broken_off() -> Result<()> {
+    let mut installation = without_workers().await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let bookings = envelopes(&seats[..8])?;
+    installation.give_up(&parcel(&bookings)).await?;
+    // Some of the bookings find room, and the rest does not.
+    installation.limit_dead(Some(2))?;
+    installation.start_worker(&[]).await?;
+    let mut worker = installation.workers.pop().context("no worker")?;
+    worker.line_after("splitting a parcel: the broker refused").await?;
+    worker.signal(Signal::SIGKILL)?;
+    worker.ended().await?;
+    assert_eq!(ledger::count(&installation.pool, "bookings").await?, 0);
+
+    installation.limit_dead(None)?;
+    installation.start_worker(&[]).await?;
+    for booking in &bookings {
+        ends_as(&installation, booking, "confirmed").await?;
+    }
+    let dead = installation.topology.dead();
+    wait_until("the copies are gone", async || {
+        Ok((installation.messages_in(&dead).await? == 0).then_some(()))
+    })
+    .await?;
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 8);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn any_number_of_workers_settle_each_dead_booking_once() -> Result<()> {
+    let mut installation = without_workers().await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let bookings = envelopes(&seats[..24])?;
+    for _ in 0..2 {
+        for some in bookings.chunks(6) {
+            installation.give_up(&parcel(some)).await?;
+        }
+    }
+    for _ in 0..3 {
+        installation.start_worker(&[]).await?;
+    }
+    for booking in &bookings {
+        ends_as(&installation, booking, "confirmed").await?;
+    }
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 24);
+    assert_eq!(ledger::count(&installation.pool, "dead_letters").await?, 0);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_kept_out_of_the_queue_of_the_dead_too() -> Result<()> {
+    let mut installation = without_workers().await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let good = envelope("alice", &seats[..1])?;
+    let bad = envelope("bob", &seats[1..2])?;
+    let together = String::from_utf8(parcel([&bad, &good]))?.replace("bob@example.com", "nobody");
+    installation.give_up(b"no parcel").await?;
+    installation.give_up(b"[]").await?;
+    installation.give_up(together.as_bytes()).await?;
+
+    installation.start_worker(&[]).await?;
+    ends_as(&installation, &good, "confirmed").await?;
+    ends_as(&installation, &bad, "failed").await?;
+    let reasons: Vec<String> = sqlx::query_scalar("SELECT reason FROM dead_letters ORDER BY reason")
+        .fetch_all(&installation.pool)
+        .await?;
+    assert_eq!(reasons, ["unreadable-envelope", "unreadable-parcel"]);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn what_only_a_newer_worker_can_read_stays_where_it_is_and_counts_no_returns() -> Result<()> {
+    let mut installation = without_workers().await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let (old, new) = (envelope("alice", &seats[..1])?, envelope("bob", &seats[1..2])?);
+    let mut both = Parcel::default();
+    both.push(&old.clone().encode());
+    both.push(String::from_utf8(new.encode())?.replace("\"v\":1", "\"v\":2").as_bytes());
+    installation.give_up(&both.encode()).await?;
+    let dead = installation.topology.dead();
+    // More often than a booking that can be read is tried.
+    for _ in 0..4 {
+        let number = installation.start_worker(&[("WORKER_HTTP_PORT", "0")]).await?;
+        let worker = &mut installation.workers[number];
+        let health = Client::new(&worker.line_after("answering health checks on ").await?);
+        worker.line_after("not reaping any more").await?;
+        // What the consumer settles in the meantime does not make this worker ready again.
+        installation.drained().await?;
+        let ready = health.get("/health/ready").await?;
+        assert_eq!(ready.status, 503);
+        assert!(ready.body["status"].as_str().is_some_and(|said| said.contains("reaper: ")), "{ready:?}");
+        let mut worker = installation.workers.pop().context("no worker")?;
+        worker.signal(Signal::SIGTERM)?;
+        assert!(worker.ended().await?.success(), "{}", worker.printed());
+    }
+    ends_as(&installation, &old, "confirmed").await?;
+    assert_eq!(installation.messages_in(&dead).await?, 1);
+    let left = installation.take(&dead).await?.delivery;
+    let returns = left.properties.headers().as_ref().and_then(|all| all.inner().get("x-delivery-count"));
+    assert_eq!(returns.and_then(AMQPValue::as_long_long_int).unwrap_or_default(), 0);
+    assert!(String::from_utf8(left.data)?.contains("\"v\":2"));
+    installation.close().await
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_nothing_is_taken_from_the_queue_of_the_dead() -> Result<()> {
+    let mut installation = without_workers().await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let booking = envelope("alice", &seats[..1])?;
+    installation.give_up(&parcel([&booking])).await?;
+    let away = installation.environment(&[("DATABASE_URL", "postgres://hamro@127.0.0.1:1/hamro")]);
+    let mut cut_off = Process::start("cut off", "hamro-worker", &[], &away)?;
+    cut_off.line_after("for reaping").await?;
+    wait_until("the consumer and the reaper wait for the database", async || {
+        Ok((cut_off.printed().matches("waiting for the schema").count() >= 4).then_some(()))
+    })
+    .await?;
+    assert_eq!(installation.messages_in(&installation.topology.dead()).await?, 1);
+    cut_off.signal(Signal::SIGTERM)?;
+    assert!(cut_off.ended().await?.success(), "{}", cut_off.printed());
+    installation.start_worker(&[]).await?;
+    ends_as(&installation, &booking, "confirmed").await?;
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_booking_that_was_taken_while_there_was_no_queue_is_settled_all_the_same() -> Result<()> {
+    let mut installation = without_workers().await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let (intake, unrouted) = (installation.topology.intake(), installation.topology.unrouted());
+    // The api declares the queue again as soon as it has noticed: until a booking was faster.
+    let taken = wait_until("a booking has found no queue", async || {
+        installation.channel.queue_delete(intake.as_str().into(), QueueDeleteOptions::default()).await?;
+        let taken = client.create_booking("alice", &seats[..1]).await?;
+        ensure!(taken.status == 202, "{taken:?}");
+        Ok((installation.messages_in(&unrouted).await? > 0).then_some(taken))
+    })
+    .await?;
+    installation.start_worker(&[]).await?;
+    assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    installation.close().await
+}

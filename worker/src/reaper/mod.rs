@@ -1,0 +1,204 @@
+//! Settles what the intake queue has given up on: parcels that came back too often, as workers died with them in hand.
+//!
+//! One booking of such a parcel may be a culprit, which kills whoever tries it; the others were only near it, and so were
+//! other parcels that those workers had been sent. So each parcel is first split: its bookings go back into the queue of the
+//! dead as messages of their own (*alone*), and then are tried one at a time. Of a message that is alone the broker
+//! counts how often it came back (`x-delivery-count`), and that count survives whatever the booking does to this process.
+//! One that came back three times is not tried again: it fails, and is kept as a dead letter.
+//!
+//! A crash at any step leaves a message too many, and never one too few: bookings are posted, and the broker's word
+//! awaited, before the parcel is acknowledged; they are settled before they are. What comes twice is settled once.
+//!
+//! A booking must not be blamed for what kills the process besides it. So nothing but the one message is in hand; none is
+//! taken while the database is away; and the process must have lived for a while (`REAPER_DELAY`), since a culprit that is
+//! still in the intake queue kills a worker soon after it has started.
+//!
+//! Any number of workers may do this at once: a message is in one hand at a time.
+
+mod step;
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use hamro_shared::database::wait_for_schema;
+use hamro_shared::domain::{Clock, SettledTicket};
+use hamro_shared::queue::{
+    ALONE_HEADER, BOOKINGS_HEADER, Broker, Parcel, Session, SettledMessage, post, supervise,
+};
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection};
+use serde_json::value::RawValue;
+use sqlx::postgres::PgConnectOptions;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::announcer::Announcer;
+use crate::batch::TooNew;
+use crate::readiness::Readiness;
+use crate::settler::{Settler, Stopped};
+use step::{Step, next_step};
+
+pub struct Reaper {
+    settler: Settler,
+    announcer: Announcer,
+    readiness: Readiness,
+    database: PgConnectOptions,
+    queue: String,
+}
+
+impl Reaper {
+    pub fn new(
+        database: &PgConnectOptions,
+        broker: &Broker,
+        announcer: Announcer,
+        readiness: Readiness,
+    ) -> Self {
+        let settler = Settler::new(database.clone(), Clock::system(), readiness.clone());
+        Self { settler, announcer, readiness, database: database.clone(), queue: broker.topology().dead() }
+    }
+}
+
+/// Reaps until `stop`, once this process has lived for `delay`.
+pub async fn reap(mut reaper: Reaper, broker: &Broker, delay: Duration, stop: CancellationToken) {
+    if timeout(delay, stop.cancelled()).await.is_err() {
+        supervise(broker, &stop, &mut reaper).await;
+    }
+}
+
+impl Session for Reaper {
+    const ROLE: &'static str = "reaping";
+
+    async fn run(
+        &mut self,
+        _: &Connection,
+        channel: &Channel,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        // What is in hand while the database is away only collects returns.
+        if stop.run_until_cancelled(wait_for_schema(&self.database)).await.is_none() {
+            return Ok(());
+        }
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        channel.basic_qos(1, BasicQosOptions::default()).await?;
+        let queue = self.queue.as_str();
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let mut deliveries = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
+        info!("reaping {queue}");
+        self.readiness.is_green();
+        let result = self.work(&mut deliveries, channel, stop).await;
+        self.readiness.is_red("it does not consume");
+        result
+    }
+}
+
+impl Reaper {
+    async fn work(
+        &mut self,
+        deliveries: &mut lapin::Consumer,
+        channel: &Channel,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                delivery = deliveries.next() => delivery.context("the queue of the dead has gone")??,
+            };
+            match next_step(&delivery.data, is_alone(&delivery), returns(&delivery)) {
+                Step::Split(bookings) => {
+                    // While the broker blocks publishers this waits for it.
+                    match stop.run_until_cancelled(self.split(channel, &bookings)).await {
+                        Some(split) => split?,
+                        None => return Ok(()),
+                    }
+                }
+                Step::Settle(batch) => match self.settler.settle(batch, stop).await {
+                    Ok(tickets) => self.announce(tickets),
+                    Err(Stopped) => return Ok(()),
+                },
+                Step::PutBack(too_new) => {
+                    // First of all, so that it does not come to us again.
+                    channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default()).await?;
+                    return self.keep_away(channel, &delivery, too_new, stop).await;
+                }
+            }
+            acknowledge(&delivery).await?;
+        }
+    }
+
+    /// Posts each of the bookings alone.
+    async fn split(&self, channel: &Channel, bookings: &[&RawValue]) -> anyhow::Result<()> {
+        let count = bookings.len();
+        warn!("a parcel of {count} came back too often: trying its bookings one by one");
+        for booking in bookings {
+            let mut parcel = Parcel::default();
+            parcel.push(booking.get().as_bytes());
+            post(channel, &self.queue, &parcel.encode(), alone()).await.context("splitting a parcel")?;
+        }
+        Ok(())
+    }
+
+    fn announce(&self, tickets: Vec<SettledTicket>) {
+        if !tickets.is_empty() {
+            // What the intake queue holds, and how fast it moves, cannot be told from these: they were not in it.
+            self.announcer.announce(SettledMessage { tickets, bookings: 0, parcels: 0 });
+        }
+    }
+
+    /// Puts back what only a newer worker can read, as a new message, so that it costs none of its tries; and leaves the
+    /// queue alone from here on.
+    async fn keep_away(
+        &self,
+        channel: &Channel,
+        delivery: &Delivery,
+        too_new: TooNew,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        error!("not reaping any more, until this worker is upgraded and restarted: {too_new}");
+        self.readiness.is_red("it is too old for what is in the queue of the dead");
+        post(channel, &self.queue, &delivery.data, alone()).await.context("putting a booking back")?;
+        acknowledge(delivery).await?;
+        stop.cancelled().await;
+        Ok(())
+    }
+}
+
+async fn acknowledge(delivery: &Delivery) -> anyhow::Result<()> {
+    if !delivery.acker.ack(BasicAckOptions::default()).await? {
+        bail!("the channel closed with a message in hand: it will come again");
+    }
+    Ok(())
+}
+
+/// The headers of a parcel that holds one booking, and was made here.
+fn alone() -> FieldTable {
+    let mut headers = FieldTable::default();
+    headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(1));
+    headers.insert(ALONE_HEADER.into(), AMQPValue::Boolean(true));
+    headers
+}
+
+fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
+    delivery.properties.headers().as_ref()?.inner().get(name)
+}
+
+fn is_alone(delivery: &Delivery) -> bool {
+    header(delivery, ALONE_HEADER).is_some()
+}
+
+/// How often this message has come back: a quorum queue counts it whenever the one who had it in hand dies, or loses its
+/// connection.
+fn returns(delivery: &Delivery) -> u64 {
+    match header(delivery, "x-delivery-count") {
+        Some(AMQPValue::LongLongInt(count)) => count.unsigned_abs(),
+        Some(AMQPValue::LongInt(count)) => count.unsigned_abs().into(),
+        Some(AMQPValue::LongUInt(count)) => (*count).into(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,137 @@
+//! What is to be done about a message in the queue of the dead: a pure decision.
+
+use hamro_shared::queue::{Parcel, Remains};
+use serde_json::value::RawValue;
+
+use crate::batch::{Batch, DeadLetter, DeathReason, TooNew};
+
+/// How often a booking that is alone is tried before it is taken for the culprit. One death can be chance, and two.
+const TRIES: u64 = 3;
+
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    /// Post each of these alone.
+    Split(Vec<&'a RawValue>),
+    /// Settle what is left to settle: a booking to decide on, or one that has failed.
+    Settle(Batch),
+    /// Only a newer worker can read it.
+    PutBack(TooNew),
+}
+
+/// `is_alone`: whether this was made by a reaper. `returns`: how often this very message has come back.
+///
+/// What was not made here is split even if it holds one booking: what a broker counts of a message that it has taken from
+/// one queue to another is no count of our tries.
+pub(super) fn next_step(body: &[u8], is_alone: bool, returns: u64) -> Step<'_> {
+    if !is_alone && let Ok(bookings) = Parcel::decode(body) {
+        return Step::Split(bookings);
+    }
+    let batch = if returns < TRIES { to_try(body) } else { condemned(body, returns) };
+    batch.map_or_else(Step::PutBack, Step::Settle)
+}
+
+fn to_try(body: &[u8]) -> Result<Batch, TooNew> {
+    let mut batch = Batch::default();
+    batch.add_parcel(body)?;
+    Ok(batch)
+}
+
+/// As little as possible is read of what may be deadly to read.
+fn condemned(body: &[u8], returns: u64) -> Result<Batch, TooNew> {
+    let detail = format!("{returns} times a worker died, or lost the broker, with this alone in hand");
+    let mut batch = Batch::default();
+    for booking in Parcel::decode(body).unwrap_or_default() {
+        let remains = Remains::of(booking);
+        if let Some(version) = remains.newer_version() {
+            return Err(TooNew(version));
+        }
+        let payload = booking.get().as_bytes();
+        batch.dead_letters.push(DeadLetter::new(
+            remains.ticket(),
+            DeathReason::WorkersDied,
+            &detail,
+            payload,
+        ));
+    }
+    if batch.is_empty() {
+        batch.dead_letters.push(DeadLetter::new(None, DeathReason::WorkersDied, &detail, body));
+    }
+    Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hamro_shared::domain::{BookingRequest, CustomerName, Email, SeatId, Ticket, TicketId, Timestamp};
+    use hamro_shared::queue::Envelope;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn booking(ticket: u128) -> String {
+        let now = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
+        let request = BookingRequest::new(
+            CustomerName::parse("Alice").unwrap(),
+            Email::parse("alice@example.com").unwrap(),
+            vec![SeatId(1)],
+            None,
+        )
+        .unwrap();
+        let id = TicketId(Uuid::from_u128(ticket));
+        let ticket = Ticket { id, deadline: now + Duration::from_mins(15) };
+        String::from_utf8(Envelope { ticket, idempotency_key: None, request }.encode()).unwrap()
+    }
+
+    fn parcel(bookings: &[String]) -> Vec<u8> {
+        format!("[{}]", bookings.join(",")).into_bytes()
+    }
+
+    fn settled(step: Step) -> Batch {
+        match step {
+            Step::Settle(batch) => batch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_parcel_that_the_broker_took_here_is_split_whatever_it_counts() {
+        for bookings in [vec![], vec![booking(1)], vec![booking(1), booking(2)]] {
+            let body = parcel(&bookings);
+            let Step::Split(split) = next_step(&body, false, 21) else { panic!("was not split") };
+            assert_eq!(split.iter().map(|booking| booking.get()).collect::<Vec<_>>(), bookings);
+        }
+    }
+
+    #[test]
+    fn a_booking_that_is_alone_is_tried_three_times_and_then_fails() {
+        let body = parcel(&[booking(1)]);
+        for returns in 0..3 {
+            let batch = settled(next_step(&body, true, returns));
+            assert_eq!((batch.orders.len(), batch.dead_letters.len()), (1, 0), "{returns}");
+        }
+        let batch = settled(next_step(&body, true, 3));
+        assert!(batch.orders.is_empty());
+        let letter = &batch.dead_letters[0];
+        assert_eq!(letter.ticket, Some(TicketId(Uuid::from_u128(1))));
+        assert_eq!(letter.reason, DeathReason::WorkersDied);
+        assert_eq!(letter.payload, booking(1).into_bytes());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_kept_whole() {
+        let batch = settled(next_step(b"no parcel", false, 0));
+        assert_eq!(batch.dead_letters[0].reason, DeathReason::UnreadableParcel);
+        assert_eq!(batch.dead_letters[0].payload, b"no parcel");
+        let batch = settled(next_step(b"no parcel", true, 3));
+        assert_eq!(batch.dead_letters[0].payload, b"no parcel");
+    }
+
+    #[test]
+    fn a_newer_version_is_put_back_however_often_it_came() {
+        let body = parcel(&[booking(1).replace("\"v\":1", "\"v\":2")]);
+        for returns in [0, 3, 100] {
+            assert!(matches!(next_step(&body, true, returns), Step::PutBack(TooNew(2))), "{returns}");
+        }
+    }
+}
