@@ -3,13 +3,15 @@
 //! `consumer` receives and acknowledges, `batch` is what it has in hand, `settler` sees to it that the batch ends
 //! whatever the database says, `settlement` is the transaction, and `allocation` the pure rules inside it.
 //!
-//! What has strayed from that way is brought to its end by `reaper` and `rerouter`.
+//! What has strayed from that way is brought to its end by `reaper` and `rerouter`; what could not be processed is kept,
+//! and `dead_letters` is how an operator decides on it.
 
 pub mod allocation;
 pub mod announcer;
 pub mod batch;
 pub mod config;
 pub mod consumer;
+pub mod dead_letters;
 pub mod failure;
 pub mod readiness;
 pub mod reaper;

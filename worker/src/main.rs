@@ -13,6 +13,7 @@ use hamro_shared::{healthcheck, telemetry};
 use hamro_worker::announcer::announcer;
 use hamro_worker::config::{Config, DATABASE_SESSION, HttpConfig, ReaperConfig};
 use hamro_worker::consumer::Consumer;
+use hamro_worker::dead_letters;
 use hamro_worker::readiness::{Health, Readiness};
 use hamro_worker::reaper::{Reaper, reap};
 use hamro_worker::rerouter::Rerouter;
@@ -31,6 +32,8 @@ struct Arguments {
 enum Command {
     /// Settle bookings (the default)
     Run,
+    /// See what could not be processed, and decide on it
+    DeadLetters(dead_letters::Arguments),
     /// Ask the worker on this machine (`HOST`, `WORKER_HTTP_PORT`) whether it is ready, and exit with 0 if it is
     Healthcheck,
 }
@@ -40,6 +43,7 @@ async fn main() -> ExitCode {
     let command = Arguments::parse().command.unwrap_or(Command::Run);
     let result = match command {
         Command::Run => run().await,
+        Command::DeadLetters(arguments) => dead_letters::run(arguments).await,
         Command::Healthcheck => ask().await,
     };
     match result {

@@ -1,0 +1,129 @@
+//! `hamro-worker dead-letters`: what could not be processed, for the operator who decides on it.
+//!
+//! A ticket that ended as failed stays so. What its booking deserves is a person's decision: *reissue* it under a new
+//! ticket, or *discard* it. One file an action; each returns an answer that can be shown to people and to scripts.
+
+mod config;
+mod discard;
+mod list;
+mod reissue;
+mod show;
+
+use std::fmt::{self, Display};
+use std::io::{ErrorKind, Write};
+use std::num::NonZeroU16;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use hamro_shared::database::DatabaseConfig;
+use serde::Serialize;
+use sqlx::PgPool;
+
+use crate::config::DATABASE_SESSION;
+use config::{LookConfig, ReissueConfig};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+    /// Answer in JSON, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// List those that nobody has decided on, the newest last. Needs `DATABASE_URL` alone, as `show` and `discard` do
+    List(list::Selection),
+    /// Show everything about one, the customer's name and address included
+    Show {
+        /// As `list` shows it
+        id: i64,
+    },
+    /// Put its booking into the queue again, under a new ticket. Needs `TICKET_KEYS` and `AMQP_URL` as well, and
+    /// `BOOKING_DEADLINE` as the api has it
+    Reissue {
+        /// As `list` shows it
+        id: i64,
+    },
+    /// Close one without doing anything about it
+    Discard {
+        /// As `list` shows it
+        id: i64,
+        /// Why, for whoever looks at it later
+        #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        because: String,
+    },
+}
+
+/// Does what was asked for and prints the answer.
+pub async fn run(Arguments { action, json }: Arguments) -> anyhow::Result<ExitCode> {
+    let answer = match action {
+        Action::List(selection) => render(&list::list(&look().await?, selection).await?, json)?,
+        Action::Show { id } => render(&show::show(&look().await?, id).await?, json)?,
+        Action::Reissue { id } => {
+            let config = ReissueConfig::read()?;
+            let pool = connect(&config.database).await?;
+            render(&reissue::reissue(&config.desk(pool), id).await?, json)?
+        }
+        Action::Discard { id, because } => {
+            render(&discard::discard(&look().await?, id, &because).await?, json)?
+        }
+    };
+    print(&answer)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn look() -> anyhow::Result<PgPool> {
+    connect(&LookConfig::read()?.database).await
+}
+
+async fn connect(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
+    let pool = config.pool("hamro-worker-dead-letters", DATABASE_SESSION, NonZeroU16::MIN);
+    drop(pool.acquire().await.context("the database cannot be reached")?);
+    Ok(pool)
+}
+
+fn render(answer: &(impl Serialize + Display), json: bool) -> anyhow::Result<String> {
+    if json { Ok(serde_json::to_string_pretty(answer)?) } else { Ok(answer.to_string()) }
+}
+
+/// Whoever reads it may have seen enough: `… | head` is no failure.
+fn print(answer: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{answer}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("writing the answer"),
+    }
+}
+
+/// What to say of an id that nobody knows.
+fn unknown(id: i64) -> anyhow::Error {
+    anyhow::anyhow!(
+        "there is no dead letter {id}: `hamro-worker dead-letters list --all` shows which there are"
+    )
+}
+
+/// A text that came from outside, on a terminal: what would steer the terminal is spelled out.
+struct Printable<'a>(&'a str);
+
+impl Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|char| {
+            if char.is_control() && char != '\n' {
+                write!(f, "{}", char.escape_default())
+            } else {
+                write!(f, "{char}")
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_from_outside_does_not_steer_the_terminal() {
+        assert_eq!(Printable("a\u{1b}[2Jb\r\nनेपाल").to_string(), "a\\u{1b}[2Jb\\r\nनेपाल");
+    }
+}
