@@ -5,9 +5,9 @@ use hamro_e2e::installation::envelope;
 use hamro_e2e::process::Process;
 use hamro_e2e::strays::parcel;
 use hamro_e2e::{Client, Installation, Setup, ledger, wait_until};
-use hamro_shared::queue::{Envelope, Parcel};
+use hamro_shared::queue::{Envelope, Parcel, post};
 use lapin::options::QueueDeleteOptions;
-use lapin::types::AMQPValue;
+use lapin::types::{AMQPValue, FieldTable};
 use nix::sys::signal::Signal;
 use sqlx::AssertSqlSafe;
 
@@ -247,5 +247,49 @@ async fn a_booking_that_was_taken_while_there_was_no_queue_is_settled_all_the_sa
     .await?;
     installation.start_worker(&[]).await?;
     assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn what_found_no_queue_waits_until_there_is_room_in_it() -> Result<()> {
+    let mut installation = without_workers().await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let (intake, unrouted) = (installation.topology.intake(), installation.topology.unrouted());
+    // One that only a newer worker can read keeps the consumer away from the queue, and fills it.
+    let newer = String::from_utf8(parcel(&envelopes(&seats[..1])?))?.replace("\"v\":1", "\"v\":2");
+    installation.limit_queue(1)?;
+    wait_until("the queue is full", async || {
+        Ok(installation.publish(newer.as_bytes()).await.is_err().then_some(()))
+    })
+    .await?;
+    let full = installation.messages_in(&intake).await?;
+    let stray = parcel(&envelopes(&seats[1..2])?);
+    post(&installation.channel, &unrouted, &stray, FieldTable::default()).await?;
+    let number = installation.start_worker(&[]).await?;
+    installation.workers[number].line_after("waits until there is room").await?;
+
+    installation.unlimit_queue()?;
+    wait_until("the stray is in the queue", async || {
+        Ok((installation.messages_in(&intake).await? == full + 1).then_some(()))
+    })
+    .await?;
+    assert!(installation.take_messages().await?.contains(&stray));
+    let mut worker = installation.workers.pop().context("no worker")?;
+    worker.signal(Signal::SIGTERM)?;
+    assert!(worker.ended().await?.success(), "{}", worker.printed());
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_worker_that_has_just_started_leaves_alone_what_others_died_of() -> Result<()> {
+    let mut installation = without_workers().await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let booking = envelope("alice", &seats[..1])?;
+    installation.give_up(&parcel([&booking])).await?;
+    installation.start_worker(&[("REAPER_DELAY", "1h")]).await?;
+    installation.drained().await?;
+    assert_eq!(installation.messages_in(&installation.topology.dead()).await?, 1);
+    installation.start_worker(&[]).await?;
+    ends_as(&installation, &booking, "confirmed").await?;
     installation.close().await
 }
