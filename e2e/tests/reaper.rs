@@ -5,8 +5,8 @@ use hamro_e2e::installation::envelope;
 use hamro_e2e::process::Process;
 use hamro_e2e::strays::parcel;
 use hamro_e2e::{Client, Installation, Setup, ledger, wait_until};
-use hamro_shared::queue::{Envelope, Parcel, post};
-use lapin::options::QueueDeleteOptions;
+use hamro_shared::queue::{Envelope, Parcel, SettledMessage, post};
+use lapin::options::{BasicGetOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use nix::sys::signal::Signal;
 use sqlx::AssertSqlSafe;
@@ -63,9 +63,17 @@ async fn a_parcel_that_came_back_too_often_is_settled_all_the_same() -> Result<(
     })
     .await?;
 
+    let announced = installation.topology.listen_to_settled(&installation.channel).await?;
     installation.start_worker(&[]).await?;
     for booking in &bookings {
         ends_as(&installation, booking, "confirmed").await?;
+        let message = wait_until("its outcome is announced", async || {
+            let options = BasicGetOptions { no_ack: true };
+            Ok(installation.channel.basic_get(announced.as_str().into(), options).await?)
+        })
+        .await?;
+        let settled = SettledMessage::decode(&message.delivery.data)?;
+        assert_eq!(settled.tickets[0].ticket_id, booking.ticket.id);
     }
     assert_eq!(ledger::count(&installation.pool, "dead_letters").await?, 0);
     installation.close().await

@@ -10,9 +10,9 @@ use crate::domain::SettledTicket;
 #[serde(rename_all = "camelCase")]
 pub struct SettledMessage {
     pub tickets: Vec<SettledTicket>,
-    /// How many bookings were in the batch, those that had been settled before not left out.
+    /// How many bookings of the intake queue were in the batch, those that had been settled before not left out.
     pub bookings: u32,
-    /// How many messages they came in.
+    /// How many of that queue's messages they came in. Nothing of it is in what the reaper settles.
     pub parcels: u32,
 }
 

@@ -99,14 +99,7 @@ pub async fn reissue(desk: &Desk, id: i64) -> anyhow::Result<Reissued> {
 /// Writes down a ticket for the letter, or finds the one that is written down.
 async fn claim(desk: &Desk, id: i64) -> anyhow::Result<Claim> {
     let mut transaction = desk.pool.begin().await?;
-    let letter = sqlx::query_as!(
-        Letter,
-        "SELECT ticket_id, payload, resolution, reissued_as FROM dead_letters WHERE id = $1 FOR UPDATE",
-        id
-    )
-    .fetch_optional(&mut *transaction)
-    .await?
-    .ok_or_else(|| unknown(id))?;
+    let letter = lock(&mut transaction, id).await?;
     if letter.resolution.as_deref() == Some("discarded") {
         bail!("dead letter {id} has been discarded already");
     }
@@ -137,6 +130,18 @@ async fn claim(desk: &Desk, id: i64) -> anyhow::Result<Claim> {
     .await?;
     transaction.commit().await?;
     Ok(Claim::Publish(envelope))
+}
+
+/// The letter, which nobody else can decide on until the transaction ends.
+async fn lock(connection: &mut PgConnection, id: i64) -> anyhow::Result<Letter> {
+    sqlx::query_as!(
+        Letter,
+        "SELECT ticket_id, payload, resolution, reissued_as FROM dead_letters WHERE id = $1 FOR UPDATE",
+        id
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| unknown(id))
 }
 
 impl Desk {
