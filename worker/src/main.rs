@@ -33,6 +33,8 @@ enum Command {
     /// Settle bookings (the default)
     Run,
     /// See what could not be processed, and decide on it
+    ///
+    /// Needs `DATABASE_URL`, and for `reissue` a little more; see docs/RUNBOOK.md.
     DeadLetters(dead_letters::Arguments),
     /// Ask the worker on this machine (`HOST`, `WORKER_HTTP_PORT`) whether it is ready, and exit with 0 if it is
     Healthcheck,

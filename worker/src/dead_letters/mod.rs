@@ -33,15 +33,17 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// List those that nobody has decided on, the newest last. Needs `DATABASE_URL` alone, as `show` and `discard` do
+    /// List those that nobody has decided on, the newest last
     List(list::Selection),
     /// Show everything about one, the customer's name and address included
     Show {
         /// As `list` shows it
         id: i64,
     },
-    /// Put its booking into the queue again, under a new ticket. Needs `TICKET_KEYS` and `AMQP_URL` as well, and
-    /// `BOOKING_DEADLINE` as the api has it
+    /// Put its booking into the queue again, under a new ticket
+    ///
+    /// Needs `AMQP_URL` and the api's `TICKET_KEYS` as well, and its `BOOKING_DEADLINE` and `QUEUE_PREFIX` if those are set.
+    /// If it fails half-way, run it again: it goes on with the same ticket.
     Reissue {
         /// As `list` shows it
         id: i64,
