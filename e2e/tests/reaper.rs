@@ -143,6 +143,31 @@ async fn a_parcel_is_whole_however_often_its_splitting_is_broken_off() -> Result
 }
 
 #[tokio::test]
+async fn a_dead_booking_with_which_a_worker_dies_after_its_commit_is_settled_once() -> Result<()> {
+    let mut installation = without_workers().await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let bookings = envelopes(&seats[..2])?;
+    installation.give_up(&parcel(&bookings)).await?;
+    installation.start_worker(&[("HAMRO_FAULTS", "worker.after-commit=kill@1")]).await?;
+    let mut worker = installation.workers.pop().context("no worker")?;
+    assert!(!worker.ended().await?.success());
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
+
+    installation.start_worker(&[]).await?;
+    for booking in &bookings {
+        ends_as(&installation, booking, "confirmed").await?;
+    }
+    let dead = installation.topology.dead();
+    wait_until("the first has come again", async || {
+        Ok((installation.messages_in(&dead).await? == 0).then_some(()))
+    })
+    .await?;
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 2);
+    assert_eq!(ledger::count(&installation.pool, "dead_letters").await?, 0);
+    installation.close().await
+}
+
+#[tokio::test]
 async fn any_number_of_workers_settle_each_dead_booking_once() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
