@@ -190,6 +190,17 @@ async fn a_retry_in_a_later_batch_shares_the_outcome_and_an_expired_try_holds_no
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+async fn a_retry_shares_the_outcome_of_a_first_try_that_comes_again_in_its_batch(pool: PgPool) {
+    seeded(&pool).await;
+    let first = ordered(ticket(), "alice", &[1], Some("key"));
+    let retry = ordered(ticket(), "alice", &[1], Some("key"));
+    let sold = settle(&pool, &batch(std::slice::from_ref(&first))).await.unwrap().remove(0);
+    let shared = settle(&pool, &batch(&[first, retry.clone()])).await.unwrap().remove(0);
+    assert_eq!((shared.ticket_id, shared.outcome), (retry.ticket.id, sold.outcome));
+    assert_eq!(count(&pool, SALES).await, 1);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_ticket_that_was_fenced_off_cannot_be_sold(pool: PgPool) {
     seeded(&pool).await;
     let order = order("alice", &[1]);

@@ -115,17 +115,23 @@ pub(super) async fn stock(
     Ok(stock)
 }
 
-/// The outcomes of earlier batches that retries in this one share.
+/// The outcomes of earlier batches that retries in this one share. The first try may well be in this batch too, because it
+/// has come again.
 pub(super) async fn shared_outcomes(
     connection: &mut PgConnection,
     orders: &[Order],
     decisions: &[Decision],
 ) -> Result<HashMap<TicketId, Outcome>, sqlx::Error> {
-    let here: HashSet<TicketId> = orders.iter().map(|order| order.ticket.id).collect();
+    let decided: HashSet<TicketId> = orders
+        .iter()
+        .zip(decisions)
+        .filter(|(_, decision)| matches!(decision, Decision::Sell(_) | Decision::Reject(_)))
+        .map(|(order, _)| order.ticket.id)
+        .collect();
     let earlier: Vec<TicketId> = decisions
         .iter()
         .filter_map(|decision| match decision {
-            Decision::ShareOutcomeOf(first) if !here.contains(first) => Some(*first),
+            Decision::ShareOutcomeOf(first) if !decided.contains(first) => Some(*first),
             _ => None,
         })
         .collect();
