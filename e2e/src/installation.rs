@@ -6,9 +6,7 @@ use anyhow::{Context, Result, ensure};
 use hamro_shared::config::Env;
 use hamro_shared::domain::{Clock, Outcome, SettledTicket, Ticket, TicketKeys};
 use hamro_shared::queue::{Broker, BrokerConfig, Envelope, Parcel, SettledMessage, Topology};
-use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions,
-};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use nix::sys::signal::Signal;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -16,12 +14,13 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
 use uuid::Uuid;
 
 use crate::client::booking;
-use crate::outage::{rabbitmqctl, run};
 use crate::process::Process;
-use crate::proxy::Proxy;
 use crate::{Client, ledger, wait_until};
 
 pub const ADMIN_TOKEN: &str = "a-token-for-tests-only";
+
+/// Who the bookings are for that the tests send behind all others.
+pub const MARKER: &str = "marker";
 
 const TICKET_KEY: &str = "5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e";
 
@@ -154,6 +153,19 @@ impl Installation {
         Ok(number)
     }
 
+    /// Kills a worker.
+    pub async fn kill_worker(&mut self, number: usize) -> Result<()> {
+        let mut killed = self.workers.remove(number);
+        killed.signal(Signal::SIGKILL)?;
+        killed.ended().await?;
+        Ok(())
+    }
+
+    /// What its database is called, and nothing else.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The settings of a process of this installation, with some of them changed.
     pub fn environment(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut variables = self.variables.clone();
@@ -192,19 +204,27 @@ impl Installation {
     /// the books balance, and removes the database and the queues.
     pub async fn close(mut self) -> Result<()> {
         self.stop_apis().await?;
-        // What a worker has not begun goes back into the queue; the last one gets it all.
-        let mut last = self.workers.pop();
-        self.stop_workers().await?;
-        if let Some(last) = &mut last {
-            self.drained().await?;
-            self.stop(last).await?;
-        }
+        self.retire_workers().await?;
         ledger::check(&self.pool).await?;
         for queue in [self.topology.intake(), self.topology.dead(), self.topology.unrouted()] {
             let left =
                 self.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
             ensure!(left == 0 || self.expects_leftovers, "{left} messages are left in {queue}");
         }
+        self.remove().await
+    }
+
+    /// Kills every process and removes the database and the queues, whatever is in them.
+    pub async fn abandon(mut self) -> Result<()> {
+        self.apis.clear();
+        self.workers.clear();
+        for queue in [self.topology.intake(), self.topology.dead(), self.topology.unrouted()] {
+            self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+        }
+        self.remove().await
+    }
+
+    async fn remove(self) -> Result<()> {
         for exchange in [
             self.topology.bookings(),
             self.topology.dead(),
@@ -215,6 +235,18 @@ impl Installation {
         }
         self.connection.close(200, "done".into()).await?;
         self.drop_database().await
+    }
+
+    /// Stops the workers likewise, once everything that is in the queue has been settled.
+    pub async fn retire_workers(&mut self) -> Result<()> {
+        // What a worker has not begun goes back into the queue; the last one gets it all.
+        let mut last = self.workers.pop();
+        self.stop_workers().await?;
+        if let Some(last) = &mut last {
+            self.drained().await?;
+            self.stop(last).await?;
+        }
+        Ok(())
     }
 
     async fn stop(&self, process: &mut Process) -> Result<()> {
@@ -239,7 +271,7 @@ impl Installation {
     /// Waits until everything that is in the queue now has been settled, where one worker is left to do it: sends a
     /// booking behind it, for a seat that does not exist.
     pub async fn drained(&self) -> Result<()> {
-        let marker = envelope("marker", &[i64::from(i32::MAX)])?;
+        let marker = envelope(MARKER, &[i64::from(i32::MAX)])?;
         let ticket = marker.ticket.id.0;
         let mut parcel = Parcel::default();
         parcel.push(&marker.encode());
@@ -265,32 +297,15 @@ impl Installation {
         Ok(())
     }
 
+    /// The address of the broker for connections that count as lost after about twice so many seconds of silence.
+    pub fn broker_with_heartbeat(seconds: u16) -> Result<String> {
+        Ok(format!("{}?heartbeat={seconds}", outer("AMQP_URL")?))
+    }
+
     /// Connects anew to the broker, after it was away.
     pub async fn reconnect(&mut self) -> Result<()> {
         (self.connection, self.channel) = connect(&self.broker).await?;
         Ok(())
-    }
-
-    /// A proxy in front of the broker, and the setting that leads a process to the broker by way of it.
-    pub async fn broker_behind_proxy(&self) -> Result<(Proxy, String)> {
-        let url = outer("AMQP_URL")?;
-        let (user, rest) = url.split_once('@').context("AMQP_URL has no user")?;
-        let (address, path) = rest.split_once('/').context("AMQP_URL has no virtual host")?;
-        let proxy = Proxy::start(address).await?;
-        let url = format!("{user}@{}/{path}", proxy.address);
-        Ok((proxy, url))
-    }
-
-    /// Lets the broker hold no more than this many messages in the intake queue.
-    pub fn limit_queue(&self, messages: u32) -> Result<()> {
-        let pattern = format!("^{}$", self.topology.intake().replace('.', "\\."));
-        let bound = format!(r#"{{"max-length":{messages}}}"#);
-        run(rabbitmqctl(&["set_policy", "--apply-to", "queues", &self.name, &pattern, &bound])?)
-    }
-
-    /// Takes that bound away again.
-    pub fn unlimit_queue(&self) -> Result<()> {
-        run(rabbitmqctl(&["clear_policy", &self.name])?)
     }
 
     /// From here on no api instance hears of what is settled.
@@ -314,16 +329,6 @@ impl Installation {
             .await?
             .await?;
         Ok(())
-    }
-
-    /// Takes everything out of the intake queue and returns the messages' bodies.
-    pub async fn take_messages(&self) -> Result<Vec<Vec<u8>>> {
-        let mut bodies = Vec::new();
-        let options = BasicGetOptions { no_ack: true };
-        while let Some(message) = self.channel.basic_get(self.topology.intake().into(), options).await? {
-            bodies.push(message.delivery.data);
-        }
-        Ok(bodies)
     }
 }
 

@@ -40,6 +40,13 @@ impl Outage {
         Self::of("rabbitmq")
     }
 
+    /// Freezes the server with all its processes: it holds its connections and says nothing.
+    pub fn freeze(service: &str) -> Result<Self> {
+        let outage = Self { remedy: Some(script(&["thaw", service])?) };
+        run(script(&["freeze", service])?)?;
+        Ok(outage)
+    }
+
     /// Has the broker believe that it is out of memory.
     pub fn memory_alarm() -> Result<Self> {
         let watermark = |bytes| rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", bytes]);

@@ -78,8 +78,7 @@ impl Process {
     }
 
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = self.child.id().with_context(|| format!("{} has ended", self.name))?;
-        Ok(kill(Pid::from_raw(pid.try_into()?), signal)?)
+        Ok(kill(Pid::from_raw(self.id()?.try_into()?), signal)?)
     }
 
     /// How much memory it has.
@@ -93,8 +92,7 @@ impl Process {
     }
 
     fn kilobytes(&self, name: &str) -> Result<u64> {
-        let pid = self.child.id().with_context(|| format!("{} has ended", self.name))?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?))?;
         let value = status.lines().find_map(|line| line.strip_prefix(name));
         let value = value.with_context(|| format!("no {name}"))?;
         Ok(value.trim().trim_end_matches(" kB").parse()?)

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+
+use crate::Installation;
+use crate::installation::outer;
 
 /// Listens in the place of a server.
 pub struct Proxy {
@@ -19,8 +22,12 @@ pub struct Proxy {
 /// What happens to connections.
 #[derive(Default)]
 struct Link {
+    /// What clients send does not arrive.
+    is_mute: AtomicBool,
     /// What the server answers does not arrive.
     is_deaf: AtomicBool,
+    /// The answer to a request that has these bytes in it does not arrive, and is the last.
+    last_words: Mutex<Option<Vec<u8>>>,
     cut: CancellationToken,
 }
 
@@ -48,14 +55,29 @@ impl Proxy {
         lock(&self.link).is_deaf.store(true, Ordering::Relaxed);
     }
 
+    /// From here on, what the server says arrives, and what clients send does not.
+    pub fn lose_requests(&self) {
+        lock(&self.link).is_mute.store(true, Ordering::Relaxed);
+    }
+
+    /// The next request with this in it is served, and before its answer arrives the connection is closed.
+    pub fn lose_answer_to(&self, request: &str) {
+        *lock(&lock(&self.link).last_words) = Some(request.into());
+    }
+
+    /// Whether that has happened.
+    pub fn has_lost_answer(&self) -> bool {
+        lock(&lock(&self.link).last_words).is_none()
+    }
+
     /// Closes all connections. New ones work as they should.
     pub fn cut(&self) {
         std::mem::take(&mut *lock(&self.link)).cut.cancel();
     }
 }
 
-fn lock(link: &Mutex<Arc<Link>>) -> MutexGuard<'_, Arc<Link>> {
-    link.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()> {
@@ -65,7 +87,15 @@ async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()>
         tokio::select! {
             length = client.read(&mut sent) => match length? {
                 0 => return Ok(()),
-                length => server.write_all(&sent[..length]).await?,
+                _ if link.is_mute.load(Ordering::Relaxed) => {}
+                length => {
+                    server.write_all(&sent[..length]).await?;
+                    if link.are_last_words(&sent[..length]) {
+                        // The server has done what it was asked for once it answers.
+                        server.readable().await?;
+                        return Ok(());
+                    }
+                }
             },
             length = server.read(&mut answered) => match length? {
                 0 => return Ok(()),
@@ -74,4 +104,39 @@ async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()>
             },
         }
     }
+}
+
+impl Link {
+    /// Whether these are the bytes whose answer is to be lost, which happens once.
+    fn are_last_words(&self, sent: &[u8]) -> bool {
+        let mut last_words = lock(&self.last_words);
+        let are_these =
+            last_words.as_ref().is_some_and(|words| sent.windows(words.len()).any(|window| window == words));
+        if are_these {
+            *last_words = None;
+        }
+        are_these
+    }
+}
+
+impl Installation {
+    /// A proxy in front of the broker, and the setting that leads a process to the broker by way of it.
+    pub async fn broker_behind_proxy(&self) -> Result<(Proxy, String)> {
+        behind_proxy(&outer("AMQP_URL")?).await
+    }
+
+    /// The same in front of Postgres.
+    pub async fn database_behind_proxy(&self) -> Result<(Proxy, String)> {
+        let settings = self.environment(&[]);
+        let url = settings.iter().find(|(name, _)| name == "DATABASE_URL").context("no DATABASE_URL")?;
+        behind_proxy(&url.1).await
+    }
+}
+
+async fn behind_proxy(url: &str) -> Result<(Proxy, String)> {
+    let (user, rest) = url.split_once('@').context("the URL has no user")?;
+    let (address, path) = rest.split_once('/').context("the URL has no path")?;
+    let proxy = Proxy::start(address).await?;
+    let url = format!("{user}@{}/{path}", proxy.address);
+    Ok((proxy, url))
 }

@@ -39,8 +39,8 @@ pub enum Rule {
     LockInOrder,
     /// What is past its deadline is not sold.
     Deadline,
-    /// One task alone publishes on a channel.
-    OnePublisher,
+    /// The broker's `Ack`, and nothing looser, is a receipt.
+    AckIsReceipt,
 }
 
 const POINTS: [(&str, Point); 4] = [
@@ -55,7 +55,7 @@ const RULES: [(&str, Rule); 5] = [
     ("worker.no-look-up", Rule::LookUp),
     ("worker.unordered-locks", Rule::LockInOrder),
     ("worker.no-deadline", Rule::Deadline),
-    ("api.many-publishers", Rule::OnePublisher),
+    ("api.nack-is-ack", Rule::AckIsReceipt),
 ];
 
 /// What `HAMRO_FAULTS` asks for.

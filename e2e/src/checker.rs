@@ -1,0 +1,306 @@
+//! Whether what was promised was kept, judged by what clients were told and what is found in the end.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::time::Duration;
+
+use hamro_shared::domain::TicketId;
+use uuid::Uuid;
+
+use crate::evidence::{Evidence, Settled};
+use crate::installation::MARKER;
+use crate::journal::{Entry, Standing, Way, Wish};
+
+/// What was promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Promise {
+    /// Every ticket that a 202 names reaches a final status, and its client can see it.
+    EveryTicketEnds,
+    /// It never changes: not between two looks, and not from what a client saw to what stands in the end.
+    FinalStatusStands,
+    /// Nothing is settled that nobody asked for, and nobody gets other seats than those asked for.
+    NothingUnasked,
+    /// A try has one effect at most, also one that was refused or broken off.
+    OneEffectPerTry,
+    /// All tries under one key end alike.
+    OneOutcomePerKey,
+    /// What is decided is decided before its deadline, and what expires expires after it.
+    DeadlinesHold,
+    /// Seats that somebody is told to be taken belong to somebody else.
+    NoFalseRefusal,
+    /// No seat is in two live sales; seats in live sales, sold seats and the counters of the tiers are the same.
+    BooksBalance,
+    /// Transactions never wait for each other in a circle.
+    NoDeadlock,
+    /// No transaction is left open, and so no lock held.
+    NothingLeftOpen,
+    /// No message is left in any queue.
+    NothingLeftQueued,
+    /// There is a dead letter for each booking that could not be processed, and for no other.
+    DeadLettersAddUp,
+    /// A booking that comes in after the fault is settled within the stated time.
+    Recovers,
+}
+
+/// A promise that was not kept, and how that shows.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub broken: Promise,
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.broken, self.detail)
+    }
+}
+
+/// What was agreed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long a ticket may be sold.
+    pub deadline: Duration,
+    /// The same, on the endpoint that waits.
+    pub wait: Duration,
+    /// Within what time a new booking has its outcome again.
+    pub recovery: Duration,
+    /// How many bookings could not be processed.
+    pub dead_letters: i64,
+}
+
+/// Everything that was promised and not kept.
+pub fn check(evidence: &Evidence, terms: &Terms) -> Vec<Violation> {
+    let mut case = Case::of(evidence, terms);
+    case.tickets_end();
+    case.final_status_stands();
+    case.rows_were_asked_for();
+    case.sales_were_asked_for();
+    case.keys_have_one_outcome();
+    case.deadlines_hold();
+    case.refusals_are_true();
+    case.servers_are_left_clean();
+    case.violations
+}
+
+/// The evidence, sorted.
+struct Case<'a> {
+    evidence: &'a Evidence,
+    terms: &'a Terms,
+    /// By customer.
+    wishes: HashMap<&'a str, Asked<'a>>,
+    /// Those that clients were told of.
+    tickets: BTreeMap<Uuid, Story<'a>>,
+    settled: HashMap<Uuid, &'a Settled>,
+    violations: Vec<Violation>,
+}
+
+/// A wish, and how often it was asked for.
+struct Asked<'a> {
+    wish: &'a Wish,
+    tries: usize,
+    /// Tries whose ticket the client does not know.
+    without_ticket: usize,
+}
+
+/// What clients know of a ticket.
+struct Story<'a> {
+    is_accepted: bool,
+    seen: Vec<&'a Standing>,
+}
+
+impl<'a> Case<'a> {
+    fn of(evidence: &'a Evidence, terms: &'a Terms) -> Self {
+        let mut customers: HashMap<u64, &str> = HashMap::new();
+        let mut wishes: HashMap<&str, Asked<'_>> = HashMap::new();
+        let mut tickets: BTreeMap<Uuid, Story<'_>> = BTreeMap::new();
+        for entry in &evidence.journal {
+            match entry {
+                Entry::Asked { attempt, wish } => {
+                    customers.insert(*attempt, &wish.customer);
+                    let asked = Asked { wish, tries: 0, without_ticket: 0 };
+                    let asked = wishes.entry(&wish.customer).or_insert(asked);
+                    asked.tries += 1;
+                    asked.without_ticket += 1;
+                }
+                Entry::Answered { attempt, status, ticket: Some(ticket) } => {
+                    let story = Story { is_accepted: *status == 202, seen: Vec::new() };
+                    tickets.entry(*ticket).or_insert(story);
+                    if let Some(asked) = customers.get(attempt).and_then(|name| wishes.get_mut(name)) {
+                        asked.without_ticket = asked.without_ticket.saturating_sub(1);
+                    }
+                }
+                Entry::Seen { ticket, standing } => {
+                    let story = Story { is_accepted: false, seen: Vec::new() };
+                    tickets.entry(*ticket).or_insert(story).seen.push(standing);
+                }
+                Entry::Answered { .. } | Entry::BrokenOff { .. } => {}
+            }
+        }
+        let settled = evidence.bookings.iter().map(|settled| (settled.ticket, settled)).collect();
+        Self { evidence, terms, wishes, tickets, settled, violations: Vec::new() }
+    }
+
+    fn tickets_end(&mut self) {
+        for (ticket, story) in &self.tickets {
+            if story.is_accepted && !story.seen.iter().any(|standing| standing.is_final()) {
+                let row = self.settled.get(ticket).map(|settled| &settled.standing);
+                let detail = format!("{ticket} was accepted and nobody saw it end; its row is {row:?}");
+                self.violations.push(Violation { broken: Promise::EveryTicketEnds, detail });
+            }
+        }
+    }
+
+    fn final_status_stands(&mut self) {
+        for (ticket, story) in &self.tickets {
+            let mut finals: BTreeSet<&Standing> =
+                story.seen.iter().copied().filter(|standing| standing.is_final()).collect();
+            if finals.is_empty() {
+                continue;
+            }
+            let stands = self.settled.get(ticket).map(|settled| &settled.standing);
+            finals.extend(stands);
+            if finals.len() > 1 || stands.is_none() {
+                let detail = format!("{ticket} was seen as {finals:?}, and in the end it is {stands:?}");
+                self.violations.push(Violation { broken: Promise::FinalStatusStands, detail });
+            }
+        }
+    }
+
+    fn rows_were_asked_for(&mut self) {
+        let mut untold: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut nameless = 0;
+        for settled in &self.evidence.bookings {
+            let is_told = self.tickets.contains_key(&settled.ticket);
+            match settled.customer.as_deref() {
+                Some(MARKER) => {}
+                Some(customer) => {
+                    *rows.entry(customer).or_default() += 1;
+                    *untold.entry(customer).or_default() += usize::from(!is_told);
+                }
+                // One that was fenced off by somebody who knew no more than its ticket.
+                None => nameless += usize::from(!is_told),
+            }
+        }
+        for (customer, untold) in untold {
+            let (tries, without_ticket) =
+                self.wishes.get(customer).map_or((0, 0), |asked| (asked.tries, asked.without_ticket));
+            if untold > without_ticket {
+                let detail = format!(
+                    "{customer} has {untold} outcomes that belong to {without_ticket} tries without a ticket"
+                );
+                self.violations.push(Violation { broken: Promise::NothingUnasked, detail });
+            }
+            if rows[customer] > tries {
+                let detail = format!("{customer} asked {tries} times and has {} outcomes", rows[customer]);
+                self.violations.push(Violation { broken: Promise::OneEffectPerTry, detail });
+            }
+        }
+        let waiting = self.wishes.values().filter(|asked| asked.wish.way == Way::Wait);
+        if nameless > waiting.map(|asked| asked.without_ticket).sum() {
+            let detail = format!("{nameless} tickets were fenced off that nobody was given");
+            self.violations.push(Violation { broken: Promise::NothingUnasked, detail });
+        }
+    }
+
+    fn sales_were_asked_for(&mut self) {
+        let mut sales: BTreeMap<&str, usize> = BTreeMap::new();
+        for sale in &self.evidence.sales {
+            *sales.entry(&sale.customer).or_default() += 1;
+            let wanted = self.wishes.get(sale.customer.as_str()).map(|asked| &asked.wish.seats);
+            if wanted != Some(&sale.seats) {
+                let detail =
+                    format!("sale {} to {} is of {:?}, not {wanted:?}", sale.id, sale.customer, sale.seats);
+                self.violations.push(Violation { broken: Promise::NothingUnasked, detail });
+            }
+        }
+        for (customer, sales) in sales {
+            let Some(asked) = self.wishes.get(customer) else { continue };
+            let most = if asked.wish.key.is_some() { 1 } else { asked.tries };
+            if sales > most {
+                let detail = format!("{customer} was sold to {sales} times");
+                self.violations.push(Violation { broken: Promise::OneEffectPerTry, detail });
+            }
+        }
+    }
+
+    fn keys_have_one_outcome(&mut self) {
+        let mut decided: BTreeMap<&str, BTreeSet<&Standing>> = BTreeMap::new();
+        for settled in &self.evidence.bookings {
+            // What expires or fails holds no key: the next try is a new one.
+            if let Some(customer) = settled.customer.as_deref()
+                && ["confirmed", "rejected"].contains(&settled.standing.status.as_str())
+                && self.wishes.get(customer).is_some_and(|asked| asked.wish.key.is_some())
+            {
+                decided.entry(customer).or_default().insert(&settled.standing);
+            }
+        }
+        for (customer, outcomes) in decided.into_iter().filter(|(_, outcomes)| outcomes.len() > 1) {
+            let detail = format!("{customer} has under one key {outcomes:?}");
+            self.violations.push(Violation { broken: Promise::OneOutcomePerKey, detail });
+        }
+    }
+
+    fn deadlines_hold(&mut self) {
+        for settled in &self.evidence.bookings {
+            let asked = settled.customer.as_deref().and_then(|customer| self.wishes.get(customer));
+            let Some(asked) = asked else { continue };
+            let deadline = if asked.wish.way == Way::Wait { self.terms.wait } else { self.terms.deadline };
+            let deadline = (TicketId(settled.ticket).issued_at() + deadline).unix_millis();
+            let is_late = settled.settled_at_millis > deadline;
+            let (ticket, status) = (settled.ticket, &settled.standing.status);
+            let detail = match status.as_str() {
+                "confirmed" | "rejected" if is_late => format!("{ticket} was {status} after its deadline"),
+                "expired" if !is_late => format!("{ticket} has expired before its deadline"),
+                _ => continue,
+            };
+            self.violations.push(Violation { broken: Promise::DeadlinesHold, detail });
+        }
+    }
+
+    fn refusals_are_true(&mut self) {
+        let sales = self.evidence.sales.iter();
+        let owners: HashMap<i64, &str> =
+            sales.flat_map(|sale| sale.seats.iter().map(|seat| (*seat, sale.customer.as_str()))).collect();
+        for settled in &self.evidence.bookings {
+            let customer = settled.customer.as_deref().unwrap_or_default();
+            let has_key = self.wishes.get(customer).is_some_and(|asked| asked.wish.key.is_some());
+            for seat in &settled.taken {
+                let owner = owners.get(seat).copied();
+                // Who tries twice without a key may well have it already.
+                if owner.is_none() || has_key && owner == Some(customer) {
+                    let detail = format!("{customer} was refused seat {seat}, which is {owner:?}'s");
+                    self.violations.push(Violation { broken: Promise::NoFalseRefusal, detail });
+                }
+            }
+        }
+    }
+
+    fn servers_are_left_clean(&mut self) {
+        let Evidence { deadlocks, dead_letters, forgotten_transactions, recovery, .. } = self.evidence;
+        let imbalances = self.evidence.imbalances.iter().map(|rule| (Promise::BooksBalance, rule.clone()));
+        let left = self.evidence.left.iter().map(|(queue, messages)| {
+            (Promise::NothingLeftQueued, format!("{messages} messages are left in {queue}"))
+        });
+        let mut found: Vec<(Promise, String)> = imbalances.chain(left).collect();
+        if *deadlocks > 0 {
+            found.push((Promise::NoDeadlock, format!("{deadlocks} deadlocks")));
+        }
+        if *forgotten_transactions > 0 {
+            let detail = format!("{forgotten_transactions} transactions are left open");
+            found.push((Promise::NothingLeftOpen, detail));
+        }
+        if *dead_letters != self.terms.dead_letters {
+            let detail = format!("{dead_letters} dead letters, not {}", self.terms.dead_letters);
+            found.push((Promise::DeadLettersAddUp, detail));
+        }
+        if *recovery > self.terms.recovery {
+            let detail = format!("it took {recovery:?} until a booking was settled again");
+            found.push((Promise::Recovers, detail));
+        }
+        self.violations.extend(found.into_iter().map(|(broken, detail)| Violation { broken, detail }));
+    }
+}
+
+#[cfg(test)]
+mod tests;

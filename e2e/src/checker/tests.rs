@@ -1,0 +1,160 @@
+//! Journals that lie, and the lie that is found.
+
+use std::time::Duration;
+
+use super::*;
+use crate::evidence::Sale;
+
+/// Issued at 16:14:22.341 on 2026-11-22.
+const ISSUED_AT: i64 = 1_795_364_062_341;
+
+const TERMS: Terms = Terms {
+    deadline: Duration::from_mins(15),
+    wait: Duration::from_secs(10),
+    recovery: Duration::from_secs(5),
+    dead_letters: 0,
+};
+
+fn ticket(n: u128) -> Uuid {
+    Uuid::from_u128(u128::from(ISSUED_AT.unsigned_abs()) << 80 | 0x8 << 76 | 0b10 << 62 | n)
+}
+
+fn standing(status: &str, sale: Option<i64>, reason: Option<&str>) -> Standing {
+    Standing { status: status.to_owned(), sale, reason: reason.map(str::to_owned) }
+}
+
+fn settled(n: u128, customer: &str, standing: Standing, taken: &[i64]) -> Settled {
+    let (ticket, customer) = (ticket(n), Some(customer.to_owned()));
+    Settled { ticket, customer, standing, settled_at_millis: ISSUED_AT + 20, taken: taken.to_owned() }
+}
+
+fn asked(attempt: u64, customer: &str, seats: &[i64]) -> Entry {
+    let (customer, seats) = (customer.to_owned(), seats.to_owned());
+    Entry::Asked { attempt, wish: Wish { key: Some(customer.clone()), customer, seats, way: Way::Poll } }
+}
+
+fn answered(attempt: u64, status: u16, ticket: Option<Uuid>) -> Entry {
+    Entry::Answered { attempt, status, ticket }
+}
+
+/// Alice gets seats 1 and 2, after a try that broke off and went through all the same; Bob is late for 2 and 3.
+fn honest() -> Evidence {
+    let sold = standing("confirmed", Some(7), None);
+    let refused = standing("rejected", None, Some("seats-taken"));
+    let queued = standing("queued", None, None);
+    Evidence {
+        journal: vec![
+            asked(0, "alice", &[1, 2]),
+            Entry::BrokenOff { attempt: 0 },
+            asked(1, "alice", &[1, 2]),
+            asked(2, "bob", &[3, 2]),
+            answered(1, 202, Some(ticket(1))),
+            Entry::Seen { ticket: ticket(1), standing: queued },
+            Entry::Seen { ticket: ticket(1), standing: sold.clone() },
+            answered(2, 202, Some(ticket(2))),
+            Entry::Seen { ticket: ticket(2), standing: refused.clone() },
+        ],
+        bookings: vec![
+            settled(0, "alice", sold.clone(), &[]),
+            settled(1, "alice", sold, &[]),
+            settled(2, "bob", refused, &[2]),
+        ],
+        sales: vec![Sale { id: 7, customer: "alice".to_owned(), seats: vec![1, 2] }],
+        ..Evidence::default()
+    }
+}
+
+/// The promises that are broken once this has been done to the evidence.
+fn broken_by(tamper: impl FnOnce(&mut Evidence)) -> Vec<Promise> {
+    let mut evidence = honest();
+    tamper(&mut evidence);
+    let broken: BTreeSet<Promise> =
+        check(&evidence, &TERMS).into_iter().map(|violation| violation.broken).collect();
+    broken.into_iter().collect()
+}
+
+#[test]
+fn an_honest_journal_breaks_no_promise() {
+    assert_eq!(broken_by(|_| {}), []);
+}
+
+#[test]
+fn a_ticket_that_nobody_sees_end_is_lost() {
+    let lost = broken_by(|evidence| {
+        evidence.journal.truncate(8);
+        evidence.bookings.truncate(2);
+    });
+    assert_eq!(lost, [Promise::EveryTicketEnds]);
+}
+
+#[test]
+fn a_final_status_that_changes_is_found_in_the_journal_and_in_the_books() {
+    let changed = standing("rejected", None, Some("sold-out"));
+    let between_looks = broken_by(|evidence| {
+        evidence.journal.push(Entry::Seen { ticket: ticket(2), standing: changed.clone() });
+    });
+    assert_eq!(between_looks, [Promise::FinalStatusStands]);
+    let in_the_end = broken_by(|evidence| evidence.bookings[2].standing = changed.clone());
+    assert_eq!(in_the_end, [Promise::FinalStatusStands]);
+    let gone = broken_by(|evidence| evidence.bookings.truncate(2));
+    assert_eq!(gone, [Promise::FinalStatusStands]);
+}
+
+#[test]
+fn an_outcome_without_a_request_is_found() {
+    let nobodys = broken_by(|evidence| {
+        evidence.bookings.push(settled(9, "mallory", standing("failed", None, None), &[]));
+    });
+    assert_eq!(nobodys, [Promise::NothingUnasked, Promise::OneEffectPerTry]);
+    let nameless = broken_by(|evidence| {
+        let expired = settled(9, "", standing("expired", None, None), &[]);
+        evidence.bookings.push(Settled { customer: None, ..expired });
+    });
+    assert_eq!(nameless, [Promise::NothingUnasked]);
+    let other_seats = broken_by(|evidence| evidence.sales[0].seats.push(4));
+    assert_eq!(other_seats, [Promise::NothingUnasked]);
+}
+
+#[test]
+fn a_try_with_two_effects_is_found() {
+    let twice = broken_by(|evidence| {
+        evidence.bookings.push(settled(3, "alice", standing("confirmed", Some(7), None), &[]));
+    });
+    assert_eq!(twice, [Promise::NothingUnasked, Promise::OneEffectPerTry]);
+    let sold_twice = broken_by(|evidence| evidence.sales.push(evidence.sales[0].clone()));
+    assert_eq!(sold_twice, [Promise::OneEffectPerTry]);
+}
+
+#[test]
+fn a_key_with_two_outcomes_is_found_and_so_is_a_refusal_by_ones_own_sale() {
+    let refused = broken_by(|evidence| {
+        evidence.bookings[0] = settled(0, "alice", standing("rejected", None, Some("seats-taken")), &[1]);
+    });
+    assert_eq!(refused, [Promise::OneOutcomePerKey, Promise::NoFalseRefusal]);
+    let by_nobody = broken_by(|evidence| evidence.bookings[2].taken = vec![3]);
+    assert_eq!(by_nobody, [Promise::NoFalseRefusal]);
+}
+
+#[test]
+fn deadlines_are_held_against_both_sides() {
+    let late = broken_by(|evidence| evidence.bookings[2].settled_at_millis += 900_000);
+    assert_eq!(late, [Promise::DeadlinesHold]);
+    let early = broken_by(|evidence| {
+        evidence.journal.remove(8);
+        let expired = standing("expired", None, None);
+        evidence.journal.push(Entry::Seen { ticket: ticket(2), standing: expired.clone() });
+        evidence.bookings[2] = settled(2, "bob", expired, &[]);
+    });
+    assert_eq!(early, [Promise::DeadlinesHold]);
+}
+
+#[test]
+fn what_is_left_on_the_servers_is_found() {
+    assert_eq!(broken_by(|evidence| evidence.imbalances.push("1 seat".to_owned())), [Promise::BooksBalance]);
+    assert_eq!(broken_by(|evidence| evidence.deadlocks = 1), [Promise::NoDeadlock]);
+    assert_eq!(broken_by(|evidence| evidence.forgotten_transactions = 1), [Promise::NothingLeftOpen]);
+    let left = broken_by(|evidence| evidence.left.push(("bookings.dead".to_owned(), 1)));
+    assert_eq!(left, [Promise::NothingLeftQueued]);
+    assert_eq!(broken_by(|evidence| evidence.dead_letters = 1), [Promise::DeadLettersAddUp]);
+    assert_eq!(broken_by(|evidence| evidence.recovery = Duration::from_secs(6)), [Promise::Recovers]);
+}

@@ -1,0 +1,132 @@
+//! What is found when all is over: the journal of the clients, and what the database and the broker hold.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+use sqlx::postgres::PgPool;
+use uuid::Uuid;
+
+use crate::journal::{Entry, Standing};
+use crate::{Installation, ledger, wait_until};
+
+/// Everything that the checker judges by.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    pub journal: Vec<Entry>,
+    pub bookings: Vec<Settled>,
+    pub sales: Vec<Sale>,
+    /// Rules of the ledger that are broken.
+    pub imbalances: Vec<String>,
+    pub dead_letters: i64,
+    pub deadlocks: i64,
+    /// Transactions that have been open for longer than any should be.
+    pub forgotten_transactions: i64,
+    /// Messages that are left in a queue, by its name.
+    pub left: Vec<(String, u32)>,
+    /// How long after the end of the fault a new booking had its outcome.
+    pub recovery: Duration,
+}
+
+/// A row of `bookings`.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    pub ticket: Uuid,
+    pub customer: Option<String>,
+    pub standing: Standing,
+    pub settled_at_millis: i64,
+    /// The seats that a rejected booking was told to be somebody else's.
+    pub taken: Vec<i64>,
+}
+
+/// A live sale.
+#[derive(Clone, Debug)]
+pub struct Sale {
+    pub id: i64,
+    pub customer: String,
+    pub seats: Vec<i64>,
+}
+
+impl Evidence {
+    /// Stops the workers, once they have settled everything, and reads what there is.
+    pub async fn gather(
+        installation: &mut Installation,
+        journal: Vec<Entry>,
+        recovery: Duration,
+    ) -> Result<Self> {
+        let forgotten_transactions = forgotten_transactions(&installation.pool).await?;
+        left_in_queues(installation).await?;
+        installation.retire_workers().await?;
+        let pool = &installation.pool;
+        Ok(Self {
+            journal,
+            bookings: bookings(pool).await?,
+            sales: sales(pool).await?,
+            imbalances: ledger::imbalances(pool).await?,
+            dead_letters: ledger::count(pool, "dead_letters").await?,
+            deadlocks: ledger::deadlocks(pool).await?,
+            forgotten_transactions,
+            left: left_in_queues(installation).await?,
+            recovery,
+        })
+    }
+}
+
+async fn forgotten_transactions(pool: &PgPool) -> Result<i64> {
+    let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                 AND pid <> pg_backend_pid() AND xact_start < now() - interval '3 seconds'";
+    Ok(sqlx::query_scalar(query).fetch_one(pool).await?)
+}
+
+async fn bookings(pool: &PgPool) -> Result<Vec<Settled>> {
+    type Row = (Uuid, Option<String>, String, Option<i64>, Option<String>, i64, Option<Value>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT ticket_id, user_name, status, sale_id, rejection->>'code',
+                (extract(epoch FROM settled_at) * 1000)::bigint, rejection->'seatIds'
+         FROM bookings",
+    )
+    .fetch_all(pool)
+    .await?;
+    let settled = |(ticket, customer, status, sale, reason, settled_at_millis, seats): Row| {
+        let is_taken = matches!(reason.as_deref(), Some("seats-taken" | "sold-out"));
+        let taken = seats.filter(|_| is_taken).and_then(|seats| serde_json::from_value(seats).ok());
+        let standing = Standing { status, sale, reason };
+        Settled { ticket, customer, standing, settled_at_millis, taken: taken.unwrap_or_default() }
+    };
+    Ok(rows.into_iter().map(settled).collect())
+}
+
+async fn sales(pool: &PgPool) -> Result<Vec<Sale>> {
+    let rows: Vec<(i64, String, Vec<i32>)> = sqlx::query_as(
+        "SELECT sale.id, sale.user_name, array_agg(seat.seat_id ORDER BY seat.position)
+         FROM sales sale JOIN sale_seats seat ON seat.sale_id = sale.id AND seat.released_at IS NULL
+         GROUP BY sale.id",
+    )
+    .fetch_all(pool)
+    .await?;
+    let sale = |(id, customer, seats): (i64, String, Vec<i32>)| Sale {
+        id,
+        customer,
+        seats: seats.into_iter().map(i64::from).collect(),
+    };
+    Ok(rows.into_iter().map(sale).collect())
+}
+
+/// What is left in the queues, once there is nothing or patience has come to its end.
+async fn left_in_queues(installation: &Installation) -> Result<Vec<(String, u32)>> {
+    let topology = &installation.topology;
+    let queues = [topology.intake(), topology.dead(), topology.unrouted()];
+    let mut left = Vec::new();
+    let _ = wait_until("the queues are empty", async || {
+        left.clear();
+        for queue in &queues {
+            match installation.messages_in(queue).await? {
+                0 => {}
+                messages => left.push((queue.clone(), messages)),
+            }
+        }
+        Ok(left.is_empty().then_some(()))
+    })
+    .await;
+    Ok(left)
+}

@@ -1,0 +1,136 @@
+//! What clients asked for and what they were told, in a file outside the system under test.
+//!
+//! A line is with the kernel before the client that wrote it goes on, so that the journal knows at least what that client
+//! knew, whatever is killed next.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "camelCase")]
+pub enum Entry {
+    /// A client is about to send a booking: its try number `attempt`, of all that all clients make.
+    Asked { attempt: u64, wish: Wish },
+    /// The try was answered.
+    Answered { attempt: u64, status: u16, ticket: Option<Uuid> },
+    /// It was not: the connection broke, or the client hung up.
+    BrokenOff { attempt: u64 },
+    /// A client was told where a ticket stands.
+    Seen { ticket: Uuid, standing: Standing },
+}
+
+/// What a client wants, however often it has to ask. All that ask for it have one customer's name, and no other wish has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    pub customer: String,
+    pub key: Option<String>,
+    pub seats: Vec<i64>,
+    pub way: Way,
+}
+
+/// How a client goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// Books and polls.
+    Poll,
+    /// Books and has the answer to its poll held.
+    Hold,
+    /// Books and listens to the ticket's events.
+    Listen,
+    /// Books on the endpoint that waits.
+    Wait,
+    /// Books and looks at its ticket when all is over.
+    Leave,
+    /// Asks twice at once.
+    Twice,
+    /// Hangs up before it is answered, and tries again.
+    HangUp,
+    /// Puts the booking into the queue by its own hands, as an intake would.
+    Publish,
+}
+
+/// Where a ticket stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Standing {
+    pub status: String,
+    /// The number of the sale of a confirmed ticket.
+    pub sale: Option<i64>,
+    /// Why a rejected one was rejected.
+    pub reason: Option<String>,
+}
+
+impl Standing {
+    /// As a status document has it.
+    pub fn of_document(document: &Value) -> Self {
+        let status = document["status"].as_str().unwrap_or_default();
+        let reason = document["problem"]["code"].as_str().filter(|_| status == "rejected");
+        Self {
+            status: status.to_owned(),
+            sale: document["booking"]["id"].as_i64(),
+            reason: reason.map(str::to_owned),
+        }
+    }
+
+    /// As the endpoint that waits tells it; nothing, if its answer tells of no outcome.
+    pub fn of_answer(status: u16, body: &Value) -> Option<Self> {
+        let code = body["code"].as_str().unwrap_or_default();
+        let (standing, reason) = match (status, code) {
+            (201, _) => ("confirmed", None),
+            (503, "expired-in-queue") => ("expired", None),
+            (500, "internal") => ("failed", None),
+            (404 | 409 | 422, _) => ("rejected", Some(code.to_owned())),
+            _ => return None,
+        };
+        Some(Self {
+            status: standing.to_owned(),
+            sale: body["id"].as_i64().filter(|_| status == 201),
+            reason,
+        })
+    }
+
+    pub fn is_final(&self) -> bool {
+        ["confirmed", "rejected", "expired", "failed"].contains(&self.status.as_str())
+    }
+}
+
+/// A journal that is being written.
+pub struct Journal {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl Journal {
+    pub fn create(name: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("{name}.jsonl"));
+        let file = File::create_new(&path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(Self { path, file: Mutex::new(file) })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn note(&self, entry: &Entry) -> Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        Ok(self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)?)
+    }
+
+    /// Everything that has been written, from the file.
+    pub fn read(&self) -> Result<Vec<Entry>> {
+        fs::read_to_string(&self.path)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
+    /// It has served its purpose.
+    pub fn remove(&self) -> Result<()> {
+        Ok(fs::remove_file(&self.path)?)
+    }
+}

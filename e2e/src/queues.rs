@@ -1,0 +1,50 @@
+//! What tests do to the intake queue itself.
+
+use anyhow::Result;
+use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+
+use crate::Installation;
+use crate::outage::{rabbitmqctl, run};
+
+impl Installation {
+    /// Lets the broker hold no more than this many messages in the intake queue.
+    pub fn limit_queue(&self, messages: u32) -> Result<()> {
+        let pattern = format!("^{}$", self.topology.intake().replace('.', "\\."));
+        let bound = format!(r#"{{"max-length":{messages}}}"#);
+        run(rabbitmqctl(&["set_policy", "--apply-to", "queues", self.name(), &pattern, &bound])?)
+    }
+
+    /// Takes that bound away again.
+    pub fn unlimit_queue(&self) -> Result<()> {
+        run(rabbitmqctl(&["clear_policy", self.name()])?)
+    }
+
+    /// Deletes the intake queue with everything in it.
+    pub async fn delete_queue(&self) -> Result<()> {
+        self.channel.queue_delete(self.topology.intake().into(), QueueDeleteOptions::default()).await?;
+        Ok(())
+    }
+
+    /// A queue that gets a copy of everything that is put into the intake queue from here on.
+    pub async fn tap(&self) -> Result<String> {
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let tap = self.channel.queue_declare("".into(), options, FieldTable::default()).await?;
+        let (tap, exchange, key) = (tap.name().to_string(), self.topology.bookings(), self.topology.intake());
+        let options = QueueBindOptions::default();
+        self.channel
+            .queue_bind(tap.as_str().into(), exchange.into(), key.into(), options, FieldTable::default())
+            .await?;
+        Ok(tap)
+    }
+
+    /// Takes everything out of the intake queue and returns the messages' bodies.
+    pub async fn take_messages(&self) -> Result<Vec<Vec<u8>>> {
+        let mut bodies = Vec::new();
+        let options = BasicGetOptions { no_ack: true };
+        while let Some(message) = self.channel.basic_get(self.topology.intake().into(), options).await? {
+            bodies.push(message.delivery.data);
+        }
+        Ok(bodies)
+    }
+}

@@ -1,0 +1,181 @@
+//! A fault in the middle of a load, and the verdict afterwards.
+//!
+//! A crowd books; once it is at it the fault happens; when that is over the crowd goes on for a while, and goes. Then all
+//! tickets are followed to their end, the workers are stopped, and the checker looks at what there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use hamro_shared::config::Setting;
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::postgres::PgPool;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::checker::{Promise, Terms, Violation, check};
+use crate::crowd::Crowd;
+use crate::evidence::Evidence;
+use crate::journal::{Entry, Journal, Way, Wish};
+use crate::{Client, Installation, Setup};
+
+/// Wishes that come to an end before the fault, and after it.
+const BEFORE: usize = 150;
+const AFTER: usize = 150;
+
+/// How long a client has patience, and how long anything may take in the end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Tickets that are followed at the same time in the end.
+const FOLLOWED_AT_ONCE: usize = 256;
+
+pub struct Trial {
+    pub installation: Installation,
+    pub crowd: Arc<Crowd>,
+    pub terms: Terms,
+}
+
+impl Trial {
+    /// Starts an installation with a hall of its own, and a crowd that is not in yet.
+    pub async fn start(setup: Setup) -> Result<Self> {
+        Self::start_with_patience(setup, PATIENCE).await
+    }
+
+    /// The same with clients that give up earlier, where some of their tickets are going to be lost.
+    pub async fn start_with_patience(setup: Setup, patience: Duration) -> Result<Self> {
+        let setting = |name, default| {
+            let found = setup.variables.iter().find(|(known, _)| *known == name);
+            found.and_then(|(_, text)| Duration::parse(text)).unwrap_or(default)
+        };
+        let terms = Terms {
+            deadline: setting("BOOKING_DEADLINE", Duration::from_mins(15)),
+            wait: setting("BOOKING_WAIT", Duration::from_secs(10)),
+            recovery: Duration::from_secs(10),
+            dead_letters: 0,
+        };
+        let mut installation = Installation::start(setup).await?;
+        // That faults are logged as errors is as it should be.
+        installation.expects_errors = true;
+        let seats = build_hall(installation.client(), &installation.pool).await?;
+        let journal = Journal::create(installation.name())?;
+        let crowd = Crowd::new(journal, seats, &installation.apis, patience);
+        Ok(Self { installation, crowd, terms })
+    }
+
+    /// Runs the trial, and fails with the promises that were broken.
+    pub async fn passes(
+        mut self,
+        fault: impl AsyncFnOnce(&mut Installation, &Crowd) -> Result<()>,
+    ) -> Result<()> {
+        let violations = self.run(fault).await?;
+        if !violations.is_empty() {
+            bail!("{}the journal: {}", list(&violations), self.crowd.journal.path().display());
+        }
+        self.crowd.journal.remove()?;
+        self.installation.close().await
+    }
+
+    /// Runs the trial with a rule broken, and returns the promises that the checker finds broken.
+    pub async fn breaks(
+        mut self,
+        fault: impl AsyncFnOnce(&mut Installation, &Crowd) -> Result<()>,
+    ) -> Result<BTreeSet<Promise>> {
+        let violations = self.run(fault).await?;
+        eprintln!("{}", list(&violations));
+        self.crowd.journal.remove()?;
+        self.installation.abandon().await?;
+        Ok(violations.into_iter().map(|violation| violation.broken).collect())
+    }
+
+    async fn run(
+        &mut self,
+        fault: impl AsyncFnOnce(&mut Installation, &Crowd) -> Result<()>,
+    ) -> Result<Vec<Violation>> {
+        let clients = self.crowd.gather();
+        self.crowd.has_pursued(BEFORE).await?;
+        let begun = Instant::now();
+        fault(&mut self.installation, &self.crowd).await.context("the fault itself has failed")?;
+        let fault_took = begun.elapsed();
+        let recovery = self.recovery().await?;
+        self.crowd.has_pursued(AFTER).await?;
+        self.crowd.close();
+        clients.join_all().await.into_iter().collect::<Result<()>>()?;
+        self.follow_the_rest().await?;
+        let journal = self.crowd.journal.read()?;
+        let evidence = Evidence::gather(&mut self.installation, journal, recovery).await?;
+        eprintln!(
+            "{} wishes, {} outcomes, {} sales; the fault took {fault_took:.1?}, a booking was settled {recovery:.1?} \
+             after it, and all was over {:.1?} after its beginning",
+            self.crowd.wishes(),
+            evidence.bookings.len(),
+            evidence.sales.len(),
+            begun.elapsed()
+        );
+        Ok(check(&evidence, &self.terms))
+    }
+
+    /// How long it takes from now until a booking has its outcome.
+    async fn recovery(&self) -> Result<Duration> {
+        let begun = Instant::now();
+        let (customer, key) = ("first-after".to_owned(), Some("first-after".to_owned()));
+        self.crowd.pursue(&Wish { customer, key, seats: self.crowd.first_seat(), way: Way::Poll }).await?;
+        Ok(begun.elapsed())
+    }
+
+    /// Follows each accepted ticket to its end, and takes a last look at those of which nobody knew whether they were.
+    async fn follow_the_rest(&self) -> Result<()> {
+        let mut tickets: BTreeMap<Uuid, bool> = BTreeMap::new();
+        for entry in self.crowd.journal.read()? {
+            if let Entry::Answered { ticket: Some(ticket), status, .. } = entry {
+                tickets.insert(ticket, status == 202);
+            }
+        }
+        let following = tickets.into_iter().map(async |(ticket, is_accepted)| {
+            if is_accepted {
+                self.crowd.follow(ticket, Way::Poll).await
+            } else {
+                self.crowd.look_at(ticket).await
+            }
+        });
+        stream::iter(following).buffer_unordered(FOLLOWED_AT_ONCE).try_collect().await
+    }
+}
+
+fn list(violations: &[Violation]) -> String {
+    const SHOWN: usize = 40;
+    let shown = violations.iter().take(SHOWN).map(|violation| format!("  {violation}\n"));
+    iter::once(format!("{} violations\n", violations.len())).chain(shown).collect()
+}
+
+/// A concert with a hall of 10 000 seats in two tiers. Returns the seats, which alternate between the two.
+async fn build_hall(client: &Client, pool: &PgPool) -> Result<Vec<i64>> {
+    let created = async |path: &str, body: Value| {
+        let answer = client.write(Method::POST, path, &body).await?;
+        ensure!(answer.status == 201, "{path}: {answer:?}");
+        anyhow::Ok(answer.body)
+    };
+    let concert = json!({
+        "title": "Open Air", "artist": "Everybody", "date": "2030-06-01", "time": "20:00", "venue": "Dasarath Stadium",
+        "city": "Kathmandu", "image": "https://example.com/open-air.jpg",
+    });
+    let concert = created("/concerts", concert).await?;
+    let id = concert["id"].as_str().context("no id")?;
+    let mut halves = Vec::new();
+    for ticket_type in [1, 2] {
+        let tier = json!({"concertId": id, "ticketTypeId": ticket_type, "price": "25.00"});
+        let tier = created("/ticket-tiers", tier).await?["id"].clone();
+        let block = json!({"ticketTierId": tier, "section": "field", "rows": 50, "seatsPerRow": 100});
+        created(&format!("/concerts/{id}/seats"), block).await?;
+        let seats: Vec<i64> =
+            sqlx::query_scalar("SELECT id::bigint FROM seats WHERE ticket_tier_id = $1 ORDER BY id")
+                .bind(i32::try_from(tier.as_i64().context("no id")?)?)
+                .fetch_all(pool)
+                .await?;
+        halves.push(seats);
+    }
+    Ok(halves[0].iter().zip(&halves[1]).flat_map(|(one, other)| [*one, *other]).collect())
+}

@@ -1,0 +1,85 @@
+//! The intake, when it dies at the worst moment, or its link to the broker or the queue behind that fails.
+
+use std::os::unix::process::ExitStatusExt;
+
+use anyhow::Result;
+use futures_util::future::try_join;
+use hamro_e2e::crowd::Crowd;
+use hamro_e2e::proxy::Proxy;
+use hamro_e2e::{Installation, Setup, Trial, wait_until};
+use nix::sys::signal::Signal;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_is_killed_between_confirm_and_answer_costs_nothing() -> Result<()> {
+    let mut trial = Trial::start(Setup::default()).await?;
+    let doomed = trial.installation.start_api(&[("HAMRO_FAULTS", "api.after-confirm=kill@50")]).await?;
+    trial.crowd.enter_by(&trial.installation.apis);
+    trial
+        .passes(async |installation, crowd| {
+            let mut killed = installation.apis.remove(doomed).process;
+            assert_eq!(killed.ended().await?.signal(), Some(Signal::SIGABRT as i32), "{}", killed.printed());
+            installation.start_api(&[]).await?;
+            crowd.enter_by(&installation.apis);
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_the_broker_that_carries_only_one_way_costs_nothing() -> Result<()> {
+    let mut trial = Trial::start(Setup::default()).await?;
+    let (proxy, url) = trial.installation.broker_behind_proxy().await?;
+    let cut_off = trial.installation.start_api(&[("AMQP_URL", &url), ("CONFIRM_TIMEOUT", "1s")]).await?;
+    trial.crowd.enter_by(&trial.installation.apis);
+    trial
+        .passes(async |installation, crowd| {
+            let client = &installation.apis[cut_off].client;
+            for lose_one_way in [Proxy::lose_answers, Proxy::lose_requests] {
+                lose_one_way(&proxy);
+                wait_until("the api gives the link up", async || {
+                    Ok((client.get("/queue").await?.body["accepting"] == false).then_some(()))
+                })
+                .await?;
+                proxy.cut();
+                client.wait_until_ready().await?;
+                crowd.has_pursued(20).await?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_full_under_256_clients_takes_no_booking_that_it_refuses() -> Result<()> {
+    let setup = Setup { workers: 2, variables: ONE_BY_ONE.to_vec(), ..Setup::default() };
+    Trial::start(setup)
+        .await?
+        .passes(async |installation, crowd| fill_the_queue(installation, crowd, crowd.is_refused(300)).await)
+        .await
+}
+
+/// Workers that leave in the queue what they have not begun.
+pub const ONE_BY_ONE: [(&str, &str); 2] = [("BATCH_MAX", "1"), ("PREFETCH", "1")];
+
+/// The queue takes no more than a few messages, and the workers stand still until it is full.
+pub async fn fill_the_queue(
+    installation: &Installation,
+    crowd: &Crowd,
+    is_full: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    installation.limit_queue(5)?;
+    for worker in &installation.workers {
+        worker.signal(Signal::SIGSTOP)?;
+    }
+    let emptying = async {
+        is_full.await?;
+        for worker in &installation.workers {
+            worker.signal(Signal::SIGCONT)?;
+        }
+        // While they work it off, confirms and refusals come by turns.
+        crowd.is_accepted(100).await?;
+        installation.unlimit_queue()
+    };
+    try_join(crowd.burst(256), emptying).await?;
+    Ok(())
+}

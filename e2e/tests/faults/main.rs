@@ -1,0 +1,9 @@
+//! Faults in the middle of a load. Each test brings about one, and the same checker judges them all: see docs/FAULTS.md.
+//!
+//! Those in `servers` stop or freeze a server that all tests share, and run alone for that: see `.config/nextest.toml`.
+
+mod database;
+mod intake;
+mod messages;
+mod servers;
+mod workers;

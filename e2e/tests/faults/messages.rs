@@ -1,0 +1,98 @@
+//! Messages that cannot be read or settled, and messages that come again and again.
+
+use anyhow::Result;
+use futures_util::future::{try_join, try_join_all};
+use hamro_e2e::installation::envelope;
+use hamro_e2e::journal::{Way, Wish};
+use hamro_e2e::{Setup, Trial};
+use hamro_shared::queue::Parcel;
+use nix::sys::signal::Signal;
+use rand::seq::SliceRandom;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_in_a_batch_fails_alone_and_is_kept() -> Result<()> {
+    let mut trial = Trial::start(Setup { workers: 2, ..Setup::default() }).await?;
+    trial.terms.dead_letters = 3;
+    // The database refuses what this customer brings.
+    sqlx::raw_sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '23514', TABLE = 'bookings'; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT ON bookings FOR EACH ROW
+         WHEN (NEW.user_name = 'culprit') EXECUTE FUNCTION refuse();",
+    )
+    .execute(&trial.installation.pool)
+    .await?;
+    let seats = trial.crowd.first_seat();
+    trial
+        .passes(async |installation, crowd| {
+            installation.publish(b"\xff\x00 no parcel").await?;
+            let (poison, good) = (envelope("poison", &seats)?, envelope("beside-poison", &seats)?);
+            crowd.has_published("poison", &seats, poison.ticket.id.0)?;
+            crowd.has_published("beside-poison", &seats, good.ticket.id.0)?;
+            let mut parcel = Parcel::default();
+            parcel.push(String::from_utf8(poison.encode())?.replace("\"book\"", "\"poison\"").as_bytes());
+            parcel.push(&good.encode());
+            installation.publish(&parcel.encode()).await?;
+            let (customer, key) = ("culprit".to_owned(), Some("culprit".to_owned()));
+            crowd.pursue(&Wish { customer, key, seats: seats.clone(), way: Way::Poll }).await
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_duplicates_has_the_effect_of_one_of_each() -> Result<()> {
+    let trial = Trial::start(Setup { workers: 1, ..Setup::default() }).await?;
+    let tap = trial.installation.tap().await?;
+    trial
+        .passes(async |installation, crowd| {
+            for _ in 0..3 {
+                installation.start_worker(&[]).await?;
+            }
+            let tries: Vec<Wish> = (0..5)
+                .map(|n| Wish {
+                    customer: format!("insistent{n}"),
+                    key: Some("the-same".to_owned()),
+                    seats: crowd.first_seat(),
+                    way: Way::Poll,
+                })
+                .flat_map(|wish| std::iter::repeat_n(wish, 100))
+                .collect();
+            let insisting = try_join_all(tries.iter().map(|wish| crowd.pursue(wish)));
+            let repeating = async {
+                let mut messages = Vec::new();
+                for _ in 0..installation.messages_in(&tap).await? {
+                    messages.push(installation.take(&tap).await?.delivery.data);
+                }
+                messages.extend_from_within(..);
+                messages.shuffle(&mut rand::rng());
+                for message in messages {
+                    installation.publish(&message).await?;
+                }
+                Ok(())
+            };
+            try_join(insisting, repeating).await?;
+            for _ in 0..3 {
+                let mut worker = installation.workers.remove(0);
+                worker.signal(Signal::SIGTERM)?;
+                assert!(worker.ended().await?.success(), "{}", worker.printed());
+            }
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_deleted_under_its_consumers_is_made_anew_and_every_ticket_ends() -> Result<()> {
+    // What was in the queue has gone with it: those tickets end at their deadline.
+    let variables = vec![("BOOKING_DEADLINE", "4s"), ("BOOKING_WAIT", "2s")];
+    Trial::start(Setup { workers: 2, variables, ..Setup::default() })
+        .await?
+        .passes(async |installation, crowd| {
+            for _ in 0..3 {
+                installation.delete_queue().await?;
+                crowd.has_pursued(20).await?;
+            }
+            Ok(())
+        })
+        .await
+}

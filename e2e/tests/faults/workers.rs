@@ -1,0 +1,119 @@
+//! Workers that die or freeze at the worst moment.
+
+use std::os::unix::process::ExitStatusExt;
+
+use anyhow::Result;
+use hamro_e2e::{Installation, Setup, Trial, wait_until};
+use nix::sys::signal::Signal;
+use sqlx::AssertSqlSafe;
+
+/// One of two workers is killed the thirtieth time that it gets to this point, and another takes its place.
+async fn a_worker_is_killed(point: &str) -> Result<()> {
+    let mut trial = Trial::start(Setup::default()).await?;
+    let doomed = trial.installation.start_worker(&[("HAMRO_FAULTS", &format!("{point}=kill@30"))]).await?;
+    trial
+        .passes(async |installation, _| {
+            let mut killed = installation.workers.remove(doomed);
+            assert_eq!(killed.ended().await?.signal(), Some(Signal::SIGABRT as i32), "{}", killed.printed());
+            installation.start_worker(&[]).await?;
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_before_its_transaction_costs_nothing() -> Result<()> {
+    a_worker_is_killed("worker.before-begin").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_before_its_commit_costs_nothing() -> Result<()> {
+    a_worker_is_killed("worker.before-commit").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_between_commit_and_acknowledgement_costs_nothing() -> Result<()> {
+    a_worker_is_killed("worker.after-commit").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_is_looked_up_and_not_repeated() -> Result<()> {
+    let mut trial = Trial::start(Setup::default()).await?;
+    let (proxy, url) = trial.installation.database_behind_proxy().await?;
+    trial.installation.start_worker(&[("DATABASE_URL", &url)]).await?;
+    trial
+        .passes(async |_, crowd| {
+            for _ in 0..5 {
+                proxy.lose_answer_to("COMMIT");
+                wait_until("the answer to a COMMIT is lost", async || {
+                    Ok(proxy.has_lost_answer().then_some(()))
+                })
+                .await?;
+                crowd.has_pursued(20).await?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_frozen_inside_its_transaction_gives_its_seats_back() -> Result<()> {
+    // What the broker has sent ahead to the frozen one waits until their connection counts as lost: let it be little.
+    let setup = Setup { workers: 3, variables: vec![("PREFETCH", "2")], ..Setup::default() };
+    Trial::start(setup)
+        .await?
+        .passes(async |installation, crowd| {
+            let frozen = &installation.workers[0];
+            let session = format!(
+                "SELECT coalesce(max(state), 'gone') FROM pg_stat_activity WHERE application_name = 'hamro-worker-{}'",
+                frozen.id()?
+            );
+            let state = async || {
+                let query = sqlx::query_scalar(AssertSqlSafe(session.clone()));
+                anyhow::Ok(query.fetch_one(&installation.pool).await?)
+            };
+            wait_until("it is frozen inside a transaction", async || {
+                frozen.signal(Signal::SIGSTOP)?;
+                let state: String = state().await?;
+                if state == "idle in transaction" {
+                    return Ok(Some(()));
+                }
+                frozen.signal(Signal::SIGCONT)?;
+                Ok(None)
+            })
+            .await?;
+            wait_until("Postgres has ended its session", async || {
+                let state: String = state().await?;
+                Ok((state == "gone").then_some(()))
+            })
+            .await?;
+            crowd.has_pursued(20).await?;
+            frozen.signal(Signal::SIGCONT)
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bookings_that_no_worker_takes_in_time_expire_and_the_others_are_sold() -> Result<()> {
+    let variables = vec![("BOOKING_DEADLINE", "2s"), ("BOOKING_WAIT", "1s")];
+    Trial::start(Setup { variables, workers: 1, ..Setup::default() })
+        .await?
+        .passes(async |installation, _| {
+            installation.kill_worker(0).await?;
+            expired(installation, 10).await?;
+            installation.start_worker(&[]).await?;
+            Ok(())
+        })
+        .await
+}
+
+/// Waits until this many bookings have expired.
+pub async fn expired(installation: &Installation, bookings: i64) -> Result<()> {
+    wait_until("bookings expire", async || {
+        let expired: i64 = sqlx::query_scalar("SELECT count(*) FROM bookings WHERE status = 'expired'")
+            .fetch_one(&installation.pool)
+            .await?;
+        Ok((expired >= bookings).then_some(()))
+    })
+    .await
+}
