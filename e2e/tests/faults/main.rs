@@ -2,6 +2,7 @@
 //!
 //! Those in `servers` stop or freeze a server that all tests share, and run alone for that: see `.config/nextest.toml`.
 
+mod broken_rules;
 mod database;
 mod intake;
 mod messages;
