@@ -1,0 +1,69 @@
+//! Two runs side by side.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::report::{Latency, Report, say, table};
+
+pub fn compare(a: &Path, b: &Path) -> Result<()> {
+    let (first, second) = (Report::read(a)?, Report::read(b)?);
+    for (name, report) in [("A", &first), ("B", &second)] {
+        let run = &report.run;
+        let word = if report.verdict.has_passed() { "passed" } else { "FAILED" };
+        say(format!(
+            "{name}: {} {:?} at {}/s on {}, {}, {word}",
+            run.started, run.scenario, run.rate, run.url, report.machine.processor
+        ));
+    }
+    if first.machine != second.machine {
+        say("Note: they were measured on different machines");
+    }
+    say(table(["", "A", "B", "B / A"], rows(&first, &second)));
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn rows(a: &Report, b: &Report) -> Vec<[String; 4]> {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, a: Option<f64>, b: Option<f64>, unit: &str| {
+        let (Some(a), Some(b)) = (a, b) else { return };
+        let ratio = if a > 0.0 { format!("{:.2}", b / a) } else { "–".to_owned() };
+        rows.push([name.to_owned(), shown(a, unit), shown(b, unit), ratio]);
+    };
+    let rates = |report: &Report| {
+        let rates = &report.rates;
+        [rates.begun, rates.accepted, rates.settled, rates.drain_seconds, report.loader.cpu_percent].map(Some)
+    };
+    let (of_a, of_b) = (rates(a), rates(b));
+    let names = ["begun", "accepted", "settled", "drained after", "loader"];
+    let units = ["/s", "/s", "/s", " s", " % of a core"];
+    for number in 0..names.len() {
+        row(names[number], of_a[number], of_b[number], units[number]);
+    }
+    for (name, latency) in CLOCKS {
+        for (percentile, figure) in PERCENTILES {
+            let millis = |report| latency(report).map(|latency| figure(latency) as f64 / 1e3);
+            row(&format!("{name} {percentile}"), millis(a), millis(b), " ms");
+        }
+    }
+    rows
+}
+
+type Clock = fn(&Report) -> Option<&Latency>;
+type Figure = fn(&Latency) -> u64;
+
+const CLOCKS: [(&str, Clock); 4] = [
+    ("accept", |report| report.latencies.accept.as_ref()),
+    ("settle", |report| report.latencies.settle.as_ref()),
+    ("poll", |report| report.latencies.poll.as_ref()),
+    ("in the queue", |report| report.latencies.queued.as_ref()),
+];
+
+const PERCENTILES: [(&str, Figure); 3] =
+    [("p50", |latency| latency.p50), ("p99", |latency| latency.p99), ("p99.9", |latency| latency.p999)];
+
+fn shown(figure: f64, unit: &str) -> String {
+    let decimals = if figure < 10.0 { 2 } else { usize::from(figure < 100.0) };
+    format!("{figure:.decimals$}{unit}")
+}

@@ -1,0 +1,76 @@
+//! How buyers learn what became of their tickets.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use hamro_shared::backoff::Backoff;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::http::{Client, NoAnswer};
+use crate::wire::{Outcome, Told};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Follow {
+    /// The event stream
+    Sse,
+    /// A status request that is held until the ticket has ended
+    Wait,
+    /// Status requests, one after the other, as often as `Retry-After` asks for
+    Poll,
+}
+
+/// Where nothing says when to come back.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+
+impl Follow {
+    /// Follows the ticket until it has ended, however often a connection breaks.
+    pub async fn to_the_end(self, client: &Client, ticket: Uuid) -> Outcome {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        loop {
+            let told = match self {
+                Self::Sse => stream(client, ticket).await,
+                Self::Wait => ask(client, &format!("/ticket-bookings/{ticket}?wait=20")).await,
+                Self::Poll => ask(client, &format!("/ticket-bookings/{ticket}")).await,
+            };
+            match told {
+                Ok((Told::Final(outcome), _)) => return outcome,
+                Ok((Told::Queued, retry_after)) => {
+                    backoff.reset();
+                    if self == Self::Poll {
+                        pause(retry_after.unwrap_or(POLL_EVERY)).await;
+                    }
+                }
+                // A ticket that is unknown may be one again: the proof asks last, and tells.
+                Ok((Told::Unknown | Told::Nothing, _)) | Err(_) => backoff.pause().await,
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a client that comes back when it is told to")]
+async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+async fn ask(client: &Client, path: &str) -> Result<(Told, Option<Duration>), NoAnswer> {
+    let reply = client.get(path).await?;
+    Ok((Told::read(&reply), reply.retry_after))
+}
+
+/// Reads the stream up to the event that tells the end. It may break off before that, when its instance stops.
+async fn stream(client: &Client, ticket: Uuid) -> Result<(Told, Option<Duration>), NoAnswer> {
+    let mut stream = client.stream(&format!("/ticket-bookings/{ticket}/events")).await?;
+    if stream.status() != 200 {
+        return Ok((Told::Nothing, None));
+    }
+    let mut told = Told::Nothing;
+    while let Some((_, data)) = stream.next().await? {
+        // The stream is read to its end, so that its connection can be used again.
+        if !matches!(told, Told::Final(_)) {
+            told = Told::of_document(data.as_bytes());
+        }
+    }
+    Ok((told, None))
+}

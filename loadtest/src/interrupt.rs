@@ -1,0 +1,65 @@
+//! Ctrl-C: the first asks the run to come to an end in order, the second ends it at once.
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::books::Books;
+
+/// What the shell calls an end by Ctrl-C.
+pub const EXIT_CODE: u8 = 130;
+
+/// A run that can be interrupted.
+#[derive(Clone, Default)]
+pub struct Interrupt {
+    /// Cancelled by the first signal, and by whatever else ends the arrivals.
+    pub stop: CancellationToken,
+    asked: CancellationToken,
+    /// What has to be written down before the process ends.
+    books: Arc<OnceLock<Arc<Books>>>,
+}
+
+impl Interrupt {
+    /// Listens from here on.
+    pub fn listen() -> Result<Self> {
+        let interrupt = Self::default();
+        let (mut int, mut term) = (listener(SignalKind::interrupt())?, listener(SignalKind::terminate())?);
+        let listening = interrupt.clone();
+        tokio::spawn(async move {
+            next(&mut int, &mut term).await;
+            listening.asked.cancel();
+            listening.stop.cancel();
+            eprintln!("Ending: what was accepted is followed to its end. Again to leave at once.");
+            next(&mut int, &mut term).await;
+            if let Some(books) = listening.books.get() {
+                match books.leave() {
+                    Ok(()) => eprintln!("Left. The journal: {}", books.path()),
+                    Err(error) => eprintln!("Left, and the journal is not whole: {error:#}"),
+                }
+            }
+            std::process::exit(i32::from(EXIT_CODE));
+        });
+        Ok(interrupt)
+    }
+
+    pub fn keep(&self, books: &Arc<Books>) {
+        let _ = self.books.set(books.clone());
+    }
+
+    pub fn was_asked(&self) -> bool {
+        self.asked.is_cancelled()
+    }
+}
+
+fn listener(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("listening for signals")
+}
+
+async fn next(int: &mut Signal, term: &mut Signal) {
+    tokio::select! {
+        _ = int.recv() => {}
+        _ = term.recv() => {}
+    }
+}

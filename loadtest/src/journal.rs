@@ -1,0 +1,236 @@
+//! What every client was told, line by line in a file outside the system under test, so that the proof does not hang on
+//! this process, and can be made again later.
+//!
+//! ```text
+//! {"run":{"version":1,"name":"k3f9","scenario":"rush", …}}
+//! {"asked":{"buyer":17,"seats":[4,5],"due":812345,"took":2411,"answer":{"accepted":{"ticket":"…"}}}}
+//! {"told":{"ticket":"…","outcome":{"status":"confirmed","sale":{"id":3,"email":"…","seats":[4,5]},"settled_at":…}}}
+//! {"end":{"interrupted":false}}
+//! ```
+//!
+//! Lines are written by a thread of their own: a slow disk costs memory, and never an arrival its due time.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::scenario::Scenario;
+use crate::wire::{Answer, Outcome, Target, Wish};
+
+const VERSION: u32 = 1;
+/// So much is handed to the writing thread at a time; and whatever there is, once a second.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Entry {
+    Run(Header),
+    Asked(Asked),
+    Told { ticket: Uuid, outcome: Outcome },
+    End { interrupted: bool },
+}
+
+/// What a journal begins with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    version: u32,
+    /// The run's name, which no other has.
+    pub name: String,
+    pub scenario: Scenario,
+    pub target: Target,
+    pub url: String,
+    /// When the first buyer was due, in milliseconds since the Unix epoch.
+    pub started: i64,
+    pub concerts: Vec<Concert>,
+    /// Whether the concerts were made for this run, so that nobody else buys seats of them.
+    pub own: bool,
+}
+
+/// A concert whose seats were asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Concert {
+    pub id: Uuid,
+    pub seats: usize,
+    /// Seats that were sold before the run.
+    pub sold_before: Vec<i32>,
+}
+
+impl Header {
+    pub fn new(
+        name: String,
+        scenario: Scenario,
+        target: Target,
+        url: String,
+        concerts: Vec<Concert>,
+        own: bool,
+    ) -> Self {
+        Self { version: VERSION, name, scenario, target, url, started: 0, concerts, own }
+    }
+}
+
+/// A request and what came back. Times are in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    #[serde(flatten)]
+    pub wish: Wish,
+    /// When it was due, from the start of the run.
+    pub due: u64,
+    /// From then until the answer.
+    pub took: u64,
+    pub answer: Answer,
+}
+
+pub struct Journal {
+    pub path: PathBuf,
+    buffer: Mutex<Vec<u8>>,
+    chunks: Mutex<Option<Sender<Vec<u8>>>>,
+    writing: Mutex<Option<JoinHandle<Result<()>>>>,
+}
+
+impl Journal {
+    pub fn create(path: &Path) -> Result<Self> {
+        let at = || format!("writing the journal {}", path.display());
+        let file = File::create_new(path).with_context(at)?;
+        let (sender, chunks) = channel();
+        let what = at();
+        let writing = std::thread::spawn(move || write(file, chunks).context(what));
+        Ok(Self {
+            path: path.to_owned(),
+            buffer: Mutex::default(),
+            chunks: Mutex::new(Some(sender)),
+            writing: Mutex::new(Some(writing)),
+        })
+    }
+
+    pub fn record(&self, entry: &Entry) {
+        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::to_writer(&mut *buffer, entry).expect("text keys only");
+        buffer.push(b'\n');
+        if buffer.len() >= CHUNK_BYTES {
+            self.hand_over(std::mem::take(&mut buffer));
+        }
+    }
+
+    /// Hands over what there is.
+    pub fn flush(&self) {
+        self.hand_over(std::mem::take(&mut self.buffer.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+
+    /// Writes all of it to the disk. Says what went wrong with any of it.
+    pub fn close(&self) -> Result<()> {
+        self.flush();
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match writing.map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(written)) => written,
+            Some(Err(_panic)) => bail!("the journal's thread has died"),
+        }
+    }
+
+    fn hand_over(&self, chunk: Vec<u8>) {
+        if let Some(chunks) = &*self.chunks.lock().unwrap_or_else(PoisonError::into_inner) {
+            // If the disk is full the thread has ended; `close` says so.
+            let _ = chunks.send(chunk);
+        }
+    }
+}
+
+fn write(mut file: File, chunks: Receiver<Vec<u8>>) -> Result<()> {
+    for chunk in chunks {
+        file.write_all(&chunk)?;
+    }
+    Ok(file.sync_all()?)
+}
+
+/// Reads a journal: its header, and then each entry. One whose process was killed may break off in the middle of a line.
+pub fn read(path: &Path, mut each: impl FnMut(Entry)) -> Result<Header> {
+    let file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut lines = BufReader::with_capacity(1 << 20, file).lines().zip(1_u64..).peekable();
+    let first = lines.next().with_context(|| format!("{} is empty", path.display()))?.0?;
+    let Ok(Entry::Run(header)) = serde_json::from_str(&first) else {
+        bail!("{} is no journal of this program", path.display());
+    };
+    ensure!(header.version == VERSION, "{} was written by another version", path.display());
+    while let Some((line, number)) = lines.next() {
+        match serde_json::from_str(&line?) {
+            Ok(entry) => each(entry),
+            Err(_) if lines.peek().is_none() => break,
+            Err(error) => bail!("{}:{number}: {error}", path.display()),
+        }
+    }
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("hamro-journal-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        path
+    }
+
+    fn header() -> Header {
+        let concert = Concert { id: Uuid::from_u128(1), seats: 2, sold_before: vec![2] };
+        let url = "http://127.0.0.1:3000".to_owned();
+        Header::new("k3f9".to_owned(), Scenario::Rush, Target::Async, url, vec![concert], true)
+    }
+
+    fn asked(buyer: u64) -> Entry {
+        let wish = Wish { buyer, seats: [1, 2].into(), key: Some(0) };
+        let answer = Answer::Accepted { ticket: Uuid::from_u128(buyer.into()) };
+        Entry::Asked(Asked { wish, due: 5, took: 7, answer })
+    }
+
+    fn read_all(path: &Path) -> Result<(Header, Vec<Entry>)> {
+        let mut entries = Vec::new();
+        let header = read(path, |entry| entries.push(entry))?;
+        Ok((header, entries))
+    }
+
+    #[test]
+    fn a_journal_is_read_as_it_was_written() {
+        let path = path("whole");
+        let journal = Journal::create(&path).unwrap();
+        journal.record(&Entry::Run(header()));
+        // More than a chunk.
+        let entries: Vec<Entry> = (0..2_000).map(asked).chain([Entry::End { interrupted: false }]).collect();
+        for entry in &entries {
+            journal.record(entry);
+        }
+        journal.close().unwrap();
+        assert_eq!(read_all(&path).unwrap(), (header(), entries));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_journal_that_breaks_off_is_read_up_to_there_and_a_garbled_one_is_refused() {
+        let path = path("torn");
+        let line = |entry| serde_json::to_string(&entry).unwrap();
+        let (head, entry) = (line(Entry::Run(header())), line(asked(1)));
+        std::fs::write(&path, format!("{head}\n{entry}\n{}", &entry[..20])).unwrap();
+        assert_eq!(read_all(&path).unwrap().1, [asked(1)]);
+        std::fs::write(&path, format!("{head}\n{}\n{entry}\n", &entry[..20])).unwrap();
+        assert!(read_all(&path).unwrap_err().to_string().contains(":2: "));
+        std::fs::write(&path, "hello\n").unwrap();
+        assert!(read_all(&path).is_err());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn no_journal_is_written_over_another() {
+        let path = path("twice");
+        Journal::create(&path).unwrap().close().unwrap();
+        assert!(Journal::create(&path).is_err());
+        std::fs::remove_file(path).unwrap();
+    }
+}

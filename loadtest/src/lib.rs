@@ -1,0 +1,27 @@
+//! Load as a real on-sale makes it, and the proof that the system under it lost nothing and sold no seat twice.
+//!
+//! A run prepares a concert ([`concert`]), lets buyers arrive when they are due ([`schedule`], [`pacer`]), each doing
+//! what the [`scenario`] says on the shared [`stage`], measures from the due time ([`meter`]), keeps what every client was
+//! told ([`journal`]), follows all tickets to their end and checks what must hold ([`proof`]), and reports.
+
+pub mod arguments;
+mod books;
+pub mod ceiling;
+pub mod compare;
+mod concert;
+mod drive;
+mod follow;
+mod http;
+mod interrupt;
+mod journal;
+mod meter;
+mod pacer;
+mod proof;
+pub mod report;
+pub mod run;
+mod sampler;
+mod scenario;
+mod schedule;
+mod stage;
+pub mod verify;
+mod wire;

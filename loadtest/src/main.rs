@@ -1,0 +1,38 @@
+//! `hamro-loadtest`: reads the command line and the environment, and runs what was asked for.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use hamro_loadtest::arguments::{Arguments, Command};
+use hamro_loadtest::run::{Settings, run};
+use hamro_loadtest::verify::verify;
+use hamro_loadtest::{ceiling, compare};
+use hamro_shared::config::Env;
+
+/// What clap leaves with, too, when the command line makes no sense.
+const CANNOT: u8 = 2;
+
+/// One thread does it all: on the machine that is measured, a second one would take from the system under test.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match start(Arguments::parse().command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("hamro-loadtest: {error:#}");
+            ExitCode::from(CANNOT)
+        }
+    }
+}
+
+async fn start(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run(arguments) => return run(*arguments, Settings::read(Env::process())?).await,
+        Command::Verify { journal, url } => {
+            return verify(&journal, url.as_deref(), Settings::read(Env::process())?).await;
+        }
+        Command::Compare { a, b } => compare::compare(&a, &b)?,
+        Command::Ceiling(command) => ceiling::measure(command, Env::process()).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

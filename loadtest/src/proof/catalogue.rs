@@ -1,0 +1,90 @@
+//! What clients were told, compared with what everybody is shown: the seat map and the tiers.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Result;
+
+use super::rules::sold_seats;
+use super::violation::Rule;
+use super::{Proof, Violations};
+use crate::books::Books;
+use crate::concert::{Seat, Tier, seat_map, tiers};
+use crate::http::Client;
+use crate::journal::{Concert, Header};
+
+/// Adds to the proof what does not agree. If the catalogue cannot be read, the proof fails.
+pub(super) async fn compare(proof: &mut Proof, books: &Books, header: &Header, client: &Client) {
+    if let Err(error) = compare_all(proof, books, header, client).await {
+        proof.violations.add(Rule::MapAgrees, format!("the catalogue cannot be read: {error:#}"));
+    }
+}
+
+async fn compare_all(proof: &mut Proof, books: &Books, header: &Header, client: &Client) -> Result<()> {
+    let (sold, in_doubt) = {
+        let ledger = books.ledger();
+        let doubtful = ledger.requests.iter().filter(|request| request.is_doubtful && request.end.is_none());
+        let in_doubt: HashSet<i32> = doubtful.flat_map(|request| &request.wish.seats).copied().collect();
+        (sold_seats(&ledger, &mut Violations::default()), in_doubt)
+    };
+    // Who else may have bought a seat, of whom this journal does not know.
+    let is_whole = header.own && books.ledger().is_complete;
+    if !is_whole {
+        proof.remarks.push(
+            "others may buy seats of these concerts: what is sold besides was not questioned".to_owned(),
+        );
+    }
+    let tiers = tiers(client).await?;
+    for concert in &header.concerts {
+        let seats = seat_map(client, concert.id).await?;
+        compare_map(proof, concert, &seats, &sold, |seat| !is_whole || in_doubt.contains(&seat));
+        let tiers: Vec<&Tier> = tiers.iter().filter(|tier| tier.concert_id == concert.id).collect();
+        compare_tiers(proof, &seats, &tiers, is_whole);
+    }
+    Ok(())
+}
+
+/// `may_be_sold` says of a seat that nobody is known to have whether somebody may have it all the same.
+fn compare_map(
+    proof: &mut Proof,
+    concert: &Concert,
+    seats: &[Seat],
+    sold: &HashMap<i32, i64>,
+    may_be_sold: impl Fn(i32) -> bool,
+) {
+    let before: HashSet<i32> = concert.sold_before.iter().copied().collect();
+    for seat in seats {
+        let id = seat.id;
+        match (sold.get(&id), seat.is_booked) {
+            (Some(sale), false) => {
+                let what = format!("seat {id} is in booking {sale}, and the map shows it as free");
+                proof.violations.add(Rule::MapAgrees, what);
+            }
+            (Some(sale), true) if before.contains(&id) => {
+                let what = format!("seat {id} is in booking {sale}, and was sold before the run");
+                proof.violations.add(Rule::NoSeatTwice, what);
+            }
+            (None, true) if !before.contains(&id) && !may_be_sold(id) => {
+                let what = format!("the map shows seat {id} as sold, and nobody was told to have it");
+                proof.violations.add(Rule::MapAgrees, what);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn compare_tiers(proof: &mut Proof, seats: &[Seat], tiers: &[&Tier], is_quiet: bool) {
+    for tier in tiers {
+        let of_tier = || seats.iter().filter(|seat| seat.ticket_tier_id == tier.id);
+        let sold = of_tier().filter(|seat| seat.is_booked).count();
+        let (total, gone) = (of_tier().count(), tier.total - tier.available);
+        let agrees = usize::try_from(tier.total) == Ok(total) && usize::try_from(gone) == Ok(sold);
+        // Where others buy, one may have done so between the two answers.
+        if !agrees && is_quiet {
+            let what = format!(
+                "tier {} counts {gone} of {} seats as sold, the map shows {sold} of {total}",
+                tier.id, tier.total
+            );
+            proof.violations.add(Rule::TiersAgree, what);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What clients were told, compared with what the database has.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context, Result};
+use futures_util::TryStreamExt;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Row};
+use uuid::Uuid;
+
+use super::ledger::{End, Ledger};
+use super::violation::Rule;
+use super::{Proof, Violations};
+use crate::books::Books;
+use crate::journal::Header;
+use crate::wire::buyer_of;
+
+/// So many tickets are looked up at a time.
+const CHUNK: usize = 10_000;
+
+/// What is wrong with these concerts if the query counts any.
+const BROKEN: [(&str, &str); 3] = [
+    (
+        "seats are in two live sales",
+        "SELECT count(*) FROM (SELECT FROM sale_seats l JOIN seats s ON s.id = l.seat_id
+         WHERE s.concert_id = ANY($1) AND l.released_at IS NULL GROUP BY l.seat_id HAVING count(*) > 1) t",
+    ),
+    (
+        "seats are marked as sold without a live sale, or in one and not marked",
+        "SELECT count(*) FROM seats s LEFT JOIN sale_seats l ON l.seat_id = s.id AND l.released_at IS NULL
+         WHERE s.concert_id = ANY($1) AND (s.booked_at IS NOT NULL) <> (l.seat_id IS NOT NULL)",
+    ),
+    (
+        "tiers count other than what their seats say",
+        "SELECT count(*) FROM ticket_tiers t
+         JOIN LATERAL (SELECT count(*) AS total, count(*) FILTER (WHERE booked_at IS NULL) AS available
+                       FROM seats WHERE ticket_tier_id = t.id) s ON true
+         WHERE t.concert_id = ANY($1) AND (t.total <> s.total OR t.available <> s.available)",
+    ),
+];
+
+/// Adds to the proof what does not agree. If the database cannot be read, the proof fails.
+pub(super) async fn compare(proof: &mut Proof, books: &Books, header: &Header, options: &PgConnectOptions) {
+    proof.by_sql = true;
+    if let Err(error) = compare_all(&mut proof.violations, books, header, options).await {
+        proof.violations.add(Rule::DatabaseAgrees, format!("the database cannot be read: {error:#}"));
+    }
+}
+
+async fn compare_all(
+    violations: &mut Violations,
+    books: &Books,
+    header: &Header,
+    options: &PgConnectOptions,
+) -> Result<()> {
+    let mut connection = options.connect().await.context("connecting to DATABASE_URL")?;
+    let concerts: Vec<Uuid> = header.concerts.iter().map(|concert| concert.id).collect();
+    for (broken, query) in BROKEN {
+        let count: i64 = sqlx::query_scalar(query).bind(&concerts).fetch_one(&mut connection).await?;
+        if count > 0 {
+            violations.add(Rule::DatabaseAgrees, format!("{count} {broken}"));
+        }
+    }
+    let tickets = books.ledger().tickets();
+    for chunk in tickets.chunks(CHUNK) {
+        let rows = rows_of(&mut connection, chunk).await?;
+        compare_tickets(violations, &books.ledger(), chunk, &rows);
+    }
+    let sales = sales_of(&mut connection, &concerts).await?;
+    compare_sales(violations, &books.ledger(), header, &sales);
+    Ok(())
+}
+
+/// The row of each ticket: its status and its sale.
+async fn rows_of(
+    connection: &mut PgConnection,
+    tickets: &[Uuid],
+) -> Result<HashMap<Uuid, (String, Option<i64>)>> {
+    let rows = sqlx::query("SELECT ticket_id, status, sale_id FROM bookings WHERE ticket_id = ANY($1)")
+        .bind(tickets)
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("ticket_id")?, (row.try_get("status")?, row.try_get("sale_id")?))))
+        .collect()
+}
+
+fn compare_tickets(
+    violations: &mut Violations,
+    ledger: &Ledger,
+    tickets: &[Uuid],
+    rows: &HashMap<Uuid, (String, Option<i64>)>,
+) {
+    for ticket in tickets {
+        let Some(end) = ledger.end_of(*ticket) else { continue };
+        let agrees = match (rows.get(ticket), end) {
+            (Some((status, sale)), End::Sold { sale: told, .. }) => {
+                status == "confirmed" && *sale == Some(told)
+            }
+            (Some((status, _)), End::Unsold { end, .. }) => **status == *ledger.unsold(end).status,
+            (None, _) => false,
+        };
+        if !agrees {
+            let has = rows.get(ticket).map_or_else(
+                || "has no row of it".to_owned(),
+                |(status, sale)| format!("has it as {status}, sale {sale:?}"),
+            );
+            let what =
+                format!("ticket {ticket} was told to be {}, and the database {has}", ledger.describe(end));
+            violations.add(Rule::DatabaseAgrees, what);
+        }
+    }
+}
+
+/// A sale that has seats of these concerts.
+struct LiveSale {
+    ticket: Uuid,
+    email: String,
+    /// In the order of the customer's request.
+    seats: Vec<i32>,
+}
+
+async fn sales_of(connection: &mut PgConnection, concerts: &[Uuid]) -> Result<BTreeMap<i64, LiveSale>> {
+    let mut sales: BTreeMap<i64, LiveSale> = BTreeMap::new();
+    let mut rows = sqlx::query(
+        "SELECT sale.id, sale.ticket_id, sale.user_email, sold.seat_id
+         FROM seats seat
+         JOIN sale_seats sold ON sold.seat_id = seat.id AND sold.released_at IS NULL
+         JOIN sales sale ON sale.id = sold.sale_id
+         WHERE seat.concert_id = ANY($1)
+         ORDER BY sale.id, sold.position",
+    )
+    .bind(concerts)
+    .fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        let (ticket, email) = (row.try_get("ticket_id")?, row.try_get("user_email")?);
+        let sale = sales.entry(row.try_get("id")?).or_insert(LiveSale { ticket, email, seats: Vec::new() });
+        sale.seats.push(row.try_get("seat_id")?);
+    }
+    Ok(sales)
+}
+
+/// Every sale is one that somebody asked for, with just those seats, and was told of. Without a ticket that we know it
+/// must be that of a request whose answer we do not have.
+fn compare_sales(
+    violations: &mut Violations,
+    ledger: &Ledger,
+    header: &Header,
+    sales: &BTreeMap<i64, LiveSale>,
+) {
+    let mut doubtful: HashMap<(u64, &[i32]), u32> = HashMap::new();
+    for request in ledger.requests.iter().filter(|request| request.is_doubtful) {
+        *doubtful.entry((request.wish.buyer, &request.wish.seats)).or_default() += 1;
+    }
+    for (id, sale) in sales {
+        let Some(buyer) = buyer_of(&header.name, &sale.email) else {
+            if header.own {
+                let what = format!("sale {id} is nobody's of this run: {}", sale.email);
+                violations.add(Rule::DatabaseAgrees, what);
+            }
+            continue;
+        };
+        let is_known = match ledger.request(sale.ticket) {
+            Some(request) => {
+                let was_told = matches!(request.end, Some(End::Sold { sale, .. }) if sale == *id);
+                request.wish.buyer == buyer
+                    && *request.wish.seats == *sale.seats
+                    && (was_told || request.is_doubtful)
+            }
+            None => match doubtful.get_mut(&(buyer, sale.seats.as_slice())) {
+                // Each of them may have had one effect.
+                Some(left) if *left > 0 => {
+                    *left -= 1;
+                    true
+                }
+                _ => !ledger.is_complete,
+            },
+        };
+        if !is_known {
+            let what =
+                format!("sale {id} has the seats {:?} for buyer {buyer}, who was not told so", sale.seats);
+            violations.add(Rule::DatabaseAgrees, what);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! All that clients asked for and were told, small enough to hold millions: filled while a run lasts, or from its journal.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use crate::journal::{Asked, Entry};
+use crate::wire::{Outcome, Sale, Wish, email};
+
+use super::violation::{Rule, Violations};
+
+/// A request.
+pub struct Request {
+    pub wish: Wish,
+    /// Whether it may have had an effect that no answer tells.
+    pub is_doubtful: bool,
+    pub ticket: Option<Uuid>,
+    /// What was told of it: by its ticket, or by its own answer.
+    pub end: Option<End>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Sold {
+        sale: i64,
+        settled_at: Option<i64>,
+    },
+    /// A number of [`Ledger::ends`].
+    Unsold {
+        end: u16,
+        settled_at: Option<i64>,
+    },
+}
+
+impl End {
+    pub fn settled_at(self) -> Option<i64> {
+        match self {
+            Self::Sold { settled_at, .. } | Self::Unsold { settled_at, .. } => settled_at,
+        }
+    }
+
+    /// Whether both are the same end; the waiting contract does not tell when it was.
+    fn is(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Sold { sale: a, .. }, Self::Sold { sale: b, .. }) => a == b,
+            (Self::Unsold { end: a, .. }, Self::Unsold { end: b, .. }) => a == b,
+            _ => false,
+        }
+    }
+}
+
+/// A status that is no sale, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsold {
+    pub status: Box<str>,
+    pub code: Option<Box<str>>,
+}
+
+pub struct Ledger {
+    /// The run's name, by which its buyers are known.
+    run: String,
+    pub requests: Vec<Request>,
+    tickets: HashMap<Uuid, usize>,
+    ends: Vec<Unsold>,
+    /// What was wrong at once, without asking anybody.
+    pub violations: Violations,
+    /// Whether the journal has an end. If not, requests may have been made that are not in it.
+    pub is_complete: bool,
+}
+
+impl Ledger {
+    pub fn new(run: &str) -> Self {
+        Self {
+            run: run.to_owned(),
+            requests: Vec::new(),
+            tickets: HashMap::new(),
+            ends: Vec::new(),
+            violations: Violations::default(),
+            is_complete: false,
+        }
+    }
+
+    pub fn enter(&mut self, entry: Entry) {
+        match entry {
+            Entry::Run(_) => {}
+            Entry::Asked(asked) => self.asked(asked),
+            Entry::Told { ticket, outcome } => {
+                self.told(ticket, &outcome);
+            }
+            Entry::End { .. } => self.is_complete = true,
+        }
+    }
+
+    pub fn asked(&mut self, asked: Asked) {
+        let Asked { wish, answer, .. } = asked;
+        let (number, ticket) = (self.requests.len(), answer.ticket());
+        if let Some(ticket) = ticket
+            && self.tickets.insert(ticket, number).is_some()
+        {
+            self.violations.add(Rule::OneTicketEach, format!("ticket {ticket} was handed out twice"));
+        }
+        let is_doubtful = answer.is_doubtful();
+        self.requests.push(Request { wish, is_doubtful, ticket, end: None });
+        if let Some(outcome) = answer.outcome() {
+            self.ends_as(number, &outcome);
+        }
+    }
+
+    /// What a ticket's holder was told. Returns whether that is news.
+    pub fn told(&mut self, ticket: Uuid, outcome: &Outcome) -> bool {
+        self.tickets.get(&ticket).copied().is_some_and(|number| self.ends_as(number, outcome))
+    }
+
+    /// A ticket was told to be queued after its end had been told, or unknown though it had been handed out.
+    pub fn went_back(&mut self, ticket: Uuid, status: &str) {
+        if let Some(&number) = self.tickets.get(&ticket) {
+            let before =
+                self.requests[number].end.map_or_else(|| "handed out".to_owned(), |end| self.describe(end));
+            let what = format!("{} was {before}, and then {status}", self.name(number));
+            self.violations.add(Rule::NeverChanges, what);
+        }
+    }
+
+    /// The end of the ticket's request, as far as it is known.
+    pub fn end_of(&self, ticket: Uuid) -> Option<End> {
+        self.requests[*self.tickets.get(&ticket)?].end
+    }
+
+    pub fn unsold(&self, end: u16) -> &Unsold {
+        &self.ends[usize::from(end)]
+    }
+
+    /// The request of this ticket.
+    pub fn request(&self, ticket: Uuid) -> Option<&Request> {
+        Some(&self.requests[*self.tickets.get(&ticket)?])
+    }
+
+    /// The tickets that were handed out, in the order they were.
+    pub fn tickets(&self) -> Vec<Uuid> {
+        self.requests.iter().filter_map(|request| request.ticket).collect()
+    }
+
+    fn ends_as(&mut self, number: usize, outcome: &Outcome) -> bool {
+        let end = self.end(outcome);
+        if let Some(sale) = &outcome.sale {
+            self.compare(number, sale);
+        } else if outcome.is_confirmed() {
+            let what = format!("{} is confirmed, and no booking is shown", self.name(number));
+            self.violations.add(Rule::JustWhatWasAsked, what);
+        }
+        match self.requests[number].end.replace(end) {
+            None => true,
+            Some(before) if before.is(end) => {
+                // The first to tell when it was settled is kept.
+                if before.settled_at().is_some() {
+                    self.requests[number].end = Some(before);
+                }
+                before.settled_at().is_none() && end.settled_at().is_some()
+            }
+            Some(before) => {
+                let (before, after) = (self.describe(before), self.describe(end));
+                let what = format!("{} was {before}, and then {after}", self.name(number));
+                self.violations.add(Rule::NeverChanges, what);
+                true
+            }
+        }
+    }
+
+    fn end(&mut self, outcome: &Outcome) -> End {
+        let settled_at = outcome.settled_at;
+        match &outcome.sale {
+            Some(sale) if outcome.is_confirmed() => End::Sold { sale: sale.id, settled_at },
+            _ => {
+                let unsold = Unsold { status: outcome.status.clone(), code: outcome.code.clone() };
+                let known = self.ends.iter().position(|end| *end == unsold);
+                let end = known.unwrap_or_else(|| {
+                    self.ends.push(unsold);
+                    self.ends.len() - 1
+                });
+                End::Unsold { end: u16::try_from(end).unwrap_or(u16::MAX), settled_at }
+            }
+        }
+    }
+
+    /// A booking that is shown must be what its buyer asked for.
+    fn compare(&mut self, number: usize, sale: &Sale) {
+        let wish = &self.requests[number].wish;
+        let asked = email(&self.run, wish.buyer);
+        if sale.seats != wish.seats || *sale.email != *asked {
+            let what = format!(
+                "{} asked for the seats {:?} for {asked}, and got {:?} for {}",
+                self.name(number),
+                wish.seats,
+                sale.seats,
+                sale.email
+            );
+            self.violations.add(Rule::JustWhatWasAsked, what);
+        }
+    }
+
+    pub fn name(&self, number: usize) -> String {
+        let request = &self.requests[number];
+        match request.ticket {
+            Some(ticket) => format!("ticket {ticket} of buyer {}", request.wish.buyer),
+            None => format!("a request of buyer {}", request.wish.buyer),
+        }
+    }
+
+    pub fn describe(&self, end: End) -> String {
+        match end {
+            End::Sold { sale, .. } => format!("confirmed as booking {sale}"),
+            End::Unsold { end, .. } => {
+                let Unsold { status, code } = self.unsold(end);
+                code.as_ref().map_or_else(|| status.to_string(), |code| format!("{status} ({code})"))
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Puts a report together.
+
+use hamro_shared::domain::{TicketId, Timestamp};
+use hdrhistogram::Histogram;
+
+use super::{Evidence, Latencies, Latency, Machine, Rates, Report, RunFacts, Verdict, drifts, lag_limit};
+use crate::arguments::RunArguments;
+use crate::ceiling::CeilingFigures;
+use crate::journal::Header;
+use crate::proof::{End, Ledger, Proof};
+use crate::run::Seen;
+use crate::stage::Stage;
+
+/// The random part of a ticket's id is what other systems have all of.
+const TICKET_VERSION: usize = 8;
+
+pub(crate) fn build(
+    arguments: &RunArguments,
+    stage: &Stage,
+    header: &Header,
+    buyers: u64,
+    seen: Seen,
+    ceilings: Vec<CeilingFigures>,
+    proof: Proof,
+) -> Report {
+    let begun_at = header.started + millis(seen.begin.saturating_duration_since(stage.start));
+    let ends = Ends::of(&stage.books.ledger(), begun_at);
+    let readings = stage.meter.read();
+    let latencies = Latencies {
+        lag: Latency::of_any(&readings.lag),
+        accept: Latency::of(&readings.accept),
+        settle: Latency::of(&readings.settle),
+        poll: Latency::of(&readings.poll),
+        queued: Latency::of(&ends.queued),
+    };
+    let drifts = drifts(&readings.timeline);
+    let verdict = Verdict::of(&Evidence {
+        scenario: arguments.scenario,
+        ending: seen.ending,
+        proof: &proof,
+        latencies: &latencies,
+        drifts: &drifts,
+        lag_limit: arguments.lag_max.unwrap_or_else(|| lag_limit(&latencies)),
+        waited: stage.client.waited(),
+        in_flight_max: arguments.in_flight_max,
+    });
+    let seconds = seen.arrivals.as_secs_f64();
+    let ended = ends.last_seconds().max(f64::MIN_POSITIVE);
+    Report {
+        run: facts(arguments, stage, header, buyers),
+        machine: Machine::this(),
+        rates: Rates {
+            arrivals_seconds: seconds,
+            begun: per_second(readings.begun, seconds),
+            accepted: per_second(readings.accepted, seconds),
+            settled: if ends.count == 0 { 0.0 } else { per_second(ends.count, ended) },
+            drain_seconds: (ended - seconds).max(0.0),
+        },
+        latencies,
+        answers: readings.answers.clone(),
+        loader: seen.cost,
+        timeline: readings.timeline.clone(),
+        ended: ends.by_second,
+        drifts,
+        ceilings,
+        proof,
+        verdict,
+    }
+}
+
+fn facts(arguments: &RunArguments, stage: &Stage, header: &Header, buyers: u64) -> RunFacts {
+    RunFacts {
+        name: header.name.clone(),
+        started: Timestamp::from_unix_millis(header.started).map(|at| at.to_string()).unwrap_or_default(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        scenario: arguments.scenario,
+        target: arguments.target,
+        url: arguments.url.clone(),
+        shape: arguments.shape,
+        rate: arguments.rate,
+        buyers,
+        seats: stage.hall.seats.len(),
+        concerts: stage.hall.concerts.len(),
+        party: stage.cast.wishes.party,
+        keys: stage.cast.wishes.keys,
+        follow: arguments.follow,
+        follow_share: stage.follow_share,
+        seed: arguments.seed,
+        journal: stage.books.path(),
+    }
+}
+
+/// When the tickets ended, by the system's own clock.
+struct Ends {
+    count: u64,
+    by_second: Vec<u64>,
+    /// Milliseconds from the first arrival.
+    last: i64,
+    queued: Histogram<u64>,
+}
+
+impl Ends {
+    fn of(ledger: &Ledger, begun_at: i64) -> Self {
+        let queued = Histogram::new(3).expect("three digits are few enough");
+        let mut ends = Self { count: 0, by_second: Vec::new(), last: 0, queued };
+        for request in &ledger.requests {
+            let Some(settled_at) = request.end.and_then(End::settled_at) else { continue };
+            ends.count += 1;
+            // Its clock may be behind ours.
+            let after = (settled_at - begun_at).max(0);
+            ends.last = ends.last.max(after);
+            let second = usize::try_from(after / 1_000).unwrap_or_default();
+            if ends.by_second.len() <= second {
+                ends.by_second.resize(second + 1, 0);
+            }
+            ends.by_second[second] += 1;
+            if let Some(ticket) = request.ticket.filter(|ticket| ticket.get_version_num() == TICKET_VERSION) {
+                let queued = settled_at - TicketId(ticket).issued_at().unix_millis();
+                ends.queued.saturating_record(u64::try_from(queued).unwrap_or_default() * 1_000);
+            }
+        }
+        ends
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
+    fn last_seconds(&self) -> f64 {
+        self.last as f64 / 1e3
+    }
+}
+
+fn millis(time: std::time::Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn per_second(count: u64, seconds: f64) -> f64 {
+    count as f64 / seconds.max(1e-3)
+}

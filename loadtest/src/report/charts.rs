@@ -1,0 +1,186 @@
+//! The plots of a report, as SVG.
+
+use anyhow::{Result, anyhow};
+use plotters::prelude::*;
+
+use super::Report;
+use crate::meter::Second;
+
+const SIZE: (u32, u32) = (900, 320);
+/// Told apart by the colour-blind too (Okabe and Ito).
+const COLOURS: [RGBColor; 5] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 86, 86),
+];
+
+/// A plot of a report, with what it shows.
+pub struct Chart {
+    pub title: &'static str,
+    pub svg: String,
+}
+
+struct Line {
+    name: String,
+    points: Vec<(f64, f64)>,
+}
+
+/// What the numbers of an axis mean.
+#[derive(Clone, Copy)]
+struct Axis {
+    name: &'static str,
+    shown: fn(f64) -> String,
+}
+
+const SECONDS: Axis = Axis { name: "seconds from the first arrival", shown: plain };
+/// Decades of milliseconds.
+const LATENCY: Axis = Axis { name: "milliseconds", shown: power };
+/// Nines: 90 %, 99 %, 99.9 %, …
+const NINES: Axis = Axis { name: "share of all that is faster", shown: share };
+
+fn plain(value: f64) -> String {
+    format!("{value:.0}")
+}
+
+fn power(exponent: f64) -> String {
+    let millis = 10_f64.powf(exponent);
+    if millis < 1.0 { format!("{millis:.2}") } else { format!("{millis:.0}") }
+}
+
+fn share(nines: f64) -> String {
+    let share = 100.0 * (1.0 - 10_f64.powf(-nines));
+    if nines > 2.5 { format!("{share:.3} %") } else { format!("{share:.1} %") }
+}
+
+/// All plots that there is something to show in.
+pub fn charts(report: &Report) -> Result<Vec<Chart>> {
+    let timeline = &report.timeline;
+    let of = |name: &str, figure: &dyn Fn(&Second) -> Option<f64>| {
+        let points = timeline.iter().filter_map(|second| Some((second.at, figure(second)?))).collect();
+        Line { name: name.to_owned(), points }
+    };
+    let ended = Line { name: "ended".to_owned(), points: numbered(&report.ended) };
+    let rates = vec![
+        of("begun", &|second| Some(count(second.begun))),
+        of("accepted", &|second| Some(count(second.accepted))),
+        ended,
+        of("refused or lost", &|second| Some(count(second.refused + second.lost))),
+    ];
+    let latencies = vec![
+        of("accept p50", &|second| second.accept_p50.map(decades)),
+        of("accept p99", &|second| second.accept_p99.map(decades)),
+        of("settle p50", &|second| second.settle_p50.map(decades)),
+        of("settle p99", &|second| second.settle_p99.map(decades)),
+    ];
+    let waiting = vec![
+        of("bookings in the queue", &|second| second.queue.map(count)),
+        of("requests in flight", &|second| Some(count(second.in_flight))),
+    ];
+    let rate = |name| Axis { name, shown: plain };
+    let plots = [
+        ("Each second", SECONDS, rate("a second"), rates),
+        ("What waits", SECONDS, rate("waiting"), waiting),
+        ("Latency over time", SECONDS, LATENCY, latencies),
+        ("Latency by percentile", NINES, LATENCY, percentiles(report)),
+        ("Memory", SECONDS, rate("MB"), memory(timeline)),
+    ];
+    let mut charts = Vec::new();
+    for (title, x, y, mut lines) in plots {
+        lines.retain(|line| !line.points.is_empty());
+        if !lines.is_empty() {
+            let svg = draw(x, y, &lines).map_err(|error| anyhow!("drawing '{title}': {error}"))?;
+            charts.push(Chart { title, svg });
+        }
+    }
+    Ok(charts)
+}
+
+/// The figure of each second, at its end.
+#[expect(clippy::cast_precision_loss, reason = "for a plot")]
+fn numbered(figures: &[u64]) -> Vec<(f64, f64)> {
+    figures.iter().enumerate().map(|(second, figure)| (second as f64 + 1.0, count(*figure))).collect()
+}
+
+fn percentiles(report: &Report) -> Vec<Line> {
+    let latencies = &report.latencies;
+    let clocks = [
+        ("accept", latencies.accept.as_ref()),
+        ("settle", latencies.settle.as_ref()),
+        ("poll", latencies.poll.as_ref()),
+        ("in the queue", latencies.queued.as_ref()),
+        ("lag of the loader", Some(&latencies.lag)),
+    ];
+    let line = |(name, latency): (&str, Option<&super::Latency>)| {
+        let below_all = latency?.curve.iter().filter(|(share, _)| *share < 1.0);
+        let points = below_all.map(|(share, micros)| (-(1.0 - share).log10(), decades(*micros))).collect();
+        Some(Line { name: name.to_owned(), points })
+    };
+    clocks.into_iter().filter_map(line).collect()
+}
+
+fn memory(timeline: &[Second]) -> Vec<Line> {
+    let Some(last) = timeline.last() else { return Vec::new() };
+    let of = |name: &String| {
+        let megabytes = |second: &Second| Some((second.at, count(*second.memory.get(name)?) / 1024.0));
+        Line { name: name.clone(), points: timeline.iter().filter_map(megabytes).collect() }
+    };
+    last.memory.keys().map(of).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for a plot")]
+fn count(figure: u64) -> f64 {
+    figure as f64
+}
+
+/// Microseconds as a power of ten of milliseconds.
+fn decades(micros: u64) -> f64 {
+    (count(micros.max(1)) / 1e3).log10()
+}
+
+fn draw(x: Axis, y: Axis, lines: &[Line]) -> Result<String, Box<dyn std::error::Error + '_>> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let (x_range, y_range) = (range(lines, |point| point.0), range(lines, |point| point.1));
+        let mut chart = ChartBuilder::on(&area)
+            .margin(8)
+            .set_label_area_size(LabelAreaPosition::Left, 70)
+            .set_label_area_size(LabelAreaPosition::Bottom, 44)
+            .build_cartesian_2d(x_range, y_range)?;
+        chart
+            .configure_mesh()
+            .light_line_style(BLACK.mix(0.03))
+            .bold_line_style(BLACK.mix(0.12))
+            .x_desc(x.name)
+            .y_desc(y.name)
+            .x_label_formatter(&|value| (x.shown)(*value))
+            .y_label_formatter(&|value| (y.shown)(*value))
+            .label_style(("sans-serif", 13))
+            .draw()?;
+        for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+            let style = colour.stroke_width(2);
+            chart
+                .draw_series(LineSeries::new(line.points.iter().copied(), style))?
+                .label(&line.name)
+                .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], style));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.85))
+            .border_style(BLACK.mix(0.15))
+            .label_font(("sans-serif", 13))
+            .draw()?;
+        area.present()?;
+    }
+    Ok(svg)
+}
+
+/// All values, from zero where none is below it, and a little more on top.
+fn range(lines: &[Line], value: impl Fn(&(f64, f64)) -> f64) -> std::ops::Range<f64> {
+    let values = || lines.iter().flat_map(|line| &line.points).map(&value);
+    let (low, high) = (values().fold(0.0, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+    low..(high + (high - low) * 0.05).max(low + 1e-3)
+}

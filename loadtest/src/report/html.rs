@@ -1,0 +1,159 @@
+//! The report as one page that needs nothing from elsewhere.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+
+use super::Report;
+use super::charts::charts;
+use super::latency::shown;
+use super::summary::name;
+use crate::proof::Rule;
+
+const STYLE: &str = "
+  body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+  h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+  table { border-collapse: collapse; } td, th { padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #ddd; text-align: right; }
+  td:first-child, th:first-child { text-align: left; } th { font-weight: 600; }
+  .verdict { padding: .8rem 1rem; border-radius: .4rem; color: #fff; font-weight: 600; margin: 1rem 0; }
+  .passed { background: #1a7f4b; } .failed { background: #b3261e; } .verdict ul { margin: .3rem 0 0; font-weight: 400; }
+  .broken { color: #b3261e; font-weight: 600; } .small { color: #666; font-size: .87rem; } svg { max-width: 100%; height: auto; }
+";
+
+pub fn page(report: &Report) -> Result<String> {
+    let mut page = String::new();
+    let title = format!("{} at {}/s", name(report.run.scenario), report.run.rate);
+    write!(
+        page,
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>Load test: {title}</title>\n<style>{STYLE}</style>\n<h1>Load test: {title}</h1>\n"
+    )?;
+    head(&mut page, report)?;
+    figures(&mut page, report)?;
+    for chart in charts(report)? {
+        write!(page, "<h2>{}</h2>\n{}\n", chart.title, chart.svg)?;
+    }
+    proof(&mut page, report)?;
+    Ok(page)
+}
+
+fn head(page: &mut String, report: &Report) -> Result<()> {
+    let (run, machine, verdict) = (&report.run, &report.machine, &report.verdict);
+    writeln!(
+        page,
+        "<p class=\"small\">{} · {} · {} buyers, {} seats of {} concerts, parties of up to {}, {} arrivals, {} contract, \
+         followed by {} ({:.1} %) · {} × {}, {} MB</p>",
+        run.started,
+        escaped(&run.url),
+        run.buyers,
+        run.seats,
+        run.concerts,
+        run.party,
+        name(run.shape),
+        name(run.target),
+        name(run.follow),
+        run.follow_share * 100.0,
+        machine.cores,
+        escaped(&machine.processor),
+        machine.memory_mb
+    )?;
+    if verdict.has_passed() {
+        page.push_str(
+            "<div class=\"verdict passed\">Passed: nothing was lost, and nothing sold twice</div>\n",
+        );
+    } else {
+        page.push_str("<div class=\"verdict failed\">Failed<ul>");
+        for reason in &verdict.reasons {
+            write!(page, "<li>{}</li>", escaped(reason))?;
+        }
+        page.push_str("</ul></div>\n");
+    }
+    Ok(())
+}
+
+fn figures(page: &mut String, report: &Report) -> Result<()> {
+    let rates = &report.rates;
+    page.push_str("<h2>Figures</h2>\n<table><tr><th><th>a second\n");
+    for (name, rate) in
+        [("begun", rates.begun), ("accepted", rates.accepted), ("settled, end to end", rates.settled)]
+    {
+        writeln!(page, "<tr><td>{name}<td>{rate:.0}")?;
+    }
+    for figure in report.ceilings.iter().flat_map(|ceiling| &ceiling.figures) {
+        let (what, limit) = (escaped(&figure.what), figure.bookings_per_second);
+        writeln!(
+            page,
+            "<tr><td>limit: {what} (settled is {:.2} of it)<td>{limit:.0}",
+            rates.settled / limit
+        )?;
+    }
+    writeln!(
+        page,
+        "</table>\n<p class=\"small\">Buyers arrived for {:.1} s; the last ticket ended {:.1} s later. The loader itself took \
+         {:.0} % of a core and {} MB.</p>",
+        rates.arrivals_seconds, rates.drain_seconds, report.loader.cpu_percent, report.loader.resident_mb
+    )?;
+    page.push_str("<table><tr><th><th>count<th>p50<th>p90<th>p99<th>p99.9<th>max\n");
+    let latencies = &report.latencies;
+    let clocks = [
+        ("accept: due → answer", latencies.accept.as_ref()),
+        ("settle: due → outcome heard", latencies.settle.as_ref()),
+        ("poll: due → answer", latencies.poll.as_ref()),
+        ("in the queue, by the system's clock", latencies.queued.as_ref()),
+        ("start lag of the loader", Some(&latencies.lag)),
+    ];
+    for (name, latency) in clocks {
+        let Some(latency) = latency else { continue };
+        write!(page, "<tr><td>{name}<td>{}", latency.count)?;
+        for micros in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
+            write!(page, "<td>{}", shown(micros))?;
+        }
+        page.push('\n');
+    }
+    page.push_str("</table>\n<h2>Answers</h2>\n<table>\n");
+    for (answer, count) in &report.answers {
+        writeln!(page, "<tr><td>{}<td>{count}", escaped(answer))?;
+    }
+    page.push_str("</table>\n");
+    Ok(())
+}
+
+fn proof(page: &mut String, report: &Report) -> Result<()> {
+    let proof = &report.proof;
+    writeln!(
+        page,
+        "<h2>Proof</h2>\n<p>{} requests, {} tickets: {} confirmed, {} rejected, {} expired, {} failed. {} of {} seats sold.</p>",
+        proof.requests,
+        proof.tickets,
+        proof.confirmed,
+        proof.rejected,
+        proof.expired,
+        proof.failed,
+        proof.seats_sold,
+        proof.seats
+    )?;
+    page.push_str("<table>\n");
+    for rule in Rule::ALL.into_iter().filter(|rule| *rule != Rule::DatabaseAgrees || proof.by_sql) {
+        let word = match proof.violations.of(rule) {
+            None => "holds".to_owned(),
+            Some(broken) => format!("<span class=\"broken\">broken {} times</span>", broken.count),
+        };
+        writeln!(page, "<tr><td>{}<td>{word}", rule.sentence())?;
+    }
+    page.push_str("</table>\n<ul>\n");
+    for what in
+        Rule::ALL.into_iter().filter_map(|rule| proof.violations.of(rule)).flat_map(|broken| &broken.listed)
+    {
+        writeln!(page, "<li class=\"broken\">{}", escaped(what))?;
+    }
+    for remark in &proof.remarks {
+        writeln!(page, "<li>{}", escaped(remark))?;
+    }
+    writeln!(page, "</ul>\n<p class=\"small\">Journal: {}</p>", escaped(&report.run.journal))?;
+    Ok(())
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}

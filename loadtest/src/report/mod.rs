@@ -1,0 +1,124 @@
+//! What a run has found, in the forms that it is told in.
+
+mod build;
+mod charts;
+mod drift;
+mod html;
+mod latency;
+mod machine;
+mod progress;
+mod summary;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use build::build;
+pub use drift::{Drift, drifts};
+pub use html::page;
+pub use latency::Latency;
+pub use machine::{CpuMark, LoaderCost, Machine};
+pub use progress::Progress;
+pub use summary::{proof_table, summary, table};
+pub use verdict::{Ending, Evidence, Verdict, lag_limit};
+
+use crate::ceiling::CeilingFigures;
+use crate::follow::Follow;
+use crate::meter::Second;
+use crate::proof::Proof;
+use crate::scenario::Scenario;
+use crate::schedule::Shape;
+use crate::wire::Target;
+
+/// Everything that is known of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub run: RunFacts,
+    pub machine: Machine,
+    pub rates: Rates,
+    /// In microseconds.
+    pub latencies: Latencies,
+    pub answers: BTreeMap<Box<str>, u64>,
+    pub loader: LoaderCost,
+    pub timeline: Vec<Second>,
+    /// Tickets that ended in each second from the start, by the system's own clock: all of them, followed or not.
+    pub ended: Vec<u64>,
+    pub drifts: Vec<Drift>,
+    pub ceilings: Vec<CeilingFigures>,
+    pub proof: Proof,
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunFacts {
+    pub name: String,
+    /// RFC 3339.
+    pub started: String,
+    pub version: String,
+    pub scenario: Scenario,
+    pub target: Target,
+    pub url: String,
+    pub shape: Shape,
+    pub rate: f64,
+    pub buyers: u64,
+    pub seats: usize,
+    pub concerts: usize,
+    pub party: usize,
+    pub keys: bool,
+    pub follow: Follow,
+    pub follow_share: f64,
+    pub seed: u64,
+    pub journal: String,
+}
+
+/// A second, on average.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// How long buyers arrived, in seconds.
+    pub arrivals_seconds: f64,
+    /// Requests that were begun in that time.
+    pub begun: f64,
+    pub accepted: f64,
+    /// Tickets that ended, from the first arrival to the last end.
+    pub settled: f64,
+    /// From the last arrival to the end of the last ticket, in seconds.
+    pub drain_seconds: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Latencies {
+    pub lag: Latency,
+    pub accept: Option<Latency>,
+    pub settle: Option<Latency>,
+    pub poll: Option<Latency>,
+    /// From the issue of a ticket to its end, by the system's own clock, in whole milliseconds: all tickets.
+    pub queued: Option<Latency>,
+}
+
+impl Report {
+    pub fn read(path: &Path) -> Result<Self> {
+        let json = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_slice(&json).with_context(|| format!("{} is no report of a run", path.display()))
+    }
+
+    pub fn write_json(&self, path: &Path) -> Result<()> {
+        write(path, serde_json::to_vec_pretty(self)?)
+    }
+
+    pub fn write_html(&self, path: &Path) -> Result<()> {
+        write(path, page(self)?.into_bytes())
+    }
+}
+
+pub fn write(path: &Path, content: Vec<u8>) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("writing {}", path.display()))
+}
+
+#[expect(clippy::print_stdout, reason = "this is the program's output")]
+pub fn say(text: impl std::fmt::Display) {
+    println!("{text}");
+}

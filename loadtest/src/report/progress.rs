@@ -1,0 +1,79 @@
+//! How a run is going, while it goes: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::latency::shown;
+use crate::meter::{Readings, Second};
+
+/// Where there is no terminal, so many seconds pass from line to line.
+const LINE_EVERY: u64 = 5;
+
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    seconds: AtomicU64,
+}
+
+impl Progress {
+    pub fn new(buyers: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {wide_msg}");
+            ProgressBar::new(buyers).with_style(style.expect("the template is sound"))
+        });
+        Self { bar, seconds: AtomicU64::new(0) }
+    }
+
+    pub fn show(&self, second: &Second, readings: &Readings) {
+        let line = line(second, readings);
+        if let Some(bar) = &self.bar {
+            bar.set_position(readings.begun);
+            bar.set_message(line);
+        } else if self.seconds.fetch_add(1, Ordering::Relaxed).is_multiple_of(LINE_EVERY) {
+            eprintln!("{:6.0} s  {line}", second.at);
+        }
+    }
+
+    /// Another part of the work begins, of so many steps.
+    pub fn next(&self, what: &str, steps: u64) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(steps);
+                bar.set_position(0);
+                bar.set_message(what.to_owned());
+            }
+            None => eprintln!("{what}"),
+        }
+    }
+
+    pub fn step(&self, done: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+        }
+    }
+
+    pub fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn line(second: &Second, readings: &Readings) -> String {
+    let mut parts = vec![format!("{}/s begun, {}/s accepted", second.begun, second.accepted)];
+    if second.polled > 0 {
+        parts.push(format!("{}/s polls answered", second.polled));
+    }
+    if readings.followed > 0 {
+        parts.push(format!("{} of {} followed settled", readings.settle.len(), readings.followed));
+    }
+    let others = readings.answers.iter().filter(|(name, _)| !matches!(&***name, "accepted" | "booked"));
+    parts.extend(others.map(|(name, count)| format!("{count} {name}")));
+    if let Some(queue) = second.queue {
+        parts.push(format!("{queue} in the queue"));
+    }
+    let p99 = [("accept", second.accept_p99), ("settle", second.settle_p99)];
+    parts.extend(p99.iter().filter_map(|(name, p99)| Some(format!("{name} p99 {}", shown((*p99)?)))));
+    parts.join(", ")
+}

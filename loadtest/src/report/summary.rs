@@ -1,0 +1,158 @@
+//! The summary at the end of a run.
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, Table};
+
+use super::latency::{Latency, shown};
+use super::{Report, Verdict};
+use crate::proof::{Proof, Rule};
+
+/// A table whose columns but the first are numbers.
+pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
+pub fn summary(report: &Report) -> String {
+    let parts = [
+        run_line(report),
+        rates(report),
+        latencies(report),
+        answers(report),
+        drifts(report),
+        proof_table(&report.proof),
+    ];
+    let mut parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.push(verdict(&report.verdict));
+    parts.join("\n\n")
+}
+
+fn run_line(report: &Report) -> String {
+    let (run, machine) = (&report.run, &report.machine);
+    format!(
+        "{} ({}), {} buyers at up to {}/s, {} seats of {} concerts, {} at {}\n{} × {}, {} MB",
+        name(run.scenario),
+        name(run.target),
+        run.buyers,
+        run.rate,
+        run.seats,
+        run.concerts,
+        run.started,
+        run.url,
+        machine.cores,
+        machine.processor,
+        machine.memory_mb
+    )
+}
+
+/// As it is written on the command line.
+pub(super) fn name(value: impl clap::ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+fn rates(report: &Report) -> String {
+    let rates = &report.rates;
+    let mut rows = vec![
+        ["requests begun".to_owned(), format!("{:.0}/s", rates.begun)],
+        ["accepted".to_owned(), format!("{:.0}/s", rates.accepted)],
+        ["settled, end to end".to_owned(), format!("{:.0}/s", rates.settled)],
+        ["drained after the last arrival".to_owned(), format!("{:.1} s", rates.drain_seconds)],
+    ];
+    for ceiling in &report.ceilings {
+        for figure in &ceiling.figures {
+            let share = rates.settled / figure.bookings_per_second;
+            rows.push([format!("settled, of the limit: {}", figure.what), format!("{share:.2}")]);
+        }
+    }
+    let loader = &report.loader;
+    rows.push([
+        "the loader itself".to_owned(),
+        format!("{:.0} % of a core, {} MB", loader.cpu_percent, loader.resident_mb),
+    ]);
+    table(["", "a second"], rows)
+}
+
+fn latencies(report: &Report) -> String {
+    let latencies = &report.latencies;
+    let named: [(&str, Option<&Latency>); 5] = [
+        ("accept: due → answer", latencies.accept.as_ref()),
+        ("settle: due → outcome heard", latencies.settle.as_ref()),
+        ("poll: due → answer", latencies.poll.as_ref()),
+        ("in the queue, by the system's clock", latencies.queued.as_ref()),
+        ("start lag of the loader", Some(&latencies.lag)),
+    ];
+    let rows = named.into_iter().filter_map(|(name, latency)| {
+        let latency = latency?;
+        let [p50, p90, p99, p999, max] =
+            [latency.p50, latency.p90, latency.p99, latency.p999, latency.max].map(shown);
+        Some([name.to_owned(), latency.count.to_string(), p50, p90, p99, p999, max])
+    });
+    table(["", "count", "p50", "p90", "p99", "p99.9", "max"], rows)
+}
+
+fn answers(report: &Report) -> String {
+    table(["answers", ""], report.answers.iter().map(|(name, count)| [name.to_string(), count.to_string()]))
+}
+
+fn drifts(report: &Report) -> String {
+    if report.drifts.is_empty() {
+        return String::new();
+    }
+    let rows = report.drifts.iter().map(|drift| {
+        let figure = |figure: u64| {
+            if drift.what.starts_with("memory") { format!("{} MB", figure / 1024) } else { shown(figure) }
+        };
+        let word = if drift.has_drifted { "drifts" } else { "steady" };
+        [drift.what.clone(), figure(drift.first), figure(drift.last), word.to_owned()]
+    });
+    table(["median of a second", "first quarter", "last quarter", ""], rows)
+}
+
+pub fn proof_table(proof: &Proof) -> String {
+    let mut lines = vec![format!(
+        "{} requests, {} tickets: {} confirmed, {} rejected, {} expired, {} failed; {} of {} seats sold",
+        proof.requests,
+        proof.tickets,
+        proof.confirmed,
+        proof.rejected,
+        proof.expired,
+        proof.failed,
+        proof.seats_sold,
+        proof.seats
+    )];
+    let rules = || Rule::ALL.into_iter().filter(|rule| *rule != Rule::DatabaseAgrees || proof.by_sql);
+    let rows = rules().map(|rule| {
+        let word = match proof.violations.of(rule) {
+            None => "holds".to_owned(),
+            Some(broken) => format!("BROKEN {} times", broken.count),
+        };
+        [rule.sentence().to_owned(), word]
+    });
+    lines.push(table(["proof", ""], rows));
+    for rule in rules() {
+        let Some(broken) = proof.violations.of(rule) else { continue };
+        lines.push(format!("Broken: {}", rule.sentence()));
+        lines.extend(broken.listed.iter().map(|what| format!("  {what}")));
+        let more = broken.count.saturating_sub(broken.listed.len() as u64);
+        if more > 0 {
+            lines.push(format!("  and {more} more"));
+        }
+    }
+    lines.extend(proof.remarks.iter().map(|remark| format!("Note: {remark}")));
+    lines.join("\n")
+}
+
+pub(super) fn verdict(verdict: &Verdict) -> String {
+    if verdict.has_passed() {
+        return "PASSED: nothing was lost, and nothing sold twice".to_owned();
+    }
+    let reasons = verdict.reasons.iter().map(|reason| format!("  - {reason}"));
+    ["FAILED".to_owned()].into_iter().chain(reasons).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,280 @@
+//! A run from its beginning to its end.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use hamro_shared::config::Env;
+use hamro_shared::domain::Clock;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use secrecy::SecretString;
+use sqlx::postgres::PgConnectOptions;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::arguments::RunArguments;
+use crate::books::Books;
+use crate::ceiling::CeilingFigures;
+use crate::concert::{Hall, Organiser, Size};
+use crate::drive::drive;
+use crate::http::Client;
+use crate::interrupt::{EXIT_CODE, Interrupt};
+use crate::journal::{Header, Journal};
+use crate::meter::Meter;
+use crate::pacer::pace;
+use crate::proof;
+use crate::report::{CpuMark, Ending, LoaderCost, Progress, say, summary};
+use crate::sampler::{SILENCE, Sampler};
+use crate::scenario::{self, Cast, LiveMap, Scenario, Wishes};
+use crate::schedule::Schedule;
+use crate::stage::{SharedStage, Stage};
+
+/// So many connections are open before the first buyer is due.
+const WARM: usize = 64;
+/// Those who follow the tickets in the flood, and the proof afterwards, have so many connections.
+const FOLLOWERS_MAX: usize = 4_096;
+/// How many tickets a second are followed while the run lasts, where nothing else is said, and which share at least.
+const FOLLOWED: (f64, f64) = (200.0, 0.01);
+
+/// What the environment says.
+pub struct Settings {
+    pub admin_token: Option<SecretString>,
+    pub database: Option<PgConnectOptions>,
+}
+
+impl Settings {
+    pub fn read(mut env: Env) -> Result<Self> {
+        let token = env.optional("ADMIN_TOKEN", "the api's admin token", |text| Ok::<_, ()>(text.into()));
+        let database =
+            env.optional("DATABASE_URL", "postgres://user:password@host:5432/database", str::parse);
+        let built = token.zip(database).map(|(admin_token, database)| Self { admin_token, database });
+        Ok(env.finish(built)?)
+    }
+}
+
+/// What was seen of a run, until nothing was under way any more.
+pub(crate) struct Seen {
+    pub ending: Ending,
+    /// When the first buyer was due.
+    pub begin: Instant,
+    /// How long buyers arrived.
+    pub arrivals: Duration,
+    pub cost: LoaderCost,
+}
+
+pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode> {
+    let schedule = check(&arguments)?;
+    let interrupt = Interrupt::listen()?;
+    raise_file_limit(&arguments)?;
+    let client = Client::new(&arguments.url, arguments.in_flight_max, arguments.timeout)?;
+    client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not answer"))?;
+    let name = format!("{:x}", Clock::system().now().unix_millis());
+
+    let party = arguments.party.unwrap_or_else(|| arguments.scenario.usual_party());
+    let preparing = prepare(&arguments, &settings, &client, &name, schedule.buyers(), party);
+    let Some(hall) = interrupt.stop.run_until_cancelled(preparing).await else {
+        bail!("interrupted while the concert 'Load test {name}' was made: what there is of it is left");
+    };
+    let hall = hall?;
+    let result =
+        Box::pin(measure(&arguments, &settings, client.clone(), name, hall.clone(), schedule, interrupt))
+            .await;
+    if let Some(token) =
+        settings.admin_token.as_ref().filter(|_| arguments.concert.is_empty() && !arguments.keep)
+    {
+        say(Organiser::new(&client, token).clean_up(&hall).await);
+    }
+    result
+}
+
+/// Whether the arguments go together.
+fn check(arguments: &RunArguments) -> Result<Schedule> {
+    let RunArguments { scenario, target, shape, rate, seed, .. } = *arguments;
+    ensure!(scenario.works_with(target), "this scenario follows tickets, which --target sync has none of");
+    let duration = arguments.duration.unwrap_or(Duration::from_secs(30));
+    for file in [&arguments.json, &arguments.html, &arguments.journal].into_iter().flatten() {
+        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        ensure!(
+            directory.is_none_or(std::path::Path::is_dir),
+            "there is no directory for {}",
+            file.display()
+        );
+    }
+    Ok(match arguments.buyers {
+        Some(buyers) => Schedule::of_buyers(shape, rate, buyers, seed),
+        None => Schedule::of_duration(shape, rate, duration, seed),
+    })
+}
+
+/// A connection is an open file.
+fn raise_file_limit(arguments: &RunArguments) -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    let needed = (arguments.in_flight_max + FOLLOWERS_MAX + 100) as u64;
+    ensure!(
+        needed <= hard,
+        "this process may open {hard} files and needs up to {needed}: lower --in-flight-max, or raise the limit (ulimit -Hn)"
+    );
+    Ok(())
+}
+
+/// The concerts, made or found, with enough seats for the scenario.
+async fn prepare(
+    arguments: &RunArguments,
+    settings: &Settings,
+    client: &Client,
+    name: &str,
+    buyers: u64,
+    party: usize,
+) -> Result<Hall> {
+    let scenario = arguments.scenario;
+    let needed = scenario.seats_needed(buyers, party);
+    let seats = arguments.seats.unwrap_or_else(|| scenario.usual_seats(buyers, party));
+    let too_small = |seats: usize| {
+        format!("{buyers} buyers need {needed} free seats in this scenario, and there are {seats}")
+    };
+    if !arguments.concert.is_empty() {
+        let hall = Hall::find(client, &arguments.concert).await?;
+        ensure!(hall.seats.len() >= needed, too_small(hall.seats.len()));
+        return Ok(hall);
+    }
+    ensure!(seats >= needed, too_small(seats));
+    let token = settings.admin_token.as_ref();
+    let token = token
+        .context("ADMIN_TOKEN is not set: it is needed to make a concert (or name one with --concert)")?;
+    let size = Size { seats, seats_a_concert: arguments.hall, tiers: arguments.tiers };
+    Organiser::new(client, token).make(size, name).await
+}
+
+async fn measure(
+    arguments: &RunArguments,
+    settings: &Settings,
+    client: Client,
+    name: String,
+    hall: Hall,
+    schedule: Schedule,
+    interrupt: Interrupt,
+) -> Result<ExitCode> {
+    let ceilings: Vec<CeilingFigures> =
+        arguments.ceiling.iter().map(|path| CeilingFigures::read(path)).collect::<Result<_>>()?;
+    let (stage, header) = stage(arguments, client, name, hall, &schedule)?;
+    interrupt.keep(&stage.books);
+    let buyers = schedule.buyers();
+    let progress = Progress::new(buyers);
+    let (sampler, seen) = flood(arguments, &stage, schedule, &interrupt, progress).await?;
+
+    let patience = if seen.ending == Ending::Silent { SILENCE } else { arguments.settle_timeout };
+    let deadline = Instant::now() + patience;
+    let tickets = stage.books.ledger().tickets().len() as u64;
+    sampler.progress.next("Following every ticket to its end", tickets);
+    proof::follow_all(&stage.books, &stage.followers, deadline, |done| sampler.progress.step(done)).await;
+    sampler.progress.next("Checking what must hold", tickets);
+    stage.books.close(interrupt.was_asked())?;
+    let proof = proof::prove(&stage.books, &header, &stage.followers, settings.database.as_ref()).await;
+    sampler.progress.end();
+
+    let report = crate::report::build(arguments, &stage, &header, buyers, seen, ceilings, proof);
+    say(format!("\n{}", summary(&report)));
+    say(format!("The journal: {}", stage.books.path()));
+    if let Some(path) = &arguments.json {
+        report.write_json(path)?;
+        say(format!("The report as JSON: {}", path.display()));
+    }
+    if let Some(path) = &arguments.html {
+        report.write_html(path)?;
+        say(format!("The report: {}", path.display()));
+    }
+    Ok(match (report.verdict.was_interrupted, report.verdict.has_passed()) {
+        (true, _) if report.proof.violations.is_empty() => ExitCode::from(EXIT_CODE),
+        (_, true) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+fn stage(
+    arguments: &RunArguments,
+    client: Client,
+    name: String,
+    hall: Hall,
+    schedule: &Schedule,
+) -> Result<(SharedStage, Header)> {
+    let RunArguments { scenario, target, keys, seed, follow, .. } = *arguments;
+    let own = arguments.concert.is_empty();
+    let mut header =
+        Header::new(name.clone(), scenario, target, arguments.url.clone(), hall.concerts.clone(), own);
+    header.started = Clock::system().now().unix_millis();
+    let path =
+        arguments.journal.clone().unwrap_or_else(|| PathBuf::from(format!("hamro-loadtest-{name}.journal")));
+    let party = arguments.party.unwrap_or_else(|| scenario.usual_party());
+    let stage = Stage {
+        run: name,
+        target,
+        followers: Client::new(&arguments.url, FOLLOWERS_MAX, arguments.timeout)?,
+        client,
+        meter: Meter::default(),
+        books: Arc::new(Books::open(Journal::create(&path)?, &header)),
+        cast: Cast {
+            scenario,
+            wishes: Wishes { scenario, party, keys, seed },
+            map: if scenario == Scenario::Herd { LiveMap::new(&hall.seats) } else { LiveMap::default() },
+            handed: scenario::Handed::default(),
+        },
+        hall,
+        follow,
+        follow_share: arguments.follow_share.unwrap_or((FOLLOWED.0 / schedule.rate()).clamp(FOLLOWED.1, 1.0)),
+        start: Instant::now(),
+        give_up: CancellationToken::new(),
+    };
+    Ok((Arc::new(stage), header))
+}
+
+/// Lets the buyers come, and waits until the queue is worked off.
+async fn flood(
+    arguments: &RunArguments,
+    stage: &SharedStage,
+    schedule: Schedule,
+    interrupt: &Interrupt,
+    progress: Progress,
+) -> Result<(Arc<Sampler>, Seen)> {
+    let stop = &interrupt.stop;
+    scenario::prepare(stage).await?;
+    stage.client.warm(WARM.min(arguments.in_flight_max)).await?;
+    let sampler = Arc::new(Sampler {
+        stage: stage.clone(),
+        client: Client::new(&arguments.url, 2, Duration::from_millis(900))?,
+        watched: arguments.watch.clone(),
+        progress,
+        begin: Instant::now(),
+        stop: stop.clone(),
+        is_silent: AtomicBool::new(false),
+    });
+    let (begin, done, buyers) = (sampler.begin, CancellationToken::new(), TaskTracker::new());
+    let sampling = tokio::spawn({
+        let (sampler, done) = (sampler.clone(), done.clone());
+        async move { sampler.run(done).await }
+    });
+    let mark = CpuMark::now();
+    drive(stage, pace(schedule, begin, stop.clone())?, &buyers).await;
+    let arrivals = begin.elapsed();
+    let cost = mark.until(CpuMark::now(), stage.meter.read().begun);
+
+    buyers.close();
+    let deadline = Instant::now()
+        + if sampler.is_silent.load(Ordering::Relaxed) { SILENCE } else { arguments.settle_timeout };
+    // Requests end by their time-out; those who follow are told to give up.
+    let _ = tokio::time::timeout_at(deadline.into(), buyers.wait()).await;
+    stage.give_up.cancel();
+    buyers.wait().await;
+    proof::drain(&stage.books, &stage.followers, deadline).await;
+    done.cancel();
+    sampling.await?;
+    let ending = match (interrupt.was_asked(), sampler.is_silent.load(Ordering::Relaxed)) {
+        (true, _) => Ending::Interrupted,
+        (_, true) => Ending::Silent,
+        _ => Ending::Whole,
+    };
+    Ok((sampler, Seen { ending, begin, arrivals, cost }))
+}

@@ -1,0 +1,97 @@
+//! Once a second: closes a second of the timeline, shows it, and ends a run whose target has gone silent.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::http::Client;
+use crate::report::Progress;
+use crate::stage::SharedStage;
+
+/// A target that has answered nothing for so long, although asked, has stopped.
+pub const SILENCE: Duration = Duration::from_secs(15);
+
+/// A process whose memory is watched.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    pub name: String,
+    pub pid: u32,
+}
+
+impl std::str::FromStr for Watched {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, pid) = text.split_once('=').ok_or("must look like api=12345")?;
+        let pid = pid.parse().map_err(|_| "must be a name and the number of a process, such as api=12345")?;
+        Ok(Self { name: name.to_owned(), pid })
+    }
+}
+
+impl Watched {
+    /// What it has, in kilobytes; nothing, if it has ended.
+    fn resident_kilobytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        resident.trim().trim_end_matches(" kB").parse().ok()
+    }
+}
+
+#[derive(Deserialize)]
+struct QueueState {
+    depth: Option<u64>,
+}
+
+pub struct Sampler {
+    pub stage: SharedStage,
+    /// One of its own: it is not to wait behind the load.
+    pub client: Client,
+    pub watched: Vec<Watched>,
+    pub progress: Progress,
+    pub begin: Instant,
+    /// Ends the arrivals.
+    pub stop: CancellationToken,
+    /// Set if the target has gone silent.
+    pub is_silent: AtomicBool,
+}
+
+impl Sampler {
+    pub async fn run(&self, done: CancellationToken) {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        while done.run_until_cancelled(ticks.tick()).await.is_some() {
+            let queue = self.queue_depth().await;
+            let memory: BTreeMap<String, u64> = self
+                .watched
+                .iter()
+                .filter_map(|watched| Some((watched.name.clone(), watched.resident_kilobytes()?)))
+                .collect();
+            let second = self.stage.meter.tick(self.begin.elapsed().as_secs_f64(), queue, memory);
+            self.progress.show(&second, &self.stage.meter.read());
+            self.stage.books.flush();
+            self.end_if_silent();
+        }
+    }
+
+    fn end_if_silent(&self) {
+        let readings = self.stage.meter.read();
+        let silent_for = readings.last_answer.max(self.begin).elapsed();
+        let is_asked =
+            readings.in_flight > 0 || readings.timeline.last().is_some_and(|second| second.lost > 0);
+        if is_asked && silent_for > SILENCE && !self.stop.is_cancelled() {
+            self.is_silent.store(true, Ordering::Relaxed);
+            self.stop.cancel();
+        }
+    }
+
+    /// What the target says of its queue, if it says anything.
+    async fn queue_depth(&self) -> Option<u64> {
+        let reply = self.client.get("/queue").await.ok()?;
+        serde_json::from_slice::<QueueState>(&reply.body).ok()?.depth
+    }
+}
