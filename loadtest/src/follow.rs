@@ -1,6 +1,6 @@
 //! How buyers learn what became of their tickets.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use hamro_shared::backoff::Backoff;
@@ -29,6 +29,7 @@ impl Follow {
     pub async fn to_the_end(self, client: &Client, ticket: Uuid) -> Outcome {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
+            let asked = Instant::now();
             let told = match self {
                 Self::Sse => stream(client, ticket).await,
                 Self::Wait => ask(client, &format!("/ticket-bookings/{ticket}?wait=20")).await,
@@ -36,13 +37,10 @@ impl Follow {
             };
             match told {
                 Ok((Told::Final(outcome), _)) => return outcome,
-                Ok((Told::Queued, retry_after)) => {
-                    backoff.reset();
-                    if self == Self::Poll {
-                        pause(retry_after.unwrap_or(POLL_EVERY)).await;
-                    }
-                }
-                // A ticket that is unknown may be one again: the proof asks last, and tells.
+                // Held until its time was up: ask at once again. Not all servers hold it.
+                Ok((Told::Queued, _)) if asked.elapsed() > POLL_EVERY => {}
+                Ok((Told::Queued, retry_after)) => pause(retry_after.unwrap_or(POLL_EVERY)).await,
+                // A ticket that is unknown may be known again: the proof asks last, and tells.
                 Ok((Told::Unknown | Told::Nothing, _)) | Err(_) => backoff.pause().await,
             }
         }

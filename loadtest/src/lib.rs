@@ -9,7 +9,7 @@ mod books;
 pub mod ceiling;
 pub mod compare;
 mod concert;
-mod drive;
+mod flood;
 mod follow;
 mod http;
 mod interrupt;

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,27 +12,23 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::arguments::RunArguments;
 use crate::books::Books;
 use crate::ceiling::CeilingFigures;
 use crate::concert::{Hall, Organiser, Size};
-use crate::drive::drive;
+use crate::flood::flood;
 use crate::http::Client;
 use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::journal::{Header, Journal};
 use crate::meter::Meter;
-use crate::pacer::pace;
 use crate::proof;
-use crate::report::{CpuMark, Ending, LoaderCost, Progress, say, summary};
-use crate::sampler::{SILENCE, Sampler};
+use crate::report::{Ending, Progress, Report, say, summary};
+use crate::sampler::SILENCE;
 use crate::scenario::{self, Cast, LiveMap, Scenario, Wishes};
 use crate::schedule::Schedule;
 use crate::stage::{SharedStage, Stage};
 
-/// So many connections are open before the first buyer is due.
-const WARM: usize = 64;
 /// Those who follow the tickets in the flood, and the proof afterwards, have so many connections.
 const FOLLOWERS_MAX: usize = 4_096;
 /// How many tickets a second are followed while the run lasts, where nothing else is said, and which share at least.
@@ -53,16 +48,6 @@ impl Settings {
         let built = token.zip(database).map(|(admin_token, database)| Self { admin_token, database });
         Ok(env.finish(built)?)
     }
-}
-
-/// What was seen of a run, until nothing was under way any more.
-pub(crate) struct Seen {
-    pub ending: Ending,
-    /// When the first buyer was due.
-    pub begin: Instant,
-    /// How long buyers arrived.
-    pub arrivals: Duration,
-    pub cost: LoaderCost,
 }
 
 pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode> {
@@ -177,8 +162,18 @@ async fn measure(
     sampler.progress.end();
 
     let report = crate::report::build(arguments, &stage, &header, buyers, seen, ceilings, proof);
-    say(format!("\n{}", summary(&report)));
-    say(format!("The journal: {}", stage.books.path()));
+    tell(&report, arguments)?;
+    Ok(match (report.verdict.was_interrupted, report.verdict.has_passed()) {
+        (true, _) if report.proof.violations.is_empty() => ExitCode::from(EXIT_CODE),
+        (_, true) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+/// Tells the report in all the forms that were asked for.
+fn tell(report: &Report, arguments: &RunArguments) -> Result<()> {
+    say(format!("\n{}", summary(report)));
+    say(format!("The journal: {}", report.run.journal));
     if let Some(path) = &arguments.json {
         report.write_json(path)?;
         say(format!("The report as JSON: {}", path.display()));
@@ -187,11 +182,7 @@ async fn measure(
         report.write_html(path)?;
         say(format!("The report: {}", path.display()));
     }
-    Ok(match (report.verdict.was_interrupted, report.verdict.has_passed()) {
-        (true, _) if report.proof.violations.is_empty() => ExitCode::from(EXIT_CODE),
-        (_, true) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    Ok(())
 }
 
 fn stage(
@@ -229,52 +220,4 @@ fn stage(
         give_up: CancellationToken::new(),
     };
     Ok((Arc::new(stage), header))
-}
-
-/// Lets the buyers come, and waits until the queue is worked off.
-async fn flood(
-    arguments: &RunArguments,
-    stage: &SharedStage,
-    schedule: Schedule,
-    interrupt: &Interrupt,
-    progress: Progress,
-) -> Result<(Arc<Sampler>, Seen)> {
-    let stop = &interrupt.stop;
-    scenario::prepare(stage).await?;
-    stage.client.warm(WARM.min(arguments.in_flight_max)).await?;
-    let sampler = Arc::new(Sampler {
-        stage: stage.clone(),
-        client: Client::new(&arguments.url, 2, Duration::from_millis(900))?,
-        watched: arguments.watch.clone(),
-        progress,
-        begin: Instant::now(),
-        stop: stop.clone(),
-        is_silent: AtomicBool::new(false),
-    });
-    let (begin, done, buyers) = (sampler.begin, CancellationToken::new(), TaskTracker::new());
-    let sampling = tokio::spawn({
-        let (sampler, done) = (sampler.clone(), done.clone());
-        async move { sampler.run(done).await }
-    });
-    let mark = CpuMark::now();
-    drive(stage, pace(schedule, begin, stop.clone())?, &buyers).await;
-    let arrivals = begin.elapsed();
-    let cost = mark.until(CpuMark::now(), stage.meter.read().begun);
-
-    buyers.close();
-    let deadline = Instant::now()
-        + if sampler.is_silent.load(Ordering::Relaxed) { SILENCE } else { arguments.settle_timeout };
-    // Requests end by their time-out; those who follow are told to give up.
-    let _ = tokio::time::timeout_at(deadline.into(), buyers.wait()).await;
-    stage.give_up.cancel();
-    buyers.wait().await;
-    proof::drain(&stage.books, &stage.followers, deadline).await;
-    done.cancel();
-    sampling.await?;
-    let ending = match (interrupt.was_asked(), sampler.is_silent.load(Ordering::Relaxed)) {
-        (true, _) => Ending::Interrupted,
-        (_, true) => Ending::Silent,
-        _ => Ending::Whole,
-    };
-    Ok((sampler, Seen { ending, begin, arrivals, cost }))
 }

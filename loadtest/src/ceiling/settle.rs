@@ -113,7 +113,6 @@ async fn fill(connection: &mut PgConnection, seats: u64) -> Result<Vec<i32>> {
 
 /// Sells each of these seats to somebody else, in one transaction, as a worker does (worker/src/settlement/).
 async fn settle(connection: &mut PgConnection, seats: &[i32]) -> Result<()> {
-    let now = Clock::system().now().datetime();
     let tickets: Vec<Uuid> = seats.iter().map(|_| ticket()).collect();
     let mut transaction = connection.begin().await?;
     let locked = sqlx::query(
@@ -135,17 +134,24 @@ async fn settle(connection: &mut PgConnection, seats: &[i32]) -> Result<()> {
     .bind([concert].as_slice())
     .fetch_all(&mut *transaction)
     .await?;
+    sell(&mut transaction, seats, &tickets).await?;
+    move_counters(&mut transaction, &locked).await?;
+    Ok(transaction.commit().await?)
+}
+
+async fn sell(connection: &mut PgConnection, seats: &[i32], tickets: &[Uuid]) -> Result<()> {
+    let now = Clock::system().now().datetime();
     let names: Vec<String> = seats.iter().map(|seat| format!("Buyer {seat}")).collect();
     let emails: Vec<String> = seats.iter().map(|seat| format!("buyer{seat}@example.com")).collect();
     let sales: Vec<i64> = sqlx::query_scalar(
         "INSERT INTO sales (ticket_id, user_name, user_email, created_at)
          SELECT sale.*, $4 FROM unnest($1::uuid[], $2::text[], $3::text[]) sale RETURNING id",
     )
-    .bind(&tickets)
+    .bind(tickets)
     .bind(&names)
     .bind(&emails)
     .bind(now)
-    .fetch_all(&mut *transaction)
+    .fetch_all(&mut *connection)
     .await?;
     sqlx::query(
         "WITH sold AS (INSERT INTO sale_seats (sale_id, position, seat_id, price)
@@ -155,22 +161,21 @@ async fn settle(connection: &mut PgConnection, seats: &[i32]) -> Result<()> {
     .bind(&sales)
     .bind(seats)
     .bind(now)
-    .execute(&mut *transaction)
+    .execute(&mut *connection)
     .await?;
     sqlx::query(
         "INSERT INTO bookings (ticket_id, status, settled_at, request_hash, user_name, user_email, sale_id)
          SELECT ticket, 'confirmed', $5, sha256(uuid_send(ticket)), name, email, sale
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) booking (ticket, name, email, sale)",
     )
-    .bind(&tickets)
+    .bind(tickets)
     .bind(&names)
     .bind(&emails)
     .bind(&sales)
     .bind(now)
-    .execute(&mut *transaction)
+    .execute(connection)
     .await?;
-    move_counters(&mut transaction, &locked).await?;
-    Ok(transaction.commit().await?)
+    Ok(())
 }
 
 async fn move_counters(connection: &mut PgConnection, locked: &[sqlx::postgres::PgRow]) -> Result<()> {

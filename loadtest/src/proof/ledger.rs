@@ -136,6 +136,12 @@ impl Ledger {
         Some(&self.requests[*self.tickets.get(&ticket)?])
     }
 
+    /// Whether the ticket was handed out with the promise that it ends: not so beside a 503, when nobody knows whether it was
+    /// accepted.
+    pub fn is_promised(&self, ticket: Uuid) -> bool {
+        self.request(ticket).is_some_and(|request| !request.is_doubtful)
+    }
+
     /// The tickets that were handed out, in the order they were.
     pub fn tickets(&self) -> Vec<Uuid> {
         self.requests.iter().filter_map(|request| request.ticket).collect()

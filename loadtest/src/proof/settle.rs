@@ -19,7 +19,8 @@ const LAST: usize = 8;
 /// Waits until the last tickets have ended, with next to no load: asking for all of them while the queue is worked off
 /// would slow down what is measured. The queue is not in strict order, so others may still be on their way.
 pub async fn drain(books: &Books, client: &Client, deadline: Instant) {
-    let mut last: Vec<Uuid> = books.ledger().tickets();
+    let mut last = books.ledger().tickets();
+    last.retain(|ticket| books.ledger().is_promised(*ticket));
     // Tickets sort by the time they were issued.
     last.sort_unstable_by(|a, b| b.cmp(a));
     last.truncate(LAST);
@@ -46,7 +47,7 @@ pub async fn follow_all(books: &Books, client: &Client, deadline: Instant, progr
         while let Some((ticket, is_final)) = asking.next().await {
             asked += 1;
             progress(asked);
-            if !is_final {
+            if !is_final && books.ledger().is_promised(ticket) {
                 left.push(ticket);
             }
         }

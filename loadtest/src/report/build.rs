@@ -6,9 +6,9 @@ use hdrhistogram::Histogram;
 use super::{Evidence, Latencies, Latency, Machine, Rates, Report, RunFacts, Verdict, drifts, lag_limit};
 use crate::arguments::RunArguments;
 use crate::ceiling::CeilingFigures;
+use crate::flood::Seen;
 use crate::journal::Header;
 use crate::proof::{End, Ledger, Proof};
-use crate::run::Seen;
 use crate::stage::Stage;
 
 /// The random part of a ticket's id is what other systems have all of.
@@ -115,8 +115,9 @@ impl Ends {
             }
             ends.by_second[second] += 1;
             if let Some(ticket) = request.ticket.filter(|ticket| ticket.get_version_num() == TICKET_VERSION) {
-                let queued = settled_at - TicketId(ticket).issued_at().unix_millis();
-                ends.queued.saturating_record(u64::try_from(queued).unwrap_or_default() * 1_000);
+                // Both are cut to milliseconds: it took that and a part of one more.
+                let queued = settled_at - TicketId(ticket).issued_at().unix_millis() + 1;
+                ends.queued.saturating_record(u64::try_from(queued).unwrap_or_default().max(1) * 1_000);
             }
         }
         ends

@@ -19,6 +19,8 @@ const COLOURS: [RGBColor; 5] = [
 /// A plot of a report, with what it shows.
 pub struct Chart {
     pub title: &'static str,
+    /// The name of each line, and its colour as CSS has it.
+    pub legend: Vec<(String, String)>,
     pub svg: String,
 }
 
@@ -32,13 +34,29 @@ struct Line {
 struct Axis {
     name: &'static str,
     shown: fn(f64) -> String,
+    /// How many labels there are up to this value.
+    labels: fn(f64) -> usize,
 }
 
-const SECONDS: Axis = Axis { name: "seconds from the first arrival", shown: plain };
+const SECONDS: Axis = Axis { name: "seconds from the first arrival", shown: plain, labels: some };
 /// Decades of milliseconds.
-const LATENCY: Axis = Axis { name: "milliseconds", shown: power };
+const LATENCY: Axis = Axis { name: "milliseconds", shown: power, labels: some };
 /// Nines: 90 %, 99 %, 99.9 %, …
-const NINES: Axis = Axis { name: "share of all that is faster", shown: share };
+const NINES: Axis = Axis { name: "share of all that is faster", shown: share, labels: one_each };
+
+fn some(_: f64) -> usize {
+    11
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few nines")]
+fn one_each(value: f64) -> usize {
+    value as usize + 1
+}
+
+fn legend(lines: &[Line]) -> Vec<(String, String)> {
+    let css = |RGBColor(red, green, blue): &RGBColor| format!("rgb({red} {green} {blue})");
+    lines.iter().zip(COLOURS.iter().cycle()).map(|(line, colour)| (line.name.clone(), css(colour))).collect()
+}
 
 fn plain(value: f64) -> String {
     format!("{value:.0}")
@@ -46,12 +64,12 @@ fn plain(value: f64) -> String {
 
 fn power(exponent: f64) -> String {
     let millis = 10_f64.powf(exponent);
-    if millis < 1.0 { format!("{millis:.2}") } else { format!("{millis:.0}") }
+    if millis < 1.0 { format!("{millis:.3}") } else { format!("{millis:.0}") }
 }
 
 fn share(nines: f64) -> String {
     let share = 100.0 * (1.0 - 10_f64.powf(-nines));
-    if nines > 2.5 { format!("{share:.3} %") } else { format!("{share:.1} %") }
+    if nines > 2.5 { format!("{share:.3} %") } else { format!("{share:.0} %") }
 }
 
 /// All plots that there is something to show in.
@@ -78,7 +96,7 @@ pub fn charts(report: &Report) -> Result<Vec<Chart>> {
         of("bookings in the queue", &|second| second.queue.map(count)),
         of("requests in flight", &|second| Some(count(second.in_flight))),
     ];
-    let rate = |name| Axis { name, shown: plain };
+    let rate = |name| Axis { name, shown: plain, labels: some };
     let plots = [
         ("Each second", SECONDS, rate("a second"), rates),
         ("What waits", SECONDS, rate("waiting"), waiting),
@@ -91,7 +109,7 @@ pub fn charts(report: &Report) -> Result<Vec<Chart>> {
         lines.retain(|line| !line.points.is_empty());
         if !lines.is_empty() {
             let svg = draw(x, y, &lines).map_err(|error| anyhow!("drawing '{title}': {error}"))?;
-            charts.push(Chart { title, svg });
+            charts.push(Chart { title, legend: legend(&lines), svg });
         }
     }
     Ok(charts)
@@ -144,6 +162,7 @@ fn draw(x: Axis, y: Axis, lines: &[Line]) -> Result<String, Box<dyn std::error::
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let (x_range, y_range) = (range(lines, |point| point.0), range(lines, |point| point.1));
+        let labels = (x.labels)(x_range.end);
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
             .set_label_area_size(LabelAreaPosition::Left, 70)
@@ -157,22 +176,12 @@ fn draw(x: Axis, y: Axis, lines: &[Line]) -> Result<String, Box<dyn std::error::
             .y_desc(y.name)
             .x_label_formatter(&|value| (x.shown)(*value))
             .y_label_formatter(&|value| (y.shown)(*value))
+            .x_labels(labels)
             .label_style(("sans-serif", 13))
             .draw()?;
         for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
-            let style = colour.stroke_width(2);
-            chart
-                .draw_series(LineSeries::new(line.points.iter().copied(), style))?
-                .label(&line.name)
-                .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], style));
+            chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.15))
-            .label_font(("sans-serif", 13))
-            .draw()?;
         area.present()?;
     }
     Ok(svg)

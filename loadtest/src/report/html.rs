@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Report;
 use super::charts::charts;
 use super::latency::shown;
-use super::summary::name;
+use super::summary::{concerts, name};
 use crate::proof::Rule;
 
 const STYLE: &str = "
@@ -18,6 +18,7 @@ const STYLE: &str = "
   .verdict { padding: .8rem 1rem; border-radius: .4rem; color: #fff; font-weight: 600; margin: 1rem 0; }
   .passed { background: #1a7f4b; } .failed { background: #b3261e; } .verdict ul { margin: .3rem 0 0; font-weight: 400; }
   .broken { color: #b3261e; font-weight: 600; } .small { color: #666; font-size: .87rem; } svg { max-width: 100%; height: auto; }
+  .key { display: inline-block; width: 1.2rem; height: .25rem; margin: 0 .2rem .2rem .8rem; }
 ";
 
 pub fn page(report: &Report) -> Result<String> {
@@ -32,7 +33,11 @@ pub fn page(report: &Report) -> Result<String> {
     head(&mut page, report)?;
     figures(&mut page, report)?;
     for chart in charts(report)? {
-        write!(page, "<h2>{}</h2>\n{}\n", chart.title, chart.svg)?;
+        writeln!(page, "<h2>{}</h2>\n<p class=\"small\">", chart.title)?;
+        for (line, colour) in &chart.legend {
+            writeln!(page, "<span class=\"key\" style=\"background: {colour}\"></span> {}", escaped(line))?;
+        }
+        writeln!(page, "</p>\n{}", chart.svg)?;
     }
     proof(&mut page, report)?;
     Ok(page)
@@ -42,13 +47,13 @@ fn head(page: &mut String, report: &Report) -> Result<()> {
     let (run, machine, verdict) = (&report.run, &report.machine, &report.verdict);
     writeln!(
         page,
-        "<p class=\"small\">{} · {} · {} buyers, {} seats of {} concerts, parties of up to {}, {} arrivals, {} contract, \
+        "<p class=\"small\">{} · {} · {} buyers, {} seats in {}, parties of up to {}, {} arrivals, {} contract, \
          followed by {} ({:.1} %) · {} × {}, {} MB</p>",
         run.started,
         escaped(&run.url),
         run.buyers,
         run.seats,
-        run.concerts,
+        concerts(run.concerts),
         run.party,
         name(run.shape),
         name(run.target),

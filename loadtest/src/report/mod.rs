@@ -95,7 +95,7 @@ pub struct Latencies {
     pub accept: Option<Latency>,
     pub settle: Option<Latency>,
     pub poll: Option<Latency>,
-    /// From the issue of a ticket to its end, by the system's own clock, in whole milliseconds: all tickets.
+    /// From the issue of a ticket until it was decided on, by the system's own clock, in begun milliseconds: all tickets.
     pub queued: Option<Latency>,
 }
 

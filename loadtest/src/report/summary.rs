@@ -1,6 +1,6 @@
 //! The summary at the end of a run.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
 
 use super::latency::{Latency, shown};
@@ -10,7 +10,7 @@ use crate::proof::{Proof, Rule};
 /// A table whose columns but the first are numbers.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(UTF8_BORDERS_ONLY).set_header(header);
     for row in rows {
         table.add_row(row);
     }
@@ -37,19 +37,23 @@ pub fn summary(report: &Report) -> String {
 fn run_line(report: &Report) -> String {
     let (run, machine) = (&report.run, &report.machine);
     format!(
-        "{} ({}), {} buyers at up to {}/s, {} seats of {} concerts, {} at {}\n{} × {}, {} MB",
+        "{} ({}), {} buyers at up to {}/s, {} seats in {}, {} at {}\n{} × {}, {} MB",
         name(run.scenario),
         name(run.target),
         run.buyers,
         run.rate,
         run.seats,
-        run.concerts,
+        concerts(run.concerts),
         run.started,
         run.url,
         machine.cores,
         machine.processor,
         machine.memory_mb
     )
+}
+
+pub(super) fn concerts(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "concert" } else { "concerts" })
 }
 
 /// As it is written on the command line.
@@ -76,7 +80,7 @@ fn rates(report: &Report) -> String {
         "the loader itself".to_owned(),
         format!("{:.0} % of a core, {} MB", loader.cpu_percent, loader.resident_mb),
     ]);
-    table(["", "a second"], rows)
+    table(["rates", ""], rows)
 }
 
 fn latencies(report: &Report) -> String {

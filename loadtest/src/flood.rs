@@ -1,0 +1,96 @@
+//! The run's main part: buyers come when they are due, until all have come and the queue is worked off.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::arguments::RunArguments;
+use crate::http::Client;
+use crate::interrupt::Interrupt;
+use crate::pacer::{Arrival, pace};
+use crate::proof;
+use crate::report::{CpuMark, Ending, LoaderCost, Progress};
+use crate::sampler::{SILENCE, Sampler};
+use crate::scenario;
+use crate::schedule::Schedule;
+use crate::stage::SharedStage;
+
+/// So many connections are open before the first buyer is due.
+const WARM: usize = 64;
+/// How long it is asked for the length of the queue.
+const QUEUE_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// What was seen of a run, until nothing was under way any more.
+pub struct Seen {
+    pub ending: Ending,
+    /// When the first buyer was due.
+    pub begin: Instant,
+    /// How long buyers arrived.
+    pub arrivals: Duration,
+    pub cost: LoaderCost,
+}
+
+/// Lets the buyers come, and waits until the queue is worked off.
+pub async fn flood(
+    arguments: &RunArguments,
+    stage: &SharedStage,
+    schedule: Schedule,
+    interrupt: &Interrupt,
+    progress: Progress,
+) -> Result<(Arc<Sampler>, Seen)> {
+    scenario::prepare(stage).await?;
+    stage.client.warm(WARM.min(arguments.in_flight_max)).await?;
+    let sampler = Arc::new(Sampler {
+        stage: stage.clone(),
+        client: Client::new(&arguments.url, 2, QUEUE_TIMEOUT)?,
+        watched: arguments.watch.clone(),
+        progress,
+        begin: Instant::now(),
+        stop: interrupt.stop.clone(),
+        is_silent: AtomicBool::new(false),
+    });
+    let (begin, done, buyers) = (sampler.begin, CancellationToken::new(), TaskTracker::new());
+    let sampling = tokio::spawn({
+        let (sampler, done) = (sampler.clone(), done.clone());
+        async move { sampler.run(done).await }
+    });
+    let mark = CpuMark::now();
+    drive(stage, pace(schedule, begin, interrupt.stop.clone())?, &buyers).await;
+    let arrivals = begin.elapsed();
+    let cost = mark.until(CpuMark::now(), stage.meter.read().begun);
+
+    let is_silent = || sampler.is_silent.load(Ordering::Relaxed);
+    settle_down(stage, &buyers, if is_silent() { SILENCE } else { arguments.settle_timeout }).await;
+    done.cancel();
+    sampling.await?;
+    let ending = match (interrupt.was_asked(), is_silent()) {
+        (true, _) => Ending::Interrupted,
+        (_, true) => Ending::Silent,
+        _ => Ending::Whole,
+    };
+    Ok((sampler, Seen { ending, begin, arrivals, cost }))
+}
+
+/// Starts every buyer who arrives, and never waits for an answer.
+async fn drive(stage: &SharedStage, mut arrivals: UnboundedReceiver<Arrival>, buyers: &TaskTracker) {
+    while let Some(Arrival { number, due }) = arrivals.recv().await {
+        let stage = stage.clone();
+        buyers.spawn(async move { scenario::arrive(&stage, number, due).await });
+    }
+}
+
+/// Waits until all have their answers, and the last tickets their ends.
+async fn settle_down(stage: &SharedStage, buyers: &TaskTracker, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    buyers.close();
+    // Requests end by their time-out; those who follow are told to give up.
+    let _ = tokio::time::timeout_at(deadline.into(), buyers.wait()).await;
+    stage.give_up.cancel();
+    buyers.wait().await;
+    proof::drain(&stage.books, &stage.followers, deadline).await;
+}
