@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-worker fuzz sqlx audit
+.PHONY: help up down reset test fmt bench-intake bench-worker loadtest fuzz sqlx audit
 
 help: ## lists these commands
 	@echo "make COMMAND, where COMMAND is one of"
@@ -30,6 +30,9 @@ bench-intake: ## what the intake can do, beside its limits, some minutes (ARGS='
 
 bench-worker: ## what a worker can do, beside its limits, some minutes (ARGS='batches drain scale latency growth' picks)
 	@deploy/dev/bench.sh worker $(ARGS)
+
+loadtest: ## floods a private installation and proves that nothing was lost, two minutes (ARGS='soak --duration 20m' is another run)
+	@deploy/dev/loadtest.sh $(ARGS)
 
 fuzz: ## feeds the parsers of what comes from outside with anything, for two minutes (FUZZ_SECONDS=60 for each)
 	@deploy/dev/fuzz.sh

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# `make loadtest`: floods a private installation (PostgreSQL and RabbitMQ as durable as those of `make up`, one api, two
+# workers) and proves that nothing was lost or sold twice. Runs itself again beside the services.
+#
+# Without arguments: what the bare services can do, then a rush, then a spread; some two minutes. Arguments are those of
+# `hamro-loadtest run`, and make that one run instead: `make loadtest ARGS='soak --rate 1000 --duration 20m'`.
+#
+#   WORKERS   how many, 2
+#
+# Reports and journals are kept in .dev/loadtest-reports/.
+
+# shellcheck source=deploy/dev/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=deploy/dev/install.sh
+source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
+
+WORKERS=${WORKERS:-2}
+REPORTS=$DEV_DIR/loadtest-reports/$(date -u +%Y%m%d-%H%M%S)
+readonly LOADTEST=$TARGET_DIR/release/hamro-loadtest REPORTS
+PROCESSES=()
+WATCHED=()
+
+main() {
+    [[ $WORKERS =~ ^[1-9][0-9]?$ ]] || die "WORKERS must be a number from 1 to 99, not '$WORKERS'."
+    find_cargo
+    cd "$ROOT"
+    if [[ ${1:-} != --on-stack ]]; then
+        ensure_installed linker postgres rabbitmq
+        say "Building (minutes the first time, seconds later)"
+        SQLX_OFFLINE=true cargo build --release --locked --bins \
+            --package hamro-api --package hamro-worker --package hamro-loadtest
+        exec deploy/dev/with-stack.sh --durable loadtest -- deploy/dev/loadtest.sh --on-stack "$@"
+    fi
+    shift
+    mkdir -p "$REPORTS"
+    trap stop_application EXIT
+    start_application
+    if (($# > 0)); then
+        run "$1" "$@"
+    else
+        everything
+    fi
+}
+
+everything() {
+    local status=0
+    say "What the bare services can do"
+    "$LOADTEST" ceiling publish --duration 5s --json "$REPORTS/ceiling-publish.json"
+    "$LOADTEST" ceiling settle --duration 5s --json "$REPORTS/ceiling-settle.json"
+    say "A rush: 45 000 buyers want 300 seats"
+    run rush rush --rate 3000 --buyers 45000 || status=$?
+    say "A spread: everybody a different seat"
+    run spread spread --rate 6000 --duration 20s --ceiling "$REPORTS/ceiling-publish.json" \
+        --ceiling "$REPORTS/ceiling-settle.json" || status=$?
+    return "$status"
+}
+
+run() { # NAME ARGUMENTS…
+    local name=$1
+    shift
+    "$LOADTEST" run "$@" --url "$URL" --journal "$REPORTS/$name.journal" --json "$REPORTS/$name.json" \
+        --html "$REPORTS/$name.html" "${WATCHED[@]}"
+}
+
+start_application() {
+    ADMIN_TOKEN=$(random_hex 24)
+    TICKET_KEYS=$(random_hex 32)
+    export ADMIN_TOKEN TICKET_KEYS HOST=127.0.0.1 PORT=0
+    start api "$TARGET_DIR/release/hamro-api"
+    wait_until 60 has_said api "listening on " || die_with_log "$REPORTS/api.log" "the api does not start."
+    URL=$(sed -n 's/.*listening on \(http[^ ]*\).*/\1/p' "$REPORTS/api.log" | head -n 1)
+    local number
+    for ((number = 1; number <= WORKERS; number++)); do
+        start "worker-$number" "$TARGET_DIR/release/hamro-worker"
+    done
+    for ((number = 1; number <= WORKERS; number++)); do
+        wait_until 60 has_said "worker-$number" "consuming from " ||
+            die_with_log "$REPORTS/worker-$number.log" "a worker does not start."
+    done
+}
+
+start() { # NAME PROGRAM
+    NO_COLOR=1 "$2" >"$REPORTS/$1.log" 2>&1 &
+    PROCESSES+=($!)
+    WATCHED+=(--watch "$1=$!")
+}
+
+# shellcheck disable=SC2329 # called by wait_until
+has_said() { grep -q "$2" "$REPORTS/$1.log"; }
+
+# shellcheck disable=SC2329 # called by a trap
+stop_application() {
+    ((${#PROCESSES[@]} == 0)) || kill -s TERM "${PROCESSES[@]}" 2>/dev/null || true
+    wait
+}
+
+main "$@"
