@@ -1,0 +1,254 @@
+//! A booking system that tells lies, each of which the proof has to catch. It keeps everything in memory, settles at once,
+//! and is honest in all but its one lie.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    None,
+    /// The tenth booking gets a seat that is gone.
+    SellsASeatTwice,
+    /// The tenth ticket never ends.
+    LosesATicket,
+    /// The tenth ticket does not exist, once it has been accepted.
+    ForgetsATicket,
+    /// The tenth ticket is confirmed, and then rejected.
+    ChangesItsMind,
+    /// The tenth booking gets another seat than was asked for.
+    GivesAnotherSeat,
+    /// The tenth booking is refused for a seat that nobody has.
+    RefusesAFreeSeat,
+    /// A retry is sold anew.
+    ForgetsKeys,
+    /// The tenth ticket has the id of the ninth.
+    HandsOutATicketTwice,
+    /// The seat map shows a sold seat as free.
+    HidesASale,
+    /// The seat map shows a free seat as sold.
+    InventsASale,
+    /// A tier counts one sale less.
+    Miscounts,
+    /// Answers nothing until so many requests have come, from the tenth on.
+    StallsUntil(u64),
+    /// Answers nothing any more, from the tenth request on.
+    FallsSilent,
+}
+
+/// The booking that is lied about.
+const THE_TENTH: u64 = 10;
+
+pub struct Liar {
+    lie: Lie,
+    books: Mutex<Books>,
+    /// Booking requests that have come.
+    requests: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Books {
+    seats: Vec<Seat>,
+    tickets: HashMap<Uuid, Ticket>,
+    /// The ticket that each key is held by, and the seats that it was for.
+    keys: HashMap<String, (Uuid, Value)>,
+    last_ticket: Uuid,
+    tiers: i32,
+    sales: i64,
+}
+
+struct Seat {
+    id: i64,
+    tier: i32,
+    sale: Option<i64>,
+}
+
+#[derive(Clone)]
+struct Ticket {
+    /// Which of the bookings it is, from 1.
+    number: u64,
+    /// Or else the code of the problem.
+    booking: Result<Value, &'static str>,
+    polls: u32,
+}
+
+const CONCERT: &str = "00000000-0000-0000-0000-000000000001";
+
+impl Liar {
+    /// Returns where it listens.
+    pub async fn start(lie: Lie) -> Result<String> {
+        let liar = Arc::new(Self { lie, books: Mutex::default(), requests: watch::Sender::new(0) });
+        let router = Router::new()
+            .route(
+                "/concerts",
+                get(async || "[]").post(async || (StatusCode::CREATED, Json(json!({"id": CONCERT})))),
+            )
+            .route("/concerts/{id}", delete(async || StatusCode::CONFLICT))
+            .route("/ticket-types", get(async || Json(json!([{"id": 1, "name": "Load test"}]))))
+            .route("/ticket-tiers", post(create_tier))
+            .route("/ticket-tiers/all", get(tiers))
+            .route("/concerts/{id}/seats", post(create_seats))
+            .route("/seats/concert/{id}", get(seat_map))
+            .route("/ticket-bookings", post(book))
+            .route("/ticket-bookings/{ticket}", get(status))
+            .with_state(liar);
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(url)
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lies(&self, number: u64, lie: Lie) -> bool {
+        self.lie == lie && number == THE_TENTH
+    }
+}
+
+async fn create_tier(State(liar): State<Arc<Liar>>) -> impl IntoResponse {
+    let mut books = liar.books();
+    books.tiers += 1;
+    (StatusCode::CREATED, Json(json!({"id": books.tiers})))
+}
+
+async fn create_seats(State(liar): State<Arc<Liar>>, Json(block): Json<Value>) -> impl IntoResponse {
+    let mut books = liar.books();
+    let tier = i32::try_from(block["ticketTierId"].as_i64().unwrap_or_default()).unwrap_or_default();
+    let created =
+        block["rows"].as_i64().unwrap_or_default() * block["seatsPerRow"].as_i64().unwrap_or_default();
+    for _ in 0..created {
+        let id = i64::try_from(books.seats.len()).unwrap_or_default() + 1;
+        books.seats.push(Seat { id, tier, sale: None });
+    }
+    (StatusCode::CREATED, Json(json!({"created": created})))
+}
+
+async fn seat_map(State(liar): State<Arc<Liar>>) -> Json<Value> {
+    let books = liar.books();
+    let mut shown: Vec<(&Seat, bool)> = books.seats.iter().map(|seat| (seat, seat.sale.is_some())).collect();
+    // Not while the run is prepared.
+    let has_begun = !books.tickets.is_empty();
+    let wrong = match liar.lie {
+        Lie::HidesASale => shown.iter_mut().find(|(_, is_booked)| *is_booked),
+        Lie::InventsASale if has_begun => shown.iter_mut().find(|(_, is_booked)| !*is_booked),
+        _ => None,
+    };
+    if let Some((_, is_booked)) = wrong {
+        *is_booked = !*is_booked;
+    }
+    let seats: Vec<Value> = shown
+        .iter()
+        .map(|(seat, is_booked)| json!({"id": seat.id, "ticketTierId": seat.tier, "isBooked": is_booked}))
+        .collect();
+    Json(json!({"seats": seats}))
+}
+
+async fn tiers(State(liar): State<Arc<Liar>>) -> Json<Value> {
+    let books = liar.books();
+    let tier = |id: i32| {
+        let of_tier = || books.seats.iter().filter(|seat| seat.tier == id);
+        let mut available = of_tier().filter(|seat| seat.sale.is_none()).count();
+        if liar.lie == Lie::Miscounts && id == 1 {
+            available += 1;
+        }
+        json!({"id": id, "concertId": CONCERT, "total": of_tier().count(), "available": available})
+    };
+    Json((1..=books.tiers).map(tier).collect())
+}
+
+async fn book(State(liar): State<Arc<Liar>>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    let mut number = 0;
+    liar.requests.send_modify(|requests| {
+        *requests += 1;
+        number = *requests;
+    });
+    match liar.lie {
+        Lie::StallsUntil(requests) if number >= THE_TENTH => {
+            let _ = liar.requests.subscribe().wait_for(|come| *come >= requests).await;
+        }
+        Lie::FallsSilent if number >= THE_TENTH => std::future::pending().await,
+        _ => {}
+    }
+    let key = headers.get("idempotency-key").map(|key| String::from_utf8_lossy(key.as_bytes()).into_owned());
+    let ticket = liar.settle(number, key, &body);
+    let document = json!({"ticketId": ticket, "status": "queued"});
+    (StatusCode::ACCEPTED, [("location", format!("/ticket-bookings/{ticket}"))], Json(document))
+        .into_response()
+}
+
+impl Liar {
+    fn settle(&self, number: u64, key: Option<String>, body: &Value) -> Uuid {
+        let mut books = self.books();
+        let id = if self.lies(number, Lie::HandsOutATicketTwice) {
+            books.last_ticket
+        } else {
+            Uuid::from_u128(u128::from(number))
+        };
+        books.last_ticket = id;
+        let first = key.as_ref().and_then(|key| books.keys.get(key)).cloned();
+        let booking = match first.filter(|_| self.lie != Lie::ForgetsKeys) {
+            Some((first, seats)) if seats == body["seatIds"] => books.tickets[&first].booking.clone(),
+            Some(_) => Err("idempotency-key-reused"),
+            None => self.sell(&mut books, number, body).ok_or("seats-taken"),
+        };
+        if let Some(key) = key {
+            books.keys.entry(key).or_insert((id, body["seatIds"].clone()));
+        }
+        books.tickets.insert(id, Ticket { number, booking, polls: 0 });
+        id
+    }
+
+    fn sell(&self, books: &mut Books, number: u64, body: &Value) -> Option<Value> {
+        let asked: Vec<i64> = body["seatIds"].as_array()?.iter().filter_map(Value::as_i64).collect();
+        let is_free = |books: &Books, seat: &i64| {
+            books.seats[usize::try_from(*seat - 1).unwrap_or_default()].sale.is_none()
+        };
+        let are_free = asked.iter().all(|seat| is_free(books, seat));
+        let may_sell_twice = self.lies(number, Lie::SellsASeatTwice) || self.lie == Lie::ForgetsKeys;
+        if (!are_free && !may_sell_twice) || self.lies(number, Lie::RefusesAFreeSeat) {
+            return None;
+        }
+        books.sales += 1;
+        for seat in &asked {
+            books.seats[usize::try_from(*seat - 1).unwrap_or_default()].sale = Some(books.sales);
+        }
+        let given: Vec<i64> =
+            if self.lies(number, Lie::GivesAnotherSeat) { vec![asked[0] + 1] } else { asked };
+        Some(json!({"id": books.sales, "userEmail": body["userEmail"], "seatIds": given}))
+    }
+}
+
+async fn status(State(liar): State<Arc<Liar>>, Path(id): Path<Uuid>) -> Response {
+    let mut books = liar.books();
+    let Some(ticket) = books.tickets.get_mut(&id) else { return StatusCode::NOT_FOUND.into_response() };
+    ticket.polls += 1;
+    let Ticket { number, booking, polls } = ticket.clone();
+    if liar.lies(number, Lie::ForgetsATicket) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let is_lost = liar.lies(number, Lie::LosesATicket);
+    let has_changed = liar.lies(number, Lie::ChangesItsMind) && polls > 1;
+    let document = match booking {
+        _ if is_lost => json!({"ticketId": id, "status": "queued"}),
+        Ok(booking) if !has_changed => json!({
+            "ticketId": id, "status": "confirmed", "settledAt": "2026-11-22T16:14:22.341Z", "booking": booking,
+        }),
+        booking => json!({
+            "ticketId": id, "status": "rejected", "settledAt": "2026-11-22T16:14:22.341Z",
+            "problem": {"code": booking.err().unwrap_or("seats-taken")},
+        }),
+    };
+    Json(document).into_response()
+}

@@ -1,0 +1,137 @@
+//! Every scenario against the real system.
+
+use anyhow::{Context, Result};
+use hamro_e2e::{Installation, Setup};
+
+use crate::loader::{Outcome, command, run, verify};
+
+/// The installation's database, for the proof.
+fn database(installation: &Installation) -> Result<String> {
+    let variables = installation.environment(&[]);
+    let url = variables.into_iter().find(|(name, _)| name == "DATABASE_URL");
+    Ok(url.context("no DATABASE_URL")?.1)
+}
+
+/// Runs with these arguments, and checks that all is well. The machine may be busy with other tests, so lag is no matter.
+async fn passes(installation: &Installation, arguments: &str) -> Result<Outcome> {
+    let url = installation.client().url("");
+    let database = database(installation)?;
+    let arguments = format!("{arguments} --lag-max 1m");
+    let outcome = run(&url, &arguments, &[("DATABASE_URL", &database)]).await?;
+    assert_eq!(outcome.code, 0, "{arguments}\n{}", outcome.said);
+    assert!(outcome.said.contains("the database has what buyers were told"), "{}", outcome.said);
+    Ok(outcome)
+}
+
+fn count(outcome: &Outcome, what: &str) -> u64 {
+    outcome.report["proof"][what].as_u64().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_rush_sells_every_seat_once_and_the_proof_can_be_made_again() -> Result<()> {
+    let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
+    let outcome = passes(&installation, "rush --rate 300 --buyers 600 --seats 20").await?;
+    assert_eq!(count(&outcome, "tickets"), 600);
+    assert_eq!(count(&outcome, "seats_sold"), 20);
+    assert!(outcome.said.contains("1 of 1 concerts are left"), "{}", outcome.said);
+
+    let database = database(&installation)?;
+    let (code, said) = verify(&outcome.files.journal(), &[("DATABASE_URL", &database)]).await?;
+    assert_eq!(code, 0, "{said}");
+    // As if somebody had lost a sale.
+    sqlx::query("UPDATE bookings SET sale_id = sale_id + 1000 WHERE status = 'confirmed'")
+        .execute(&installation.pool)
+        .await?;
+    let (code, said) = verify(&outcome.files.journal(), &[("DATABASE_URL", &database)]).await?;
+    assert_eq!(code, 1, "{said}");
+    sqlx::query("UPDATE bookings SET sale_id = sale_id - 1000 WHERE status = 'confirmed'")
+        .execute(&installation.pool)
+        .await?;
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_spread_sells_everybody_a_seat_however_tickets_are_followed() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    for follow in ["sse", "wait", "poll"] {
+        let arguments =
+            format!("spread --rate 100 --buyers 150 --party 2 --hall 100 --follow {follow} --follow-share 1");
+        let outcome = passes(&installation, &arguments).await?;
+        assert_eq!(count(&outcome, "confirmed"), 150, "{follow}");
+        assert_eq!(outcome.report["latencies"]["settle"]["count"], 150, "{follow}");
+        assert_eq!(outcome.report["run"]["concerts"], 3);
+    }
+    installation.close().await
+}
+
+#[tokio::test]
+async fn every_other_scenario_passes_too() -> Result<()> {
+    let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
+    let hot_seat = passes(&installation, "hot-seat --rate 200 --buyers 200").await?;
+    assert_eq!((count(&hot_seat, "confirmed"), count(&hot_seat, "rejected")), (1, 199));
+    let herd = passes(&installation, "herd --rate 100 --buyers 100 --seats 50 --keys").await?;
+    assert_eq!(count(&herd, "seats_sold"), 50);
+    let polls = passes(&installation, "polls --rate 500 --buyers 1000").await?;
+    assert_eq!(count(&polls, "confirmed"), 11);
+    assert_eq!(polls.report["latencies"]["poll"]["count"], 990);
+    let replay = passes(&installation, "replay --rate 50 --buyers 100").await?;
+    assert_eq!(count(&replay, "tickets"), 300);
+    let soak = passes(&installation, "soak --rate 50 --buyers 100").await?;
+    assert_eq!(count(&soak, "confirmed"), 100);
+    for shape in ["constant", "ramp", "spike"] {
+        passes(&installation, &format!("spread --rate 200 --buyers 100 --shape {shape}")).await?;
+    }
+    installation.close().await
+}
+
+#[tokio::test]
+async fn the_earlier_contract_is_measured_and_proven_as_well() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let outcome = passes(&installation, "rush --target sync --rate 100 --buyers 200 --seats 20").await?;
+    assert_eq!(count(&outcome, "seats_sold"), 20);
+    assert_eq!(outcome.report["latencies"]["accept"]["count"], 200);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_concert_that_is_there_can_be_booked_and_what_was_made_in_vain_is_removed() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let (concert, _) = installation.client().seat_map(0).await?;
+    let outcome = passes(&installation, &format!("spread --rate 50 --buyers 40 --concert {concert}")).await?;
+    assert_eq!(count(&outcome, "seats_sold"), 40);
+    let url = installation.client().url("");
+    let small = run(&url, &format!("spread --buyers 61 --concert {concert}"), &[]).await?;
+    assert_eq!(small.code, 2, "{}", small.said);
+    assert!(
+        small.said.contains("61 buyers need 61 free seats in this scenario, and there are 60"),
+        "{}",
+        small.said
+    );
+
+    // Nothing is sold where no worker is.
+    let outcome = run(&url, "polls --target sync", &[]).await?;
+    assert_eq!(outcome.code, 2, "{}", outcome.said);
+    let concerts = hamro_e2e::ledger::count(&installation.pool, "concerts").await?;
+    assert_eq!(concerts, 3);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn what_the_bare_services_can_do_is_measured_and_leaves_nothing_behind() -> Result<()> {
+    let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    let variables = installation.environment(&[]);
+    let variables: Vec<(&str, &str)> =
+        variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    for arguments in [["ceiling", "publish", "--duration", "1s"], ["ceiling", "settle", "--duration", "1s"]] {
+        let output = command(&arguments, &variables).output().await?;
+        let said =
+            [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
+        assert!(output.status.success() && said.contains("/s"), "{said}");
+    }
+    let left: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname LIKE 'hamro_ceiling_%'")
+            .fetch_one(&installation.pool)
+            .await?;
+    assert_eq!(left, 0);
+    installation.close().await
+}
