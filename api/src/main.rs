@@ -90,7 +90,7 @@ fn print_openapi() -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     telemetry::start(&config.telemetry);
-    let listener = server::bind(&config.http).await?;
+    let listener = server::bind(&config.http)?;
     let mut lifecycle = Lifecycle::new()?;
     let process = format!("hamro-api-{}", std::process::id());
     let pool = config.database.pool(&process, DATABASE_SESSION, config.database_connections);

@@ -4,6 +4,7 @@ mod connection;
 mod event_stream;
 mod lent_socket;
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use axum::Router;
 use hamro_shared::backoff::Backoff;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -23,11 +24,23 @@ use crate::config::HttpConfig;
 /// How long a client may leave what it was sent unacknowledged before the connection counts as lost.
 const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 
-pub async fn bind(config: &HttpConfig) -> anyhow::Result<TcpListener> {
+/// Connections that may wait until they are accepted. The usual 1024 are not enough in the moment a sale opens: a client who
+/// finds no room is dropped without a word, and tries again after a second. The kernel has the last word
+/// (`net.core.somaxconn`, 4096).
+const BACKLOG: u32 = 65_535;
+
+/// Needs a runtime around it.
+pub fn bind(config: &HttpConfig) -> anyhow::Result<TcpListener> {
     let address = config.address;
-    TcpListener::bind(address)
-        .await
+    listen(address)
         .with_context(|| format!("cannot listen on {address}: set HOST and PORT to an address that is free"))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// How long clients are waited for.

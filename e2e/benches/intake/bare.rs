@@ -72,7 +72,7 @@ pub async fn serve() -> Result<()> {
         rules: config.rules,
     };
     let HttpConfig { cors_origin, .. } = &config.http;
-    let listener = server::bind(&config.http).await?;
+    let listener = server::bind(&config.http)?;
     say(format!("http://{}", listener.local_addr()?));
     let patience = server::Patience { head: config.http.head_timeout, drain: config.shutdown_timeout };
     server::serve(listener, router(AppState::new(app), cors_origin, None::<Arc<_>>), patience, stop).await
