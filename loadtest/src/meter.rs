@@ -82,7 +82,8 @@ pub struct Second {
     pub memory: BTreeMap<String, u64>,
 }
 
-fn histogram() -> Histogram<u64> {
+/// For latencies in microseconds.
+pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, MAX_MICROS, DIGITS).expect("the bounds are in order")
 }
 

@@ -8,6 +8,7 @@ use crate::arguments::RunArguments;
 use crate::ceiling::CeilingFigures;
 use crate::flood::Seen;
 use crate::journal::Header;
+use crate::meter::histogram;
 use crate::proof::{End, Ledger, Proof};
 use crate::stage::Stage;
 
@@ -101,8 +102,7 @@ struct Ends {
 
 impl Ends {
     fn of(ledger: &Ledger, begun_at: i64) -> Self {
-        let queued = Histogram::new(3).expect("three digits are few enough");
-        let mut ends = Self { count: 0, by_second: Vec::new(), last: 0, queued };
+        let mut ends = Self { count: 0, by_second: Vec::new(), last: 0, queued: histogram() };
         for request in &ledger.requests {
             let Some(settled_at) = request.end.and_then(End::settled_at) else { continue };
             ends.count += 1;

@@ -30,8 +30,11 @@ fn count(outcome: &Outcome, what: &str) -> u64 {
 #[tokio::test]
 async fn a_rush_sells_every_seat_once_and_the_proof_can_be_made_again() -> Result<()> {
     let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
-    let outcome = passes(&installation, "rush --rate 300 --buyers 600 --seats 20").await?;
+    let outcome = passes(&installation, "rush --rate 300 --buyers 600 --seats 20 --party 1").await?;
     assert_eq!(count(&outcome, "tickets"), 600);
+    let queued = &outcome.report["latencies"]["queued"];
+    assert_eq!(queued["count"], 600);
+    assert!((Some(1_000)..Some(60_000_000)).contains(&queued["p50"].as_u64()), "{queued}");
     assert_eq!(count(&outcome, "seats_sold"), 20);
     assert!(outcome.said.contains("1 of 1 concerts are left"), "{}", outcome.said);
 
@@ -87,7 +90,8 @@ async fn every_other_scenario_passes_too() -> Result<()> {
 #[tokio::test]
 async fn the_earlier_contract_is_measured_and_proven_as_well() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
-    let outcome = passes(&installation, "rush --target sync --rate 100 --buyers 200 --seats 20").await?;
+    let outcome =
+        passes(&installation, "rush --target sync --rate 100 --buyers 200 --seats 20 --party 1").await?;
     assert_eq!(count(&outcome, "seats_sold"), 20);
     assert_eq!(outcome.report["latencies"]["accept"]["count"], 200);
     installation.close().await
