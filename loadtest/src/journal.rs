@@ -46,7 +46,7 @@ pub struct Header {
     pub scenario: Scenario,
     pub target: Target,
     pub url: String,
-    /// When the first buyer was due, in milliseconds since the Unix epoch.
+    /// What the times of the requests count from, in milliseconds since the Unix epoch.
     pub started: i64,
     pub concerts: Vec<Concert>,
     /// Whether the concerts were made for this run, so that nobody else buys seats of them.
@@ -80,7 +80,7 @@ impl Header {
 pub struct Asked {
     #[serde(flatten)]
     pub wish: Wish,
-    /// When it was due, from the start of the run.
+    /// When it was due, from the start that the header names.
     pub due: u64,
     /// From then until the answer.
     pub took: u64,

@@ -157,11 +157,14 @@ async fn measure(
     sampler.progress.next("Following every ticket to its end", tickets);
     proof::follow_all(&stage.books, &stage.followers, deadline, |done| sampler.progress.step(done)).await;
     sampler.progress.next("Checking what must hold", tickets);
-    stage.books.close(interrupt.was_asked())?;
+    let journalled = stage.books.close(interrupt.was_asked());
     let proof = proof::prove(&stage.books, &header, &stage.followers, settings.database.as_ref()).await;
     sampler.progress.end();
 
-    let report = crate::report::build(arguments, &stage, &header, buyers, seen, ceilings, proof);
+    let mut report = crate::report::build(arguments, &stage, &header, buyers, seen, ceilings, proof);
+    if let Err(error) = journalled {
+        report.verdict.reasons.push(format!("the journal is not whole: {error:#}"));
+    }
     tell(&report, arguments)?;
     Ok(match (report.verdict.was_interrupted, report.verdict.has_passed()) {
         (true, _) if report.proof.violations.is_empty() => ExitCode::from(EXIT_CODE),

@@ -30,7 +30,7 @@ pub struct Stage {
     pub follow: Follow,
     /// The share of tickets that is followed while the run lasts.
     pub follow_share: f64,
-    /// When the first buyer is due.
+    /// What the times in the journal count from.
     pub start: Instant,
     /// Cancelled once nobody is to wait any longer.
     pub give_up: CancellationToken,
