@@ -162,8 +162,8 @@ async fn an_event_stream_waits_for_the_answers_before_it_on_its_connection() -> 
 
     // All at once, and nothing is read yet.
     let mut connection = TcpStream::connect(client.address()).await?;
-    let mut requests = "HEAD /health/live HTTP/1.1\r\nHost: x\r\n\r\n".repeat(BEFORE);
-    requests += &format!("GET {}/events HTTP/1.1\r\nHost: x\r\n\r\n", taken.location()?);
+    let before = "HEAD /health/live HTTP/1.1\r\nHost: x\r\n\r\n".repeat(BEFORE);
+    let requests = format!("{before}GET {}/events HTTP/1.1\r\nHost: x\r\n\r\n", taken.location()?);
     connection.write_all(requests.as_bytes()).await?;
     installation.start_worker(&[]).await?;
     assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");

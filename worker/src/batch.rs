@@ -106,9 +106,14 @@ impl Batch {
                 }
             }
         }
-        self.orders.append(&mut added.orders);
-        self.dead_letters.append(&mut added.dead_letters);
+        self.append(added);
         Ok(())
+    }
+
+    /// Adds what came after it.
+    pub fn append(&mut self, mut later: Self) {
+        self.orders.append(&mut later.orders);
+        self.dead_letters.append(&mut later.dead_letters);
     }
 
     /// Two halves, in order, neither empty; or the batch itself if it holds a single thing.

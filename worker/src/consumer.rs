@@ -1,23 +1,22 @@
 //! Takes parcels from the queue, has them settled, and acknowledges them.
 
-use std::mem::take;
-use std::pin::pin;
-
-use anyhow::bail;
-use futures_util::{FutureExt, StreamExt};
+use anyhow::{Context, bail};
+use futures_util::future::try_join;
 use hamro_shared::faults::{self, Rule};
 use hamro_shared::queue::{Session, SettledMessage};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use crate::announcer::Announcer;
-use crate::batch::{Batch, TooNew};
+use crate::batch::TooNew;
 use crate::config::ConsumerConfig;
 use crate::readiness::Readiness;
+use crate::receiving::{End, Received, Receiving};
 use crate::settler::Settler;
 
 /// Receives, settles, acknowledges, announces.
@@ -27,27 +26,6 @@ pub struct Consumer {
     pub announcer: Announcer,
     pub readiness: Readiness,
     pub queue: String,
-}
-
-/// What has been taken from the queue together.
-#[derive(Default)]
-struct Received {
-    batch: Batch,
-    parcels: u32,
-    /// The last delivery of the batch; `None` if there was none.
-    last: Option<Delivery>,
-    /// Why nothing comes behind it.
-    end: Option<End>,
-}
-
-/// Why nothing more can be received.
-enum End {
-    /// The channel has failed.
-    Failed(lapin::Error),
-    /// The broker has ended the delivery: the queue has gone, or was made anew.
-    QueueGone,
-    /// The delivery after the last can only be read by a newer worker.
-    TooNew(TooNew),
 }
 
 impl Session for Consumer {
@@ -63,58 +41,50 @@ impl Session for Consumer {
         let queue = self.queue.as_str();
         channel.basic_qos(self.config.prefetch.get(), BasicQosOptions::default()).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let mut deliveries = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
+        let deliveries = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
         info!("consuming from {queue}");
         self.readiness.is_green();
-        let result = self.work(&mut deliveries, channel, stop).await;
+        let receiving = Receiving::start(deliveries, self.config.batch_max.get());
+        let (settled, to_acknowledge) = mpsc::channel(1);
+        let settling = self.settle_all(&receiving, settled, stop);
+        let result = match try_join(settling, acknowledge_all(to_acknowledge)).await {
+            Ok((Some(too_new), ())) => return self.keep_away(channel, too_new, stop).await,
+            Ok((None, ())) => Ok(()),
+            Err(error) => Err(error),
+        };
         self.readiness.is_red("it does not consume");
         result
     }
 }
 
 impl Consumer {
-    /// Settles one batch after the other. While one is in hand the next is received and decoded, and grows until the worker
-    /// is free for it: small batches and low latency when it is quiet, large ones in a rush, and no lingering in between.
-    async fn work(
+    /// Settles one batch after the other, each of all that has been received by then. Ends well when `stop` asks for it,
+    /// with the batch in hand settled, or before a parcel that can only be read by a newer worker.
+    async fn settle_all(
         &mut self,
-        deliveries: &mut lapin::Consumer,
-        channel: &Channel,
+        receiving: &Receiving,
+        settled: mpsc::Sender<Delivery>,
         stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
-        let limit = self.config.batch_max.get();
-        let mut waiting = Received::default();
-        loop {
-            let Some(delivery) = stop.run_until_cancelled(deliveries.next()).await else { return Ok(()) };
-            waiting.add(delivery);
-            waiting.add_what_is_there(deliveries, limit);
-            while let Some((batch, parcels, last)) = waiting.begin() {
-                if faults::is_broken(Rule::CommitThenAck) {
-                    acknowledge(&last).await?;
-                }
-                let bookings = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-                let settling = self.settler.settle(batch, stop);
-                let Ok(tickets) = waiting.add_during(settling, deliveries, limit).await else {
-                    return Ok(());
-                };
-                self.conclude(SettledMessage { tickets, bookings, parcels }, &last).await?;
-                if stop.is_cancelled() {
-                    return Ok(());
-                }
+    ) -> anyhow::Result<Option<TooNew>> {
+        while let Some(next) = stop.run_until_cancelled(receiving.next()).await {
+            let Received { batch, parcels, last } = match next {
+                Ok(received) => received,
+                Err(End::Failed(error)) => return Err(error.into()),
+                Err(End::QueueGone) => bail!("the queue {} has gone", self.queue),
+                Err(End::TooNew(too_new)) => return Ok(Some(too_new)),
+            };
+            if faults::is_broken(Rule::CommitThenAck) {
+                acknowledge(&last).await?;
             }
-            match waiting.end.take() {
-                None => {}
-                Some(End::Failed(error)) => return Err(error.into()),
-                Some(End::QueueGone) => bail!("the queue {} has gone", self.queue),
-                Some(End::TooNew(too_new)) => return self.keep_away(channel, too_new, stop).await,
+            let bookings = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+            let Ok(tickets) = self.settler.settle(batch, stop).await else { break };
+            debug!(batch.size = bookings, "settled a batch of {bookings}");
+            self.announcer.announce(SettledMessage { tickets, bookings, parcels });
+            if !faults::is_broken(Rule::CommitThenAck) {
+                settled.send(last).await.context("nobody acknowledges any more")?;
             }
         }
-    }
-
-    /// Announces what has been settled, and acknowledges it.
-    async fn conclude(&self, settled: SettledMessage, last: &Delivery) -> anyhow::Result<()> {
-        debug!(batch.size = settled.bookings, "settled a batch of {}", settled.bookings);
-        self.announcer.announce(settled);
-        if faults::is_broken(Rule::CommitThenAck) { Ok(()) } else { acknowledge(last).await }
+        Ok(None)
     }
 
     /// Puts back what only a newer worker can read, and leaves the queue alone from here on. Every look at it would cost
@@ -133,61 +103,15 @@ impl Consumer {
     }
 }
 
-impl Received {
-    /// Adds what the stream of deliveries has yielded.
-    fn add(&mut self, delivery: Option<Result<Delivery, lapin::Error>>) {
-        match delivery {
-            None => self.end = Some(End::QueueGone),
-            Some(Err(error)) => self.end = Some(End::Failed(error)),
-            Some(Ok(delivery)) => match self.batch.add_parcel(&delivery.data) {
-                Err(too_new) => self.end = Some(End::TooNew(too_new)),
-                Ok(()) => {
-                    self.parcels += 1;
-                    self.last = Some(delivery);
-                }
-            },
-        }
+/// Acknowledges one batch after the other, of each the last parcel, while the next batch is being settled already. All
+/// parcels before it have been settled, so `multiple` reaches over none that has not.
+async fn acknowledge_all(mut settled: mpsc::Receiver<Delivery>) -> anyhow::Result<()> {
+    while let Some(last) = settled.recv().await {
+        acknowledge(&last).await?;
     }
-
-    /// Adds what has been delivered already, and waits for nothing.
-    fn add_what_is_there(&mut self, deliveries: &mut lapin::Consumer, limit: usize) {
-        while self.has_room(limit)
-            && let Some(delivery) = deliveries.next().now_or_never()
-        {
-            self.add(delivery);
-        }
-    }
-
-    /// Adds what is delivered until `work` is done.
-    async fn add_during<T>(
-        &mut self,
-        work: impl Future<Output = T>,
-        deliveries: &mut lapin::Consumer,
-        limit: usize,
-    ) -> T {
-        let mut work = pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                delivery = deliveries.next(), if self.has_room(limit) => self.add(delivery),
-            }
-        }
-    }
-
-    fn has_room(&self, limit: usize) -> bool {
-        self.end.is_none() && self.batch.len() < limit
-    }
-
-    /// Hands over the batch, how many parcels it came in, and the last of them. Nothing, if there is none.
-    fn begin(&mut self) -> Option<(Batch, u32, Delivery)> {
-        let last = self.last.take()?;
-        Some((take(&mut self.batch), take(&mut self.parcels), last))
-    }
+    Ok(())
 }
 
-/// One batch at a time is in hand on the channel, and all before it have been acknowledged: `multiple` reaches over just
-/// the parcels of this one, up to its last.
 async fn acknowledge(last: &Delivery) -> anyhow::Result<()> {
     if !last.acker.ack(BasicAckOptions { multiple: true }).await? {
         bail!("the channel closed while a batch was in hand: its parcels will come again");

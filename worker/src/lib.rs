@@ -15,6 +15,7 @@ pub mod dead_letters;
 pub mod failure;
 pub mod readiness;
 pub mod reaper;
+pub mod receiving;
 pub mod rerouter;
 pub mod settlement;
 pub mod settler;

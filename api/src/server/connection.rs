@@ -192,7 +192,7 @@ mod tests {
         assert!(take(&socket).now_or_never().is_none());
         let mut read = vec![0; 1 << 20];
         while socket.write(&bytes).now_or_never().is_none() {
-            client.read(&mut read).await.unwrap();
+            let _ = client.read(&mut read).await.unwrap();
         }
         assert!(take(&socket).now_or_never().flatten().is_some());
     }

@@ -15,10 +15,10 @@ use crate::bare;
 pub enum Kind {
     /// Everybody another seat of one concert, which has just enough.
     DistinctSeats,
-    /// The same in a concert of 300 000 seats.
-    LargeConcert,
-    /// The same in concerts of 3 000 seats, which go on sale one after the other.
-    SmallConcerts,
+    /// The same of concerts of 3 000 seats, which are all on sale at the same time.
+    ConcertsAtOnce,
+    /// The same, but they go on sale one after the other: a batch's seats lie close together.
+    ConcertsInTurn,
     /// A seat in each of two tiers.
     TwoTiers,
     SoldOut,
@@ -28,8 +28,8 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Self; 6] = [
         Self::DistinctSeats,
-        Self::LargeConcert,
-        Self::SmallConcerts,
+        Self::ConcertsAtOnce,
+        Self::ConcertsInTurn,
         Self::TwoTiers,
         Self::SoldOut,
         Self::HotSeat,
@@ -40,14 +40,9 @@ impl Kind {
         let seats = i32::try_from(count)?;
         match self {
             Self::DistinctSeats => Ok(shuffled(each(concert(pool, seats, 1).await?))),
-            Self::LargeConcert => Ok(shuffled(each(concert(pool, 300_000, 1).await?))[..count].to_vec()),
-            Self::SmallConcerts => {
-                let mut bookings = Vec::new();
-                while bookings.len() < count {
-                    bookings.extend(shuffled(each(concert(pool, 3_000, 1).await?)));
-                }
-                bookings.truncate(count);
-                Ok(bookings)
+            Self::ConcertsAtOnce => Ok(shuffled(small_concerts(pool, count).await?.concat())),
+            Self::ConcertsInTurn => {
+                Ok(small_concerts(pool, count).await?.into_iter().flat_map(shuffled).collect())
             }
             Self::TwoTiers => {
                 let seats = concert(pool, seats * 2, 2).await?;
@@ -68,13 +63,21 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DistinctSeats => "distinct seats of one concert",
-            Self::LargeConcert => "distinct seats of a concert of 300 000",
-            Self::SmallConcerts => "distinct seats of concerts of 3 000",
+            Self::ConcertsAtOnce => "distinct seats of concerts of 3 000, all on sale at once",
+            Self::ConcertsInTurn => "distinct seats of concerts of 3 000, one after the other",
             Self::TwoTiers => "seats in two tiers",
             Self::SoldOut => "a concert that is sold out",
             Self::HotSeat => "one hot seat",
         })
     }
+}
+
+async fn small_concerts(pool: &PgPool, count: usize) -> Result<Vec<Vec<Vec<i64>>>> {
+    let mut concerts = Vec::new();
+    for _ in 0..count / 3_000 {
+        concerts.push(each(concert(pool, 3_000, 1).await?));
+    }
+    Ok(concerts)
 }
 
 fn each(seats: Vec<i64>) -> Vec<Vec<i64>> {

@@ -19,6 +19,7 @@ use hamro_shared::faults::{self, Point, Rule};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
+use self::write::Sales;
 use crate::allocation::{Decision, allocate};
 use crate::batch::{Batch, DeadLetter, DeathReason, Order};
 
@@ -63,36 +64,30 @@ pub async fn settle(
     Ok(settlement.conclusions.into_iter().map(|conclusion| conclusion.ticket).collect())
 }
 
-/// A sale of this transaction, by its number.
-struct Sale {
-    id: i64,
-    seats: Vec<SoldSeat>,
-}
-
 /// What is to be written besides the sales.
 #[derive(Default)]
-struct Settlement {
-    conclusions: Vec<Conclusion>,
+struct Settlement<'a> {
+    conclusions: Vec<Conclusion<'a>>,
     dead_letters: Vec<DeadLetter>,
     /// The outcomes that a retry may share: those of this batch so far, and the earlier ones that it needs.
     outcomes: HashMap<TicketId, Outcome>,
 }
 
 /// The end of one ticket, as it is to be written.
-struct Conclusion {
+struct Conclusion<'a> {
     ticket: SettledTicket,
     /// The order it is for; `None` where the envelope could not be read.
-    order: Option<Order>,
+    order: Option<&'a Order>,
     alias_of: Option<TicketId>,
     holds_key: bool,
 }
 
-impl Settlement {
+impl<'a> Settlement<'a> {
     fn conclude(
         &mut self,
-        order: &Order,
+        order: &'a Order,
         decision: Decision,
-        sales: &HashMap<TicketId, Sale>,
+        sales: &Sales,
         now: Timestamp,
     ) -> Result<(), sqlx::Error> {
         let ticket_id = order.ticket.id;
@@ -106,10 +101,10 @@ impl Settlement {
                 self.dead_letters.push(order.dead_letter(DeathReason::TicketReused, detail));
                 return Ok(());
             }
-            Decision::Sell(_) => {
+            Decision::Sell(seats) => {
                 holds_key = true;
-                let sale = sales.get(&ticket_id).ok_or(sqlx::Error::RowNotFound)?;
-                Outcome::Confirmed { booking: order.booking(sale, now) }
+                let sale = sales.number_of(ticket_id).ok_or(sqlx::Error::RowNotFound)?;
+                Outcome::Confirmed { booking: order.booking(sale, seats, now) }
             }
             Decision::Reject(rejection) => {
                 holds_key = rejection != Rejection::IdempotencyKeyReused;
@@ -126,7 +121,7 @@ impl Settlement {
         }
         self.conclusions.push(Conclusion {
             ticket: SettledTicket { ticket_id, settled_at: now, outcome },
-            order: Some(order.clone()),
+            order: Some(order),
             alias_of,
             holds_key,
         });
@@ -134,7 +129,7 @@ impl Settlement {
     }
 }
 
-impl Conclusion {
+impl Conclusion<'_> {
     fn failed(ticket_id: TicketId, now: Timestamp) -> Self {
         let ticket = SettledTicket { ticket_id, settled_at: now, outcome: Outcome::Failed };
         Self { ticket, order: None, alias_of: None, holds_key: false }
@@ -142,9 +137,9 @@ impl Conclusion {
 }
 
 impl Order {
-    fn booking(&self, sale: &Sale, sold_at: Timestamp) -> Booking {
+    fn booking(&self, sale: i64, seats: Vec<SoldSeat>, sold_at: Timestamp) -> Booking {
         let (name, email) = (self.request.user_name().clone(), self.request.user_email().clone());
-        Booking::of_sale(sale.id, name, email, sold_at, sale.seats.clone())
+        Booking::of_sale(sale, name, email, sold_at, seats)
     }
 }
 

@@ -2,99 +2,117 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use hamro_shared::domain::{Outcome, TicketId, Timestamp};
+use hamro_shared::domain::{Outcome, SoldSeat, TicketId, TierId, Timestamp};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Uuid;
+use sqlx::types::chrono::{DateTime, Utc};
 
-use super::{Conclusion, Sale};
+use super::Conclusion;
 use crate::allocation::Decision;
 use crate::batch::{DeadLetter, Order};
 
-/// Writes the sales that were decided on, and marks their seats as sold.
+/// What was sold in this transaction.
+#[derive(Default)]
+pub(super) struct Sales {
+    numbers: HashMap<TicketId, i64>,
+    seats_by_tier: BTreeMap<TierId, i32>,
+}
+
+impl Sales {
+    /// The number of the sale that was made under this ticket.
+    pub fn number_of(&self, ticket: TicketId) -> Option<i64> {
+        self.numbers.get(&ticket).copied()
+    }
+}
+
+/// Writes the sales that were decided on, and marks their seats as sold. One statement, since each trip to the database
+/// costs as much as some dozens of rows.
 pub(super) async fn sales(
     connection: &mut PgConnection,
     orders: &[Order],
     decisions: &[Decision],
     now: Timestamp,
-) -> Result<HashMap<TicketId, Sale>, sqlx::Error> {
-    let mut sold = HashMap::new();
-    let (mut tickets, mut names, mut emails) = (Vec::new(), Vec::new(), Vec::new());
+) -> Result<Sales, sqlx::Error> {
+    let mut columns = SaleColumns::default();
     for (order, decision) in orders.iter().zip(decisions) {
         if let Decision::Sell(seats) = decision {
-            sold.insert(order.ticket.id, seats.clone());
-            tickets.push(order.ticket.id.0);
-            names.push(order.request.user_name().as_str().to_owned());
-            emails.push(order.request.user_email().as_str().to_owned());
+            columns.push(order, seats);
         }
     }
-    if tickets.is_empty() {
-        return Ok(HashMap::new());
+    if columns.ticket_id.is_empty() {
+        return Ok(Sales::default());
     }
-    let rows = sqlx::query!(
+    let numbers = sqlx::query_scalar!(
         r#"
-        INSERT INTO sales (ticket_id, user_name, user_email, created_at)
-        SELECT sale.ticket_id, sale.user_name, sale.user_email, $4
-        FROM unnest($1::uuid[], $2::text[], $3::text[]) AS sale (ticket_id, user_name, user_email)
-        RETURNING id, ticket_id
+        WITH numbered AS MATERIALIZED (
+            SELECT nextval('sales_id_seq') AS id, sale.*
+            FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY
+                AS sale (ticket_id, user_name, user_email, place)
+        ), sold AS (
+            INSERT INTO sales (id, ticket_id, user_name, user_email, created_at)
+            SELECT id, ticket_id, user_name, user_email, $8 FROM numbered
+        ), numbers AS MATERIALIZED (
+            SELECT array_agg(id ORDER BY place) AS ids FROM numbered
+        ), placed AS (
+            INSERT INTO sale_seats (sale_id, position, seat_id, price)
+            SELECT ids[seat.sale], seat.position, seat.seat_id, seat.price
+            FROM numbers, unnest($4::integer[], $5::smallint[], $6::integer[], $7::numeric[])
+                AS seat (sale, position, seat_id, price)
+        ), marked AS (
+            UPDATE seats SET booked_at = $8, updated_at = $8 WHERE id = ANY($6)
+        )
+        SELECT ids AS "ids!" FROM numbers
         "#,
-        &tickets,
-        &names,
-        &emails,
+        &columns.ticket_id,
+        &columns.user_name as &[&str],
+        &columns.user_email as &[&str],
+        &columns.sale,
+        &columns.position,
+        &columns.seat_id,
+        &columns.price as &[Decimal],
         now.datetime()
     )
-    .fetch_all(&mut *connection)
+    .fetch_one(connection)
     .await?;
-    let sales: HashMap<TicketId, Sale> = rows
-        .into_iter()
-        .filter_map(|row| {
-            let ticket = TicketId(row.ticket_id);
-            Some((ticket, Sale { id: row.id, seats: sold.remove(&ticket)? }))
-        })
-        .collect();
-    sale_seats(connection, sales.values(), now).await?;
-    Ok(sales)
+    let tickets = columns.ticket_id.into_iter().map(TicketId);
+    Ok(Sales { numbers: tickets.zip(numbers).collect(), seats_by_tier: columns.seats_by_tier })
 }
 
-async fn sale_seats(
-    connection: &mut PgConnection,
-    sales: impl Iterator<Item = &Sale>,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    let (mut sale_ids, mut positions, mut seat_ids, mut prices) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for sale in sales {
-        for (position, seat) in (0_i16..).zip(&sale.seats) {
-            sale_ids.push(sale.id);
-            positions.push(position);
-            seat_ids.push(seat.id.0);
-            prices.push(seat.price.amount());
+#[derive(Default)]
+struct SaleColumns<'a> {
+    ticket_id: Vec<Uuid>,
+    user_name: Vec<&'a str>,
+    user_email: Vec<&'a str>,
+    /// Of a seat: which of the sales it belongs to, counted from 1.
+    sale: Vec<i32>,
+    position: Vec<i16>,
+    seat_id: Vec<i32>,
+    price: Vec<Decimal>,
+    seats_by_tier: BTreeMap<TierId, i32>,
+}
+
+impl<'a> SaleColumns<'a> {
+    fn push(&mut self, order: &'a Order, seats: &[SoldSeat]) {
+        self.ticket_id.push(order.ticket.id.0);
+        self.user_name.push(order.request.user_name().as_str());
+        self.user_email.push(order.request.user_email().as_str());
+        let sale = i32::try_from(self.ticket_id.len()).unwrap_or(i32::MAX);
+        for (position, seat) in (0..).zip(seats) {
+            self.sale.push(sale);
+            self.position.push(position);
+            self.seat_id.push(seat.id.0);
+            self.price.push(seat.price.amount());
+            *self.seats_by_tier.entry(seat.tier_id).or_default() += 1;
         }
     }
-    sqlx::query!(
-        r#"
-        WITH sold AS (
-            INSERT INTO sale_seats (sale_id, position, seat_id, price)
-            SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::integer[], $4::numeric[])
-        )
-        UPDATE seats SET booked_at = $5, updated_at = $5 WHERE id = ANY($3)
-        "#,
-        &sale_ids,
-        &positions,
-        &seat_ids,
-        &prices as &[Decimal],
-        now.datetime()
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 /// Writes each ticket's one row, complete. A ticket that has one already makes the whole transaction fail.
 pub(super) async fn bookings(
     connection: &mut PgConnection,
-    conclusions: &[Conclusion],
+    conclusions: &[Conclusion<'_>],
 ) -> Result<(), sqlx::Error> {
     if conclusions.is_empty() {
         return Ok(());
@@ -113,10 +131,10 @@ pub(super) async fn bookings(
         &columns.ticket_id,
         &columns.status as &[&str],
         &columns.settled_at,
-        &columns.request_hash as &[Option<Vec<u8>>],
-        &columns.user_name as &[Option<String>],
-        &columns.user_email as &[Option<String>],
-        &columns.idempotency_digest as &[Option<Vec<u8>>],
+        &columns.request_hash as &[Option<&[u8]>],
+        &columns.user_name as &[Option<&str>],
+        &columns.user_email as &[Option<&str>],
+        &columns.idempotency_digest as &[Option<&[u8]>],
         &columns.alias_of as &[Option<Uuid>],
         &columns.sale_id as &[Option<i64>],
         &columns.rejection as &[Option<Value>],
@@ -127,23 +145,23 @@ pub(super) async fn bookings(
 }
 
 #[derive(Default)]
-struct BookingColumns {
+struct BookingColumns<'a> {
     ticket_id: Vec<Uuid>,
     status: Vec<&'static str>,
-    settled_at: Vec<sqlx::types::chrono::DateTime<sqlx::types::chrono::Utc>>,
-    request_hash: Vec<Option<Vec<u8>>>,
-    user_name: Vec<Option<String>>,
-    user_email: Vec<Option<String>>,
-    idempotency_digest: Vec<Option<Vec<u8>>>,
+    settled_at: Vec<DateTime<Utc>>,
+    request_hash: Vec<Option<&'a [u8]>>,
+    user_name: Vec<Option<&'a str>>,
+    user_email: Vec<Option<&'a str>>,
+    idempotency_digest: Vec<Option<&'a [u8]>>,
     alias_of: Vec<Option<Uuid>>,
     sale_id: Vec<Option<i64>>,
     rejection: Vec<Option<Value>>,
 }
 
-impl BookingColumns {
-    fn push(&mut self, conclusion: &Conclusion) {
-        let order = conclusion.order.as_ref();
-        let key = order.and_then(|order| order.key).filter(|_| conclusion.holds_key);
+impl<'a> BookingColumns<'a> {
+    fn push(&mut self, conclusion: &Conclusion<'a>) {
+        let order = conclusion.order;
+        let key = order.and_then(|order| order.key.as_ref()).filter(|_| conclusion.holds_key);
         let (status, sale_id, rejection) = match &conclusion.ticket.outcome {
             Outcome::Confirmed { booking } => ("confirmed", Some(booking.id), None),
             Outcome::Rejected { rejection } => ("rejected", None, serde_json::to_value(rejection).ok()),
@@ -153,10 +171,10 @@ impl BookingColumns {
         self.ticket_id.push(conclusion.ticket.ticket_id.0);
         self.status.push(status);
         self.settled_at.push(conclusion.ticket.settled_at.datetime());
-        self.request_hash.push(order.map(|order| order.hash.0.to_vec()));
-        self.user_name.push(order.map(|order| order.request.user_name().as_str().to_owned()));
-        self.user_email.push(order.map(|order| order.request.user_email().as_str().to_owned()));
-        self.idempotency_digest.push(key.map(|key| key.0.to_vec()));
+        self.request_hash.push(order.map(|order| order.hash.0.as_slice()));
+        self.user_name.push(order.map(|order| order.request.user_name().as_str()));
+        self.user_email.push(order.map(|order| order.request.user_email().as_str()));
+        self.idempotency_digest.push(key.map(|key| key.0.as_slice()));
         self.alias_of.push(conclusion.alias_of.map(|ticket| ticket.0));
         self.sale_id.push(sale_id);
         self.rejection.push(rejection);
@@ -174,8 +192,9 @@ pub(super) async fn dead_letters(
         return Ok(());
     }
     for letter in letters {
-        let reason = letter.reason.as_str();
-        tracing::error!(reason, detail = letter.detail, "keeping a dead letter: {reason}");
+        // Not its detail, which may quote what a customer has sent.
+        let (reason, ticket) = (letter.reason.as_str(), letter.ticket.map(tracing::field::display));
+        tracing::error!(reason, ticket.id = ticket, "keeping a dead letter: {reason}");
     }
     let tickets: Vec<Option<Uuid>> =
         letters.iter().map(|letter| letter.ticket.map(|ticket| ticket.0)).collect();
@@ -203,18 +222,12 @@ pub(super) async fn dead_letters(
 /// Takes what was sold off the tiers' counters. This is the hottest lock of all, a row that all sales of a tier share:
 /// it is taken last, and held only for the commit. An `UPDATE … FROM` would lock in the order of its plan, and so
 /// deadlock with another; hence the lock in a statement of its own.
-pub(super) async fn move_counters(
-    connection: &mut PgConnection,
-    sales: &HashMap<TicketId, Sale>,
-) -> Result<(), sqlx::Error> {
-    let mut sold: BTreeMap<i32, i32> = BTreeMap::new();
-    for seat in sales.values().flat_map(|sale| &sale.seats) {
-        *sold.entry(seat.tier_id.0).or_default() += 1;
-    }
-    if sold.is_empty() {
+pub(super) async fn move_counters(connection: &mut PgConnection, sales: &Sales) -> Result<(), sqlx::Error> {
+    if sales.seats_by_tier.is_empty() {
         return Ok(());
     }
-    let (tiers, counts): (Vec<i32>, Vec<i32>) = sold.into_iter().unzip();
+    let (tiers, counts): (Vec<i32>, Vec<i32>) =
+        sales.seats_by_tier.iter().map(|(tier, count)| (tier.0, *count)).unzip();
     sqlx::query!("SELECT id FROM ticket_tiers WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE", &tiers)
         .fetch_all(&mut *connection)
         .await?;

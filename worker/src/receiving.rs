@@ -1,0 +1,151 @@
+//! What has been received, and waits for the settler.
+//!
+//! A task of its own takes parcels from the broker and decodes them while the batch before is being settled. On the
+//! settler's own task each parcel would hold up an answer of the database for as long as it takes to decode.
+
+use std::mem::take;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::debug;
+
+use crate::batch::{Batch, TooNew};
+
+/// The receiving side of a channel. It receives until this is dropped.
+pub struct Receiving {
+    hopper: Arc<Hopper>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// Some parcels, and their bookings.
+pub struct Received {
+    pub batch: Batch,
+    pub parcels: u32,
+    pub last: Delivery,
+}
+
+/// Why nothing more can be received.
+pub enum End {
+    /// The channel has failed.
+    Failed(lapin::Error),
+    /// The broker has ended the delivery: the queue has gone, or was made anew.
+    QueueGone,
+    /// The next delivery can only be read by a newer worker.
+    TooNew(TooNew),
+}
+
+#[derive(Default)]
+struct Hopper {
+    content: Mutex<Content>,
+    has_more: Notify,
+    has_room: Notify,
+}
+
+#[derive(Default)]
+struct Content {
+    batch: Batch,
+    parcels: u32,
+    last: Option<Delivery>,
+    end: Option<End>,
+}
+
+impl Receiving {
+    /// Receives ahead, up to so many bookings, or the parcel that exceeds them.
+    pub fn start(mut deliveries: lapin::Consumer, limit: usize) -> Self {
+        let hopper = Arc::<Hopper>::default();
+        let filled = hopper.clone();
+        let task = tokio::spawn(async move {
+            while filled.fill(&mut deliveries, limit).await.is_ok() {
+                while filled.content().batch.len() >= limit {
+                    filled.has_room.notified().await;
+                }
+            }
+        });
+        Self { hopper, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// All that has been received by now, as soon as there is anything: small batches when it is quiet, large ones in a
+    /// rush, and no lingering in between. What came before the end is handed out before the end is told.
+    pub async fn next(&self) -> Result<Received, End> {
+        loop {
+            if let Some(next) = self.hopper.take_all() {
+                return next;
+            }
+            self.hopper.has_more.notified().await;
+        }
+    }
+}
+
+/// Nothing can come behind what has been received.
+struct Ended;
+
+impl Hopper {
+    /// Waits for a delivery and adds it, and what else is there already.
+    async fn fill(&self, deliveries: &mut lapin::Consumer, limit: usize) -> Result<(), Ended> {
+        let mut added = self.add(deliveries.next().await);
+        while added.is_ok()
+            && self.content().batch.len() < limit
+            && let Some(delivery) = deliveries.next().now_or_never()
+        {
+            added = self.add(delivery);
+        }
+        self.has_more.notify_one();
+        added
+    }
+
+    /// Adds what the stream of deliveries has yielded.
+    fn add(&self, delivery: Option<Result<Delivery, lapin::Error>>) -> Result<(), Ended> {
+        let mut batch = Batch::default();
+        let decoded = match delivery {
+            None => Err(End::QueueGone),
+            Some(Err(error)) => Err(End::Failed(error)),
+            Some(Ok(delivery)) => batch.add_parcel(&delivery.data).map(|()| delivery).map_err(End::TooNew),
+        };
+        let (added, waiting) = {
+            let mut content = self.content();
+            (content.add(batch, decoded), content.batch.len())
+        };
+        debug!(batch.size = waiting, "{waiting} bookings wait to be settled");
+        added
+    }
+
+    fn take_all(&self) -> Option<Result<Received, End>> {
+        let next = self.content().take_all();
+        self.has_room.notify_one();
+        next
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Content {
+    fn add(&mut self, batch: Batch, decoded: Result<Delivery, End>) -> Result<(), Ended> {
+        match decoded {
+            Ok(delivery) => {
+                self.batch.append(batch);
+                self.parcels += 1;
+                self.last = Some(delivery);
+                Ok(())
+            }
+            Err(end) => {
+                self.end = Some(end);
+                Err(Ended)
+            }
+        }
+    }
+
+    fn take_all(&mut self) -> Option<Result<Received, End>> {
+        match self.last.take() {
+            Some(last) => {
+                let (batch, parcels) = (take(&mut self.batch), take(&mut self.parcels));
+                Some(Ok(Received { batch, parcels, last }))
+            }
+            None => self.end.take().map(Err),
+        }
+    }
+}
