@@ -26,6 +26,8 @@ struct Link {
     is_mute: AtomicBool,
     /// What the server answers does not arrive.
     is_deaf: AtomicBool,
+    /// Something has not arrived for that.
+    has_lost: AtomicBool,
     /// The answer to a request that has these bytes in it does not arrive, and is the last.
     last_words: Mutex<Option<Vec<u8>>>,
     cut: CancellationToken,
@@ -53,6 +55,16 @@ impl Proxy {
     /// From here on, what clients send arrives, and what the server answers does not.
     pub fn lose_answers(&self) {
         lock(&self.link).is_deaf.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something was lost by that.
+    pub fn has_lost(&self) -> bool {
+        lock(&self.link).has_lost.load(Ordering::Relaxed)
+    }
+
+    /// From here on, what the server answers arrives again.
+    pub fn deliver_answers(&self) {
+        lock(&self.link).is_deaf.store(false, Ordering::Relaxed);
     }
 
     /// From here on, what the server says arrives, and what clients send does not.
@@ -99,7 +111,7 @@ async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()>
             },
             length = server.read(&mut answered) => match length? {
                 0 => return Ok(()),
-                _ if link.is_deaf.load(Ordering::Relaxed) => {}
+                _ if link.is_deaf.load(Ordering::Relaxed) => link.has_lost.store(true, Ordering::Relaxed),
                 length => client.write_all(&answered[..length]).await?,
             },
         }

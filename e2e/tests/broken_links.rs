@@ -105,3 +105,22 @@ async fn the_endpoint_that_waits_finds_the_outcome_of_a_booking_whose_confirm_is
     proxy.cut();
     installation.close().await
 }
+
+#[tokio::test]
+async fn a_worker_that_the_broker_has_forgotten_without_a_word_notices() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    installation.expects_errors = true;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let (proxy, url) = installation.broker_behind_proxy().await?;
+    installation.start_worker(&[("AMQP_URL", &url)]).await?;
+    // What the broker tells the consumers of a queue that it deletes does not arrive.
+    proxy.lose_answers();
+    installation.delete_queue().await?;
+    wait_until("the word is lost", async || Ok(proxy.has_lost().then_some(()))).await?;
+    installation.topology.declare(&installation.channel).await?;
+    proxy.deliver_answers();
+    let taken = client.create_booking("alice", &seats[..1]).await?;
+    assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    installation.close().await
+}

@@ -1,6 +1,6 @@
 //! Takes parcels from the queue, has them settled, and acknowledges them.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use futures_util::future::try_join;
 use hamro_shared::faults::{self, Rule};
 use hamro_shared::queue::{Session, SettledMessage};
@@ -15,6 +15,7 @@ use tracing::{debug, error, info};
 use crate::announcer::Announcer;
 use crate::batch::TooNew;
 use crate::config::ConsumerConfig;
+use crate::forgotten::forgotten;
 use crate::readiness::Readiness;
 use crate::receiving::{End, Received, Receiving};
 use crate::settler::Settler;
@@ -38,16 +39,20 @@ impl Session for Consumer {
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let queue = self.queue.as_str();
+        let queue = self.queue.clone();
         channel.basic_qos(self.config.prefetch.get(), BasicQosOptions::default()).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let deliveries = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
+        let deliveries = channel.basic_consume(queue.as_str().into(), "".into(), options, arguments).await?;
         info!("consuming from {queue}");
         self.readiness.is_green();
         let receiving = Receiving::start(deliveries, self.config.batch_max.get());
         let (settled, to_acknowledge) = mpsc::channel(1);
-        let settling = self.settle_all(&receiving, settled, stop);
-        let result = match try_join(settling, acknowledge_all(to_acknowledge)).await {
+        let working = try_join(self.settle_all(&receiving, settled, stop), acknowledge_all(to_acknowledge));
+        let worked = tokio::select! {
+            worked = working => worked,
+            () = forgotten(channel, &queue) => Err(anyhow!("the broker knows of nobody who consumes from {queue}")),
+        };
+        let result = match worked {
             Ok((Some(too_new), ())) => return self.keep_away(channel, too_new, stop).await,
             Ok((None, ())) => Ok(()),
             Err(error) => Err(error),

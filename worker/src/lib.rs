@@ -13,6 +13,7 @@ pub mod config;
 pub mod consumer;
 pub mod dead_letters;
 pub mod failure;
+mod forgotten;
 pub mod readiness;
 pub mod reaper;
 pub mod receiving;
