@@ -18,6 +18,8 @@ pub struct Books {
 impl Books {
     pub fn open(journal: Journal, header: &Header) -> Self {
         journal.record(&Entry::Run(header.clone()));
+        // Without it the rest says nothing.
+        journal.flush();
         Self { journal: Some(journal), ledger: Mutex::new(Ledger::new(&header.name)) }
     }
 

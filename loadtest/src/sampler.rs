@@ -72,8 +72,8 @@ impl Sampler {
                 .filter_map(|watched| Some((watched.name.clone(), watched.resident_kilobytes()?)))
                 .collect();
             let second = self.stage.meter.tick(self.begin.elapsed().as_secs_f64(), queue, memory);
-            self.progress.show(&second, &self.stage.meter.read());
             self.stage.books.flush();
+            self.progress.show(&second, &self.stage.meter.read());
             self.end_if_silent();
         }
     }

@@ -1,6 +1,7 @@
 //! The proof, against a system that lies; and the measurement, against one that stalls.
 
 use anyhow::Result;
+use hamro_e2e::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -153,7 +154,11 @@ async fn a_loader_that_is_killed_leaves_a_journal_that_can_be_verified() -> Resu
     let url = Liar::start(Lie::None).await?;
     let files = Files::new()?;
     let mut child = run_command(&url, "spread --rate 50 --buyers 5000", &[], &files).spawn()?;
-    wait_for_word(&mut child, "accepted").await?;
+    wait_until("something is in the journal", async || {
+        let journal = std::fs::read_to_string(files.journal()).unwrap_or_default();
+        Ok(journal.contains("\"asked\"").then_some(()))
+    })
+    .await?;
     child.kill().await?;
     let (code, said) = verify(&files.journal(), &[]).await?;
     assert_eq!(code, 0, "{said}");
