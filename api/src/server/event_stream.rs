@@ -100,12 +100,11 @@ mod tests {
         Response::builder().header(CONTENT_TYPE, "text/event-stream").body(body).unwrap()
     }
 
-    /// What a client receives that reads to the end.
-    async fn receive(answer: Response) -> String {
+    /// What a client receives that reads to the end, and has said this behind its request.
+    async fn receive(answer: Response, said: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        // Something that nobody reads.
-        client.write_all(b"GET /next HTTP/1.1\r\n").await.unwrap();
+        client.write_all(said.as_bytes()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let sending = tokio::spawn(send(stream, answer));
         let mut received = String::new();
@@ -118,7 +117,7 @@ mod tests {
     #[tokio::test]
     async fn each_event_is_a_chunk_and_an_empty_one_does_not_end_the_answer() {
         let events = vec![Ok("data: 1\n\n"), Ok(""), Ok("data: 22222222222\n\n")];
-        let received = receive(answer(events)).await;
+        let received = receive(answer(events), "GET /next HTTP/1.1\r\n").await;
         let (head, body) = received.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         for header in
@@ -131,7 +130,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_breaks_off_has_no_last_chunk() {
-        let received = receive(answer(vec![Ok("data: 1\n\n"), Err(io::Error::other("broken"))])).await;
+        let received = receive(answer(vec![Ok("data: 1\n\n"), Err(io::Error::other("broken"))]), "").await;
         assert!(received.ends_with("9\r\ndata: 1\n\n\r\n"), "{received}");
     }
 }
