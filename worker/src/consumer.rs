@@ -52,6 +52,7 @@ impl Session for Consumer {
             worked = working => worked,
             () = forgotten(channel, &queue) => Err(anyhow!("the broker knows of nobody who consumes from {queue}")),
         };
+        receiving.stop().await;
         let result = match worked {
             Ok((Some(too_new), ())) => return self.keep_away(channel, too_new, stop).await,
             Ok((None, ())) => Ok(()),

@@ -17,7 +17,7 @@ use crate::batch::{Batch, TooNew};
 /// The receiving side of a channel. It receives until this is dropped.
 pub struct Receiving {
     hopper: Arc<Hopper>,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 /// Some parcels, and their bookings.
@@ -64,7 +64,7 @@ impl Receiving {
                 }
             }
         });
-        Self { hopper, _task: AbortOnDropHandle::new(task) }
+        Self { hopper, task: AbortOnDropHandle::new(task) }
     }
 
     /// All that has been received by now, as soon as there is anything: small batches when it is quiet, large ones in a
@@ -76,6 +76,13 @@ impl Receiving {
             }
             self.hopper.has_more.notified().await;
         }
+    }
+
+    /// Returns once nothing is received any more. A consumer that is dropped cancels itself, for which its channel has to be
+    /// open still.
+    pub async fn stop(self) {
+        self.task.abort();
+        let _ = self.task.await;
     }
 }
 
