@@ -287,6 +287,20 @@ impl Installation {
         .await
     }
 
+    /// Waits until a worker waits for a lock that somebody else holds.
+    pub async fn worker_waits_for_a_lock(&self) -> Result<()> {
+        wait_until("a worker waits for a lock", async || {
+            let waiting: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                 AND datname = current_database() AND application_name LIKE 'hamro-worker%')",
+            )
+            .fetch_one(&self.pool)
+            .await?;
+            Ok(waiting.then_some(()))
+        })
+        .await
+    }
+
     async fn drop_database(&self) -> Result<()> {
         self.pool.close().await;
         let server: PgConnectOptions = outer("DATABASE_URL")?.parse()?;

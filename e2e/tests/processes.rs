@@ -96,16 +96,7 @@ async fn a_worker_that_is_killed_inside_its_transaction_loses_nothing() -> Resul
         .execute(&mut *holder)
         .await?;
     let taken = installation.client().create_booking("alice", &seats[..2]).await?;
-    wait_until("the worker waits for the seat", async || {
-        let waiting: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-             AND datname = current_database() AND application_name LIKE 'hamro-worker%')",
-        )
-        .fetch_one(&installation.pool)
-        .await?;
-        Ok(waiting.then_some(()))
-    })
-    .await?;
+    installation.worker_waits_for_a_lock().await?;
     let mut killed = installation.workers.remove(0);
     killed.signal(Signal::SIGKILL)?;
     killed.ended().await?;

@@ -330,16 +330,7 @@ async fn what_comes_in_while_a_batch_is_in_hand_is_settled_together() -> Result<
         .execute(&mut *holder)
         .await?;
     let first = client.create_booking("alice", &seats[..1]).await?;
-    wait_until("the worker waits for the seat", async || {
-        let waiting: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-             AND datname = current_database() AND application_name LIKE 'hamro-worker%')",
-        )
-        .fetch_one(&installation.pool)
-        .await?;
-        Ok(waiting.then_some(()))
-    })
-    .await?;
+    installation.worker_waits_for_a_lock().await?;
     let mut others = Vec::new();
     for seat in &seats[1..11] {
         let taken = client.create_booking("bob", &[*seat]).await?;
