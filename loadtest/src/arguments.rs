@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
 use crate::follow::Follow;
-use crate::sampler::Watched;
+use crate::machine::Watched;
 use crate::scenario::Scenario;
 use crate::schedule::Shape;
 use crate::wire::Target;

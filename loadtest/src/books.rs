@@ -6,7 +6,7 @@ use anyhow::Result;
 use uuid::Uuid;
 
 use crate::journal::{Asked, Entry, Header, Journal};
-use crate::proof::Ledger;
+use crate::ledger::Ledger;
 use crate::wire::Outcome;
 
 pub struct Books {

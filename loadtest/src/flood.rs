@@ -10,13 +10,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::arguments::RunArguments;
+use crate::buyers;
 use crate::http::Client;
 use crate::interrupt::Interrupt;
+use crate::machine::CpuMark;
 use crate::pacer::{Arrival, pace};
 use crate::proof;
-use crate::report::{CpuMark, Ending, LoaderCost, Progress};
+use crate::report::{Ending, Progress, Seen};
 use crate::sampler::{SILENCE, Sampler};
-use crate::scenario;
 use crate::schedule::Schedule;
 use crate::stage::SharedStage;
 
@@ -24,16 +25,6 @@ use crate::stage::SharedStage;
 const WARM: usize = 64;
 /// How long it is asked for the length of the queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(900);
-
-/// What was seen of a run, until nothing was under way any more.
-pub struct Seen {
-    pub ending: Ending,
-    /// When the first buyer was due.
-    pub begin: Instant,
-    /// How long buyers arrived.
-    pub arrivals: Duration,
-    pub cost: LoaderCost,
-}
 
 /// Lets the buyers come, and waits until the queue is worked off.
 pub async fn flood(
@@ -43,7 +34,7 @@ pub async fn flood(
     interrupt: &Interrupt,
     progress: Progress,
 ) -> Result<(Arc<Sampler>, Seen)> {
-    scenario::prepare(stage).await?;
+    buyers::prepare(stage).await?;
     stage.client.warm(WARM.min(arguments.in_flight_max)).await?;
     let sampler = Arc::new(Sampler {
         stage: stage.clone(),
@@ -80,7 +71,7 @@ pub async fn flood(
 async fn drive(stage: &SharedStage, mut arrivals: UnboundedReceiver<Arrival>, buyers: &TaskTracker) {
     while let Some(Arrival { number, due }) = arrivals.recv().await {
         let stage = stage.clone();
-        buyers.spawn(async move { scenario::arrive(&stage, number, due).await });
+        buyers.spawn(async move { buyers::arrive(&stage, number, due).await });
     }
 }
 

@@ -28,8 +28,6 @@ pub struct Readings {
     pub poll: Histogram<u64>,
     /// How often which answer came.
     pub answers: BTreeMap<Box<str>, u64>,
-    /// How those whose tickets were followed while the run lasted heard that they ended.
-    pub heard: BTreeMap<Box<str>, u64>,
     pub begun: u64,
     pub accepted: u64,
     pub in_flight: u64,
@@ -108,7 +106,6 @@ impl Default for Meter {
             settle: histogram(),
             poll: histogram(),
             answers: BTreeMap::new(),
-            heard: BTreeMap::new(),
             begun: 0,
             accepted: 0,
             in_flight: 0,
@@ -180,9 +177,8 @@ impl Meter {
     }
 
     /// A ticket's follower has heard how it ended.
-    pub fn heard(&self, status: &str, took: Duration) {
+    pub fn heard(&self, took: Duration) {
         let mut readings = self.read();
-        *readings.heard.entry(status.into()).or_default() += 1;
         record(&mut readings.settle, took);
         record(&mut readings.window.settle, took);
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arguments::RunArguments;
 use crate::books::Books;
-use crate::ceiling::CeilingFigures;
+use crate::buyers::{Cast, Handed, LiveMap, Wishes};
 use crate::concert::{Hall, Organiser, Size};
 use crate::flood::flood;
 use crate::http::Client;
@@ -23,9 +23,9 @@ use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::journal::{Header, Journal};
 use crate::meter::Meter;
 use crate::proof;
-use crate::report::{Ending, Progress, Report, say, summary};
+use crate::report::{CeilingFigures, Ending, Progress, Report, say, summary};
 use crate::sampler::SILENCE;
-use crate::scenario::{self, Cast, LiveMap, Scenario, Wishes};
+use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 use crate::stage::{SharedStage, Stage};
 
@@ -214,7 +214,7 @@ fn stage(
             scenario,
             wishes: Wishes { scenario, party, keys, seed },
             map: if scenario == Scenario::Herd { LiveMap::new(&hall.seats) } else { LiveMap::default() },
-            handed: scenario::Handed::default(),
+            handed: Handed::default(),
         },
         hall,
         follow,

@@ -9,37 +9,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::Client;
+use crate::machine::Watched;
 use crate::report::Progress;
 use crate::stage::SharedStage;
 
 /// A target that has answered nothing for so long, although asked, has stopped.
 pub const SILENCE: Duration = Duration::from_secs(15);
-
-/// A process whose memory is watched.
-#[derive(Clone, Debug)]
-pub struct Watched {
-    pub name: String,
-    pub pid: u32,
-}
-
-impl std::str::FromStr for Watched {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, pid) = text.split_once('=').ok_or("must look like api=12345")?;
-        let pid = pid.parse().map_err(|_| "must be a name and the number of a process, such as api=12345")?;
-        Ok(Self { name: name.to_owned(), pid })
-    }
-}
-
-impl Watched {
-    /// What it has, in kilobytes; nothing, if it has ended.
-    fn resident_kilobytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        resident.trim().trim_end_matches(" kB").parse().ok()
-    }
-}
 
 #[derive(Deserialize)]
 struct QueueState {

@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::books::Books;
+use crate::buyers::Cast;
 use crate::concert::Hall;
 use crate::follow::Follow;
 use crate::http::Client;
 use crate::journal::Asked;
 use crate::meter::Meter;
-use crate::scenario::Cast;
 use crate::wire::{Answer, Outcome, Target, Told, Wish};
 
 pub struct Stage {
@@ -65,7 +65,7 @@ impl Stage {
         self.meter.follows();
         let following = self.follow.to_the_end(&self.followers, ticket);
         let outcome = self.give_up.run_until_cancelled(following).await?;
-        self.meter.heard(&outcome.status, due.elapsed());
+        self.meter.heard(due.elapsed());
         self.books.told(ticket, outcome.clone());
         Some(outcome)
     }

@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use crate::books::Books;
 use crate::http::Client;
 use crate::journal;
-use crate::proof::{Ledger, follow_all, prove};
+use crate::ledger::Ledger;
+use crate::proof::{follow_all, prove};
 use crate::report::{proof_table, say};
 use crate::run::Settings;
 

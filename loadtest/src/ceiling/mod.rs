@@ -3,37 +3,13 @@
 mod publish;
 mod settle;
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use hamro_shared::config::Env;
 use hamro_shared::domain::Clock;
-use serde::{Deserialize, Serialize};
 
 use crate::arguments::Ceiling;
-use crate::report::{Machine, say, table, write};
-
-/// What was measured in one go.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CeilingFigures {
-    /// RFC 3339.
-    pub measured: String,
-    pub machine: Machine,
-    pub figures: Vec<CeilingFigure>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CeilingFigure {
-    pub what: String,
-    pub bookings_per_second: f64,
-}
-
-impl CeilingFigures {
-    pub fn read(path: &Path) -> Result<Self> {
-        let json = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_slice(&json).with_context(|| format!("{} is no output of `ceiling`", path.display()))
-    }
-}
+use crate::machine::Machine;
+use crate::report::{CeilingFigures, say, table, write};
 
 pub async fn measure(command: Ceiling, env: Env) -> Result<()> {
     let (figures, common) = match command {

@@ -13,7 +13,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::CeilingFigure;
+use crate::report::CeilingFigure;
 
 pub async fn measure(mut env: Env, duration: Duration, in_flight: usize) -> Result<Vec<CeilingFigure>> {
     let url =

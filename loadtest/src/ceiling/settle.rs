@@ -12,7 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use uuid::Uuid;
 
-use super::CeilingFigure;
+use crate::report::CeilingFigure;
 
 /// Seats that are made for each second of the measurement. A machine that sells more ends before its time.
 const SEATS_A_SECOND: u64 = 100_000;

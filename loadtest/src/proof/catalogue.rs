@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 
+use super::Proof;
 use super::rules::sold_seats;
-use super::violation::Rule;
-use super::{Proof, Violations};
 use crate::books::Books;
 use crate::concert::{Seat, Tier, seat_map, tiers};
 use crate::http::Client;
 use crate::journal::{Concert, Header};
+use crate::violation::{Rule, Violations};
 
 /// Adds to the proof what does not agree. If the catalogue cannot be read, the proof fails.
 pub(super) async fn compare(proof: &mut Proof, books: &Books, header: &Header, client: &Client) {

@@ -8,11 +8,11 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Row};
 use uuid::Uuid;
 
-use super::ledger::{End, Ledger};
-use super::violation::Rule;
-use super::{Proof, Violations};
+use super::Proof;
 use crate::books::Books;
 use crate::journal::Header;
+use crate::ledger::{End, Ledger};
+use crate::violation::{Rule, Violations};
 use crate::wire::buyer_of;
 
 /// So many tickets are looked up at a time.

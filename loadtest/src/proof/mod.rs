@@ -3,21 +3,18 @@
 
 mod catalogue;
 mod database;
-mod ledger;
 mod rules;
 mod settle;
-mod violation;
 
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 
-pub use ledger::{End, Ledger};
 pub use settle::{drain, follow_all};
-pub use violation::{Rule, Violations};
 
 use crate::books::Books;
 use crate::http::Client;
 use crate::journal::Header;
+use crate::violation::Violations;
 
 /// What the proof has found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

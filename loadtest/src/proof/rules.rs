@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::ledger::{End, Ledger, Request};
-use super::violation::Rule;
-use super::{Proof, Violations};
+use super::Proof;
 use crate::journal::Header;
+use crate::ledger::{End, Ledger, Request};
+use crate::violation::{Rule, Violations};
 
 /// The answers, compared with each other.
 pub(super) fn check(ledger: &Ledger, header: &Header) -> Proof {

@@ -1,16 +1,30 @@
 //! Puts a report together.
 
+use std::time::{Duration, Instant};
+
 use hamro_shared::domain::{TicketId, Timestamp};
 use hdrhistogram::Histogram;
 
-use super::{Evidence, Latencies, Latency, Machine, Rates, Report, RunFacts, Verdict, drifts, lag_limit};
+use super::{
+    CeilingFigures, Ending, Evidence, Latencies, Latency, Rates, Report, RunFacts, Verdict, drifts, lag_limit,
+};
 use crate::arguments::RunArguments;
-use crate::ceiling::CeilingFigures;
-use crate::flood::Seen;
 use crate::journal::Header;
+use crate::ledger::{End, Ledger};
+use crate::machine::{LoaderCost, Machine};
 use crate::meter::histogram;
-use crate::proof::{End, Ledger, Proof};
+use crate::proof::Proof;
 use crate::stage::Stage;
+
+/// What was seen of a run, until nothing was under way any more.
+pub struct Seen {
+    pub ending: Ending,
+    /// When the first buyer was due.
+    pub begin: Instant,
+    /// How long buyers arrived.
+    pub arrivals: Duration,
+    pub cost: LoaderCost,
+}
 
 /// The random part of a ticket's id is what other systems have all of.
 const TICKET_VERSION: usize = 8;
@@ -129,7 +143,7 @@ impl Ends {
     }
 }
 
-fn millis(time: std::time::Duration) -> i64 {
+fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -8,7 +8,7 @@ use super::Report;
 use super::charts::charts;
 use super::latency::shown;
 use super::summary::{concerts, name};
-use crate::proof::Rule;
+use crate::violation::Rule;
 
 const STYLE: &str = "
   body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }

@@ -1,11 +1,11 @@
 //! What a run has found, in the forms that it is told in.
 
 mod build;
+mod ceiling;
 mod charts;
 mod drift;
 mod html;
 mod latency;
-mod machine;
 mod progress;
 mod summary;
 mod verdict;
@@ -17,17 +17,17 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use build::build;
+pub(crate) use build::{Seen, build};
+pub use ceiling::{CeilingFigure, CeilingFigures};
 pub use drift::{Drift, drifts};
 pub use html::page;
 pub use latency::Latency;
-pub use machine::{CpuMark, LoaderCost, Machine};
 pub use progress::Progress;
 pub use summary::{proof_table, summary, table};
 pub use verdict::{Ending, Evidence, Verdict, lag_limit};
 
-use crate::ceiling::CeilingFigures;
 use crate::follow::Follow;
+use crate::machine::{LoaderCost, Machine};
 use crate::meter::Second;
 use crate::proof::Proof;
 use crate::scenario::Scenario;

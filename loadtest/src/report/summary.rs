@@ -5,7 +5,8 @@ use comfy_table::{CellAlignment, Table};
 
 use super::latency::{Latency, shown};
 use super::{Report, Verdict};
-use crate::proof::{Proof, Rule};
+use crate::proof::Proof;
+use crate::violation::Rule;
 
 /// A table whose columns but the first are numbers.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::journal::{Asked, Entry};
 use crate::wire::{Outcome, Sale, Wish, email};
 
-use super::violation::{Rule, Violations};
+use crate::violation::{Rule, Violations};
 
 /// A request.
 pub struct Request {

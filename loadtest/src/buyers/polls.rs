@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use rand::RngExt;
 use uuid::Uuid;
 
+use crate::scenario::POLLS_A_BOOKING;
 use crate::stage::{SharedStage, Stage};
 
-pub const POLLS_A_BOOKING: usize = 100;
 /// So many tickets of late are asked for.
 const OF_LATE: usize = 10_000;
 

@@ -1,22 +1,12 @@
-//! What the buyers of a run do.
+//! The kinds of runs there are.
 
-mod herd;
-mod polls;
-mod replay;
-mod wishes;
-
-use std::time::Instant;
-
-use anyhow::Result;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-pub use herd::LiveMap;
-pub use polls::Handed;
-pub use wishes::Wishes;
-
-use crate::stage::{SharedStage, Stage};
 use crate::wire::Target;
+
+/// In a storm of polls every so-manyth request is a booking.
+pub const POLLS_A_BOOKING: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -46,7 +36,7 @@ impl Scenario {
             Self::HotSeat => 1,
             Self::Spread | Self::Soak | Self::Replay => buyers.saturating_mul(party),
             // And one for the ticket that there is before the first poll.
-            Self::Polls => (buyers / polls::POLLS_A_BOOKING + 2).saturating_mul(party),
+            Self::Polls => (buyers / POLLS_A_BOOKING + 2).saturating_mul(party),
         }
     }
 
@@ -69,35 +59,5 @@ impl Scenario {
     /// Whether it works by this contract.
     pub fn works_with(self, target: Target) -> bool {
         target == Target::Async || !matches!(self, Self::Herd | Self::Polls)
-    }
-}
-
-/// Who is on the stage: the scenario, and what its buyers share.
-pub struct Cast {
-    pub scenario: Scenario,
-    pub wishes: Wishes,
-    pub map: LiveMap,
-    pub handed: Handed,
-}
-
-/// What has to be there before the first buyer is due.
-pub async fn prepare(stage: &SharedStage) -> Result<()> {
-    match stage.cast.scenario {
-        Scenario::Herd => herd::watch(stage).await,
-        Scenario::Polls => polls::first_ticket(stage).await,
-        _ => Ok(()),
-    }
-}
-
-/// What the buyer of this number does, who is due at this moment.
-pub async fn arrive(stage: &Stage, number: u64, due: Instant) {
-    match stage.cast.scenario {
-        Scenario::Rush | Scenario::Spread | Scenario::HotSeat | Scenario::Soak => {
-            let wish = stage.cast.wishes.of(number, &stage.hall);
-            stage.book(number, wish, due).await;
-        }
-        Scenario::Herd => herd::arrive(stage, number, due).await,
-        Scenario::Polls => polls::arrive(stage, number, due).await,
-        Scenario::Replay => replay::arrive(stage, number, due).await,
     }
 }
