@@ -243,7 +243,7 @@ impl Installation {
         let mut last = self.workers.pop();
         self.stop_workers().await?;
         if let Some(last) = &mut last {
-            self.drained().await?;
+            self.drained().await.with_context(|| format!("the last worker:\n{}", last.printed()))?;
             self.stop(last).await?;
         }
         Ok(())

@@ -1,7 +1,5 @@
 //! A booking's whole way, through real processes.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context, Result};
 use futures_util::future::{join_all, try_join_all};
 use hamro_e2e::client::{Answer, booking};
@@ -315,36 +313,5 @@ async fn a_retry_under_one_key_books_once() -> Result<()> {
 
     let other = book(&seats[5..6]).await?;
     assert_eq!((other.status, other.code()), (422, "idempotency-key-reused"));
-    installation.close().await
-}
-
-#[tokio::test]
-async fn what_comes_in_while_a_batch_is_in_hand_is_settled_together() -> Result<()> {
-    let variables = vec![("RUST_LOG", "info,hamro_worker=debug")];
-    let mut installation = Installation::start(Setup { variables, ..Setup::default() }).await?;
-    let client = installation.client().clone();
-    let seats = client.seat_ids(0).await?;
-    let mut holder = installation.pool.begin().await?;
-    sqlx::query("SELECT FROM seats WHERE id = $1 FOR UPDATE")
-        .bind(i32::try_from(seats[0])?)
-        .execute(&mut *holder)
-        .await?;
-    let first = client.create_booking("alice", &seats[..1]).await?;
-    installation.worker_waits_for_a_lock().await?;
-    let mut others = Vec::new();
-    for seat in &seats[1..11] {
-        let taken = client.create_booking("bob", &[*seat]).await?;
-        others.push(taken.location()?.to_owned());
-    }
-    installation.workers[0].line_after("10 bookings wait to be settled").await?;
-    holder.rollback().await?;
-    assert_eq!(client.final_status(first.location()?).await?["status"], "confirmed");
-    let mut moments = BTreeSet::new();
-    for other in &others {
-        let status = client.final_status(other).await?;
-        assert_eq!(status["status"], "confirmed");
-        moments.insert(status["settledAt"].to_string());
-    }
-    assert_eq!(moments.len(), 1, "{moments:?}");
     installation.close().await
 }

@@ -1,5 +1,7 @@
 //! Takes parcels from the queue, has them settled, and acknowledges them.
 
+use std::sync::Arc;
+
 use anyhow::{Context, anyhow, bail};
 use futures_util::future::try_join;
 use hamro_shared::faults::{self, Rule};
@@ -8,7 +10,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
@@ -17,13 +19,15 @@ use crate::batch::TooNew;
 use crate::config::ConsumerConfig;
 use crate::forgotten::forgotten;
 use crate::readiness::Readiness;
-use crate::receiving::{End, Received, Receiving};
+use crate::receiving::{End, Receiving};
 use crate::settler::Settler;
+use crate::settling::{Settled, Settling};
 
 /// Receives, settles, acknowledges, announces.
 pub struct Consumer {
     pub config: ConsumerConfig,
-    pub settler: Settler,
+    /// A batch for each of them can be in hand at a time.
+    pub settlers: Vec<Arc<Mutex<Settler>>>,
     pub announcer: Announcer,
     pub readiness: Readiness,
     pub queue: String,
@@ -35,7 +39,7 @@ impl Session for Consumer {
     /// Works until `stop` is cancelled, and then finishes the batch in hand.
     async fn run(
         &mut self,
-        _: &Connection,
+        connection: &Connection,
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
@@ -52,9 +56,8 @@ impl Session for Consumer {
             worked = working => worked,
             () = forgotten(channel, &queue) => Err(anyhow!("the broker knows of nobody who consumes from {queue}")),
         };
-        receiving.stop().await;
         let result = match worked {
-            Ok((Some(too_new), ())) => return self.keep_away(channel, too_new, stop).await,
+            Ok((Some(too_new), ())) => return self.keep_away(connection, too_new, stop).await,
             Ok((None, ())) => Ok(()),
             Err(error) => Err(error),
         };
@@ -64,46 +67,70 @@ impl Session for Consumer {
 }
 
 impl Consumer {
-    /// Settles one batch after the other, each of all that has been received by then. Ends well when `stop` asks for it,
-    /// with the batch in hand settled, or before a parcel that can only be read by a newer worker.
+    /// Settles one batch after the other, each of all that has been received by then. A full one does not wait for the one
+    /// before to end. Ends well when `stop` asks for it, with what is in hand settled, or before a parcel that can only be
+    /// read by a newer worker.
     async fn settle_all(
-        &mut self,
+        &self,
         receiving: &Receiving,
         settled: mpsc::Sender<Delivery>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<TooNew>> {
-        while let Some(next) = stop.run_until_cancelled(receiving.next()).await {
-            let Received { batch, parcels, last } = match next {
-                Ok(received) => received,
-                Err(End::Failed(error)) => return Err(error.into()),
-                Err(End::QueueGone) => bail!("the queue {} has gone", self.queue),
-                Err(End::TooNew(too_new)) => return Ok(Some(too_new)),
+        let mut settling = Settling::new(&self.settlers);
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = settling.next() => {
+                    let Ok(batch) = ended else { return Ok(None) };
+                    self.conclude(batch, &settled).await?;
+                    continue;
+                }
+                next = receiving.next(), if settling.is_idle() => match next {
+                    Ok(received) => received,
+                    Err(End::Failed(error)) => return Err(error.into()),
+                    Err(End::QueueGone) => bail!("the queue {} has gone", self.queue),
+                    Err(End::TooNew(too_new)) => return Ok(Some(too_new)),
+                },
+                full = receiving.next_full(), if !settling.is_idle() && settling.has_room() => full,
             };
             if faults::is_broken(Rule::CommitThenAck) {
-                acknowledge(&last).await?;
+                acknowledge(&received.last).await?;
             }
-            let bookings = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-            let Ok(tickets) = self.settler.settle(batch, stop).await else { break };
-            debug!(batch.size = bookings, "settled a batch of {bookings}");
-            self.announcer.announce(SettledMessage { tickets, bookings, parcels });
-            if !faults::is_broken(Rule::CommitThenAck) {
-                settled.send(last).await.context("nobody acknowledges any more")?;
-            }
+            settling.take(received, stop);
+        }
+        while let Some(Ok(batch)) = settling.next().await {
+            self.conclude(batch, &settled).await?;
         }
         Ok(None)
+    }
+
+    /// Announces a batch that has been settled, and hands it on to be acknowledged.
+    async fn conclude(
+        &self,
+        settled: Settled,
+        to_acknowledge: &mpsc::Sender<Delivery>,
+    ) -> anyhow::Result<()> {
+        let Settled { tickets, bookings, parcels, last } = settled;
+        debug!(batch.size = bookings, "settled a batch of {bookings}");
+        self.announcer.announce(SettledMessage { tickets, bookings, parcels });
+        if !faults::is_broken(Rule::CommitThenAck) {
+            to_acknowledge.send(last).await.context("nobody acknowledges any more")?;
+        }
+        Ok(())
     }
 
     /// Puts back what only a newer worker can read, and leaves the queue alone from here on. Every look at it would cost
     /// what is in it one of its deliveries.
     async fn keep_away(
         &self,
-        channel: &Channel,
+        connection: &Connection,
         too_new: TooNew,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         error!("not consuming any more, until this worker is upgraded and restarted: {too_new}");
         self.readiness.is_red("it is too old for what is in the queue");
-        channel.close(200, "too old".into()).await?;
+        connection.close(200, "too old".into()).await?;
         stop.cancelled().await;
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The worker: takes parcels of bookings from the queue and settles them in Postgres, one transaction a batch.
 //!
-//! `consumer` receives and acknowledges, `batch` is what it has in hand, `settler` sees to it that the batch ends
-//! whatever the database says, `settlement` is the transaction, and `allocation` the pure rules inside it.
+//! `consumer` receives and acknowledges, `batch` is what it settles together, `settling` has two of them in hand, `settler`
+//! sees to it that a batch ends whatever the database says, `settlement` is the transaction, and `allocation` the pure rules
+//! inside it.
 //!
 //! What has strayed from that way is brought to its end by `reaper` and `rerouter`; what could not be processed is kept,
 //! and `dead_letters` is how an operator decides on it.
@@ -20,3 +21,5 @@ pub mod receiving;
 pub mod rerouter;
 pub mod settlement;
 pub mod settler;
+pub mod settling;
+pub mod turn;

@@ -1,6 +1,7 @@
 //! `hamro-worker`: wires the worker together and runs it.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -18,6 +19,8 @@ use hamro_worker::readiness::{Health, Readiness};
 use hamro_worker::reaper::{Reaper, reap};
 use hamro_worker::rerouter::Rerouter;
 use hamro_worker::settler::Settler;
+use hamro_worker::settling::BATCHES_IN_HAND;
+use tokio::sync::Mutex;
 
 /// Takes bookings from the queue and settles them in Postgres. Settings come from the environment; see
 /// docs/ARCHITECTURE.md for all of them.
@@ -74,11 +77,15 @@ async fn run() -> anyhow::Result<ExitCode> {
     let (announcer, mut announcements) = announcer(broker.topology());
     let mut health = Health::default();
     let readiness = health.part("consumer", Readiness::starting());
-    let settler = Settler::new(database.clone(), Clock::system(), readiness.clone());
+    let settlers = (0..BATCHES_IN_HAND).map(|_| {
+        let readiness = health.part("settler", Readiness::untroubled());
+        Arc::new(Mutex::new(Settler::new(database.clone(), Clock::system(), readiness)))
+    });
+    let settlers = settlers.collect();
     let queue = broker.topology().intake();
     let reaper =
         Reaper::new(&database, &broker, announcer.clone(), health.part("reaper", Readiness::untroubled()));
-    let mut consumer = Consumer { config: config.consumer, settler, announcer, readiness, queue };
+    let mut consumer = Consumer { config: config.consumer, settlers, announcer, readiness, queue };
 
     let mut lifecycle = Lifecycle::new()?;
     collect_strays(&mut lifecycle, &broker, reaper, config.reaper);

@@ -34,12 +34,30 @@ impl Readiness {
         Self(Arc::new(watch::Sender::new(reason)))
     }
 
+    /// Why this part does not work, if it does not.
+    pub fn reason(&self) -> Option<&'static str> {
+        *self.0.borrow()
+    }
+
     pub fn is_red(&self, reason: &'static str) {
         self.0.send_replace(Some(reason));
     }
 
     pub fn is_green(&self) {
         self.0.send_if_modified(|reason| reason.take().is_some());
+    }
+
+    /// While the guard lives, the part has something in hand. Once it has not, however that ends, it has no reason either.
+    pub fn busy(&self) -> Busy {
+        Busy(self.clone())
+    }
+}
+
+pub struct Busy(Readiness);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.is_green();
     }
 }
 
@@ -62,7 +80,7 @@ impl Health {
     /// Everything that speaks against this worker, by part.
     fn reasons(&self) -> Vec<String> {
         let reason = |(name, readiness): &(&str, Readiness)| {
-            readiness.0.borrow().map(|reason| format!("{name}: {reason}"))
+            readiness.reason().map(|reason| format!("{name}: {reason}"))
         };
         self.0.iter().filter_map(reason).collect()
     }
@@ -107,6 +125,17 @@ mod tests {
         consumer.is_green();
         assert_eq!(health.reasons(), ["reaper: it does not consume"]);
         reaper.is_green();
+        assert!(health.reasons().is_empty());
+    }
+
+    #[test]
+    fn a_part_that_puts_down_what_it_had_in_hand_takes_its_reason_with_it() {
+        let mut health = Health::default();
+        let settler = health.part("settler", Readiness::untroubled());
+        let busy = settler.busy();
+        settler.is_red("the database cannot be reached");
+        assert_eq!(health.reasons().len(), 1);
+        drop(busy);
         assert!(health.reasons().is_empty());
     }
 }

@@ -17,7 +17,8 @@ use crate::batch::{Batch, TooNew};
 /// The receiving side of a channel. It receives until this is dropped.
 pub struct Receiving {
     hopper: Arc<Hopper>,
-    task: AbortOnDropHandle<()>,
+    limit: usize,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// Some parcels, and their bookings.
@@ -64,25 +65,28 @@ impl Receiving {
                 }
             }
         });
-        Self { hopper, task: AbortOnDropHandle::new(task) }
+        Self { hopper, limit, _task: AbortOnDropHandle::new(task) }
     }
 
     /// All that has been received by now, as soon as there is anything: small batches when it is quiet, large ones in a
     /// rush, and no lingering in between. What came before the end is handed out before the end is told.
     pub async fn next(&self) -> Result<Received, End> {
         loop {
-            if let Some(next) = self.hopper.take_all() {
+            if let Some(next) = self.hopper.take(Content::take_next) {
                 return next;
             }
             self.hopper.has_more.notified().await;
         }
     }
 
-    /// Returns once nothing is received any more. A consumer that is dropped cancels itself, for which its channel has to be
-    /// open still.
-    pub async fn stop(self) {
-        self.task.abort();
-        let _ = self.task.await;
+    /// As much as goes into one batch, as soon as there is so much. Waits for ever if that does not come, and tells of no end.
+    pub async fn next_full(&self) -> Received {
+        loop {
+            if let Some(full) = self.hopper.take(|content| content.take_full(self.limit)) {
+                return full;
+            }
+            self.hopper.has_more.notified().await;
+        }
     }
 }
 
@@ -119,10 +123,10 @@ impl Hopper {
         added
     }
 
-    fn take_all(&self) -> Option<Result<Received, End>> {
-        let next = self.content().take_all();
+    fn take<T>(&self, take: impl FnOnce(&mut Content) -> Option<T>) -> Option<T> {
+        let taken = take(&mut self.content());
         self.has_room.notify_one();
-        next
+        taken
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -146,13 +150,16 @@ impl Content {
         }
     }
 
-    fn take_all(&mut self) -> Option<Result<Received, End>> {
-        match self.last.take() {
-            Some(last) => {
-                let (batch, parcels) = (take(&mut self.batch), take(&mut self.parcels));
-                Some(Ok(Received { batch, parcels, last }))
-            }
-            None => self.end.take().map(Err),
-        }
+    fn take_next(&mut self) -> Option<Result<Received, End>> {
+        self.take_all().map(Ok).or_else(|| self.end.take().map(Err))
+    }
+
+    fn take_full(&mut self, limit: usize) -> Option<Received> {
+        if self.batch.len() < limit { None } else { self.take_all() }
+    }
+
+    fn take_all(&mut self) -> Option<Received> {
+        let last = self.last.take()?;
+        Some(Received { batch: take(&mut self.batch), parcels: take(&mut self.parcels), last })
     }
 }

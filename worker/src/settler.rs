@@ -15,6 +15,7 @@ use crate::batch::{Batch, DeathReason};
 use crate::failure::Failure;
 use crate::readiness::Readiness;
 use crate::settlement::settle;
+use crate::turn::Turn;
 
 /// After this many refusals in a row of bookings that stood alone, it is not the bookings.
 const CULPRITS_IN_A_ROW: u32 = 3;
@@ -42,7 +43,8 @@ impl Settler {
         Self { options, connection: None, clock, readiness, culprits_in_a_row: 0 }
     }
 
-    /// Settles the batch, and returns only when it is, or when `stop` comes while it waits for a better moment.
+    /// Settles the batch when its turn has come, and returns only when it is, or when `stop` comes while it waits for a
+    /// better moment.
     ///
     /// A transient failure is retried. A batch that the database refuses is split until the culprit stands alone, and
     /// fails. Anything else keeps the batch waiting here, and with it whatever is behind it: nothing is taken from the
@@ -50,15 +52,18 @@ impl Settler {
     pub async fn settle(
         &mut self,
         batch: Batch,
+        mut turn: Turn,
         stop: &CancellationToken,
     ) -> Result<Vec<SettledTicket>, Stopped> {
+        turn.comes().await;
+        let _busy = self.readiness.busy();
         let mut settled = Vec::with_capacity(batch.len());
         let mut todo = VecDeque::from([batch]);
         let mut transient = Backoff::new(Duration::from_millis(10), Duration::from_secs(2));
         let mut systemic = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         while let Some(batch) = todo.pop_front() {
             let size = batch.len();
-            let failure = match self.attempt(&batch).await {
+            let failure = match self.attempt(&batch, &mut turn).await {
                 Ok(tickets) => {
                     settled.extend(tickets);
                     self.readiness.is_green();
@@ -109,14 +114,14 @@ impl Settler {
     }
 
     /// One try. A connection on which something went wrong is not used again: the server drops its transaction with it.
-    async fn attempt(&mut self, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx::Error> {
+    async fn attempt(&mut self, batch: &Batch, turn: &mut Turn) -> Result<Vec<SettledTicket>, sqlx::Error> {
         let connection = self.connection.take();
         let trying = async {
             let mut connection = match connection {
                 Some(connection) => connection,
                 None => self.options.connect().await?,
             };
-            let result = settle(&mut connection, &self.clock, batch).await;
+            let result = settle(&mut connection, &self.clock, batch, turn).await;
             let is_usable = result.is_ok() || matches!(&result, Err(sqlx::Error::Database(_)));
             Ok::<_, sqlx::Error>((result, is_usable.then_some(connection)))
         };

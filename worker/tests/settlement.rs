@@ -16,6 +16,7 @@ use hamro_worker::failure::Failure;
 use hamro_worker::readiness::Readiness;
 use hamro_worker::settlement;
 use hamro_worker::settler::{Settler, Stopped};
+use hamro_worker::turn::Turn;
 use sqlx::PgPool;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
@@ -55,13 +56,13 @@ fn batch(orders: &[Order]) -> Batch {
 
 /// One try.
 async fn settle(pool: &PgPool, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx::Error> {
-    settlement::settle(&mut pool.acquire().await.unwrap(), &clock(), batch).await
+    settlement::settle(&mut pool.acquire().await.unwrap(), &clock(), batch, &mut Turn::default()).await
 }
 
 /// As many tries as it takes.
 async fn settle_all(pool: &PgPool, batch: Batch) -> Vec<SettledTicket> {
     let mut settler = Settler::new((*pool.connect_options()).clone(), clock(), Readiness::starting());
-    settler.settle(batch, &CancellationToken::new()).await.unwrap()
+    settler.settle(batch, Turn::default(), &CancellationToken::new()).await.unwrap()
 }
 
 async fn seeded(pool: &PgPool) {
@@ -267,20 +268,21 @@ async fn many_refusals_in_a_row_stop_the_worker_instead_of_failing_everybody(poo
 async fn a_counter_that_has_drifted_stops_the_worker_and_costs_no_customer_a_booking(pool: PgPool) {
     seeded(&pool).await;
     sqlx::raw_sql("UPDATE ticket_tiers SET available = 0").execute(&pool).await.unwrap();
-    let worker = tokio::spawn({
-        let pool = pool.clone();
-        async move { settle_all(&pool, batch(&[order("alice", &[1]), order("bob", &[2])])).await }
+    let readiness = Readiness::untroubled();
+    let mut settler = Settler::new((*pool.connect_options()).clone(), clock(), readiness.clone());
+    let worker = tokio::spawn(async move {
+        let batch = batch(&[order("alice", &[1]), order("bob", &[2])]);
+        settler.settle(batch, Turn::default(), &CancellationToken::new()).await.unwrap()
     });
-    wait_until_at_least(
-        &pool,
-        "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()",
-        1,
-    )
-    .await;
+    let mut ticks = interval(Duration::from_millis(20));
+    while readiness.reason().is_none() {
+        ticks.tick().await;
+    }
     assert_eq!(count(&pool, "SELECT count(*) FROM bookings").await, 0);
     sqlx::raw_sql("UPDATE ticket_tiers SET available = total").execute(&pool).await.unwrap();
     let settled = worker.await.unwrap();
     assert!(settled.iter().all(|ticket| matches!(ticket.outcome, Outcome::Confirmed { .. })), "{settled:?}");
+    assert_eq!(readiness.reason(), None);
     assert_eq!(count(&pool, DEAD_LETTERS).await, 0);
 }
 
@@ -365,7 +367,7 @@ async fn a_settler_that_waits_for_the_database_stops_when_it_is_asked_to(pool: P
     let stop = CancellationToken::new();
     stop.cancel();
     let mut settler = Settler::new((*pool.connect_options()).clone(), clock(), Readiness::starting());
-    assert_eq!(settler.settle(batch(&[order("alice", &[1])]), &stop).await, Err(Stopped));
+    assert_eq!(settler.settle(batch(&[order("alice", &[1])]), Turn::default(), &stop).await, Err(Stopped));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -377,9 +379,12 @@ async fn a_settler_whose_connection_is_killed_goes_on_with_another(pool: PgPool)
         Readiness::starting(),
     );
     let stop = CancellationToken::new();
-    assert_eq!(settler.settle(batch(&[order("alice", &[1])]), &stop).await.unwrap().len(), 1);
+    assert_eq!(
+        settler.settle(batch(&[order("alice", &[1])]), Turn::default(), &stop).await.unwrap().len(),
+        1
+    );
     let killed =
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'victim'";
     assert_eq!(count(&pool, killed).await, 1);
-    assert_eq!(settler.settle(batch(&[order("bob", &[2])]), &stop).await.unwrap().len(), 1);
+    assert_eq!(settler.settle(batch(&[order("bob", &[2])]), Turn::default(), &stop).await.unwrap().len(), 1);
 }

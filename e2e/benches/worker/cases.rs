@@ -76,6 +76,26 @@ pub async fn drain() -> Result<()> {
     Ok(())
 }
 
+/// The one figure that counts most, in a minute: sales beside the bare statements.
+pub async fn sales() -> Result<()> {
+    let (mut worker, mut bare) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        worker.push(measure(Kind::DistinctSeats, Plan::USUAL, BOOKINGS).await?.rate);
+        bare.push(ceiling(WHOLE_PARCELS, BOOKINGS).await?);
+        say(format!(
+            "sales, round {round}: {:.0} bookings/s, bare {:.0}/s",
+            worker[round - 1],
+            bare[round - 1]
+        ));
+    }
+    let (worker, bare) = (median(worker), median(bare));
+    say(format!(
+        "sales, medians: {worker:.0} bookings/s = {:.2} of the bare statements ({bare:.0}/s; wanted 0.8)",
+        worker / bare
+    ));
+    Ok(())
+}
+
 /// What more workers bring.
 pub async fn scale() -> Result<()> {
     let counts = [1, 2, 4];

@@ -1,6 +1,7 @@
 //! What a worker can do, each figure beside its limit in the same run. `make bench-worker` starts it.
 //!
 //! - `batches`: the rate by `BATCH_MAX`, and the bare statements at the same sizes
+//! - `sales`: what is drained a second where every booking is a sale, beside the bare statements, in a minute
 //! - `drain`: what is drained a second, by kind of booking, beside the bare statements, and one booking at a time
 //! - `scale`: the same with 1, 2 and 4 workers
 //! - `latency`: from enqueued to settled at a steady rate, beside a bare publish and a bare commit at the same rate
@@ -23,9 +24,9 @@ async fn main() -> Result<()> {
     // cargo bench adds --bench.
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     for name in &chosen {
-        if !["batches", "drain", "scale", "latency", "growth"].contains(&name.as_str()) {
+        if !["batches", "sales", "drain", "scale", "latency", "growth"].contains(&name.as_str()) {
             bail!(
-                "there is no benchmark {name}: batches, drain, scale, latency and growth are what there is"
+                "there is no benchmark {name}: batches, sales, drain, scale, latency and growth are what there is"
             );
         }
     }
@@ -33,6 +34,9 @@ async fn main() -> Result<()> {
     let is_chosen = |name: &str| chosen.is_empty() || is_named(name);
     if is_chosen("batches") {
         cases::batches().await?;
+    }
+    if is_named("sales") {
+        cases::sales().await?;
     }
     if is_chosen("drain") {
         cases::drain().await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hamro_e2e::checker::Promise;
-use hamro_e2e::{Installation, Setup, Trial, ledger};
+use hamro_e2e::{Installation, Setup, Trial, ledger, wait_until};
 
 use crate::intake::{ONE_BY_ONE, fill_the_queue};
 use crate::workers::expired;
@@ -18,7 +18,7 @@ async fn start(workers: usize, mut variables: Vec<(&'static str, &'static str)>)
     Trial::start_with_patience(Setup { workers, variables, ..Setup::default() }, LITTLE_PATIENCE).await
 }
 
-/// A worker that dies at its first batch, which is a large one.
+/// A worker that dies at its second batch, which is a large one: it grows while the first cannot lock its seats.
 async fn dies_with_a_large_batch(
     installation: &mut Installation,
     faults: &str,
@@ -26,7 +26,15 @@ async fn dies_with_a_large_batch(
 ) -> Result<()> {
     installation.kill_worker(0).await?;
     backlog.await?;
+    let mut holder = installation.pool.begin().await?;
+    sqlx::raw_sql("LOCK TABLE seats IN EXCLUSIVE MODE").execute(&mut *holder).await?;
     let doomed = installation.start_worker(&[("HAMRO_FAULTS", faults)]).await?;
+    installation.worker_waits_for_a_lock().await?;
+    wait_until("the worker has received the others", async || {
+        Ok((installation.waiting_messages().await? == 0).then_some(()))
+    })
+    .await?;
+    holder.rollback().await?;
     installation.workers.remove(doomed).ended().await?;
     Ok(())
 }
@@ -36,7 +44,7 @@ async fn a_worker_that_acknowledges_before_its_commit_is_found_out() -> Result<(
     let broken = start(1, Vec::new())
         .await?
         .breaks(async |installation, crowd| {
-            let faults = "worker.early-ack=break,worker.before-commit=kill@1";
+            let faults = "worker.early-ack=break,worker.before-commit=kill@2";
             dies_with_a_large_batch(installation, faults, crowd.is_accepted(15)).await?;
             installation.start_worker(&[]).await?;
             Ok(())
@@ -51,7 +59,7 @@ async fn a_worker_that_does_not_look_up_what_was_settled_is_found_out() -> Resul
     let broken = start(1, Vec::new())
         .await?
         .breaks(async |installation, crowd| {
-            let faults = "worker.after-commit=kill@1";
+            let faults = "worker.after-commit=kill@2";
             dies_with_a_large_batch(installation, faults, crowd.is_accepted(15)).await?;
             // Some have seen how their tickets ended.
             crowd.has_pursued(5).await?;

@@ -64,12 +64,13 @@ async fn a_worker_that_is_frozen_inside_its_transaction_gives_its_seats_back() -
         .await?
         .passes(async |installation, crowd| {
             let frozen = &installation.workers[0];
-            let session = format!(
-                "SELECT coalesce(max(state), 'gone') FROM pg_stat_activity WHERE application_name = 'hamro-worker-{}'",
+            let transaction = format!(
+                "SELECT coalesce(max(state), 'none') FROM pg_stat_activity \
+                 WHERE application_name = 'hamro-worker-{}' AND state <> 'idle'",
                 frozen.id()?
             );
             let state = async || {
-                let query = sqlx::query_scalar(AssertSqlSafe(session.clone()));
+                let query = sqlx::query_scalar(AssertSqlSafe(transaction.clone()));
                 anyhow::Ok(query.fetch_one(&installation.pool).await?)
             };
             wait_until("it is frozen inside a transaction", async || {
@@ -82,9 +83,9 @@ async fn a_worker_that_is_frozen_inside_its_transaction_gives_its_seats_back() -
                 Ok(None)
             })
             .await?;
-            wait_until("Postgres has ended its session", async || {
+            wait_until("Postgres has ended its transaction", async || {
                 let state: String = state().await?;
-                Ok((state == "gone").then_some(()))
+                Ok((state == "none").then_some(()))
             })
             .await?;
             crowd.has_pursued(20).await?;

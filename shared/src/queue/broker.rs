@@ -130,11 +130,8 @@ async fn attempt<S: Session>(
     info!("connected to {broker:?} for {}", S::ROLE);
     let channel = connection.create_channel().await?;
     session.run(&connection, &channel, stop).await?;
-    let closing = async {
-        channel.close(200, "done".into()).await?;
-        connection.close(200, "done".into()).await
-    };
-    // Best effort: the session is over, and the broker notices a closed socket as well.
-    let _ = timeout(Duration::from_secs(1), closing).await;
+    // Best effort: the session is over, and the broker notices a closed socket as well. Not the channel first: a consumer
+    // that was dropped a moment ago cancels itself on it, and on a channel that is closed that is an error.
+    let _ = timeout(Duration::from_secs(1), connection.close(200, "done".into())).await;
     Ok(())
 }

@@ -42,6 +42,7 @@ use crate::announcer::Announcer;
 use crate::batch::TooNew;
 use crate::readiness::Readiness;
 use crate::settler::{Settler, Stopped};
+use crate::turn::Turn;
 use step::{Step, next_step};
 
 pub struct Reaper {
@@ -118,7 +119,7 @@ impl Reaper {
                         None => return Ok(()),
                     }
                 }
-                Step::Settle(batch) => match self.settler.settle(batch, stop).await {
+                Step::Settle(batch) => match self.settler.settle(batch, Turn::default(), stop).await {
                     Ok(tickets) => self.announce(tickets),
                     Err(Stopped) => return Ok(()),
                 },

@@ -22,13 +22,15 @@ use sqlx::postgres::PgConnection;
 use self::write::Sales;
 use crate::allocation::{Decision, allocate};
 use crate::batch::{Batch, DeadLetter, DeathReason, Order};
+use crate::turn::Turn;
 
 /// Settles the batch: when this returns, each of its tickets has its one outcome, committed. Returns the tickets that
-/// were settled now; one that had been before is left out.
+/// were settled now; one that had been before is left out. Passes the `turn` on, which has come, when the seats are locked.
 pub async fn settle(
     connection: &mut PgConnection,
     clock: &Clock,
     batch: &Batch,
+    turn: &mut Turn,
 ) -> Result<Vec<SettledTicket>, sqlx::Error> {
     faults::pass(Point::BeforeBegin);
     let mut transaction = connection.begin().await?;
@@ -36,6 +38,7 @@ pub async fn settle(
         broken::lock_as_they_come(&mut transaction, &batch.orders).await?;
     }
     let seats = read::lock_seats(&mut transaction, &batch.orders).await?;
+    turn.pass();
     if faults::is_broken(Rule::LookUp) {
         broken::forget_settled(&mut transaction, &batch.orders).await?;
     }

@@ -1,0 +1,148 @@
+//! What a worker settles together, and in which order.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use hamro_e2e::installation::envelope;
+use hamro_e2e::{Installation, Setup, ledger, wait_until};
+use hamro_shared::domain::TicketId;
+use hamro_shared::queue::{Envelope, Parcel};
+
+/// Publishes the bookings in one parcel, and returns where their statuses are.
+async fn publish(installation: &Installation, bookings: &[Envelope]) -> Result<Vec<String>> {
+    let mut parcel = Parcel::default();
+    for envelope in bookings {
+        parcel.push(&envelope.clone().encode());
+    }
+    installation.publish(&parcel.encode()).await?;
+    Ok(bookings.iter().map(|envelope| format!("/ticket-bookings/{}", envelope.ticket.id)).collect())
+}
+
+async fn is_settled(installation: &Installation, ticket: TicketId) -> Result<bool> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT FROM bookings WHERE ticket_id = $1)")
+        .bind(ticket.0)
+        .fetch_one(&installation.pool)
+        .await?)
+}
+
+#[tokio::test]
+async fn what_comes_in_while_a_batch_is_in_hand_is_settled_together() -> Result<()> {
+    let variables = vec![("RUST_LOG", "info,hamro_worker=debug")];
+    let mut installation = Installation::start(Setup { variables, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let mut holder = installation.pool.begin().await?;
+    sqlx::query("SELECT FROM seats WHERE id = $1 FOR UPDATE")
+        .bind(i32::try_from(seats[0])?)
+        .execute(&mut *holder)
+        .await?;
+    let first = client.create_booking("alice", &seats[..1]).await?;
+    installation.worker_waits_for_a_lock().await?;
+    let mut others = Vec::new();
+    for seat in &seats[1..11] {
+        let taken = client.create_booking("bob", &[*seat]).await?;
+        others.push(taken.location()?.to_owned());
+    }
+    installation.workers[0].line_after("10 bookings wait to be settled").await?;
+    holder.rollback().await?;
+    assert_eq!(client.final_status(first.location()?).await?["status"], "confirmed");
+    let mut moments = BTreeSet::new();
+    for other in &others {
+        let status = client.final_status(other).await?;
+        assert_eq!(status["status"], "confirmed");
+        moments.insert(status["settledAt"].to_string());
+    }
+    assert_eq!(moments.len(), 1, "{moments:?}");
+    installation.close().await
+}
+
+/// Each booking wants a seat of the one before. In the order in which they come, every other one is sold.
+#[tokio::test]
+async fn a_worker_sells_in_the_order_of_arrival_although_it_has_two_batches_in_hand() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    let mut seats = Vec::new();
+    for concert in 0..3 {
+        seats.extend(installation.client().seat_ids(concert).await?);
+    }
+    let bookings: Vec<Envelope> =
+        seats.windows(2).map(|pair| envelope("alice", pair)).collect::<Result<_>>()?;
+    let mut locations = Vec::new();
+    for pair in bookings.chunks(2) {
+        locations.extend(publish(&installation, pair).await?);
+    }
+    installation.start_worker(&[("BATCH_MAX", "2")]).await?;
+    let mut statuses = Vec::new();
+    for location in &locations {
+        let status = installation.client().final_status(location).await?;
+        statuses.push(status["status"].as_str().unwrap_or_default().to_owned());
+    }
+    let expected = ["confirmed", "rejected"].into_iter().cycle();
+    assert!(statuses.iter().zip(expected).all(|(status, expected)| status == expected), "{statuses:?}");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_batch_asks_for_its_seats_only_when_the_one_before_has_locked_its_own() -> Result<()> {
+    let variables = vec![("RUST_LOG", "info,hamro_worker=debug"), ("BATCH_MAX", "2")];
+    let mut installation = Installation::start(Setup { variables, ..Setup::default() }).await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let mut holder = installation.pool.begin().await?;
+    sqlx::query("SELECT FROM seats WHERE id = $1 FOR UPDATE")
+        .bind(i32::try_from(seats[0])?)
+        .execute(&mut *holder)
+        .await?;
+    // Waits for the first of its seats, and has yet to lock the second.
+    let first =
+        publish(&installation, &[envelope("alice", &seats[..2])?, envelope("bob", &seats[2..3])?]).await?;
+    installation.worker_waits_for_a_lock().await?;
+    let later = ["carol", "dave", "erin"].map(|customer| envelope(customer, &seats[1..2]));
+    let later = later.into_iter().collect::<Result<Vec<_>>>()?;
+    let second = publish(&installation, &later).await?;
+    installation.workers[0].line_after("took a batch of 3 in hand").await?;
+    for _ in 0..200 {
+        assert!(
+            !is_settled(&installation, later[0].ticket.id).await?,
+            "it took what the batch before it wants"
+        );
+    }
+    holder.rollback().await?;
+    assert_eq!(installation.client().final_status(&first[0]).await?["status"], "confirmed");
+    for location in &second {
+        assert_eq!(installation.client().final_status(location).await?["status"], "rejected");
+    }
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_full_batch_overtakes_one_that_is_held_up_and_is_not_acknowledged_before_it() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    installation.start_worker(&[("BATCH_MAX", "2")]).await?;
+    let (here, elsewhere) =
+        (installation.client().seat_ids(0).await?, installation.client().seat_ids(1).await?);
+    let held_up = [envelope("alice", &here[..1])?, envelope("bob", &here[1..2])?];
+    let overtaking = [envelope("carol", &elsewhere[..1])?, envelope("dave", &elsewhere[1..2])?];
+    // What a batch locks last: its seats are locked by then, and so the next may begin.
+    let mut holder = installation.pool.begin().await?;
+    sqlx::query("SELECT FROM ticket_tiers tier JOIN seats ON seats.ticket_tier_id = tier.id WHERE seats.id = $1 FOR UPDATE OF tier")
+        .bind(i32::try_from(here[0])?)
+        .execute(&mut *holder)
+        .await?;
+    let mut locations = publish(&installation, &held_up).await?;
+    installation.worker_waits_for_a_lock().await?;
+    locations.extend(publish(&installation, &overtaking).await?);
+    wait_until("the second batch is settled", async || {
+        Ok(is_settled(&installation, overtaking[1].ticket.id).await?.then_some(()))
+    })
+    .await?;
+    assert!(!is_settled(&installation, held_up[0].ticket.id).await?);
+
+    // Whatever was acknowledged by now would never come again.
+    installation.kill_worker(0).await?;
+    holder.rollback().await?;
+    installation.start_worker(&[]).await?;
+    for location in &locations {
+        assert_eq!(installation.client().final_status(location).await?["status"], "confirmed");
+    }
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 4);
+    installation.close().await
+}
