@@ -1,10 +1,13 @@
 //! Connections that break at the worst moment.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use hamro_e2e::client::{Answer, Client, booking};
 use hamro_e2e::proxy::Proxy;
 use hamro_e2e::{Installation, Setup, ledger, wait_until};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::FieldTable;
 use reqwest::Method;
 
 async fn book_under_key(client: &Client, key: &str, seats: &[i64]) -> Result<Answer> {
@@ -106,12 +109,10 @@ async fn the_endpoint_that_waits_finds_the_outcome_of_a_booking_whose_confirm_is
     installation.close().await
 }
 
-#[tokio::test]
-async fn a_worker_that_the_broker_has_forgotten_without_a_word_notices() -> Result<()> {
+/// An installation whose only worker waits for a queue that has gone, and was made anew.
+async fn with_a_forgotten_worker() -> Result<(Installation, Proxy)> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     installation.expects_errors = true;
-    let client = installation.client().clone();
-    let seats = client.seat_ids(0).await?;
     let (proxy, url) = installation.broker_behind_proxy().await?;
     installation.start_worker(&[("AMQP_URL", &url)]).await?;
     // What the broker tells the consumers of a queue that it deletes does not arrive.
@@ -120,6 +121,35 @@ async fn a_worker_that_the_broker_has_forgotten_without_a_word_notices() -> Resu
     wait_until("the word is lost", async || Ok(proxy.has_lost().then_some(()))).await?;
     installation.topology.declare(&installation.channel).await?;
     proxy.deliver_answers();
+    Ok((installation, proxy))
+}
+
+#[tokio::test]
+async fn a_worker_that_the_broker_has_forgotten_while_others_consume_notices_that_it_gets_nothing()
+-> Result<()> {
+    let (installation, _proxy) = with_a_forgotten_worker().await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    // Somebody who takes a single message, and keeps it.
+    let (channel, queue) = (&installation.channel, installation.topology.intake());
+    channel.basic_qos(1, BasicQosOptions::default()).await?;
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    let mut other = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
+    let first = client.create_booking("alice", &seats[..1]).await?;
+    let kept = other.next().await.context("the queue has gone")??;
+    let second = client.create_booking("bob", &seats[1..2]).await?;
+    assert_eq!(client.final_status(second.location()?).await?["status"], "confirmed");
+    channel.basic_cancel(other.tag(), BasicCancelOptions::default()).await?;
+    kept.acker.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await?;
+    assert_eq!(client.final_status(first.location()?).await?["status"], "confirmed");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_worker_that_the_broker_has_forgotten_without_a_word_notices() -> Result<()> {
+    let (installation, _proxy) = with_a_forgotten_worker().await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
     let taken = client.create_booking("alice", &seats[..1]).await?;
     assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
     installation.close().await

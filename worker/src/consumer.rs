@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use futures_util::future::try_join;
 use hamro_shared::faults::{self, Rule};
 use hamro_shared::queue::{Session, SettledMessage};
@@ -17,7 +17,7 @@ use tracing::{debug, error, info};
 use crate::announcer::Announcer;
 use crate::batch::TooNew;
 use crate::config::ConsumerConfig;
-use crate::forgotten::forgotten;
+use crate::forgotten::{Progress, forgotten};
 use crate::readiness::Readiness;
 use crate::receiving::{End, Receiving};
 use crate::settler::Settler;
@@ -49,12 +49,14 @@ impl Session for Consumer {
         let deliveries = channel.basic_consume(queue.as_str().into(), "".into(), options, arguments).await?;
         info!("consuming from {queue}");
         self.readiness.is_green();
-        let receiving = Receiving::start(deliveries, self.config.batch_max.get());
+        let progress = Arc::<Progress>::default();
+        let receiving = Receiving::start(deliveries, self.config.batch_max.get(), progress.clone());
         let (settled, to_acknowledge) = mpsc::channel(1);
-        let working = try_join(self.settle_all(&receiving, settled, stop), acknowledge_all(to_acknowledge));
+        let working =
+            try_join(self.settle_all(&receiving, settled, stop), acknowledge_all(to_acknowledge, &progress));
         let worked = tokio::select! {
             worked = working => worked,
-            () = forgotten(channel, &queue) => Err(anyhow!("the broker knows of nobody who consumes from {queue}")),
+            error = forgotten(channel, &queue, &progress) => Err(error),
         };
         let result = match worked {
             Ok((Some(too_new), ())) => return self.keep_away(connection, too_new, stop).await,
@@ -138,9 +140,10 @@ impl Consumer {
 
 /// Acknowledges one batch after the other, of each the last parcel, while the next batch is being settled already. All
 /// parcels before it have been settled, so `multiple` reaches over none that has not.
-async fn acknowledge_all(mut settled: mpsc::Receiver<Delivery>) -> anyhow::Result<()> {
+async fn acknowledge_all(mut settled: mpsc::Receiver<Delivery>, progress: &Progress) -> anyhow::Result<()> {
     while let Some(last) = settled.recv().await {
         acknowledge(&last).await?;
+        progress.acknowledged(last.delivery_tag);
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use crate::batch::{Batch, TooNew};
+use crate::forgotten::Progress;
 
 /// The receiving side of a channel. It receives until this is dropped.
 pub struct Receiving {
@@ -43,6 +44,7 @@ struct Hopper {
     content: Mutex<Content>,
     has_more: Notify,
     has_room: Notify,
+    progress: Arc<Progress>,
 }
 
 #[derive(Default)]
@@ -55,8 +57,8 @@ struct Content {
 
 impl Receiving {
     /// Receives ahead, up to so many bookings, or the parcel that exceeds them.
-    pub fn start(mut deliveries: lapin::Consumer, limit: usize) -> Self {
-        let hopper = Arc::<Hopper>::default();
+    pub fn start(mut deliveries: lapin::Consumer, limit: usize, progress: Arc<Progress>) -> Self {
+        let hopper = Arc::new(Hopper { progress, ..Hopper::default() });
         let filled = hopper.clone();
         let task = tokio::spawn(async move {
             while filled.fill(&mut deliveries, limit).await.is_ok() {
@@ -113,7 +115,10 @@ impl Hopper {
         let decoded = match delivery {
             None => Err(End::QueueGone),
             Some(Err(error)) => Err(End::Failed(error)),
-            Some(Ok(delivery)) => batch.add_parcel(&delivery.data).map(|()| delivery).map_err(End::TooNew),
+            Some(Ok(delivery)) => {
+                self.progress.received(delivery.delivery_tag);
+                batch.add_parcel(&delivery.data).map(|()| delivery).map_err(End::TooNew)
+            }
         };
         let (added, waiting) = {
             let mut content = self.content();
