@@ -109,6 +109,23 @@ async fn the_endpoint_that_waits_finds_the_outcome_of_a_booking_whose_confirm_is
     installation.close().await
 }
 
+/// As if the broker believed to have delivered what has never left it.
+#[tokio::test]
+async fn what_the_broker_believes_to_have_delivered_to_an_idle_worker_is_settled_all_the_same() -> Result<()>
+{
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let (proxy, url) = installation.broker_behind_proxy().await?;
+    installation.start_worker(&[("AMQP_URL", &url)]).await?;
+    proxy.lose_answers();
+    let taken = client.create_booking("alice", &seats[..1]).await?;
+    wait_until("the delivery is lost", async || Ok(proxy.has_lost().then_some(()))).await?;
+    proxy.deliver_answers();
+    assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    installation.close().await
+}
+
 /// An installation whose only worker waits for a queue that has gone, and was made anew.
 async fn with_a_forgotten_worker() -> Result<(Installation, Proxy)> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;

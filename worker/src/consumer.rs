@@ -7,7 +7,7 @@ use futures_util::future::try_join;
 use hamro_shared::faults::{self, Rule};
 use hamro_shared::queue::{Session, SettledMessage};
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::{Mutex, mpsc};
@@ -17,7 +17,7 @@ use tracing::{debug, error, info};
 use crate::announcer::Announcer;
 use crate::batch::TooNew;
 use crate::config::ConsumerConfig;
-use crate::forgotten::{Progress, forgotten};
+use crate::forgotten::{Doubt, Progress, doubt};
 use crate::readiness::Readiness;
 use crate::receiving::{End, Receiving};
 use crate::settler::Settler;
@@ -36,39 +36,87 @@ pub struct Consumer {
 impl Session for Consumer {
     const ROLE: &'static str = "consuming";
 
-    /// Works until `stop` is cancelled, and then finishes the batch in hand.
+    /// Works until `stop` is cancelled, and then finishes what is in hand.
     async fn run(
         &mut self,
         connection: &Connection,
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let queue = self.queue.clone();
+        let ended = match self.work(connection, channel, stop).await {
+            Ok(Some(too_new)) => return self.keep_away(connection, too_new, stop).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.readiness.is_red("it does not consume");
+        ended
+    }
+}
+
+/// Why no more is taken on a channel. All that was in hand has been settled and acknowledged.
+enum Ended {
+    Stopped,
+    Idle,
+    TooNew(TooNew),
+}
+
+impl Consumer {
+    /// Consumes until `stop`, or until there is something that only a newer worker can read.
+    async fn work(
+        &self,
+        connection: &Connection,
+        first: &Channel,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<TooNew>> {
+        let mut channel = first.clone();
+        let mut deliveries = self.subscribe(&channel).await?;
+        info!("consuming from {}", self.queue);
+        self.readiness.is_green();
+        loop {
+            match self.consume(&channel, deliveries, stop).await? {
+                Ended::Stopped => return Ok(None),
+                Ended::TooNew(too_new) => return Ok(Some(too_new)),
+                Ended::Idle => {
+                    debug!("nothing has come for a while: consuming anew");
+                    channel.close(200, "idle".into()).await?;
+                    channel = connection.create_channel().await?;
+                    deliveries = self.subscribe(&channel).await?;
+                }
+            }
+        }
+    }
+
+    async fn subscribe(&self, channel: &Channel) -> anyhow::Result<lapin::Consumer> {
         channel.basic_qos(self.config.prefetch.get(), BasicQosOptions::default()).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let deliveries = channel.basic_consume(queue.as_str().into(), "".into(), options, arguments).await?;
-        info!("consuming from {queue}");
-        self.readiness.is_green();
-        let progress = Arc::<Progress>::default();
+        Ok(channel.basic_consume(self.queue.as_str().into(), "".into(), options, arguments).await?)
+    }
+
+    async fn consume(
+        &self,
+        channel: &Channel,
+        deliveries: lapin::Consumer,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Ended> {
+        let (tag, progress) = (deliveries.tag(), Arc::<Progress>::default());
         let receiving = Receiving::start(deliveries, self.config.batch_max.get(), progress.clone());
         let (settled, to_acknowledge) = mpsc::channel(1);
         let working =
             try_join(self.settle_all(&receiving, settled, stop), acknowledge_all(to_acknowledge, &progress));
-        let worked = tokio::select! {
-            worked = working => worked,
-            error = forgotten(channel, &queue, &progress) => Err(error),
+        let doubt = tokio::select! {
+            worked = working => return worked.map(|(ended, ())| ended),
+            doubt = doubt(channel, &self.queue, &progress) => doubt,
         };
-        let result = match worked {
-            Ok((Some(too_new), ())) => return self.keep_away(connection, too_new, stop).await,
-            Ok((None, ())) => Ok(()),
-            Err(error) => Err(error),
-        };
-        self.readiness.is_red("it does not consume");
-        result
+        match doubt {
+            Doubt::Forgotten(error) => Err(error),
+            Doubt::Idle => {
+                // Before the channel is closed: a consumer that is dropped cancels itself on it, unless it has been.
+                channel.basic_cancel(tag, BasicCancelOptions::default()).await?;
+                Ok(Ended::Idle)
+            }
+        }
     }
-}
 
-impl Consumer {
     /// Settles one batch after the other, each of all that has been received by then. A full one does not wait for the one
     /// before to end. Ends well when `stop` asks for it, with what is in hand settled, or before a parcel that can only be
     /// read by a newer worker.
@@ -77,14 +125,14 @@ impl Consumer {
         receiving: &Receiving,
         settled: mpsc::Sender<Delivery>,
         stop: &CancellationToken,
-    ) -> anyhow::Result<Option<TooNew>> {
+    ) -> anyhow::Result<Ended> {
         let mut settling = Settling::new(&self.settlers);
         loop {
             let received = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = settling.next() => {
-                    let Ok(batch) = ended else { return Ok(None) };
+                    let Ok(batch) = ended else { return Ok(Ended::Stopped) };
                     self.conclude(batch, &settled).await?;
                     continue;
                 }
@@ -92,7 +140,7 @@ impl Consumer {
                     Ok(received) => received,
                     Err(End::Failed(error)) => return Err(error.into()),
                     Err(End::QueueGone) => bail!("the queue {} has gone", self.queue),
-                    Err(End::TooNew(too_new)) => return Ok(Some(too_new)),
+                    Err(End::TooNew(too_new)) => return Ok(Ended::TooNew(too_new)),
                 },
                 full = receiving.next_full(), if !settling.is_idle() && settling.has_room() => full,
             };
@@ -104,7 +152,7 @@ impl Consumer {
         while let Some(Ok(batch)) = settling.next().await {
             self.conclude(batch, &settled).await?;
         }
-        Ok(None)
+        Ok(Ended::Stopped)
     }
 
     /// Announces a batch that has been settled, and hands it on to be acknowledged.

@@ -1,8 +1,9 @@
 //! A consumer that the broker has forgotten without a word.
 //!
-//! Who consumes from a queue that is deleted is told so. RabbitMQ 3.10 does not always tell who has begun a moment before:
-//! either it knows of no consumer any more, or it counts one and delivers nothing. Then a worker would wait for ever, and
-//! believe that all is well.
+//! Who consumes from a queue that is deleted is told so. RabbitMQ 3.10 does not always tell who has begun a moment before, and
+//! then a worker would wait for ever, and believe that all is well. Sometimes the broker knows of no consumer any more. Sometimes
+//! the queue that was made anew still counts one, and hands it messages which never leave the broker: of those a client sees
+//! nothing, and finds them only by giving back all that it was handed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +16,18 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// How often to ask the broker.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// After so many asks with nothing received, a consumer is better begun anew: it costs next to nothing.
+const IDLE_ASKS: u32 = 3;
+
+/// What speaks against waiting any longer.
+#[derive(Debug)]
+pub enum Doubt {
+    /// The broker does not deliver to us.
+    Forgotten(Error),
+    /// Nothing has come for a while. Most likely nobody books.
+    Idle,
+}
 
 /// The last deliveries on a channel: that came, and that were acknowledged.
 #[derive(Debug, Default)]
@@ -39,13 +52,13 @@ impl Progress {
     }
 }
 
-/// Returns once the broker has forgotten whoever consumes from this queue on the channel, with what speaks for it.
-pub async fn forgotten(channel: &Channel, queue: &str, progress: &Progress) -> Error {
+/// Returns once there is reason to doubt that the broker delivers to whoever consumes from this queue on the channel.
+pub async fn doubt(channel: &Channel, queue: &str, progress: &Progress) -> Doubt {
     let mut asks = interval(ASK_EVERY);
     asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first is at once, and too early.
     asks.tick().await;
-    let mut hungry_since = None;
+    let (mut hungry_since, mut idle_since, mut idle_asks) = (None, None, 0);
     loop {
         asks.tick().await;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -54,14 +67,20 @@ pub async fn forgotten(channel: &Channel, queue: &str, progress: &Progress) -> E
             continue;
         };
         if state.consumer_count() == 0 {
-            return anyhow!("the broker knows of nobody who consumes from {queue}");
+            return Doubt::Forgotten(anyhow!("the broker knows of nobody who consumes from {queue}"));
         }
-        let waiting = state.message_count();
-        let hungry = progress.idle_since().filter(|_| waiting > 0);
+        let (idle, waiting) = (progress.idle_since(), state.message_count());
+        let hungry = idle.filter(|_| waiting > 0);
         if hungry.is_some() && hungry == hungry_since {
-            return anyhow!("the broker delivers nothing, although {waiting} messages wait in {queue}");
+            let error = anyhow!("the broker delivers nothing, although {waiting} messages wait in {queue}");
+            return Doubt::Forgotten(error);
         }
         hungry_since = hungry;
+        idle_asks = if idle.is_some() && idle == idle_since { idle_asks + 1 } else { 0 };
+        if idle_asks == IDLE_ASKS {
+            return Doubt::Idle;
+        }
+        idle_since = idle;
     }
 }
 
