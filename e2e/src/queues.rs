@@ -4,8 +4,8 @@ use anyhow::Result;
 use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 
-use crate::Installation;
 use crate::outage::{rabbitmqctl, run};
+use crate::{Installation, wait_until};
 
 impl Installation {
     /// Lets the broker hold no more than this many messages in the intake queue.
@@ -24,6 +24,19 @@ impl Installation {
     pub async fn delete_queue(&self) -> Result<()> {
         self.channel.queue_delete(self.topology.intake().into(), QueueDeleteOptions::default()).await?;
         Ok(())
+    }
+
+    /// Waits until so many consume from the intake queue.
+    pub async fn is_consumed_by(&self, consumers: u32) -> Result<()> {
+        wait_until(&format!("{consumers} consume from the intake queue"), async || {
+            // A question for a queue that does not exist costs the channel.
+            let channel = self.connection.create_channel().await?;
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let state =
+                channel.queue_declare(self.topology.intake().into(), options, FieldTable::default()).await;
+            Ok(state.is_ok_and(|queue| queue.consumer_count() == consumers).then_some(()))
+        })
+        .await
     }
 
     /// A queue that gets a copy of everything that is put into the intake queue from here on.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use futures_util::future::try_join;
 use hamro_shared::faults::{self, Rule};
-use hamro_shared::queue::{Session, SettledMessage};
+use hamro_shared::queue::{QueueGone, Session, SettledMessage};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
@@ -139,7 +139,7 @@ impl Consumer {
                 next = receiving.next(), if settling.is_idle() => match next {
                     Ok(received) => received,
                     Err(End::Failed(error)) => return Err(error.into()),
-                    Err(End::QueueGone) => bail!("the queue {} has gone", self.queue),
+                    Err(End::QueueGone) => return Err(QueueGone(self.queue.clone()).into()),
                     Err(End::TooNew(too_new)) => return Ok(Ended::TooNew(too_new)),
                 },
                 full = receiving.next_full(), if !settling.is_idle() && settling.has_room() => full,

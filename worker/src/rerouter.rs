@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use futures_util::StreamExt;
 use hamro_shared::backoff::Backoff;
-use hamro_shared::queue::{BOOKINGS_HEADER, PostError, Session, Topology, post};
+use hamro_shared::queue::{BOOKINGS_HEADER, PostError, QueueGone, Session, Topology, post};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
@@ -34,7 +34,7 @@ impl Rerouter {
         let mut deliveries =
             channel.basic_consume(self.from.as_str().into(), "".into(), options, arguments).await?;
         loop {
-            let delivery = deliveries.next().await.context("the queue of the unrouted has gone")??;
+            let delivery = deliveries.next().await.ok_or_else(|| QueueGone(self.from.clone()))??;
             self.forward(channel, &delivery).await?;
             info!("a parcel that had found no queue is on its way again");
             if !delivery.acker.ack(BasicAckOptions::default()).await? {

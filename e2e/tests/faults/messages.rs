@@ -88,11 +88,10 @@ async fn a_queue_that_is_deleted_under_its_consumers_is_made_anew_and_every_tick
     Trial::start(Setup { workers: 2, variables, ..Setup::default() })
         .await?
         .passes(async |installation, crowd| {
-            for _ in 0..3 {
-                installation.delete_queue().await?;
-                crowd.has_pursued(20).await?;
-            }
-            Ok(())
+            // Once: see docs/RUNBOOK.md for what RabbitMQ 3.10 makes of more within seconds.
+            installation.delete_queue().await?;
+            crowd.has_pursued(20).await?;
+            installation.is_consumed_by(2).await
         })
         .await
 }

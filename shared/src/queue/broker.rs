@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Topology;
+use super::{PostError, Topology};
 use crate::backoff::Backoff;
 use crate::config::Env;
 
@@ -99,23 +99,35 @@ pub trait Session: Send {
     ) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
+/// Somebody has deleted a queue.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue {0} has gone")]
+pub struct QueueGone(pub String);
+
+/// How long RabbitMQ may take to delete a queue. Who declares it again meanwhile may get a wreck, on which everything ends
+/// with `INTERNAL_ERROR` (seen with 3.10).
+const DELETION: Duration = Duration::from_secs(1);
+
 /// Runs the session on one fresh connection after the other, until it ends well or `stop` is cancelled between two.
 pub async fn supervise<S: Session>(broker: &Broker, stop: &CancellationToken, session: &mut S) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     while !stop.is_cancelled() {
         let started = Instant::now();
-        match attempt(broker, stop, session).await {
-            Ok(()) => return,
-            Err(error) => warn!("the connection for {} is lost: {error:#}", S::ROLE),
-        }
+        let Err(error) = attempt(broker, stop, session).await else { return };
+        warn!("the connection for {} is lost: {error:#}", S::ROLE);
         if started.elapsed() > STEADY {
             backoff.reset();
         }
-        tokio::select! {
-            () = backoff.pause() => {}
-            () = stop.cancelled() => {}
+        if has_gone(&error) {
+            // Elapses unless we are to stop.
+            let _ = timeout(DELETION, stop.cancelled()).await;
         }
+        stop.run_until_cancelled(backoff.pause()).await;
     }
+}
+
+fn has_gone(error: &anyhow::Error) -> bool {
+    error.is::<QueueGone>() || matches!(error.downcast_ref(), Some(PostError::NoQueue))
 }
 
 async fn attempt<S: Session>(

@@ -7,7 +7,7 @@ mod post;
 mod settled;
 mod topology;
 
-pub use broker::{Broker, BrokerConfig, Session, supervise};
+pub use broker::{Broker, BrokerConfig, QueueGone, Session, supervise};
 pub use envelope::{Envelope, Remains, Undecodable};
 pub use parcel::{ALONE_HEADER, BOOKINGS_HEADER, Parcel};
 pub use post::{PostError, post};

@@ -24,7 +24,7 @@ use futures_util::StreamExt;
 use hamro_shared::database::wait_for_schema;
 use hamro_shared::domain::{Clock, SettledTicket};
 use hamro_shared::queue::{
-    ALONE_HEADER, BOOKINGS_HEADER, Broker, Parcel, Session, SettledMessage, post, supervise,
+    ALONE_HEADER, BOOKINGS_HEADER, Broker, Parcel, QueueGone, Session, SettledMessage, post, supervise,
 };
 use lapin::message::Delivery;
 use lapin::options::{
@@ -109,7 +109,7 @@ impl Reaper {
             let delivery = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                delivery = deliveries.next() => delivery.context("the queue of the dead has gone")??,
+                delivery = deliveries.next() => delivery.ok_or_else(|| QueueGone(self.queue.clone()))??,
             };
             match next_step(&delivery.data, is_alone(&delivery), returns(&delivery)) {
                 Step::Split(bookings) => {
