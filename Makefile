@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-worker loadtest fuzz sqlx audit
+.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz sqlx audit
 
 help: ## lists these commands
 	@echo "make COMMAND, where COMMAND is one of"
@@ -33,6 +33,9 @@ bench-worker: ## what a worker can do, beside its limits, some minutes (ARGS='ba
 
 loadtest: ## floods a private installation and proves that nothing was lost, two minutes (ARGS='soak --duration 20m' is another run)
 	@deploy/dev/loadtest.sh $(ARGS)
+
+chaos: ## one fault after the other under load, and a verdict (DURATION=10m SEED=1 picks how long, and which faults)
+	@CHAOS_DURATION=$(DURATION) CHAOS_SEED=$(SEED) deploy/dev/test.sh --run-ignored only --no-capture -E 'binary(faults) & test(/^chaos::/)'
 
 fuzz: ## feeds the parsers of what comes from outside with anything, for two minutes (FUZZ_SECONDS=60 for each)
 	@deploy/dev/fuzz.sh

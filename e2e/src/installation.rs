@@ -192,6 +192,12 @@ impl Installation {
         Ok(())
     }
 
+    /// Stops one worker likewise.
+    pub async fn stop_worker(&mut self, number: usize) -> Result<()> {
+        let mut worker = self.workers.remove(number);
+        self.stop(&mut worker).await
+    }
+
     /// Stops the workers likewise.
     pub async fn stop_workers(&mut self) -> Result<()> {
         for mut worker in std::mem::take(&mut self.workers) {

@@ -9,7 +9,7 @@ use hamro_e2e::outage::Outage;
 use hamro_e2e::{Installation, Setup, Trial};
 use tokio::time::timeout;
 
-async fn apis_are_ready(installation: &mut Installation) -> Result<()> {
+pub async fn apis_are_ready(installation: &mut Installation) -> Result<()> {
     for api in &installation.apis {
         api.client.wait_until_ready().await?;
     }

@@ -1,0 +1,143 @@
+//! The long form: one fault after the other by chance, under load, for as long as is asked for. `make chaos` starts it.
+//!
+//! The seed decides which faults come, and in which order; when exactly each hits is up to the load.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hamro_e2e::crowd::Crowd;
+use hamro_e2e::outage::Outage;
+use hamro_e2e::{Installation, Setup, Trial};
+use hamro_shared::config::Setting;
+use nix::sys::signal::Signal;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use tokio::time::Instant;
+
+use crate::database::end_sessions;
+use crate::servers::apis_are_ready;
+
+const WORKERS: usize = 3;
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    WorkerKilled,
+    WorkerFrozen,
+    WorkersScaled,
+    ApiKilled,
+    SessionsEnded,
+    PostgresKilled,
+    PostgresFrozen,
+    BrokerKilled,
+    BrokerFrozen,
+    BrokerShortOfMemory,
+}
+
+const ALL: [Fault; 10] = [
+    Fault::WorkerKilled,
+    Fault::WorkerFrozen,
+    Fault::WorkersScaled,
+    Fault::ApiKilled,
+    Fault::SessionsEnded,
+    Fault::PostgresKilled,
+    Fault::PostgresFrozen,
+    Fault::BrokerKilled,
+    Fault::BrokerFrozen,
+    Fault::BrokerShortOfMemory,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes as long as it is asked to: make chaos"]
+async fn one_fault_after_the_other_costs_nothing() -> Result<()> {
+    let duration = match setting("CHAOS_DURATION") {
+        Some(text) => Duration::parse(&text).context("DURATION must be a duration such as 10m")?,
+        None => Duration::from_mins(10),
+    };
+    let seed = match setting("CHAOS_SEED") {
+        Some(text) => text.parse().context("SEED must be a number such as 1")?,
+        None => rand::random::<u32>().into(),
+    };
+    eprintln!("the seed is {seed}");
+    let mut chance = SmallRng::seed_from_u64(seed);
+    let url = Installation::broker_with_heartbeat(2)?.leak();
+    let setup = Setup { apis: 2, workers: WORKERS, variables: vec![("AMQP_URL", url), ("PREFETCH", "8")] };
+    Trial::start(setup)
+        .await?
+        .passes(async |installation, crowd| {
+            let begun = Instant::now();
+            while begun.elapsed() < duration {
+                let fault = *ALL.choose(&mut chance).context("no fault")?;
+                eprintln!("{:>6.1} s  {fault:?}", begun.elapsed().as_secs_f64());
+                let number = chance.random_range(0..WORKERS);
+                happens(fault, number, installation, crowd).await.with_context(|| format!("{fault:?}"))?;
+                crowd.has_pursued(50).await?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a test takes is a setting of the test")]
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// Brings the fault about, and puts right what does not get right by itself.
+async fn happens(fault: Fault, number: usize, installation: &mut Installation, crowd: &Crowd) -> Result<()> {
+    match fault {
+        Fault::WorkerKilled => {
+            installation.kill_worker(number).await?;
+            installation.start_worker(&[]).await?;
+        }
+        Fault::WorkerFrozen => {
+            installation.workers[number].signal(Signal::SIGSTOP)?;
+            let pursued = crowd.has_pursued(50).await;
+            installation.workers[number].signal(Signal::SIGCONT)?;
+            pursued?;
+        }
+        Fault::WorkersScaled => {
+            installation.start_worker(&[]).await?;
+            crowd.has_pursued(50).await?;
+            installation.stop_worker(number).await?;
+        }
+        Fault::ApiKilled => {
+            let mut killed = installation.apis.remove(0).process;
+            killed.signal(Signal::SIGKILL)?;
+            killed.ended().await?;
+            crowd.has_pursued(20).await?;
+            installation.start_api(&[]).await?;
+            crowd.enter_by(&installation.apis);
+        }
+        Fault::SessionsEnded => end_sessions(installation).await?,
+        Fault::PostgresKilled => {
+            let outage = Outage::of("postgres")?;
+            crowd.is_unanswered(5).await?;
+            outage.end()?;
+        }
+        Fault::PostgresFrozen => {
+            let outage = Outage::freeze("postgres")?;
+            crowd.is_unanswered(5).await?;
+            outage.end()?;
+        }
+        Fault::BrokerKilled => {
+            let outage = Outage::of_broker(installation).await?;
+            crowd.is_refused(50).await?;
+            outage.end()?;
+            apis_are_ready(installation).await?;
+        }
+        Fault::BrokerFrozen => {
+            let outage = Outage::freeze("rabbitmq")?;
+            crowd.is_refused(50).await?;
+            outage.end()?;
+            apis_are_ready(installation).await?;
+        }
+        Fault::BrokerShortOfMemory => {
+            let outage = Outage::memory_alarm()?;
+            crowd.is_refused(50).await?;
+            outage.end()?;
+            apis_are_ready(installation).await?;
+        }
+    }
+    Ok(())
+}
