@@ -10,7 +10,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOp
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use nix::sys::signal::Signal;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::client::booking;
@@ -291,6 +291,16 @@ impl Installation {
             Ok(settled.then_some(()))
         })
         .await
+    }
+
+    /// Locks a seat, until the transaction is over.
+    pub async fn hold_seat(&self, seat: i64) -> Result<Transaction<'static, Postgres>> {
+        let mut holder = self.pool.begin().await?;
+        sqlx::query("SELECT FROM seats WHERE id = $1 FOR UPDATE")
+            .bind(i32::try_from(seat)?)
+            .execute(&mut *holder)
+            .await?;
+        Ok(holder)
     }
 
     /// Waits until a worker waits for a lock that somebody else holds.

@@ -31,11 +31,7 @@ async fn what_comes_in_while_a_batch_is_in_hand_is_settled_together() -> Result<
     let mut installation = Installation::start(Setup { variables, ..Setup::default() }).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
-    let mut holder = installation.pool.begin().await?;
-    sqlx::query("SELECT FROM seats WHERE id = $1 FOR UPDATE")
-        .bind(i32::try_from(seats[0])?)
-        .execute(&mut *holder)
-        .await?;
+    let holder = installation.hold_seat(seats[0]).await?;
     let first = client.create_booking("alice", &seats[..1]).await?;
     installation.worker_waits_for_a_lock().await?;
     let mut others = Vec::new();
@@ -86,11 +82,7 @@ async fn a_batch_asks_for_its_seats_only_when_the_one_before_has_locked_its_own(
     let variables = vec![("RUST_LOG", "info,hamro_worker=debug"), ("BATCH_MAX", "2")];
     let mut installation = Installation::start(Setup { variables, ..Setup::default() }).await?;
     let seats = installation.client().seat_ids(0).await?;
-    let mut holder = installation.pool.begin().await?;
-    sqlx::query("SELECT FROM seats WHERE id = $1 FOR UPDATE")
-        .bind(i32::try_from(seats[0])?)
-        .execute(&mut *holder)
-        .await?;
+    let holder = installation.hold_seat(seats[0]).await?;
     // Waits for the first of its seats, and has yet to lock the second.
     let first =
         publish(&installation, &[envelope("alice", &seats[..2])?, envelope("bob", &seats[2..3])?]).await?;

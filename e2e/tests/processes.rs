@@ -90,11 +90,7 @@ async fn a_worker_that_is_killed_inside_its_transaction_loses_nothing() -> Resul
     let mut installation = Installation::start(Setup::default()).await?;
     let seats = installation.client().seat_ids(0).await?;
     // The worker gets as far as the seat that this transaction holds.
-    let mut holder = installation.pool.begin().await?;
-    sqlx::query("SELECT FROM seats WHERE id = $1 FOR UPDATE")
-        .bind(i32::try_from(seats[0])?)
-        .execute(&mut *holder)
-        .await?;
+    let holder = installation.hold_seat(seats[0]).await?;
     let taken = installation.client().create_booking("alice", &seats[..2]).await?;
     installation.worker_waits_for_a_lock().await?;
     let mut killed = installation.workers.remove(0);

@@ -85,11 +85,7 @@ async fn of_a_parcel_that_workers_die_of_only_the_culprit_fails() -> Result<()> 
     let seats = installation.client().seat_ids(0).await?;
     let bookings = envelopes(&seats[..3])?;
     // Whoever tries the second booking gets as far as the seat that this transaction holds, and dies there.
-    let mut holder = installation.pool.begin().await?;
-    sqlx::query("SELECT FROM seats WHERE id = $1 FOR UPDATE")
-        .bind(i32::try_from(seats[1])?)
-        .execute(&mut *holder)
-        .await?;
+    let holder = installation.hold_seat(seats[1]).await?;
     installation.give_up(&parcel(&bookings)).await?;
     for _ in 0..3 {
         installation.start_worker(&[]).await?;

@@ -47,7 +47,8 @@ impl Settler {
     /// better moment.
     ///
     /// A transient failure is retried. A batch that the database refuses is split until the culprit stands alone, and
-    /// fails. Anything else keeps the batch waiting here, and with it whatever is behind it: nothing is taken from the
+    /// fails. Anything else keeps the batch waiting here, and with it whatever is behind it, but for a batch that is in hand
+    /// beside it: nothing is taken from the
     /// queue, and nothing is lost. Dropping the future loses nothing either.
     pub async fn settle(
         &mut self,
