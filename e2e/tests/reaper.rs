@@ -5,7 +5,7 @@ use hamro_e2e::installation::envelope;
 use hamro_e2e::process::Process;
 use hamro_e2e::strays::parcel;
 use hamro_e2e::{Client, Installation, Setup, ledger, wait_until};
-use hamro_shared::queue::{Envelope, Parcel, SettledMessage, post};
+use hamro_shared::queue::{Envelope, HeardMessage, Parcel, post};
 use lapin::options::{BasicGetOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use nix::sys::signal::Signal;
@@ -72,7 +72,7 @@ async fn a_parcel_that_came_back_too_often_is_settled_all_the_same() -> Result<(
             Ok(installation.channel.basic_get(announced.as_str().into(), options).await?)
         })
         .await?;
-        let settled = SettledMessage::decode(&message.delivery.data)?;
+        let settled = HeardMessage::decode(&message.delivery.data)?;
         assert_eq!(settled.tickets[0].ticket_id, booking.ticket.id);
     }
     assert_eq!(ledger::count(&installation.pool, "dead_letters").await?, 0);

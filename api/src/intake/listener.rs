@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
-use hamro_shared::queue::{Session, SettledMessage, Topology};
+use hamro_shared::queue::{HeardMessage, Session, Topology};
 use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -34,11 +34,11 @@ impl Listener {
     }
 
     fn hear(&self, body: &[u8]) {
-        match SettledMessage::decode(body) {
+        match HeardMessage::decode(body) {
             Ok(settled) => {
                 self.gauge.settled(&settled, Instant::now());
-                self.live_seats.announce(&settled.tickets);
-                self.outcomes.announce(settled.tickets);
+                self.live_seats.hear(&settled.tickets);
+                self.outcomes.hear(settled.tickets);
             }
             Err(error) => warn!("cannot read what a worker announced: {error}"),
         }

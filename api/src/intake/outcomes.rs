@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use hamro_shared::database::tickets;
 use hamro_shared::domain::{SettledTicket, TicketId};
+use hamro_shared::queue::HeardTicket;
 use sqlx::postgres::PgPool;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -31,9 +32,15 @@ pub struct Outcomes(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     waited_for: HashMap<TicketId, Announced>,
-    remembered: HashMap<TicketId, Arc<SettledTicket>>,
+    remembered: HashMap<TicketId, Remembered>,
     /// Those that are remembered, the oldest first.
     order: VecDeque<TicketId>,
+}
+
+enum Remembered {
+    /// Announced, and nobody has asked for it yet.
+    Heard(HeardTicket),
+    Read(Arc<SettledTicket>),
 }
 
 /// Somebody who waits for a ticket.
@@ -58,21 +65,31 @@ impl Outcomes {
     }
 
     /// Remembers these, and wakes who waits for one of them.
-    pub fn announce(&self, tickets: Vec<SettledTicket>) {
+    pub fn hear(&self, tickets: Vec<HeardTicket>) {
         let mut state = self.lock();
-        for settled in tickets {
-            state.remember(settled);
+        for heard in tickets {
+            let ticket = heard.ticket_id;
+            state.remember(ticket, Remembered::Heard(heard));
+            if state.waited_for.contains_key(&ticket)
+                && let Some(settled) = state.known(ticket)
+            {
+                state.wake(&settled);
+            }
         }
     }
 
     /// Remembers this, and wakes who waits for it.
     pub fn remember(&self, settled: SettledTicket) -> Arc<SettledTicket> {
-        self.lock().remember(settled)
+        let settled = Arc::new(settled);
+        let mut state = self.lock();
+        state.remember(settled.ticket_id, Remembered::Read(settled.clone()));
+        state.wake(&settled);
+        settled
     }
 
     /// The outcome of a ticket, if it is remembered. If it is not, that says nothing.
     pub fn known(&self, ticket: TicketId) -> Option<Arc<SettledTicket>> {
-        self.lock().remembered.get(&ticket).cloned()
+        self.lock().known(ticket)
     }
 
     /// The tickets that are waited for at this moment.
@@ -87,10 +104,8 @@ impl Outcomes {
 }
 
 impl State {
-    fn remember(&mut self, settled: SettledTicket) -> Arc<SettledTicket> {
-        let ticket = settled.ticket_id;
-        let settled = Arc::new(settled);
-        if self.remembered.insert(ticket, settled.clone()).is_none() {
+    fn remember(&mut self, ticket: TicketId, outcome: Remembered) {
+        if self.remembered.insert(ticket, outcome).is_none() {
             self.order.push_back(ticket);
             if self.order.len() > REMEMBERED
                 && let Some(oldest) = self.order.pop_front()
@@ -98,10 +113,31 @@ impl State {
                 self.remembered.remove(&oldest);
             }
         }
-        if let Some(waiting) = self.waited_for.remove(&ticket) {
+    }
+
+    fn known(&mut self, ticket: TicketId) -> Option<Arc<SettledTicket>> {
+        let remembered = self.remembered.get_mut(&ticket)?;
+        let settled = match remembered {
+            Remembered::Read(settled) => return Some(settled.clone()),
+            Remembered::Heard(heard) => heard.decode(),
+        };
+        match settled.map(Arc::new) {
+            Ok(settled) => {
+                *remembered = Remembered::Read(settled.clone());
+                Some(settled)
+            }
+            // The database has it as well.
+            Err(error) => {
+                warn!(ticket.id = %ticket, "cannot read the announced outcome of ticket {ticket}: {error}");
+                None
+            }
+        }
+    }
+
+    fn wake(&mut self, settled: &Arc<SettledTicket>) {
+        if let Some(waiting) = self.waited_for.remove(&settled.ticket_id) {
             waiting.send_replace(Some(settled.clone()));
         }
-        settled
     }
 }
 
@@ -164,7 +200,7 @@ pub async fn look_up_waited_for(
         }
         let found = async { tickets::find_settled(&mut *pool.acquire().await?, &waited_for).await };
         match found.await {
-            Ok(settled) => outcomes.announce(settled),
+            Ok(settled) => settled.into_iter().for_each(|settled| drop(outcomes.remember(settled))),
             Err(error) => {
                 warn!("could not look up {} tickets that are waited for: {error}", waited_for.len());
             }
@@ -175,6 +211,7 @@ pub async fn look_up_waited_for(
 #[cfg(test)]
 mod tests {
     use hamro_shared::domain::{Outcome, Timestamp};
+    use hamro_shared::queue::{HeardMessage, SettledMessage};
     use uuid::Uuid;
 
     use super::*;
@@ -186,11 +223,16 @@ mod tests {
         SettledTicket { ticket_id: TicketId(Uuid::from_u128(n)), settled_at, outcome: Outcome::Expired }
     }
 
+    fn heard(tickets: Vec<SettledTicket>) -> Vec<HeardTicket> {
+        let message = SettledMessage { tickets, bookings: 0, parcels: 0 };
+        HeardMessage::decode(&message.encode()).unwrap().tickets
+    }
+
     #[tokio::test]
     async fn an_outcome_that_comes_before_the_waiting_begins_is_not_missed() {
         let outcomes = Outcomes::default();
         let mut waiter = outcomes.wait_for(settled(1).ticket_id);
-        outcomes.announce(vec![settled(2), settled(1)]);
+        outcomes.hear(heard(vec![settled(2), settled(1)]));
         assert_eq!(waiter.outcome_within(SOON).await.as_deref(), Some(&settled(1)));
     }
 
@@ -198,7 +240,7 @@ mod tests {
     async fn all_who_wait_for_a_ticket_hear_of_it() {
         let outcomes = Outcomes::default();
         let mut waiters = [outcomes.wait_for(settled(1).ticket_id), outcomes.wait_for(settled(1).ticket_id)];
-        outcomes.announce(vec![settled(1)]);
+        outcomes.hear(heard(vec![settled(1)]));
         for waiter in &mut waiters {
             assert!(waiter.outcome_within(SOON).await.is_some());
         }
@@ -208,9 +250,9 @@ mod tests {
     fn the_latest_outcomes_are_remembered_and_no_more_than_so_many() {
         let outcomes = Outcomes::default();
         let count = REMEMBERED as u128;
-        outcomes.announce((0..count + 5).map(settled).collect());
+        outcomes.hear(heard((0..count + 5).map(settled).collect()));
         // One that comes again does not count again.
-        outcomes.announce((count..count + 5).map(settled).collect());
+        outcomes.hear(heard((count..count + 5).map(settled).collect()));
         assert_eq!(outcomes.known(settled(4).ticket_id), None);
         assert_eq!(outcomes.known(settled(5).ticket_id).as_deref(), Some(&settled(5)));
         assert_eq!(outcomes.lock().remembered.len(), REMEMBERED);

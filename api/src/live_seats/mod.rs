@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
-use hamro_shared::domain::{Outcome, SeatId, SettledTicket};
+use hamro_shared::domain::{Outcome, SeatId};
+use hamro_shared::queue::HeardTicket;
 use sqlx::postgres::PgPool;
 use tokio::sync::OnceCell;
 use tokio::sync::broadcast::error::RecvError;
@@ -71,13 +72,14 @@ impl LiveSeats {
     }
 
     /// These have been settled: their seats are taken.
-    pub fn announce(&self, settled: &[SettledTicket]) {
+    pub fn hear(&self, settled: &[HeardTicket]) {
         let halls = self.halls().clone();
         if halls.is_empty() {
             return;
         }
-        for ticket in settled {
-            let Outcome::Confirmed { booking } = &ticket.outcome else { continue };
+        // What cannot be read shows in the counters.
+        for ticket in settled.iter().filter_map(|heard| heard.decode().ok()) {
+            let Outcome::Confirmed { booking } = ticket.outcome else { continue };
             for concert in booking.ticket_data.iter().map(|line| line.concert_id.0) {
                 if let Some(hall) = halls.get(&concert) {
                     hall.state().hall.book(&booking.seat_ids);

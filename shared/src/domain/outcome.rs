@@ -7,7 +7,7 @@ use super::{ConcertId, CustomerName, Email, Price, SeatId, TicketId, TierId, Tim
 
 /// The end of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "camelCase")]
+#[serde(tag = "status", rename_all = "camelCase", try_from = "Written")]
 pub enum Outcome {
     /// All the seats are the customer's.
     Confirmed { booking: Booking },
@@ -17,6 +17,36 @@ pub enum Outcome {
     Expired,
     /// It could not be processed, for a fault of ours; operators have been told.
     Failed,
+}
+
+/// An outcome with all that any of them can have, the form in which serde reads it without a copy of the whole.
+#[derive(Deserialize)]
+struct Written {
+    status: Status,
+    booking: Option<Booking>,
+    rejection: Option<Rejection>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Status {
+    Confirmed,
+    Rejected,
+    Expired,
+    Failed,
+}
+
+impl TryFrom<Written> for Outcome {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        Ok(match written.status {
+            Status::Confirmed => Self::Confirmed { booking: written.booking.ok_or("no booking")? },
+            Status::Rejected => Self::Rejected { rejection: written.rejection.ok_or("no rejection")? },
+            Status::Expired => Self::Expired,
+            Status::Failed => Self::Failed,
+        })
+    }
 }
 
 /// Why a booking was rejected.
