@@ -1,24 +1,13 @@
 //! All endpoints, and what every request passes through.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::header::{
-    ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, REFERRER_POLICY, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderName, HeaderValue, Method, Request};
-use axum::response::{IntoResponse, Response};
+use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderName, Method};
 use axum::{Router, middleware};
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
-use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::trace::TraceLayer;
-use tracing::Span;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -41,21 +30,8 @@ pub fn router(state: AppState, cors_origin: &CorsOrigin, rate_limit: Option<Arc<
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(state)
-        // One layer of many parts: each layer of its own would be one more copy of all below it for every request.
-        .layer((
-            SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid),
-            // A failure is logged where it is handled, with its cause.
-            TraceLayer::new_for_http().make_span_with(span).on_failure(()),
-            PropagateRequestIdLayer::new(REQUEST_ID),
-            cors(cors_origin),
-            SetResponseHeaderLayer::if_not_present(
-                X_CONTENT_TYPE_OPTIONS,
-                HeaderValue::from_static("nosniff"),
-            ),
-            SetResponseHeaderLayer::if_not_present(REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-            middleware::from_fn_with_state(rate_limit, gate::pass),
-            CatchPanicLayer::custom(panicked),
-        ))
+        // Whoever is turned away at the gate is to see why, in a browser too: so outside of it.
+        .layer((cors(cors_origin), middleware::from_fn_with_state(rate_limit, gate::pass)))
 }
 
 /// The OpenAPI document of the same endpoints.
@@ -105,12 +81,6 @@ fn catalogue_endpoints() -> OpenApiRouter<AppState> {
         .routes(routes!(catalogue::list_available_seats::list_available_seats))
 }
 
-/// Only for who debugs: a span for each request costs the intake a sixth of its rate.
-fn span(request: &Request<Body>) -> Span {
-    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    tracing::debug_span!("http.request", method = %request.method(), path = request.uri().path(), request.id = id)
-}
-
 fn cors(origin: &CorsOrigin) -> CorsLayer {
     let layer = CorsLayer::new()
         // Or browsers ask before nearly every booking whether they may.
@@ -147,13 +117,4 @@ async fn unknown_path() -> Problem {
 
 async fn unknown_method() -> Problem {
     Problem::new(ProblemCode::MethodNotAllowed, "The Allow header lists the methods that are.")
-}
-
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let said = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("nothing");
-    Problem::internal(anyhow::anyhow!("a handler panicked, saying {said}")).into_response()
 }
