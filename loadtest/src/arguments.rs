@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
 use crate::follow::Follow;
-use crate::machine::Watched;
+use crate::processes::Process;
 use crate::scenario::Scenario;
 use crate::schedule::Shape;
 use crate::wire::Target;
@@ -118,9 +118,13 @@ pub struct RunArguments {
     /// A JSON file of `ceiling`, whose figures the report sets beside its own; may be given several times
     #[arg(long)]
     pub ceiling: Vec<PathBuf>,
-    /// A process whose memory is watched, such as api=12345; may be given several times
+    /// A process whose memory and processor time are shown, such as api=12345; may be given several times
     #[arg(long)]
-    pub watch: Vec<Watched>,
+    pub watch: Vec<Process>,
+    /// A process whose processor time is shown, with that of all that it has started, such as postgres=12345; may be given
+    /// several times
+    #[arg(long)]
+    pub cost: Vec<Process>,
     /// What the buyers do by chance follows from this number
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -196,6 +200,7 @@ mod tests {
             &["--buyers", "1", "--duration", "1s"],
             &["--seats", "0"],
             &["--watch", "api"],
+            &["--cost", "postgres=all"],
         ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::processes::Cost;
 use crate::report::{Latency, Report, say, table};
 
 pub fn compare(a: &Path, b: &Path) -> Result<()> {
@@ -33,13 +34,19 @@ fn rows(a: &Report, b: &Report) -> Vec<[String; 4]> {
     };
     let rates = |report: &Report| {
         let rates = &report.rates;
-        [rates.begun, rates.accepted, rates.settled, rates.drain_seconds, report.loader.cpu_percent].map(Some)
+        [rates.begun, rates.accepted, rates.settled, rates.drain_seconds, report.loader.cpu.cpu_percent]
+            .map(Some)
     };
     let (of_a, of_b) = (rates(a), rates(b));
     let names = ["begun", "accepted", "settled", "drained after", "loader"];
     let units = ["/s", "/s", "/s", " s", " % of a core"];
     for number in 0..names.len() {
         row(names[number], of_a[number], of_b[number], units[number]);
+    }
+    for (process, cost) in a.all_costs() {
+        let of_b = b.all_costs().find(|(name, _)| *name == process);
+        let micros = |cost: &Cost| Some(cost.cpu_micros_a_request);
+        row(&format!("{process}, a request"), micros(cost), of_b.and_then(|(_, cost)| micros(cost)), " µs");
     }
     for (name, latency) in CLOCKS {
         for (percentile, figure) in PERCENTILES {

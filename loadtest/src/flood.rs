@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,15 +13,18 @@ use crate::buyers;
 use crate::http::Client;
 use crate::interrupt::Interrupt;
 use crate::machine::CpuMark;
-use crate::pacer::{Arrival, pace};
+use crate::pacer::{Arrival, Pacer};
+use crate::processes::CostMark;
 use crate::proof;
 use crate::report::{Ending, Progress, Seen};
 use crate::sampler::{SILENCE, Sampler};
 use crate::schedule::Schedule;
 use crate::stage::SharedStage;
 
-/// So many connections are open before the first buyer is due.
+/// So many connections are open before the first buyer is due: buyers have the page open when a sale begins. It is what
+/// comes in a tenth of a second, and no fewer than these.
 const WARM: usize = 64;
+const WARM_TIME: f64 = 0.1;
 /// How long it is asked for the length of the queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(900);
 
@@ -35,7 +37,9 @@ pub async fn flood(
     progress: Progress,
 ) -> Result<(Arc<Sampler>, Seen)> {
     buyers::prepare(stage).await?;
-    stage.client.warm(WARM.min(arguments.in_flight_max)).await?;
+    stage.client.warm(warm(schedule.rate()).min(arguments.in_flight_max)).await?;
+    let named = [arguments.watch.as_slice(), &arguments.cost].concat();
+    let (mark, others) = (CpuMark::now(), CostMark::now(&named));
     let sampler = Arc::new(Sampler {
         stage: stage.clone(),
         client: Client::new(&arguments.url, 2, QUEUE_TIMEOUT)?,
@@ -50,10 +54,10 @@ pub async fn flood(
         let (sampler, done) = (sampler.clone(), done.clone());
         async move { sampler.run(done).await }
     });
-    let mark = CpuMark::now();
-    drive(stage, pace(schedule, begin, interrupt.stop.clone())?, &buyers).await;
+    drive(stage, Pacer::new(schedule, begin, interrupt.stop.clone())?, &buyers).await?;
     let arrivals = begin.elapsed();
-    let cost = mark.until(CpuMark::now(), stage.meter.read().begun);
+    let requests = stage.meter.read().begun;
+    let (loader, costs) = (mark.cost(requests), others.costs(requests));
 
     let is_silent = || sampler.is_silent.load(Ordering::Relaxed);
     settle_down(stage, &buyers, if is_silent() { SILENCE } else { arguments.settle_timeout }).await;
@@ -64,15 +68,21 @@ pub async fn flood(
         (_, true) => Ending::Silent,
         _ => Ending::Whole,
     };
-    Ok((sampler, Seen { ending, begin, arrivals, cost }))
+    Ok((sampler, Seen { ending, begin, arrivals, loader, costs }))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of connections")]
+fn warm(rate: f64) -> usize {
+    WARM.max((rate * WARM_TIME) as usize)
 }
 
 /// Starts every buyer who arrives, and never waits for an answer.
-async fn drive(stage: &SharedStage, mut arrivals: UnboundedReceiver<Arrival>, buyers: &TaskTracker) {
-    while let Some(Arrival { number, due }) = arrivals.recv().await {
+async fn drive(stage: &SharedStage, mut pacer: Pacer, buyers: &TaskTracker) -> Result<()> {
+    while let Some(Arrival { number, due }) = pacer.next().await? {
         let stage = stage.clone();
         buyers.spawn(async move { buyers::arrive(&stage, number, due).await });
     }
+    Ok(())
 }
 
 /// Waits until all have their answers, and the last tickets their ends.

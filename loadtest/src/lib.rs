@@ -19,6 +19,7 @@ mod ledger;
 mod machine;
 mod meter;
 mod pacer;
+mod processes;
 mod proof;
 pub mod report;
 pub mod run;

@@ -1,20 +1,23 @@
-//! Hands out the arrivals when they are due, from a thread of its own: the runtime's timers go by whole milliseconds, and
-//! where a booking takes two, they would measure themselves.
+//! Hands out the arrivals when they are due, by a timer of the kernel's (`timerfd_create(2)`): the runtime's go by whole
+//! milliseconds, and where a booking takes two, they would measure themselves.
 
-use std::thread;
+use std::io;
+use std::iter::Zip;
+use std::ops::RangeFrom;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use tokio::io::unix::AsyncFd;
+use tokio::task::coop::consume_budget;
 use tokio_util::sync::CancellationToken;
 
 use crate::schedule::Schedule;
 
 /// Arrivals that are closer together than this are handed out together: at 20 000 a second, waking for each would cost more
 /// than sending it.
-const STEP: Duration = Duration::from_micros(250);
-/// So often it is looked whether there are to be no more.
-const LOOK_UP: Duration = Duration::from_millis(100);
+const STEP: Duration = Duration::from_micros(500);
 
 /// A buyer who is due.
 #[derive(Clone, Copy, Debug)]
@@ -23,37 +26,66 @@ pub struct Arrival {
     pub due: Instant,
 }
 
-/// Every arrival of the schedule from `begin` on, not before it is due and at most a step after, until `stop`. If nobody
-/// takes them they wait, and their due times tell.
-pub fn pace(
-    schedule: Schedule,
+/// Every arrival of a schedule from `begin` on, not before it is due and at most a step after, until `stop`. Those that are
+/// not asked for in time come late, and their due times tell.
+pub struct Pacer {
+    schedule: Zip<RangeFrom<u64>, Schedule>,
     begin: Instant,
     stop: CancellationToken,
-) -> Result<UnboundedReceiver<Arrival>> {
-    let (sender, arrivals) = unbounded_channel();
-    let pacing = move || {
-        for (number, due) in (0..).zip(schedule) {
-            let due = begin + due;
-            if !sleep_until(due, &stop) || sender.send(Arrival { number, due }).is_err() {
-                return;
-            }
-        }
-    };
-    thread::Builder::new().name("pacer".to_owned()).spawn(pacing).context("starting a thread")?;
-    Ok(arrivals)
+    timer: AsyncFd<Timer>,
 }
 
-/// Whether `due` has come, and not `stop`.
-fn sleep_until(due: Instant, stop: &CancellationToken) -> bool {
-    loop {
-        if stop.is_cancelled() {
-            return false;
+struct Timer(TimerFd);
+
+impl Pacer {
+    pub fn new(schedule: Schedule, begin: Instant, stop: CancellationToken) -> Result<Self> {
+        let timer = timer().context("making a timer")?;
+        Ok(Self { schedule: (0..).zip(schedule), begin, stop, timer })
+    }
+
+    /// The next arrival; nothing once all have come, or no more are to.
+    pub async fn next(&mut self) -> Result<Option<Arrival>> {
+        let Some((number, due)) = self.schedule.next() else { return Ok(None) };
+        let due = self.begin + due;
+        match self.stop.run_until_cancelled(sleep_until(&self.timer, due)).await {
+            Some(slept) => {
+                slept.map(|()| Some(Arrival { number, due })).context("waiting for the next arrival")
+            }
+            None => Ok(None),
         }
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "what replaces it is unsafe; this descriptor is the timer's own, and open as long as it"
+)]
+fn timer() -> io::Result<AsyncFd<Timer>> {
+    let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+    AsyncFd::new(Timer(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?))
+}
+
+async fn sleep_until(timer: &AsyncFd<Timer>, due: Instant) -> io::Result<()> {
+    loop {
         let left = due.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return true;
+            // Where many are late they do not come before everything else.
+            consume_budget().await;
+            return Ok(());
         }
-        thread::sleep(left.clamp(STEP, LOOK_UP));
+        let when = Expiration::OneShot(left.max(STEP).into());
+        timer.get_ref().0.set(when, TimerSetTimeFlags::empty())?;
+        let mut readable = timer.readable().await?;
+        // That there was nothing to read is no error, and a late expiry of an earlier time does no harm.
+        if let Ok(expired) = readable.try_io(|timer| Ok(timer.get_ref().0.wait()?)) {
+            expired?;
+        }
+    }
+}
+
+impl AsRawFd for Timer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
     }
 }
 
@@ -62,16 +94,16 @@ mod tests {
     use super::*;
     use crate::schedule::Shape;
 
-    fn arrivals(rate: f64, buyers: u64, stop: &CancellationToken) -> UnboundedReceiver<Arrival> {
+    fn arrivals(rate: f64, buyers: u64, stop: &CancellationToken) -> Pacer {
         let schedule = Schedule::of_buyers(Shape::Poisson, rate, buyers, 1);
-        pace(schedule, Instant::now(), stop.clone()).unwrap()
+        Pacer::new(schedule, Instant::now(), stop.clone()).unwrap()
     }
 
     #[tokio::test]
     async fn nobody_arrives_early_and_all_in_order() {
         let mut arrivals = arrivals(5_000.0, 500, &CancellationToken::new());
         let mut next = 0;
-        while let Some(arrival) = arrivals.recv().await {
+        while let Some(arrival) = arrivals.next().await.unwrap() {
             assert!(arrival.due <= Instant::now());
             assert_eq!(arrival.number, next);
             next += 1;
@@ -83,8 +115,8 @@ mod tests {
     async fn nobody_arrives_after_it_was_stopped() {
         let stop = CancellationToken::new();
         let mut arrivals = arrivals(1.0, 1_000_000, &stop);
-        arrivals.recv().await.unwrap();
+        arrivals.next().await.unwrap().unwrap();
         stop.cancel();
-        assert!(arrivals.recv().await.is_none());
+        assert!(arrivals.next().await.unwrap().is_none());
     }
 }

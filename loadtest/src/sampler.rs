@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::Client;
-use crate::machine::Watched;
+use crate::processes::Process;
 use crate::report::Progress;
 use crate::stage::SharedStage;
 
@@ -25,7 +25,7 @@ pub struct Sampler {
     pub stage: SharedStage,
     /// One of its own: it is not to wait behind the load.
     pub client: Client,
-    pub watched: Vec<Watched>,
+    pub watched: Vec<Process>,
     pub progress: Progress,
     pub begin: Instant,
     /// Ends the arrivals.

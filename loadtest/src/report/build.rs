@@ -1,5 +1,6 @@
 //! Puts a report together.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hamro_shared::domain::{TicketId, Timestamp};
@@ -13,6 +14,7 @@ use crate::journal::Header;
 use crate::ledger::{End, Ledger};
 use crate::machine::{LoaderCost, Machine};
 use crate::meter::histogram;
+use crate::processes::Cost;
 use crate::proof::Proof;
 use crate::stage::Stage;
 
@@ -23,7 +25,9 @@ pub struct Seen {
     pub begin: Instant,
     /// How long buyers arrived.
     pub arrivals: Duration,
-    pub cost: LoaderCost,
+    pub loader: LoaderCost,
+    /// Of the processes that were named.
+    pub costs: BTreeMap<String, Cost>,
 }
 
 /// The random part of a ticket's id is what other systems have all of.
@@ -73,7 +77,8 @@ pub(crate) fn build(
         },
         latencies,
         answers: readings.answers.clone(),
-        loader: seen.cost,
+        loader: seen.loader,
+        costs: seen.costs,
         timeline: readings.timeline.clone(),
         ended: ends.by_second,
         drifts,

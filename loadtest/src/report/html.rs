@@ -8,12 +8,13 @@ use super::Report;
 use super::charts::charts;
 use super::latency::shown;
 use super::summary::{concerts, name};
+use crate::processes::Cost;
 use crate::violation::Rule;
 
 const STYLE: &str = "
   body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
   h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-  table { border-collapse: collapse; } td, th { padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #ddd; text-align: right; }
+  table { border-collapse: collapse; margin-bottom: 1rem; } td, th { padding: .2rem .9rem .2rem 0; border-bottom: 1px solid #ddd; text-align: right; }
   td:first-child, th:first-child { text-align: left; } th { font-weight: 600; }
   .verdict { padding: .8rem 1rem; border-radius: .4rem; color: #fff; font-weight: 600; margin: 1rem 0; }
   .passed { background: #1a7f4b; } .failed { background: #b3261e; } .verdict ul { margin: .3rem 0 0; font-weight: 400; }
@@ -97,9 +98,14 @@ fn figures(page: &mut String, report: &Report) -> Result<()> {
         page,
         "</table>\n<p class=\"small\">Buyers arrived for {:.1} s; the last ticket ended {:.1} s later. The loader itself took \
          {:.0} % of a core and {} MB.</p>",
-        rates.arrivals_seconds, rates.drain_seconds, report.loader.cpu_percent, report.loader.resident_mb
+        rates.arrivals_seconds, rates.drain_seconds, report.loader.cpu.cpu_percent, report.loader.resident_mb
     )?;
-    page.push_str("<table><tr><th><th>count<th>p50<th>p90<th>p99<th>p99.9<th>max\n");
+    page.push_str("<table><tr><th>processor time<th>a request<th>of a core\n");
+    for (name, cost) in report.all_costs() {
+        let (name, Cost { cpu_percent, cpu_micros_a_request }) = (escaped(name), cost);
+        writeln!(page, "<tr><td>{name}<td>{cpu_micros_a_request:.1} µs<td>{cpu_percent:.0} %")?;
+    }
+    page.push_str("</table>\n<table><tr><th><th>count<th>p50<th>p90<th>p99<th>p99.9<th>max\n");
     let latencies = &report.latencies;
     let clocks = [
         ("accept: due → answer", latencies.accept.as_ref()),

@@ -29,6 +29,7 @@ pub use verdict::{Ending, Evidence, Verdict, lag_limit};
 use crate::follow::Follow;
 use crate::machine::{LoaderCost, Machine};
 use crate::meter::Second;
+use crate::processes::Cost;
 use crate::proof::Proof;
 use crate::scenario::Scenario;
 use crate::schedule::Shape;
@@ -44,6 +45,9 @@ pub struct Report {
     pub latencies: Latencies,
     pub answers: BTreeMap<Box<str>, u64>,
     pub loader: LoaderCost,
+    /// What the processes took that were named: none in a report of before there was this.
+    #[serde(default)]
+    pub costs: BTreeMap<String, Cost>,
     pub timeline: Vec<Second>,
     /// Tickets that ended in each second from the start, by the system's own clock: all of them, followed or not.
     pub ended: Vec<u64>,
@@ -103,6 +107,12 @@ impl Report {
     pub fn read(path: &Path) -> Result<Self> {
         let json = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         serde_json::from_slice(&json).with_context(|| format!("{} is no report of a run", path.display()))
+    }
+
+    /// What the loader and every process that was named took of the processors.
+    pub fn all_costs(&self) -> impl Iterator<Item = (&str, &Cost)> {
+        let named = self.costs.iter().map(|(name, cost)| (name.as_str(), cost));
+        named.chain([("the loader", &self.loader.cpu)])
     }
 
     pub fn write_json(&self, path: &Path) -> Result<()> {

@@ -5,6 +5,7 @@ use comfy_table::{CellAlignment, Table};
 
 use super::latency::{Latency, shown};
 use super::{Report, Verdict};
+use crate::processes::Cost;
 use crate::proof::Proof;
 use crate::violation::Rule;
 
@@ -26,6 +27,7 @@ pub fn summary(report: &Report) -> String {
         run_line(report),
         rates(report),
         latencies(report),
+        costs(report),
         answers(report),
         drifts(report),
         proof_table(&report.proof),
@@ -79,9 +81,18 @@ fn rates(report: &Report) -> String {
     let loader = &report.loader;
     rows.push([
         "the loader itself".to_owned(),
-        format!("{:.0} % of a core, {} MB", loader.cpu_percent, loader.resident_mb),
+        format!("{:.0} % of a core, {} MB", loader.cpu.cpu_percent, loader.resident_mb),
     ]);
     table(["rates", ""], rows)
+}
+
+/// What everybody took of the processors, for a request.
+fn costs(report: &Report) -> String {
+    let rows = report.all_costs().map(|(name, cost)| {
+        let Cost { cpu_percent, cpu_micros_a_request } = cost;
+        [name.to_owned(), format!("{cpu_micros_a_request:.1} µs"), format!("{cpu_percent:.0} %")]
+    });
+    table(["processor time", "a request", "of a core"], rows)
 }
 
 fn latencies(report: &Report) -> String {

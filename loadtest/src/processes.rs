@@ -1,0 +1,170 @@
+//! The processes of the system under test, where they run on this machine: what memory they have, and what processor time
+//! they take (proc(5)).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use nix::unistd::{SysconfVar, sysconf};
+use serde::{Deserialize, Serialize};
+
+/// A process that is named on the command line.
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub name: String,
+    pub pid: u32,
+}
+
+impl FromStr for Process {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, pid) = text.split_once('=').ok_or("must look like api=12345")?;
+        let pid = pid.parse().map_err(|_| "must be a name and the number of a process, such as api=12345")?;
+        Ok(Self { name: name.to_owned(), pid })
+    }
+}
+
+impl Process {
+    /// What it has, in kilobytes; nothing, if it has ended.
+    pub fn resident_kilobytes(&self) -> Option<u64> {
+        kilobytes(&format!("/proc/{}/status", self.pid), "VmRSS")
+    }
+}
+
+/// What a process took while buyers arrived, with all that it has started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Of one core.
+    pub cpu_percent: f64,
+    pub cpu_micros_a_request: f64,
+}
+
+impl Cost {
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    pub fn of(taken: Duration, during: Duration, requests: u64) -> Self {
+        let taken = taken.as_secs_f64();
+        Self {
+            cpu_percent: 100.0 * taken / during.as_secs_f64().max(1e-3),
+            cpu_micros_a_request: 1e6 * taken / requests.max(1) as f64,
+        }
+    }
+}
+
+/// The processor time that processes have taken up to a moment.
+pub struct CostMark<'a> {
+    processes: &'a [Process],
+    at: Instant,
+    taken: Vec<Option<Duration>>,
+}
+
+impl<'a> CostMark<'a> {
+    pub fn now(processes: &'a [Process]) -> Self {
+        let tree = Tree::read();
+        let taken = processes.iter().map(|process| tree.taken(process.pid)).collect();
+        Self { processes, at: Instant::now(), taken }
+    }
+
+    /// What each has taken from here until now, for so many requests. Of one that has ended nothing is known.
+    pub fn costs(&self, requests: u64) -> BTreeMap<String, Cost> {
+        let later = Self::now(self.processes);
+        let during = later.at - self.at;
+        let taken = self.taken.iter().zip(&later.taken);
+        let named = self.processes.iter().zip(taken);
+        let cost = |(process, (before, after)): (&Process, (&Option<Duration>, &Option<Duration>))| {
+            let taken = after.as_ref()?.saturating_sub((*before)?);
+            Some((process.name.clone(), Cost::of(taken, during, requests)))
+        };
+        named.filter_map(cost).collect()
+    }
+}
+
+/// All processes there are: what each has started, and how many ticks it has run, with those of its children that have ended.
+#[derive(Default)]
+struct Tree {
+    started: BTreeMap<u32, Vec<u32>>,
+    ticks: BTreeMap<u32, u64>,
+}
+
+impl Tree {
+    fn read() -> Self {
+        let mut tree = Self::default();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            // One may end while it is looked at.
+            let Some(pid) = pid else { continue };
+            let Some((parent, ticks)) =
+                fs::read_to_string(entry.path().join("stat")).ok().and_then(|stat| parse(&stat))
+            else {
+                continue;
+            };
+            tree.started.entry(parent).or_default().push(pid);
+            tree.ticks.insert(pid, ticks);
+        }
+        tree
+    }
+
+    fn taken(&self, pid: u32) -> Option<Duration> {
+        let per_second =
+            sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u32::try_from(ticks).ok())?;
+        self.ticks.contains_key(&pid).then(|| Duration::from_secs(self.ticks_of(pid)) / per_second)
+    }
+
+    fn ticks_of(&self, pid: u32) -> u64 {
+        let own = self.ticks.get(&pid).copied().unwrap_or_default();
+        own + self.started.get(&pid).into_iter().flatten().map(|pid| self.ticks_of(*pid)).sum::<u64>()
+    }
+}
+
+/// The parent and the ticks in a line of /proc/PID/stat. The second field is a name in brackets, with anything in it.
+fn parse(stat: &str) -> Option<(u32, u64)> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    // utime, stime, cutime and cstime.
+    let ticks = fields.skip(9).take(4).map(|ticks| ticks.parse::<u64>().ok()).sum::<Option<u64>>()?;
+    Some((parent, ticks))
+}
+
+/// What a file of /proc says of `name`, on a line that begins with it.
+pub(crate) fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+pub(crate) fn kilobytes(path: &str, name: &str) -> Option<u64> {
+    field(path, name)?.trim_end_matches(" kB").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_found_by_its_line_whatever_its_name() {
+        let line = "42 (a) (b c) S 7 42 42 0 -1 4194560 1 2 3 4 100 20 3 1 20 0 1 0 5 6 7";
+        assert_eq!(parse(line), Some((7, 124)));
+        assert_eq!(parse("nonsense"), None);
+    }
+
+    #[test]
+    fn a_process_counts_with_all_that_it_has_started() {
+        let tree = Tree {
+            started: BTreeMap::from([(1, vec![2, 3]), (2, vec![4])]),
+            ticks: BTreeMap::from([(1, 1), (2, 10), (3, 100), (4, 1000), (5, 10_000)]),
+        };
+        assert_eq!((tree.ticks_of(1), tree.ticks_of(2)), (1111, 1010));
+        assert_eq!(tree.taken(6), None);
+    }
+
+    #[test]
+    fn what_this_process_takes_is_seen() {
+        let this = [Process { name: "this".to_owned(), pid: std::process::id() }];
+        let mark = CostMark::now(&this);
+        let begun = Instant::now();
+        while mark.costs(1)["this"].cpu_micros_a_request == 0.0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "nothing was seen");
+        }
+    }
+}
