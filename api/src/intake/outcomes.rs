@@ -66,24 +66,28 @@ impl Outcomes {
 
     /// Remembers these, and wakes who waits for one of them.
     pub fn hear(&self, tickets: Vec<HeardTicket>) {
-        let mut state = self.lock();
-        for heard in tickets {
-            let ticket = heard.ticket_id;
-            state.remember(ticket, Remembered::Heard(heard));
-            if state.waited_for.contains_key(&ticket)
-                && let Some(settled) = state.known(ticket)
-            {
-                state.wake(&settled);
+        // Reading takes time, and all requests share the lock.
+        let waited_for: Vec<bool> = {
+            let state = self.lock();
+            tickets.iter().map(|heard| state.waited_for.contains_key(&heard.ticket_id)).collect()
+        };
+        let heard = tickets.into_iter().zip(waited_for).map(|(heard, is_waited_for)| {
+            match is_waited_for.then(|| heard.decode()) {
+                Some(Ok(settled)) => Remembered::Read(Arc::new(settled)),
+                _ => Remembered::Heard(heard),
             }
+        });
+        let heard: Vec<Remembered> = heard.collect();
+        let mut state = self.lock();
+        for heard in heard {
+            state.remember(heard);
         }
     }
 
     /// Remembers this, and wakes who waits for it.
     pub fn remember(&self, settled: SettledTicket) -> Arc<SettledTicket> {
         let settled = Arc::new(settled);
-        let mut state = self.lock();
-        state.remember(settled.ticket_id, Remembered::Read(settled.clone()));
-        state.wake(&settled);
+        self.lock().remember(Remembered::Read(settled.clone()));
         settled
     }
 
@@ -104,17 +108,32 @@ impl Outcomes {
 }
 
 impl State {
-    fn remember(&mut self, ticket: TicketId, outcome: Remembered) {
-        if self.remembered.insert(ticket, outcome).is_none() {
-            self.order.push_back(ticket);
-            if self.order.len() > REMEMBERED
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.remembered.remove(&oldest);
+    fn remember(&mut self, outcome: Remembered) {
+        let ticket = outcome.ticket();
+        match self.remembered.entry(ticket) {
+            // One that is announced again is the same.
+            Entry::Occupied(entry) if matches!(entry.get(), Remembered::Read(_)) => {}
+            Entry::Occupied(mut entry) => drop(entry.insert(outcome)),
+            Entry::Vacant(entry) => {
+                entry.insert(outcome);
+                self.order.push_back(ticket);
             }
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.remembered.remove(&oldest);
+        }
+        // Somebody may have come since it was seen who waits.
+        if self.waited_for.contains_key(&ticket)
+            && let Some(settled) = self.known(ticket)
+            && let Some(waiting) = self.waited_for.remove(&ticket)
+        {
+            waiting.send_replace(Some(settled));
         }
     }
 
+    /// Reads a heard one, once.
     fn known(&mut self, ticket: TicketId) -> Option<Arc<SettledTicket>> {
         let remembered = self.remembered.get_mut(&ticket)?;
         let settled = match remembered {
@@ -126,17 +145,20 @@ impl State {
                 *remembered = Remembered::Read(settled.clone());
                 Some(settled)
             }
-            // The database has it as well.
+            // A newer worker has written it. The database has it as well, and whoever waits is told what is looked up there.
             Err(error) => {
                 warn!(ticket.id = %ticket, "cannot read the announced outcome of ticket {ticket}: {error}");
                 None
             }
         }
     }
+}
 
-    fn wake(&mut self, settled: &Arc<SettledTicket>) {
-        if let Some(waiting) = self.waited_for.remove(&settled.ticket_id) {
-            waiting.send_replace(Some(settled.clone()));
+impl Remembered {
+    fn ticket(&self) -> TicketId {
+        match self {
+            Self::Heard(heard) => heard.ticket_id,
+            Self::Read(settled) => settled.ticket_id,
         }
     }
 }
@@ -234,6 +256,27 @@ mod tests {
         let mut waiter = outcomes.wait_for(settled(1).ticket_id);
         outcomes.hear(heard(vec![settled(2), settled(1)]));
         assert_eq!(waiter.outcome_within(SOON).await.as_deref(), Some(&settled(1)));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_an_outcome_that_cannot_be_read_is_told_what_is_looked_up() {
+        let outcomes = Outcomes::default();
+        let mut waiter = outcomes.wait_for(settled(1).ticket_id);
+        let message = SettledMessage { tickets: vec![settled(1)], bookings: 1, parcels: 1 };
+        let newer = String::from_utf8(message.encode()).unwrap().replace("expired", "refunded");
+        outcomes.hear(HeardMessage::decode(newer.as_bytes()).unwrap().tickets);
+        assert_eq!(outcomes.known(settled(1).ticket_id), None);
+        assert_eq!(outcomes.waited_for(), [settled(1).ticket_id]);
+        outcomes.remember(settled(1));
+        assert_eq!(waiter.outcome_within(SOON).await.as_deref(), Some(&settled(1)));
+    }
+
+    #[test]
+    fn what_has_been_read_is_not_forgotten_for_an_announcement_that_comes_late() {
+        let outcomes = Outcomes::default();
+        let known = outcomes.remember(settled(1));
+        outcomes.hear(heard(vec![settled(1)]));
+        assert!(outcomes.known(settled(1).ticket_id).is_some_and(|still| Arc::ptr_eq(&still, &known)));
     }
 
     #[tokio::test]

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
-use hamro_shared::domain::{Outcome, SeatId};
-use hamro_shared::queue::HeardTicket;
+use hamro_shared::domain::SeatId;
+use hamro_shared::queue::{HeardTicket, SoldSeats};
 use sqlx::postgres::PgPool;
 use tokio::sync::OnceCell;
 use tokio::sync::broadcast::error::RecvError;
@@ -77,14 +77,21 @@ impl LiveSeats {
         if halls.is_empty() {
             return;
         }
-        // What cannot be read shows in the counters.
-        for ticket in settled.iter().filter_map(|heard| heard.decode().ok()) {
-            let Outcome::Confirmed { booking } = ticket.outcome else { continue };
-            for concert in booking.ticket_data.iter().map(|line| line.concert_id.0) {
-                if let Some(hall) = halls.get(&concert) {
-                    hall.state().hall.book(&booking.seat_ids);
+        let mut unreadable = 0;
+        for ticket in settled {
+            match ticket.sold() {
+                Ok(Some(SoldSeats { concerts, seats })) => {
+                    for hall in concerts.iter().filter_map(|concert| halls.get(&concert.0)) {
+                        hall.state().hall.book(&seats);
+                    }
                 }
+                Ok(None) => {}
+                Err(_) => unreadable += 1,
             }
+        }
+        if unreadable > 0 {
+            // Their seats show in the counters.
+            warn!("cannot read {unreadable} announced outcomes");
         }
     }
 

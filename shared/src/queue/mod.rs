@@ -11,5 +11,5 @@ pub use broker::{Broker, BrokerConfig, QueueGone, Session, supervise};
 pub use envelope::{Envelope, Remains, Undecodable};
 pub use parcel::{ALONE_HEADER, BOOKINGS_HEADER, Parcel};
 pub use post::{PostError, post};
-pub use settled::{HeardMessage, HeardTicket, SettledMessage};
+pub use settled::{HeardMessage, HeardTicket, SettledMessage, SoldSeats};
 pub use topology::{INTAKE_MAX_BYTES, Topology};
