@@ -118,11 +118,11 @@ pub struct RunArguments {
     /// A JSON file of `ceiling`, whose figures the report sets beside its own; may be given several times
     #[arg(long)]
     pub ceiling: Vec<PathBuf>,
-    /// A process whose memory and processor time are shown, such as api=12345; may be given several times
+    /// A process whose memory is shown, and its processor time with that of all that it has started, such as api=12345; may be
+    /// given several times
     #[arg(long)]
     pub watch: Vec<Process>,
-    /// A process whose processor time is shown, with that of all that it has started, such as postgres=12345; may be given
-    /// several times
+    /// The same without the memory, which a database's processes share, such as postgres=12345; may be given several times
     #[arg(long)]
     pub cost: Vec<Process>,
     /// What the buyers do by chance follows from this number

@@ -34,12 +34,11 @@ fn rows(a: &Report, b: &Report) -> Vec<[String; 4]> {
     };
     let rates = |report: &Report| {
         let rates = &report.rates;
-        [rates.begun, rates.accepted, rates.settled, rates.drain_seconds, report.loader.cpu.cpu_percent]
-            .map(Some)
+        [rates.begun, rates.accepted, rates.settled, rates.drain_seconds].map(Some)
     };
     let (of_a, of_b) = (rates(a), rates(b));
-    let names = ["begun", "accepted", "settled", "drained after", "loader"];
-    let units = ["/s", "/s", "/s", " s", " % of a core"];
+    let names = ["begun", "accepted", "settled", "drained after"];
+    let units = ["/s", "/s", "/s", " s"];
     for number in 0..names.len() {
         row(names[number], of_a[number], of_b[number], units[number]);
     }

@@ -37,7 +37,7 @@ pub async fn flood(
     progress: Progress,
 ) -> Result<(Arc<Sampler>, Seen)> {
     buyers::prepare(stage).await?;
-    stage.client.warm(warm(schedule.rate()).min(arguments.in_flight_max)).await?;
+    stage.client.warm(warm(arguments.rate).min(arguments.in_flight_max)).await?;
     let named = [arguments.watch.as_slice(), &arguments.cost].concat();
     let (mark, others) = (CpuMark::now(), CostMark::now(&named));
     let sampler = Arc::new(Sampler {
@@ -50,11 +50,12 @@ pub async fn flood(
         is_silent: AtomicBool::new(false),
     });
     let (begin, done, buyers) = (sampler.begin, CancellationToken::new(), TaskTracker::new());
+    let pacer = Pacer::new(schedule, begin, interrupt.stop.clone())?;
     let sampling = tokio::spawn({
         let (sampler, done) = (sampler.clone(), done.clone());
         async move { sampler.run(done).await }
     });
-    drive(stage, Pacer::new(schedule, begin, interrupt.stop.clone())?, &buyers).await?;
+    let driven = drive(stage, pacer, &buyers).await;
     let arrivals = begin.elapsed();
     let requests = stage.meter.read().begun;
     let (loader, costs) = (mark.cost(requests), others.costs(requests));
@@ -63,6 +64,7 @@ pub async fn flood(
     settle_down(stage, &buyers, if is_silent() { SILENCE } else { arguments.settle_timeout }).await;
     done.cancel();
     sampling.await?;
+    driven?;
     let ending = match (interrupt.was_asked(), is_silent()) {
         (true, _) => Ending::Interrupted,
         (_, true) => Ending::Silent,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -23,6 +24,9 @@ use tokio::time::timeout;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So many are opened at a time, before the first are needed.
+const CONNECTING: usize = 64;
 
 type Sender = SendRequest<Full<Bytes>>;
 
@@ -99,11 +103,14 @@ impl Client {
 
     /// Opens so many connections, so that the first requests need not.
     pub async fn warm(&self, connections: usize) -> Result<(), NoAnswer> {
-        for _ in 0..connections {
-            let sender = self.connect().await?;
-            self.put_back(sender);
-        }
-        Ok(())
+        stream::iter(0..connections)
+            .map(|_| self.connect())
+            .buffer_unordered(CONNECTING)
+            .try_for_each(async |sender| {
+                self.put_back(sender);
+                Ok(())
+            })
+            .await
     }
 
     pub async fn get(&self, path: &str) -> Result<Reply, NoAnswer> {

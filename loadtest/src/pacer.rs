@@ -79,6 +79,8 @@ async fn sleep_until(timer: &AsyncFd<Timer>, due: Instant) -> io::Result<()> {
         // That there was nothing to read is no error, and a late expiry of an earlier time does no harm.
         if let Ok(expired) = readable.try_io(|timer| Ok(timer.get_ref().0.wait()?)) {
             expired?;
+            // It expires once, and that has been read.
+            readable.clear_ready();
         }
     }
 }

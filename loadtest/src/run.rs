@@ -1,5 +1,6 @@
 //! A run from its beginning to its end.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -86,6 +87,14 @@ fn check(arguments: &RunArguments) -> Result<Schedule> {
             directory.is_none_or(std::path::Path::is_dir),
             "there is no directory for {}",
             file.display()
+        );
+    }
+    let mut names = HashSet::new();
+    for process in arguments.watch.iter().chain(&arguments.cost) {
+        ensure!(
+            names.insert(&process.name),
+            "two processes are named '{}': give each a name of its own",
+            process.name
         );
     }
     Ok(match arguments.buyers {

@@ -26,7 +26,7 @@ pub struct Seen {
     /// How long buyers arrived.
     pub arrivals: Duration,
     pub loader: LoaderCost,
-    /// Of the processes that were named.
+    /// Of the processes that were named, while buyers arrived: what was worked off afterwards is not in it.
     pub costs: BTreeMap<String, Cost>,
 }
 

@@ -78,11 +78,7 @@ fn rates(report: &Report) -> String {
             rows.push([format!("settled, of the limit: {}", figure.what), format!("{share:.2}")]);
         }
     }
-    let loader = &report.loader;
-    rows.push([
-        "the loader itself".to_owned(),
-        format!("{:.0} % of a core, {} MB", loader.cpu.cpu_percent, loader.resident_mb),
-    ]);
+    rows.push(["memory of the loader".to_owned(), format!("{} MB", report.loader.resident_mb)]);
     table(["rates", ""], rows)
 }
 
