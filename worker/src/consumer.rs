@@ -1,6 +1,7 @@
 //! Takes parcels from the queue, has them settled, and acknowledges them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::future::try_join;
@@ -11,6 +12,7 @@ use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, B
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
@@ -22,6 +24,10 @@ use crate::readiness::Readiness;
 use crate::receiving::{End, Receiving};
 use crate::settler::Settler;
 use crate::settling::{Settled, Settling};
+
+/// How long the broker may take for what it does at once while all is well. A channel on which it takes longer is a wreck, and
+/// only a new connection helps. What was not acknowledged comes again, and is found settled.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Receives, settles, acknowledges, announces.
 pub struct Consumer {
@@ -78,8 +84,8 @@ impl Consumer {
                 Ended::TooNew(too_new) => return Ok(Some(too_new)),
                 Ended::Idle => {
                     debug!("nothing has come for a while: consuming anew");
-                    channel.close(200, "idle".into()).await?;
-                    channel = connection.create_channel().await?;
+                    in_time(channel.close(200, "idle".into())).await?;
+                    channel = in_time(connection.create_channel()).await?;
                     deliveries = self.subscribe(&channel).await?;
                 }
             }
@@ -87,9 +93,9 @@ impl Consumer {
     }
 
     async fn subscribe(&self, channel: &Channel) -> anyhow::Result<lapin::Consumer> {
-        channel.basic_qos(self.config.prefetch.get(), BasicQosOptions::default()).await?;
+        in_time(channel.basic_qos(self.config.prefetch.get(), BasicQosOptions::default())).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        Ok(channel.basic_consume(self.queue.as_str().into(), "".into(), options, arguments).await?)
+        in_time(channel.basic_consume(self.queue.as_str().into(), "".into(), options, arguments)).await
     }
 
     async fn consume(
@@ -111,7 +117,7 @@ impl Consumer {
             Doubt::Forgotten(error) => Err(error),
             Doubt::Idle => {
                 // Before the channel is closed: a consumer that is dropped cancels itself on it, unless it has been.
-                channel.basic_cancel(tag, BasicCancelOptions::default()).await?;
+                in_time(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
                 Ok(Ended::Idle)
             }
         }
@@ -197,8 +203,12 @@ async fn acknowledge_all(mut settled: mpsc::Receiver<Delivery>, progress: &Progr
 }
 
 async fn acknowledge(last: &Delivery) -> anyhow::Result<()> {
-    if !last.acker.ack(BasicAckOptions { multiple: true }).await? {
+    if !in_time(last.acker.ack(BasicAckOptions { multiple: true })).await? {
         bail!("the channel closed while a batch was in hand: its parcels will come again");
     }
     Ok(())
+}
+
+async fn in_time<T>(asking: impl Future<Output = lapin::Result<T>>) -> anyhow::Result<T> {
+    Ok(timeout(PATIENCE, asking).await.context("the broker does not answer")??)
 }
