@@ -52,31 +52,29 @@ impl Cost {
     }
 }
 
-/// The processor time that processes have taken up to a moment.
+/// The processor time that processes have taken up to a moment. Each has a name of its own.
 pub struct CostMark<'a> {
     processes: &'a [Process],
     at: Instant,
-    taken: Vec<Option<Duration>>,
+    taken: BTreeMap<&'a str, Duration>,
 }
 
 impl<'a> CostMark<'a> {
     pub fn now(processes: &'a [Process]) -> Self {
         let tree = Tree::read();
-        let taken = processes.iter().map(|process| tree.taken(process.pid)).collect();
-        Self { processes, at: Instant::now(), taken }
+        let taken =
+            processes.iter().filter_map(|process| Some((process.name.as_str(), tree.taken(process.pid)?)));
+        Self { processes, taken: taken.collect(), at: Instant::now() }
     }
 
     /// What each has taken from here until now, for so many requests. Of one that has ended nothing is known.
     pub fn costs(&self, requests: u64) -> BTreeMap<String, Cost> {
         let later = Self::now(self.processes);
-        let during = later.at - self.at;
-        let taken = self.taken.iter().zip(&later.taken);
-        let named = self.processes.iter().zip(taken);
-        let cost = |(process, (before, after)): (&Process, (&Option<Duration>, &Option<Duration>))| {
-            let taken = after.as_ref()?.saturating_sub((*before)?);
-            Some((process.name.clone(), Cost::of(taken, during, requests)))
+        let cost = |(name, after): (&&str, &Duration)| {
+            let taken = after.saturating_sub(*self.taken.get(name)?);
+            Some(((*name).to_owned(), Cost::of(taken, later.at - self.at, requests)))
         };
-        named.filter_map(cost).collect()
+        later.taken.iter().filter_map(cost).collect()
     }
 }
 
@@ -91,16 +89,13 @@ impl Tree {
     fn read() -> Self {
         let mut tree = Self::default();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             // One may end while it is looked at.
-            let Some(pid) = pid else { continue };
-            let Some((parent, ticks)) =
-                fs::read_to_string(entry.path().join("stat")).ok().and_then(|stat| parse(&stat))
-            else {
-                continue;
-            };
-            tree.started.entry(parent).or_default().push(pid);
-            tree.ticks.insert(pid, ticks);
+            let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+            if let Some((parent, ticks)) = parse(&stat) {
+                tree.started.entry(parent).or_default().push(pid);
+                tree.ticks.insert(pid, ticks);
+            }
         }
         tree
     }
