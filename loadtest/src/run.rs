@@ -233,3 +233,24 @@ fn stage(
     };
     Ok((Arc::new(stage), header))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+
+    #[test]
+    fn two_processes_of_one_name_are_refused() {
+        let check_of = |more: &[&str]| {
+            let line = [&["hamro-loadtest", "run", "rush", "--watch", "worker=1"], more].concat();
+            let Command::Run(arguments) = Arguments::parse_from(line).command else { unreachable!() };
+            check(&arguments)
+        };
+        assert!(check_of(&["--watch", "worker-2=2", "--cost", "postgres=3"]).is_ok());
+        for more in [["--watch", "worker=2"], ["--cost", "worker=2"]] {
+            assert!(check_of(&more).unwrap_err().to_string().contains("'worker'"), "{more:?}");
+        }
+    }
+}

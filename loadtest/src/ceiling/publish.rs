@@ -34,25 +34,31 @@ pub async fn measure(mut env: Env, duration: Duration, in_flight: usize) -> Resu
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
 
+    let figures = figures(&channel, broker.topology(), duration, in_flight).await;
+    let cleaned_up = clean_up(&broker, &channel).await;
+    // Best effort: what it was for is done.
+    let _ = connection.close(200, "done".into()).await;
+    let figures = figures?;
+    cleaned_up?;
+    Ok(figures)
+}
+
+async fn figures(
+    channel: &Channel,
+    topology: &Topology,
+    duration: Duration,
+    in_flight: usize,
+) -> Result<Vec<CeilingFigure>> {
     let mut figures = Vec::new();
     for bookings in [1, Parcel::MAX_BOOKINGS] {
-        let rate = rate(&channel, broker.topology(), bookings, duration, in_flight).await;
         let what = if bookings == 1 {
             "confirmed publishing, a message a booking".to_owned()
         } else {
             format!("confirmed publishing, {bookings} bookings a message")
         };
-        match rate {
-            Ok(bookings_per_second) => figures.push(CeilingFigure { what, bookings_per_second }),
-            Err(error) => {
-                clean_up(&broker, &channel).await?;
-                return Err(error);
-            }
-        }
+        let bookings_per_second = rate(channel, topology, bookings, duration, in_flight).await?;
+        figures.push(CeilingFigure { what, bookings_per_second });
     }
-    clean_up(&broker, &channel).await?;
-    // Best effort: what it was for is done.
-    let _ = connection.close(200, "done".into()).await;
     Ok(figures)
 }
 
