@@ -5,7 +5,7 @@
 
 pub mod admin;
 mod bookings;
-mod catalogue;
+pub mod catalogue;
 pub mod config;
 mod etag;
 pub mod events;

@@ -1,11 +1,11 @@
 //! `hamro-api`: wires the api together and runs it.
 
-use std::num::NonZeroU16;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use hamro_api::catalogue::SeatMapBuilds;
 use hamro_api::config::{Config, DATABASE_SESSION, HttpConfig, SchemaCommandConfig};
 use hamro_api::events::Streams;
 use hamro_api::intake::{Gauge, Listener, Outcomes, Watermark, look_up_waited_for, publisher};
@@ -15,11 +15,14 @@ use hamro_api::router::{openapi, router};
 use hamro_api::state::{App, AppState};
 use hamro_api::{schema, server};
 use hamro_shared::config::Env;
+use hamro_shared::database::{self, Database, DatabaseClock};
 use hamro_shared::domain::Clock;
+use hamro_shared::healthcheck;
 use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::queue::{Broker, supervise};
 use hamro_shared::telemetry;
-use hamro_shared::{database, healthcheck};
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 use tracing::info;
 
@@ -62,10 +65,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve => return serve(Config::read(Env::process())?).await,
         Command::Migrate => {
-            database::migrate(&schema_pool()?).await?;
+            database::migrate(&mut connect().await?).await?;
             info!("the schema is up to date");
         }
-        Command::Seed => database::seed(&schema_pool()?).await?,
+        Command::Seed => database::seed(&mut connect().await?).await?,
         Command::Openapi => print_openapi()?,
         Command::Healthcheck => {
             let mut env = Env::process();
@@ -76,10 +79,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn schema_pool() -> anyhow::Result<sqlx::PgPool> {
+/// The session of a command.
+async fn connect() -> anyhow::Result<PgConnection> {
     let config = SchemaCommandConfig::read(Env::process())?;
     telemetry::start(&config.telemetry);
-    Ok(config.database.pool("hamro-api", &[], NonZeroU16::MIN))
+    Ok(config.database.options("hamro-api").connect().await?)
 }
 
 #[expect(clippy::print_stdout, reason = "this is the command's output")]
@@ -93,24 +97,29 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let listener = server::bind(&config.http)?;
     let mut lifecycle = Lifecycle::new()?;
     let process = format!("hamro-api-{}", std::process::id());
-    let pool = config.database.pool(&process, DATABASE_SESSION, config.database_connections);
+    let sessions = config.database.sessions(&process, DATABASE_SESSION);
+    let database = Database::new(sessions, config.database_connections);
+    let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
-    let (outcomes, gauge, live_seats) = (Outcomes::default(), Gauge::default(), LiveSeats::new(pool.clone()));
+    let (outcomes, gauge, live_seats) =
+        (Outcomes::default(), Gauge::default(), LiveSeats::new(database.clone()));
     let (publisher, mut publishing) = publisher(config.publisher, broker.topology());
     let mut listening =
         Listener::new(broker.topology().clone(), outcomes.clone(), gauge.clone(), live_seats.clone());
     let (schema_is_ready, schema_ready) = watch::channel(false);
     let state = AppState::new(App {
-        pool: pool.clone(),
-        clock: Clock::system(),
+        database: database.clone(),
+        clock: database_clock.clock(),
         publisher,
         outcomes: outcomes.clone(),
-        watermark: Watermark::new(pool.clone(), Clock::system()),
+        watermark: Watermark::new(database.clone(), database_clock.clock()),
         gauge,
         live_seats: live_seats.clone(),
+        seat_map_builds: SeatMapBuilds::default(),
         streams: Streams::new(config.http.streams_max, lifecycle.stopping()),
         stopping: lifecycle.stopping(),
         schema_ready,
+        database_clock: database_clock.clone(),
         rules: config.rules,
     });
     let rate_limit = RateLimit::new(&config.http.rate_limit).map(Arc::new);
@@ -130,7 +139,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         supervise(&broker, &stop, &mut listening).await;
         Ok(())
     });
-    lifecycle.support("look-up", |stop| look_up_waited_for(outcomes, pool, stop));
+    let looked_up = database.clone();
+    lifecycle.support("look-up", |stop| look_up_waited_for(outcomes, looked_up, stop));
     lifecycle.support("live seats", |stop| live_seats.keep_up(stop));
     if let Some(limit) = rate_limit {
         lifecycle.support("rate limit", |stop| async move {
@@ -138,8 +148,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
             Ok(())
         });
     }
-    // A migration may take its time, and wait for that of another instance: no time limits here.
-    let schema_pool = config.database.pool(&process, &[], NonZeroU16::MIN);
-    lifecycle.support("schema", |stop| schema::prepare(schema_pool, config.schema, schema_is_ready, stop));
+    lifecycle.support("clock", |stop| database_clock.keep_measuring(database, stop));
+    let schema_options = config.database.options(&process);
+    lifecycle.support("schema", |stop| schema::prepare(schema_options, config.schema, schema_is_ready, stop));
     Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
 }

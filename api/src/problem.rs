@@ -10,7 +10,7 @@ use std::error::Error;
 use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use hamro_shared::database::is_transient;
+use hamro_shared::database::{is_transient, needs_repair};
 use hamro_shared::domain::{Rejection, TicketId};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -59,9 +59,10 @@ codes! {
     OutcomeUnknown => "outcome-unknown", GATEWAY_TIMEOUT, "The outcome is not known yet";
     QueueFull => "queue-full", SERVICE_UNAVAILABLE, "The queue is full";
     BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE, "Bookings cannot be taken at the moment";
-    DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be reached";
+    DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be used at the moment";
     TimedOut => "timed-out", SERVICE_UNAVAILABLE, "The answer took too long";
     TooManyRequests => "too-many-requests", TOO_MANY_REQUESTS, "Too many requests from one client";
+    Overloaded => "overloaded", SERVICE_UNAVAILABLE, "The server is too busy";
     TooManyStreams => "too-many-streams", SERVICE_UNAVAILABLE, "Too many event streams are open";
     NotReady => "not-ready", SERVICE_UNAVAILABLE, "The service is not ready";
     Unauthorized => "unauthorized", UNAUTHORIZED, "The request lacks a valid token";
@@ -240,9 +241,18 @@ impl From<Rejection> for Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            let detail = "Too many requests are waiting. Try again in a moment.";
+            return Self::new(ProblemCode::Overloaded, detail).retry_after(2);
+        }
         if is_transient(&error) {
             tracing::warn!("answering without the database: {}", chain(&error));
             return Self::new(ProblemCode::DatabaseUnavailable, "Try again in a moment.").retry_after(2);
+        }
+        if needs_repair(&error) {
+            tracing::error!("the database has to be repaired: {}", chain(&error));
+            let detail = "The fault is ours and has been noted. Try again later.";
+            return Self::new(ProblemCode::DatabaseUnavailable, detail).retry_after(10);
         }
         Self::internal(error)
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use hamro_shared::backoff::Backoff;
 use hamro_shared::database::{self, SchemaError};
-use sqlx::postgres::PgPool;
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -19,7 +20,7 @@ pub struct SchemaConfig {
 /// The intake needs no database, so it does not wait for this, but the instance is not ready before. Fails if the
 /// schema cannot be brought up to date, which no waiting would mend.
 pub async fn prepare(
-    pool: PgPool,
+    database: PgConnectOptions,
     config: SchemaConfig,
     ready: watch::Sender<bool>,
     stop: CancellationToken,
@@ -27,7 +28,7 @@ pub async fn prepare(
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
         let attempt = tokio::select! {
-            attempt = attempt(&pool, config) => attempt,
+            attempt = attempt(&database, config) => attempt,
             () = stop.cancelled() => return Ok(()),
         };
         match attempt {
@@ -38,17 +39,19 @@ pub async fn prepare(
         backoff.pause().await;
     }
     ready.send_replace(true);
-    pool.close().await;
     stop.cancelled().await;
     Ok(())
 }
 
-async fn attempt(pool: &PgPool, config: SchemaConfig) -> Result<(), SchemaError> {
+/// On a session of its own, which ends with this, whatever is going on in it. A migration may take its time, and wait for that
+/// of another instance, so it has no time limits.
+async fn attempt(database: &PgConnectOptions, config: SchemaConfig) -> Result<(), SchemaError> {
+    let mut connection = database.connect().await?;
     if config.migrate {
-        database::migrate(pool).await?;
+        database::migrate(&mut connection).await?;
     }
     if config.seed {
-        database::seed(pool).await?;
+        database::seed(&mut connection).await?;
     }
     Ok(())
 }

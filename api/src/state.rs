@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
+use hamro_shared::database::{Database, DatabaseClock};
 use hamro_shared::domain::{Clock, Ticket, TicketId, TicketKeys};
-use sqlx::postgres::PgPool;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::AdminToken;
 use crate::bookings::QueuePosition;
+use crate::catalogue::SeatMapBuilds;
 use crate::events::Streams;
 use crate::intake::{Gauge, Outcomes, Publisher, Watermark};
 use crate::live_seats::LiveSeats;
@@ -23,17 +24,19 @@ pub struct AppState(Arc<App>);
 
 /// The parts of it.
 pub struct App {
-    pub pool: PgPool,
+    pub database: Database,
     pub clock: Clock,
     pub publisher: Publisher,
     pub outcomes: Outcomes,
     pub watermark: Watermark,
     pub gauge: Gauge,
     pub live_seats: LiveSeats,
+    pub seat_map_builds: SeatMapBuilds,
     pub streams: Streams,
     /// Cancelled once this instance takes no more requests.
     pub stopping: CancellationToken,
     pub schema_ready: watch::Receiver<bool>,
+    pub database_clock: DatabaseClock,
     pub rules: Rules,
 }
 
@@ -95,9 +98,9 @@ impl Deref for AppState {
     }
 }
 
-impl FromRef<AppState> for PgPool {
+impl FromRef<AppState> for Database {
     fn from_ref(state: &AppState) -> Self {
-        state.pool.clone()
+        state.database.clone()
     }
 }
 

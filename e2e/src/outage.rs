@@ -55,6 +55,13 @@ impl Outage {
         Ok(outage)
     }
 
+    /// Makes all sessions of Postgres read-only whose database does not say otherwise, those that are open too.
+    pub fn read_only() -> Result<Self> {
+        let outage = Self { remedy: Some(reconfigure("ALTER SYSTEM RESET default_transaction_read_only")?) };
+        run(reconfigure("ALTER SYSTEM SET default_transaction_read_only = on")?)?;
+        Ok(outage)
+    }
+
     pub fn end(mut self) -> Result<()> {
         self.remedy.take().map_or(Ok(()), run)
     }
@@ -71,6 +78,16 @@ impl Drop for Outage {
 fn script(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/dev/service.sh"));
     command.args(arguments).env("HAMRO_STACK_DIR", outer("HAMRO_STACK_DIR")?);
+    Ok(command)
+}
+
+/// Changes the configuration of the running Postgres.
+fn reconfigure(statement: &str) -> Result<Command> {
+    let mut command = Command::new("psql");
+    let (url, reload) = (outer("DATABASE_URL")?, "SELECT pg_reload_conf()");
+    command.args(["--no-psqlrc", "--quiet", "--dbname", &url, "--command", statement, "--command", reload]);
+    // The remedy, too, is a statement of a session that the outage has hit.
+    command.env("PGOPTIONS", "-c default_transaction_read_only=off");
     Ok(command)
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,6 +31,8 @@ struct Link {
     has_lost: AtomicBool,
     /// The answer to a request that has these bytes in it does not arrive, and is the last.
     last_words: Mutex<Option<Vec<u8>>>,
+    /// How long everything takes to arrive.
+    delay: Mutex<Duration>,
     cut: CancellationToken,
 }
 
@@ -82,6 +85,19 @@ impl Proxy {
         lock(&lock(&self.link).last_words).is_none()
     }
 
+    /// Everything takes this much longer to arrive, either way.
+    pub fn delay(&self, delay: Duration) {
+        *lock(&lock(&self.link).delay) = delay;
+    }
+
+    /// Connections that are open carry nothing any more, and stay open: as if a firewall had forgotten them. New ones work as
+    /// they should.
+    pub fn freeze_open(&self) {
+        let frozen = std::mem::take(&mut *lock(&self.link));
+        frozen.is_mute.store(true, Ordering::Relaxed);
+        frozen.is_deaf.store(true, Ordering::Relaxed);
+    }
+
     /// Closes all connections. New ones work as they should.
     pub fn cut(&self) {
         std::mem::take(&mut *lock(&self.link)).cut.cancel();
@@ -101,6 +117,7 @@ async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()>
                 0 => return Ok(()),
                 _ if link.is_mute.load(Ordering::Relaxed) => {}
                 length => {
+                    link.wait().await;
                     server.write_all(&sent[..length]).await?;
                     if link.are_last_words(&sent[..length]) {
                         // The server has done what it was asked for once it answers.
@@ -112,13 +129,24 @@ async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()>
             length = server.read(&mut answered) => match length? {
                 0 => return Ok(()),
                 _ if link.is_deaf.load(Ordering::Relaxed) => link.has_lost.store(true, Ordering::Relaxed),
-                length => client.write_all(&answered[..length]).await?,
+                length => {
+                    link.wait().await;
+                    client.write_all(&answered[..length]).await?;
+                }
             },
         }
     }
 }
 
 impl Link {
+    #[expect(clippy::disallowed_methods, reason = "a slow network")]
+    async fn wait(&self) {
+        let delay = *lock(&self.delay);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
     /// Whether these are the bytes whose answer is to be lost, which happens once.
     fn are_last_words(&self, sent: &[u8]) -> bool {
         let mut last_words = lock(&self.last_words);

@@ -285,3 +285,70 @@ async fn many_instances_that_start_at_once_migrate_and_seed_once() -> Result<()>
     assert_eq!(seats.len(), 100);
     installation.close().await
 }
+
+#[tokio::test]
+async fn seat_maps_take_two_sessions_of_the_database_at_a_time_and_leave_the_others_free() -> Result<()> {
+    let variables = vec![("DATABASE_CONNECTIONS", "4")];
+    let installation = Installation::start(Setup { variables, ..Setup::default() }).await?;
+    let client = installation.client().clone();
+    let (concert, _) = client.seat_map(0).await?;
+    let mut holder = installation.pool.begin().await?;
+    sqlx::raw_sql("LOCK TABLE seats IN ACCESS EXCLUSIVE MODE").execute(&mut *holder).await?;
+    let path = format!("/seats/concert/{concert}");
+    let maps = (0..12).map(|_| {
+        tokio::spawn({
+            let (client, path) = (client.clone(), path.clone());
+            async move { client.get(&path).await }
+        })
+    });
+    let maps: Vec<_> = maps.collect();
+    wait_until("two maps are being read", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+             AND application_name LIKE 'hamro-api%'",
+        )
+        .fetch_one(&installation.pool)
+        .await?;
+        assert!(waiting <= 2, "{waiting} are");
+        Ok((waiting == 2).then_some(()))
+    })
+    .await?;
+    // The others wait for their turn without a session.
+    let created = client.write(Method::POST, "/ticket-types", &json!({"name": "Balcony"})).await?;
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(client.get("/concerts").await?.status, 200);
+    holder.rollback().await?;
+    for map in maps {
+        let map = map.await??;
+        assert_eq!(map.status, 200, "{map:?}");
+    }
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_write_that_the_state_of_the_database_does_not_allow_is_no_fault_of_the_request() -> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    // The cause is an error in the log.
+    installation.expects_errors = true;
+    let client = installation.client().clone();
+    let breaks = [
+        (
+            "ALTER SEQUENCE ticket_types_id_seq MAXVALUE 1000; SELECT setval('ticket_types_id_seq', 1000)",
+            "reached maximum",
+        ),
+        (
+            "ALTER SEQUENCE ticket_types_id_seq NO MAXVALUE; SELECT setval('ticket_types_id_seq', 1, false)",
+            "ticket_types_pkey",
+        ),
+    ];
+    for (statements, cause) in breaks {
+        sqlx::raw_sql(statements).execute(&installation.pool).await?;
+        let answer = client.write(Method::POST, "/ticket-types", &json!({"name": "Balcony"})).await?;
+        assert_eq!((answer.status, answer.code()), (503, "database-unavailable"), "{answer:?}");
+        installation.apis[0].process.line_after(cause).await?;
+    }
+    sqlx::raw_sql("SELECT setval('ticket_types_id_seq', 1000)").execute(&installation.pool).await?;
+    let answer = client.write(Method::POST, "/ticket-types", &json!({"name": "Balcony"})).await?;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    installation.close().await
+}

@@ -121,3 +121,34 @@ async fn while_postgres_is_away_bookings_are_taken_and_outcomes_that_are_known_a
     assert_eq!(status.status, 200);
     installation.close().await
 }
+
+#[tokio::test]
+async fn sessions_that_turn_read_only_are_replaced_within_the_request() -> Result<()> {
+    let installation = Installation::start(Setup::default()).await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let (one, other) =
+        tokio::try_join!(client.book_seats("alice", &seats[..1]), client.book_seats("bob", &seats[1..2]))?;
+    assert_eq!((one.status, other.status), (201, 201));
+
+    // As after a failover: what is open cannot write any more, and what is opened anew can.
+    let name = installation.name();
+    let writable = format!("ALTER DATABASE {name} SET default_transaction_read_only = off");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(writable)).execute(&installation.pool).await?;
+    let outage = Outage::read_only()?;
+    wait_until("open sessions are read-only", async || {
+        let setting: String =
+            sqlx::query_scalar("SHOW default_transaction_read_only").fetch_one(&installation.pool).await?;
+        Ok((setting == "on").then_some(()))
+    })
+    .await?;
+    let tier = serde_json::json!({"name": "Balcony"});
+    let created = client.write(reqwest::Method::POST, "/ticket-types", &tier).await?;
+    assert_eq!(created.status, 201, "{created:?}");
+    for (customer, seat) in [("carol", 2), ("dave", 3), ("erin", 4)] {
+        let booked = client.book_seats(customer, &seats[seat..=seat]).await?;
+        assert_eq!(booked.status, 201, "{booked:?}");
+    }
+    outage.end()?;
+    installation.close().await
+}

@@ -1,7 +1,7 @@
 //! Switches for tests: places where a process can be made to die, and rules that it can be made to break.
 //!
 //! `HAMRO_FAULTS=worker.after-commit=kill@3,worker.no-look-up=break` kills a worker the third time that it gets between
-//! COMMIT and acknowledgement, and makes it forget what it has settled before. Only programs that are built with the feature
+//! COMMIT and acknowledgement, and makes it forget what it has settled before. `clock=+11s` sets its clock ahead. Only programs that are built with the feature
 //! `faults` know of that variable, which is how the tests build them. In all others each call here is a constant, and the
 //! compiler leaves out what hangs on it.
 
@@ -9,8 +9,9 @@ use std::process;
 use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use crate::config::Env;
+use crate::config::{Env, Setting};
 
 const IS_BUILT_IN: bool = cfg!(feature = "faults");
 
@@ -64,6 +65,8 @@ struct Faults {
     /// With how many passes are left until the end.
     deaths: Vec<(Point, AtomicU32)>,
     broken: Vec<Rule>,
+    /// By how many milliseconds the machine's clock is wrong.
+    clock_offset: i64,
 }
 
 /// Reads `HAMRO_FAULTS`, which holds from here on.
@@ -90,6 +93,12 @@ pub fn is_broken(rule: Rule) -> bool {
     IS_BUILT_IN && FAULTS.get().is_some_and(|faults| faults.broken.contains(&rule))
 }
 
+/// By how many milliseconds the machine's clock is to be wrong.
+#[inline]
+pub fn clock_offset() -> i64 {
+    if IS_BUILT_IN { FAULTS.get().map_or(0, |faults| faults.clock_offset) } else { 0 }
+}
+
 impl Faults {
     fn kills_at(&self, point: Point) -> bool {
         let death = self.deaths.iter().find(|(at, _)| *at == point);
@@ -104,6 +113,10 @@ impl FromStr for Faults {
         let mut faults = Self::default();
         for switch in text.split(',') {
             let (name, fault) = switch.trim().split_once('=').ok_or(())?;
+            if name == "clock" {
+                faults.clock_offset = signed_millis(fault).ok_or(())?;
+                continue;
+            }
             let point = POINTS.iter().find(|(known, _)| *known == name);
             let rule = RULES.iter().find(|(known, _)| *known == name);
             match (point, rule, fault.split_once('@')) {
@@ -119,11 +132,22 @@ impl FromStr for Faults {
     }
 }
 
+/// `+11s`, `-16m`.
+fn signed_millis(text: &str) -> Option<i64> {
+    let (sign, duration) = match text.split_at_checked(1)? {
+        ("+", duration) => (1, duration),
+        ("-", duration) => (-1, duration),
+        _ => return None,
+    };
+    Some(sign * i64::try_from(Duration::parse(duration)?.as_millis()).ok()?)
+}
+
 fn expected() -> String {
     let points = POINTS.map(|(name, _)| name).join(", ");
     let rules = RULES.map(|(name, _)| name).join(", ");
     format!(
-        "POINT=kill@PASS or RULE=break, separated by commas, with a POINT of {points} and a RULE of {rules}"
+        "POINT=kill@PASS, RULE=break or clock=OFFSET, separated by commas, with a POINT of {points}, a RULE of {rules} and \
+         an OFFSET such as +11s"
     )
 }
 
@@ -138,6 +162,7 @@ mod tests {
         let deaths = [(); 4].map(|()| faults.kills_at(Point::AfterCommit));
         assert_eq!(deaths, [false, false, true, false]);
         assert_eq!(faults.broken, [Rule::LookUp]);
+        assert_eq!("clock=-16m".parse::<Faults>().unwrap().clock_offset, -960_000);
     }
 
     #[test]
@@ -152,6 +177,8 @@ mod tests {
             "worker.no-look-up=break@1",
             "worker.nowhere=kill@1",
             "worker.no-look-up=break,",
+            "clock=11s",
+            "clock=+soon",
         ] {
             assert!(bad.parse::<Faults>().is_err(), "{bad}");
         }

@@ -1,12 +1,13 @@
 //! `hamro-worker`: wires the worker together and runs it.
 
+use std::num::NonZeroU16;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_shared::config::Env;
-use hamro_shared::database::wait_for_schema;
+use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_for_schema};
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::queue::{Broker, supervise};
@@ -72,27 +73,35 @@ async fn run() -> anyhow::Result<ExitCode> {
     let config = Config::read(Env::process())?;
     telemetry::start(&config.telemetry);
     let process = format!("hamro-worker-{}", std::process::id());
-    let database = config.database.options(&process, DATABASE_SESSION);
+    let sessions = config.database.sessions(&process, DATABASE_SESSION);
+    let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
     let (announcer, mut announcements) = announcer(broker.topology());
     let mut health = Health::default();
     let readiness = health.part("consumer", Readiness::starting());
     let settlers = (0..BATCHES_IN_HAND).map(|_| {
         let readiness = health.part("settler", Readiness::untroubled());
-        Arc::new(Mutex::new(Settler::new(database.clone(), Clock::system(), readiness)))
+        Arc::new(Mutex::new(Settler::new(sessions.clone(), database_clock.clock(), readiness)))
     });
     let settlers = settlers.collect();
     let queue = broker.topology().intake();
-    let reaper =
-        Reaper::new(&database, &broker, announcer.clone(), health.part("reaper", Readiness::untroubled()));
+    let reaper = Reaper::new(
+        &sessions,
+        database_clock.clock(),
+        &broker,
+        announcer.clone(),
+        health.part("reaper", Readiness::untroubled()),
+    );
     let mut consumer = Consumer { config: config.consumer, settlers, announcer, readiness, queue };
 
     let mut lifecycle = Lifecycle::new()?;
     collect_strays(&mut lifecycle, &broker, reaper, config.reaper);
-    let consuming = broker.clone();
+    let (consuming, measured) = (broker.clone(), database_clock.clone());
+    let database = Database::new(sessions.clone(), NonZeroU16::MIN);
+    lifecycle.support("clock", |stop| database_clock.keep_measuring(database, stop));
     lifecycle.work("consumer", |stop| async move {
         tokio::select! {
-            () = wait_for_schema(&database) => supervise(&consuming, &stop, &mut consumer).await,
+            () = ready_to_settle(&sessions, &measured) => supervise(&consuming, &stop, &mut consumer).await,
             () = stop.cancelled() => {}
         }
         Ok(())
@@ -105,6 +114,12 @@ async fn run() -> anyhow::Result<ExitCode> {
         lifecycle.support("health checks", |stop| health.serve(address, stop));
     }
     Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
+}
+
+/// No booking is judged before it is known what time it is.
+async fn ready_to_settle(sessions: &Sessions, clock: &DatabaseClock) {
+    wait_for_schema(sessions).await;
+    clock.measured().await;
 }
 
 /// What did not go the straight way to the intake queue and through it.

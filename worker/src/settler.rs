@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use hamro_shared::backoff::Backoff;
+use hamro_shared::database::{CHECK_AFTER, Session, Sessions};
 use hamro_shared::domain::{Clock, SettledTicket};
-use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -24,10 +23,10 @@ const CULPRITS_IN_A_ROW: u32 = 3;
 /// up. The server's own limits on a statement and a lock are shorter.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Settles one batch after the other, on one connection.
+/// Settles one batch after the other, on one session of the database.
 pub struct Settler {
-    options: PgConnectOptions,
-    connection: Option<PgConnection>,
+    sessions: Sessions,
+    session: Option<Session>,
     clock: Clock,
     readiness: Readiness,
     culprits_in_a_row: u32,
@@ -39,8 +38,8 @@ pub struct Settler {
 pub struct Stopped;
 
 impl Settler {
-    pub fn new(options: PgConnectOptions, clock: Clock, readiness: Readiness) -> Self {
-        Self { options, connection: None, clock, readiness, culprits_in_a_row: 0 }
+    pub fn new(sessions: Sessions, clock: Clock, readiness: Readiness) -> Self {
+        Self { sessions, session: None, clock, readiness, culprits_in_a_row: 0 }
     }
 
     /// Settles the batch when its turn has come, and returns only when it is, or when `stop` comes while it waits for a
@@ -114,24 +113,29 @@ impl Settler {
         Ok(settled)
     }
 
-    /// One try. A connection on which something went wrong is not used again: the server drops its transaction with it.
+    /// One try. A session that turns out to be useless is not used again: the server drops its transaction with it.
     async fn attempt(&mut self, batch: &Batch, turn: &mut Turn) -> Result<Vec<SettledTicket>, sqlx::Error> {
-        let connection = self.connection.take();
-        let trying = async {
-            let mut connection = match connection {
-                Some(connection) => connection,
-                None => self.options.connect().await?,
-            };
-            let result = settle(&mut connection, &self.clock, batch, turn).await;
-            let is_usable = result.is_ok() || matches!(&result, Err(sqlx::Error::Database(_)));
-            Ok::<_, sqlx::Error>((result, is_usable.then_some(connection)))
-        };
-        let (result, connection) = timeout(ANSWER_TIMEOUT, trying).await.unwrap_or_else(|_| {
+        let mut session = self.usable_session().await?;
+        let settling = settle(&mut session.connection, &self.clock, batch, turn);
+        let result = timeout(ANSWER_TIMEOUT, settling).await.unwrap_or_else(|_| {
             let silence = std::io::Error::new(std::io::ErrorKind::TimedOut, "the database does not answer");
             Err(sqlx::Error::Io(silence))
-        })?;
-        self.connection = connection;
+        });
+        if self.sessions.keeps(&mut session, &result) {
+            self.session = Some(session);
+        }
         result
+    }
+
+    /// The session of the batch before, if it can still be used, or else a new one. Until it is given back nobody has it, so
+    /// it is closed if this batch is dropped.
+    async fn usable_session(&mut self) -> Result<Session, sqlx::Error> {
+        if let Some(mut session) = self.session.take()
+            && self.sessions.check(&mut session, CHECK_AFTER).await
+        {
+            return Ok(session);
+        }
+        self.sessions.open().await
     }
 
     fn class(&self, failure: &sqlx::Error, batch: &Batch) -> Failure {

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hamro_shared::database::{MIGRATOR, seed, tickets};
+use hamro_shared::database::{MIGRATOR, Sessions, seed, tickets};
 use hamro_shared::domain::{
     BookingRequest, Clock, CustomerName, Email, IdempotencyKey, Outcome, Rejection, SeatId, SettledTicket,
     Ticket, TicketId, TicketKeys, Timestamp,
@@ -61,12 +61,20 @@ async fn settle(pool: &PgPool, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx
 
 /// As many tries as it takes.
 async fn settle_all(pool: &PgPool, batch: Batch) -> Vec<SettledTicket> {
-    let mut settler = Settler::new((*pool.connect_options()).clone(), clock(), Readiness::starting());
+    let mut settler = Settler::new(sessions(pool), clock(), Readiness::starting());
     settler.settle(batch, Turn::default(), &CancellationToken::new()).await.unwrap()
 }
 
+fn sessions(pool: &PgPool) -> Sessions {
+    Sessions::new((*pool.connect_options()).clone(), &[])
+}
+
+async fn expire(pool: &PgPool, ticket: TicketId, deadline: Timestamp) -> Option<SettledTicket> {
+    tickets::expire(&mut pool.acquire().await.unwrap(), ticket, deadline).await.unwrap()
+}
+
 async fn seeded(pool: &PgPool) {
-    seed(pool).await.unwrap();
+    seed(&mut pool.acquire().await.unwrap()).await.unwrap();
 }
 
 fn by_ticket(settled: Vec<SettledTicket>) -> HashMap<TicketId, Outcome> {
@@ -205,7 +213,7 @@ async fn a_retry_shares_the_outcome_of_a_first_try_that_comes_again_in_its_batch
 async fn a_ticket_that_was_fenced_off_cannot_be_sold(pool: PgPool) {
     seeded(&pool).await;
     let order = order("alice", &[1]);
-    let fenced = tickets::expire(&pool, order.ticket.id, now()).await.unwrap();
+    let fenced = expire(&pool, order.ticket.id, Timestamp::from_unix_millis(0).unwrap()).await.unwrap();
     assert_eq!(fenced.outcome, Outcome::Expired);
     assert_eq!(settle(&pool, &batch(std::slice::from_ref(&order))).await.unwrap(), []);
     assert_eq!(count(&pool, SALES).await, 0);
@@ -216,8 +224,21 @@ async fn a_ticket_that_was_sold_cannot_be_fenced_off(pool: PgPool) {
     seeded(&pool).await;
     let order = order("alice", &[1]);
     let sold = settle(&pool, &batch(std::slice::from_ref(&order))).await.unwrap().remove(0);
-    let found = tickets::expire(&pool, order.ticket.id, now() + Duration::from_hours(1)).await.unwrap();
+    let found = expire(&pool, order.ticket.id, Timestamp::from_unix_millis(0).unwrap()).await.unwrap();
     assert_eq!(found, sold);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_ticket_whose_deadline_has_not_passed_by_the_clock_of_the_database_cannot_be_fenced_off(
+    pool: PgPool,
+) {
+    seeded(&pool).await;
+    let order = order("alice", &[1]);
+    let now: sqlx::types::chrono::DateTime<sqlx::types::chrono::Utc> =
+        sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&pool).await.unwrap();
+    let deadline = Timestamp::from(now) + Duration::from_mins(1);
+    assert_eq!(expire(&pool, order.ticket.id, deadline).await, None);
+    assert_eq!(settle(&pool, &batch(std::slice::from_ref(&order))).await.unwrap().len(), 1);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -269,7 +290,7 @@ async fn a_counter_that_has_drifted_stops_the_worker_and_costs_no_customer_a_boo
     seeded(&pool).await;
     sqlx::raw_sql("UPDATE ticket_tiers SET available = 0").execute(&pool).await.unwrap();
     let readiness = Readiness::untroubled();
-    let mut settler = Settler::new((*pool.connect_options()).clone(), clock(), readiness.clone());
+    let mut settler = Settler::new(sessions(&pool), clock(), readiness.clone());
     let worker = tokio::spawn(async move {
         let batch = batch(&[order("alice", &[1]), order("bob", &[2])]);
         settler.settle(batch, Turn::default(), &CancellationToken::new()).await.unwrap()
@@ -331,7 +352,7 @@ async fn an_error_of_the_database_is_classed_by_what_it_says_of_the_booking(pool
         ("23514", "ticket_tiers", Failure::Systemic),
         ("23505", "sale_seats", Failure::Systemic),
         ("53100", "", Failure::Systemic),
-        ("25006", "", Failure::Systemic),
+        ("25006", "", Failure::Transient),
         ("42P01", "", Failure::Systemic),
     ] {
         let raise =
@@ -366,18 +387,15 @@ async fn a_settler_that_waits_for_the_database_stops_when_it_is_asked_to(pool: P
     sqlx::raw_sql("DROP TABLE bookings").execute(&pool).await.unwrap();
     let stop = CancellationToken::new();
     stop.cancel();
-    let mut settler = Settler::new((*pool.connect_options()).clone(), clock(), Readiness::starting());
+    let mut settler = Settler::new(sessions(&pool), clock(), Readiness::starting());
     assert_eq!(settler.settle(batch(&[order("alice", &[1])]), Turn::default(), &stop).await, Err(Stopped));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_settler_whose_connection_is_killed_goes_on_with_another(pool: PgPool) {
     seeded(&pool).await;
-    let mut settler = Settler::new(
-        (*pool.connect_options()).clone().application_name("victim"),
-        clock(),
-        Readiness::starting(),
-    );
+    let options = (*pool.connect_options()).clone().application_name("victim");
+    let mut settler = Settler::new(Sessions::new(options, &[]), clock(), Readiness::starting());
     let stop = CancellationToken::new();
     assert_eq!(
         settler.settle(batch(&[order("alice", &[1])]), Turn::default(), &stop).await.unwrap().len(),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,6 +16,9 @@ use crate::intake::{PublishError, Waiter};
 use crate::openapi::{BOOKINGS, BookingProblems, OutcomeUnknownProblem};
 use crate::problem::{Problem, ProblemCode, ticket_location};
 use crate::state::AppState;
+
+/// How long to wait where our clock is a little ahead of the database's.
+const FENCE_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// Book seats, and wait for the outcome
 ///
@@ -57,17 +62,23 @@ pub async fn book_seats(
 /// The ticket's outcome. If none comes by its deadline the ticket is fenced off, so that what is answered stands: it
 /// cannot be sold afterwards.
 async fn settled_or_fenced(app: &AppState, ticket: Ticket, mut waiter: Waiter) -> Result<Outcome, Problem> {
-    let patience = app.clock.now().until(ticket.deadline);
-    if let Some(settled) = waiter.outcome_within(patience).await {
-        return Ok(settled.outcome.clone());
-    }
-    match Box::pin(tickets::expire(&app.pool, ticket.id, app.clock.now())).await {
-        Ok(settled) => Ok(settled.outcome),
-        Err(error) => {
-            let id = ticket.id;
-            tracing::warn!(ticket.id = %id, "ticket {id} cannot be fenced off: {error}");
-            let detail = "The booking may still go through. Follow the ticket before you try again.";
-            Err(Problem::new(ProblemCode::OutcomeUnknown, detail).about(id))
+    let Ticket { id, deadline } = ticket;
+    let mut patience = app.clock.now().until(deadline);
+    loop {
+        if let Some(settled) = waiter.outcome_within(patience).await {
+            return Ok(settled.outcome.clone());
+        }
+        let fencing =
+            app.database.query(move |connection| Box::pin(tickets::expire(connection, id, deadline)));
+        match Box::pin(fencing).await {
+            Ok(Some(settled)) => return Ok(settled.outcome),
+            // By the clock of the database it is not time yet.
+            Ok(None) => patience = FENCE_AGAIN_AFTER,
+            Err(error) => {
+                tracing::warn!(ticket.id = %id, "ticket {id} cannot be fenced off: {error}");
+                let detail = "The booking may still go through. Follow the ticket before you try again.";
+                return Err(Problem::new(ProblemCode::OutcomeUnknown, detail).about(id));
+            }
         }
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hamro_shared::database::tickets;
-use hamro_shared::domain::{SettledTicket, TicketId};
+use hamro_shared::domain::{SettledTicket, TicketId, Timestamp};
+use sqlx::postgres::PgConnection;
 
 use crate::problem::{Problem, ProblemCode};
 use crate::state::AppState;
@@ -25,26 +26,27 @@ pub async fn find_outcome(
     if let Some(settled) = app.outcomes.known(ticket) {
         return Ok(Some(settled));
     }
-    let is_overdue = app.clock.now() > ticket.issued_at() + app.rules.booking_deadline;
-    if !is_overdue && app.watermark.is_before(ticket).await {
+    let deadline = ticket.issued_at() + app.rules.booking_deadline;
+    let overdue_since = (app.clock.now() > deadline).then_some(deadline);
+    if overdue_since.is_none() && app.watermark.is_before(ticket).await {
         return Ok(None);
     }
     // In a box: what a query needs would take room in the future of every request that never gets here.
-    Box::pin(ask_database(app, ticket, is_overdue)).await
+    let asking = app.database.query(move |connection| Box::pin(find(connection, ticket, overdue_since)));
+    Ok(Box::pin(asking).await?.map(|settled| app.outcomes.remember(settled)))
 }
 
-async fn ask_database(
-    app: &AppState,
+/// What the database says. It also has the last word on whether a deadline has passed.
+async fn find(
+    connection: &mut PgConnection,
     ticket: TicketId,
-    is_overdue: bool,
-) -> Result<Option<Arc<SettledTicket>>, sqlx::Error> {
-    let found = tickets::find_settled(&mut *app.pool.acquire().await?, &[ticket]).await?.pop();
-    let settled = match found {
-        None if is_overdue => tickets::expire(&app.pool, ticket, app.clock.now()).await?,
-        None => return Ok(None),
-        Some(settled) => settled,
-    };
-    Ok(Some(app.outcomes.remember(settled)))
+    overdue_since: Option<Timestamp>,
+) -> Result<Option<SettledTicket>, sqlx::Error> {
+    let found = tickets::find_settled(connection, &[ticket]).await?.pop();
+    match (found, overdue_since) {
+        (None, Some(deadline)) => tickets::expire(connection, ticket, deadline).await,
+        (found, _) => Ok(found),
+    }
 }
 
 /// The ticket's outcome, as soon as it has one, if that is within `patience`. A process that is stopping has none.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveTime, Timelike};
 use hamro_shared::domain::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::postgres::PgExecutor;
+use sqlx::postgres::PgConnection;
 use sqlx::types::chrono::Utc;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -168,7 +168,7 @@ impl ConcertBody {
     }
 }
 
-pub async fn concert_exists(connection: impl PgExecutor<'_>, concert: Uuid) -> Result<bool, sqlx::Error> {
+pub async fn concert_exists(connection: &mut PgConnection, concert: Uuid) -> Result<bool, sqlx::Error> {
     let found = sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1", concert);
     Ok(found.fetch_optional(connection).await?.is_some())
 }

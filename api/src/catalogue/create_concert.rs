@@ -1,10 +1,11 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use hamro_shared::database::Database;
 use hamro_shared::domain::Timestamp;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::PgConnection;
 
-use super::concert::{Concert, ConcertBody, ConcertRow};
+use super::concert::{Concert, ConcertBody, ConcertDetails, ConcertRow};
 use crate::admin::Admin;
 use crate::extract::Body;
 use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
@@ -27,11 +28,16 @@ use crate::problem::Problem;
 )]
 pub async fn create_concert(
     _: Admin,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Body(body): Body<ConcertBody>,
 ) -> Result<(StatusCode, Json<Concert>), Problem> {
     let details = body.parse()?;
-    let row = sqlx::query_as!(
+    let row = database.transaction(move |connection| Box::pin(insert(connection, details))).await?;
+    Ok((StatusCode::CREATED, Json(row.into())))
+}
+
+async fn insert(connection: &mut PgConnection, details: ConcertDetails) -> Result<ConcertRow, sqlx::Error> {
+    sqlx::query_as!(
         ConcertRow,
         r#"
         INSERT INTO concerts (title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at)
@@ -48,8 +54,5 @@ pub async fn create_concert(
         details.description,
         details.sales_open_at.map(Timestamp::datetime),
         details.sales_close_at.map(Timestamp::datetime),
-    )
-    .fetch_one(&pool)
-    .await?;
-    Ok((StatusCode::CREATED, Json(row.into())))
+    ).fetch_one(connection).await
 }

@@ -1,8 +1,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use hamro_shared::database::Database;
 use serde::{Deserialize, Serialize};
-use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -79,25 +80,13 @@ struct Block {
 )]
 pub async fn create_seats(
     _: Admin,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Id(concert): Id<Uuid>,
     Body(body): Body<SeatBlockBody>,
 ) -> Result<(StatusCode, Json<SeatBlock>), Problem> {
     let block = body.parse()?;
-    let mut transaction = pool.begin().await?;
-    block.lock_tier(&mut transaction, concert).await?;
-    let first = block.next_number(&mut transaction).await?;
-    let created = block.insert(&mut transaction, concert, first).await?;
-    let tier = block.add_to_tier(&mut transaction, created).await?;
-    transaction.commit().await?;
-    let number = |n: i32| format!("{}-{n}", block.prefix);
-    let block = SeatBlock {
-        created: u64::from(created.unsigned_abs()),
-        first_seat_number: number(first),
-        last_seat_number: number(first + created - 1),
-        tier,
-    };
-    Ok((StatusCode::CREATED, Json(block)))
+    let added = database.transaction(move |connection| Box::pin(block.add(connection, concert))).await?;
+    Ok((StatusCode::CREATED, Json(added?)))
 }
 
 impl SeatBlockBody {
@@ -144,8 +133,33 @@ impl SeatBlockBody {
 }
 
 impl Block {
+    /// Adds the seats to the tier, or says what is wrong with the request.
+    async fn add(
+        self,
+        connection: &mut PgConnection,
+        concert: Uuid,
+    ) -> Result<Result<SeatBlock, Problem>, sqlx::Error> {
+        if let Err(problem) = self.lock_tier(connection, concert).await? {
+            return Ok(Err(problem));
+        }
+        let first = self.next_number(connection).await?;
+        let created = self.insert(connection, concert, first).await?;
+        let tier = self.add_to_tier(connection, created).await?;
+        let number = |n: i32| format!("{}-{n}", self.prefix);
+        Ok(Ok(SeatBlock {
+            created: u64::from(created.unsigned_abs()),
+            first_seat_number: number(first),
+            last_seat_number: number(first + created - 1),
+            tier,
+        }))
+    }
+
     /// Blocks of one tier are added one after the other, so that their numbers do not collide.
-    async fn lock_tier(&self, connection: &mut PgConnection, concert: Uuid) -> Result<(), Problem> {
+    async fn lock_tier(
+        &self,
+        connection: &mut PgConnection,
+        concert: Uuid,
+    ) -> Result<Result<(), Problem>, sqlx::Error> {
         let tier = sqlx::query_scalar!(
             "SELECT concert_id FROM ticket_tiers WHERE id = $1 FOR NO KEY UPDATE",
             self.tier
@@ -153,13 +167,13 @@ impl Block {
         .fetch_optional(&mut *connection)
         .await?;
         if tier == Some(concert) {
-            return Ok(());
+            return Ok(Ok(()));
         }
-        if concert_exists(connection, concert).await? {
-            Err(Problem::invalid_field("ticketTierId", "must be the id of a tier of this concert"))
+        Ok(Err(if concert_exists(connection, concert).await? {
+            Problem::invalid_field("ticketTierId", "must be the id of a tier of this concert")
         } else {
-            Err(Problem::not_found("concert"))
-        }
+            Problem::not_found("concert")
+        }))
     }
 
     async fn next_number(&self, connection: &mut PgConnection) -> Result<i32, sqlx::Error> {

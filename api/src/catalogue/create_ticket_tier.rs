@@ -1,9 +1,10 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use sqlx::postgres::PgPool;
+use hamro_shared::database::Database;
+use sqlx::postgres::PgConnection;
 
-use super::ticket_tier::{TicketTier, TicketTierBody, refused};
+use super::ticket_tier::{TicketTier, TicketTierBody, TicketTierDetails, refused};
 use crate::admin::Admin;
 use crate::extract::Body;
 use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
@@ -26,11 +27,22 @@ use crate::problem::Problem;
 )]
 pub async fn create_ticket_tier(
     _: Admin,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Body(body): Body<TicketTierBody>,
 ) -> Result<(StatusCode, Json<TicketTier>), Problem> {
     let details = body.parse()?;
-    let tier = sqlx::query_as!(
+    let tier = database
+        .transaction(move |connection| Box::pin(insert(connection, details)))
+        .await
+        .map_err(refused)?;
+    Ok((StatusCode::CREATED, Json(tier)))
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    details: TicketTierDetails,
+) -> Result<TicketTier, sqlx::Error> {
+    sqlx::query_as!(
         TicketTier,
         r#"
         INSERT INTO ticket_tiers (concert_id, ticket_type_id, price)
@@ -41,8 +53,6 @@ pub async fn create_ticket_tier(
         details.ticket_type_id,
         details.price
     )
-    .fetch_one(&pool)
+    .fetch_one(connection)
     .await
-    .map_err(refused)?;
-    Ok((StatusCode::CREATED, Json(tier)))
 }

@@ -1,8 +1,9 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use hamro_shared::database::Database;
 use serde::Deserialize;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 
 use super::list_ticket_types::TicketType;
@@ -34,20 +35,25 @@ pub struct TicketTypeBody {
 )]
 pub async fn create_ticket_type(
     _: Admin,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Body(body): Body<TicketTypeBody>,
 ) -> Result<(StatusCode, Json<TicketType>), Problem> {
     let mut fields = Fields::default();
     let name = fields.text("name", body.name, 100);
     let name = fields.finish(name)?;
-    let created =
-        sqlx::query_as!(TicketType, "INSERT INTO ticket_types (name) VALUES ($1) RETURNING id, name", name)
-            .fetch_one(&pool)
-            .await
-            .map_err(|error| if violates(&error, "ticket_types_name") { exists() } else { error.into() })?;
+    let created = database
+        .transaction(move |connection| Box::pin(insert(connection, name)))
+        .await
+        .map_err(|error| if violates(&error, "ticket_types_name") { exists() } else { error.into() })?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
 fn exists() -> Problem {
     Problem::new(ProblemCode::AlreadyExists, "There is a ticket type of this name.")
+}
+
+async fn insert(connection: &mut PgConnection, name: String) -> Result<TicketType, sqlx::Error> {
+    sqlx::query_as!(TicketType, "INSERT INTO ticket_types (name) VALUES ($1) RETURNING id, name", name)
+        .fetch_one(connection)
+        .await
 }

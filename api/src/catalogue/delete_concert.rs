@@ -1,6 +1,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
-use sqlx::postgres::PgPool;
+use hamro_shared::database::Database;
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::violates;
@@ -26,24 +27,25 @@ use crate::problem::{Problem, ProblemCode};
 )]
 pub async fn delete_concert(
     _: Admin,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Id(id): Id<Uuid>,
 ) -> Result<StatusCode, Problem> {
-    let mut transaction = pool.begin().await?;
+    let deleted = database
+        .transaction(move |connection| Box::pin(delete(connection, id)))
+        .await
+        .map_err(|error| if violates(&error, "seats_sold") { has_sales() } else { error.into() })?;
+    if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("concert")) }
+}
+
+/// Returns whether there was one.
+async fn delete(connection: &mut PgConnection, id: Uuid) -> Result<bool, sqlx::Error> {
     // The seats first, in the order of their ids, as the workers lock them. A sale that is under way is waited for,
     // and then the seat's own trigger refuses.
     sqlx::query!("SELECT id FROM seats WHERE concert_id = $1 ORDER BY id FOR UPDATE", id)
-        .fetch_all(&mut *transaction)
+        .fetch_all(&mut *connection)
         .await?;
-    let deleted = sqlx::query!("DELETE FROM concerts WHERE id = $1", id)
-        .execute(&mut *transaction)
-        .await
-        .map_err(|error| if violates(&error, "seats_sold") { has_sales() } else { error.into() })?;
-    transaction.commit().await?;
-    if deleted.rows_affected() == 0 {
-        return Err(Problem::not_found("concert"));
-    }
-    Ok(StatusCode::NO_CONTENT)
+    let deleted = sqlx::query!("DELETE FROM concerts WHERE id = $1", id).execute(connection).await?;
+    Ok(deleted.rows_affected() > 0)
 }
 
 fn has_sales() -> Problem {

@@ -1,6 +1,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
-use sqlx::postgres::PgPool;
+use hamro_shared::database::Database;
+use sqlx::postgres::PgConnection;
 
 use super::violates;
 use crate::admin::Admin;
@@ -25,23 +26,24 @@ use crate::problem::{Problem, ProblemCode};
 )]
 pub async fn delete_ticket_tier(
     _: Admin,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Id(id): Id<i32>,
 ) -> Result<StatusCode, Problem> {
-    let mut transaction = pool.begin().await?;
-    // In the order in which the workers lock: see `delete_concert`.
-    sqlx::query!("SELECT id FROM seats WHERE ticket_tier_id = $1 ORDER BY id FOR UPDATE", id)
-        .fetch_all(&mut *transaction)
-        .await?;
-    let deleted = sqlx::query!("DELETE FROM ticket_tiers WHERE id = $1", id)
-        .execute(&mut *transaction)
+    let deleted = database
+        .transaction(move |connection| Box::pin(delete(connection, id)))
         .await
         .map_err(|error| if violates(&error, "seats_sold") { has_sales() } else { error.into() })?;
-    transaction.commit().await?;
-    if deleted.rows_affected() == 0 {
-        return Err(Problem::not_found("ticket tier"));
-    }
-    Ok(StatusCode::NO_CONTENT)
+    if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("ticket tier")) }
+}
+
+/// Returns whether there was one.
+async fn delete(connection: &mut PgConnection, id: i32) -> Result<bool, sqlx::Error> {
+    // In the order in which the workers lock: see `delete_concert`.
+    sqlx::query!("SELECT id FROM seats WHERE ticket_tier_id = $1 ORDER BY id FOR UPDATE", id)
+        .fetch_all(&mut *connection)
+        .await?;
+    let deleted = sqlx::query!("DELETE FROM ticket_tiers WHERE id = $1", id).execute(connection).await?;
+    Ok(deleted.rows_affected() > 0)
 }
 
 fn has_sales() -> Problem {

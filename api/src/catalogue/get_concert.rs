@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::extract::State;
-use sqlx::postgres::PgPool;
+use hamro_shared::database::Database;
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::concert::{Concert, ConcertRow};
@@ -20,8 +21,16 @@ use crate::problem::Problem;
         NotFoundProblem, ParamProblems, ServerProblems,
     ),
 )]
-pub async fn get_concert(State(pool): State<PgPool>, Id(id): Id<Uuid>) -> Result<Json<Concert>, Problem> {
-    let row = sqlx::query_as!(
+pub async fn get_concert(
+    State(database): State<Database>,
+    Id(id): Id<Uuid>,
+) -> Result<Json<Concert>, Problem> {
+    let row = database.query(move |connection| Box::pin(find(connection, id))).await?;
+    row.map(|row| Json(row.into())).ok_or_else(|| Problem::not_found("concert"))
+}
+
+async fn find(connection: &mut PgConnection, id: Uuid) -> Result<Option<ConcertRow>, sqlx::Error> {
+    sqlx::query_as!(
         ConcertRow,
         r#"
         SELECT id, title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at
@@ -30,7 +39,6 @@ pub async fn get_concert(State(pool): State<PgPool>, Id(id): Id<Uuid>) -> Result
         "#,
         id
     )
-    .fetch_optional(&pool)
-    .await?;
-    row.map(|row| Json(row.into())).ok_or_else(|| Problem::not_found("concert"))
+    .fetch_optional(connection)
+    .await
 }

@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::extract::State;
-use sqlx::postgres::PgPool;
+use hamro_shared::database::Database;
+use sqlx::postgres::PgConnection;
 
 use super::ticket_tier::TicketTier;
 use crate::extract::Id;
@@ -20,15 +21,19 @@ use crate::problem::Problem;
     ),
 )]
 pub async fn get_ticket_tier(
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Id(id): Id<i32>,
 ) -> Result<Json<TicketTier>, Problem> {
-    let tier = sqlx::query_as!(
+    let tier = database.query(move |connection| Box::pin(find(connection, id))).await?;
+    tier.map(Json).ok_or_else(|| Problem::not_found("ticket tier"))
+}
+
+async fn find(connection: &mut PgConnection, id: i32) -> Result<Option<TicketTier>, sqlx::Error> {
+    sqlx::query_as!(
         TicketTier,
         "SELECT id, concert_id, ticket_type_id, price, total, available FROM ticket_tiers WHERE id = $1",
         id
     )
-    .fetch_optional(&pool)
-    .await?;
-    tier.map(Json).ok_or_else(|| Problem::not_found("ticket tier"))
+    .fetch_optional(connection)
+    .await
 }

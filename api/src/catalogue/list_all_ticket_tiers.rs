@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::extract::State;
-use sqlx::postgres::PgPool;
+use hamro_shared::database::Database;
+use sqlx::postgres::PgConnection;
 
 use super::ticket_tier::TicketTier;
 use crate::openapi::{CATALOGUE, ServerProblems};
@@ -14,12 +15,18 @@ use crate::problem::Problem;
     tag = CATALOGUE,
     responses((status = 200, description = "All of them", body = Vec<TicketTier>), ServerProblems),
 )]
-pub async fn list_all_ticket_tiers(State(pool): State<PgPool>) -> Result<Json<Vec<TicketTier>>, Problem> {
-    let tiers = sqlx::query_as!(
+pub async fn list_all_ticket_tiers(
+    State(database): State<Database>,
+) -> Result<Json<Vec<TicketTier>>, Problem> {
+    let tiers = database.query(|connection| Box::pin(find_all(connection))).await?;
+    Ok(Json(tiers))
+}
+
+async fn find_all(connection: &mut PgConnection) -> Result<Vec<TicketTier>, sqlx::Error> {
+    sqlx::query_as!(
         TicketTier,
         "SELECT id, concert_id, ticket_type_id, price, total, available FROM ticket_tiers ORDER BY id"
     )
-    .fetch_all(&pool)
-    .await?;
-    Ok(Json(tiers))
+    .fetch_all(connection)
+    .await
 }

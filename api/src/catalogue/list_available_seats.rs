@@ -1,13 +1,13 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
 use super::seat::{Seat, seats_of_concert};
 use crate::extract::Id;
 use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::problem::Problem;
+use crate::state::AppState;
 
 /// Show the seats of a concert that nobody has
 #[utoipa::path(
@@ -28,9 +28,9 @@ use crate::problem::Problem;
     ),
 )]
 pub async fn list_available_seats(
-    State(pool): State<PgPool>,
+    State(app): State<AppState>,
     Id(concert): Id<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    seats_of_concert(&pool, concert, true, &headers, |seats| seats).await
+    seats_of_concert(&app, concert, true, &headers, |seats| seats).await
 }

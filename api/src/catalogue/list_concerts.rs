@@ -1,9 +1,10 @@
 use axum::Json;
 use axum::extract::State;
-use sqlx::postgres::PgPool;
+use hamro_shared::database::Database;
+use sqlx::postgres::PgConnection;
 
 use super::concert::{Concert, ConcertRow};
-use super::page::{PageParams, Paged};
+use super::page::{Page, PageParams, Paged};
 use crate::extract::Params;
 use crate::openapi::{CATALOGUE, ParamProblems, ServerProblems};
 use crate::problem::Problem;
@@ -18,11 +19,17 @@ use crate::problem::Problem;
     responses((status = 200, description = "A page of them", body = Paged<Concert>), ParamProblems, ServerProblems),
 )]
 pub async fn list_concerts(
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Params(params): Params<PageParams>,
 ) -> Result<Json<Paged<Concert>>, Problem> {
     let page = params.parse()?;
-    let rows = sqlx::query_as!(
+    let rows = database.query(move |connection| Box::pin(find(connection, page))).await?;
+    let total = database.query(|connection| Box::pin(count(connection))).await?;
+    Ok(Json(page.of(rows.into_iter().map(Concert::from).collect(), total)))
+}
+
+async fn find(connection: &mut PgConnection, page: Page) -> Result<Vec<ConcertRow>, sqlx::Error> {
+    sqlx::query_as!(
         ConcertRow,
         r#"
         SELECT id, title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at
@@ -33,8 +40,10 @@ pub async fn list_concerts(
         page.limit,
         page.offset()
     )
-    .fetch_all(&pool)
-    .await?;
-    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM concerts"#).fetch_one(&pool).await?;
-    Ok(Json(page.of(rows.into_iter().map(Concert::from).collect(), total)))
+    .fetch_all(connection)
+    .await
+}
+
+async fn count(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM concerts"#).fetch_one(connection).await
 }

@@ -2,7 +2,6 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
-use sqlx::postgres::PgPool;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -10,6 +9,7 @@ use super::seat::{Seat, seats_of_concert};
 use crate::extract::Id;
 use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::problem::Problem;
+use crate::state::AppState;
 
 /// All seats of a concert.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,11 +43,11 @@ pub struct SeatMap {
     ),
 )]
 pub async fn list_seats(
-    State(pool): State<PgPool>,
+    State(app): State<AppState>,
     Id(concert): Id<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    seats_of_concert(&pool, concert, false, &headers, |seats| {
+    seats_of_concert(&app, concert, false, &headers, |seats| {
         let booked_seats = seats.iter().filter(|seat| seat.is_booked).count();
         SeatMap { total_seats: seats.len(), available_seats: seats.len() - booked_seats, booked_seats, seats }
     })

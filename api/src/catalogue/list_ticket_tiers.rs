@@ -1,8 +1,9 @@
 use axum::Json;
 use axum::extract::State;
-use sqlx::postgres::PgPool;
+use hamro_shared::database::Database;
+use sqlx::postgres::PgConnection;
 
-use super::page::{PageParams, Paged};
+use super::page::{Page, PageParams, Paged};
 use super::ticket_tier::TicketTier;
 use crate::extract::Params;
 use crate::openapi::{CATALOGUE, ParamProblems, ServerProblems};
@@ -18,11 +19,17 @@ use crate::problem::Problem;
     responses((status = 200, description = "A page of them", body = Paged<TicketTier>), ParamProblems, ServerProblems),
 )]
 pub async fn list_ticket_tiers(
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     Params(params): Params<PageParams>,
 ) -> Result<Json<Paged<TicketTier>>, Problem> {
     let page = params.parse()?;
-    let tiers = sqlx::query_as!(
+    let tiers = database.query(move |connection| Box::pin(find(connection, page))).await?;
+    let total = database.query(|connection| Box::pin(count(connection))).await?;
+    Ok(Json(page.of(tiers, total)))
+}
+
+async fn find(connection: &mut PgConnection, page: Page) -> Result<Vec<TicketTier>, sqlx::Error> {
+    sqlx::query_as!(
         TicketTier,
         r#"
         SELECT id, concert_id, ticket_type_id, price, total, available
@@ -33,9 +40,10 @@ pub async fn list_ticket_tiers(
         page.limit,
         page.offset()
     )
-    .fetch_all(&pool)
-    .await?;
-    let total =
-        sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM ticket_tiers"#).fetch_one(&pool).await?;
-    Ok(Json(page.of(tiers, total)))
+    .fetch_all(connection)
+    .await
+}
+
+async fn count(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM ticket_tiers"#).fetch_one(connection).await
 }

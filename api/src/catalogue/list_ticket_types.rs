@@ -1,7 +1,8 @@
 use axum::Json;
 use axum::extract::State;
+use hamro_shared::database::Database;
 use serde::Serialize;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 
 use crate::openapi::{CATALOGUE, ServerProblems};
@@ -24,8 +25,11 @@ pub struct TicketType {
     tag = CATALOGUE,
     responses((status = 200, description = "All of them", body = Vec<TicketType>), ServerProblems),
 )]
-pub async fn list_ticket_types(State(pool): State<PgPool>) -> Result<Json<Vec<TicketType>>, Problem> {
-    let types =
-        sqlx::query_as!(TicketType, "SELECT id, name FROM ticket_types ORDER BY id").fetch_all(&pool).await?;
+pub async fn list_ticket_types(State(database): State<Database>) -> Result<Json<Vec<TicketType>>, Problem> {
+    let types = database.query(|connection| Box::pin(find_all(connection))).await?;
     Ok(Json(types))
+}
+
+async fn find_all(connection: &mut PgConnection) -> Result<Vec<TicketType>, sqlx::Error> {
+    sqlx::query_as!(TicketType, "SELECT id, name FROM ticket_types ORDER BY id").fetch_all(connection).await
 }

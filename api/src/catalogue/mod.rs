@@ -3,6 +3,7 @@
 mod concert;
 mod page;
 mod seat;
+mod seat_map_builds;
 mod seats_version;
 mod ticket_tier;
 
@@ -27,6 +28,7 @@ pub mod update_ticket_tier;
 use sqlx::Error;
 
 pub use self::concert::concert_exists;
+pub use self::seat_map_builds::SeatMapBuilds;
 pub use self::seats_version::SeatsVersion;
 
 /// Whether the database refused a statement for the sake of this constraint.

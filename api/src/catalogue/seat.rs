@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hamro_shared::domain::Timestamp;
 use serde::Serialize;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::PgConnection;
 use sqlx::types::chrono::{DateTime, Utc};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{SeatsVersion, concert_exists};
 use crate::etag::ETag;
 use crate::problem::Problem;
+use crate::state::AppState;
 
 /// A seat. Whose it is, if it is anybody's, is shown to nobody.
 #[derive(Debug, Serialize, ToSchema)]
@@ -72,26 +73,39 @@ impl From<SeatRow> for Seat {
 /// Answers with the seats of a concert in the order of their ids, or only those that nobody has, in the shape of
 /// `document`. A client that has them as they are is spared both the answer and the query for it.
 pub async fn seats_of_concert<T: Serialize>(
-    pool: &PgPool,
+    app: &AppState,
     concert: Uuid,
     only_free: bool,
     headers: &HeaderMap,
-    document: impl FnOnce(Vec<Seat>) -> T,
+    document: impl FnOnce(Vec<Seat>) -> T + Send + 'static,
 ) -> Result<Response, Problem> {
     // Before the seats: should one be sold in between, they are newer than their tag, which the next request finds out.
-    let version = SeatsVersion::of(pool, &[concert]).await?.remove(&concert).unwrap_or_default();
+    let version = app.database.query(move |connection| Box::pin(SeatsVersion::of_one(connection, concert)));
+    let version = version.await?;
     let etag = ETag::of(&version.tag);
     let cache = [(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
     // A concert without tiers has no version.
     if !version.tag.is_empty() && etag.is_known_to(headers) {
         return Ok((StatusCode::NOT_MODIFIED, cache, etag, ()).into_response());
     }
-    let seats = find_seats(pool, concert, only_free).await?.ok_or_else(|| Problem::not_found("concert"))?;
-    Ok((cache, etag, Json(document(seats))).into_response())
+    let database = app.database.clone();
+    app.seat_map_builds
+        .run(headers, async move {
+            let seats = database
+                .query_large(move |connection| Box::pin(find_seats(connection, concert, only_free)))
+                .await?
+                .ok_or_else(|| Problem::not_found("concert"))?;
+            Ok((cache, etag, Json(document(seats))).into_response())
+        })
+        .await
 }
 
 /// `None` if there is no such concert.
-async fn find_seats(pool: &PgPool, concert: Uuid, only_free: bool) -> Result<Option<Vec<Seat>>, sqlx::Error> {
+async fn find_seats(
+    connection: &mut PgConnection,
+    concert: Uuid,
+    only_free: bool,
+) -> Result<Option<Vec<Seat>>, sqlx::Error> {
     let rows = sqlx::query_as!(
         SeatRow,
         r#"
@@ -103,9 +117,9 @@ async fn find_seats(pool: &PgPool, concert: Uuid, only_free: bool) -> Result<Opt
         concert,
         only_free
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await?;
-    if rows.is_empty() && !concert_exists(pool, concert).await? {
+    if rows.is_empty() && !concert_exists(connection, concert).await? {
         return Ok(None);
     }
     Ok(Some(rows.into_iter().map(Seat::from).collect()))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::postgres::PgPool;
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 /// The state that a concert's seats are in.
@@ -15,11 +15,19 @@ pub struct SeatsVersion {
 }
 
 impl SeatsVersion {
+    /// The version of one concert's seats.
+    pub async fn of_one(connection: &mut PgConnection, concert: Uuid) -> Result<Self, sqlx::Error> {
+        Ok(Self::of(connection, &[concert]).await?.remove(&concert).unwrap_or_default())
+    }
+
     /// The versions of these concerts' seats; a concert without tiers has none.
     ///
     /// Every transaction that changes a seat moves the counters of its tier too, and `xmin` is the transaction that wrote
     /// a row.
-    pub async fn of(pool: &PgPool, concerts: &[Uuid]) -> Result<HashMap<Uuid, Self>, sqlx::Error> {
+    pub async fn of(
+        connection: &mut PgConnection,
+        concerts: &[Uuid],
+    ) -> Result<HashMap<Uuid, Self>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"
             SELECT concert_id, md5(string_agg(concat_ws(':', id, xmin, total, available), ',' ORDER BY id)) AS "tag!",
@@ -30,7 +38,7 @@ impl SeatsVersion {
             "#,
             concerts
         )
-        .fetch_all(pool)
+        .fetch_all(connection)
         .await?;
         let version =
             |tag, available: i64| Self { tag, available: usize::try_from(available).unwrap_or_default() };

@@ -1,11 +1,12 @@
 use axum::Json;
 use axum::extract::State;
+use hamro_shared::database::Database;
 use hamro_shared::domain::Timestamp;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::concert::{Concert, ConcertBody, ConcertRow};
+use super::concert::{Concert, ConcertBody, ConcertDetails, ConcertRow};
 use crate::admin::Admin;
 use crate::extract::BodyWithId;
 use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
@@ -42,11 +43,20 @@ pub struct ConcertUpdate {
 )]
 pub async fn update_concert(
     _: Admin,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     BodyWithId { id, body }: BodyWithId<Uuid, ConcertBody>,
 ) -> Result<Json<Concert>, Problem> {
     let details = body.parse()?;
-    let row = sqlx::query_as!(
+    let row = database.transaction(move |connection| Box::pin(update(connection, id, details))).await?;
+    row.map(|row| Json(row.into())).ok_or_else(|| Problem::not_found("concert"))
+}
+
+async fn update(
+    connection: &mut PgConnection,
+    id: Uuid,
+    details: ConcertDetails,
+) -> Result<Option<ConcertRow>, sqlx::Error> {
+    sqlx::query_as!(
         ConcertRow,
         r#"
         UPDATE concerts
@@ -66,8 +76,5 @@ pub async fn update_concert(
         details.description,
         details.sales_open_at.map(Timestamp::datetime),
         details.sales_close_at.map(Timestamp::datetime),
-    )
-    .fetch_optional(&pool)
-    .await?;
-    row.map(|row| Json(row.into())).ok_or_else(|| Problem::not_found("concert"))
+    ).fetch_optional(connection).await
 }

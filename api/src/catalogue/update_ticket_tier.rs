@@ -1,9 +1,10 @@
 use axum::Json;
 use axum::extract::State;
-use sqlx::postgres::PgPool;
+use hamro_shared::database::Database;
+use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 
-use super::ticket_tier::{TicketTier, TicketTierBody, refused};
+use super::ticket_tier::{TicketTier, TicketTierBody, TicketTierDetails, refused};
 use crate::admin::Admin;
 use crate::extract::BodyWithId;
 use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
@@ -36,22 +37,28 @@ pub struct TicketTierUpdate {
 )]
 pub async fn update_ticket_tier(
     _: Admin,
-    State(pool): State<PgPool>,
+    State(database): State<Database>,
     BodyWithId { id, body }: BodyWithId<i32, TicketTierBody>,
 ) -> Result<Json<TicketTier>, Problem> {
     let details = body.parse()?;
-    let found = sqlx::query_scalar!("SELECT concert_id FROM ticket_tiers WHERE id = $1", id)
-        .fetch_optional(&pool)
+    let updated = database
+        .transaction(move |connection| Box::pin(update(connection, id, details)))
+        .await
+        .map_err(refused)?;
+    Ok(Json(updated?))
+}
+
+async fn update(
+    connection: &mut PgConnection,
+    id: i32,
+    details: TicketTierDetails,
+) -> Result<Result<TicketTier, Problem>, sqlx::Error> {
+    let concert = sqlx::query_scalar!("SELECT concert_id FROM ticket_tiers WHERE id = $1", id)
+        .fetch_optional(&mut *connection)
         .await?;
-    match found {
-        None => return Err(Problem::not_found("ticket tier")),
-        Some(concert_id) if concert_id != details.concert_id => {
-            return Err(Problem::invalid_field(
-                "concertId",
-                format!("must be the tier's own concert, {concert_id}"),
-            ));
-        }
-        Some(_) => {}
+    if let Some(concert_id) = concert.filter(|concert_id| *concert_id != details.concert_id) {
+        let expected = format!("must be the tier's own concert, {concert_id}");
+        return Ok(Err(Problem::invalid_field("concertId", expected)));
     }
     let tier = sqlx::query_as!(
         TicketTier,
@@ -65,8 +72,7 @@ pub async fn update_ticket_tier(
         details.ticket_type_id,
         details.price
     )
-    .fetch_optional(&pool)
-    .await
-    .map_err(refused)?;
-    tier.map(Json).ok_or_else(|| Problem::not_found("ticket tier"))
+    .fetch_optional(connection)
+    .await?;
+    Ok(tier.ok_or_else(|| Problem::not_found("ticket tier")))
 }

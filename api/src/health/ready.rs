@@ -8,8 +8,8 @@ use crate::state::AppState;
 
 /// See whether the instance can take bookings
 ///
-/// It can while the broker takes messages, once the schema has been brought up to date. It keeps taking bookings while
-/// the database is down, so that does not count.
+/// It can while the broker takes messages, once the schema has been brought up to date and the database's clock has been read.
+/// It keeps taking bookings while the database is down, so that does not count.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -23,6 +23,10 @@ use crate::state::AppState;
 pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Health>, Problem> {
     if !*app.schema_ready.borrow() {
         return Err(Problem::new(ProblemCode::NotReady, "The schema is not up to date yet.").retry_after(1));
+    }
+    if !app.database_clock.is_measured() {
+        let detail = "The database's clock has not been read yet.";
+        return Err(Problem::new(ProblemCode::NotReady, detail).retry_after(1));
     }
     if !app.publisher.is_up() {
         return Err(Problem::new(ProblemCode::NotReady, "The broker takes no messages.").retry_after(1));

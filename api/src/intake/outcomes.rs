@@ -9,10 +9,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hamro_shared::database::tickets;
+use hamro_shared::database::{Database, tickets};
 use hamro_shared::domain::{SettledTicket, TicketId};
 use hamro_shared::queue::HeardTicket;
-use sqlx::postgres::PgPool;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -206,7 +205,7 @@ impl Drop for Waiter {
 /// Looks up, once a second and in one query, what is waited for, in case its announcement was lost.
 pub async fn look_up_waited_for(
     outcomes: Outcomes,
-    pool: PgPool,
+    database: Database,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut ticks = interval(LOOK_UP_EVERY);
@@ -220,11 +219,15 @@ pub async fn look_up_waited_for(
         if waited_for.is_empty() {
             continue;
         }
-        let found = async { tickets::find_settled(&mut *pool.acquire().await?, &waited_for).await };
+        let count = waited_for.len();
+        let found = database.query(move |connection| {
+            let waited_for = waited_for.clone();
+            Box::pin(async move { tickets::find_settled(connection, &waited_for).await })
+        });
         match found.await {
             Ok(settled) => settled.into_iter().for_each(|settled| drop(outcomes.remember(settled))),
             Err(error) => {
-                warn!("could not look up {} tickets that are waited for: {error}", waited_for.len());
+                warn!("could not look up {count} tickets that are waited for: {error}");
             }
         }
     }

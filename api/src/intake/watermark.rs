@@ -6,9 +6,11 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use hamro_shared::database::Database;
 use hamro_shared::domain::{Clock, TicketId};
-use sqlx::postgres::PgPool;
+use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
+use tokio::task::spawn;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
@@ -17,7 +19,7 @@ const REFRESH_EVERY: Duration = Duration::from_millis(250);
 /// An older one counts for nothing.
 const STALE_AFTER: Duration = Duration::from_secs(1);
 /// Ids from further ahead of the clock are left out: one instance with a wrong clock must not make all others ask
-/// Postgres.
+/// Postgres. Of a ticket that is further ahead nothing is known.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
 
 /// The watermark as one instance sees it, shared by all requests.
@@ -25,7 +27,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(1);
 pub struct Watermark(Arc<Inner>);
 
 struct Inner {
-    pool: PgPool,
+    database: Database,
     clock: Clock,
     seen: RwLock<Option<Seen>>,
     /// Held by the one request that looks it up; the moment of the last try, so that a database that is down is not
@@ -36,21 +38,24 @@ struct Inner {
 #[derive(Clone, Copy)]
 struct Seen {
     largest: TicketId,
+    /// Up to which ticket the answer holds.
+    bound: TicketId,
     at: Instant,
 }
 
 impl Watermark {
-    pub fn new(pool: PgPool, clock: Clock) -> Self {
-        Self(Arc::new(Inner { pool, clock, seen: RwLock::new(None), refreshing: Mutex::new(None) }))
+    pub fn new(database: Database, clock: Clock) -> Self {
+        Self(Arc::new(Inner { database, clock, seen: RwLock::new(None), refreshing: Mutex::new(None) }))
     }
 
     /// Whether the ticket certainly has not been settled. `false` says nothing.
     pub async fn is_before(&self, ticket: TicketId) -> bool {
         if self.seen().is_none_or(|seen| seen.at.elapsed() >= REFRESH_EVERY) {
-            // In a box: hardly any of those who ask get here, and all would carry the room for it.
-            Box::pin(self.refresh()).await;
+            // In a task of its own: whoever asks may hang up, and others wait for the same answer. If it panics, nothing is known.
+            let watermark = self.clone();
+            let _ = spawn(async move { watermark.refresh().await }).await;
         }
-        self.seen().is_some_and(|seen| seen.at.elapsed() < STALE_AFTER && ticket > seen.largest)
+        self.seen().is_some_and(|seen| seen.says_unsettled(ticket))
     }
 
     /// Looks it up, unless somebody has just done so or tried to.
@@ -61,9 +66,11 @@ impl Watermark {
         }
         // What is settled from here on is not in the answer, so it is as old as this moment.
         let at = Instant::now();
-        match timeout(STALE_AFTER, self.look_up()).await {
+        let bound = TicketId::last_of(self.0.clock.now() + CLOCK_SKEW);
+        match timeout(STALE_AFTER, self.look_up(bound)).await {
             Ok(Ok(largest)) => {
-                *self.0.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(Seen { largest, at });
+                let seen = Seen { largest, bound, at };
+                *self.0.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(seen);
             }
             Ok(Err(error)) => warn!("cannot look up the watermark: {error}"),
             Err(_) => warn!("cannot look up the watermark: the database does not answer"),
@@ -71,18 +78,29 @@ impl Watermark {
         *last_try = Some(Instant::now());
     }
 
-    async fn look_up(&self) -> Result<TicketId, sqlx::Error> {
-        let bound = TicketId::last_of(self.0.clock.now() + CLOCK_SKEW);
-        let largest = sqlx::query_scalar!(
-            "SELECT ticket_id FROM bookings WHERE ticket_id <= $1 ORDER BY ticket_id DESC LIMIT 1",
-            bound.0
-        )
-        .fetch_optional(&self.0.pool)
-        .await?;
-        Ok(TicketId(largest.unwrap_or_default()))
+    async fn look_up(&self, bound: TicketId) -> Result<TicketId, sqlx::Error> {
+        self.0.database.query(move |connection| Box::pin(largest_settled(connection, bound))).await
     }
 
     fn seen(&self) -> Option<Seen> {
         *self.0.seen.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Seen {
+    /// Whether the ticket certainly had not been settled when this was looked up.
+    fn says_unsettled(&self, ticket: TicketId) -> bool {
+        self.at.elapsed() < STALE_AFTER && ticket > self.largest && ticket <= self.bound
+    }
+}
+
+/// The largest ticket up to `bound` that has been settled.
+async fn largest_settled(connection: &mut PgConnection, bound: TicketId) -> Result<TicketId, sqlx::Error> {
+    let largest = sqlx::query_scalar!(
+        "SELECT ticket_id FROM bookings WHERE ticket_id <= $1 ORDER BY ticket_id DESC LIMIT 1",
+        bound.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(TicketId(largest.unwrap_or_default()))
 }

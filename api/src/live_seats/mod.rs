@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
+use hamro_shared::database::Database;
 use hamro_shared::domain::SeatId;
 use hamro_shared::queue::{HeardTicket, SoldSeats};
-use sqlx::postgres::PgPool;
+use sqlx::postgres::PgConnection;
 use tokio::sync::OnceCell;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::task::spawn;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -43,7 +45,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The halls that are watched on this instance.
 #[derive(Clone)]
 pub struct LiveSeats {
-    pool: PgPool,
+    database: Database,
     halls: Arc<Mutex<HashMap<Uuid, Arc<LiveHall>>>>,
 }
 
@@ -67,8 +69,8 @@ struct State {
 }
 
 impl LiveSeats {
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool, halls: Arc::default() }
+    pub fn new(database: Database) -> Self {
+        Self { database, halls: Arc::default() }
     }
 
     /// These have been settled: their seats are taken.
@@ -102,10 +104,10 @@ impl LiveSeats {
         last_event_id: Option<&str>,
     ) -> Result<Option<impl Stream<Item = Arc<SeatsEvent>> + use<>>, sqlx::Error> {
         let hall = self.halls().entry(concert).or_insert_with(|| Arc::new(LiveHall::new(concert))).clone();
-        // Many may come at once; it is read once. Where that fails, the next in turn tries: nobody waits for all of them.
-        let reading = hall.exists.get_or_try_init(|| hall.read(&self.pool));
-        if !*timeout(QUERY_TIMEOUT, reading).await.map_err(|_| sqlx::Error::PoolTimedOut)?? {
-            self.forget(&hall);
+        // In a task of its own: a client that hangs up does not stop what others wait for.
+        let loading = spawn(self.clone().load(hall.clone()));
+        let loaded = timeout(QUERY_TIMEOUT, loading).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        if !loaded.map_err(|_| sqlx::Error::WorkerCrashed)?? {
             return Ok(None);
         }
         let Some(watch) = hall.state().hall.join(last_event_id) else { return Ok(None) };
@@ -123,6 +125,16 @@ impl LiveSeats {
                 Err(RecvError::Closed) => None,
             }
         })))
+    }
+
+    /// Reads the hall, unless it has been read. Many may want it at once, and it is read once. One that does not exist, or
+    /// cannot be read, is not kept. Returns whether there is such a concert.
+    async fn load(self, hall: Arc<LiveHall>) -> Result<bool, sqlx::Error> {
+        let exists = hall.exists.get_or_try_init(|| hall.read(&self.database)).await.copied();
+        if !matches!(exists, Ok(true)) {
+            self.forget(&hall);
+        }
+        exists
     }
 
     /// Keeps the halls up to date and tells those who watch, until `stop` is cancelled.
@@ -176,14 +188,18 @@ impl LiveSeats {
         let halls: Vec<_> = self.all().into_iter().filter(|hall| hall.exists.initialized()).collect();
         let concerts: Vec<Uuid> = halls.iter().map(|hall| hall.concert).collect();
         let free_before: Vec<usize> = halls.iter().map(|hall| hall.state().hall.available()).collect();
-        let versions = in_time(SeatsVersion::of(&self.pool, &concerts)).await?;
+        let reading = self.database.query(move |connection| {
+            let concerts = concerts.clone();
+            Box::pin(async move { SeatsVersion::of(connection, &concerts).await })
+        });
+        let versions = in_time(reading).await?;
         for (hall, free_before) in halls.iter().zip(free_before) {
             let version = versions.get(&hall.concert).cloned().unwrap_or_default();
             let is_behind = hall.state().is_behind(version, free_before, Instant::now());
             if !is_behind {
                 continue;
             }
-            match in_time(hall.read(&self.pool)).await {
+            match in_time(hall.read(&self.database)).await {
                 Ok(true) => {}
                 Ok(false) => self.forget(hall),
                 // The others get their turn, and this one another.
@@ -233,28 +249,43 @@ impl LiveHall {
     }
 
     /// Reads the whole hall. Returns whether there is such a concert.
-    async fn read(&self, pool: &PgPool) -> Result<bool, sqlx::Error> {
+    async fn read(&self, database: &Database) -> Result<bool, sqlx::Error> {
         self.state().hall.begin_reading();
         let read_at = Instant::now();
-        let concerts = [self.concert];
-        // First the version: should a sale come in between, the seats are newer than they are said to be, and that is
-        // noticed in the next comparison.
-        let version = SeatsVersion::of(pool, &concerts).await?.remove(&self.concert).unwrap_or_default();
-        let seats = sqlx::query!(
-            r#"SELECT id, booked_at IS NOT NULL AS "is_booked!" FROM seats WHERE concert_id = $1"#,
-            self.concert
-        )
-        .fetch_all(pool)
-        .await?;
-        let exists = !seats.is_empty() || concert_exists(pool, self.concert).await?;
+        let concert = self.concert;
+        let read = database.query_large(move |connection| Box::pin(read_seats(connection, concert)));
+        let SeatsRead { exists, version, seats } = read.await?;
         let mut state = self.state();
-        state.hall.read(seats.into_iter().map(|seat| (SeatId(seat.id), seat.is_booked)).collect());
+        state.hall.read(seats);
         state.hall.tell();
         state.read = Some(version.tag);
         state.read_at = read_at;
         state.had_more = false;
         Ok(exists)
     }
+}
+
+/// The seats of a concert, as they are in the database.
+struct SeatsRead {
+    exists: bool,
+    version: SeatsVersion,
+    /// Whether each is booked.
+    seats: HashMap<SeatId, bool>,
+}
+
+async fn read_seats(connection: &mut PgConnection, concert: Uuid) -> Result<SeatsRead, sqlx::Error> {
+    // First the version: should a sale come in between, the seats are newer than they are said to be, and that is
+    // noticed in the next comparison.
+    let version = SeatsVersion::of_one(connection, concert).await?;
+    let seats = sqlx::query!(
+        r#"SELECT id, booked_at IS NOT NULL AS "is_booked!" FROM seats WHERE concert_id = $1"#,
+        concert
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let exists = !seats.is_empty() || concert_exists(connection, concert).await?;
+    let seats = seats.into_iter().map(|seat| (SeatId(seat.id), seat.is_booked)).collect();
+    Ok(SeatsRead { exists, version, seats })
 }
 
 impl State {

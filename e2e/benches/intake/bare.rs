@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use hamro_api::catalogue::SeatMapBuilds;
 use hamro_api::config::{Config, HttpConfig};
 use hamro_api::events::Streams;
 use hamro_api::intake::{Gauge, Outcomes, Watermark, publisher};
@@ -18,6 +19,7 @@ use hamro_e2e::Installation;
 use hamro_e2e::figures::say;
 use hamro_e2e::installation::envelope;
 use hamro_shared::config::Env;
+use hamro_shared::database::{Database, DatabaseClock};
 use hamro_shared::domain::Clock;
 use hamro_shared::queue::{Parcel, Topology};
 use lapin::options::BasicPublishOptions;
@@ -54,21 +56,23 @@ impl BareServer {
 /// What that process does.
 pub async fn serve() -> Result<()> {
     let config = Config::read(Env::process())?;
-    let pool = config.database.pool("bare", &[], config.database_connections);
+    let database = Database::new(config.database.sessions("bare", &[]), config.database_connections);
     let (publisher, publishing) = publisher(config.publisher, &Topology::new(""));
     tokio::spawn(publishing.confirm_without_broker());
     let stop = CancellationToken::new();
     let app = App {
-        pool: pool.clone(),
+        database: database.clone(),
         clock: Clock::system(),
         publisher,
         outcomes: Outcomes::default(),
-        watermark: Watermark::new(pool.clone(), Clock::system()),
+        watermark: Watermark::new(database.clone(), Clock::system()),
         gauge: Gauge::default(),
-        live_seats: LiveSeats::new(pool),
+        live_seats: LiveSeats::new(database),
+        seat_map_builds: SeatMapBuilds::default(),
         streams: Streams::new(0, stop.clone()),
         stopping: stop.clone(),
         schema_ready: watch::channel(true).1,
+        database_clock: DatabaseClock::new(Clock::system()),
         rules: config.rules,
     };
     let HttpConfig { cors_origin, .. } = &config.http;

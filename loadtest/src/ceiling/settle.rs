@@ -53,7 +53,7 @@ async fn in_database(
     connections: usize,
 ) -> Result<f64> {
     let pool = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-    migrate(&pool).await?;
+    migrate(&mut *pool.acquire().await?).await?;
     let mut filling = pool.acquire().await?;
     let seats = fill(&mut filling, SEATS_A_SECOND * duration.as_secs().max(1)).await?;
     drop(filling);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
+use super::Sessions;
 use crate::config::Env;
 
 /// Where Postgres is.
@@ -30,17 +31,21 @@ impl DatabaseConfig {
         Some(Self { options: options? })
     }
 
-    /// For connections that show up at the server as `process`, each with these settings, by name and value, on top of the
-    /// server's own.
-    pub fn options(&self, process: &str, session: &[(&str, &str)]) -> PgConnectOptions {
-        self.options.clone().application_name(process).options(session.iter().copied())
+    /// For connections that show up at the server as `process`.
+    pub fn options(&self, process: &str) -> PgConnectOptions {
+        self.options.clone().application_name(process)
     }
 
-    /// A pool of such connections, which connects when it is first used.
+    /// Sessions of `process` that live as long as they work.
+    pub fn sessions(&self, process: &str, settings: &[(&'static str, &'static str)]) -> Sessions {
+        Sessions::new(self.options(process), settings)
+    }
+
+    /// A pool of connections with these settings, for a command that ends soon.
     pub fn pool(&self, process: &str, session: &[(&str, &str)], connections: NonZeroU16) -> PgPool {
         PgPoolOptions::new()
             .max_connections(connections.get().into())
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(self.options(process, session))
+            .connect_lazy_with(self.options(process).options(session.iter().copied()))
     }
 }

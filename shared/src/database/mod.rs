@@ -1,10 +1,16 @@
 //! Postgres: the only truth about seats and outcomes.
 
+mod clock;
 mod config;
+mod errors;
+mod pool;
 mod schema;
+mod sessions;
 pub mod tickets;
-mod transient;
 
+pub use clock::DatabaseClock;
 pub use config::DatabaseConfig;
+pub use errors::{is_transient, needs_repair};
+pub use pool::{Database, Work};
 pub use schema::{MIGRATOR, SchemaError, migrate, seed, wait_for_schema};
-pub use transient::is_transient;
+pub use sessions::{CHECK_AFTER, Session, Sessions};

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
+use sqlx::Connection;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPool};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::postgres::PgConnection;
 use tracing::{info, warn};
 
-use super::is_transient;
+use super::{Sessions, is_transient};
 use crate::backoff::Backoff;
 
 /// The migrations in `migrations/`, as they were when this was built.
@@ -38,31 +37,24 @@ impl From<sqlx::Error> for SchemaError {
 impl From<MigrateError> for SchemaError {
     fn from(error: MigrateError) -> Self {
         match error {
-            MigrateError::Execute(error) if is_transient(&error) || is_read_only(&error) => {
-                Self::Unreachable(error)
-            }
+            MigrateError::Execute(error) if is_transient(&error) => Self::Unreachable(error),
             error => Self::Broken(error),
         }
     }
 }
 
-/// A standby, in the middle of a failover.
-fn is_read_only(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("25006")
-}
-
 /// Brings the schema up to date. Instances that start together take turns. A schema that is newer than this binary is
 /// left as it is: in a rolling upgrade, or after a roll-back, old and new run side by side.
-pub async fn migrate(pool: &PgPool) -> Result<(), SchemaError> {
+pub async fn migrate(connection: &mut PgConnection) -> Result<(), SchemaError> {
     let migrator =
         Migrator { migrations: MIGRATOR.migrations.clone(), ignore_missing: true, ..Migrator::DEFAULT };
-    migrator.run(pool).await?;
+    migrator.run_direct(None, connection, false).await?;
     Ok(())
 }
 
 /// Puts the demo concerts into a catalogue that is empty: one that has ticket types has been somebody's already. Instances that start together seed it once.
-pub async fn seed(pool: &PgPool) -> Result<(), SchemaError> {
-    let mut transaction = pool.begin().await?;
+pub async fn seed(connection: &mut PgConnection) -> Result<(), SchemaError> {
+    let mut transaction = connection.begin().await?;
     sqlx::query!("SELECT pg_advisory_xact_lock($1)", SEED_LOCK).execute(&mut *transaction).await?;
     let empty = sqlx::query_scalar!(
         r#"SELECT NOT EXISTS (SELECT FROM concerts) AND NOT EXISTS (SELECT FROM ticket_types) AS "empty!""#
@@ -79,11 +71,11 @@ pub async fn seed(pool: &PgPool) -> Result<(), SchemaError> {
 
 /// Waits until the schema is at least as new as this binary. It is put in place by the api, and a worker may well
 /// be up before it.
-pub async fn wait_for_schema(options: &PgConnectOptions) {
+pub async fn wait_for_schema(sessions: &Sessions) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     let wanted = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
     loop {
-        match schema_version(options).await {
+        match schema_version(sessions).await {
             Ok(Some(found)) if found >= wanted => return,
             Ok(found) => info!(schema.found = found, schema.wanted = wanted, "waiting for the schema"),
             Err(error) => warn!("waiting for the schema: {error}"),
@@ -92,8 +84,8 @@ pub async fn wait_for_schema(options: &PgConnectOptions) {
     }
 }
 
-async fn schema_version(options: &PgConnectOptions) -> Result<Option<i64>, sqlx::Error> {
-    let mut connection = options.connect().await?;
+async fn schema_version(sessions: &Sessions) -> Result<Option<i64>, sqlx::Error> {
+    let mut connection = sessions.open().await?.connection;
     // Checked at run time: the table is sqlx's own and in none of our migrations.
     let version = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
         .fetch_one(&mut connection)

@@ -1,7 +1,7 @@
 //! What became of a ticket: its row in `bookings`, and the sale behind it.
 
 use serde_json::Value;
-use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::postgres::PgConnection;
 use sqlx::types::chrono::{DateTime, Utc};
 use sqlx::types::{Decimal, Uuid};
 
@@ -54,19 +54,26 @@ pub async fn find_settled(
     rows.chunk_by(|one, next| one.ticket_id == next.ticket_id).map(settled_ticket).collect()
 }
 
-/// Fences off a ticket whose deadline has passed: from here on it can never be sold. If it has been settled in the
-/// meantime, that stands. Returns what stands.
-pub async fn expire(pool: &PgPool, ticket: TicketId, now: Timestamp) -> Result<SettledTicket, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
+/// Fences off a ticket whose deadline has passed by the database's clock: from here on it can never be sold. If it has been
+/// settled in the meantime, that stands. Returns what stands; nothing if the deadline has not passed.
+pub async fn expire(
+    connection: &mut PgConnection,
+    ticket: TicketId,
+    deadline: Timestamp,
+) -> Result<Option<SettledTicket>, sqlx::Error> {
     // While a worker's transaction holds the ticket's row, this waits for its commit.
     sqlx::query!(
-        "INSERT INTO bookings (ticket_id, status, settled_at) VALUES ($1, 'expired', $2) ON CONFLICT DO NOTHING",
+        r#"
+        INSERT INTO bookings (ticket_id, status, settled_at)
+        SELECT $1, 'expired', now FROM date_trunc('milliseconds', clock_timestamp()) AS now WHERE now > $2
+        ON CONFLICT DO NOTHING
+        "#,
         ticket.0,
-        now.datetime()
+        deadline.datetime()
     )
     .execute(&mut *connection)
     .await?;
-    find_settled(&mut connection, &[ticket]).await?.pop().ok_or(sqlx::Error::RowNotFound)
+    Ok(find_settled(connection, &[ticket]).await?.pop())
 }
 
 fn settled_ticket(rows: &[Row]) -> Result<SettledTicket, sqlx::Error> {

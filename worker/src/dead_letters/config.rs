@@ -53,13 +53,13 @@ impl ReissueConfig {
         env.finish(built)
     }
 
-    pub fn desk(self, pool: PgPool) -> Desk {
+    pub fn desk(self, pool: PgPool, clock: Clock) -> Desk {
         Desk {
             pool,
             broker: Broker::new(&self.broker, "hamro-worker-dead-letters"),
             ticket_keys: self.ticket_keys,
             booking_deadline: self.booking_deadline,
-            clock: Clock::system(),
+            clock,
         }
     }
 }

@@ -15,7 +15,8 @@ use std::num::NonZeroU16;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use hamro_shared::database::DatabaseConfig;
+use hamro_shared::database::{Database, DatabaseClock, DatabaseConfig};
+use hamro_shared::domain::Clock;
 use serde::Serialize;
 use sqlx::PgPool;
 
@@ -66,7 +67,8 @@ pub async fn run(Arguments { action, json }: Arguments) -> anyhow::Result<ExitCo
         Action::Reissue { id } => {
             let config = ReissueConfig::read()?;
             let pool = connect(&config.database).await?;
-            render(&reissue::reissue(&config.desk(pool), id).await?, json)?
+            let clock = database_clock(&config.database).await?;
+            render(&reissue::reissue(&config.desk(pool, clock), id).await?, json)?
         }
         Action::Discard { id, because } => {
             render(&discard::discard(&look().await?, id, &because).await?, json)?
@@ -84,6 +86,14 @@ async fn connect(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
     let pool = config.pool("hamro-worker-dead-letters", DATABASE_SESSION, NonZeroU16::MIN);
     drop(pool.acquire().await.context("the database cannot be reached")?);
     Ok(pool)
+}
+
+/// The clock that judges the deadline of a ticket which is issued here.
+async fn database_clock(config: &DatabaseConfig) -> anyhow::Result<Clock> {
+    let sessions = config.sessions("hamro-worker-dead-letters", DATABASE_SESSION);
+    let clock = DatabaseClock::new(Clock::system());
+    clock.measure(&Database::new(sessions, NonZeroU16::MIN)).await.context("reading the database's clock")?;
+    Ok(clock.clock())
 }
 
 fn render(answer: &(impl Serialize + Display), json: bool) -> anyhow::Result<String> {

@@ -78,7 +78,10 @@ pub async fn reissue(desk: &Desk, id: i64) -> anyhow::Result<Reissued> {
             }
             Claim::Conclude(ticket) => break ticket,
             // From here on it cannot be sold; or it has been, and that stands.
-            Claim::Overdue(ticket) => drop(tickets::expire(&desk.pool, ticket, desk.clock.now()).await?),
+            Claim::Overdue(ticket) => {
+                let Ticket { id, deadline } = desk.ticket(ticket);
+                tickets::expire(&mut *desk.pool.acquire().await?, id, deadline).await?;
+            }
         }
     };
     sqlx::query!(

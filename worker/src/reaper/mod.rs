@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
-use hamro_shared::database::wait_for_schema;
+use hamro_shared::database::{Sessions, wait_for_schema};
 use hamro_shared::domain::{Clock, SettledTicket};
 use hamro_shared::queue::{
     ALONE_HEADER, BOOKINGS_HEADER, Broker, Parcel, QueueGone, Session, SettledMessage, post, supervise,
@@ -33,7 +33,6 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
 use serde_json::value::RawValue;
-use sqlx::postgres::PgConnectOptions;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -49,19 +48,20 @@ pub struct Reaper {
     settler: Settler,
     announcer: Announcer,
     readiness: Readiness,
-    database: PgConnectOptions,
+    sessions: Sessions,
     queue: String,
 }
 
 impl Reaper {
     pub fn new(
-        database: &PgConnectOptions,
+        sessions: &Sessions,
+        clock: Clock,
         broker: &Broker,
         announcer: Announcer,
         readiness: Readiness,
     ) -> Self {
-        let settler = Settler::new(database.clone(), Clock::system(), readiness.clone());
-        Self { settler, announcer, readiness, database: database.clone(), queue: broker.topology().dead() }
+        let settler = Settler::new(sessions.clone(), clock, readiness.clone());
+        Self { settler, announcer, readiness, sessions: sessions.clone(), queue: broker.topology().dead() }
     }
 }
 
@@ -82,7 +82,7 @@ impl Session for Reaper {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         // What is in hand while the database is away only collects returns.
-        if stop.run_until_cancelled(wait_for_schema(&self.database)).await.is_none() {
+        if stop.run_until_cancelled(wait_for_schema(&self.sessions)).await.is_none() {
             return Ok(());
         }
         channel.confirm_select(ConfirmSelectOptions::default()).await?;

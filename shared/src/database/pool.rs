@@ -1,0 +1,233 @@
+//! The database as handlers use it: every piece of work runs in a task of its own, on a session of a bounded pool.
+//!
+//! hyper drops a handler when its client hangs up. Work that was dropped in the middle would leave its session inside a
+//! transaction, or half way through opening. So nothing here runs in a future that a client's disconnect, a time limit or a
+//! shutdown can drop: work that has a session goes on to its end, or to a limit of its own, at which the session is closed.
+//! Work that still waits for a session gives up when nobody wants its result any more.
+
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{spawn, spawn_blocking};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::errors::{is_session_lost, unavailable};
+use super::sessions::{CHECK_AFTER, Session, Sessions};
+
+/// How long work may wait for a session before it is refused.
+const WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// How much work may wait for a session. More is refused at once.
+const WAITING_MAX: usize = 1_000;
+
+/// How long one run of a query may take.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a transaction may take: a few statements, each of which the server limits.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A bounded number of sessions, shared by all clones.
+#[derive(Clone)]
+pub struct Database(Arc<Pool>);
+
+struct Pool {
+    sessions: Sessions,
+    /// Sessions that nobody uses. The one that was used last is taken first.
+    idle: Mutex<Vec<Session>>,
+    /// A permit for each session that may be open.
+    slots: Semaphore,
+    waiting: Arc<Semaphore>,
+}
+
+/// Where work runs.
+#[derive(Clone, Copy)]
+enum Threads {
+    /// Among the runtime's other tasks.
+    Runtime,
+    /// On a thread of its own: what takes long to decode would hold up the other tasks.
+    Blocking,
+}
+
+/// Work on a session.
+pub type Work<'c, T> = BoxFuture<'c, Result<T, sqlx::Error>>;
+
+impl Database {
+    /// At most so many sessions, which are opened when they are needed.
+    pub fn new(sessions: Sessions, size: NonZeroU16) -> Self {
+        Self(Arc::new(Pool {
+            sessions,
+            idle: Mutex::default(),
+            slots: Semaphore::new(size.get().into()),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+        }))
+    }
+
+    /// Runs `work`, which has the same effect however often it runs: it reads, or writes what may be there already. If its
+    /// session turns out to be useless it runs once more, on a new one.
+    pub async fn query<T, W>(&self, work: W) -> Result<T, sqlx::Error>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
+    {
+        self.query_on(Threads::Runtime, work).await
+    }
+
+    /// The same for work that reads thousands of rows.
+    pub async fn query_large<T, W>(&self, work: W) -> Result<T, sqlx::Error>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
+    {
+        self.query_on(Threads::Blocking, work).await
+    }
+
+    async fn query_on<T, W>(&self, threads: Threads, work: W) -> Result<T, sqlx::Error>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
+    {
+        self.detach(threads, move |pool, requester| async move {
+            let first = pool.query(&work, &requester).await;
+            match first {
+                Err(error) if is_session_lost(&error) => pool.query(&work, &requester).await,
+                first => first,
+            }
+        })
+        .await
+    }
+
+    /// Runs `work` in a transaction, which is committed if it succeeds, and rolled back if it fails. After an error of the
+    /// connection nobody knows which of the two has happened.
+    pub async fn transaction<T, W>(&self, work: W) -> Result<T, sqlx::Error>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
+    {
+        self.detach(Threads::Runtime, move |pool, requester| async move {
+            pool.transaction(work, &requester).await
+        })
+        .await
+    }
+
+    /// Runs `work` detached from the caller once there is room for a session. Returns early if the caller is gone by then.
+    async fn detach<T, F>(
+        &self,
+        threads: Threads,
+        work: impl FnOnce(Arc<Pool>, Requester) -> F + Send + 'static,
+    ) -> Result<T, sqlx::Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, sqlx::Error>> + Send,
+    {
+        let place = self.0.waiting.clone().try_acquire_owned().map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let (reply, result) = oneshot::channel();
+        let requester = Requester(CancellationToken::new());
+        let _leaves_when_dropped = requester.0.clone().drop_guard();
+        let pool = self.0.clone();
+        let task = async move {
+            let slot = tokio::select! {
+                slot = timeout(WAIT_MAX, pool.slots.acquire()) => slot,
+                () = requester.0.cancelled() => return,
+            };
+            drop(place);
+            let result = match slot {
+                Ok(Ok(_slot)) => work(pool.clone(), requester).await,
+                Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
+            };
+            // Nobody may be left to hear it.
+            let _ = reply.send(result);
+        };
+        match threads {
+            Threads::Runtime => drop(spawn(task)),
+            Threads::Blocking => drop(spawn_blocking(move || Handle::current().block_on(task))),
+        }
+        // A task that panics drops its end, and closes its session.
+        result.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    }
+}
+
+/// Whoever wants the result of some work.
+struct Requester(CancellationToken);
+
+impl Requester {
+    fn is_present(&self) -> Result<(), sqlx::Error> {
+        if self.0.is_cancelled() { Err(sqlx::Error::PoolClosed) } else { Ok(()) }
+    }
+}
+
+impl Pool {
+    async fn query<T>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T>,
+        requester: &Requester,
+    ) -> Result<T, sqlx::Error> {
+        let session = self.take(CHECK_AFTER).await?;
+        self.run(session, QUERY_TIMEOUT, requester, work).await
+    }
+
+    async fn transaction<T: Send + 'static>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
+        requester: &Requester,
+    ) -> Result<T, sqlx::Error> {
+        // It cannot be tried twice, so its session must be a good one.
+        let session = self.take(Duration::ZERO).await?;
+        self.run(session, TRANSACTION_TIMEOUT, requester, |connection| {
+            Box::pin(async move {
+                let mut transaction = connection.begin().await?;
+                match work(&mut transaction).await {
+                    Ok(value) => transaction.commit().await.map(|()| value),
+                    Err(error) => {
+                        transaction.rollback().await?;
+                        Err(error)
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    /// An idle session, checked if it has been idle for `checked_after`, or else a new one.
+    async fn take(&self, checked_after: Duration) -> Result<Session, sqlx::Error> {
+        loop {
+            let Some(mut session) = self.idle().pop() else { return self.sessions.open().await };
+            if self.sessions.check(&mut session, checked_after).await {
+                return Ok(session);
+            }
+        }
+    }
+
+    /// Runs `work` to its end, or closes the session in the middle of it once the time is up.
+    async fn run<T>(
+        &self,
+        mut session: Session,
+        limit: Duration,
+        requester: &Requester,
+        work: impl for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T>,
+    ) -> Result<T, sqlx::Error> {
+        let result = match requester.is_present() {
+            Ok(()) => timeout(limit, work(&mut session.connection))
+                .await
+                .unwrap_or_else(|_| Err(unavailable("the database does not answer in time"))),
+            Err(gone) => {
+                self.idle().push(session);
+                return Err(gone);
+            }
+        };
+        if self.sessions.keeps(&mut session, &result) {
+            self.idle().push(session);
+        }
+        result
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
