@@ -13,7 +13,7 @@ use hamro_shared::database::{Database, tickets};
 use hamro_shared::domain::{SettledTicket, TicketId};
 use hamro_shared::queue::HeardTicket;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -21,8 +21,15 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(1);
 
 type Announced = watch::Sender<Option<Arc<SettledTicket>>>;
 
-/// How many outcomes are remembered: some seconds of a rush, in about ten megabytes.
+/// For so long every outcome is remembered, whatever their number: an instance that has reported a final status reports it from
+/// then on. After that Postgres has it for sure, and the watermark is past it. In a rush that is some 600 bytes for each.
+const REMEMBERED_FOR: Duration = Duration::from_secs(5);
+
+/// Outcomes that are remembered longer than that, in about ten megabytes.
 const REMEMBERED: usize = 20_000;
+
+/// After so long none is remembered: what is erased in the database is gone here, too.
+const REMEMBERED_AT_MOST_FOR: Duration = Duration::from_mins(1);
 
 /// The outcomes that this instance has heard of lately, and the tickets that somebody waits for.
 #[derive(Clone, Default)]
@@ -32,8 +39,8 @@ pub struct Outcomes(Arc<Mutex<State>>);
 struct State {
     waited_for: HashMap<TicketId, Announced>,
     remembered: HashMap<TicketId, Remembered>,
-    /// Those that are remembered, the oldest first.
-    order: VecDeque<TicketId>,
+    /// Those that are remembered, and since when, the oldest first.
+    order: VecDeque<(Instant, TicketId)>,
 }
 
 enum Remembered {
@@ -115,20 +122,28 @@ impl State {
             Entry::Occupied(mut entry) => drop(entry.insert(outcome)),
             Entry::Vacant(entry) => {
                 entry.insert(outcome);
-                self.order.push_back(ticket);
+                self.order.push_back((Instant::now(), ticket));
             }
         }
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.remembered.remove(&oldest);
-        }
+        self.forget_old(Instant::now());
         // Somebody may have come since it was seen who waits.
         if self.waited_for.contains_key(&ticket)
             && let Some(settled) = self.known(ticket)
             && let Some(waiting) = self.waited_for.remove(&ticket)
         {
             waiting.send_replace(Some(settled));
+        }
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        while let Some((since, oldest)) = self.order.front() {
+            let age = now.duration_since(*since);
+            let is_old = age > REMEMBERED_FOR && self.order.len() > REMEMBERED;
+            if !is_old && age <= REMEMBERED_AT_MOST_FOR {
+                break;
+            }
+            self.remembered.remove(oldest);
+            self.order.pop_front();
         }
     }
 
@@ -215,6 +230,7 @@ pub async fn look_up_waited_for(
             _ = ticks.tick() => {}
             () = stop.cancelled() => return Ok(()),
         }
+        outcomes.lock().forget_old(Instant::now());
         let waited_for = outcomes.waited_for();
         if waited_for.is_empty() {
             continue;
@@ -237,6 +253,7 @@ pub async fn look_up_waited_for(
 mod tests {
     use hamro_shared::domain::{Outcome, Timestamp};
     use hamro_shared::queue::{HeardMessage, SettledMessage};
+    use tokio::time::advance;
     use uuid::Uuid;
 
     use super::*;
@@ -292,17 +309,31 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_latest_outcomes_are_remembered_and_no_more_than_so_many() {
+    #[tokio::test(start_paused = true)]
+    async fn every_outcome_is_remembered_for_a_while_whatever_their_number() {
+        let outcomes = Outcomes::default();
+        let count = REMEMBERED as u128;
+        outcomes.hear(heard((0..3 * count).map(settled).collect()));
+        advance(REMEMBERED_FOR).await;
+        outcomes.hear(heard(vec![settled(3 * count)]));
+        assert_eq!(outcomes.known(settled(0).ticket_id).as_deref(), Some(&settled(0)));
+        assert_eq!(outcomes.lock().remembered.len(), 3 * REMEMBERED + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn older_outcomes_are_remembered_up_to_a_number_and_an_age() {
         let outcomes = Outcomes::default();
         let count = REMEMBERED as u128;
         outcomes.hear(heard((0..count + 5).map(settled).collect()));
+        advance(REMEMBERED_FOR + Duration::from_millis(1)).await;
         // One that comes again does not count again.
         outcomes.hear(heard((count..count + 5).map(settled).collect()));
         assert_eq!(outcomes.known(settled(4).ticket_id), None);
         assert_eq!(outcomes.known(settled(5).ticket_id).as_deref(), Some(&settled(5)));
         assert_eq!(outcomes.lock().remembered.len(), REMEMBERED);
-        assert_eq!(outcomes.lock().order.len(), REMEMBERED);
+        advance(REMEMBERED_AT_MOST_FOR).await;
+        outcomes.lock().forget_old(Instant::now());
+        assert!(outcomes.lock().remembered.is_empty() && outcomes.lock().order.is_empty());
     }
 
     #[tokio::test]
