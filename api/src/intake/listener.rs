@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
+use futures_util::future::try_join;
 use hamro_shared::queue::{HeardMessage, Session, Topology};
-use lapin::options::BasicConsumeOptions;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -18,8 +19,11 @@ use crate::live_seats::LiveSeats;
 
 /// How often the broker is asked for the length of the queue.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
-/// A broker that does not answer for so long is given up. Meanwhile nothing is heard of it either.
+/// A broker that does not answer for so long is given up.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Announcements that the broker may send ahead of those that have been read: each is a batch of up to some hundred outcomes.
+const PREFETCH: u16 = 32;
 
 pub struct Listener {
     topology: Topology,
@@ -54,31 +58,38 @@ impl Session for Listener {
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        stop.run_until_cancelled(self.listen(channel)).await.unwrap_or(Ok(()))
+        // Side by side: while the broker counts, announcements go on.
+        let listening = try_join(self.listen(channel), self.count(channel));
+        stop.run_until_cancelled(listening).await.map_or(Ok(()), |ended| ended.map(drop))
     }
 }
 
 impl Listener {
+    /// Hears announcements until the queue has gone.
     async fn listen(&self, channel: &Channel) -> anyhow::Result<()> {
         let queue = self.topology.listen_to_settled(channel).await?;
-        // Hints need no acknowledgement: what is lost is looked up.
-        let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
+        // What the broker sends ahead is kept in memory, so it is told how much that may be. Beyond, its queue drops the oldest.
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
         let mut messages =
             channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+        while let Some(message) = messages.next().await {
+            let message = message?;
+            self.hear(&message.data);
+            message.ack(BasicAckOptions::default()).await?;
+        }
+        bail!("the queue of outcomes has gone")
+    }
+
+    /// Asks for the length of the queue, again and again.
+    async fn count(&self, channel: &Channel) -> anyhow::Result<()> {
         let mut counts = interval(COUNT_EVERY);
         counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                message = messages.next() => match message {
-                    Some(message) => self.hear(&message?.data),
-                    None => bail!("the queue of outcomes has gone"),
-                },
-                _ = counts.tick() => {
-                    let counting = timeout(COUNT_TIMEOUT, self.topology.waiting_messages(channel));
-                    let messages = counting.await.context("the broker does not say how long the queue is")??;
-                    self.gauge.count(messages, Instant::now());
-                }
-            }
+            counts.tick().await;
+            let counting = timeout(COUNT_TIMEOUT, self.topology.waiting_messages(channel));
+            let messages = counting.await.context("the broker does not say how long the queue is")??;
+            self.gauge.count(messages, Instant::now());
         }
     }
 }
