@@ -107,6 +107,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut listening =
         Listener::new(broker.topology().clone(), outcomes.clone(), gauge.clone(), live_seats.clone());
     let (schema_is_ready, schema_ready) = watch::channel(false);
+    let ticket_keys = config.rules.ticket_keys.clone();
     let state = AppState::new(App {
         database: database.clone(),
         clock: database_clock.clock(),
@@ -150,6 +151,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     }
     lifecycle.support("clock", |stop| database_clock.keep_measuring(database, stop));
     let schema_options = config.database.options(&process);
-    lifecycle.support("schema", |stop| schema::prepare(schema_options, config.schema, schema_is_ready, stop));
+    lifecycle.support("schema", |stop| {
+        schema::prepare(schema_options, config.schema, ticket_keys, schema_is_ready, stop)
+    });
     Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hamro_shared::backoff::Backoff;
 use hamro_shared::database::{self, SchemaError};
+use hamro_shared::domain::TicketKeys;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::watch;
@@ -16,19 +17,21 @@ pub struct SchemaConfig {
     pub seed: bool,
 }
 
-/// Migrates and seeds as configured, trying until the database can be reached; then stays until it is asked to stop.
+/// Migrates and seeds as configured and gives this instance its number, trying until the database can be reached; then stays
+/// until it is asked to stop.
 /// The intake needs no database, so it does not wait for this, but the instance is not ready before. Fails if the
 /// schema cannot be brought up to date, which no waiting would mend.
 pub async fn prepare(
     database: PgConnectOptions,
     config: SchemaConfig,
+    ticket_keys: TicketKeys,
     ready: watch::Sender<bool>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
         let attempt = tokio::select! {
-            attempt = attempt(&database, config) => attempt,
+            attempt = attempt(&database, config, &ticket_keys) => attempt,
             () = stop.cancelled() => return Ok(()),
         };
         match attempt {
@@ -45,7 +48,11 @@ pub async fn prepare(
 
 /// On a session of its own, which ends with this, whatever is going on in it. A migration may take its time, and wait for that
 /// of another instance, so it has no time limits.
-async fn attempt(database: &PgConnectOptions, config: SchemaConfig) -> Result<(), SchemaError> {
+async fn attempt(
+    database: &PgConnectOptions,
+    config: SchemaConfig,
+    ticket_keys: &TicketKeys,
+) -> Result<(), SchemaError> {
     let mut connection = database.connect().await?;
     if config.migrate {
         database::migrate(&mut connection).await?;
@@ -53,5 +60,6 @@ async fn attempt(database: &PgConnectOptions, config: SchemaConfig) -> Result<()
     if config.seed {
         database::seed(&mut connection).await?;
     }
+    ticket_keys.set_instance(database::next_instance_number(&mut connection).await?);
     Ok(())
 }

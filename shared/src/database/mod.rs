@@ -12,5 +12,5 @@ pub use clock::DatabaseClock;
 pub use config::DatabaseConfig;
 pub use errors::{is_transient, needs_repair};
 pub use pool::{Database, Work};
-pub use schema::{MIGRATOR, SchemaError, migrate, seed, wait_for_schema};
+pub use schema::{MIGRATOR, SchemaError, migrate, next_instance_number, seed, wait_for_schema};
 pub use sessions::{CHECK_AFTER, Session, Sessions};

@@ -69,6 +69,21 @@ pub async fn seed(connection: &mut PgConnection) -> Result<(), SchemaError> {
     Ok(())
 }
 
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+/// A number that no other running instance has.
+pub async fn next_instance_number(connection: &mut PgConnection) -> Result<u32, SchemaError> {
+    let number = sqlx::query_scalar!(r#"SELECT nextval('instance_numbers') AS "number!""#);
+    let number = number.fetch_one(connection).await.map_err(|error| match code(&error).as_deref() {
+        // undefined_table: somebody else has yet to migrate.
+        Some("42P01") => SchemaError::Unreachable(error),
+        _ => error.into(),
+    })?;
+    Ok(u32::try_from(number).unwrap_or_default())
+}
+
 /// Waits until the schema is at least as new as this binary. It is put in place by the api, and a worker may well
 /// be up before it.
 pub async fn wait_for_schema(sessions: &Sessions) {

@@ -10,6 +10,7 @@ mod idempotency;
 mod outcome;
 mod price;
 mod seat;
+mod serial;
 mod ticket;
 
 pub use booking::{BookingRequest, RequestHash, SeatsError};

@@ -6,23 +6,23 @@
 //! ```text
 //!  0               48   52        64 66             96                128
 //!  +----------------+----+---------+--+--------------+-----------------+
-//!  | Unix time, ms  | v8 | random  |10| random       | MAC             |
+//!  | Unix time, ms  | v8 | serial  |10| serial       | MAC             |
 //!  |  48 bits       |    | 12 bits |  | 30 bits      | 32 bits         |
 //!  +----------------+----+---------+--+--------------+-----------------+
 //! ```
 //!
-//! It is a UUID of version 8 (RFC 9562, section 5.8). Ids sort by the time they were issued.
+//! The serial tells it from other tickets of that millisecond: see `serial.rs`. It is a UUID of version 8 (RFC 9562, section 5.8). Ids sort by the time they were issued.
 
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Timestamp;
+use super::serial::Serials;
 
 /// The id of a ticket. Off the queue or out of the database it is taken on trust; what a client sends becomes
 /// one only by [`TicketKeys::verify`].
@@ -71,6 +71,7 @@ pub struct Ticket {
 pub struct TicketKeys {
     signing: Hmac<Sha256>,
     verifying: Vec<Hmac<Sha256>>,
+    serials: Serials,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,17 +94,22 @@ impl TicketKeys {
             })
             .collect::<Result<Vec<Hmac<Sha256>>, _>>()?;
         let signing = verifying.first().cloned().ok_or(TicketKeysError)?;
-        Ok(Self { signing, verifying })
+        Ok(Self { signing, verifying, serials: Serials::default() })
+    }
+
+    /// Makes the ids that are issued from here on unlike those of all other numbered instances.
+    pub fn set_instance(&self, number: u32) {
+        self.serials.set_instance(number);
     }
 
     /// A new ticket id, issued at `now`.
     pub fn issue(&self, now: Timestamp) -> TicketId {
-        let random = u128::from(rand::rng().next_u64());
+        let serial = u128::from(self.serials.next());
         let body = time_bits(now)
             | 0x8 << 76
-            | (random & 0xfff) << 64
+            | (serial & 0xfff) << 64
             | 0b10 << 62
-            | (random >> 12 & ((1 << 30) - 1)) << 32;
+            | (serial >> 12 & ((1 << 30) - 1)) << 32;
         let mac = mac(&self.signing, body);
         TicketId(Uuid::from_u128(body | u128::from(mac)))
     }
@@ -140,6 +146,8 @@ impl fmt::Debug for TicketKeys {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -196,6 +204,14 @@ mod tests {
         let new = both.issue(now);
         assert_eq!(keys(&key("b")).verify(&new.to_string()), Some(new));
         assert_eq!(keys(&key("b")).verify(&old.to_string()), None);
+    }
+
+    #[test]
+    fn no_two_tickets_of_a_process_are_alike_even_within_a_millisecond() {
+        let keys = keys(&key("a"));
+        let now = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
+        let issued: HashSet<TicketId> = (0..200_000).map(|_| keys.issue(now)).collect();
+        assert_eq!(issued.len(), 200_000);
     }
 
     #[test]
