@@ -7,35 +7,40 @@
 # Set by a second Ctrl-C: no more waiting for a graceful end.
 HURRY=
 
-# Start time in clock ticks since boot; fails if there is no such process, or only a zombie is left of it.
-start_time_of() { # PID
-    local stat
-    { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+# bash 5.2 cannot parse the command of a trap if the signal arrives while it expands a `$(…)`: the signal is lost, and a
+# running EXIT trap is abandoned. So a function that is called in a loop returns its result in a variable.
+
+read -r BOOT_ID </proc/sys/kernel/random/boot_id
+readonly BOOT_ID
+
+# Sets START_TIME, in clock ticks since boot; fails if there is no such process, or only a zombie is left of it.
+read_start_time() { # PID
+    local stat='' fields
+    { read -r -d '' stat <"/proc/$1/stat"; } 2>/dev/null || [[ -n $stat ]] || return 1
     # The command's name, in brackets, may contain anything: count the fields from behind it.
-    local fields
     read -r -a fields <<<"${stat##*) }"
     [[ ${fields[0]} != [ZX] ]] || return 1
-    echo "${fields[19]}"
+    START_TIME=${fields[19]}
 }
 
-boot_id() { cat /proc/sys/kernel/random/boot_id; }
-
 remember_process() { # PID_FILE PID
-    local start
     # A process that has ended already is remembered too, as one that is not running.
-    start=$(start_time_of "$2") || start=gone
+    read_start_time "$2" || START_TIME=gone
     mkdir -p "$(dirname "$1")"
-    echo "$2 $start $(boot_id)" >"$1"
+    echo "$2 $START_TIME $BOOT_ID" >"$1"
+}
+
+# Sets RUNNING_PID if the remembered process still runs.
+is_running() { # PID_FILE
+    local start boot
+    [[ -f $1 ]] && read -r RUNNING_PID start boot <"$1" || return 1
+    [[ $boot == "$BOOT_ID" ]] && read_start_time "$RUNNING_PID" && [[ $START_TIME == "$start" ]]
 }
 
 # Prints the pid if the remembered process still runs.
 running_pid() { # PID_FILE
-    local pid start boot
-    [[ -f $1 ]] && read -r pid start boot <"$1" || return 1
-    [[ $boot == "$(boot_id)" && $start == "$(start_time_of "$pid")" ]] && echo "$pid"
+    is_running "$1" && echo "$RUNNING_PID"
 }
-
-is_running() { running_pid "$1" >/dev/null; }
 
 is_stopped() { ! is_running "$1"; }
 
@@ -56,14 +61,15 @@ stop_processes() { # SIGNAL SECONDS PID_FILE…
     local signal=$1 patience=$2 pid_file pid
     shift 2
     for pid_file in "$@"; do
-        if pid=$(running_pid "$pid_file"); then
-            kill -s "$signal" "$pid" 2>/dev/null || true
+        if is_running "$pid_file"; then
+            kill -s "$signal" "$RUNNING_PID" 2>/dev/null || true
         fi
     done
     wait_until "$patience" stopped_or_in_a_hurry "$@" || true
     for pid_file in "$@"; do
-        if pid=$(running_pid "$pid_file"); then
-            warn "$(basename "$pid_file") (process $pid) has not stopped: killing it."
+        if is_running "$pid_file"; then
+            pid=$RUNNING_PID
+            warn "${pid_file##*/} (process $pid) has not stopped: killing it."
             # It leads its session, so its number is that of its process group too.
             kill -s KILL -- "-$pid" 2>/dev/null || kill -s KILL "$pid" 2>/dev/null || true
             wait_until 10 is_stopped "$pid_file" || warn "process $pid is still there."
