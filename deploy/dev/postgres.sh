@@ -52,12 +52,43 @@ postgres_start() { # PORT
     # Written anew at every start: the machine, the free disk and the port may have changed.
     postgres_settings "$1" "$home" "$bin" | as_postgres tee "$data/postgresql.conf" >/dev/null
     echo "host all all 127.0.0.1/32 scram-sha-256" | as_postgres tee "$data/pg_hba.conf" >/dev/null
+    begin_log "$STACK_DIR/logs/postgres.log"
+    postgres_run
+}
+
+# Starts a server that has been started before, with the same settings.
+postgres_run() {
+    local data bin
+    data=$(postgres_home)/data
+    bin=$(postgres_bin "$data")
+    postgres_end_orphans "$data" "$bin"
     if ((EUID == 0)); then
         start_detached "$STACK_DIR/pids/postgres" "$STACK_DIR/logs/postgres.log" \
             setpriv --reuid=postgres --regid=postgres --init-groups -- "$bin/postgres" -D "$data"
     else
         start_detached "$STACK_DIR/pids/postgres" "$STACK_DIR/logs/postgres.log" "$bin/postgres" -D "$data"
     fi
+}
+
+# Ends the backends of a server that was killed. They hold on to its shared memory, which keeps the next server from
+# starting, and a backend that computes does not notice that its server has died.
+postgres_end_orphans() { # DATA BIN
+    wait_until 10 postgres_orphans_are_gone "$1" "$2" ||
+        warn "processes of a killed PostgreSQL are still there; the next one may not start."
+}
+
+# Kills those it finds.
+# shellcheck disable=SC2329 # called by wait_until
+postgres_orphans_are_gone() { # DATA BIN
+    local process found=
+    # Each backend leads a session of its own, but all of them work in the data directory.
+    for process in /proc/[0-9]*; do
+        if [[ $process/cwd -ef $1 && $process/exe -ef $2/postgres ]]; then
+            kill -s KILL "${process##*/}" 2>/dev/null || true
+            found=yes
+        fi
+    done
+    [[ -z $found ]]
 }
 
 postgres_initialise() { # HOME BIN
@@ -158,11 +189,12 @@ postgres_wait() { # PORT
     # Recovery after a crash replays up to max_wal_size.
     wait_for_service PostgreSQL "$STACK_DIR/pids/postgres" "$STACK_DIR/logs/postgres.log" 300 \
         "$bin/pg_isready" --quiet --host=127.0.0.1 --port="$1"
-    postgres_create_database "$1" "$bin"
 }
 
-postgres_create_database() { # PORT BIN
-    local psql=("$2/psql" --no-psqlrc --quiet --tuples-only --no-align --host=127.0.0.1 --port="$1"
+postgres_create_database() { # PORT
+    local bin psql
+    bin=$(postgres_bin "$(postgres_home)/data")
+    psql=("$bin/psql" --no-psqlrc --quiet --tuples-only --no-align --host=127.0.0.1 --port="$1"
         --username="$POSTGRES_USER" --dbname=postgres)
     if [[ -z $(PGPASSWORD=$POSTGRES_PASSWORD "${psql[@]}" \
         --command="SELECT 1 FROM pg_database WHERE datname = '$POSTGRES_DATABASE'") ]]; then

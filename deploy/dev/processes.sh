@@ -44,14 +44,24 @@ running_pid() { # PID_FILE
 
 is_stopped() { ! is_running "$1"; }
 
+# Not even a zombie, which a killed process is until its parent has taken note.
+has_no_process() { # PID
+    ! kill -0 "$1" 2>/dev/null
+}
+
+# Begins a new log and keeps the previous one. Not for a restart, whose log must still show why the process died.
+begin_log() { # LOG
+    mkdir -p "$(dirname "$1")"
+    if [[ -s $1 ]]; then mv "$1" "$1.previous"; fi
+    : >"$1"
+}
+
 # Runs COMMAND in the background and remembers it. A session of its own keeps the terminal's Ctrl-C away from it: this
 # script decides who stops first. File descriptors 8 and 9 are the locks of stack.sh, which die with the script.
 start_detached() { # PID_FILE LOG COMMAND…
     local pid_file=$1 log=$2
     shift 2
-    mkdir -p "$(dirname "$log")"
-    if [[ -s $log ]]; then mv "$log" "$log.previous"; fi
-    setsid "$@" </dev/null >"$log" 2>&1 8>&- 9>&- &
+    setsid "$@" </dev/null >>"$log" 2>&1 8>&- 9>&- &
     remember_process "$pid_file" $!
 }
 
@@ -120,6 +130,16 @@ run_in_session() { # PID_FILE COMMAND…
     end_session "$pid"
     rm -f "$pid_file"
     return "$status"
+}
+
+# Ends what this script has started and not remembered: a signal can arrive between the two. For the EXIT trap, after
+# everything that is remembered has stopped.
+end_unremembered() {
+    local pid
+    for pid in $(jobs -p); do
+        end_session "$pid"
+        kill -s KILL "$pid" 2>/dev/null || true
+    done
 }
 
 # Ends what run_in_session runs.

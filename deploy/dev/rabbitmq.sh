@@ -20,15 +20,29 @@ rabbitmq_start() { # AMQP_PORT DIST_PORT EPMD_PORT
     echo '[].' >"$home/enabled_plugins"
     rabbitmq_control_script "$(dirname "$server")"
 
-    start_detached "$STACK_DIR/pids/epmd" "$STACK_DIR/logs/epmd.log" \
-        env -i PATH="$PATH" epmd -port "$3" -address 127.0.0.1
-    wait_for_service epmd "$STACK_DIR/pids/epmd" "$STACK_DIR/logs/epmd.log" 20 port_is_open "$3"
+    begin_log "$STACK_DIR/logs/epmd.log"
+    epmd_run "$3"
+    epmd_wait "$3"
+    begin_log "$STACK_DIR/logs/rabbitmq.log"
+    rabbitmq_run
+}
 
+# Starts a broker that has been started before, with the same settings. Needs a running epmd.
+rabbitmq_run() {
     local environment
-    mapfile -t environment <"$home/environment"
+    mapfile -t environment <"$STACK_DIR/rabbitmq/environment"
     # With RUNNING_UNDER_SYSTEMD the script becomes the broker instead of staying in front of it: one process to stop.
     start_detached "$STACK_DIR/pids/rabbitmq" "$STACK_DIR/logs/rabbitmq.log" \
-        env -i "${environment[@]}" RUNNING_UNDER_SYSTEMD=true "$server"
+        env -i "${environment[@]}" RUNNING_UNDER_SYSTEMD=true "$(rabbitmq_server)"
+}
+
+epmd_run() { # PORT
+    start_detached "$STACK_DIR/pids/epmd" "$STACK_DIR/logs/epmd.log" \
+        env -i PATH="$PATH" epmd -port "$1" -address 127.0.0.1
+}
+
+epmd_wait() { # PORT
+    wait_for_service epmd "$STACK_DIR/pids/epmd" "$STACK_DIR/logs/epmd.log" 20 port_is_open "$1"
 }
 
 # Whoever knows the cookie may run code in the broker, so its randomness matters on a machine with several users.

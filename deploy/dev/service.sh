@@ -14,7 +14,6 @@ main() {
     case $action in
         start)
             ! is_running "$STACK_DIR/pids/$service" || die "$service runs already."
-            STACK_THROWAWAY=$(cat "$STACK_DIR/throwaway")
             start_"$service"
             ;;
         stop) "${service}_stop" ;;
@@ -33,10 +32,6 @@ main() {
     esac
 }
 
-has_no_process() { # PID
-    ! kill -0 "$1" 2>/dev/null
-}
-
 signal_all() { # SIGNAL, uses service
     local pid
     pid=$(running_pid "$STACK_DIR/pids/$service") || die "$service does not run."
@@ -46,19 +41,18 @@ signal_all() { # SIGNAL, uses service
 }
 
 start_postgres() {
-    local port
-    port=$(stack_port postgres 0)
-    postgres_start "$port"
-    postgres_wait "$port"
+    stack_restart postgres
+    postgres_wait "$(cat "$STACK_DIR/ports/postgres")"
 }
 
 start_rabbitmq() {
-    local port
-    # epmd has outlived a kill, and is in the way.
-    rabbitmq_stop
-    port=$(stack_port amqp 1)
-    rabbitmq_start "$port" "$(stack_port rabbitmq-dist 2)" "$(stack_port epmd 3)"
-    rabbitmq_wait "$port"
+    # epmd outlives a kill, and ends with a stop.
+    if ! is_running "$STACK_DIR/pids/epmd"; then
+        stack_restart epmd
+        epmd_wait "$(cat "$STACK_DIR/ports/epmd")"
+    fi
+    stack_restart rabbitmq
+    rabbitmq_wait "$(cat "$STACK_DIR/ports/amqp")"
 }
 
 main "$@"

@@ -71,7 +71,6 @@ stack_wipe() {
 stack_start() { # SERVICE… (postgres, rabbitmq)
     local services=" $* " postgres_port amqp_port dist_port epmd_port
     mkdir -p "$STACK_DIR/logs"
-    echo "$STACK_THROWAWAY" >"$STACK_DIR/throwaway"
     exec 9>>"$DEV_DIR/ports.lock"
     flock 9
     if [[ $services == *" postgres "* ]]; then
@@ -87,6 +86,7 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
     # Both start at the same time; now wait for both.
     if [[ $services == *" postgres "* ]]; then
         postgres_wait "$postgres_port"
+        postgres_create_database "$postgres_port"
         DATABASE_URL=$(postgres_url "$postgres_port")
     fi
     if [[ $services == *" rabbitmq "* ]]; then
@@ -97,6 +97,15 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
     HAMRO_STACK_DIR=$STACK_DIR
     export DATABASE_URL AMQP_URL HAMRO_STACK_DIR
     (umask 077 && printf 'DATABASE_URL=%q\nAMQP_URL=%q\n' "${DATABASE_URL:-}" "${AMQP_URL:-}" >"$STACK_DIR/env")
+}
+
+# Starts a service of a running stack again: same address, same settings, same data. Does not wait until it is ready.
+stack_restart() { # postgres|rabbitmq|epmd
+    if [[ $1 == epmd ]]; then
+        epmd_run "$(cat "$STACK_DIR/ports/epmd")"
+    else
+        "${1}_run"
+    fi
 }
 
 # The port of last time if it is free, else the next free one. For `make up` HAMRO_POSTGRES_PORT, HAMRO_AMQP_PORT,

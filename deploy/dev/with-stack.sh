@@ -67,6 +67,7 @@ finish() { # STATUS
     set +e
     stop_session "$STACK_DIR/pids/command" 20
     stack_stop
+    end_unremembered
     # The logs stay: they tell why a test has failed. The rest is of no use to anybody.
     postgres_wipe
     find "$STACK_DIR" -mindepth 1 -maxdepth 1 ! -name lock ! -name logs -exec rm -rf {} +
