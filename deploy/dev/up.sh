@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make up`: everything on this machine, in the foreground, until Ctrl-C.
+# `make up`: everything on this machine, in the foreground, until Ctrl-C. Whatever dies is restarted, PostgreSQL and
+# RabbitMQ too; see supervise.sh. An error at the first start, and a program that dies again and again, stop everything.
 #
 #   PORT           the api's, 3000
 #   WORKERS        how many, 2
@@ -10,6 +11,8 @@
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+# shellcheck source=deploy/dev/supervise.sh
+source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
 
 PORT=${PORT:-3000}
 WORKERS=${WORKERS:-2}
@@ -42,7 +45,7 @@ main() {
     stack_start "${services[@]}"
     start_application
     print_banner
-    watch_over_all
+    supervise_all
 }
 
 build() {
@@ -59,37 +62,27 @@ start_application() {
     # Some shells set HOST to the machine's name.
     export ADMIN_TOKEN TICKET_KEYS PORT HOST=127.0.0.1
 
-    start_program api 36 "$TARGET_DIR/release/hamro-api"
+    begin_log "$STACK_DIR/logs/api.log"
+    start_api
     wait_for_service "The api" "$STACK_DIR/pids/api" "$STACK_DIR/logs/api.log" 120 api_is_ready
-    local number colours=(33 35 32 34 31)
+    local number
     for ((number = 1; number <= WORKERS; number++)); do
-        start_program "worker-$number" "${colours[(number - 1) % 5]}" "$TARGET_DIR/release/hamro-worker"
+        begin_log "$STACK_DIR/logs/worker-$number.log"
+        start_worker "$number"
     done
+}
+
+start_api() {
+    start_program api 36 "$TARGET_DIR/release/hamro-api"
+}
+
+start_worker() { # NUMBER
+    local colours=(33 35 32 34 31)
+    start_program "worker-$1" "${colours[($1 - 1) % 5]}" "$TARGET_DIR/release/hamro-worker"
 }
 
 # shellcheck disable=SC2329 # called by wait_for_service
 api_is_ready() { [[ $(http_status "$PORT" /health/ready) == 200 ]]; }
-
-start_program() { # NAME COLOUR COMMAND…
-    local name=$1 colour=$2 log=$STACK_DIR/logs/$1.log
-    shift 2
-    if [[ -s $log ]]; then mv "$log" "$log.previous"; fi
-    : >"$log"
-    setsid "$@" </dev/null > >(show_log "$name" "$colour" "$log") 2>&1 8>&- 9>&- &
-    remember_process "$STACK_DIR/pids/$name" $!
-}
-
-# From a program's output to the terminal, with its name before each line, and to its log file.
-show_log() { # NAME COLOUR LOG
-    # Ctrl-C reaches this process too, but the last words are still to come.
-    trap '' HUP INT TERM
-    exec 8>&- 9>&-
-    local prefix
-    printf -v prefix '%-9s| ' "$1"
-    if [[ -n $RESET ]]; then prefix=$'\e['"$2m$prefix$RESET"; fi
-    # If the terminal is gone the file goes on (-p).
-    tee -p "$3" | sed --unbuffered "s/^/$prefix/"
-}
 
 print_banner() {
     cat <<BANNER
@@ -106,17 +99,26 @@ print_banner() {
 BANNER
 }
 
-# Nothing here ends by itself, so the first that ends is news.
-watch_over_all() {
-    local pid_file name died status=0
-    local -A names=()
-    for pid_file in "$STACK_DIR"/pids/*; do
-        name=$(basename "$pid_file")
-        if [[ $name != script ]]; then names[$(cut -d ' ' -f 1 "$pid_file")]=$name; fi
-    done
-    # bash has something to say about killed children; what follows says it better.
-    { wait -n -p died "${!names[@]}" || status=$?; } 2>/dev/null
-    die_with_log "$STACK_DIR/logs/${names[$died]}.log" "${names[$died]} has ended (status $status)."
+# All that has been started.
+supervise_all() {
+    local names
+    mapfile -t names < <(find "$STACK_DIR/pids" -type f ! -name script -printf '%f\n' | sort)
+    supervise restart was_ready "${names[@]}"
+}
+
+# shellcheck disable=SC2329 # called by supervise
+restart() { # NAME
+    case $1 in
+        api) start_api ;;
+        worker-*) start_worker "${1#worker-}" ;;
+        *) stack_restart "$1" ;;
+    esac
+}
+
+# Only workers have not been waited for.
+# shellcheck disable=SC2329 # called by supervise
+was_ready() { # NAME
+    [[ $1 != worker-* ]] || grep -q "consuming from " "$STACK_DIR/logs/$1.log"
 }
 
 # shellcheck disable=SC2329 # called by a trap
@@ -136,6 +138,7 @@ finish() { # STATUS
     if ((${#applications[@]} > 0)); then say "Stopping"; fi
     stop_processes TERM "$GRACE_SECONDS" "${applications[@]}"
     stack_stop
+    end_unremembered
     rm -f "$STACK_DIR/pids/script"
     exit "$1"
 }
