@@ -12,6 +12,7 @@ use crate::wait_until;
 pub struct Client {
     http: reqwest::Client,
     url: String,
+    instance: String,
 }
 
 /// An answer, read whole.
@@ -45,7 +46,9 @@ pub fn booking(customer: &str, seats: &[i64]) -> Value {
 
 impl Client {
     pub fn new(url: &str) -> Self {
-        Self { http: reqwest::Client::new(), url: url.trim().to_owned() }
+        let url = url.trim().to_owned();
+        let instance = format!("{}/{:08x}", host_and_port(&url), rand::random::<u32>());
+        Self { http: reqwest::Client::new(), url, instance }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -59,7 +62,13 @@ impl Client {
 
     /// The api's host and port.
     pub fn address(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        host_and_port(&self.url)
+    }
+
+    /// Names the process that answers. An api that is restarted at the same address is another instance, and gets a
+    /// client of its own.
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
 
     pub async fn send(request: RequestBuilder) -> Result<Answer> {
@@ -126,4 +135,8 @@ impl Client {
         let seats = map["seats"].as_array().context("no seats")?;
         seats.iter().map(|seat| seat["id"].as_i64().context("a seat without an id")).collect()
     }
+}
+
+fn host_and_port(url: &str) -> &str {
+    url.trim_start_matches("http://")
 }

@@ -1,23 +1,27 @@
 //! Clients that book all at once, and behave as real ones do: they follow their tickets or do not, retry under their keys,
 //! hang up, ask twice, and want seats that others want, in another order.
 
+mod follow;
+
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use hamro_shared::backoff::Backoff;
 use reqwest::Method;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::client::{Answer, Client, booking};
 use crate::installation::Api;
 use crate::journal::{Entry, Journal, Standing, Way, Wish};
-use crate::{Events, wait_until};
+use crate::status_read::StatusRead;
+use crate::wait_until;
 
 const CLIENTS: usize = 24;
 /// Each client has a wish this often, if its last one has come to an end.
@@ -41,6 +45,8 @@ pub struct Crowd {
     refused: AtomicUsize,
     unanswered: AtomicUsize,
     closing: CancellationToken,
+    /// Tickets whose final status is read again, and when.
+    again: Mutex<VecDeque<(Instant, Uuid)>>,
 }
 
 impl Crowd {
@@ -57,6 +63,7 @@ impl Crowd {
             refused: AtomicUsize::new(0),
             unanswered: AtomicUsize::new(0),
             closing: CancellationToken::new(),
+            again: Mutex::default(),
         };
         crowd.enter_by(apis);
         Arc::new(crowd)
@@ -78,6 +85,7 @@ impl Crowd {
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.closing.is_cancelled() {
             pace.tick().await;
+            self.read_due_again().await?;
             let number = self.wishes.fetch_add(1, Ordering::Relaxed);
             self.pursue(&self.wish(number)).await?;
             self.ended.fetch_add(1, Ordering::Relaxed);
@@ -164,60 +172,69 @@ impl Crowd {
         }
     }
 
-    /// Does what a client does that wants this, to the end.
+    /// Does what a client does that wants this, to the end, and reads its final status again.
     pub async fn pursue(&self, wish: &Wish) -> Result<()> {
         let times = if wish.way == Way::Twice { 2 } else { 1 };
-        try_join_all((0..times).map(|_| self.pursue_once(wish))).await?;
-        Ok(())
+        let pursuing = (0..times).map(async |_| match self.settle(wish).await? {
+            Some((ticket, reported_by)) => self.read_again(ticket, &reported_by).await,
+            None => Ok(()),
+        });
+        try_join_all(pursuing).await.map(drop)
     }
 
-    async fn pursue_once(&self, wish: &Wish) -> Result<()> {
+    /// Books, and follows the ticket. Returns it with the instance that reported its final status.
+    pub async fn settle(&self, wish: &Wish) -> Result<Option<(Uuid, Client)>> {
         match self.book(wish).await? {
-            Some(ticket) if wish.way != Way::Leave => self.follow(ticket, wish.way).await,
-            _ => Ok(()),
+            Booked::Settled(ticket, door) => Ok(Some((ticket, door))),
+            Booked::Queued(ticket) if wish.way != Way::Leave => {
+                Ok(self.follow(ticket, wish.way).await?.map(|door| (ticket, door)))
+            }
+            _ => Ok(None),
         }
     }
 
-    /// Asks until there is an answer that settles it. Returns the ticket to follow, if one is left to be followed.
-    async fn book(&self, wish: &Wish) -> Result<Option<Uuid>> {
+    /// Asks until there is an answer that settles it, or the client gives up.
+    async fn book(&self, wish: &Wish) -> Result<Booked> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
         let begun = Instant::now();
         let mut answer_within = if wish.way == Way::HangUp { NO_PATIENCE } else { ANSWER_WITHIN };
         loop {
             let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
             self.journal.note(&Entry::Asked { attempt, wish: wish.clone() })?;
-            let answer = timeout(answer_within, send(&self.door(), wish)).await.ok().and_then(Result::ok);
+            let (door, sent) = (self.door(), Instant::now());
+            let answer = timeout(answer_within, send(&door, wish)).await.ok().and_then(Result::ok);
+            let read = self.journal.status_read(door.instance(), sent, Instant::now());
             answer_within = ANSWER_WITHIN;
             match &answer {
-                Some(answer) => match self.take(attempt, wish, answer)? {
-                    Told::Outcome => return Ok(None),
-                    Told::Ticket(ticket) => return Ok(Some(ticket)),
+                Some(answer) => match self.take(attempt, wish, answer, read)? {
+                    Told::Outcome(ticket) => return Ok(Booked::Settled(ticket, door)),
+                    Told::Ticket(ticket) => return Ok(Booked::Queued(ticket)),
                     // A second try without a key might book twice.
-                    Told::Unknown if wish.key.is_none() => return Ok(None),
+                    Told::Unknown if wish.key.is_none() => return Ok(Booked::Unknown),
                     Told::Unknown | Told::TryAgain => {}
                 },
                 None => {
                     self.journal.note(&Entry::BrokenOff { attempt })?;
                     if wish.key.is_none() {
-                        return Ok(None);
+                        return Ok(Booked::Unknown);
                     }
                 }
             }
             if begun.elapsed() > self.patience {
-                return Ok(None);
+                return Ok(Booked::Unknown);
             }
             backoff.pause().await;
         }
     }
 
     /// Notes what a client is told, and what it makes of it.
-    fn take(&self, attempt: u64, wish: &Wish, answer: &Answer) -> Result<Told> {
+    fn take(&self, attempt: u64, wish: &Wish, answer: &Answer, read: StatusRead) -> Result<Told> {
         let ticket = answer.location().ok().and_then(|path| path.rsplit('/').next()?.parse().ok());
         self.journal.note(&Entry::Answered { attempt, status: answer.status, ticket })?;
         let standing = Standing::of_answer(answer.status, &answer.body).filter(|_| wish.way == Way::Wait);
         if let (Some(ticket), Some(standing)) = (ticket, standing) {
-            self.journal.note(&Entry::Seen { ticket, standing })?;
-            return Ok(Told::Outcome);
+            self.journal.note(&Entry::Seen { ticket, standing, read })?;
+            return Ok(Told::Outcome(ticket));
         }
         match answer.status {
             202 => &self.accepted,
@@ -230,50 +247,6 @@ impl Crowd {
             (429 | 500.., None) => Told::TryAgain,
             _ => anyhow::bail!("{wish:?} was answered {answer:?}"),
         })
-    }
-
-    /// Follows the ticket until it has its final status, if it gets one while the client has patience.
-    pub async fn follow(&self, ticket: Uuid, way: Way) -> Result<()> {
-        self.follow_for(self.patience, ticket, way).await
-    }
-
-    /// Looks at the ticket, and no longer than until it has been told where it stands.
-    pub async fn look_at(&self, ticket: Uuid) -> Result<()> {
-        self.follow_for(Duration::ZERO, ticket, Way::Poll).await
-    }
-
-    async fn follow_for(&self, patience: Duration, ticket: Uuid, way: Way) -> Result<()> {
-        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(300));
-        let begun = Instant::now();
-        let path = format!("/ticket-bookings/{ticket}");
-        loop {
-            let asking = async {
-                match way {
-                    Way::Listen => {
-                        Ok(Events::open(&self.door(), &format!("{path}/events")).await?.settled().await?.data)
-                    }
-                    Way::Hold => Ok(self.door().get(&format!("{path}?wait=5")).await?.body),
-                    _ => Ok::<_, anyhow::Error>(self.door().get(&path).await?.body),
-                }
-            };
-            // Broken off, refused or not known yet: all of them mean to ask again.
-            if let Ok(Ok(document)) = timeout(ANSWER_WITHIN.min(self.patience), asking).await
-                && document["status"].is_string()
-            {
-                let standing = Standing::of_document(&document);
-                let is_final = standing.is_final();
-                self.journal.note(&Entry::Seen { ticket, standing })?;
-                if is_final {
-                    return Ok(());
-                }
-            } else {
-                self.unanswered.fetch_add(1, Ordering::Relaxed);
-            }
-            if begun.elapsed() >= patience {
-                return Ok(());
-            }
-            backoff.pause().await;
-        }
     }
 
     /// The instance that the load balancer chooses for a request.
@@ -289,10 +262,20 @@ async fn more_of(count: &AtomicUsize, more: usize, what: &str) -> Result<()> {
         .await
 }
 
+/// What has become of a booking when its client stops asking for it.
+enum Booked {
+    /// It has its outcome, by this instance.
+    Settled(Uuid, Client),
+    /// It is in the queue.
+    Queued(Uuid),
+    /// Nobody knows.
+    Unknown,
+}
+
 /// What an answer means to a client.
 enum Told {
     /// It is over.
-    Outcome,
+    Outcome(Uuid),
     /// It is in the queue.
     Ticket(Uuid),
     /// Nobody knows whether it is.

@@ -7,11 +7,14 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
+
+use crate::status_read::StatusRead;
 
 /// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +27,12 @@ pub enum Entry {
     /// It was not: the connection broke, or the client hung up.
     BrokenOff { attempt: u64 },
     /// A client was told where a ticket stands.
-    Seen { ticket: Uuid, standing: Standing },
+    Seen {
+        ticket: Uuid,
+        standing: Standing,
+        #[serde(flatten)]
+        read: StatusRead,
+    },
 }
 
 /// What a client wants, however often it has to ask. All that ask for it have one customer's name, and no other wish has.
@@ -105,13 +113,15 @@ impl Standing {
 pub struct Journal {
     path: PathBuf,
     file: Mutex<File>,
+    /// What the times of the status reads count from.
+    begun: Instant,
 }
 
 impl Journal {
     pub fn create(name: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("{name}.jsonl"));
         let file = File::create_new(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self { path, file: Mutex::new(file) })
+        Ok(Self { path, file: Mutex::new(file), begun: Instant::now() })
     }
 
     pub fn path(&self) -> &Path {
@@ -122,6 +132,17 @@ impl Journal {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         Ok(self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)?)
+    }
+
+    /// A status read from this instance, by this journal's clock.
+    pub fn status_read(&self, instance: &str, sent: Instant, received: Instant) -> StatusRead {
+        let nanos = |at: Instant| at.saturating_duration_since(self.begun).as_nanos();
+        let micros = |nanos: u128| u64::try_from(nanos / 1_000).unwrap_or(u64::MAX);
+        StatusRead {
+            instance: instance.to_owned(),
+            sent: micros(nanos(sent)),
+            received: micros(nanos(received) + 999),
+        }
     }
 
     /// Everything that has been written, from the file.

@@ -15,6 +15,7 @@ pub mod outage;
 pub mod process;
 pub mod proxy;
 mod queues;
+pub mod status_read;
 pub mod strays;
 pub mod trial;
 mod wait;

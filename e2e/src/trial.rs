@@ -17,7 +17,7 @@ use sqlx::postgres::PgPool;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::checker::{Promise, Terms, Violation, check};
+use crate::checker::{Promise, Reads, Terms, Violation, check, count_reads};
 use crate::crowd::Crowd;
 use crate::evidence::Evidence;
 use crate::journal::{Entry, Journal, Way, Wish};
@@ -106,14 +106,19 @@ impl Trial {
         clients.join_all().await.into_iter().collect::<Result<()>>()?;
         self.follow_the_rest().await?;
         let journal = self.crowd.journal.read()?;
+        let reads = count_reads(&journal);
+        ensure!(reads != Reads::default(), "no final status was read again");
         let evidence = Evidence::gather(&mut self.installation, journal, recovery).await?;
         eprintln!(
             "{} wishes, {} outcomes, {} sales; the fault took {fault_took:.1?}, a booking was settled {recovery:.1?} \
-             after it, and all was over {:.1?} after its beginning",
+             after it, and all was over {:.1?} after its beginning; a final status was read again {} times from the \
+             instance that had reported it, and {} times from another more than a second later",
             self.crowd.wishes(),
             evidence.bookings.len(),
             evidence.sales.len(),
-            begun.elapsed()
+            begun.elapsed(),
+            reads.same_instance,
+            reads.other_instance,
         );
         Ok(check(&evidence, &self.terms))
     }
@@ -122,7 +127,7 @@ impl Trial {
     async fn recovery(&self) -> Result<Duration> {
         let begun = Instant::now();
         let (customer, key) = ("first-after".to_owned(), Some("first-after".to_owned()));
-        self.crowd.pursue(&Wish { customer, key, seats: self.crowd.first_seat(), way: Way::Poll }).await?;
+        self.crowd.settle(&Wish { customer, key, seats: self.crowd.first_seat(), way: Way::Poll }).await?;
         Ok(begun.elapsed())
     }
 
@@ -136,7 +141,7 @@ impl Trial {
         }
         let following = tickets.into_iter().map(async |(ticket, is_accepted)| {
             if is_accepted {
-                self.crowd.follow(ticket, Way::Poll).await
+                self.crowd.follow(ticket, Way::Poll).await.map(drop)
             } else {
                 self.crowd.look_at(ticket).await
             }

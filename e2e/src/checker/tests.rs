@@ -37,6 +37,12 @@ fn answered(attempt: u64, status: u16, ticket: Option<Uuid>) -> Entry {
     Entry::Answered { attempt, status, ticket }
 }
 
+/// The ticket's status was read from this instance in the given microseconds.
+fn seen(n: u128, standing: &Standing, instance: &str, sent: u64, received: u64) -> Entry {
+    let read = StatusRead { instance: instance.to_owned(), sent, received };
+    Entry::Seen { ticket: ticket(n), standing: standing.clone(), read }
+}
+
 /// Alice gets seats 1 and 2, after a try that broke off and went through all the same; Bob is late for 2 and 3.
 fn honest() -> Evidence {
     let sold = standing("confirmed", Some(7), None);
@@ -49,10 +55,10 @@ fn honest() -> Evidence {
             asked(1, "alice", &[1, 2]),
             asked(2, "bob", &[3, 2]),
             answered(1, 202, Some(ticket(1))),
-            Entry::Seen { ticket: ticket(1), standing: queued },
-            Entry::Seen { ticket: ticket(1), standing: sold.clone() },
+            seen(1, &queued, "a", 100, 200),
+            seen(1, &sold, "a", 300, 400),
             answered(2, 202, Some(ticket(2))),
-            Entry::Seen { ticket: ticket(2), standing: refused.clone() },
+            seen(2, &refused, "b", 500, 600),
         ],
         bookings: vec![
             settled(0, "alice", sold.clone(), &[]),
@@ -91,13 +97,64 @@ fn a_ticket_that_nobody_sees_end_is_lost() {
 fn a_final_status_that_changes_is_found_in_the_journal_and_in_the_books() {
     let changed = standing("rejected", None, Some("sold-out"));
     let between_looks = broken_by(|evidence| {
-        evidence.journal.push(Entry::Seen { ticket: ticket(2), standing: changed.clone() });
+        evidence.journal.push(seen(2, &changed, "b", 700, 800));
     });
     assert_eq!(between_looks, [Promise::FinalStatusStands]);
     let in_the_end = broken_by(|evidence| evidence.bookings[2].standing = changed.clone());
     assert_eq!(in_the_end, [Promise::FinalStatusStands]);
     let gone = broken_by(|evidence| evidence.bookings.truncate(2));
     assert_eq!(gone, [Promise::FinalStatusStands]);
+}
+
+/// What is broken if Bob, who was told at 600 us by instance `b` that he is refused, is told this as well.
+fn broken_by_queued(instance: &str, sent: u64) -> Vec<Promise> {
+    let queued = standing("queued", None, None);
+    broken_by(|evidence| evidence.journal.push(seen(2, &queued, instance, sent, sent + 2_000_000)))
+}
+
+#[test]
+fn a_final_status_that_its_instance_takes_back_is_found() {
+    assert_eq!(broken_by_queued("b", 600), [Promise::FinalStatusStands]);
+    assert_eq!(broken_by_queued("b", 5_000_000), [Promise::FinalStatusStands]);
+    // Sent before the final status was received: the response may have overtaken it.
+    assert_eq!(broken_by_queued("b", 599), []);
+}
+
+#[test]
+fn another_instance_may_answer_queued_for_one_second_and_no_longer() {
+    assert_eq!(broken_by_queued("a", 700), []);
+    assert_eq!(broken_by_queued("a", 1_000_600), []);
+    assert_eq!(broken_by_queued("a", 1_000_601), [Promise::FinalStatusStands]);
+}
+
+#[test]
+fn a_status_that_no_client_knows_is_not_final_either() {
+    let on_hold = standing("on-hold", None, None);
+    let broken = broken_by(|evidence| evidence.journal.push(seen(2, &on_hold, "b", 700, 800)));
+    assert_eq!(broken, [Promise::FinalStatusStands]);
+}
+
+#[test]
+fn an_event_stream_that_goes_on_with_queued_after_the_final_event_is_found() {
+    let (queued, sold) = (standing("queued", None, None), standing("confirmed", Some(7), None));
+    let stream =
+        [(&queued, 1_000, 1_100), (&queued, 1_100, 1_200), (&sold, 1_200, 1_300), (&queued, 1_300, 1_400)];
+    let events = stream.map(|(standing, sent, received)| seen(0, standing, "c", sent, received));
+    let honest = broken_by(|evidence| evidence.journal.extend(events[..3].to_vec()));
+    assert_eq!(honest, []);
+    let lying = broken_by(|evidence| evidence.journal.extend(events.to_vec()));
+    assert_eq!(lying, [Promise::FinalStatusStands]);
+}
+
+#[test]
+fn status_reads_that_must_be_final_are_counted() {
+    let mut journal = honest().journal;
+    assert_eq!(count_reads(&journal), Reads::default());
+    let refused = standing("rejected", None, Some("seats-taken"));
+    journal.push(seen(2, &refused, "b", 700, 800));
+    journal.push(seen(2, &refused, "a", 900, 1_000));
+    journal.push(seen(2, &refused, "c", 2_000_000, 2_000_100));
+    assert_eq!(count_reads(&journal), Reads { same_instance: 1, other_instance: 1 });
 }
 
 #[test]
@@ -142,7 +199,7 @@ fn deadlines_are_held_against_both_sides() {
     let early = broken_by(|evidence| {
         evidence.journal.remove(8);
         let expired = standing("expired", None, None);
-        evidence.journal.push(Entry::Seen { ticket: ticket(2), standing: expired.clone() });
+        evidence.journal.push(seen(2, &expired, "b", 500, 600));
         evidence.bookings[2] = settled(2, "bob", expired, &[]);
     });
     assert_eq!(early, [Promise::DeadlinesHold]);
