@@ -53,6 +53,12 @@ pub struct RunArguments {
     /// Where the system answers
     #[arg(long, default_value = "http://127.0.0.1:3000")]
     pub url: String,
+    /// Where another instance of the same system answers; may be given several times
+    ///
+    /// Tickets are read there as well. A final status never changes: the instance that reported it must report it from then
+    /// on, and another may answer `queued` for up to one second longer.
+    #[arg(long)]
+    pub other_url: Vec<String>,
     /// By which contract bookings are made
     #[arg(long, value_enum, default_value_t = Target::Async)]
     pub target: Target,

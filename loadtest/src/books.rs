@@ -1,31 +1,37 @@
 //! The journal and the ledger, which are written together.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use anyhow::Result;
 use uuid::Uuid;
 
 use crate::journal::{Asked, Entry, Header, Journal};
-use crate::ledger::Ledger;
-use crate::wire::Outcome;
+use crate::ledger::{Ledger, UNKNOWN};
+use crate::status_read::{RunClock, StatusRead};
+use crate::wire::Told;
 
 pub struct Books {
     /// None, when what has been journalled is read again.
     journal: Option<Journal>,
     ledger: Mutex<Ledger>,
+    clock: RunClock,
 }
 
 impl Books {
-    pub fn open(journal: Journal, header: &Header) -> Self {
+    /// Books of a run whose times count from `start`.
+    pub fn open(journal: Journal, header: &Header, start: Instant) -> Self {
         journal.record(&Entry::Run(header.clone()));
         // Without it the rest says nothing.
         journal.flush();
-        Self { journal: Some(journal), ledger: Mutex::new(Ledger::new(&header.name)) }
+        let (ledger, clock) = (Mutex::new(Ledger::new(&header.name)), RunClock::starting(start));
+        Self { journal: Some(journal), ledger, clock }
     }
 
     /// Books of what was journalled before.
     pub fn of(ledger: Ledger) -> Self {
-        Self { journal: None, ledger: Mutex::new(ledger) }
+        let clock = RunClock::after(ledger.latest);
+        Self { journal: None, ledger: Mutex::new(ledger), clock }
     }
 
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -38,16 +44,37 @@ impl Books {
         self.ledger().enter(entry);
     }
 
-    /// What a ticket's holder was told. Only news are journalled, or polls would fill it.
-    pub fn told(&self, ticket: Uuid, outcome: Outcome) {
-        if self.ledger().told(ticket, &outcome) {
-            self.record(&Entry::Told { ticket, outcome });
+    /// A read of a ticket's status, by the clock of the journal.
+    pub fn status_read(&self, instance: u16, sent: Instant, received: Instant) -> StatusRead {
+        self.clock.status_read(instance, sent, received)
+    }
+
+    /// What a ticket's holder was told of where it stands. Only what matters to a rule is journalled, or polls would fill
+    /// the journal. Returns whether the ticket may stand there.
+    pub fn told(&self, ticket: Uuid, told: &Told, read: StatusRead) -> bool {
+        match told {
+            Told::Final(outcome) => {
+                if self.ledger().told(ticket, outcome, read) {
+                    self.record(&Entry::Told { ticket, outcome: outcome.clone(), read });
+                }
+                true
+            }
+            Told::Queued => {
+                let is_after_the_end = self.ledger().is_after_the_end(ticket, read);
+                !is_after_the_end || self.unsettled(ticket, "queued", read)
+            }
+            Told::Unknown | Told::Nothing => true,
         }
     }
 
-    /// Whether somebody has been told that the ticket has ended.
-    pub fn has_ended(&self, ticket: Uuid) -> bool {
-        self.ledger().end_of(ticket).is_some()
+    /// A ticket that was handed out is unknown.
+    pub fn is_unknown(&self, ticket: Uuid, read: StatusRead) {
+        self.unsettled(ticket, UNKNOWN, read);
+    }
+
+    fn unsettled(&self, ticket: Uuid, status: &str, read: StatusRead) -> bool {
+        self.record(&Entry::Unsettled { ticket, status: status.into(), read });
+        self.ledger().unsettled(ticket, status, read)
     }
 
     /// Hands to the disk what there is.

@@ -95,5 +95,5 @@ async fn settle_down(stage: &SharedStage, buyers: &TaskTracker, patience: Durati
     let _ = tokio::time::timeout_at(deadline.into(), buyers.wait()).await;
     stage.give_up.cancel();
     buyers.wait().await;
-    proof::drain(&stage.books, &stage.followers, deadline).await;
+    proof::drain(&stage.books, &stage.instances[0], deadline).await;
 }

@@ -7,7 +7,9 @@ use hamro_shared::backoff::Backoff;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::http::{Client, NoAnswer};
+use crate::books::Books;
+use crate::http::NoAnswer;
+use crate::instance::{Instance, Standing};
 use crate::wire::{Outcome, Told};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -25,15 +27,15 @@ pub enum Follow {
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
 impl Follow {
-    /// Follows the ticket until it has ended, however often a connection breaks.
-    pub async fn to_the_end(self, client: &Client, ticket: Uuid) -> Outcome {
+    /// Follows the ticket until it has ended, however often a connection breaks. All that is told of it is in the books.
+    pub async fn to_the_end(self, instance: &Instance, books: &Books, ticket: Uuid) -> Outcome {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
             let asked = Instant::now();
             let told = match self {
-                Self::Sse => stream(client, ticket).await,
-                Self::Wait => ask(client, &format!("/ticket-bookings/{ticket}?wait=20")).await,
-                Self::Poll => ask(client, &format!("/ticket-bookings/{ticket}")).await,
+                Self::Sse => stream(instance, books, ticket).await,
+                Self::Wait => ask(instance, books, ticket, "?wait=20").await,
+                Self::Poll => ask(instance, books, ticket, "").await,
             };
             match told {
                 Ok((Told::Final(outcome), _)) => return outcome,
@@ -52,22 +54,37 @@ async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-async fn ask(client: &Client, path: &str) -> Result<(Told, Option<Duration>), NoAnswer> {
-    let reply = client.get(path).await?;
-    Ok((Told::read(&reply), reply.retry_after))
+async fn ask(
+    instance: &Instance,
+    books: &Books,
+    ticket: Uuid,
+    query: &str,
+) -> Result<(Told, Option<Duration>), NoAnswer> {
+    let Standing { told, read, retry_after } = instance.ask(books, ticket, query).await?;
+    books.told(ticket, &told, read);
+    Ok((told, retry_after))
 }
 
-/// Reads the stream up to the event that tells the end. It may break off before that, when its instance stops.
-async fn stream(client: &Client, ticket: Uuid) -> Result<(Told, Option<Duration>), NoAnswer> {
-    let mut stream = client.stream(&format!("/ticket-bookings/{ticket}/events")).await?;
+/// Reads the stream to its end. It may break off before the event that tells the ticket's, when its instance stops.
+async fn stream(
+    instance: &Instance,
+    books: &Books,
+    ticket: Uuid,
+) -> Result<(Told, Option<Duration>), NoAnswer> {
+    let mut sent = Instant::now();
+    let mut stream = instance.client.stream(&format!("/ticket-bookings/{ticket}/events")).await?;
     if stream.status() != 200 {
         return Ok((Told::Nothing, None));
     }
     let mut told = Told::Nothing;
+    // To its end, so that its connection can be used again, and that an event after the final one is seen.
     while let Some((_, data)) = stream.next().await? {
-        // The stream is read to its end, so that its connection can be used again.
+        let received = Instant::now();
+        let event = Told::of_document(data.as_bytes());
+        books.told(ticket, &event, books.status_read(instance.number, sent, received));
+        sent = received;
         if !matches!(told, Told::Final(_)) {
-            told = Told::of_document(data.as_bytes());
+            told = event;
         }
     }
     Ok((told, None))

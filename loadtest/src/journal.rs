@@ -2,11 +2,15 @@
 //! this process, and can be made again later.
 //!
 //! ```text
-//! {"run":{"version":1,"name":"k3f9","scenario":"rush", …}}
+//! {"run":{"version":2,"name":"k3f9","scenario":"rush", …}}
 //! {"asked":{"buyer":17,"seats":[4,5],"due":812345,"took":2411,"answer":{"accepted":{"ticket":"…"}}}}
-//! {"told":{"ticket":"…","outcome":{"status":"confirmed","sale":{"id":3,"email":"…","seats":[4,5]},"settled_at":…}}}
+//! {"told":{"ticket":"…","outcome":{"status":"confirmed","sale":{"id":3,"email":"…","seats":[4,5]},"settled_at":…},"sent":815000,"took":9000}}
+//! {"unsettled":{"ticket":"…","status":"queued","instance":1,"sent":824100,"took":700}}
 //! {"end":{"interrupted":false}}
 //! ```
+//!
+//! Of the reads of a ticket's status, those are left out that can break no rule: a final status that its instance has
+//! reported before, and `queued` in response to a request that was sent before anybody knew of a final status.
 //!
 //! Lines are written by a thread of their own: a slow disk costs memory, and never an arrival its due time.
 
@@ -22,9 +26,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::scenario::Scenario;
+use crate::status_read::StatusRead;
 use crate::wire::{Answer, Outcome, Target, Wish};
 
-const VERSION: u32 = 1;
+/// Version 1 had no times of status reads.
+const VERSION: u32 = 2;
+const OLDEST_VERSION: u32 = 1;
 /// So much is handed to the writing thread at a time; and whatever there is, once a second.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -33,8 +40,22 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub enum Entry {
     Run(Header),
     Asked(Asked),
-    Told { ticket: Uuid, outcome: Outcome },
-    End { interrupted: bool },
+    Told {
+        ticket: Uuid,
+        outcome: Outcome,
+        #[serde(flatten)]
+        read: StatusRead,
+    },
+    /// A ticket's status was read as `queued` after a final status had been received, or the ticket was `unknown`.
+    Unsettled {
+        ticket: Uuid,
+        status: Box<str>,
+        #[serde(flatten)]
+        read: StatusRead,
+    },
+    End {
+        interrupted: bool,
+    },
 }
 
 /// What a journal begins with.
@@ -46,6 +67,9 @@ pub struct Header {
     pub scenario: Scenario,
     pub target: Target,
     pub url: String,
+    /// Other instances whose status reads are in the journal, numbered from 1.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub other_urls: Vec<String>,
     /// What the times of the requests count from, in milliseconds since the Unix epoch.
     pub started: i64,
     pub concerts: Vec<Concert>,
@@ -71,7 +95,8 @@ impl Header {
         concerts: Vec<Concert>,
         own: bool,
     ) -> Self {
-        Self { version: VERSION, name, scenario, target, url, started: 0, concerts, own }
+        let other_urls = Vec::new();
+        Self { version: VERSION, name, scenario, target, url, other_urls, started: 0, concerts, own }
     }
 }
 
@@ -158,7 +183,12 @@ pub fn read(path: &Path, mut each: impl FnMut(Entry)) -> Result<Header> {
     let Ok(Entry::Run(header)) = serde_json::from_str(&first) else {
         bail!("{} is no journal of this program", path.display());
     };
-    ensure!(header.version == VERSION, "{} was written by another version", path.display());
+    let version = header.version;
+    ensure!(
+        (OLDEST_VERSION..=VERSION).contains(&version),
+        "{} is a journal of version {version}; this program reads versions {OLDEST_VERSION} to {VERSION}",
+        path.display()
+    );
     while let Some((line, number)) = lines.next() {
         match serde_json::from_str(&line?) {
             Ok(entry) => each(entry),
@@ -224,6 +254,37 @@ mod tests {
         std::fs::write(&path, "hello\n").unwrap();
         assert!(read_all(&path).is_err());
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_journal_of_version_1_is_read_without_times_and_one_of_a_later_version_is_refused() {
+        let path = path("versions");
+        let line = |entry| serde_json::to_string(&entry).unwrap();
+        let head = |version| line(Entry::Run(Header { version, ..header() }));
+        let ticket = Uuid::from_u128(7);
+        let told = format!(r#"{{"told":{{"ticket":"{ticket}","outcome":{{"status":"expired"}}}}}}"#);
+        std::fs::write(&path, format!("{}\n{told}\n", head(1))).unwrap();
+        let outcome = serde_json::from_str(r#"{"status":"expired"}"#).unwrap();
+        let read = StatusRead::default();
+        assert_eq!(read_all(&path).unwrap().1, [Entry::Told { ticket, outcome, read }]);
+        std::fs::write(&path, format!("{}\n{told}\n", head(VERSION + 1))).unwrap();
+        let refused = read_all(&path).unwrap_err().to_string();
+        assert!(refused.contains("version 3; this program reads versions 1 to 2"), "{refused}");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_status_read_adds_little_to_a_line_and_is_read_as_it_was_written() {
+        let ticket = Uuid::from_u128(7);
+        let read = StatusRead { instance: 0, sent: 815_000, took: 9_000 };
+        let queued = Entry::Unsettled { ticket, status: "queued".into(), read };
+        let line = serde_json::to_string(&queued).unwrap();
+        assert!(line.ends_with(r#","sent":815000,"took":9000}}"#), "{line}");
+        assert_eq!(serde_json::from_str::<Entry>(&line).unwrap(), queued);
+        let elsewhere =
+            Entry::Unsettled { ticket, status: "queued".into(), read: StatusRead { instance: 3, ..read } };
+        let line = serde_json::to_string(&elsewhere).unwrap();
+        assert_eq!(serde_json::from_str::<Entry>(&line).unwrap(), elsewhere);
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! All that clients asked for and were told, small enough to hold millions: filled while a run lasts, or from its journal.
 
+mod status_reads;
+
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
 use crate::journal::{Asked, Entry};
+use crate::status_read::{Report, StatusRead};
 use crate::wire::{Outcome, Sale, Wish, email};
 
 use crate::violation::{Rule, Violations};
+
+pub use status_reads::{ReadAgain, UNKNOWN};
 
 /// A request.
 pub struct Request {
@@ -17,6 +22,8 @@ pub struct Request {
     pub ticket: Option<Uuid>,
     /// What was told of it: by its ticket, or by its own answer.
     pub end: Option<End>,
+    /// Who reported that first.
+    reported: Option<Report>,
 }
 
 /// How a request ended.
@@ -63,6 +70,12 @@ pub struct Ledger {
     pub requests: Vec<Request>,
     tickets: HashMap<Uuid, usize>,
     ends: Vec<Unsold>,
+    /// When other instances than the first reported the end of a request, by its number and theirs.
+    reported_elsewhere: HashMap<(usize, u16), u64>,
+    /// The time of the last response.
+    pub latest: u64,
+    /// Status reads that had to be final, because a final status had been reported before.
+    pub read_again: ReadAgain,
     /// What was wrong at once, without asking anybody.
     pub violations: Violations,
     /// Whether the journal has an end. If not, requests may have been made that are not in it.
@@ -76,6 +89,9 @@ impl Ledger {
             requests: Vec::new(),
             tickets: HashMap::new(),
             ends: Vec::new(),
+            reported_elsewhere: HashMap::new(),
+            latest: 0,
+            read_again: ReadAgain::default(),
             violations: Violations::default(),
             is_complete: false,
         }
@@ -85,15 +101,18 @@ impl Ledger {
         match entry {
             Entry::Run(_) => {}
             Entry::Asked(asked) => self.asked(asked),
-            Entry::Told { ticket, outcome } => {
-                self.told(ticket, &outcome);
+            Entry::Told { ticket, outcome, read } => {
+                self.told(ticket, &outcome, read);
+            }
+            Entry::Unsettled { ticket, status, read } => {
+                self.unsettled(ticket, &status, read);
             }
             Entry::End { .. } => self.is_complete = true,
         }
     }
 
     pub fn asked(&mut self, asked: Asked) {
-        let Asked { wish, answer, .. } = asked;
+        let Asked { wish, answer, due, took } = asked;
         let (number, ticket) = (self.requests.len(), answer.ticket());
         if let Some(ticket) = ticket
             && self.tickets.insert(ticket, number).is_some()
@@ -101,24 +120,13 @@ impl Ledger {
             self.violations.add(Rule::OneTicketEach, format!("ticket {ticket} was handed out twice"));
         }
         let is_doubtful = answer.is_doubtful();
-        self.requests.push(Request { wish, is_doubtful, ticket, end: None });
+        self.requests.push(Request { wish, is_doubtful, ticket, end: None, reported: None });
+        // Bookings are made at the main instance. It was sent when it was due, or later.
+        let read = StatusRead { instance: 0, sent: due, took };
+        self.latest = self.latest.max(read.received());
         if let Some(outcome) = answer.outcome() {
             self.ends_as(number, &outcome);
-        }
-    }
-
-    /// What a ticket's holder was told. Returns whether that is news.
-    pub fn told(&mut self, ticket: Uuid, outcome: &Outcome) -> bool {
-        self.tickets.get(&ticket).copied().is_some_and(|number| self.ends_as(number, outcome))
-    }
-
-    /// A ticket was told to be queued after its end had been told, or unknown though it had been handed out.
-    pub fn went_back(&mut self, ticket: Uuid, status: &str) {
-        if let Some(&number) = self.tickets.get(&ticket) {
-            let before =
-                self.requests[number].end.map_or_else(|| "handed out".to_owned(), |end| self.describe(end));
-            let what = format!("{} was {before}, and then {status}", self.name(number));
-            self.violations.add(Rule::NeverChanges, what);
+            self.reported(number, read);
         }
     }
 

@@ -20,6 +20,7 @@ use crate::buyers::{Cast, Handed, LiveMap, Wishes};
 use crate::concert::{Hall, Organiser, Size};
 use crate::flood::flood;
 use crate::http::Client;
+use crate::instance::Instance;
 use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::journal::{Header, Journal};
 use crate::meter::Meter;
@@ -32,6 +33,8 @@ use crate::stage::{SharedStage, Stage};
 
 /// Those who follow the tickets in the flood, and the proof afterwards, have so many connections.
 const FOLLOWERS_MAX: usize = 4_096;
+/// And so many at each other instance.
+const OTHERS_MAX: usize = 64;
 /// How many tickets a second are followed while the run lasts, where nothing else is said, and which share at least.
 const FOLLOWED: (f64, f64) = (200.0, 0.01);
 
@@ -56,7 +59,9 @@ pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode
     let interrupt = Interrupt::listen()?;
     raise_file_limit(&arguments)?;
     let client = Client::new(&arguments.url, arguments.in_flight_max, arguments.timeout)?;
-    client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not answer"))?;
+    for client in [&client].into_iter().chain(&others(&arguments)?) {
+        client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not answer"))?;
+    }
     let name = format!("{:x}", Clock::system().now().unix_millis());
 
     let party = arguments.party.unwrap_or_else(|| arguments.scenario.usual_party());
@@ -74,6 +79,11 @@ pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode
         say(Organiser::new(&client, token).clean_up(&hall).await);
     }
     result
+}
+
+/// The other instances.
+fn others(arguments: &RunArguments) -> Result<Vec<Client>> {
+    arguments.other_url.iter().map(|url| Client::new(url, OTHERS_MAX, arguments.timeout)).collect()
 }
 
 /// Whether the arguments go together.
@@ -107,7 +117,8 @@ fn check(arguments: &RunArguments) -> Result<Schedule> {
 fn raise_file_limit(arguments: &RunArguments) -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    let needed = (arguments.in_flight_max + FOLLOWERS_MAX + 100) as u64;
+    let others = arguments.other_url.len() * OTHERS_MAX;
+    let needed = (arguments.in_flight_max + FOLLOWERS_MAX + others + 100) as u64;
     ensure!(
         needed <= hard,
         "this process may open {hard} files and needs up to {needed}: lower --in-flight-max, or raise the limit (ulimit -Hn)"
@@ -164,7 +175,7 @@ async fn measure(
     let deadline = Instant::now() + patience;
     let tickets = stage.books.ledger().tickets().len() as u64;
     sampler.progress.next("Following every ticket to its end", tickets);
-    proof::follow_all(&stage.books, &stage.followers, deadline, |done| sampler.progress.step(done)).await;
+    proof::follow_all(&stage.books, &stage.instances, deadline, |done| sampler.progress.step(done)).await;
     sampler.progress.next("Checking what must hold", tickets);
     let journalled = stage.books.close(interrupt.was_asked());
     let proof = proof::prove(&stage.books, &header, &stage.followers, settings.database.as_ref()).await;
@@ -208,17 +219,22 @@ fn stage(
     let own = arguments.concert.is_empty();
     let mut header =
         Header::new(name.clone(), scenario, target, arguments.url.clone(), hall.concerts.clone(), own);
+    header.other_urls.clone_from(&arguments.other_url);
+    let start = Instant::now();
     header.started = Clock::system().now().unix_millis();
     let path =
         arguments.journal.clone().unwrap_or_else(|| PathBuf::from(format!("hamro-loadtest-{name}.journal")));
     let party = arguments.party.unwrap_or_else(|| scenario.usual_party());
+    let followers = Client::new(&arguments.url, FOLLOWERS_MAX, arguments.timeout)?;
+    let clients = [followers.clone()].into_iter().chain(others(arguments)?);
     let stage = Stage {
         run: name,
         target,
-        followers: Client::new(&arguments.url, FOLLOWERS_MAX, arguments.timeout)?,
+        followers,
+        instances: (0..).zip(clients).map(|(number, client)| Instance { number, client }).collect(),
         client,
         meter: Meter::default(),
-        books: Arc::new(Books::open(Journal::create(&path)?, &header)),
+        books: Arc::new(Books::open(Journal::create(&path)?, &header, start)),
         cast: Cast {
             scenario,
             wishes: Wishes { scenario, party, keys, seed },
@@ -228,7 +244,7 @@ fn stage(
         hall,
         follow,
         follow_share: arguments.follow_share.unwrap_or((FOLLOWED.0 / schedule.rate()).clamp(FOLLOWED.1, 1.0)),
-        start: Instant::now(),
+        start,
         give_up: CancellationToken::new(),
     };
     Ok((Arc::new(stage), header))

@@ -11,9 +11,16 @@ use crate::buyers::Cast;
 use crate::concert::Hall;
 use crate::follow::Follow;
 use crate::http::Client;
+use crate::instance::{Instance, Standing};
 use crate::journal::Asked;
 use crate::meter::Meter;
+use crate::status_read::{LAG_ALLOWED, StatusRead};
 use crate::wire::{Answer, Outcome, Target, Told, Wish};
+
+/// The share of those who follow a ticket that read its final status again.
+const READ_AGAIN_SHARE: f64 = 0.1;
+/// When they do so for the last time: every instance must report it by then.
+const READ_AGAIN_AFTER: Duration = LAG_ALLOWED.saturating_add(Duration::from_millis(100));
 
 pub struct Stage {
     /// The run's name.
@@ -23,6 +30,8 @@ pub struct Stage {
     pub client: Client,
     /// For those who follow tickets, so that they take no connection from those who book.
     pub followers: Client,
+    /// Whom tickets' statuses are read from: first the one that bookings are made at.
+    pub instances: Vec<Instance>,
     pub meter: Meter,
     pub books: Arc<Books>,
     pub hall: Hall,
@@ -42,39 +51,57 @@ impl Stage {
         self.meter.begin(due);
         let key = wish.key(&self.run);
         let reply = self.client.post(self.target.path(), wish.body(&self.run), key.as_deref()).await;
-        let took = due.elapsed();
+        let answered = Instant::now();
         let answer = reply.map_or_else(|error| Answer::lost(&error), |reply| Answer::read(&reply));
-        self.meter.answered(&answer, took);
-        let due = micros(due.saturating_duration_since(self.start));
-        self.books.asked(Asked { wish, due, took: micros(took), answer: answer.clone() });
+        self.meter.answered(&answer, answered.saturating_duration_since(due));
+        let StatusRead { sent: due, took, .. } = self.books.status_read(0, due, answered);
+        self.books.asked(Asked { wish, due, took, answer: answer.clone() });
         answer
     }
 
-    /// Books, and follows the ticket if this buyer is one of those who do.
+    /// Books, and follows the ticket if this buyer is one of those who do. Some of those read its final status again.
     pub async fn book(&self, number: u64, wish: Wish, due: Instant) {
         let answer = self.ask(wish, due).await;
-        if let Answer::Accepted { ticket } = answer
-            && is_chosen(number, self.follow_share)
-        {
-            self.follow_to_the_end(ticket, due).await;
+        let Some(ticket) = answer.ticket().filter(|_| is_chosen(number, self.follow_share)) else { return };
+        let has_ended = match answer {
+            Answer::Accepted { .. } => self.follow_to_the_end(ticket, due).await.is_some(),
+            _ => answer.outcome().is_some(),
+        };
+        if has_ended && is_chosen(number, self.follow_share * READ_AGAIN_SHARE) {
+            self.give_up.run_until_cancelled(self.read_again(ticket)).await;
+        }
+    }
+
+    /// Reads a final status again from every instance: at once, and when each of them must report it.
+    async fn read_again(&self, ticket: Uuid) {
+        self.read_from_all(ticket).await;
+        pause(READ_AGAIN_AFTER).await;
+        self.read_from_all(ticket).await;
+    }
+
+    async fn read_from_all(&self, ticket: Uuid) {
+        for instance in &self.instances {
+            if let Ok(Standing { told, read, .. }) = instance.ask(&self.books, ticket, "").await {
+                self.books.told(ticket, &told, read);
+            }
         }
     }
 
     /// How the ticket ends. Nothing, if the run gives up before that.
     pub async fn follow_to_the_end(&self, ticket: Uuid, due: Instant) -> Option<Outcome> {
         self.meter.follows();
-        let following = self.follow.to_the_end(&self.followers, ticket);
+        let following = self.follow.to_the_end(&self.instances[0], &self.books, ticket);
         let outcome = self.give_up.run_until_cancelled(following).await?;
         self.meter.heard(due.elapsed());
-        self.books.told(ticket, outcome.clone());
         Some(outcome)
     }
 
     /// Asks once where a ticket stands.
     pub async fn poll(&self, ticket: Uuid, due: Instant) {
         self.meter.begin(due);
-        let had_ended = self.books.has_ended(ticket);
+        let sent = Instant::now();
         let reply = self.client.get(&format!("/ticket-bookings/{ticket}")).await;
+        let read = self.books.status_read(self.instances[0].number, sent, Instant::now());
         let told = match &reply {
             Ok(reply) => Told::read(reply),
             Err(_) => Told::Nothing,
@@ -86,13 +113,15 @@ impl Stage {
         };
         self.meter.polled(answered);
         match told {
-            Told::Final(outcome) => self.books.told(ticket, outcome),
-            // Asked after somebody had been told the end of it.
-            Told::Queued if had_ended => self.books.ledger().went_back(ticket, "queued"),
-            Told::Unknown => self.books.ledger().went_back(ticket, "unknown"),
-            Told::Queued | Told::Nothing => {}
+            Told::Unknown => self.books.is_unknown(ticket, read),
+            told => drop(self.books.told(ticket, &told, read)),
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a client that comes back after a while")]
+async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 /// Whether the buyer of this number is one of the `share` that is chosen, evenly over all.
@@ -100,10 +129,6 @@ impl Stage {
 fn is_chosen(number: u64, share: f64) -> bool {
     let chosen_before = |n: u64| (n as f64 * share).floor();
     chosen_before(number + 1) > chosen_before(number)
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// What each buyer does has the stage for as long as it takes.

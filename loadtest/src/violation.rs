@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Rule {
     /// Every accepted ticket reaches a final status.
     EveryTicketEnds,
-    /// A final status never changes.
+    /// A final status never changes. The instance that reported it reports it from then on; another may answer `queued`
+    /// for up to one second longer.
     NeverChanges,
     /// No two requests get the same ticket.
     OneTicketEach,
@@ -47,7 +48,7 @@ impl Rule {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::EveryTicketEnds => "every accepted ticket reaches a final status",
-            Self::NeverChanges => "a final status never changes",
+            Self::NeverChanges => "a final status never changes; another instance may lag by one second",
             Self::OneTicketEach => "no two requests get the same ticket",
             Self::NoSeatTwice => "no seat is sold twice",
             Self::JustWhatWasAsked => "a booking has just the seats that its buyer asked for",

@@ -30,6 +30,12 @@ pub struct Proof {
     pub doubtful: u64,
     pub seats_sold: u64,
     pub seats: u64,
+    /// How often a final status was read again from the instance that had reported it.
+    #[serde(default)]
+    pub read_again: u64,
+    /// And from another instance, more than a second later.
+    #[serde(default)]
+    pub read_again_elsewhere: u64,
     /// Whether the database was asked too.
     pub by_sql: bool,
     pub violations: Violations,

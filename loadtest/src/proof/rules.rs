@@ -36,6 +36,8 @@ pub(super) fn check(ledger: &Ledger, header: &Header) -> Proof {
         doubtful,
         seats_sold: sold.len() as u64,
         seats: header.concerts.iter().map(|concert| concert.seats as u64).sum(),
+        read_again: ledger.read_again.same_instance,
+        read_again_elsewhere: ledger.read_again.other_instance,
         by_sql: false,
         violations,
         remarks,

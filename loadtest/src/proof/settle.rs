@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::books::Books;
 use crate::follow::Follow;
-use crate::http::Client;
+use crate::instance::{Instance, Standing};
 use crate::wire::Told;
 
 /// So many tickets are asked for at a time.
@@ -18,36 +18,37 @@ const LAST: usize = 8;
 
 /// Waits until the last tickets have ended, with next to no load: asking for all of them while the queue is worked off
 /// would slow down what is measured. The queue is not in strict order, so others may still be on their way.
-pub async fn drain(books: &Books, client: &Client, deadline: Instant) {
+pub async fn drain(books: &Books, instance: &Instance, deadline: Instant) {
     let mut last = books.ledger().tickets();
     last.retain(|ticket| books.ledger().is_promised(*ticket));
     // Tickets sort by the time they were issued.
     last.sort_unstable_by(|a, b| b.cmp(a));
     last.truncate(LAST);
     for ticket in last {
-        let waiting = Follow::Wait.to_the_end(client, ticket);
-        match tokio::time::timeout_at(deadline.into(), waiting).await {
-            Ok(outcome) => books.told(ticket, outcome),
-            Err(_) => return,
+        let waiting = Follow::Wait.to_the_end(instance, books, ticket);
+        if tokio::time::timeout_at(deadline.into(), waiting).await.is_err() {
+            return;
         }
     }
 }
 
 /// Asks for every ticket, also for those that have been told to have ended, and again for those that have not, until all
-/// have or the deadline is there. `progress` hears how many have been asked for.
-pub async fn follow_all(books: &Books, client: &Client, deadline: Instant, progress: impl Fn(u64)) {
+/// have or the deadline is there. Every instance is asked for its share of them, and for another share the next time.
+/// `progress` hears how many have been asked for.
+pub async fn follow_all(books: &Books, instances: &[Instance], deadline: Instant, progress: impl Fn(u64)) {
     let mut tickets = books.ledger().tickets();
     tickets.sort_unstable();
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-    loop {
+    for round in 0.. {
         let mut left = Vec::new();
-        let mut asking =
-            stream::iter(tickets).map(|ticket| ask(books, client, ticket)).buffer_unordered(AT_ONCE);
+        let mut asking = stream::iter(tickets.into_iter().enumerate())
+            .map(|(number, ticket)| ask(books, &instances[(number + round) % instances.len()], ticket))
+            .buffer_unordered(AT_ONCE);
         let mut asked = 0;
-        while let Some((ticket, is_final)) = asking.next().await {
+        while let Some((ticket, is_over)) = asking.next().await {
             asked += 1;
             progress(asked);
-            if !is_final && books.ledger().is_promised(ticket) {
+            if !is_over && books.ledger().is_promised(ticket) {
                 left.push(ticket);
             }
         }
@@ -60,29 +61,21 @@ pub async fn follow_all(books: &Books, client: &Client, deadline: Instant, progr
     }
 }
 
-async fn ask(books: &Books, client: &Client, ticket: Uuid) -> (Uuid, bool) {
-    let was_final = books.has_ended(ticket);
-    let told = match client.get(&format!("/ticket-bookings/{ticket}")).await {
-        Ok(reply) => Told::read(&reply),
-        Err(_) => Told::Nothing,
+/// Returns whether there is nothing more to wait for.
+async fn ask(books: &Books, instance: &Instance, ticket: Uuid) -> (Uuid, bool) {
+    let Ok(Standing { told, read, .. }) = instance.ask(books, ticket, "").await else {
+        return (ticket, false);
     };
-    let is_final = match told {
-        Told::Final(outcome) => {
-            books.told(ticket, outcome);
-            true
-        }
-        Told::Queued => {
-            if was_final {
-                books.ledger().went_back(ticket, "queued");
-            }
-            was_final
-        }
-        // No patience brings it back.
+    let may_be = books.told(ticket, &told, read);
+    let is_over = match told {
+        Told::Final(_) => true,
+        // If that may not be, no patience brings it back.
+        Told::Queued => !may_be,
         Told::Unknown => {
-            books.ledger().went_back(ticket, "unknown");
+            books.is_unknown(ticket, read);
             true
         }
         Told::Nothing => false,
     };
-    (ticket, is_final)
+    (ticket, is_over)
 }

@@ -139,6 +139,10 @@ pub fn proof_table(proof: &Proof) -> String {
         proof.seats_sold,
         proof.seats
     )];
+    lines.push(format!(
+        "Final statuses were read again {} times, and {} times from another instance more than a second later",
+        proof.read_again, proof.read_again_elsewhere
+    ));
     let rules = || Rule::ALL.into_iter().filter(|rule| *rule != Rule::DatabaseAgrees || proof.by_sql);
     let rows = rules().map(|rule| {
         let word = match proof.violations.of(rule) {

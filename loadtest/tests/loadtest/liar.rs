@@ -1,15 +1,18 @@
 //! A booking system that tells lies, each of which the proof has to catch. It keeps everything in memory, settles at once,
 //! and is honest in all but its one lie.
 
+mod status;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -26,6 +29,12 @@ pub enum Lie {
     ForgetsATicket,
     /// The tenth ticket is confirmed, and then rejected.
     ChangesItsMind,
+    /// The tenth ticket is confirmed, and then queued.
+    TakesItBack,
+    /// The event stream of the tenth ticket goes on with `queued` after the final event.
+    StreamTakesItBack,
+    /// The second instance answers `queued` for so long after the first has told an end.
+    LagsBehind(Duration),
     /// The tenth booking gets another seat than was asked for.
     GivesAnotherSeat,
     /// The tenth booking is refused for a seat that nobody has.
@@ -80,6 +89,15 @@ struct Ticket {
     /// Or else the code of the problem.
     booking: Result<Value, &'static str>,
     polls: u32,
+    /// When the first instance told the end of it.
+    told_at: Option<Instant>,
+}
+
+/// By which of its two addresses it was asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    First,
+    Second,
 }
 
 const CONCERT: &str = "00000000-0000-0000-0000-000000000001";
@@ -87,7 +105,20 @@ const CONCERT: &str = "00000000-0000-0000-0000-000000000001";
 impl Liar {
     /// Returns where it listens.
     pub async fn start(lie: Lie) -> Result<String> {
-        let liar = Arc::new(Self { lie, books: Mutex::default(), requests: watch::Sender::new(0) });
+        Self::new(lie).listen(Door::First).await
+    }
+
+    /// Returns where its two instances listen.
+    pub async fn start_two(lie: Lie) -> Result<(String, String)> {
+        let liar = Self::new(lie);
+        Ok((liar.clone().listen(Door::First).await?, liar.listen(Door::Second).await?))
+    }
+
+    fn new(lie: Lie) -> Arc<Self> {
+        Arc::new(Self { lie, books: Mutex::default(), requests: watch::Sender::new(0) })
+    }
+
+    async fn listen(self: Arc<Self>, door: Door) -> Result<String> {
         let router = Router::new()
             .route(
                 "/concerts",
@@ -100,8 +131,10 @@ impl Liar {
             .route("/concerts/{id}/seats", post(create_seats))
             .route("/seats/concert/{id}", get(seat_map))
             .route("/ticket-bookings", post(book))
-            .route("/ticket-bookings/{ticket}", get(status))
-            .with_state(liar);
+            .route("/ticket-bookings/{ticket}", get(status::status))
+            .route("/ticket-bookings/{ticket}/events", get(status::events))
+            .layer(Extension(door))
+            .with_state(self);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -206,7 +239,7 @@ impl Liar {
         if let Some(key) = key {
             books.keys.entry(key).or_insert((id, body["seatIds"].clone()));
         }
-        books.tickets.insert(id, Ticket { number, booking, polls: 0 });
+        books.tickets.insert(id, Ticket { number, booking, polls: 0, told_at: None });
         id
     }
 
@@ -228,27 +261,4 @@ impl Liar {
             if self.lies(number, Lie::GivesAnotherSeat) { vec![asked[0] + 1] } else { asked };
         Some(json!({"id": books.sales, "userEmail": body["userEmail"], "seatIds": given}))
     }
-}
-
-async fn status(State(liar): State<Arc<Liar>>, Path(id): Path<Uuid>) -> Response {
-    let mut books = liar.books();
-    let Some(ticket) = books.tickets.get_mut(&id) else { return StatusCode::NOT_FOUND.into_response() };
-    ticket.polls += 1;
-    let Ticket { number, booking, polls } = ticket.clone();
-    if liar.lies(number, Lie::ForgetsATicket) {
-        return StatusCode::NOT_FOUND.into_response();
-    }
-    let is_lost = liar.lies(number, Lie::LosesATicket);
-    let has_changed = liar.lies(number, Lie::ChangesItsMind) && polls > 1;
-    let document = match booking {
-        _ if is_lost => json!({"ticketId": id, "status": "queued"}),
-        Ok(booking) if !has_changed => json!({
-            "ticketId": id, "status": "confirmed", "settledAt": "2026-11-22T16:14:22.341Z", "booking": booking,
-        }),
-        booking => json!({
-            "ticketId": id, "status": "rejected", "settledAt": "2026-11-22T16:14:22.341Z",
-            "problem": {"code": booking.err().unwrap_or("seats-taken")},
-        }),
-    };
-    Json(document).into_response()
 }

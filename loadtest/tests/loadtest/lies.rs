@@ -1,9 +1,12 @@
 //! The proof, against a system that lies; and the measurement, against one that stalls.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use hamro_e2e::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use crate::liar::{Liar, Lie};
 use crate::loader::{Files, Outcome, command, run, run_command, verify, wait_for_word};
@@ -25,11 +28,14 @@ async fn an_honest_system_passes() -> Result<()> {
 async fn every_lie_is_caught_and_told_by_its_name() -> Result<()> {
     let rush = "rush --rate 200 --buyers 100 --seats 10 --party 1 --settle-timeout 1s";
     let replay = "replay --rate 100 --buyers 20 --settle-timeout 1s";
+    let streams = format!("{SPREAD} --follow sse");
     for (lie, arguments, rule) in [
         (Lie::SellsASeatTwice, "hot-seat --rate 200 --buyers 20 --settle-timeout 1s", "no-seat-twice"),
         (Lie::LosesATicket, SPREAD, "every-ticket-ends"),
         (Lie::ForgetsATicket, SPREAD, "every-ticket-ends"),
         (Lie::ChangesItsMind, SPREAD, "never-changes"),
+        (Lie::TakesItBack, SPREAD, "never-changes"),
+        (Lie::StreamTakesItBack, streams.as_str(), "never-changes"),
         (Lie::GivesAnotherSeat, SPREAD, "just-what-was-asked"),
         (Lie::RefusesAFreeSeat, SPREAD, "no-free-seat-refused"),
         (Lie::ForgetsKeys, replay, "one-key-one-booking"),
@@ -44,6 +50,66 @@ async fn every_lie_is_caught_and_told_by_its_name() -> Result<()> {
         assert!(outcome.broken().contains(&rule), "{lie:?}: {:?}\n{}", outcome.broken(), outcome.said);
         assert!(outcome.said.contains("FAILED"), "{lie:?}: {}", outcome.said);
     }
+    Ok(())
+}
+
+/// With time to read final statuses again after more than a second.
+const UNHURRIED: &str = "spread --rate 200 --buyers 100 --shape constant --seats 200 --settle-timeout 20s";
+
+#[tokio::test]
+async fn an_instance_that_answers_queued_longer_than_a_second_after_another_is_caught() -> Result<()> {
+    let (url, other) = Liar::start_two(Lie::LagsBehind(Duration::MAX)).await?;
+    let outcome = run(&url, &format!("{UNHURRIED} --other-url {other}"), &[]).await?;
+    assert_eq!(outcome.code, 1, "{}", outcome.said);
+    assert_eq!(outcome.broken(), ["never-changes"], "{}", outcome.said);
+    assert!(outcome.said.contains("and then queued by instance 1"), "{}", outcome.said);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_instance_that_answers_queued_within_a_second_after_another_is_not_caught() -> Result<()> {
+    let (url, other) = Liar::start_two(Lie::LagsBehind(Duration::from_millis(500))).await?;
+    let outcome = run(&url, &format!("{UNHURRIED} --other-url {other}"), &[]).await?;
+    assert_eq!(outcome.code, 0, "{}", outcome.said);
+    let proof = &outcome.report["proof"];
+    assert!(proof["read_again"].as_u64() > Some(0), "{}", outcome.said);
+    assert!(proof["read_again_elsewhere"].as_u64() > Some(0), "{}", outcome.said);
+
+    // It has lagged, and the proof from the journal judges that by the times that are written there.
+    let journal = std::fs::read_to_string(outcome.files.journal())?;
+    let lagged = journal.lines().find(|line| line.contains("\"unsettled\"")).unwrap_or_default();
+    assert!(lagged.contains("\"queued\"") && lagged.contains("\"instance\":1"), "{journal}");
+    let (code, said) = verify(&outcome.files.journal(), &[]).await?;
+    assert_eq!(code, 0, "{said}");
+    // A minute later.
+    let late = lagged.replace("\"sent\":", "\"sent\":60");
+    std::fs::write(outcome.files.journal(), journal.replace(lagged, &late))?;
+    let (code, said) = verify(&outcome.files.journal(), &[]).await?;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("and then queued by instance 1"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_journal_of_the_version_before_can_be_verified() -> Result<()> {
+    let url = Liar::start(Lie::None).await?;
+    let outcome = run(&url, SPREAD, &[]).await?;
+    let journal = std::fs::read_to_string(outcome.files.journal())?;
+    let mut old = String::new();
+    for line in journal.lines() {
+        let mut entry: Value = serde_json::from_str(line)?;
+        if let Some(header) = entry.get_mut("run") {
+            header["version"] = 1.into();
+        }
+        if let Some(told) = entry.get_mut("told").and_then(Value::as_object_mut) {
+            told.retain(|field, _| ["ticket", "outcome"].contains(&field.as_str()));
+        }
+        old += &format!("{entry}\n");
+    }
+    assert!(old.contains("\"told\"") && old.contains("\"version\":1"), "{old}");
+    std::fs::write(outcome.files.journal(), old)?;
+    let (code, said) = verify(&outcome.files.journal(), &[]).await?;
+    assert_eq!(code, 0, "{said}");
     Ok(())
 }
 

@@ -67,6 +67,19 @@ async fn a_spread_sells_everybody_a_seat_however_tickets_are_followed() -> Resul
 }
 
 #[tokio::test]
+async fn two_instances_report_a_final_status_from_then_on_and_one_a_second_after_the_other() -> Result<()> {
+    let installation = Installation::start(Setup { apis: 2, workers: 2, ..Setup::default() }).await?;
+    let other = installation.apis[1].client.url("");
+    let arguments = format!("rush --rate 200 --buyers 300 --seats 100 --follow-share 1 --other-url {other}");
+    for follow in ["sse", "wait", "poll"] {
+        let outcome = passes(&installation, &format!("{arguments} --follow {follow}")).await?;
+        assert!(count(&outcome, "read_again") > 0, "{}", outcome.said);
+        assert!(count(&outcome, "read_again_elsewhere") > 0, "{}", outcome.said);
+    }
+    installation.close().await
+}
+
+#[tokio::test]
 async fn every_other_scenario_passes_too() -> Result<()> {
     let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
     let hot_seat = passes(&installation, "hot-seat --rate 200 --buyers 200").await?;

@@ -1,0 +1,76 @@
+//! What the liar says of tickets.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Door, Liar, Lie, Ticket};
+
+pub async fn status(
+    State(liar): State<Arc<Liar>>,
+    Extension(door): Extension<Door>,
+    Path(id): Path<Uuid>,
+) -> Response {
+    match liar.status_document(door, id) {
+        Some(document) => Json(document).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// All events of a ticket at once.
+pub async fn events(
+    State(liar): State<Arc<Liar>>,
+    Extension(door): Extension<Door>,
+    Path(id): Path<Uuid>,
+) -> Response {
+    let Some(last) = liar.status_document(door, id) else { return StatusCode::NOT_FOUND.into_response() };
+    let queued = json!({"ticketId": id, "status": "queued"});
+    let takes_back = liar.lies(liar.number_of(id), Lie::StreamTakesItBack);
+    let told = if takes_back { vec![&queued, &last, &queued] } else { vec![&queued, &last] };
+    let body: String = told.iter().map(|document| format!("event: status\ndata: {document}\n\n")).collect();
+    ([("content-type", "text/event-stream")], body).into_response()
+}
+
+impl Liar {
+    fn number_of(&self, id: Uuid) -> u64 {
+        self.books().tickets.get(&id).map(|ticket| ticket.number).unwrap_or_default()
+    }
+
+    /// What it says of a ticket, true or not; nothing of one that it does not know.
+    fn status_document(&self, door: Door, id: Uuid) -> Option<Value> {
+        let mut books = self.books();
+        let ticket = books.tickets.get_mut(&id)?;
+        ticket.polls += 1;
+        let Ticket { number, booking, polls, told_at } = ticket.clone();
+        if self.lies(number, Lie::ForgetsATicket) {
+            return None;
+        }
+        let is_behind = match self.lie {
+            Lie::LagsBehind(lag) if door == Door::Second => told_at.is_none_or(|at| at.elapsed() < lag),
+            _ => false,
+        };
+        let has_gone_back = self.lies(number, Lie::TakesItBack) && polls > 1;
+        if is_behind || has_gone_back || self.lies(number, Lie::LosesATicket) {
+            return Some(json!({"ticketId": id, "status": "queued"}));
+        }
+        if door == Door::First {
+            ticket.told_at.get_or_insert_with(Instant::now);
+        }
+        let has_changed = self.lies(number, Lie::ChangesItsMind) && polls > 1;
+        Some(match booking {
+            Ok(booking) if !has_changed => json!({
+                "ticketId": id, "status": "confirmed", "settledAt": "2026-11-22T16:14:22.341Z", "booking": booking,
+            }),
+            booking => json!({
+                "ticketId": id, "status": "rejected", "settledAt": "2026-11-22T16:14:22.341Z",
+                "problem": {"code": booking.err().unwrap_or("seats-taken")},
+            }),
+        })
+    }
+}
