@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::follow::Again;
 use crate::client::{Answer, Client, booking};
 use crate::installation::Api;
 use crate::journal::{Entry, Journal, Standing, Way, Wish};
@@ -45,8 +46,7 @@ pub struct Crowd {
     refused: AtomicUsize,
     unanswered: AtomicUsize,
     closing: CancellationToken,
-    /// Tickets whose final status is read again, and when.
-    again: Mutex<VecDeque<(Instant, Uuid)>>,
+    again: Mutex<VecDeque<Again>>,
 }
 
 impl Crowd {
@@ -176,7 +176,7 @@ impl Crowd {
     pub async fn pursue(&self, wish: &Wish) -> Result<()> {
         let times = if wish.way == Way::Twice { 2 } else { 1 };
         let pursuing = (0..times).map(async |_| match self.settle(wish).await? {
-            Some((ticket, reported_by)) => self.read_again(ticket, &reported_by).await,
+            Some((ticket, reported_by)) => self.read_again(ticket, reported_by).await,
             None => Ok(()),
         });
         try_join_all(pursuing).await.map(drop)

@@ -136,13 +136,18 @@ impl Journal {
 
     /// A status read from this instance, by this journal's clock.
     pub fn status_read(&self, instance: &str, sent: Instant, received: Instant) -> StatusRead {
-        let nanos = |at: Instant| at.saturating_duration_since(self.begun).as_nanos();
-        let micros = |nanos: u128| u64::try_from(nanos / 1_000).unwrap_or(u64::MAX);
-        StatusRead {
-            instance: instance.to_owned(),
-            sent: micros(nanos(sent)),
-            received: micros(nanos(received) + 999),
-        }
+        let (sent, received) = (self.nanos(sent) / 1_000, self.nanos(received).div_ceil(1_000));
+        StatusRead { instance: instance.to_owned(), sent, received }
+    }
+
+    /// The event of a stream that comes after the one that was this read.
+    pub fn next_event(&self, before: &StatusRead, received: Instant) -> StatusRead {
+        let received = self.nanos(received).div_ceil(1_000);
+        StatusRead { instance: before.instance.clone(), sent: before.received, received }
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.begun).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Everything that has been written, from the file.
@@ -153,5 +158,36 @@ impl Journal {
     /// It has served its purpose.
     pub fn remove(&self) -> Result<()> {
         Ok(fs::remove_file(&self.path)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_stream_counts_as_sent_when_the_event_before_it_was_received() {
+        let journal = Journal::create(&format!("events-{}", Uuid::from_u128(rand::random()))).unwrap();
+        let at = |nanos| journal.begun + Duration::from_nanos(nanos);
+        let first = journal.status_read("a", at(1_999), at(3_001));
+        assert_eq!((first.sent, first.received), (1, 4));
+        // At the same moment: both came at once.
+        let second = journal.next_event(&first, at(3_001));
+        assert_eq!((second.sent, second.received), (4, 4));
+        assert!(second.must_be_final_after(&first));
+        journal.remove().unwrap();
+    }
+
+    #[test]
+    fn an_entry_is_read_as_it_was_written() {
+        let journal = Journal::create(&format!("entries-{}", Uuid::from_u128(rand::random()))).unwrap();
+        let standing = Standing { status: "confirmed".to_owned(), sale: Some(7), reason: None };
+        let read = StatusRead { instance: "a".to_owned(), sent: 1, received: 4 };
+        let seen = Entry::Seen { ticket: Uuid::from_u128(1), standing, read };
+        journal.note(&seen).unwrap();
+        assert_eq!(journal.read().unwrap(), [seen]);
+        journal.remove().unwrap();
     }
 }

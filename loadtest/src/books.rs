@@ -49,6 +49,11 @@ impl Books {
         self.clock.status_read(instance, sent, received)
     }
 
+    /// The event of a stream that comes after the one that was this read.
+    pub fn next_event(&self, before: StatusRead, received: Instant) -> StatusRead {
+        self.clock.next_event(before, received)
+    }
+
     /// What a ticket's holder was told of where it stands. Only what matters to a rule is journalled, or polls would fill
     /// the journal. Returns whether the ticket may stand there.
     pub fn told(&self, ticket: Uuid, told: &Told, read: StatusRead) -> bool {

@@ -71,18 +71,22 @@ async fn stream(
     books: &Books,
     ticket: Uuid,
 ) -> Result<(Told, Option<Duration>), NoAnswer> {
-    let mut sent = Instant::now();
+    let sent = Instant::now();
     let mut stream = instance.client.stream(&format!("/ticket-bookings/{ticket}/events")).await?;
     if stream.status() != 200 {
         return Ok((Told::Nothing, None));
     }
-    let mut told = Told::Nothing;
+    let (mut told, mut before) = (Told::Nothing, None);
     // To its end, so that its connection can be used again, and that an event after the final one is seen.
     while let Some((_, data)) = stream.next().await? {
         let received = Instant::now();
         let event = Told::of_document(data.as_bytes());
-        books.told(ticket, &event, books.status_read(instance.number, sent, received));
-        sent = received;
+        let read = match before {
+            None => books.status_read(instance.number, sent, received),
+            Some(before) => books.next_event(before, received),
+        };
+        books.told(ticket, &event, read);
+        before = Some(read);
         if !matches!(told, Told::Final(_)) {
             told = event;
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rand::RngExt;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -67,20 +68,27 @@ impl Stage {
             Answer::Accepted { .. } => self.follow_to_the_end(ticket, due).await.is_some(),
             _ => answer.outcome().is_some(),
         };
-        if has_ended && is_chosen(number, self.follow_share * READ_AGAIN_SHARE) {
-            self.give_up.run_until_cancelled(self.read_again(ticket)).await;
+        if has_ended {
+            self.read_again(number, ticket).await;
         }
     }
 
-    /// Reads a final status again from every instance: at once, and when each of them must report it.
-    async fn read_again(&self, ticket: Uuid) {
-        self.read_from_all(ticket).await;
-        pause(READ_AGAIN_AFTER).await;
-        self.read_from_all(ticket).await;
+    /// Reads a final status again, if this buyer is one of those who do: at once from any instance, and from every one when
+    /// each of them must report it. Not from every one at once: an instance that has reported it is likely to remember it.
+    pub async fn read_again(&self, number: u64, ticket: Uuid) {
+        if is_chosen(number, self.follow_share * READ_AGAIN_SHARE) {
+            let any = self.cast.wishes.chance(number).random_range(0..self.instances.len());
+            let reading = async {
+                self.read_from(&self.instances[any..=any], ticket).await;
+                pause(READ_AGAIN_AFTER).await;
+                self.read_from(&self.instances, ticket).await;
+            };
+            self.give_up.run_until_cancelled(reading).await;
+        }
     }
 
-    async fn read_from_all(&self, ticket: Uuid) {
-        for instance in &self.instances {
+    async fn read_from(&self, instances: &[Instance], ticket: Uuid) {
+        for instance in instances {
             if let Ok(Standing { told, read, .. }) = instance.ask(&self.books, ticket, "").await {
                 self.books.told(ticket, &told, read);
             }

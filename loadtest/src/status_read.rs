@@ -85,6 +85,16 @@ impl RunClock {
         let (sent, received) = (micros(nanos(sent)), micros(nanos(received) + 999));
         StatusRead { instance, sent, took: received.saturating_sub(sent) }
     }
+
+    /// The event of a stream that comes after the one that was this read.
+    pub fn next_event(&self, before: StatusRead, received: Instant) -> StatusRead {
+        let at = self.status_read(before.instance, received, received);
+        StatusRead {
+            sent: before.received(),
+            took: at.received().saturating_sub(before.received()),
+            ..before
+        }
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +128,19 @@ mod tests {
         let read = clock.status_read(2, sent, received);
         assert_eq!(read, StatusRead { instance: 2, sent: 1, took: 3 });
         assert_eq!(read.report(), Report { instance: 2, received: 4 });
+    }
+
+    #[test]
+    fn an_event_of_a_stream_counts_as_sent_when_the_event_before_it_was_received() {
+        let start = Instant::now();
+        let clock = RunClock::starting(start);
+        let at = |nanos| start + Duration::from_nanos(nanos);
+        let first = clock.status_read(1, at(1_500), at(3_001));
+        // At the same moment: both came at once.
+        let second = clock.next_event(first, at(3_001));
+        assert_eq!(second, StatusRead { instance: 1, sent: 4, took: 0 });
+        assert!(second.must_be_final_after(first.report()));
+        assert_eq!(clock.next_event(second, at(9_000)), StatusRead { instance: 1, sent: 4, took: 5 });
     }
 
     #[test]

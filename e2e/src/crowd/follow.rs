@@ -21,6 +21,13 @@ const READ_AGAIN_AFTER: Duration = Duration::from_millis(1_100);
 /// How many a client reads again before its next wish.
 const READ_AGAIN_AT_ONCE: usize = 2;
 
+/// A final status that is read again.
+pub(super) struct Again {
+    due: Instant,
+    ticket: Uuid,
+    reported_by: Client,
+}
+
 impl Crowd {
     /// Follows the ticket until it has its final status, if it gets one while the client has patience. Returns the
     /// instance that reported it.
@@ -48,28 +55,28 @@ impl Crowd {
         }
     }
 
-    /// Reads a final status again: at once from another instance than has just reported it, where there is another, and
-    /// later from any (see `read_due_again`).
-    pub(super) async fn read_again(&self, ticket: Uuid, reported_by: &Client) -> Result<()> {
+    /// Reads a final status again: at once from any instance, and later from another than has reported it, where there is
+    /// another (see `read_due_again`). Not from that one at once: an instance that has reported it is likely to remember it.
+    pub(super) async fn read_again(&self, ticket: Uuid, reported_by: Client) -> Result<()> {
         let due = Instant::now() + READ_AGAIN_AFTER;
-        self.read_status(&self.door_beside(reported_by), ticket, Way::Poll).await?;
-        self.again.lock().unwrap_or_else(PoisonError::into_inner).push_back((due, ticket));
+        self.read_status(&self.door(), ticket, Way::Poll).await?;
+        let again = Again { due, ticket, reported_by };
+        self.again.lock().unwrap_or_else(PoisonError::into_inner).push_back(again);
         Ok(())
     }
 
     /// Reads some of the final statuses again that were reported more than a second ago.
     pub(super) async fn read_due_again(&self) -> Result<()> {
         for _ in 0..READ_AGAIN_AT_ONCE {
-            let Some(ticket) = self.next_due() else { return Ok(()) };
-            self.read_status(&self.door(), ticket, Way::Poll).await?;
+            let Some(Again { ticket, reported_by, .. }) = self.next_due() else { return Ok(()) };
+            self.read_status(&self.door_beside(&reported_by), ticket, Way::Poll).await?;
         }
         Ok(())
     }
 
-    fn next_due(&self) -> Option<Uuid> {
+    fn next_due(&self) -> Option<Again> {
         let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, ticket) = again.pop_front_if(|(due, _)| *due <= Instant::now())?;
-        Some(ticket)
+        again.pop_front_if(|again| again.due <= Instant::now())
     }
 
     /// Another instance than this one, if there is another.
@@ -105,29 +112,28 @@ async fn ask(
     seen: &mut Vec<(Standing, StatusRead)>,
 ) -> Result<()> {
     let path = format!("/ticket-bookings/{ticket}");
-    let mut sent = Instant::now();
-    let mut told = |sent: Instant, document: &Value| {
+    let (sent, mut before) = (Instant::now(), None);
+    let mut told = |document: &Value| {
         let received = Instant::now();
+        let read = match &before {
+            None => journal.status_read(door.instance(), sent, received),
+            Some(before) => journal.next_event(before, received),
+        };
+        before = Some(read.clone());
         if document["status"].is_string() {
-            let read = journal.status_read(door.instance(), sent, received);
             seen.push((Standing::of_document(document), read));
         }
-        received
     };
     match way {
         Way::Listen => {
             let mut events = Events::open(door, &format!("{path}/events")).await?;
             // To its end, so that an event after the final one is seen.
             while let Some(event) = events.next().await? {
-                sent = told(sent, &event.data);
+                told(&event.data);
             }
         }
-        Way::Hold => {
-            told(sent, &door.get(&format!("{path}?wait=5")).await?.body);
-        }
-        _ => {
-            told(sent, &door.get(&path).await?.body);
-        }
+        Way::Hold => told(&door.get(&format!("{path}?wait=5")).await?.body),
+        _ => told(&door.get(&path).await?.body),
     }
     Ok(())
 }

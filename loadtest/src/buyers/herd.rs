@@ -148,8 +148,15 @@ pub async fn arrive(stage: &Stage, number: u64, mut due: Instant) {
 
 /// Whether the buyer has lost, and may choose again; nothing, if it is not known what happened.
 async fn try_once(stage: &Stage, wish: Wish, due: Instant) -> Option<bool> {
+    let number = wish.buyer;
     match stage.ask(wish, due).await {
-        Answer::Accepted { ticket } => Some(!stage.follow_to_the_end(ticket, due).await?.is_confirmed()),
+        Answer::Accepted { ticket } => {
+            let has_lost = !stage.follow_to_the_end(ticket, due).await?.is_confirmed();
+            if !has_lost {
+                stage.read_again(number, ticket).await;
+            }
+            Some(has_lost)
+        }
         Answer::Booked { .. } => Some(false),
         Answer::Refused { .. } => Some(true),
         Answer::Lost { .. } => None,
