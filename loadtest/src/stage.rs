@@ -122,7 +122,9 @@ impl Stage {
         self.meter.polled(answered);
         match told {
             Told::Unknown => self.books.is_unknown(ticket, read),
-            told => drop(self.books.told(ticket, &told, read)),
+            told => {
+                self.books.told(ticket, &told, read);
+            }
         }
     }
 }

@@ -143,6 +143,11 @@ fn proof(page: &mut String, report: &Report) -> Result<()> {
         proof.seats_sold,
         proof.seats
     )?;
+    writeln!(
+        page,
+        "<p>Final statuses were read again {} times, and {} times from another instance more than a second later.</p>",
+        proof.read_again, proof.read_again_elsewhere
+    )?;
     page.push_str("<table>\n");
     for rule in Rule::ALL.into_iter().filter(|rule| *rule != Rule::DatabaseAgrees || proof.by_sql) {
         let word = match proof.violations.of(rule) {
