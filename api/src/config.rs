@@ -9,7 +9,7 @@ use hamro_shared::config::{ConfigError, Env, Setting};
 use hamro_shared::database::DatabaseConfig;
 use hamro_shared::domain::TicketKeys;
 use hamro_shared::queue::BrokerConfig;
-use hamro_shared::telemetry::TelemetryConfig;
+use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
 use crate::admin::{AdminToken, AdminTokenSetting};
 use crate::intake::PublisherConfig;
@@ -19,6 +19,7 @@ use crate::state::Rules;
 
 pub struct Config {
     pub telemetry: TelemetryConfig,
+    pub log_ids: LogIds,
     pub database: DatabaseConfig,
     pub database_connections: NonZeroU16,
     pub broker: BrokerConfig,
@@ -82,19 +83,24 @@ impl Config {
         let http = HttpConfig::read(&mut env);
         let schema = SchemaConfig::read(&mut env);
         let rules = Rules::read(&mut env);
+        let log_key = LogKey::read(&mut env);
         let connections =
             env.or("DATABASE_CONNECTIONS", DATABASE_CONNECTIONS, "the most connections, such as 10");
         let shutdown_timeout = env.or("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
         let built = (|| {
+            let rules = rules?;
+            let log_ids =
+                log_key?.map_or_else(|| LogIds::of_ticket_keys(&rules.ticket_keys), |key| LogIds::new(&key));
             Some(Self {
                 telemetry: telemetry?,
+                log_ids,
                 database: database?,
                 database_connections: connections?,
                 broker: broker?,
                 publisher: publisher?,
                 http: http?,
                 schema: schema?,
-                rules: rules?,
+                rules,
                 shutdown_timeout: shutdown_timeout?,
             })
         })();
@@ -115,6 +121,22 @@ impl SchemaCommandConfig {
         let built = (|| Some(Self { telemetry: telemetry?, database: database? }))();
         env.finish(built)
     }
+}
+
+/// The settings of `hamro-api log-id`: `LOG_KEY`, or else `TICKET_KEYS`.
+pub fn log_ids(mut env: Env) -> Result<LogIds, ConfigError> {
+    let log_ids = match LogKey::read(&mut env) {
+        Some(Some(key)) => Some(LogIds::new(&key)),
+        Some(None) => read_ticket_keys(&mut env).map(|keys| LogIds::of_ticket_keys(&keys)),
+        None => None,
+    };
+    env.finish(log_ids)
+}
+
+fn read_ticket_keys(env: &mut Env) -> Option<TicketKeys> {
+    let expected =
+        "one or more keys, separated by commas, each of 64 hexadecimal digits (openssl rand -hex 32)";
+    env.required("TICKET_KEYS", expected, TicketKeys::parse)
 }
 
 impl HttpConfig {
@@ -159,9 +181,7 @@ impl Rules {
     fn read(env: &mut Env) -> Option<Self> {
         const QUEUE_MAX: u32 = 1_000_000;
         const MAX_SEATS: NonZeroUsize = NonZeroUsize::new(10).expect("is not zero");
-        let keys =
-            "one or more keys, separated by commas, each of 64 hexadecimal digits (openssl rand -hex 32)";
-        let ticket_keys = env.required("TICKET_KEYS", keys, TicketKeys::parse);
+        let ticket_keys = read_ticket_keys(env);
         let admin_token = env.optional("ADMIN_TOKEN", "a secret of at least 16 ASCII characters", |text| {
             AdminTokenSetting::parse(text).ok_or(())
         });
@@ -251,6 +271,7 @@ mod tests {
             ("CORS_ORIGIN", "example.com"),
             ("MIGRATE_ON_START", "maybe"),
             ("LOG_FORMAT", "xml"),
+            ("LOG_KEY", "short"),
             ("DATABASE_CONNECTIONS", "0"),
             ("PUBLISH_IN_FLIGHT_MAX", "0"),
             ("RATE_LIMIT_PER_SECOND", "0"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_api::catalogue::SeatMapBuilds;
-use hamro_api::config::{Config, DATABASE_SESSION, HttpConfig, SchemaCommandConfig};
+use hamro_api::config::{Config, DATABASE_SESSION, HttpConfig, SchemaCommandConfig, log_ids};
 use hamro_api::events::Streams;
 use hamro_api::intake::{Gauge, Listener, Outcomes, Watermark, look_up_waited_for, publisher};
 use hamro_api::live_seats::LiveSeats;
@@ -16,15 +16,17 @@ use hamro_api::state::{App, AppState};
 use hamro_api::{schema, server};
 use hamro_shared::config::Env;
 use hamro_shared::database::{self, Database, DatabaseClock};
-use hamro_shared::domain::Clock;
+use hamro_shared::domain::{Clock, TicketId};
 use hamro_shared::healthcheck;
 use hamro_shared::lifecycle::Lifecycle;
+use hamro_shared::output::print;
 use hamro_shared::queue::{Broker, supervise};
-use hamro_shared::telemetry;
+use hamro_shared::telemetry::{self, LogIds, Logging};
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 use tracing::info;
+use uuid::Uuid;
 
 /// The HTTP intake of Hamro Concert. Settings come from the environment; see docs/ARCHITECTURE.md for all of them.
 #[derive(Parser)]
@@ -46,6 +48,11 @@ enum Command {
     Openapi,
     /// Ask the instance on this machine whether it is ready, and exit with 0 if it is
     Healthcheck,
+    /// Print what stands for a ticket in the logs of the programs that have the same `LOG_KEY` or `TICKET_KEYS`, and exit
+    LogId {
+        /// The ticket's id, as it was handed out
+        ticket: Uuid,
+    },
 }
 
 #[tokio::main]
@@ -55,7 +62,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Logging may not have started yet: a wrong setting is told to whoever starts the process.
-            eprintln!("hamro-api: {error:#}");
+            telemetry::report_failure("hamro-api", &error);
             ExitCode::FAILURE
         }
     }
@@ -65,11 +72,16 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve => return serve(Config::read(Env::process())?).await,
         Command::Migrate => {
-            database::migrate(&mut connect().await?).await?;
+            let (mut connection, _logging) = connect().await?;
+            database::migrate(&mut connection).await?;
             info!("the schema is up to date");
         }
-        Command::Seed => database::seed(&mut connect().await?).await?,
-        Command::Openapi => print_openapi()?,
+        Command::Seed => {
+            let (mut connection, _logging) = connect().await?;
+            database::seed(&mut connection).await?;
+        }
+        Command::Openapi => print(&openapi().to_pretty_json().context("writing the document")?)?,
+        Command::LogId { ticket } => print(&log_ids(Env::process())?.of(TicketId(ticket)).to_string())?,
         Command::Healthcheck => {
             let mut env = Env::process();
             let config = HttpConfig::read(&mut env);
@@ -80,20 +92,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// The session of a command.
-async fn connect() -> anyhow::Result<PgConnection> {
+async fn connect() -> anyhow::Result<(PgConnection, Logging)> {
     let config = SchemaCommandConfig::read(Env::process())?;
-    telemetry::start(&config.telemetry);
-    Ok(config.database.options("hamro-api").connect().await?)
-}
-
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
-fn print_openapi() -> anyhow::Result<()> {
-    println!("{}", openapi().to_pretty_json().context("writing the document")?);
-    Ok(())
+    let logging = telemetry::start(&config.telemetry, LogIds::random())?;
+    Ok((config.database.options("hamro-api").connect().await?, logging))
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    telemetry::start(&config.telemetry);
+    let _logging = telemetry::start(&config.telemetry, config.log_ids)?;
     let listener = server::bind(&config.http)?;
     let mut lifecycle = Lifecycle::new()?;
     let process = format!("hamro-api-{}", std::process::id());

@@ -1,6 +1,8 @@
 //! What the tests across real processes share: an installation of its own for each test, a client that speaks the
 //! contract, and a look into the database to see whether all is as it must be.
 
+#![expect(clippy::print_stderr, reason = "what a test has to say beside its result")]
+
 pub mod checker;
 pub mod client;
 pub mod crowd;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
+use hamro_shared::telemetry::write_to_stderr;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -31,13 +32,14 @@ impl Interrupt {
             next(&mut int, &mut term).await;
             listening.asked.cancel();
             listening.stop.cancel();
-            eprintln!("Ending: what was accepted is followed to its end. Again to leave at once.");
+            let ending = "Ending: what was accepted is followed to its end. Again to leave at once.\n";
+            write_to_stderr(ending.to_owned());
             next(&mut int, &mut term).await;
             if let Some(books) = listening.books.get() {
-                match books.leave() {
-                    Ok(()) => eprintln!("Left. The journal: {}", books.path()),
-                    Err(error) => eprintln!("Left, and the journal is not whole: {error:#}"),
-                }
+                write_to_stderr(match books.leave() {
+                    Ok(()) => format!("Left. The journal: {}\n", books.path()),
+                    Err(error) => format!("Left, and the journal is not whole: {error:#}\n"),
+                });
             }
             std::process::exit(i32::from(EXIT_CODE));
         });

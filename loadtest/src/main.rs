@@ -9,6 +9,7 @@ use hamro_loadtest::run::{Settings, run};
 use hamro_loadtest::verify::verify;
 use hamro_loadtest::{ceiling, compare};
 use hamro_shared::config::Env;
+use hamro_shared::telemetry::report_failure;
 
 /// What clap leaves with, too, when the command line makes no sense.
 const CANNOT: u8 = 2;
@@ -19,7 +20,7 @@ async fn main() -> ExitCode {
     match start(Arguments::parse().command).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("hamro-loadtest: {error:#}");
+            report_failure("hamro-loadtest", &error);
             ExitCode::from(CANNOT)
         }
     }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::config::{Env, Setting};
+use crate::telemetry::write_to_stderr;
 
 const IS_BUILT_IN: bool = cfg!(feature = "faults");
 
@@ -74,7 +75,7 @@ pub fn arm(env: &mut Env) {
     if IS_BUILT_IN && let Some(Some(faults)) = env.optional("HAMRO_FAULTS", &expected(), str::parse::<Faults>)
     {
         // Logging has not started yet.
-        eprintln!("faults for a test: {faults:?}");
+        write_to_stderr(format!("faults for a test: {faults:?}\n"));
         let _ = FAULTS.set(faults);
     }
 }

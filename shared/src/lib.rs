@@ -7,5 +7,6 @@ pub mod domain;
 pub mod faults;
 pub mod healthcheck;
 pub mod lifecycle;
+pub mod output;
 pub mod queue;
 pub mod telemetry;

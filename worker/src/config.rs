@@ -7,10 +7,11 @@ use std::time::Duration;
 use hamro_shared::config::{ConfigError, Env};
 use hamro_shared::database::DatabaseConfig;
 use hamro_shared::queue::BrokerConfig;
-use hamro_shared::telemetry::TelemetryConfig;
+use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
 pub struct Config {
     pub telemetry: TelemetryConfig,
+    pub log_ids: LogIds,
     pub database: DatabaseConfig,
     pub broker: BrokerConfig,
     pub consumer: ConsumerConfig,
@@ -49,6 +50,7 @@ impl Config {
     pub fn read(mut env: Env) -> Result<Self, ConfigError> {
         hamro_shared::faults::arm(&mut env);
         let telemetry = TelemetryConfig::read(&mut env);
+        let log_key = LogKey::read(&mut env);
         let database = DatabaseConfig::read(&mut env);
         let broker = BrokerConfig::read(&mut env);
         let consumer = ConsumerConfig::read(&mut env);
@@ -58,6 +60,8 @@ impl Config {
         let built = (|| {
             Some(Self {
                 telemetry: telemetry?,
+                // Without a key that the api has too, these are of this process alone.
+                log_ids: log_key?.map_or_else(LogIds::random, |key| LogIds::new(&key)),
                 database: database?,
                 broker: broker?,
                 consumer: consumer?,

@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Logging may not have started yet: a wrong setting is told to whoever starts the process.
-            eprintln!("hamro-worker: {error:#}");
+            telemetry::report_failure("hamro-worker", &error);
             ExitCode::FAILURE
         }
     }
@@ -71,7 +71,7 @@ async fn ask() -> anyhow::Result<ExitCode> {
 
 async fn run() -> anyhow::Result<ExitCode> {
     let config = Config::read(Env::process())?;
-    telemetry::start(&config.telemetry);
+    let _logging = telemetry::start(&config.telemetry, config.log_ids)?;
     let process = format!("hamro-worker-{}", std::process::id());
     let sessions = config.database.sessions(&process, DATABASE_SESSION);
     let database_clock = DatabaseClock::new(Clock::system());

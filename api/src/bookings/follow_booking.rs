@@ -7,6 +7,7 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use hamro_shared::domain::SettledTicket;
+use tracing::warn;
 
 use super::outcome::{find_outcome, verify_ticket};
 use super::{QueuePosition, TicketStatus};
@@ -85,7 +86,13 @@ async fn next_status(
             return Some(status_of(&settled));
         }
         if app.clock.now() >= overdue {
-            return find_outcome(app, ticket).await.ok()?.map(|settled| status_of(&settled));
+            return match find_outcome(app, ticket).await {
+                Ok(settled) => settled.map(|settled| status_of(&settled)),
+                Err(error) => {
+                    warn!(ticket.log_id = %ticket, "the event stream of ticket {ticket} ends without its outcome: {error}");
+                    None
+                }
+            };
         }
         let position = app.position(ticket);
         if told != Some(position) {

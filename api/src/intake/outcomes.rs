@@ -161,7 +161,7 @@ impl State {
             }
             // A newer worker has written it. The database has it as well, and whoever waits is told what is looked up there.
             Err(error) => {
-                warn!(ticket.id = %ticket, "cannot read the announced outcome of ticket {ticket}: {error}");
+                warn!(ticket.log_id = %ticket, "cannot read the announced outcome of ticket {ticket}: {error}");
                 None
             }
         }

@@ -48,6 +48,7 @@ const ALL: [Fault; 10] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stderr, reason = "what happens, to repeat it")]
 #[ignore = "takes as long as it is asked to: make chaos"]
 async fn one_fault_after_the_other_costs_nothing() -> Result<()> {
     let duration = match setting("CHAOS_DURATION") {

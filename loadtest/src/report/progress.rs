@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hamro_shared::telemetry::write_to_stderr;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::latency::shown;
@@ -31,7 +32,7 @@ impl Progress {
             bar.set_position(readings.begun);
             bar.set_message(line);
         } else if self.seconds.fetch_add(1, Ordering::Relaxed).is_multiple_of(LINE_EVERY) {
-            eprintln!("{:6.0} s  {line}", second.at);
+            write_to_stderr(format!("{:6.0} s  {line}\n", second.at));
         }
     }
 
@@ -43,7 +44,7 @@ impl Progress {
                 bar.set_position(0);
                 bar.set_message(what.to_owned());
             }
-            None => eprintln!("{what}"),
+            None => write_to_stderr(format!("{what}\n")),
         }
     }
 

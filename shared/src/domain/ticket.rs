@@ -114,6 +114,13 @@ impl TicketKeys {
         TicketId(Uuid::from_u128(body | u128::from(mac)))
     }
 
+    /// A key for another purpose, which says nothing of these. What the keys sign otherwise is 12 bytes long; a purpose must
+    /// not be.
+    pub fn derive_key(&self, purpose: &str) -> [u8; 32] {
+        assert!(purpose.len() != 12, "it could be the body of an id");
+        self.signing.clone().chain_update(purpose).finalize().into_bytes().into()
+    }
+
     /// The ticket id that `text` is, if it is one that was signed with one of these keys.
     pub fn verify(&self, text: &str) -> Option<TicketId> {
         // A UUID has other forms as well; a ticket has one name.

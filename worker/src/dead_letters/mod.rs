@@ -10,13 +10,13 @@ mod reissue;
 mod show;
 
 use std::fmt::{self, Display};
-use std::io::{ErrorKind, Write};
 use std::num::NonZeroU16;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use hamro_shared::database::{Database, DatabaseClock, DatabaseConfig};
 use hamro_shared::domain::Clock;
+use hamro_shared::output::print;
 use serde::Serialize;
 use sqlx::PgPool;
 
@@ -98,14 +98,6 @@ async fn database_clock(config: &DatabaseConfig) -> anyhow::Result<Clock> {
 
 fn render(answer: &(impl Serialize + Display), json: bool) -> anyhow::Result<String> {
     if json { Ok(serde_json::to_string_pretty(answer)?) } else { Ok(answer.to_string()) }
-}
-
-/// Whoever reads it may have seen enough: `… | head` is no failure.
-fn print(answer: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{answer}") {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("writing the answer"),
-    }
 }
 
 /// What to say of an id that nobody knows.

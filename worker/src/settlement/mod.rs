@@ -99,7 +99,7 @@ impl<'a> Settlement<'a> {
         let outcome = match decision {
             Decision::AlreadySettled => return Ok(()),
             Decision::TicketReused => {
-                tracing::error!(ticket.id = %ticket_id, "ticket {ticket_id} came again with another request");
+                tracing::error!(ticket.log_id = %ticket_id, "ticket {ticket_id} came again with another request");
                 let detail = "the ticket has been settled for another request; its outcome stands";
                 self.dead_letters.push(order.dead_letter(DeathReason::TicketReused, detail));
                 return Ok(());

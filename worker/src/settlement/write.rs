@@ -194,7 +194,7 @@ pub(super) async fn dead_letters(
     for letter in letters {
         // Not its detail, which may quote what a customer has sent.
         let (reason, ticket) = (letter.reason.as_str(), letter.ticket.map(tracing::field::display));
-        tracing::error!(reason, ticket.id = ticket, "keeping a dead letter: {reason}");
+        tracing::error!(reason, ticket.log_id = ticket, "keeping a dead letter: {reason}");
     }
     let tickets: Vec<Option<Uuid>> =
         letters.iter().map(|letter| letter.ticket.map(|ticket| ticket.0)).collect();

@@ -1,0 +1,117 @@
+//! What requests were refused or failed, and why: counted, and logged once a second. A line for each would be a second
+//! flood on top of the first.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Counts by code, since the last report.
+#[derive(Default)]
+pub struct Tally(Mutex<BTreeMap<&'static str, Count>>);
+
+#[derive(Default)]
+struct Count {
+    requests: u64,
+    is_error: bool,
+    sample: Option<String>,
+}
+
+impl Tally {
+    /// Counts one. `is_error`: whether it is a fault of ours, which somebody should look at. `sample` describes it, and is
+    /// called only while there is no sample of this code since the last report.
+    pub fn count(&self, code: &'static str, is_error: bool, sample: impl FnOnce() -> Option<String>) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(code).or_default();
+        count.requests += 1;
+        count.is_error |= is_error;
+        if count.sample.is_none() {
+            count.sample = sample();
+        }
+    }
+
+    /// Reports once a second what was counted, until `stop`, and then once more.
+    pub async fn report_every_second(&self, stop: CancellationToken) {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.report();
+        }
+        self.report();
+    }
+
+    fn report(&self) {
+        let counts = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if counts.is_empty() {
+            return;
+        }
+        let line = summary(&counts);
+        if counts.values().any(|count| count.is_error) {
+            error!("{line}");
+        } else {
+            warn!("{line}");
+        }
+        for (code, Count { is_error, sample, .. }) in counts {
+            match sample {
+                Some(sample) if is_error => error!(code, "for example {code}: {sample}"),
+                Some(sample) => warn!(code, "for example {code}: {sample}"),
+                None => {}
+            }
+        }
+    }
+}
+
+/// The most frequent first.
+fn summary(counts: &BTreeMap<&'static str, Count>) -> String {
+    let mut listed: Vec<_> = counts.iter().map(|(code, count)| (Reverse(count.requests), code)).collect();
+    listed.sort_unstable();
+    let listed: Vec<String> =
+        listed.iter().map(|(Reverse(requests), code)| format!("{requests} {code}")).collect();
+    format!("refused or failed in the last second: {}", listed.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::telemetry::LogIds;
+    use crate::telemetry::queue::{LineQueue, Lines};
+
+    #[test]
+    fn requests_are_reported_as_counts_by_code_with_one_sample_each() {
+        let (tally, queue) = (Tally::default(), Arc::new(LineQueue::new(LogIds::random())));
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(queue.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tally.report();
+            tally.count("internal", true, || Some("GET /concerts: broken".to_owned()));
+            for number in 0..300 {
+                tally.count("queue-full", false, || Some(format!("number {number}")));
+                tally.count("too-many-requests", false, || None);
+            }
+            tally.count("queue-full", false, || None);
+            tally.report();
+            tally.report();
+        });
+        let mut lines = Lines::default();
+        queue.take(&mut lines, Duration::ZERO);
+        let text = String::from_utf8(lines.bytes).unwrap();
+        let said: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1.trim()).collect();
+        assert_eq!(
+            said,
+            [
+                "ERROR hamro_shared::telemetry::tally: refused or failed in the last second: \
+                 301 queue-full, 300 too-many-requests, 1 internal",
+                "ERROR hamro_shared::telemetry::tally: for example internal: GET /concerts: broken code=\"internal\"",
+                "WARN hamro_shared::telemetry::tally: for example queue-full: number 0 code=\"queue-full\"",
+            ]
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! The thread that writes the log. It alone waits for the reader of the log, and for as long as that takes.
+//!
+//! It writes to a duplicate of the descriptor: nobody else ever waits for the lock of `std::io::stdout`.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write, stdout};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::line_limit::LineLimit;
+use super::queue::{LineQueue, Lines};
+
+/// How often what the limit has left out is reported.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// How long the end of the process may be held up by a log that is not read.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Before trying again on a descriptor that somebody has made non-blocking.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The log while it is written. When this is dropped, what waits is written, if that takes no more than a second.
+#[must_use = "the last lines are lost unless this lives as long as the process"]
+pub struct Logging {
+    queue: Arc<LineQueue>,
+    limit: LineLimit,
+}
+
+impl Logging {
+    pub(super) fn start(queue: Arc<LineQueue>, limit: LineLimit) -> io::Result<Self> {
+        let output = File::from(stdout().as_fd().try_clone_to_owned()?);
+        let logging = Self { queue: queue.clone(), limit: limit.clone() };
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || Writer::new(output).run(&queue, &limit))?;
+        Ok(logging)
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.limit.report();
+        self.queue.wait_until_drained(FLUSH_TIMEOUT);
+    }
+}
+
+struct Writer<W> {
+    output: W,
+    /// Whether the last line was written in part.
+    is_torn: bool,
+}
+
+impl<W: Write> Writer<W> {
+    fn new(output: W) -> Self {
+        Self { output, is_torn: false }
+    }
+
+    fn run(mut self, queue: &LineQueue, limit: &LineLimit) {
+        let mut lines = Lines::default();
+        let mut reported = Instant::now();
+        loop {
+            self.write_next(queue, &mut lines);
+            if reported.elapsed() >= REPORT_EVERY {
+                reported = Instant::now();
+                limit.report();
+            }
+        }
+    }
+
+    fn write_next(&mut self, queue: &LineQueue, lines: &mut Lines) {
+        queue.take(lines, REPORT_EVERY);
+        if lines.count > 0 {
+            match self.write(&lines.bytes) {
+                // Now there is room to say it.
+                Ok(()) => report_dropped(queue.take_dropped()),
+                Err(rest) => {
+                    let breaks = rest.split(|byte| *byte == b'\n').skip(1).count();
+                    queue.drop_lines(lines.count.min(breaks as u64));
+                }
+            }
+        }
+        queue.settle();
+    }
+
+    /// Writes all of it. The error is what could not be written.
+    fn write<'a>(&mut self, lines: &'a [u8]) -> Result<(), &'a [u8]> {
+        if self.is_torn {
+            self.write_bytes(b"\n").map_err(|_| lines)?;
+            self.is_torn = false;
+        }
+        self.write_bytes(lines).inspect_err(|rest| {
+            let written = &lines[..lines.len() - rest.len()];
+            self.is_torn = written.last().is_some_and(|byte| *byte != b'\n');
+        })
+    }
+
+    fn write_bytes<'a>(&mut self, mut bytes: &'a [u8]) -> Result<(), &'a [u8]> {
+        while !bytes.is_empty() {
+            match self.output.write(bytes) {
+                Ok(0) => return Err(bytes),
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
+                // The reader has gone, or the disk is full. It may be another time.
+                Err(_) => return Err(bytes),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn report_dropped(dropped: u64) {
+    if dropped > 0 {
+        warn!(
+            dropped,
+            "{dropped} log lines were dropped: the reader of the log is too slow, or its disk is full"
+        );
+    }
+}
