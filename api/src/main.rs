@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use hamro_api::catalogue::SeatMapBuilds;
 use hamro_api::config::{Config, DATABASE_SESSION, HttpConfig, SchemaCommandConfig, log_ids};
 use hamro_api::events::Streams;
+use hamro_api::gate::Gate;
 use hamro_api::intake::{Gauge, Listener, Outcomes, Watermark, look_up_waited_for, publisher};
 use hamro_api::live_seats::LiveSeats;
 use hamro_api::rate_limit::RateLimit;
@@ -21,7 +22,7 @@ use hamro_shared::healthcheck;
 use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::output::print;
 use hamro_shared::queue::{Broker, supervise};
-use hamro_shared::telemetry::{self, LogIds, Logging};
+use hamro_shared::telemetry::{self, LogIds, Logging, Tally};
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
@@ -130,7 +131,9 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         rules: config.rules,
     });
     let rate_limit = RateLimit::new(&config.http.rate_limit).map(Arc::new);
-    let router = router(state, &config.http.cors_origin, rate_limit.clone());
+    let tally = Arc::new(Tally::default());
+    let gate = Gate { rate_limit: rate_limit.clone(), tally: tally.clone() };
+    let router = router(state, &config.http.cors_origin, gate);
 
     let publishing_broker = broker.clone();
     // Shorter than the process may take, so that what supports the requests is stopped in order in any case.
@@ -149,6 +152,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let looked_up = database.clone();
     lifecycle.support("look-up", |stop| look_up_waited_for(outcomes, looked_up, stop));
     lifecycle.support("live seats", |stop| live_seats.keep_up(stop));
+    lifecycle.support("tally", |stop| async move {
+        tally.report_every_second(stop).await;
+        Ok(())
+    });
     if let Some(limit) = rate_limit {
         lifecycle.support("rate limit", |stop| async move {
             limit.forget_the_absent(stop).await;

@@ -1,11 +1,12 @@
 //! Every error that a client can meet, as a problem document (RFC 9457). This is the one place that knows which HTTP
 //! status goes with what.
 //!
-//! A client tells problems apart by `code`, an open set: new ones may be added. A 5xx has a fixed body; its cause is
-//! logged here, once.
+//! A client tells problems apart by `code`, an open set: new ones may be added. A 5xx has a fixed body; its cause goes with
+//! the response as far as the middleware, which logs it (`refusal`).
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::sync::Arc;
 
 use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -16,6 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::refusal::{Cause, Refusal, is_logged};
 use crate::retry::retry_after;
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -82,8 +84,11 @@ pub struct Problem(Box<Inner>);
 
 #[derive(Clone, Debug)]
 struct Inner {
+    code: ProblemCode,
     document: ProblemDocument,
     headers: HeaderMap,
+    ticket: Option<TicketId>,
+    cause: Option<Cause>,
 }
 
 /// An error, as RFC 9457 has it. `code` names the problem; some problems add members of their own.
@@ -131,7 +136,7 @@ impl Problem {
             code: code.as_str(),
             extensions: Map::new(),
         };
-        Self(Box::new(Inner { document, headers: HeaderMap::new() }))
+        Self(Box::new(Inner { code, document, headers: HeaderMap::new(), ticket: None, cause: None }))
     }
 
     /// The fields of a request that are wrong: all of them, not just the first.
@@ -153,9 +158,20 @@ impl Problem {
 
     /// A fault of ours. The client learns nothing of it; the log everything.
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
-        let cause: anyhow::Error = cause.into();
-        tracing::error!("answering with an internal error: {cause:#}");
+        let cause: Box<dyn Error + Send + Sync> = cause.into().into();
         Self::new(ProblemCode::Internal, "The fault is ours and has been noted. Try again later.")
+            .because_of(cause.into())
+    }
+
+    /// With what is behind it, for the log.
+    #[must_use]
+    pub fn because(self, cause: impl Error + Send + Sync + 'static) -> Self {
+        self.because_of(Arc::new(cause))
+    }
+
+    fn because_of(mut self, cause: Cause) -> Self {
+        self.0.cause = Some(cause);
+        self
     }
 
     /// With a member of its own.
@@ -179,7 +195,8 @@ impl Problem {
 
     /// Names the ticket whose fate the client can follow.
     #[must_use]
-    pub fn about(self, ticket: TicketId) -> Self {
+    pub fn about(mut self, ticket: TicketId) -> Self {
+        self.0.ticket = Some(ticket);
         self.with("ticketId", json!(ticket)).with_header(LOCATION, ticket_location(ticket))
     }
 
@@ -195,10 +212,14 @@ pub fn ticket_location(ticket: TicketId) -> HeaderValue {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Inner { document, headers } = *self.0;
-        let status = StatusCode::from_u16(document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let Inner { code, document, headers, ticket, cause } = *self.0;
+        let status = code.status();
         let content_type = [(CONTENT_TYPE, PROBLEM_JSON)];
-        (status, headers, content_type, axum::Json(document)).into_response()
+        let mut response = (status, headers, content_type, axum::Json(document)).into_response();
+        if is_logged(status) {
+            response.extensions_mut().insert(Refusal { code, ticket, cause });
+        }
+        response
     }
 }
 
@@ -246,8 +267,9 @@ impl From<sqlx::Error> for Problem {
             return Self::new(ProblemCode::Overloaded, detail).retry_after(2);
         }
         if is_transient(&error) {
-            tracing::warn!("answering without the database: {}", chain(&error));
-            return Self::new(ProblemCode::DatabaseUnavailable, "Try again in a moment.").retry_after(2);
+            return Self::new(ProblemCode::DatabaseUnavailable, "Try again in a moment.")
+                .retry_after(2)
+                .because(error);
         }
         if needs_repair(&error) {
             tracing::error!("the database has to be repaired: {}", chain(&error));
@@ -256,17 +278,6 @@ impl From<sqlx::Error> for Problem {
         }
         Self::internal(error)
     }
-}
-
-/// An error and what is behind it, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line = format!("{line}: {cause}");
-        source = cause.source();
-    }
-    line
 }
 
 #[cfg(test)]

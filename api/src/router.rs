@@ -1,6 +1,5 @@
 //! All endpoints, and what every request passes through.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
@@ -14,15 +13,14 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::config::CorsOrigin;
-use crate::gate::{self, REQUEST_ID};
+use crate::gate::{self, Gate, REQUEST_ID};
 use crate::openapi::ApiDoc;
 use crate::problem::{Problem, ProblemCode};
-use crate::rate_limit::RateLimit;
 use crate::state::AppState;
 use crate::{bookings, catalogue, health, page, queue};
 
 /// The whole application.
-pub fn router(state: AppState, cors_origin: &CorsOrigin, rate_limit: Option<Arc<RateLimit>>) -> Router {
+pub fn router(state: AppState, cors_origin: &CorsOrigin, gate: Gate) -> Router {
     let (router, document) = endpoints().split_for_parts();
     let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", document));
     router
@@ -31,7 +29,7 @@ pub fn router(state: AppState, cors_origin: &CorsOrigin, rate_limit: Option<Arc<
         .method_not_allowed_fallback(unknown_method)
         .with_state(state)
         // Whoever is turned away at the gate is to see why, in a browser too: so outside of it.
-        .layer((cors(cors_origin), middleware::from_fn_with_state(rate_limit, gate::pass)))
+        .layer((cors(cors_origin), middleware::from_fn_with_state(gate, gate::pass)))
 }
 
 /// The OpenAPI document of the same endpoints.

@@ -24,19 +24,15 @@ pub async fn enqueue(
     } else {
         app.publisher.publish(Envelope { ticket, idempotency_key, request }).await
     };
-    match published {
-        Ok(()) => faults::pass(Point::AfterConfirm),
-        Err(error) => {
-            let id = ticket.id;
-            tracing::warn!(ticket.id = %id, "ticket {id} was not accepted: {error}");
-        }
+    if published.is_ok() {
+        faults::pass(Point::AfterConfirm);
     }
     published
 }
 
 /// What to tell a client whose booking was not accepted.
 pub fn not_accepted(app: &AppState, error: PublishError, ticket: Ticket) -> Problem {
-    match error {
+    let problem = match error {
         PublishError::Busy | PublishError::Refused => {
             Problem::new(ProblemCode::QueueFull, "Nothing was booked. Try again in a moment.")
                 .with_header(RETRY_AFTER, retry_after(app.room_in(Instant::now()).map(whole_seconds)))
@@ -53,5 +49,6 @@ pub fn not_accepted(app: &AppState, error: PublishError, ticket: Ticket) -> Prob
         )
         .about(ticket.id)
         .retry_after(2),
-    }
+    };
+    problem.because(error)
 }

@@ -75,9 +75,8 @@ async fn settled_or_fenced(app: &AppState, ticket: Ticket, mut waiter: Waiter) -
             // By the clock of the database it is not time yet.
             Ok(None) => patience = FENCE_AGAIN_AFTER,
             Err(error) => {
-                tracing::warn!(ticket.id = %id, "ticket {id} cannot be fenced off: {error}");
                 let detail = "The booking may still go through. Follow the ticket before you try again.";
-                return Err(Problem::new(ProblemCode::OutcomeUnknown, detail).about(id));
+                return Err(Problem::new(ProblemCode::OutcomeUnknown, detail).about(id).because(error));
             }
         }
     }

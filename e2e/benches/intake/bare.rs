@@ -1,7 +1,6 @@
 //! The limits that the intake is measured against: its own server without a broker, and a broker without a server.
 
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use hamro_api::catalogue::SeatMapBuilds;
 use hamro_api::config::{Config, HttpConfig};
 use hamro_api::events::Streams;
+use hamro_api::gate::Gate;
 use hamro_api::intake::{Gauge, Outcomes, Watermark, publisher};
 use hamro_api::live_seats::LiveSeats;
 use hamro_api::router::router;
@@ -79,7 +79,7 @@ pub async fn serve() -> Result<()> {
     let listener = server::bind(&config.http)?;
     say(format!("http://{}", listener.local_addr()?));
     let patience = server::Patience { head: config.http.head_timeout, drain: config.shutdown_timeout };
-    server::serve(listener, router(AppState::new(app), cors_origin, None::<Arc<_>>), patience, stop).await
+    server::serve(listener, router(AppState::new(app), cors_origin, Gate::default()), patience, stop).await
 }
 
 /// Messages of one booking each that the broker confirms in a second, so many at a time.
