@@ -1,6 +1,10 @@
 //! One of our binaries, as a real process.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, PipeReader, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::wait_until;
 
@@ -17,6 +23,34 @@ pub struct Process {
     pub name: String,
     child: Child,
     log: Log,
+    collectors: Vec<Collector>,
+    stop_reading: CancellationToken,
+    /// What is open, and not read any more.
+    unread: Vec<Pipe>,
+    stalled: Option<PipeReader>,
+}
+
+/// What a process prints into, as we see it.
+type Pipe = Box<dyn AsyncRead + Unpin + Send + Sync>;
+
+/// Reads what a process prints, until it is asked to stop; then it gives back the pipe.
+type Collector = JoinHandle<Option<Pipe>>;
+
+/// Where a process prints what nobody reads, from the beginning.
+#[derive(Clone, Copy, Debug)]
+pub enum Sink {
+    /// A pipe in which there is room for nothing.
+    StalledPipe,
+    /// A pipe whose reader has gone.
+    ClosedPipe,
+    /// Every write fails.
+    FullDisk,
+    /// Neither stdout nor stderr is open.
+    Closed,
+}
+
+impl Sink {
+    pub const ALL: [Self; 4] = [Self::StalledPipe, Self::ClosedPipe, Self::FullDisk, Self::Closed];
 }
 
 /// What a process has printed so far, a line each.
@@ -31,22 +65,83 @@ impl Process {
         arguments: &[&str],
         variables: &[(String, String)],
     ) -> Result<Self> {
+        let mut command = Command::new(binary(program)?);
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn(name, command, variables)
+    }
+
+    /// Starts it so that nobody reads what it prints.
+    pub fn start_unread(
+        name: &str,
+        program: &str,
+        arguments: &[&str],
+        variables: &[(String, String)],
+        sink: Sink,
+    ) -> Result<Self> {
         let path = binary(program)?;
-        let mut child = Command::new(&path)
-            .args(arguments)
+        let mut command = Command::new("sh");
+        let script = match sink {
+            Sink::StalledPipe | Sink::ClosedPipe => r#"exec "$0" "$@""#,
+            Sink::FullDisk => r#"exec "$0" "$@" >/dev/full 2>/dev/full"#,
+            Sink::Closed => r#"exec "$0" "$@" >&- 2>&-"#,
+        };
+        let (reader, writer) = std::io::pipe()?;
+        if matches!(sink, Sink::StalledPipe) {
+            fill_pipe(&format!("/proc/self/fd/{}", writer.as_raw_fd()))?;
+        }
+        command.args(["-c", script]).arg(path).args(arguments).stdout(writer.try_clone()?).stderr(writer);
+        let mut process = Self::spawn(name, command, variables)?;
+        process.stalled = matches!(sink, Sink::StalledPipe).then_some(reader);
+        Ok(process)
+    }
+
+    fn spawn(name: &str, mut command: Command, variables: &[(String, String)]) -> Result<Self> {
+        let mut child = command
             .env_clear()
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("starting {}", path.display()))?;
-        let log = Log::default();
-        log.collect(child.stdout.take());
-        log.collect(child.stderr.take());
-        Ok(Self { name: name.to_owned(), child, log })
+            .with_context(|| format!("starting {name}"))?;
+        let (log, stop_reading) = (Log::default(), CancellationToken::new());
+        let stdout = child.stdout.take().map(|pipe| log.collect(Box::new(pipe), stop_reading.clone()));
+        let stderr = child.stderr.take().map(|pipe| log.collect(Box::new(pipe), stop_reading.clone()));
+        let collectors = stdout.into_iter().chain(stderr).collect();
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log,
+            collectors,
+            stop_reading,
+            unread: Vec::new(),
+            stalled: None,
+        })
+    }
+
+    /// From here on nobody reads what it prints, and there is room for nothing more.
+    pub async fn stall_output(&mut self) -> Result<()> {
+        self.stop_reading().await?;
+        for descriptor in [1, 2] {
+            fill_pipe(&format!("/proc/{}/fd/{descriptor}", self.id()?))?;
+        }
+        Ok(())
+    }
+
+    /// Reads again what it prints.
+    pub fn resume_output(&mut self) {
+        self.stop_reading = CancellationToken::new();
+        let unread = std::mem::take(&mut self.unread);
+        self.collectors =
+            unread.into_iter().map(|pipe| self.log.collect(pipe, self.stop_reading.clone())).collect();
+    }
+
+    async fn stop_reading(&mut self) -> Result<()> {
+        self.stop_reading.cancel();
+        for collector in std::mem::take(&mut self.collectors) {
+            self.unread.push(collector.await?.with_context(|| format!("{} has ended", self.name))?);
+        }
+        Ok(())
     }
 
     /// Runs `program` to its end.
@@ -111,21 +206,39 @@ impl Process {
 }
 
 impl Log {
-    fn collect(&self, output: Option<impl AsyncRead + Unpin + Send + 'static>) {
-        let Some(output) = output else { return };
+    fn collect(&self, pipe: Pipe, stop: CancellationToken) -> Collector {
         let log = self.clone();
         tokio::spawn(async move {
-            let mut lines = BufReader::new(output).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
+            let mut lines = BufReader::new(pipe).lines();
+            while let Some(line) = stop.run_until_cancelled(lines.next_line()).await {
+                let line = line.ok().flatten()?;
                 log.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
-        });
+            Some(lines.into_inner().into_inner())
+        })
     }
 
     fn rest_after(&self, marker: &str) -> Option<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().find_map(|line| line.split_once(marker)).map(|(_, rest)| rest.to_owned())
     }
+}
+
+/// Writes into a pipe until there is room for nothing more.
+fn fill_pipe(path: &str) -> Result<()> {
+    // Opened anew, so that it is non-blocking for us alone.
+    let mut pipe =
+        OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(Path::new(path))?;
+    for size in [4096, 1] {
+        loop {
+            match pipe.write(&vec![b'\n'; size]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The binary of this build: it lies beside the directory of the test that is running.
