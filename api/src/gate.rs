@@ -198,6 +198,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_request_that_fails_is_counted_with_its_route_and_its_cause() {
+        let gate = Gate::default();
+        let router = Router::new()
+            .route("/fine", get(async || "fine"))
+            .route("/bad/{id}", get(async || Problem::invalid_field("id", "is bad")))
+            .route("/away/{id}", get(async || Problem::from(sqlx::Error::PoolTimedOut)))
+            .layer(middleware::from_fn_with_state(gate.clone(), pass));
+        let mut fault = None;
+        for path in ["/fine", "/bad/1", "/nowhere", "/away/alice"] {
+            let request = Request::get(path).header(REQUEST_ID, "mine").body(Body::empty()).unwrap();
+            router.clone().oneshot(request).await.unwrap();
+            fault = gate.tally.sample("database-unavailable");
+            assert_eq!(fault.is_some(), path == "/away/alice", "{path}");
+        }
+        let sample = fault.unwrap();
+        assert!(sample.starts_with("GET /away/{id}, request mine: pool timed out"), "{sample}");
+    }
+
+    #[tokio::test]
     async fn what_all_answers_have_is_set_where_a_handler_has_not_set_it() {
         let answer = get_from("/fine", None).await;
         assert_eq!(answer.headers()[REQUEST_ID].len(), Hyphenated::LENGTH);

@@ -6,8 +6,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use hamro_e2e::client::{Answer, Client};
+use hamro_e2e::installation::envelope;
 use hamro_e2e::process::{Process, Sink};
 use hamro_e2e::{Events, Installation, Setup, wait_until};
+use hamro_shared::domain::TicketId;
+use hamro_shared::queue::Parcel;
 use nix::sys::signal::Signal;
 
 /// No broker is there: every booking is refused at once.
@@ -144,6 +147,27 @@ async fn refused_requests_are_counted_in_a_line_a_second() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_flood_of_bad_messages_is_some_lines_and_a_count() -> Result<()> {
+    const BAD: usize = 100;
+    let mut installation = Installation::start(Setup::default()).await?;
+    installation.expects_errors = true;
+    let mut parcel = Parcel::default();
+    for number in 0..BAD {
+        parcel.push(format!(r#"{{"bad":{number}}}"#).as_bytes());
+    }
+    installation.publish(&parcel.encode()).await?;
+    let worker = &mut installation.workers[0];
+    let left_out = worker.line_after("log lines left out, beyond 20 a second from one place: ").await?;
+    let (left_out, place) = left_out.split_once(" ERROR from ").context("no count")?;
+    assert!(place.starts_with("hamro_worker::settlement::write:"), "{place}");
+    let log = worker.printed();
+    let lines =
+        log.lines().filter(|line| line.contains("keeping a dead letter: unreadable-envelope")).count();
+    assert_eq!(lines + left_out.parse::<usize>()?, BAD, "{log}");
+    installation.close().await
+}
+
+#[tokio::test]
 async fn a_log_shows_no_ticket_and_nobody_who_has_one() -> Result<()> {
     let key = ("LOG_KEY", "10910910910910910910910910910910910910910910910910910910910910ab");
     let setup = Setup { workers: 0, variables: vec![DEBUG, key], ..Setup::default() };
@@ -159,9 +183,9 @@ async fn a_log_shows_no_ticket_and_nobody_who_has_one() -> Result<()> {
     assert_eq!(client.final_status(&location).await?["status"], "confirmed");
     while events.next().await?.is_some() {}
     // The ticket comes again with another request, which is told as an error.
-    let mut envelope = hamro_e2e::installation::envelope("mallory", &seats[1..2])?;
-    envelope.ticket.id = hamro_shared::domain::TicketId(ticket.parse()?);
-    let mut parcel = hamro_shared::queue::Parcel::default();
+    let mut envelope = envelope("mallory", &seats[1..2])?;
+    envelope.ticket.id = TicketId(ticket.parse()?);
+    let mut parcel = Parcel::default();
     parcel.push(&envelope.encode());
     installation.publish(&parcel.encode()).await?;
     installation.workers[0].line_after("keeping a dead letter: ticket-reused").await?;

@@ -37,6 +37,12 @@ impl Tally {
         }
     }
 
+    /// The sample of this code that the next report will have.
+    pub fn sample(&self, code: &str) -> Option<String> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(code)?.sample.clone()
+    }
+
     /// Reports once a second what was counted, until `stop`, and then once more.
     pub async fn report_every_second(&self, stop: CancellationToken) {
         let mut ticks = interval(EVERY);

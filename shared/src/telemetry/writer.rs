@@ -119,3 +119,58 @@ fn report_dropped(dropped: u64) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Error;
+
+    use super::*;
+    use crate::telemetry::LogIds;
+
+    /// A disk with room for so many bytes.
+    struct Disk {
+        room: usize,
+        written: Vec<u8>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.room);
+            if count == 0 {
+                return Err(Error::from(ErrorKind::StorageFull));
+            }
+            self.room -= count;
+            self.written.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_full_disk_refused_are_counted_and_do_not_run_into_the_next() {
+        let queue = Arc::new(LineQueue::new(LogIds::random()));
+        let mut writer = Writer::new(Disk { room: 12, written: Vec::new() });
+        let mut lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(queue.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut log = &*queue;
+            for line in ["whole\n", "cut off\n", "lost\n"] {
+                log.write_all(line.as_bytes()).unwrap();
+            }
+            writer.write_next(&queue, &mut lines);
+            log.write_all(b"lost too\n").unwrap();
+            writer.write_next(&queue, &mut lines);
+            writer.output.room = 1_000;
+            log.write_all(b"there is room\n").unwrap();
+            writer.write_next(&queue, &mut lines);
+            writer.write_next(&queue, &mut lines);
+        });
+        let text = String::from_utf8(writer.output.written).unwrap();
+        assert!(text.starts_with("whole\ncut of\nthere is room\n"), "{text}");
+        assert!(text.contains("3 log lines were dropped"), "{text}");
+        queue.wait_until_drained(Duration::ZERO);
+    }
+}
