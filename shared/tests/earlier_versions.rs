@@ -1,0 +1,139 @@
+//! During an upgrade, old and new versions read each other's messages and rows. These are the exact texts that the first
+//! versions write. Each must be read today, and today's version must write the same bytes, so that an older version reads
+//! them too. Never change a text here: add one beside it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
+use hamro_shared::domain::{
+    Booking, BookingRequest, ConcertId, CustomerName, Email, IdempotencyKey, Outcome, Price, Rejection,
+    SeatId, SettledTicket, SoldSeat, Ticket, TicketId, TierId, Timestamp,
+};
+use hamro_shared::queue::{Envelope, HeardMessage, Parcel, SettledMessage};
+use rust_decimal::Decimal;
+use uuid::{Uuid, uuid};
+
+const TICKET: Uuid = uuid!("019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88");
+const CONCERT: Uuid = uuid!("755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11");
+
+const CONFIRMED: &str = r#"{"status":"confirmed","booking":{"id":40205,"userName":"Alice","userEmail":"alice@example.com","ticketData":[{"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","ticketTierId":2,"quantity":2,"pricePerTicket":"50.00","totalAmount":"100.00","status":"SUCCESS","createdAt":"2026-11-22T16:14:22.341Z","seatNumbers":["F-1","F-2"]},{"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","ticketTierId":3,"quantity":1,"pricePerTicket":"0.00","totalAmount":"0.00","status":"SUCCESS","createdAt":"2026-11-22T16:14:22.341Z","seatNumbers":["G-1"]}],"seatIds":[21,22,41]}}"#;
+
+/// Ten seats at the highest price. The first versions write it, and cannot read it.
+const DEAREST: &str = r#"{"status":"confirmed","booking":{"id":1,"userName":"Alice","userEmail":"alice@example.com","ticketData":[{"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","ticketTierId":2,"quantity":10,"pricePerTicket":"9999999999.99","totalAmount":"99999999999.90","status":"SUCCESS","createdAt":"2026-11-22T16:14:22.341Z","seatNumbers":["F-0","F-1","F-2","F-3","F-4","F-5","F-6","F-7","F-8","F-9"]}],"seatIds":[0,1,2,3,4,5,6,7,8,9]}}"#;
+
+const REJECTIONS: [&str; 6] = [
+    r#"{"code":"seats-taken","seatIds":[21,22]}"#,
+    r#"{"code":"sold-out","seatIds":[21]}"#,
+    r#"{"code":"seats-not-found","seatIds":[9999]}"#,
+    r#"{"code":"sale-not-open","opensAt":"2026-11-22T16:14:22.341Z"}"#,
+    r#"{"code":"sale-closed","closedAt":"2026-11-22T16:14:22.341Z"}"#,
+    r#"{"code":"idempotency-key-reused"}"#,
+];
+
+const PARCEL: &str = r#"[{"v":1,"kind":"book","ticketId":"019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88","deadline":"2026-11-22T16:14:22.341Z","idempotencyKey":"6e1f3a52","request":{"userName":"Alice","userEmail":"Alice@example.com","seatIds":[22,21],"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"}},{"v":1,"kind":"book","ticketId":"019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88","deadline":"2026-11-22T16:14:22.341Z","request":{"userName":"Alice","userEmail":"Alice@example.com","seatIds":[21]}}]"#;
+
+fn at() -> Timestamp {
+    Timestamp::from_unix_millis(1_795_364_062_341).unwrap()
+}
+
+fn seat(id: i32, number: &str, tier: i32, price: &str) -> SoldSeat {
+    SoldSeat {
+        id: SeatId(id),
+        number: number.to_owned(),
+        concert_id: ConcertId(CONCERT),
+        tier_id: TierId(tier),
+        price: Price::new(price.parse::<Decimal>().unwrap()).unwrap(),
+    }
+}
+
+fn confirmed(sale: i64, seats: Vec<SoldSeat>) -> Outcome {
+    let (name, email) = (CustomerName::parse("Alice").unwrap(), Email::parse("alice@example.com").unwrap());
+    Outcome::Confirmed { booking: Booking::of_sale(sale, name, email, at(), seats) }
+}
+
+fn dearest() -> Outcome {
+    let seats = (0..10).map(|id| seat(id, &format!("F-{id}"), 2, "9999999999.99"));
+    confirmed(1, seats.collect())
+}
+
+fn rejections() -> [Rejection; 6] {
+    [
+        Rejection::SeatsTaken { seat_ids: vec![SeatId(21), SeatId(22)] },
+        Rejection::SoldOut { seat_ids: vec![SeatId(21)] },
+        Rejection::SeatsNotFound { seat_ids: vec![SeatId(9999)] },
+        Rejection::SaleNotOpen { opens_at: at() },
+        Rejection::SaleClosed { closed_at: at() },
+        Rejection::IdempotencyKeyReused,
+    ]
+}
+
+/// Every outcome that the first versions know, and what they write for it.
+fn outcomes() -> Vec<(Outcome, String)> {
+    let seats = vec![seat(21, "F-1", 2, "50"), seat(22, "F-2", 2, "50"), seat(41, "G-1", 3, "0")];
+    let mut outcomes = vec![
+        (confirmed(40205, seats), CONFIRMED.to_owned()),
+        (Outcome::Expired, r#"{"status":"expired"}"#.to_owned()),
+        (Outcome::Failed, r#"{"status":"failed"}"#.to_owned()),
+    ];
+    for (rejection, json) in rejections().into_iter().zip(REJECTIONS) {
+        let json = format!(r#"{{"status":"rejected","rejection":{json}}}"#);
+        outcomes.push((Outcome::Rejected { rejection }, json));
+    }
+    outcomes
+}
+
+fn announcement(json: &str) -> String {
+    format!(
+        r#"{{"tickets":[{{"ticketId":"{TICKET}","settledAt":"2026-11-22T16:14:22.341Z","outcome":{json}}}],"bookings":3,"parcels":2}}"#
+    )
+}
+
+fn message(outcome: Outcome) -> SettledMessage {
+    let ticket = SettledTicket { ticket_id: TicketId(TICKET), settled_at: at(), outcome };
+    SettledMessage { tickets: vec![ticket], bookings: 3, parcels: 2 }
+}
+
+#[test]
+fn announcements_of_earlier_versions_are_read_and_written_as_before() {
+    for (outcome, json) in outcomes() {
+        let text = announcement(&json);
+        let heard = HeardMessage::decode(text.as_bytes()).unwrap();
+        assert_eq!((heard.bookings, heard.parcels), (3, 2));
+        assert_eq!(heard.tickets[0].decode().unwrap().outcome, outcome);
+        assert_eq!(String::from_utf8(message(outcome).encode()).unwrap(), text);
+    }
+}
+
+#[test]
+fn an_announcement_of_the_dearest_sale_is_written_as_before() {
+    let text = announcement(DEAREST);
+    assert_eq!(String::from_utf8(message(dearest()).encode()).unwrap(), text);
+}
+
+#[test]
+fn stored_rejections_of_earlier_versions_are_read_and_written_as_before() {
+    for (rejection, json) in rejections().into_iter().zip(REJECTIONS) {
+        assert_eq!(serde_json::from_str::<Rejection>(json).unwrap(), rejection);
+        assert_eq!(serde_json::to_string(&rejection).unwrap(), json);
+    }
+}
+
+#[test]
+fn envelopes_of_earlier_versions_are_read_and_written_as_before() {
+    let ticket = Ticket { id: TicketId(TICKET), deadline: at() };
+    let request = |seats: &[i32], concert| {
+        let (name, email) =
+            (CustomerName::parse("Alice").unwrap(), Email::parse("Alice@example.com").unwrap());
+        BookingRequest::new(name, email, seats.iter().copied().map(SeatId).collect(), concert).unwrap()
+    };
+    let idempotency_key = Some(IdempotencyKey::new("6e1f3a52").unwrap());
+    let envelopes = [
+        Envelope { ticket, idempotency_key, request: request(&[22, 21], Some(ConcertId(CONCERT))) },
+        Envelope { ticket, idempotency_key: None, request: request(&[21], None) },
+    ];
+    let read = Parcel::decode(PARCEL.as_bytes()).unwrap();
+    let read: Vec<Envelope> = read.into_iter().map(|raw| Envelope::decode(raw).unwrap()).collect();
+    assert_eq!(read, envelopes);
+    let mut parcel = Parcel::default();
+    envelopes.into_iter().for_each(|envelope| parcel.push(&envelope.encode()));
+    assert_eq!(String::from_utf8(parcel.encode()).unwrap(), PARCEL);
+}
