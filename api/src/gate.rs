@@ -70,7 +70,8 @@ pub async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Res
 fn count(tally: &Tally, response: &Response, method: &Method, route: Option<&MatchedPath>, id: &HeaderValue) {
     let refusal = response.extensions().get::<Refusal>();
     let code = refusal.map_or("other", |refusal| refusal.code.as_str());
-    tally.count(code, response.status() == 500, || {
+    let is_fault = matches!(code, "internal" | "database-fault");
+    tally.count(code, is_fault, || {
         let mut line = format!("{method} {}, request {}", name(route), logged(id));
         if let Some(ticket) = refusal?.ticket {
             let _ = write!(line, ", ticket {ticket}");

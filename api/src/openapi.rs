@@ -185,7 +185,7 @@ problems! {
     ServerProblems {
         429 => "The client makes too many requests", [TooManyRequests];
         500 => "The fault is ours", [Internal];
-        503 => "The database cannot be reached, or it took too long", [DatabaseUnavailable, Overloaded, TimedOut];
+        503 => "The database cannot be reached, or it took too long", [DatabaseUnavailable, DatabaseFault, Overloaded, TimedOut];
     }
     /// Not the fault of this request for a stream.
     StreamProblems {
@@ -247,7 +247,10 @@ fn example(code: ProblemCode) -> Problem {
         ProblemCode::PayloadTooLarge => "A body has at most 64 KiB here.",
         ProblemCode::HasSales => "Seats of this concert have been sold, so it stays.",
         ProblemCode::AlreadyExists => "There is a ticket type of this name.",
-        ProblemCode::Internal => "The fault is ours and has been noted. Try again later.",
+        ProblemCode::Rejected => "The booking was rejected. Nothing was booked.",
+        ProblemCode::Internal | ProblemCode::DatabaseFault => {
+            "The fault is ours and has been noted. Try again later."
+        }
         ProblemCode::Overloaded => "Too many requests are waiting. Try again in a moment.",
         ProblemCode::DatabaseUnavailable | ProblemCode::TimedOut | ProblemCode::TooManyStreams => {
             "Try again in a moment."

@@ -4,6 +4,8 @@
 //! A client tells problems apart by `code`, an open set: new ones may be added. A 5xx has a fixed body; its cause goes with
 //! the response as far as the middleware, which logs it (`refusal`).
 
+mod rejection;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hamro_shared::database::{is_transient, needs_repair};
-use hamro_shared::domain::{Rejection, TicketId};
+use hamro_shared::domain::TicketId;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -49,6 +51,7 @@ macro_rules! codes {
 codes! {
     SeatsTaken => "seats-taken", CONFLICT, "Somebody else has these seats";
     SoldOut => "sold-out", CONFLICT, "The concert is sold out";
+    Rejected => "rejected", CONFLICT, "The booking was rejected";
     SaleNotOpen => "sale-not-open", CONFLICT, "The sale has not opened yet";
     SaleClosed => "sale-closed", CONFLICT, "The sale is over";
     SeatsNotFound => "seats-not-found", NOT_FOUND, "There are no such seats";
@@ -61,9 +64,10 @@ codes! {
     OutcomeUnknown => "outcome-unknown", GATEWAY_TIMEOUT, "The outcome is not known yet";
     QueueFull => "queue-full", SERVICE_UNAVAILABLE, "The queue is full";
     BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE, "Bookings cannot be taken at the moment";
-    DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be used at the moment";
+    DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be reached";
     TimedOut => "timed-out", SERVICE_UNAVAILABLE, "The answer took too long";
     TooManyRequests => "too-many-requests", TOO_MANY_REQUESTS, "Too many requests from one client";
+    DatabaseFault => "database-fault", SERVICE_UNAVAILABLE, "The database needs repair";
     Overloaded => "overloaded", SERVICE_UNAVAILABLE, "The server is too busy";
     TooManyStreams => "too-many-streams", SERVICE_UNAVAILABLE, "Too many event streams are open";
     NotReady => "not-ready", SERVICE_UNAVAILABLE, "The service is not ready";
@@ -111,7 +115,7 @@ pub struct ProblemDocument {
     /// What went wrong this time and what to do about it, for people.
     detail: Cow<'static, str>,
     /// What kind of problem it is, for programs.
-    code: &'static str,
+    code: Cow<'static, str>,
     #[serde(flatten)]
     #[schema(value_type = Object, additional_properties)]
     extensions: Map<String, Value>,
@@ -133,7 +137,7 @@ impl Problem {
             title: code.title(),
             status: code.status().as_u16(),
             detail: detail.into(),
-            code: code.as_str(),
+            code: code.as_str().into(),
             extensions: Map::new(),
         };
         Self(Box::new(Inner { code, document, headers: HeaderMap::new(), ticket: None, cause: None }))
@@ -159,8 +163,12 @@ impl Problem {
     /// A fault of ours. The client learns nothing of it; the log everything.
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
         let cause: Box<dyn Error + Send + Sync> = cause.into().into();
+        Self::noted().because_of(cause.into())
+    }
+
+    /// A fault of ours whose cause is in the log already.
+    pub fn noted() -> Self {
         Self::new(ProblemCode::Internal, "The fault is ours and has been noted. Try again later.")
-            .because_of(cause.into())
     }
 
     /// With what is behind it, for the log.
@@ -223,43 +231,6 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<Rejection> for Problem {
-    fn from(rejection: Rejection) -> Self {
-        let seats = |seat_ids: &[_]| {
-            let listed: Vec<String> = seat_ids.iter().map(ToString::to_string).collect();
-            listed.join(", ")
-        };
-        match rejection {
-            Rejection::SeatsTaken { seat_ids } => Self::new(
-                ProblemCode::SeatsTaken,
-                format!("Of the seats asked for, somebody else has: {}. Choose others.", seats(&seat_ids)),
-            )
-            .with("seatIds", json!(seat_ids)),
-            Rejection::SoldOut { seat_ids } => {
-                Self::new(ProblemCode::SoldOut, "No seat of this concert is left.")
-                    .with("seatIds", json!(seat_ids))
-            }
-            Rejection::SeatsNotFound { seat_ids } => Self::new(
-                ProblemCode::SeatsNotFound,
-                format!("There are no seats {} in this concert.", seats(&seat_ids)),
-            )
-            .with("seatIds", json!(seat_ids)),
-            Rejection::SaleNotOpen { opens_at } => {
-                Self::new(ProblemCode::SaleNotOpen, format!("The sale opens at {opens_at}."))
-                    .with("opensAt", json!(opens_at))
-            }
-            Rejection::SaleClosed { closed_at } => {
-                Self::new(ProblemCode::SaleClosed, format!("The sale closed at {closed_at}."))
-                    .with("closedAt", json!(closed_at))
-            }
-            Rejection::IdempotencyKeyReused => Self::new(
-                ProblemCode::IdempotencyKeyReused,
-                "Another booking was made under this key. Use a new key for a new booking.",
-            ),
-        }
-    }
-}
-
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if matches!(error, sqlx::Error::PoolTimedOut) {
@@ -272,9 +243,8 @@ impl From<sqlx::Error> for Problem {
                 .because(error);
         }
         if needs_repair(&error) {
-            tracing::error!("the database has to be repaired: {}", chain(&error));
             let detail = "The fault is ours and has been noted. Try again later.";
-            return Self::new(ProblemCode::DatabaseUnavailable, detail).retry_after(10);
+            return Self::new(ProblemCode::DatabaseFault, detail).retry_after(10).because(error);
         }
         Self::internal(error)
     }
@@ -282,7 +252,7 @@ impl From<sqlx::Error> for Problem {
 
 #[cfg(test)]
 mod tests {
-    use hamro_shared::domain::{SeatId, Timestamp};
+    use hamro_shared::domain::{Rejection, SeatId, Timestamp};
     use uuid::Uuid;
 
     use super::*;

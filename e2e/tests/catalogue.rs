@@ -344,7 +344,7 @@ async fn a_write_that_the_state_of_the_database_does_not_allow_is_no_fault_of_th
     for (statements, cause) in breaks {
         sqlx::raw_sql(statements).execute(&installation.pool).await?;
         let answer = client.write(Method::POST, "/ticket-types", &json!({"name": "Balcony"})).await?;
-        assert_eq!((answer.status, answer.code()), (503, "database-unavailable"), "{answer:?}");
+        assert_eq!((answer.status, answer.code()), (503, "database-fault"), "{answer:?}");
         installation.apis[0].process.line_after(cause).await?;
     }
     sqlx::raw_sql("SELECT setval('ticket_types_id_seq', 1000)").execute(&installation.pool).await?;

@@ -104,8 +104,10 @@ fn announcements_of_earlier_versions_are_read_and_written_as_before() {
 }
 
 #[test]
-fn an_announcement_of_the_dearest_sale_is_written_as_before() {
+fn an_announcement_of_the_dearest_sale_is_read_and_is_written_as_before() {
     let text = announcement(DEAREST);
+    let heard = HeardMessage::decode(text.as_bytes()).unwrap();
+    assert_eq!(heard.tickets[0].decode().unwrap().outcome, dearest());
     assert_eq!(String::from_utf8(message(dearest()).encode()).unwrap(), text);
 }
 

@@ -41,8 +41,8 @@ pub struct Concert {
 pub struct Settled {
     /// Tickets that have their outcome, and the request it is for, where that is known.
     pub tickets: HashMap<TicketId, Option<RequestHash>>,
-    /// Idempotency keys that have been used: by which ticket, for which request.
-    pub keys: HashMap<IdempotencyDigest, (TicketId, RequestHash)>,
+    /// Idempotency keys that have been used: by which ticket, and for which request, where that is known.
+    pub keys: HashMap<IdempotencyDigest, (TicketId, Option<RequestHash>)>,
 }
 
 /// What becomes of one booking.
@@ -55,6 +55,8 @@ pub enum Decision {
     ShareOutcomeOf(TicketId),
     /// Its deadline has passed.
     Expire,
+    /// Seats of this tier could be sold to it if the tier's price could be read.
+    FailWithoutPrice(TierId),
     /// It has been settled already, and this is the same message again: nothing is to be written.
     AlreadySettled,
     /// Its ticket has been settled for another request.
@@ -70,7 +72,7 @@ pub fn allocate(orders: &[Order], mut stock: Stock, mut settled: Settled, now: T
             settled.tickets.entry(order.ticket.id).or_insert(Some(order.hash));
             // Only a decision holds a key: after `expired` or `failed`, a retry is a new try.
             if let (Some(key), Decision::Sell(_) | Decision::Reject(_)) = (order.key, &decision) {
-                settled.keys.entry(key).or_insert((order.ticket.id, order.hash));
+                settled.keys.entry(key).or_insert((order.ticket.id, Some(order.hash)));
             }
             decision
         })
@@ -87,30 +89,50 @@ fn decide(order: &Order, stock: &mut Stock, settled: &Settled, now: Timestamp) -
         return Decision::Expire;
     }
     match order.key.and_then(|key| settled.keys.get(&key)) {
-        Some((_, hash)) if *hash != order.hash => return Decision::Reject(Rejection::IdempotencyKeyReused),
+        Some((_, Some(hash))) if *hash != order.hash => {
+            return Decision::Reject(Rejection::IdempotencyKeyReused);
+        }
         Some((first, _)) => return Decision::ShareOutcomeOf(*first),
         None => {}
     }
-    match stock.sell(&order.request, order.ticket.id.issued_at()) {
-        Ok(seats) => Decision::Sell(seats),
-        Err(rejection) => Decision::Reject(rejection),
+    stock.sell(&order.request, order.ticket.id.issued_at()).map_or_else(Into::into, Decision::Sell)
+}
+
+/// Why seats are not sold.
+enum NotSold {
+    Rejected(Rejection),
+    WithoutPrice(TierId),
+}
+
+impl From<Rejection> for NotSold {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl From<NotSold> for Decision {
+    fn from(not_sold: NotSold) -> Self {
+        match not_sold {
+            NotSold::Rejected(rejection) => Self::Reject(rejection),
+            NotSold::WithoutPrice(tier) => Self::FailWithoutPrice(tier),
+        }
     }
 }
 
 impl Stock {
     /// Sells all the seats of `request`, or none. A sales window is judged by `issued_at`, when the customer asked,
     /// and not by when the queue got round to it.
-    fn sell(&mut self, request: &BookingRequest, issued_at: Timestamp) -> Result<Vec<SoldSeat>, Rejection> {
+    fn sell(&mut self, request: &BookingRequest, issued_at: Timestamp) -> Result<Vec<SoldSeat>, NotSold> {
         let wanted = self.find(request)?;
         for (_, seat) in &wanted {
             let Some(concert) = self.concerts.get(&seat.concert_id) else {
                 continue;
             };
             if let Some(opens_at) = concert.sales_open_at.filter(|opens_at| issued_at < *opens_at) {
-                return Err(Rejection::SaleNotOpen { opens_at });
+                return Err(Rejection::SaleNotOpen { opens_at }.into());
             }
             if let Some(closed_at) = concert.sales_close_at.filter(|closes_at| issued_at >= *closes_at) {
-                return Err(Rejection::SaleClosed { closed_at });
+                return Err(Rejection::SaleClosed { closed_at }.into());
             }
         }
         let taken: Vec<SeatId> = wanted.iter().filter(|(_, seat)| seat.is_sold).map(|(id, _)| *id).collect();
@@ -118,17 +140,15 @@ impl Stock {
             let any_left = wanted.iter().any(|(_, seat)| {
                 self.concerts.get(&seat.concert_id).is_some_and(|concert| concert.available > 0)
             });
-            return Err(if any_left {
-                Rejection::SeatsTaken { seat_ids: taken }
-            } else {
-                Rejection::SoldOut { seat_ids: taken }
-            });
+            let seat_ids = taken;
+            let rejection =
+                if any_left { Rejection::SeatsTaken { seat_ids } } else { Rejection::SoldOut { seat_ids } };
+            return Err(rejection.into());
         }
         let sold = wanted
             .into_iter()
-            .map(|(id, seat)| self.sold_seat(id, seat).ok_or(id))
-            .collect::<Result<Vec<_>, SeatId>>()
-            .map_err(|id| Rejection::SeatsNotFound { seat_ids: vec![id] })?;
+            .map(|(id, seat)| self.sold_seat(id, seat).ok_or(NotSold::WithoutPrice(seat.tier_id)))
+            .collect::<Result<Vec<_>, NotSold>>()?;
         for seat in &sold {
             if let Some(locked) = self.seats.get_mut(&seat.id) {
                 locked.is_sold = true;
@@ -155,7 +175,7 @@ impl Stock {
         if missing.is_empty() { Ok(found) } else { Err(Rejection::SeatsNotFound { seat_ids: missing }) }
     }
 
-    /// `None` if the seat's tier has gone since the seat was locked, which its lock prevents.
+    /// `None` if the price of the seat's tier could not be read.
     fn sold_seat(&self, id: SeatId, seat: &Seat) -> Option<SoldSeat> {
         let price = *self.prices.get(&seat.tier_id)?;
         Some(SoldSeat {

@@ -43,6 +43,10 @@ pub enum DeathReason {
     RefusedByDatabase,
     /// Workers died with this booking in hand, and nothing else.
     WorkersDied,
+    /// The booking is a retry, and what is stored of the first try cannot be read.
+    UnreadableOutcome,
+    /// What is stored as the price of one of its seats cannot be read.
+    UnreadablePrice,
 }
 
 impl DeathReason {
@@ -54,6 +58,8 @@ impl DeathReason {
             Self::TicketReused => "ticket-reused",
             Self::RefusedByDatabase => "refused-by-database",
             Self::WorkersDied => "workers-died",
+            Self::UnreadableOutcome => "unreadable-outcome",
+            Self::UnreadablePrice => "unreadable-price",
         }
     }
 }

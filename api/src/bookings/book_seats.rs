@@ -70,14 +70,17 @@ async fn settled_or_fenced(app: &AppState, ticket: Ticket, mut waiter: Waiter) -
         }
         let fencing =
             app.database.query(move |connection| Box::pin(tickets::expire(connection, id, deadline)));
+        let detail = "The booking may still go through. Follow the ticket before you try again.";
+        let unknown = Problem::new(ProblemCode::OutcomeUnknown, detail).about(id);
         match Box::pin(fencing).await {
-            Ok(Some(settled)) => return Ok(settled.outcome),
+            Ok(Some(Ok(settled))) => return Ok(settled.outcome),
+            Ok(Some(Err(unreadable))) => {
+                app.outcomes.note_unreadable(&unreadable);
+                return Err(unknown);
+            }
             // By the clock of the database it is not time yet.
             Ok(None) => patience = FENCE_AGAIN_AFTER,
-            Err(error) => {
-                let detail = "The booking may still go through. Follow the ticket before you try again.";
-                return Err(Problem::new(ProblemCode::OutcomeUnknown, detail).about(id).because(error));
-            }
+            Err(error) => return Err(unknown.because(error)),
         }
     }
 }

@@ -3,12 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hamro_shared::database::tickets;
+use hamro_shared::database::tickets::{self, Unreadable};
 use hamro_shared::domain::{SettledTicket, TicketId, Timestamp};
 use sqlx::postgres::PgConnection;
 
 use crate::problem::{Problem, ProblemCode};
 use crate::state::AppState;
+
+/// Why an outcome cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum OutcomeError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+impl From<OutcomeError> for Problem {
+    fn from(error: OutcomeError) -> Self {
+        match error {
+            OutcomeError::Database(error) => error.into(),
+            OutcomeError::Unreadable(_) => Self::noted(),
+        }
+    }
+}
 
 /// The ticket that a client names, if it is one of ours.
 pub fn verify_ticket(app: &AppState, text: &str) -> Result<TicketId, Problem> {
@@ -22,7 +40,7 @@ pub fn verify_ticket(app: &AppState, text: &str) -> Result<TicketId, Problem> {
 pub async fn find_outcome(
     app: &AppState,
     ticket: TicketId,
-) -> Result<Option<Arc<SettledTicket>>, sqlx::Error> {
+) -> Result<Option<Arc<SettledTicket>>, OutcomeError> {
     if let Some(settled) = app.outcomes.known(ticket) {
         return Ok(Some(settled));
     }
@@ -33,7 +51,14 @@ pub async fn find_outcome(
     }
     // In a box: what a query needs would take room in the future of every request that never gets here.
     let asking = app.database.query(move |connection| Box::pin(find(connection, ticket, overdue_since)));
-    Ok(Box::pin(asking).await?.map(|settled| app.outcomes.remember(settled)))
+    match Box::pin(asking).await? {
+        None => Ok(None),
+        Some(Ok(settled)) => Ok(Some(app.outcomes.remember(settled))),
+        Some(Err(unreadable)) => {
+            app.outcomes.note_unreadable(&unreadable);
+            Err(unreadable.into())
+        }
+    }
 }
 
 /// What the database says. It also has the last word on whether a deadline has passed.
@@ -41,7 +66,7 @@ async fn find(
     connection: &mut PgConnection,
     ticket: TicketId,
     overdue_since: Option<Timestamp>,
-) -> Result<Option<SettledTicket>, sqlx::Error> {
+) -> Result<Option<Result<SettledTicket, Unreadable>>, sqlx::Error> {
     let found = tickets::find_settled(connection, &[ticket]).await?.pop();
     match (found, overdue_since) {
         (None, Some(deadline)) => tickets::expire(connection, ticket, deadline).await,
@@ -54,7 +79,7 @@ pub async fn outcome_within(
     app: &AppState,
     ticket: TicketId,
     patience: Duration,
-) -> Result<Option<Arc<SettledTicket>>, sqlx::Error> {
+) -> Result<Option<Arc<SettledTicket>>, OutcomeError> {
     if patience.is_zero() {
         return find_outcome(app, ticket).await;
     }

@@ -1,10 +1,10 @@
 //! A concert, as it is shown and as it is written.
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveTime, Timelike};
+use hamro_shared::database::{StoredDate, StoredTimestamp};
 use hamro_shared::domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnection;
-use sqlx::types::chrono::Utc;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -49,14 +49,14 @@ pub struct ConcertRow {
     pub id: Uuid,
     pub title: String,
     pub artist: String,
-    pub date: NaiveDate,
+    pub date: StoredDate,
     pub time: NaiveTime,
     pub venue: String,
     pub city: String,
     pub image: String,
     pub description: Option<String>,
-    pub sales_open_at: Option<DateTime<Utc>>,
-    pub sales_close_at: Option<DateTime<Utc>>,
+    pub sales_open_at: Option<StoredTimestamp>,
+    pub sales_close_at: Option<StoredTimestamp>,
 }
 
 impl From<ConcertRow> for Concert {
@@ -65,7 +65,7 @@ impl From<ConcertRow> for Concert {
             id: row.id,
             title: row.title,
             artist: row.artist,
-            date: row.date,
+            date: row.date.into(),
             time: row.time,
             venue: row.venue,
             city: row.city,

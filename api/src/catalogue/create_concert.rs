@@ -1,7 +1,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use hamro_shared::database::Database;
+use hamro_shared::database::{Database, StoredDate, StoredTimestamp};
 use hamro_shared::domain::Timestamp;
 use sqlx::postgres::PgConnection;
 
@@ -42,7 +42,8 @@ async fn insert(connection: &mut PgConnection, details: ConcertDetails) -> Resul
         r#"
         INSERT INTO concerts (title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-        RETURNING id, title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at
+        RETURNING id, title, artist, date AS "date: StoredDate", time, venue, city, image, description,
+                  sales_open_at AS "sales_open_at: StoredTimestamp", sales_close_at AS "sales_close_at: StoredTimestamp"
         "#,
         details.title,
         details.artist,

@@ -1,6 +1,6 @@
 use axum::Json;
 use axum::extract::State;
-use hamro_shared::database::Database;
+use hamro_shared::database::{Database, StoredDate, StoredTimestamp};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
@@ -33,7 +33,8 @@ async fn find(connection: &mut PgConnection, id: Uuid) -> Result<Option<ConcertR
     sqlx::query_as!(
         ConcertRow,
         r#"
-        SELECT id, title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at
+        SELECT id, title, artist, date AS "date: StoredDate", time, venue, city, image, description,
+               sales_open_at AS "sales_open_at: StoredTimestamp", sales_close_at AS "sales_close_at: StoredTimestamp"
         FROM concerts
         WHERE id = $1
         "#,

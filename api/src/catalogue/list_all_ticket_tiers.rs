@@ -22,10 +22,16 @@ pub async fn list_all_ticket_tiers(
     Ok(Json(tiers))
 }
 
+/// A tier whose price is no number is left out: it cannot be sold, and must not hide the others.
 async fn find_all(connection: &mut PgConnection) -> Result<Vec<TicketTier>, sqlx::Error> {
     sqlx::query_as!(
         TicketTier,
-        "SELECT id, concert_id, ticket_type_id, price, total, available FROM ticket_tiers ORDER BY id"
+        r#"
+        SELECT id, concert_id, ticket_type_id, price, total, available
+        FROM ticket_tiers
+        WHERE price <> 'NaN'
+        ORDER BY id
+        "#
     )
     .fetch_all(connection)
     .await

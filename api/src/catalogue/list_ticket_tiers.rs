@@ -28,12 +28,14 @@ pub async fn list_ticket_tiers(
     Ok(Json(page.of(tiers, total)))
 }
 
+/// A tier whose price is no number is left out: it cannot be sold, and must not hide the others.
 async fn find(connection: &mut PgConnection, page: Page) -> Result<Vec<TicketTier>, sqlx::Error> {
     sqlx::query_as!(
         TicketTier,
         r#"
         SELECT id, concert_id, ticket_type_id, price, total, available
         FROM ticket_tiers
+        WHERE price <> 'NaN'
         ORDER BY id
         LIMIT $1 OFFSET $2
         "#,
@@ -45,5 +47,7 @@ async fn find(connection: &mut PgConnection, page: Page) -> Result<Vec<TicketTie
 }
 
 async fn count(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM ticket_tiers"#).fetch_one(connection).await
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM ticket_tiers WHERE price <> 'NaN'"#)
+        .fetch_one(connection)
+        .await
 }

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use hamro_shared::database::StoredTimestamp;
 use hamro_shared::domain::Timestamp;
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
-use sqlx::types::chrono::{DateTime, Utc};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -48,9 +48,9 @@ struct SeatRow {
     seat_number: String,
     row: i32,
     section: String,
-    booked_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+    booked_at: Option<StoredTimestamp>,
+    created_at: StoredTimestamp,
+    updated_at: StoredTimestamp,
 }
 
 impl From<SeatRow> for Seat {
@@ -109,7 +109,8 @@ async fn find_seats(
     let rows = sqlx::query_as!(
         SeatRow,
         r#"
-        SELECT id, concert_id, ticket_tier_id, seat_number, "row", section, booked_at, created_at, updated_at
+        SELECT id, concert_id, ticket_tier_id, seat_number, "row", section, booked_at AS "booked_at: StoredTimestamp",
+               created_at AS "created_at: StoredTimestamp", updated_at AS "updated_at: StoredTimestamp"
         FROM seats
         WHERE concert_id = $1 AND (booked_at IS NULL OR NOT $2)
         ORDER BY id

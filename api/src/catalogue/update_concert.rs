@@ -1,6 +1,6 @@
 use axum::Json;
 use axum::extract::State;
-use hamro_shared::database::Database;
+use hamro_shared::database::{Database, StoredDate, StoredTimestamp};
 use hamro_shared::domain::Timestamp;
 use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
@@ -63,7 +63,8 @@ async fn update(
         SET title = $2, artist = $3, date = $4, time = $5, venue = $6, city = $7, image = $8, description = $9,
             sales_open_at = $10, sales_close_at = $11
         WHERE id = $1
-        RETURNING id, title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at
+        RETURNING id, title, artist, date AS "date: StoredDate", time, venue, city, image, description,
+                  sales_open_at AS "sales_open_at: StoredTimestamp", sales_close_at AS "sales_close_at: StoredTimestamp"
         "#,
         id,
         details.title,

@@ -5,17 +5,18 @@
 //! What was announced or looked up is remembered for a while, since whoever hears of an outcome asks for it next.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hamro_shared::database::{Database, tickets};
+use hamro_shared::database::Database;
+use hamro_shared::database::tickets::{self, Unreadable};
 use hamro_shared::domain::{SettledTicket, TicketId};
 use hamro_shared::queue::HeardTicket;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 const LOOK_UP_EVERY: Duration = Duration::from_secs(1);
 
@@ -31,6 +32,9 @@ const REMEMBERED: usize = 20_000;
 /// After so long none is remembered: what is erased in the database is gone here, too.
 const REMEMBERED_AT_MOST_FOR: Duration = Duration::from_mins(1);
 
+/// How many unreadable tickets are remembered, so that each is logged once.
+const UNREADABLE_REMEMBERED: usize = 1_000;
+
 /// The outcomes that this instance has heard of lately, and the tickets that somebody waits for.
 #[derive(Clone, Default)]
 pub struct Outcomes(Arc<Mutex<State>>);
@@ -41,6 +45,8 @@ struct State {
     remembered: HashMap<TicketId, Remembered>,
     /// Those that are remembered, and since when, the oldest first.
     order: VecDeque<(Instant, TicketId)>,
+    /// Those whose stored outcome cannot be read, and of which the log has the cause.
+    unreadable: HashSet<TicketId>,
 }
 
 enum Remembered {
@@ -100,6 +106,21 @@ impl Outcomes {
     /// The outcome of a ticket, if it is remembered. If it is not, that says nothing.
     pub fn known(&self, ticket: TicketId) -> Option<Arc<SettledTicket>> {
         self.lock().known(ticket)
+    }
+
+    /// Logs why the stored outcome of a ticket cannot be read: once, however often clients ask for it.
+    pub fn note_unreadable(&self, unreadable: &Unreadable) {
+        let ticket = unreadable.ticket;
+        let is_new = {
+            let mut state = self.lock();
+            if state.unreadable.len() >= UNREADABLE_REMEMBERED {
+                state.unreadable.clear();
+            }
+            state.unreadable.insert(ticket)
+        };
+        if is_new {
+            error!(ticket.id = %ticket, "{unreadable}; its status is answered with 500 until the row is repaired");
+        }
     }
 
     /// The tickets that are waited for at this moment.
@@ -241,7 +262,14 @@ pub async fn look_up_waited_for(
             Box::pin(async move { tickets::find_settled(connection, &waited_for).await })
         });
         match found.await {
-            Ok(settled) => settled.into_iter().for_each(|settled| drop(outcomes.remember(settled))),
+            Ok(found) => {
+                for found in found {
+                    match found {
+                        Ok(settled) => drop(outcomes.remember(settled)),
+                        Err(unreadable) => outcomes.note_unreadable(&unreadable),
+                    }
+                }
+            }
             Err(error) => {
                 warn!("could not look up {count} tickets that are waited for: {error}");
             }

@@ -3,6 +3,7 @@
 mod clock;
 mod config;
 mod errors;
+mod moment;
 mod pool;
 mod schema;
 mod sessions;
@@ -11,6 +12,7 @@ pub mod tickets;
 pub use clock::DatabaseClock;
 pub use config::DatabaseConfig;
 pub use errors::{is_transient, needs_repair};
+pub use moment::{StoredDate, StoredTimestamp};
 pub use pool::{Database, Work};
 pub use schema::{MIGRATOR, SchemaError, migrate, next_instance_number, seed, wait_for_schema};
 pub use sessions::{CHECK_AFTER, Session, Sessions};

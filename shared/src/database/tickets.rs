@@ -1,25 +1,28 @@
 //! What became of a ticket: its row in `bookings`, and the sale behind it.
+//!
+//! What is stored is trusted, not validated. A row that cannot be read all the same costs its own ticket its answer, and no
+//! other ticket of the query.
 
-use serde_json::Value;
 use sqlx::postgres::PgConnection;
-use sqlx::types::chrono::{DateTime, Utc};
 use sqlx::types::{Decimal, Uuid};
 
+use super::StoredTimestamp;
 use crate::domain::{
-    Booking, ConcertId, CustomerName, Email, Outcome, Price, SeatId, SettledTicket, SoldSeat, TicketId,
-    TierId, Timestamp,
+    Booking, ConcertId, CustomerName, Email, Outcome, Price, Rejection, SeatId, SettledTicket, SoldSeat,
+    TicketId, TierId, Timestamp,
 };
 
 /// One row a seat of a confirmed ticket, one row for any other ticket.
 struct Row {
     ticket_id: Uuid,
     status: String,
-    settled_at: DateTime<Utc>,
-    rejection: Option<Value>,
+    settled_at: StoredTimestamp,
+    /// As text: one that is too large to be parsed must not make the query fail.
+    rejection: Option<String>,
     sale_id: Option<i64>,
     user_name: Option<String>,
     user_email: Option<String>,
-    sold_at: Option<DateTime<Utc>>,
+    sold_at: Option<StoredTimestamp>,
     seat_id: Option<i32>,
     seat_number: Option<String>,
     concert_id: Option<Uuid>,
@@ -27,19 +30,30 @@ struct Row {
     price: Option<Decimal>,
 }
 
-/// Those of the tickets that are settled, with their outcomes, in one query.
+/// A settled ticket whose outcome this version cannot read: a newer one has written it, or somebody has changed it by hand.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored outcome of ticket {ticket} cannot be read: {reason}")]
+pub struct Unreadable {
+    pub ticket: TicketId,
+    pub reason: String,
+}
+
+/// Those of the tickets that are settled, with their outcomes where these can be read, in one query.
 pub async fn find_settled(
     connection: &mut PgConnection,
     tickets: &[TicketId],
-) -> Result<Vec<SettledTicket>, sqlx::Error> {
+) -> Result<Vec<Result<SettledTicket, Unreadable>>, sqlx::Error> {
     let tickets: Vec<Uuid> = tickets.iter().map(|ticket| ticket.0).collect();
+    // NaN is a numeric that a Decimal cannot be, and would make the query fail.
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT booking.ticket_id, booking.status, booking.settled_at, booking.rejection, booking.sale_id,
-               sale.user_name AS "user_name?", sale.user_email AS "user_email?", sale.created_at AS "sold_at?",
+        SELECT booking.ticket_id, booking.status, booking.settled_at AS "settled_at: StoredTimestamp",
+               booking.rejection::text, booking.sale_id,
+               sale.user_name AS "user_name?", sale.user_email AS "user_email?",
+               sale.created_at AS "sold_at?: StoredTimestamp",
                seat.id AS "seat_id?", seat.seat_number AS "seat_number?", seat.concert_id AS "concert_id?",
-               seat.ticket_tier_id AS "ticket_tier_id?", sold.price AS "price?"
+               seat.ticket_tier_id AS "ticket_tier_id?", NULLIF(sold.price, 'NaN') AS "price?"
         FROM bookings booking
         LEFT JOIN sales sale ON sale.id = booking.sale_id
         LEFT JOIN sale_seats sold ON sold.sale_id = booking.sale_id
@@ -51,7 +65,7 @@ pub async fn find_settled(
     )
     .fetch_all(connection)
     .await?;
-    rows.chunk_by(|one, next| one.ticket_id == next.ticket_id).map(settled_ticket).collect()
+    Ok(rows.chunk_by(|one, next| one.ticket_id == next.ticket_id).map(settled_ticket).collect())
 }
 
 /// Fences off a ticket whose deadline has passed by the database's clock: from here on it can never be sold. If it has been
@@ -60,7 +74,7 @@ pub async fn expire(
     connection: &mut PgConnection,
     ticket: TicketId,
     deadline: Timestamp,
-) -> Result<Option<SettledTicket>, sqlx::Error> {
+) -> Result<Option<Result<SettledTicket, Unreadable>>, sqlx::Error> {
     // While a worker's transaction holds the ticket's row, this waits for its commit.
     sqlx::query!(
         r#"
@@ -76,47 +90,46 @@ pub async fn expire(
     Ok(find_settled(connection, &[ticket]).await?.pop())
 }
 
-fn settled_ticket(rows: &[Row]) -> Result<SettledTicket, sqlx::Error> {
+fn settled_ticket(rows: &[Row]) -> Result<SettledTicket, Unreadable> {
     let row = &rows[0];
-    let outcome = match row.status.as_str() {
-        "confirmed" => Outcome::Confirmed { booking: booking(rows).ok_or_else(|| corrupt(row))? },
+    let ticket_id = TicketId(row.ticket_id);
+    let outcome = outcome(rows).map_err(|reason| Unreadable { ticket: ticket_id, reason })?;
+    Ok(SettledTicket { ticket_id, settled_at: row.settled_at.into(), outcome })
+}
+
+fn outcome(rows: &[Row]) -> Result<Outcome, String> {
+    let row = &rows[0];
+    match row.status.as_str() {
+        "confirmed" => Ok(Outcome::Confirmed { booking: booking(rows)? }),
         "rejected" => {
-            let rejection = row.rejection.clone().unwrap_or_default();
-            Outcome::Rejected { rejection: serde_json::from_value(rejection).map_err(|_| corrupt(row))? }
+            let json = row.rejection.as_deref().ok_or("it was rejected for no reason")?;
+            let json = serde_json::from_str(json).map_err(|error| format!("its rejection: {error}"))?;
+            Ok(Outcome::Rejected { rejection: Rejection::from_stored(json) })
         }
-        "expired" => Outcome::Expired,
-        "failed" => Outcome::Failed,
-        _ => return Err(corrupt(row)),
-    };
-    Ok(SettledTicket { ticket_id: TicketId(row.ticket_id), settled_at: row.settled_at.into(), outcome })
+        "expired" => Ok(Outcome::Expired),
+        "failed" => Ok(Outcome::Failed),
+        status => Err(format!("this version does not know the status {status:?}")),
+    }
 }
 
-fn booking(rows: &[Row]) -> Option<Booking> {
-    let seats = rows
-        .iter()
-        .map(|row| {
-            Some(SoldSeat {
-                id: SeatId(row.seat_id?),
-                number: row.seat_number.clone()?,
-                concert_id: ConcertId(row.concert_id?),
-                tier_id: TierId(row.ticket_tier_id?),
-                price: Price::new(row.price?).ok()?,
-            })
-        })
-        .collect::<Option<Vec<_>>>()?;
+fn booking(rows: &[Row]) -> Result<Booking, String> {
     let row = &rows[0];
-    Some(Booking::of_sale(
-        row.sale_id?,
-        CustomerName::parse(row.user_name.as_deref()?).ok()?,
-        Email::parse(row.user_email.as_deref()?).ok()?,
-        row.sold_at?.into(),
-        seats,
-    ))
+    let (Some(sale), Some(sold_at)) = (row.sale_id, row.sold_at) else {
+        return Err("it is confirmed, and its sale is missing".to_owned());
+    };
+    let seats = rows.iter().map(sold_seat).collect::<Option<Vec<_>>>();
+    let seats = seats.ok_or_else(|| format!("a seat of sale {sale} is missing, or has no price"))?;
+    let name = CustomerName::from_stored(row.user_name.clone());
+    let email = Email::from_stored(row.user_email.clone());
+    Ok(Booking::of_sale(sale, name, email, sold_at.into(), seats))
 }
 
-/// A row that none of our transactions writes: somebody has changed it by hand.
-fn corrupt(row: &Row) -> sqlx::Error {
-    sqlx::Error::Decode(
-        format!("the booking {} is not in a state that a worker writes", row.ticket_id).into(),
-    )
+fn sold_seat(row: &Row) -> Option<SoldSeat> {
+    Some(SoldSeat {
+        id: SeatId(row.seat_id?),
+        number: row.seat_number.clone()?,
+        concert_id: ConcertId(row.concert_id?),
+        tier_id: TierId(row.ticket_tier_id?),
+        price: Price::from_stored(row.price?),
+    })
 }

@@ -1,9 +1,11 @@
 //! How a ticket can end. Exactly one of these is written for each, once, and never changes.
+//!
+//! Only workers write outcomes. So they are read without the rules for input.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{ConcertId, CustomerName, Email, Price, SeatId, TicketId, TierId, Timestamp};
+use super::{Amount, ConcertId, CustomerName, Email, Price, Rejection, SeatId, TicketId, TierId, Timestamp};
 
 /// The end of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,24 +51,6 @@ impl TryFrom<Written> for Outcome {
     }
 }
 
-/// Why a booking was rejected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "code", rename_all = "kebab-case", rename_all_fields = "camelCase")]
-pub enum Rejection {
-    /// These of the seats belong to somebody else.
-    SeatsTaken { seat_ids: Vec<SeatId> },
-    /// These do too, and no other seat of their concert is left.
-    SoldOut { seat_ids: Vec<SeatId> },
-    /// These seats do not exist, or not in the concert that the request names.
-    SeatsNotFound { seat_ids: Vec<SeatId> },
-    /// The ticket was issued before the concert's sale opens.
-    SaleNotOpen { opens_at: Timestamp },
-    /// The ticket was issued after the concert's sale closed.
-    SaleClosed { closed_at: Timestamp },
-    /// The customer has used this idempotency key for another request.
-    IdempotencyKeyReused,
-}
-
 /// A confirmed booking, in the shape of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -82,7 +66,11 @@ pub enum Rejection {
 pub struct Booking {
     /// The number of the sale.
     pub id: i64,
+    #[serde(default = "CustomerName::erased", deserialize_with = "stored_name")]
+    #[schema(required = true)]
     pub user_name: CustomerName,
+    #[serde(default = "Email::erased", deserialize_with = "stored_email")]
+    #[schema(required = true)]
     pub user_email: Email,
     /// A line for each tier that seats were bought in, in the order of the customer's seats.
     pub ticket_data: Vec<TierLine>,
@@ -97,8 +85,10 @@ pub struct TierLine {
     pub concert_id: ConcertId,
     pub ticket_tier_id: TierId,
     pub quantity: u32,
+    #[serde(deserialize_with = "Price::deserialize_stored")]
     pub price_per_ticket: Price,
-    pub total_amount: Price,
+    #[schema(value_type = Price)]
+    pub total_amount: Amount,
     pub status: LineStatus,
     pub created_at: Timestamp,
     pub seat_numbers: Vec<String>,
@@ -150,7 +140,7 @@ impl Booking {
                     ticket_tier_id: seat.tier_id,
                     quantity: 1,
                     price_per_ticket: seat.price,
-                    total_amount: seat.price,
+                    total_amount: seat.price.times(1),
                     status: LineStatus::Success,
                     created_at: sold_at,
                     seat_numbers: vec![seat.number],
@@ -159,6 +149,14 @@ impl Booking {
         }
         Self { id, user_name, user_email, ticket_data, seat_ids }
     }
+}
+
+fn stored_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CustomerName, D::Error> {
+    Option::deserialize(deserializer).map(CustomerName::from_stored)
+}
+
+fn stored_email<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Email, D::Error> {
+    Option::deserialize(deserializer).map(Email::from_stored)
 }
 
 /// A ticket that has reached its end: what a status shows, and what the workers tell the intake.

@@ -52,8 +52,23 @@ impl SettledMessage {
 }
 
 impl HeardMessage {
+    /// Reads the message. A ticket that cannot be read is left out, and costs the others nothing.
     pub fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(body)
+        // In one pass where all can be read, as is the rule.
+        serde_json::from_slice(body).or_else(|_| Self::decode_one_by_one(body))
+    }
+
+    fn decode_one_by_one(body: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Message<'a> {
+            #[serde(borrow)]
+            tickets: Vec<&'a RawValue>,
+            bookings: u32,
+            parcels: u32,
+        }
+        let Message { tickets, bookings, parcels } = serde_json::from_slice(body)?;
+        let tickets = tickets.into_iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect();
+        Ok(Self { tickets, bookings, parcels })
     }
 }
 
@@ -142,6 +157,33 @@ mod tests {
             heard.tickets.iter().map(|ticket| ticket.sold().unwrap()).collect();
         let concerts = vec![ConcertId(Uuid::from_u128(9))];
         assert_eq!(sold, [Some(SoldSeats { concerts, seats: vec![SeatId(7), SeatId(8)] }), None]);
+    }
+
+    #[test]
+    fn a_ticket_that_cannot_be_read_does_not_spoil_its_message() {
+        let (written, _) = heard(&[Outcome::Expired, Outcome::Failed]);
+        let message = SettledMessage { tickets: written.clone(), bookings: 3, parcels: 2 };
+        let text = String::from_utf8(message.encode()).unwrap();
+        for odd in [r#"{"ticketId":7},"#, "null,", r#"{"ticketId":"no id","settledAt":"","outcome":0},"#] {
+            let text = text.replacen("{\"ticketId\"", &format!("{odd}{{\"ticketId\""), 1);
+            let heard = HeardMessage::decode(text.as_bytes()).unwrap();
+            let read: Vec<_> = heard.tickets.iter().map(|ticket| ticket.decode().unwrap()).collect();
+            assert_eq!((read, heard.bookings, heard.parcels), (written.clone(), 3, 2), "{odd}");
+        }
+        assert!(HeardMessage::decode(b"{}").is_err());
+    }
+
+    #[test]
+    fn an_announced_customer_that_was_erased_is_read_with_the_placeholder() {
+        let (_, heard) = heard(&[Outcome::Confirmed { booking: booking() }]);
+        let json = serde_json::to_value(heard.tickets[0].decode().unwrap().outcome).unwrap();
+        for gone in [serde_json::json!(""), serde_json::Value::Null] {
+            let mut json = json.clone();
+            json["booking"]["userName"] = gone;
+            json["booking"].as_object_mut().unwrap().remove("userEmail");
+            let Outcome::Confirmed { booking } = serde_json::from_value(json).unwrap() else { panic!() };
+            assert_eq!((booking.user_name, booking.user_email), (CustomerName::erased(), Email::erased()));
+        }
     }
 
     #[test]

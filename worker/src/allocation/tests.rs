@@ -253,3 +253,12 @@ fn an_expired_try_does_not_hold_its_key() {
     let decisions = allocate_into(stock(2, &[]), &[late, with_key(order(2, &[0]), "k")]);
     assert_eq!(sold_seats(&decisions[1]), ids(&[0]));
 }
+
+#[test]
+fn a_seat_without_a_price_fails_its_booking_and_stays_free() {
+    let mut stock = stock(4, &[]);
+    stock.prices.remove(&TierId(1));
+    let decisions = allocate_into(stock, &[order(1, &[0, 1]), order(2, &[0])]);
+    assert_eq!(decisions[0], Decision::FailWithoutPrice(TierId(1)));
+    assert_eq!(sold_seats(&decisions[1]), ids(&[0]));
+}

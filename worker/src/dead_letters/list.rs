@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use comfy_table::{Table, presets};
+use hamro_shared::database::StoredTimestamp;
 use hamro_shared::domain::{TicketId, Timestamp};
 use serde::Serialize;
 use sqlx::PgPool;
@@ -42,7 +43,8 @@ pub async fn list(pool: &PgPool, selection: Selection) -> Result<List, sqlx::Err
     let mut total = 0;
     let rows = sqlx::query!(
         r#"
-        SELECT id, created_at, ticket_id, reason, resolved_at, resolution, reissued_as, count(*) OVER () AS "total!"
+        SELECT id, created_at AS "created_at: StoredTimestamp", ticket_id, reason,
+               resolved_at AS "resolved_at: StoredTimestamp", resolution, reissued_as, count(*) OVER () AS "total!"
         FROM dead_letters
         WHERE $1 OR resolved_at IS NULL
         ORDER BY id DESC

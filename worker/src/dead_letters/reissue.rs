@@ -80,7 +80,7 @@ pub async fn reissue(desk: &Desk, id: i64) -> anyhow::Result<Reissued> {
             // From here on it cannot be sold; or it has been, and that stands.
             Claim::Overdue(ticket) => {
                 let Ticket { id, deadline } = desk.ticket(ticket);
-                tickets::expire(&mut *desk.pool.acquire().await?, id, deadline).await?;
+                drop(tickets::expire(&mut *desk.pool.acquire().await?, id, deadline).await?);
             }
         }
     };

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use comfy_table::{Table, presets};
+use hamro_shared::database::StoredTimestamp;
 use hamro_shared::domain::{TicketId, Timestamp};
 use serde::Serialize;
 use sqlx::PgPool;
@@ -45,8 +46,9 @@ enum Payload {
 pub async fn show(pool: &PgPool, id: i64) -> anyhow::Result<Letter> {
     let row = sqlx::query!(
         r#"
-        SELECT letter.created_at, letter.ticket_id, letter.reason, letter.detail, letter.payload, letter.resolved_at,
-               letter.resolution, letter.discard_reason, letter.reissued_as,
+        SELECT letter.created_at AS "created_at: StoredTimestamp", letter.ticket_id, letter.reason, letter.detail,
+               letter.payload, letter.resolved_at AS "resolved_at: StoredTimestamp", letter.resolution,
+               letter.discard_reason, letter.reissued_as,
                booking.status AS "status?", again.status AS "reissued_status?"
         FROM dead_letters letter
         LEFT JOIN bookings booking ON booking.ticket_id = letter.ticket_id

@@ -72,8 +72,9 @@ pub async fn settle(
 struct Settlement<'a> {
     conclusions: Vec<Conclusion<'a>>,
     dead_letters: Vec<DeadLetter>,
-    /// The outcomes that a retry may share: those of this batch so far, and the earlier ones that it needs.
-    outcomes: HashMap<TicketId, Outcome>,
+    /// The outcomes that a retry may share: those of this batch so far, and the earlier ones that it needs, or why one of
+    /// these cannot be read.
+    outcomes: HashMap<TicketId, Result<Outcome, String>>,
 }
 
 /// The end of one ticket, as it is to be written.
@@ -114,13 +115,26 @@ impl<'a> Settlement<'a> {
                 Outcome::Rejected { rejection }
             }
             Decision::Expire => Outcome::Expired,
-            Decision::ShareOutcomeOf(first) => {
-                alias_of = Some(first);
-                self.outcomes.get(&first).cloned().ok_or(sqlx::Error::RowNotFound)?
+            Decision::ShareOutcomeOf(first) => match self.outcomes.get(&first) {
+                Some(Ok(outcome)) => {
+                    alias_of = Some(first);
+                    outcome.clone()
+                }
+                unreadable => {
+                    let reason = unreadable.and_then(|outcome| outcome.as_ref().err());
+                    let reason = reason.map_or("it is gone", String::as_str);
+                    let detail =
+                        format!("it shares the outcome of ticket {first}, which cannot be read: {reason}");
+                    self.fail(order, DeathReason::UnreadableOutcome, &detail)
+                }
+            },
+            Decision::FailWithoutPrice(tier) => {
+                let detail = format!("the price of ticket tier {tier} is no number");
+                self.fail(order, DeathReason::UnreadablePrice, &detail)
             }
         };
         if holds_key && order.key.is_some() {
-            self.outcomes.insert(ticket_id, outcome.clone());
+            self.outcomes.insert(ticket_id, Ok(outcome.clone()));
         }
         self.conclusions.push(Conclusion {
             ticket: SettledTicket { ticket_id, settled_at: now, outcome },
@@ -129,6 +143,12 @@ impl<'a> Settlement<'a> {
             holds_key,
         });
         Ok(())
+    }
+
+    /// Keeps the order as a dead letter, for a fault of ours that follows it alone.
+    fn fail(&mut self, order: &Order, reason: DeathReason, detail: &str) -> Outcome {
+        self.dead_letters.push(order.dead_letter(reason, detail));
+        Outcome::Failed
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use hamro_shared::database::tickets;
+use hamro_shared::database::{StoredTimestamp, tickets};
 use hamro_shared::domain::{ConcertId, Outcome, Price, RequestHash, SeatId, TicketId, TierId};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Uuid;
@@ -66,7 +66,7 @@ pub(super) async fn settled(connection: &mut PgConnection, batch: &Batch) -> Res
     let digests: Vec<Vec<u8>> = keys.keys().cloned().collect();
     let rows = sqlx::query!(
         r#"
-        SELECT idempotency_digest AS "digest!", ticket_id, request_hash AS "request_hash!"
+        SELECT idempotency_digest AS "digest!", ticket_id, request_hash
         FROM bookings
         WHERE idempotency_digest = ANY($1)
         "#,
@@ -75,14 +75,16 @@ pub(super) async fn settled(connection: &mut PgConnection, batch: &Batch) -> Res
     .fetch_all(connection)
     .await?;
     for row in rows {
-        if let (Some(key), Ok(hash)) = (keys.get(&row.digest), row.request_hash.try_into()) {
-            settled.keys.insert(*key, (TicketId(row.ticket_id), RequestHash(hash)));
+        let hash = row.request_hash.and_then(|hash| hash.try_into().ok()).map(RequestHash);
+        if let Some(key) = keys.get(&row.digest) {
+            settled.keys.insert(*key, (TicketId(row.ticket_id), hash));
         }
     }
     Ok(settled)
 }
 
-/// The prices and sales windows that go with the locked seats.
+/// The prices and sales windows that go with the locked seats. A tier whose price is no number has none: its seats cannot be
+/// sold, and all others can.
 pub(super) async fn stock(
     connection: &mut PgConnection,
     seats: HashMap<SeatId, Seat>,
@@ -92,7 +94,9 @@ pub(super) async fn stock(
     concerts.dedup();
     let rows = sqlx::query!(
         r#"
-        SELECT tier.id, tier.concert_id, tier.price, tier.available, concert.sales_open_at, concert.sales_close_at
+        SELECT tier.id, tier.concert_id, NULLIF(tier.price, 'NaN') AS price, tier.available,
+               concert.sales_open_at AS "sales_open_at: StoredTimestamp",
+               concert.sales_close_at AS "sales_close_at: StoredTimestamp"
         FROM ticket_tiers tier
         JOIN concerts concert ON concert.id = tier.concert_id
         WHERE tier.concert_id = ANY($1)
@@ -103,8 +107,9 @@ pub(super) async fn stock(
     .await?;
     let mut stock = Stock { seats, ..Stock::default() };
     for row in rows {
-        let price = Price::new(row.price).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        stock.prices.insert(TierId(row.id), price);
+        if let Some(price) = row.price {
+            stock.prices.insert(TierId(row.id), Price::from_stored(price));
+        }
         let concert = stock.concerts.entry(ConcertId(row.concert_id)).or_insert_with(|| Concert {
             sales_open_at: row.sales_open_at.map(Into::into),
             sales_close_at: row.sales_close_at.map(Into::into),
@@ -115,13 +120,13 @@ pub(super) async fn stock(
     Ok(stock)
 }
 
-/// The outcomes of earlier batches that retries in this one share. The first try may well be in this batch too, because it
-/// has come again.
+/// The outcomes of earlier batches that retries in this one share, or why one cannot be read. The first try may well be in
+/// this batch too, because it has come again.
 pub(super) async fn shared_outcomes(
     connection: &mut PgConnection,
     orders: &[Order],
     decisions: &[Decision],
-) -> Result<HashMap<TicketId, Outcome>, sqlx::Error> {
+) -> Result<HashMap<TicketId, Result<Outcome, String>>, sqlx::Error> {
     let decided: HashSet<TicketId> = orders
         .iter()
         .zip(decisions)
@@ -139,5 +144,9 @@ pub(super) async fn shared_outcomes(
         return Ok(HashMap::new());
     }
     let settled = tickets::find_settled(connection, &earlier).await?;
-    Ok(settled.into_iter().map(|settled| (settled.ticket_id, settled.outcome)).collect())
+    let outcomes = settled.into_iter().map(|found| match found {
+        Ok(settled) => (settled.ticket_id, Ok(settled.outcome)),
+        Err(unreadable) => (unreadable.ticket, Err(unreadable.reason)),
+    });
+    Ok(outcomes.collect())
 }

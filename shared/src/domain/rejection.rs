@@ -1,0 +1,118 @@
+//! Why a booking was rejected.
+//!
+//! Only workers write a rejection. It is stored as JSON with a `code`, and codes are an open set: a newer worker may have
+//! written one that this version does not know, or a known one with other members. Such a rejection is kept whole, so that
+//! it reads the same wherever a retry shares it.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use super::{SeatId, Timestamp};
+
+/// Why a booking was rejected.
+// `remote = "Self"`: the derived code becomes functions of the type, which the implementations below call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self", tag = "code", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Rejection {
+    /// These of the seats belong to somebody else.
+    SeatsTaken { seat_ids: Vec<SeatId> },
+    /// These do too, and no other seat of their concert is left.
+    SoldOut { seat_ids: Vec<SeatId> },
+    /// These seats do not exist, or not in the concert that the request names.
+    SeatsNotFound { seat_ids: Vec<SeatId> },
+    /// The ticket was issued before the concert's sale opens.
+    SaleNotOpen { opens_at: Timestamp },
+    /// The ticket was issued after the concert's sale closed.
+    SaleClosed { closed_at: Timestamp },
+    /// The customer has used this idempotency key for another request.
+    IdempotencyKeyReused,
+    /// This version would lose a part of it.
+    #[serde(skip)]
+    Other(StoredRejection),
+}
+
+/// The JSON of a rejection, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRejection(Value);
+
+impl StoredRejection {
+    pub fn code(&self) -> Option<&str> {
+        self.0.get("code")?.as_str()
+    }
+
+    /// The rejection that is left when members that this version does not know are ignored; `None` if its code, or a
+    /// member that belongs to the code, cannot be read.
+    pub fn known(&self) -> Option<Rejection> {
+        Rejection::deserialize(&self.0).ok()
+    }
+}
+
+impl Rejection {
+    /// Any JSON is a rejection.
+    pub fn from_stored(json: Value) -> Self {
+        let stored = StoredRejection(json);
+        let is_same = |known: &Self| serde_json::to_value(known).is_ok_and(|written| written == stored.0);
+        match stored.known().filter(is_same) {
+            Some(known) => known,
+            None => Self::Other(stored),
+        }
+    }
+}
+
+impl Serialize for Rejection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Other(StoredRejection(json)) => json.serialize(serializer),
+            known => Self::serialize(known, serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Rejection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::from_stored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Rejection {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn what_this_version_does_not_know_is_written_again_unchanged() {
+        for json in [
+            r#"{"code":"limit-exceeded","limit":{"seats":4,"used":[1,2]},"note":null}"#,
+            r#"{"code":"seats-taken","concertId":"755c","seatIds":[21]}"#,
+            r#"{"code":"seats-taken"}"#,
+            r#"{"code":"sale-closed","closedAt":"yesterday"}"#,
+            r#"{"code":7}"#,
+            r#"{"seatIds":[1]}"#,
+            r#""no object""#,
+            "null",
+        ] {
+            let rejection = read(json);
+            assert!(matches!(rejection, Rejection::Other(_)), "{json}");
+            let written = serde_json::to_value(&rejection).unwrap();
+            assert_eq!(written, serde_json::from_str::<Value>(json).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_known_rejection_is_recognised_among_members_that_are_not() {
+        let known = |json| match read(json) {
+            Rejection::Other(stored) => (stored.code().map(str::to_owned), stored.known()),
+            known => panic!("{known:?} is known"),
+        };
+        let taken = Rejection::SeatsTaken { seat_ids: vec![SeatId(21)] };
+        let code = |code: &str| Some(code.to_owned());
+        let with_more = r#"{"code":"seats-taken","seatIds":[21],"nextTo":[23]}"#;
+        assert_eq!(known(with_more), (code("seats-taken"), Some(taken)));
+        assert_eq!(known(r#"{"code":"seats-taken","seatIds":7}"#), (code("seats-taken"), None));
+        assert_eq!(known(r#"{"code":"limit-exceeded"}"#), (code("limit-exceeded"), None));
+        assert_eq!(known("[]"), (None, None));
+    }
+}

@@ -1,0 +1,246 @@
+//! Stored rows that today's rules refuse: changed by hand, on a person's request, or written by a newer version. Each costs
+//! itself its effect at most, and no other booking.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use hamro_shared::database::{MIGRATOR, seed, tickets};
+use hamro_shared::domain::{
+    BookingRequest, Clock, CustomerName, Email, IdempotencyKey, Outcome, Rejection, SeatId, Ticket, TicketId,
+    TicketKeys, Timestamp,
+};
+use hamro_shared::queue::Envelope;
+use hamro_worker::batch::{Batch, Order};
+use hamro_worker::settlement;
+use hamro_worker::turn::Turn;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_millis(1_795_364_062_341).unwrap()
+}
+
+/// The first two are of tier 1, 21 is of tier 2 and 101 of another concert.
+const SEATS: [i32; 4] = [1, 2, 21, 101];
+
+fn order(customer: &str, seat: i32) -> Order {
+    let keys = TicketKeys::parse(&"5e".repeat(32)).unwrap();
+    let request = BookingRequest::new(
+        CustomerName::parse(customer).unwrap(),
+        Email::parse(&format!("{customer}@example.com")).unwrap(),
+        vec![SeatId(seat)],
+        None,
+    )
+    .unwrap();
+    let ticket = Ticket { id: keys.issue(now()), deadline: now() + Duration::from_mins(15) };
+    let idempotency_key = Some(IdempotencyKey::new("key").unwrap());
+    Order::new(Envelope { ticket, idempotency_key, request }, &format!("\"{customer} {}\"", ticket.id))
+}
+
+/// The settlement of a single batch in a single try, as a worker would make it.
+async fn settle(pool: &PgPool, orders: &[Order]) -> HashMap<TicketId, Outcome> {
+    let batch = Batch { orders: orders.to_vec(), dead_letters: Vec::new() };
+    let mut connection = pool.acquire().await.unwrap();
+    let clock = Clock::stopped_at(now());
+    let settled = settlement::settle(&mut connection, &clock, &batch, &mut Turn::default()).await.unwrap();
+    settled.into_iter().map(|ticket| (ticket.ticket_id, ticket.outcome)).collect()
+}
+
+async fn settle_one(pool: &PgPool, order: &Order) -> Outcome {
+    settle(pool, std::slice::from_ref(order)).await.remove(&order.ticket.id).unwrap()
+}
+
+async fn run(pool: &PgPool, statements: &'static str) {
+    sqlx::raw_sql(statements).execute(pool).await.unwrap();
+}
+
+/// The reason and the ticket of each dead letter.
+async fn dead_letters(pool: &PgPool) -> Vec<(String, uuid::Uuid)> {
+    sqlx::query_as("SELECT reason, ticket_id FROM dead_letters ORDER BY id").fetch_all(pool).await.unwrap()
+}
+
+fn is_confirmed(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Confirmed { .. })
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_retry_shares_a_sale_whose_customer_was_erased(pool: PgPool) {
+    seed(&mut pool.acquire().await.unwrap()).await.unwrap();
+    let sold = settle_one(&pool, &order("alice", 1)).await;
+    run(&pool, "UPDATE sales SET user_name = '', user_email = ''").await;
+    let retry = order("alice", 1);
+    let shared = settle(&pool, &[retry.clone(), order("bob", 2)]).await;
+    let (Outcome::Confirmed { booking: sold }, Outcome::Confirmed { booking: shared }) =
+        (sold, &shared[&retry.ticket.id])
+    else {
+        panic!("{shared:?}")
+    };
+    assert_eq!((shared.id, &shared.ticket_data), (sold.id, &sold.ticket_data));
+    assert_eq!((&shared.user_name, &shared.user_email), (&CustomerName::erased(), &Email::erased()));
+    assert_eq!(dead_letters(&pool).await, []);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_rejection_that_a_newer_worker_wrote_is_shared_unchanged(pool: PgPool) {
+    seed(&mut pool.acquire().await.unwrap()).await.unwrap();
+    settle_one(&pool, &order("alice", 9_999)).await;
+    let newer = json!({"code": "limit-exceeded", "limit": {"seats": 4, "used": [1, 2]}, "seatIds": null});
+    sqlx::query("UPDATE bookings SET rejection = $1").bind(&newer).execute(&pool).await.unwrap();
+    let retry = order("alice", 9_999);
+    let outcome = settle_one(&pool, &retry).await;
+    assert_eq!(outcome, Outcome::Rejected { rejection: Rejection::from_stored(newer.clone()) });
+    let announced = serde_json::to_value(outcome).unwrap();
+    assert_eq!(announced, json!({"status": "rejected", "rejection": newer}));
+    let stored: Value = sqlx::query_scalar("SELECT rejection FROM bookings WHERE ticket_id = $1")
+        .bind(retry.ticket.id.0)
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(stored, newer);
+}
+
+/// What makes a stored outcome unreadable: a sale that is gone, a seat whose price is no number, a rejection too large to be
+/// parsed, and a status that only a newer version knows.
+const UNREADABLE: [&str; 4] = [
+    "DELETE FROM sales WHERE user_name = 'alice'",
+    "UPDATE sale_seats SET price = 'NaN' WHERE seat_id = 1",
+    "ALTER TABLE bookings DROP CONSTRAINT bookings_confirmed_has_sale;
+     UPDATE bookings SET status = 'rejected', rejection = '{\"code\": 1e400}' WHERE user_name = 'alice'",
+    "ALTER TABLE bookings DROP CONSTRAINT bookings_confirmed_has_sale, DROP CONSTRAINT bookings_status_check,
+        DROP CONSTRAINT bookings_key_of_a_decision;
+     UPDATE bookings SET status = 'refunded' WHERE user_name = 'alice'",
+];
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_database_is_seeded_with_the_seats_that_these_tests_name(pool: PgPool) {
+    seed(&mut pool.acquire().await.unwrap()).await.unwrap();
+    let rows: Vec<(i32, uuid::Uuid)> =
+        sqlx::query_as("SELECT ticket_tier_id, concert_id FROM seats WHERE id = ANY($1) ORDER BY id")
+            .bind(SEATS.as_slice())
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    assert!(rows[0].0 == rows[1].0 && rows[1].0 != rows[2].0, "{rows:?}");
+    assert!(rows[0].1 == rows[2].1 && rows[2].1 != rows[3].1, "{rows:?}");
+}
+
+async fn an_unreadable_outcome_costs_only_its_own_retry(pool: &PgPool, damage: &'static str) {
+    seed(&mut pool.acquire().await.unwrap()).await.unwrap();
+    let (alice, bob) = (order("alice", 1), order("bob", 2));
+    settle(pool, &[alice.clone(), bob.clone()]).await;
+    run(pool, damage).await;
+
+    let found = {
+        let ids = [alice.ticket.id, bob.ticket.id];
+        tickets::find_settled(&mut pool.acquire().await.unwrap(), &ids).await.unwrap()
+    };
+    let (read, unreadable): (Vec<_>, Vec<_>) = found.into_iter().partition(Result::is_ok);
+    assert_eq!(read[0].as_ref().unwrap().ticket_id, bob.ticket.id);
+    assert_eq!(unreadable[0].as_ref().unwrap_err().ticket, alice.ticket.id, "{damage}");
+
+    let (retry, other_retry, carol) = (order("alice", 1), order("bob", 2), order("carol", 21));
+    let settled = settle(pool, &[retry.clone(), other_retry.clone(), carol.clone()]).await;
+    assert_eq!(settled[&retry.ticket.id], Outcome::Failed, "{damage}");
+    assert!(is_confirmed(&settled[&other_retry.ticket.id]) && is_confirmed(&settled[&carol.ticket.id]));
+    assert_eq!(dead_letters(pool).await, [("unreadable-outcome".to_owned(), retry.ticket.id.0)]);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_confirmed_ticket_without_its_sale_costs_only_its_own_retry(pool: PgPool) {
+    an_unreadable_outcome_costs_only_its_own_retry(&pool, UNREADABLE[0]).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_sold_price_that_is_no_number_costs_only_its_own_retry(pool: PgPool) {
+    an_unreadable_outcome_costs_only_its_own_retry(&pool, UNREADABLE[1]).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_rejection_that_cannot_be_parsed_costs_only_its_own_retry(pool: PgPool) {
+    an_unreadable_outcome_costs_only_its_own_retry(&pool, UNREADABLE[2]).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_status_of_a_newer_version_costs_only_its_own_retry(pool: PgPool) {
+    an_unreadable_outcome_costs_only_its_own_retry(&pool, UNREADABLE[3]).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_retry_whose_stored_request_hash_is_lost_shares_the_outcome(pool: PgPool) {
+    seed(&mut pool.acquire().await.unwrap()).await.unwrap();
+    let sold = settle_one(&pool, &order("alice", 1)).await;
+    run(&pool, "UPDATE bookings SET request_hash = ''").await;
+    assert_eq!(settle_one(&pool, &order("alice", 1)).await, sold);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_price_that_is_no_number_fails_only_the_bookings_of_its_tier(pool: PgPool) {
+    seed(&mut pool.acquire().await.unwrap()).await.unwrap();
+    run(
+        &pool,
+        "UPDATE ticket_tiers SET price = 'NaN' WHERE id = (SELECT ticket_tier_id FROM seats WHERE id = 1)",
+    )
+    .await;
+    let orders = [order("alice", 1), order("bob", 21), order("carol", 101)];
+    let settled = settle(&pool, &orders).await;
+    assert_eq!(settled[&orders[0].ticket.id], Outcome::Failed);
+    assert!(orders[1..].iter().all(|order| is_confirmed(&settled[&order.ticket.id])), "{settled:?}");
+    assert_eq!(dead_letters(&pool).await, [("unreadable-price".to_owned(), orders[0].ticket.id.0)]);
+    // A failed ticket holds no key: once the price is repaired, the same try goes through.
+    run(&pool, "UPDATE ticket_tiers SET price = 50 WHERE price = 'NaN'").await;
+    assert!(is_confirmed(&settle_one(&pool, &order("alice", 1)).await));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_sale_that_opens_at_infinity_is_not_open_and_stops_no_other(pool: PgPool) {
+    seed(&mut pool.acquire().await.unwrap()).await.unwrap();
+    run(
+        &pool,
+        "UPDATE concerts SET sales_open_at = 'infinity' WHERE id = (SELECT concert_id FROM seats WHERE id = 1);
+         UPDATE concerts SET sales_open_at = '-infinity', sales_close_at = '294276-01-01'
+         WHERE id = (SELECT concert_id FROM seats WHERE id = 101)",
+    )
+    .await;
+    let orders = [order("alice", 1), order("bob", 101)];
+    let settled = settle(&pool, &orders).await;
+    let outcome = &settled[&orders[0].ticket.id];
+    let Outcome::Rejected { rejection: Rejection::SaleNotOpen { opens_at } } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(opens_at.to_string(), "9999-12-31T23:59:59.999Z");
+    assert!(is_confirmed(&settled[&orders[1].ticket.id]));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_moment_of_settlement_at_infinity_is_read(pool: PgPool) {
+    seed(&mut pool.acquire().await.unwrap()).await.unwrap();
+    let alice = order("alice", 1);
+    settle_one(&pool, &alice).await;
+    run(&pool, "UPDATE bookings SET settled_at = 'infinity'; UPDATE sales SET created_at = '-infinity'")
+        .await;
+    let mut connection = pool.acquire().await.unwrap();
+    let found = tickets::find_settled(&mut connection, &[alice.ticket.id]).await.unwrap().remove(0).unwrap();
+    assert_eq!(found.settled_at.to_string(), "9999-12-31T23:59:59.999Z");
+    let Outcome::Confirmed { booking } = found.outcome else { panic!("{:?}", found.outcome) };
+    assert_eq!(booking.ticket_data[0].created_at.to_string(), "0001-01-01T00:00:00.000Z");
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_ordinary_moment_is_read_to_the_millisecond(pool: PgPool) {
+    seed(&mut pool.acquire().await.unwrap()).await.unwrap();
+    let alice = order("alice", 1);
+    settle_one(&pool, &alice).await;
+    for (stored, read) in [
+        ("2026-11-22 16:14:22.341999+00", "2026-11-22T16:14:22.341Z"),
+        ("1969-12-31 23:59:59.999001+00", "1969-12-31T23:59:59.999Z"),
+        ("0001-01-01 00:00:00+00", "0001-01-01T00:00:00.000Z"),
+    ] {
+        let update = "UPDATE bookings SET settled_at = $1::text::timestamptz";
+        sqlx::query(update).bind(stored).execute(&pool).await.unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        let found = tickets::find_settled(&mut connection, &[alice.ticket.id]).await.unwrap().remove(0);
+        assert_eq!(found.unwrap().settled_at.to_string(), read);
+    }
+}
