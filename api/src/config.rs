@@ -108,7 +108,7 @@ impl Config {
     }
 }
 
-/// The settings of `hamro-api migrate` and `hamro-api seed`, which need no more than these.
+/// The settings of `hamro-api migrate`, `seed` and `erase`, which need no more than these.
 pub struct SchemaCommandConfig {
     pub telemetry: TelemetryConfig,
     pub database: DatabaseConfig,

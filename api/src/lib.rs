@@ -7,6 +7,7 @@ pub mod admin;
 mod bookings;
 pub mod catalogue;
 pub mod config;
+pub mod erase;
 mod etag;
 pub mod events;
 mod extract;

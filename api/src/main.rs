@@ -14,7 +14,7 @@ use hamro_api::live_seats::LiveSeats;
 use hamro_api::rate_limit::RateLimit;
 use hamro_api::router::{openapi, router};
 use hamro_api::state::{App, AppState};
-use hamro_api::{schema, server};
+use hamro_api::{erase, schema, server};
 use hamro_shared::config::Env;
 use hamro_shared::database::{self, Database, DatabaseClock};
 use hamro_shared::domain::{Clock, TicketId};
@@ -45,6 +45,11 @@ enum Command {
     Migrate,
     /// Put the demo concerts into an empty catalogue, and exit
     Seed,
+    /// Replace a person's name and e-mail address in the database, and exit
+    ///
+    /// Only says what it would change, unless it is called with `--apply`. Needs `DATABASE_URL`; see "Erase a person's data" in
+    /// docs/RUNBOOK.md.
+    Erase(erase::Arguments),
     /// Print the OpenAPI document, and exit
     Openapi,
     /// Ask the instance on this machine whether it is ready, and exit with 0 if it is
@@ -81,6 +86,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let (mut connection, _logging) = connect().await?;
             database::seed(&mut connection).await?;
         }
+        Command::Erase(arguments) => {
+            let (mut connection, _logging) = connect().await?;
+            print(&erase::erase(&mut connection, &arguments).await?.to_string())?;
+        }
         Command::Openapi => print(&openapi().to_pretty_json().context("writing the document")?)?,
         Command::LogId { ticket } => print(&log_ids(Env::process())?.of(TicketId(ticket)).to_string())?,
         Command::Healthcheck => {
@@ -96,7 +105,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 async fn connect() -> anyhow::Result<(PgConnection, Logging)> {
     let config = SchemaCommandConfig::read(Env::process())?;
     let logging = telemetry::start(&config.telemetry, LogIds::random())?;
-    Ok((config.database.options("hamro-api").connect().await?, logging))
+    let connecting = config.database.options("hamro-api").connect();
+    Ok((connecting.await.context("the database cannot be reached")?, logging))
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {

@@ -1,0 +1,273 @@
+//! `hamro-api erase`: replaces a person's name and address wherever the database has them, on that person's request.
+//!
+//! What was sold stays sold: seats, counters, statuses, outcomes and idempotency digests are left as they are. The
+//! placeholders pass the rules for input, so that an older version reads the rows too.
+
+use std::fmt::{self, Display};
+
+use anyhow::{Context, bail, ensure};
+use futures_util::TryStreamExt;
+use hamro_shared::domain::{CustomerName, Email};
+use serde_json::Value;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The person's e-mail address, in any spelling of upper and lower case
+    #[arg(long, value_name = "ADDRESS", value_parser = Email::parse)]
+    email: Email,
+    /// Do it, instead of only saying what would be done
+    #[arg(long)]
+    apply: bool,
+}
+
+/// What was replaced, or would be.
+pub struct Report {
+    is_applied: bool,
+    sales: u64,
+    bookings: u64,
+    dead_letters: usize,
+    /// Dead letters of the person that nobody has decided on yet.
+    open: Vec<i64>,
+}
+
+/// A dead letter that mentions the address.
+struct Letter {
+    id: i64,
+    is_open: bool,
+    in_payload: bool,
+    in_detail: bool,
+    in_discard_reason: bool,
+}
+
+/// What stands in the place of a text about the person.
+const ERASED: &str = "erased";
+
+pub async fn erase(connection: &mut PgConnection, arguments: &Arguments) -> anyhow::Result<Report> {
+    let address = arguments.email.normalised();
+    ensure!(address != Email::erased().as_str(), "this address is what stands in the place of erased ones");
+    if arguments.apply { apply(connection, &address).await } else { examine(connection, &address).await }
+}
+
+async fn examine(connection: &mut PgConnection, address: &str) -> anyhow::Result<Report> {
+    // One snapshot for all the counts, and nothing can be changed in it.
+    let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let spellings = find_spellings(&mut transaction, address).await?;
+    let counts = sqlx::query!(
+        r#"
+        SELECT (SELECT count(*) FROM sales WHERE user_email = ANY($1)) AS "sales!",
+               (SELECT count(*) FROM bookings WHERE user_email = ANY($1)) AS "bookings!"
+        "#,
+        &spellings
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    let (open, resolved): (Vec<_>, Vec<_>) =
+        find_letters(&mut transaction, address).await?.into_iter().partition(|letter| letter.is_open);
+    Ok(Report {
+        is_applied: false,
+        sales: counts.sales.unsigned_abs(),
+        bookings: counts.bookings.unsigned_abs(),
+        dead_letters: resolved.len(),
+        open: open.into_iter().map(|letter| letter.id).collect(),
+    })
+}
+
+async fn apply(connection: &mut PgConnection, address: &str) -> anyhow::Result<Report> {
+    let mut transaction = connection.begin().await?;
+    let spellings = find_spellings(&mut transaction, address).await?;
+    let (name, email) = (CustomerName::erased(), Email::erased());
+    let sales = sqlx::query!(
+        "UPDATE sales SET user_name = $2, user_email = $3 WHERE user_email = ANY($1)",
+        &spellings,
+        name.as_str(),
+        email.as_str()
+    )
+    .execute(&mut *transaction)
+    .await?;
+    let bookings = sqlx::query!(
+        "UPDATE bookings SET user_name = $2, user_email = $3 WHERE user_email = ANY($1)",
+        &spellings,
+        name.as_str(),
+        email.as_str()
+    )
+    .execute(&mut *transaction)
+    .await?;
+    // From here on no letter is added, reissued or discarded until the commit.
+    sqlx::query!("LOCK TABLE dead_letters IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
+    let letters = find_letters(&mut transaction, address).await?;
+    let open: Vec<i64> = letters.iter().filter(|letter| letter.is_open).map(|letter| letter.id).collect();
+    if !open.is_empty() {
+        // Returning rolls back.
+        bail!("nothing was changed. {}", decide_first(&open));
+    }
+    for letter in &letters {
+        replace(&mut transaction, letter).await?;
+    }
+    transaction.commit().await.context("whether it was done is not known: run it again")?;
+    Ok(Report {
+        is_applied: true,
+        sales: sales.rows_affected(),
+        bookings: bookings.rows_affected(),
+        dead_letters: letters.len(),
+        open,
+    })
+}
+
+/// The address in each spelling in which it is stored. Postgres folds the case of ASCII only, the same everywhere under the
+/// collation "C". All addresses that are not ASCII are compared here, by the rule of [`Email::normalised`].
+async fn find_spellings(connection: &mut PgConnection, address: &str) -> Result<Vec<String>, sqlx::Error> {
+    let mut spellings = sqlx::query_scalar!(
+        r#"
+        SELECT user_email AS "user_email!" FROM sales
+        WHERE lower(user_email COLLATE "C") = $1 OR octet_length(user_email) <> char_length(user_email)
+        UNION
+        SELECT user_email FROM bookings
+        WHERE lower(user_email COLLATE "C") = $1 OR octet_length(user_email) <> char_length(user_email)
+        "#,
+        address
+    )
+    .fetch_all(connection)
+    .await?;
+    spellings.retain(|spelling| spelling.to_lowercase() == address);
+    Ok(spellings)
+}
+
+/// The dead letters that mention the address, one at a time in memory: each holds a whole message.
+async fn find_letters(connection: &mut PgConnection, address: &str) -> Result<Vec<Letter>, sqlx::Error> {
+    let mut rows =
+        sqlx::query!("SELECT id, payload, detail, discard_reason, resolution FROM dead_letters ORDER BY id")
+            .fetch(connection);
+    let mut letters = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        let letter = Letter {
+            id: row.id,
+            is_open: row.resolution.is_none(),
+            in_payload: is_in_payload(&row.payload, address),
+            in_detail: is_in_text(&row.detail, address),
+            in_discard_reason: row.discard_reason.is_some_and(|reason| is_in_text(&reason, address)),
+        };
+        if letter.in_payload || letter.in_detail || letter.in_discard_reason {
+            letters.push(letter);
+        }
+    }
+    Ok(letters)
+}
+
+/// Replaces what mentions the address. Where that is the payload, the texts beside it may tell of the person too.
+async fn replace(connection: &mut PgConnection, letter: &Letter) -> Result<(), sqlx::Error> {
+    // Two letters of one reason never have the same payload.
+    let payload = format!(r#"{{"erased":"dead letter {}"}}"#, letter.id);
+    sqlx::query!(
+        r#"
+        UPDATE dead_letters
+        SET payload = CASE WHEN $2 THEN $5 ELSE payload END,
+            detail = CASE WHEN $3 THEN $6 ELSE detail END,
+            discard_reason = CASE WHEN $4 AND discard_reason IS NOT NULL THEN $6 ELSE discard_reason END
+        WHERE id = $1
+        "#,
+        letter.id,
+        letter.in_payload,
+        letter.in_payload || letter.in_detail,
+        letter.in_payload || letter.in_discard_reason,
+        payload.as_bytes(),
+        ERASED
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn is_in_payload(payload: &[u8], address: &str) -> bool {
+    match serde_json::from_slice(payload) {
+        Ok(json) => is_in_json(&json, address),
+        Err(_) => is_in_text(&String::from_utf8_lossy(payload), address),
+    }
+}
+
+fn is_in_json(json: &Value, address: &str) -> bool {
+    match json {
+        Value::String(text) => match Email::parse(text) {
+            Ok(email) => email.normalised() == address,
+            Err(_) => is_in_text(text, address),
+        },
+        Value::Array(values) => values.iter().any(|value| is_in_json(value, address)),
+        Value::Object(members) => {
+            members.iter().any(|(name, value)| is_in_text(name, address) || is_in_json(value, address))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Whether the address is in the text, and not only as a part of a longer one.
+fn is_in_text(text: &str, address: &str) -> bool {
+    let text = text.to_lowercase();
+    text.match_indices(address).any(|(start, found)| {
+        let (before, after) = (&text[..start], &text[start + found.len()..]);
+        let goes_on = |rest: &str| rest.starts_with(|next: char| next.is_alphanumeric() || next == '-');
+        let has_more_before = before.ends_with(|last: char| last.is_alphanumeric() || "._%+-".contains(last));
+        !has_more_before && !goes_on(after) && !after.strip_prefix('.').is_some_and(goes_on)
+    })
+}
+
+fn decide_first(open: &[i64]) -> String {
+    let ids: Vec<String> = open.iter().map(ToString::to_string).collect();
+    format!(
+        "Open dead letters hold a booking of this person: {}. Decide them first, with `hamro-worker dead-letters reissue ID` \
+         or `hamro-worker dead-letters discard ID --because REASON`, and run this again.",
+        ids.join(", ")
+    )
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { is_applied, sales, bookings, dead_letters, open } = self;
+        let what = format!("{sales} sales, {bookings} bookings and {dead_letters} resolved dead letters");
+        if *is_applied {
+            writeln!(f, "The person's name and address were replaced in {what}.")?;
+        } else {
+            writeln!(f, "Nothing was changed. --apply replaces the person's name and address in {what}.")?;
+        }
+        if !open.is_empty() {
+            writeln!(f, "--apply refuses as long as these are open. {}", decide_first(open))?;
+        }
+        write!(
+            f,
+            "Out of reach: bookings that are still in the queue (run this again when it is empty), outcomes that api instances \
+             have in memory (restart them), dead letters without the address in them, logs, and backups."
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_in_whatever_holds_it() {
+        for payload in [
+            r#"{"request":{"userEmail":"A_Ice@example.com"}}"#,
+            r#"[{"x":["mail a_ice@example.com."]}]"#,
+            r#"{"a_ice\u0040example.com":1}"#,
+            r#"{"request":{"userEmail":"a_ice@example.com"#,
+            "email=a_ice@example.com&x=1",
+        ] {
+            assert!(is_in_payload(payload.as_bytes(), "a_ice@example.com"), "{payload}");
+        }
+        assert!(is_in_payload(b"\xff a_ice@example.com", "a_ice@example.com"));
+        assert!(is_in_payload("\"ÄLICE@example.com\"".as_bytes(), "älice@example.com"));
+    }
+
+    #[test]
+    fn a_similar_address_is_another_persons() {
+        for payload in [
+            r#"{"request":{"userEmail":"alice@example.com"}}"#,
+            r#"["xa_ice@example.com","a_ice@example.com.np","o'a_ice@example.com"]"#,
+            "x.a_ice@example.com a_ice@example.community a_ice@example.com-shop.np",
+            "",
+        ] {
+            assert!(!is_in_payload(payload.as_bytes(), "a_ice@example.com"), "{payload}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The operator's command for a person who asks to be forgotten: `hamro-api erase`.
+
+use anyhow::{Context, Result, ensure};
+use hamro_e2e::process::Process;
+use hamro_e2e::{Client, Installation, Setup};
+use hamro_shared::domain::{CustomerName, Email};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgPool;
+
+/// `_` and `%` are wildcards where somebody compares by LIKE.
+const ADDRESS: &str = "zenobia_%@example.com";
+
+/// What must be left nowhere, in lower case.
+const TRACES: [&str; 2] = ["zenobia_%@example.com", "zenobia quartz"];
+
+const NEIGHBOURS: [&str; 4] =
+    ["zenobiaxyz@example.com", "zenobia__@example.com", "azenobia_%@example.com", "zenobia_%@example.com.np"];
+
+fn booking(name: &str, address: &str, seats: &[i64]) -> Value {
+    json!({"userName": name, "userEmail": address, "seatIds": seats})
+}
+
+async fn installation() -> Result<Installation> {
+    let mut installation = Installation::start(Setup::default()).await?;
+    // A dead letter is an error in the log.
+    installation.expects_errors = true;
+    Ok(installation)
+}
+
+async fn erase(installation: &Installation, arguments: &[&str]) -> Result<(Option<i32>, String)> {
+    let arguments = [&["erase"], arguments].concat();
+    let output = Process::output("hamro-api", &arguments, &installation.environment(&[])).await?;
+    let printed = String::from_utf8([output.stdout, output.stderr].concat())?;
+    Ok((output.status.code(), printed))
+}
+
+/// The tables of the schema, each with all its rows as text.
+async fn contents(pool: &PgPool) -> Result<Vec<(String, String)>> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut contents = Vec::new();
+    for table in tables {
+        let rows = format!("SELECT coalesce(string_agg(t::text, E'\n' ORDER BY t::text), '') FROM {table} t");
+        contents.push((table, sqlx::query_scalar(AssertSqlSafe(rows)).fetch_one(pool).await?));
+    }
+    Ok(contents)
+}
+
+/// The columns in which this text is still to be found.
+async fn columns_with(pool: &PgPool, text: &str) -> Result<Vec<String>> {
+    let columns: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns
+         WHERE table_schema = 'public' AND data_type IN ('text', 'character varying', 'bytea', 'json', 'jsonb')",
+    )
+    .fetch_all(pool)
+    .await?;
+    ensure!(columns.len() > 10, "{columns:?}");
+    let mut found = Vec::new();
+    for (table, column, data_type) in columns {
+        let value = if data_type == "bytea" {
+            format!("encode({column}, 'escape')")
+        } else {
+            format!("{column}::text")
+        };
+        let query = format!("SELECT count(*) FROM {table} WHERE position($1 IN lower({value})) > 0");
+        let count: i64 = sqlx::query_scalar(AssertSqlSafe(query)).bind(text).fetch_one(pool).await?;
+        if count > 0 {
+            found.push(format!("{table}.{column}"));
+        }
+    }
+    Ok(found)
+}
+
+/// Two messages of the person that no worker can read, and the numbers of their dead letters.
+async fn unreadable(installation: &Installation) -> Result<Vec<i64>> {
+    for seat in [1, 2] {
+        let request = booking("Zenobia Quartz", ADDRESS, &[seat]);
+        let envelope = json!({"v": 1, "kind": format!("for {ADDRESS}"), "request": request});
+        installation.publish(json!([envelope]).to_string().as_bytes()).await?;
+    }
+    installation.drained().await?;
+    Ok(sqlx::query_scalar("SELECT id FROM dead_letters ORDER BY id").fetch_all(&installation.pool).await?)
+}
+
+async fn discard(installation: &Installation, id: i64, because: &str) -> Result<()> {
+    let arguments = ["dead-letters", "discard", &id.to_string(), "--because", because];
+    let output = Process::output("hamro-worker", &arguments, &installation.environment(&[])).await?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_erased_person_is_gone_from_every_table_and_keeps_the_seats() -> Result<()> {
+    let mut installation = installation().await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let book = |body: Value| client.request(Method::POST, "/ticket-bookings/seats").json(&body);
+    let keyed = booking("Zenobia Quartz", ADDRESS, &seats[..2]);
+    let first = Client::send(book(keyed.clone()).header("Idempotency-Key", "k1")).await?;
+    assert_eq!(first.status, 201);
+    let shouted = booking("ZENOBIA QUARTZ", &ADDRESS.to_uppercase(), &seats[2..3]);
+    assert_eq!(Client::send(book(shouted)).await?.status, 201);
+    let rejected = Client::send(book(booking("Zenobia Quartz", ADDRESS, &seats[..1]))).await?;
+    assert_eq!(rejected.code(), "seats-taken");
+    for (neighbour, seat) in NEIGHBOURS.iter().zip(&seats[3..]) {
+        assert_eq!(Client::send(book(booking("Neighbour", neighbour, &[*seat]))).await?.status, 201);
+    }
+    let letters = unreadable(&installation).await?;
+    assert_eq!(letters.len(), 2);
+    for id in &letters {
+        discard(&installation, *id, &format!("{ADDRESS} has called")).await?;
+    }
+    for trace in TRACES {
+        assert!(columns_with(&installation.pool, trace).await?.len() >= 3, "{trace}");
+    }
+
+    let before = contents(&installation.pool).await?;
+    let (status, said) = erase(&installation, &["--email", &ADDRESS.to_uppercase()]).await?;
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("Nothing was changed"), "{said}");
+    assert!(said.contains("2 sales, 3 bookings and 2 resolved dead letters"), "{said}");
+    assert_eq!(contents(&installation.pool).await?, before);
+
+    let (status, applied) = erase(&installation, &["--email", &ADDRESS.to_uppercase(), "--apply"]).await?;
+    assert_eq!(status, Some(0), "{applied}");
+    assert!(applied.contains("2 sales, 3 bookings and 2 resolved dead letters"), "{applied}");
+    for trace in TRACES {
+        let columns: Vec<String> = columns_with(&installation.pool, trace).await?;
+        // One neighbour's address has the person's in it, and another's begins with it.
+        let others = if trace == ADDRESS { 2 } else { 0 };
+        assert_eq!(columns.len(), others, "{trace}: {columns:?}");
+        for printed in [&said, &applied] {
+            assert!(!printed.to_lowercase().contains(trace), "{printed}");
+        }
+    }
+    for neighbour in NEIGHBOURS {
+        let kept: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM sales s JOIN bookings b ON b.sale_id = s.id AND b.user_email = s.user_email
+             WHERE s.user_email = $1 AND s.user_name = 'Neighbour' AND b.user_name = 'Neighbour'",
+        )
+        .bind(neighbour)
+        .fetch_one(&installation.pool)
+        .await?;
+        assert_eq!(kept, 1, "{neighbour}");
+    }
+    let persons: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sales WHERE user_email LIKE '%zenobia%' OR user_name ILIKE '%zenobia%'",
+    )
+    .fetch_one(&installation.pool)
+    .await?;
+    assert_eq!(persons, 4, "only the neighbours are left");
+    let (status, again) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
+    assert!(status == Some(0) && again.contains("0 sales, 0 bookings and 0"), "{again}");
+
+    // An instance that has nothing of it in memory.
+    let fresh = installation.start_api(&[]).await?;
+    let fresh = installation.apis[fresh].client.clone();
+    let status = fresh.final_status(first.location()?).await?;
+    assert_eq!(status["status"], "confirmed");
+    let mut expected = first.body.clone();
+    expected["userName"] = CustomerName::erased().as_str().into();
+    expected["userEmail"] = Email::erased().as_str().into();
+    assert_eq!(status["booking"], expected);
+    let again = fresh.request(Method::POST, "/ticket-bookings/seats").header("Idempotency-Key", "k1");
+    let again = Client::send(again.json(&keyed)).await?;
+    assert_eq!((again.status, again.body), (201, expected));
+    installation.close().await
+}
+
+#[tokio::test]
+async fn an_erasure_refuses_and_changes_nothing_while_a_dead_letter_of_the_person_is_open() -> Result<()> {
+    let installation = installation().await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let body = booking("Zenobia Quartz", ADDRESS, &seats[..1]);
+    assert_eq!(installation.client().post("/ticket-bookings/seats", &body).await?.status, 201);
+    let letters = unreadable(&installation).await?;
+    let (decided, open) = (letters.first().context("no letter")?, letters.last().context("no letter")?);
+    discard(&installation, *decided, "nobody can read it").await?;
+
+    let before = contents(&installation.pool).await?;
+    let (status, said) = erase(&installation, &["--email", ADDRESS]).await?;
+    assert_eq!(status, Some(0), "{said}");
+    let (refused, complaint) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
+    assert_eq!(refused, Some(1), "{complaint}");
+    for printed in [said, complaint] {
+        assert!(printed.contains(&format!("of this person: {open}. Decide them first")), "{printed}");
+        assert!(!printed.to_lowercase().contains("zenobia"), "{printed}");
+    }
+    assert_eq!(contents(&installation.pool).await?, before);
+
+    discard(&installation, *open, "nobody can read it").await?;
+    let (status, said) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
+    assert!(status == Some(0) && said.contains("1 sales, 1 bookings and 2"), "{said}");
+    installation.close().await
+}
+
+#[tokio::test]
+async fn an_erasure_of_an_address_that_is_none_says_what_is_wrong() -> Result<()> {
+    let installation = installation().await?;
+    for (arguments, complaint) in [
+        (&["--email", "zenobia"][..], "must be an e-mail address such as"),
+        (&[][..], "--email <ADDRESS>"),
+        (&["--email", Email::erased().as_str(), "--apply"][..], "stands in the place of erased ones"),
+    ] {
+        let (status, said) = erase(&installation, arguments).await?;
+        assert!(status.is_some_and(|status| status > 0) && said.contains(complaint), "{said}");
+    }
+    installation.close().await
+}
