@@ -235,7 +235,7 @@ impl Display for Report {
         write!(
             f,
             "Out of reach: bookings that are still in the queue (run this again when it is empty), outcomes that api instances \
-             have in memory (restart them), dead letters without the address in them, logs, and backups."
+             have in memory (for up to a minute), dead letters without the address in them, logs, and backups."
         )
     }
 }

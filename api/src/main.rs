@@ -105,8 +105,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 async fn connect() -> anyhow::Result<(PgConnection, Logging)> {
     let config = SchemaCommandConfig::read(Env::process())?;
     let logging = telemetry::start(&config.telemetry, LogIds::random())?;
-    let connecting = config.database.options("hamro-api").connect();
-    Ok((connecting.await.context("the database cannot be reached")?, logging))
+    let options = config.database.options("hamro-api");
+    Ok((options.connect().await.context("the database cannot be reached")?, logging))
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {

@@ -53,6 +53,8 @@ enum Remembered {
     /// Announced, and nobody has asked for it yet.
     Heard(HeardTicket),
     Read(Arc<SettledTicket>),
+    /// Announced in a form that cannot be read, as the log says.
+    Unreadable(TicketId),
 }
 
 /// Somebody who waits for a ticket.
@@ -173,6 +175,7 @@ impl State {
         let remembered = self.remembered.get_mut(&ticket)?;
         let settled = match remembered {
             Remembered::Read(settled) => return Some(settled.clone()),
+            Remembered::Unreadable(_) => return None,
             Remembered::Heard(heard) => heard.decode(),
         };
         match settled.map(Arc::new) {
@@ -183,6 +186,7 @@ impl State {
             // A newer worker has written it. The database has it as well, and whoever waits is told what is looked up there.
             Err(error) => {
                 warn!(ticket.log_id = %ticket, "cannot read the announced outcome of ticket {ticket}: {error}");
+                *remembered = Remembered::Unreadable(ticket);
                 None
             }
         }
@@ -194,6 +198,7 @@ impl Remembered {
         match self {
             Self::Heard(heard) => heard.ticket_id,
             Self::Read(settled) => settled.ticket_id,
+            Self::Unreadable(ticket) => *ticket,
         }
     }
 }
@@ -313,8 +318,11 @@ mod tests {
         let message = SettledMessage { tickets: vec![settled(1)], bookings: 1, parcels: 1 };
         let newer = String::from_utf8(message.encode()).unwrap().replace("expired", "refunded");
         outcomes.hear(HeardMessage::decode(newer.as_bytes()).unwrap().tickets);
-        assert_eq!(outcomes.known(settled(1).ticket_id), None);
-        assert_eq!(outcomes.waited_for(), [settled(1).ticket_id]);
+        // It is tried, and logged, once.
+        let ticket = settled(1).ticket_id;
+        assert!(matches!(outcomes.lock().remembered[&ticket], Remembered::Unreadable(_)));
+        assert_eq!(outcomes.known(ticket), None);
+        assert_eq!(outcomes.waited_for(), [ticket]);
         outcomes.remember(settled(1));
         assert_eq!(waiter.outcome_within(SOON).await.as_deref(), Some(&settled(1)));
     }
