@@ -1,6 +1,8 @@
 //! What a worker has in hand: the bookings of some whole parcels, in the order they came.
 
-use hamro_shared::domain::{BookingRequest, IdempotencyDigest, RequestHash, Ticket, TicketId};
+use hamro_shared::domain::{
+    BookingRequest, IdempotencyDigest, Outcome, RequestHash, Ticket, TicketId, Timestamp,
+};
 use hamro_shared::queue::{Envelope, Parcel, Undecodable};
 
 /// A booking to decide on.
@@ -12,9 +14,11 @@ pub struct Order {
     pub key: Option<IdempotencyDigest>,
     /// The envelope as it was received, for a dead letter should it come to that.
     pub payload: Box<str>,
+    /// How often this booking failed alone and was set aside unsettled.
+    pub set_aside: u32,
 }
 
-/// Something that cannot be processed, kept for whoever looks into it. Its ticket, if it is known, ends as failed.
+/// Something that cannot be processed, kept for whoever looks into it. Its ticket, if it is known, ends as its reason says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     pub ticket: Option<TicketId>,
@@ -41,6 +45,8 @@ pub enum DeathReason {
     TicketReused,
     /// The database refuses this booking's own data.
     RefusedByDatabase,
+    /// The booking was set aside, and could not be settled until its deadline had passed. Its ticket ends as expired.
+    SetAside,
     /// Workers died with this booking in hand, and nothing else.
     WorkersDied,
     /// The booking is a retry, and what is stored of the first try cannot be read.
@@ -57,9 +63,24 @@ impl DeathReason {
             Self::UnreadableEnvelope => "unreadable-envelope",
             Self::TicketReused => "ticket-reused",
             Self::RefusedByDatabase => "refused-by-database",
+            Self::SetAside => "set-aside",
             Self::WorkersDied => "workers-died",
             Self::UnreadableOutcome => "unreadable-outcome",
             Self::UnreadablePrice => "unreadable-price",
+        }
+    }
+
+    /// How the ticket of such a letter ends.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::SetAside => Outcome::Expired,
+            Self::UnreadableParcel
+            | Self::UnreadableEnvelope
+            | Self::TicketReused
+            | Self::RefusedByDatabase
+            | Self::WorkersDied
+            | Self::UnreadableOutcome
+            | Self::UnreadablePrice => Outcome::Failed,
         }
     }
 }
@@ -122,6 +143,18 @@ impl Batch {
         self.dead_letters.append(&mut later.dead_letters);
     }
 
+    /// The same, with nothing left to decide: each of its orders ends by a dead letter.
+    pub fn into_dead_letters(self, reason: DeathReason, detail: &str) -> Self {
+        let mut dead_letters = self.dead_letters;
+        dead_letters.extend(self.orders.iter().map(|order| order.dead_letter(reason, detail)));
+        Self { orders: Vec::new(), dead_letters }
+    }
+
+    /// Whether every order's deadline has passed.
+    pub fn is_past_deadline(&self, now: Timestamp) -> bool {
+        self.orders.iter().all(|order| now > order.ticket.deadline)
+    }
+
     /// Two halves, in order, neither empty; or the batch itself if it holds a single thing.
     pub fn split(mut self) -> Result<(Self, Self), Self> {
         if self.len() < 2 {
@@ -147,6 +180,7 @@ impl Order {
             key: idempotency_key.map(|key| key.digest(request.user_email())),
             request,
             payload: payload.into(),
+            set_aside: 0,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Takes parcels from the queue, has them settled, and acknowledges them.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +17,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
+use crate::alone::{self, Retry};
 use crate::announcer::Announcer;
-use crate::batch::TooNew;
+use crate::batch::{Order, TooNew};
 use crate::config::ConsumerConfig;
 use crate::forgotten::{Doubt, Progress, doubt};
 use crate::readiness::Readiness;
 use crate::receiving::{End, Receiving};
-use crate::settler::Settler;
+use crate::requeue::{Message, Requeue};
+use crate::settler::{BatchResult, Settler};
 use crate::settling::{Settled, Settling};
 
 /// How long the broker may take for what it does at once while all is well. A channel on which it takes longer is a wreck, and
@@ -35,8 +38,17 @@ pub struct Consumer {
     /// A batch for each of them can be in hand at a time.
     pub settlers: Vec<Arc<Mutex<Settler>>>,
     pub announcer: Announcer,
+    pub requeue: Requeue,
     pub readiness: Readiness,
     pub queue: String,
+    /// Where bookings go that were set aside.
+    pub dead_queue: String,
+}
+
+/// A batch that is settled, but for some bookings that are to be published again before it is acknowledged.
+struct Unacknowledged {
+    last: Delivery,
+    requeued: Vec<Message>,
 }
 
 impl Session for Consumer {
@@ -106,9 +118,12 @@ impl Consumer {
     ) -> anyhow::Result<Ended> {
         let (tag, progress) = (deliveries.tag(), Arc::<Progress>::default());
         let receiving = Receiving::start(deliveries, self.config.batch_max.get(), progress.clone());
-        let (settled, to_acknowledge) = mpsc::channel(1);
-        let working =
-            try_join(self.settle_all(&receiving, settled, stop), acknowledge_all(to_acknowledge, &progress));
+        // Each batch has at least one parcel, so there are never more of them than parcels that the broker sends ahead.
+        let (settled, to_acknowledge) = mpsc::channel(self.config.prefetch.get().into());
+        let working = try_join(
+            self.settle_all(&receiving, settled, stop),
+            self.acknowledge_all(to_acknowledge, &progress, stop),
+        );
         let doubt = tokio::select! {
             worked = working => return worked.map(|(ended, ())| ended),
             doubt = doubt(channel, &self.queue, &progress) => doubt,
@@ -129,7 +144,7 @@ impl Consumer {
     async fn settle_all(
         &self,
         receiving: &Receiving,
-        settled: mpsc::Sender<Delivery>,
+        settled: mpsc::Sender<Unacknowledged>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Ended> {
         let mut settling = Settling::new(&self.settlers);
@@ -165,13 +180,48 @@ impl Consumer {
     async fn conclude(
         &self,
         settled: Settled,
-        to_acknowledge: &mpsc::Sender<Delivery>,
+        to_acknowledge: &mpsc::Sender<Unacknowledged>,
     ) -> anyhow::Result<()> {
-        let Settled { tickets, bookings, parcels, last } = settled;
+        let Settled { result, bookings, parcels, last } = settled;
         debug!(batch.size = bookings, "settled a batch of {bookings}");
+        let BatchResult { tickets, set_aside } = result;
         self.announcer.announce(SettledMessage { tickets, bookings, parcels });
+        let requeued = set_aside.iter().map(|order| self.set_aside(order)).collect();
         if !faults::is_broken(Rule::CommitThenAck) {
-            to_acknowledge.send(last).await.context("nobody acknowledges any more")?;
+            let settled = Unacknowledged { last, requeued };
+            to_acknowledge.send(settled).await.ok().context("nobody acknowledges any more")?;
+        }
+        Ok(())
+    }
+
+    fn set_aside(&self, order: &Order) -> Message {
+        Message {
+            queue: self.dead_queue.clone(),
+            body: alone::parcel_of(&order.payload),
+            headers: Retry::at_once().headers(),
+        }
+    }
+
+    /// Acknowledges one batch after the other, of each the last parcel, while the next batch is being settled already. All
+    /// parcels before it have been settled, so `multiple` reaches over none that has not. Bookings of the batch that are to be
+    /// published again are confirmed before.
+    async fn acknowledge_all(
+        &self,
+        mut settled: mpsc::Receiver<Unacknowledged>,
+        progress: &Progress,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        while let Some(Unacknowledged { last, requeued }) = settled.recv().await {
+            for message in requeued {
+                tokio::select! {
+                    published = self.requeue.publish(message) => published?,
+                    () = has_stopped_for(PATIENCE, stop) => {
+                        bail!("a booking could not be published again before the shutdown: its batch will come again")
+                    }
+                }
+            }
+            acknowledge(&last).await?;
+            progress.acknowledged(last.delivery_tag);
         }
         Ok(())
     }
@@ -192,16 +242,6 @@ impl Consumer {
     }
 }
 
-/// Acknowledges one batch after the other, of each the last parcel, while the next batch is being settled already. All
-/// parcels before it have been settled, so `multiple` reaches over none that has not.
-async fn acknowledge_all(mut settled: mpsc::Receiver<Delivery>, progress: &Progress) -> anyhow::Result<()> {
-    while let Some(last) = settled.recv().await {
-        acknowledge(&last).await?;
-        progress.acknowledged(last.delivery_tag);
-    }
-    Ok(())
-}
-
 async fn acknowledge(last: &Delivery) -> anyhow::Result<()> {
     if !in_time(last.acker.ack(BasicAckOptions { multiple: true })).await? {
         bail!("the channel closed while a batch was in hand: its parcels will come again");
@@ -211,4 +251,10 @@ async fn acknowledge(last: &Delivery) -> anyhow::Result<()> {
 
 async fn in_time<T>(asking: impl Future<Output = lapin::Result<T>>) -> anyhow::Result<T> {
     Ok(timeout(PATIENCE, asking).await.context("the broker does not answer")??)
+}
+
+/// Returns `patience` after `stop` was cancelled.
+async fn has_stopped_for(patience: Duration, stop: &CancellationToken) {
+    stop.cancelled().await;
+    let _ = timeout(patience, pending::<()>()).await;
 }

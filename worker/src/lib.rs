@@ -4,12 +4,16 @@
 //! sees to it that a batch ends whatever the database says, `settlement` is the transaction, and `allocation` the pure rules
 //! inside it.
 //!
+//! A booking that fails alone is set aside: `requeue` publishes it again, and `brake` limits how many may in a row.
+//!
 //! What has strayed from that way is brought to its end by `reaper` and `rerouter`; what could not be processed is kept,
 //! and `dead_letters` is how an operator decides on it.
 
 pub mod allocation;
+mod alone;
 pub mod announcer;
 pub mod batch;
+pub mod brake;
 pub mod config;
 pub mod consumer;
 pub mod dead_letters;
@@ -18,6 +22,7 @@ mod forgotten;
 pub mod readiness;
 pub mod reaper;
 pub mod receiving;
+pub mod requeue;
 pub mod rerouter;
 pub mod settlement;
 pub mod settler;

@@ -13,11 +13,13 @@ use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::queue::{Broker, supervise};
 use hamro_shared::{healthcheck, telemetry};
 use hamro_worker::announcer::announcer;
+use hamro_worker::brake::Brake;
 use hamro_worker::config::{Config, DATABASE_SESSION, HttpConfig, ReaperConfig};
 use hamro_worker::consumer::Consumer;
 use hamro_worker::dead_letters;
 use hamro_worker::readiness::{Health, Readiness};
 use hamro_worker::reaper::{Reaper, reap};
+use hamro_worker::requeue::requeue;
 use hamro_worker::rerouter::Rerouter;
 use hamro_worker::settler::Settler;
 use hamro_worker::settling::BATCHES_IN_HAND;
@@ -77,22 +79,27 @@ async fn run() -> anyhow::Result<ExitCode> {
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
     let (announcer, mut announcements) = announcer(broker.topology());
+    let (requeue, mut requeuing) = requeue();
+    let brake = Brake::default();
     let mut health = Health::default();
     let readiness = health.part("consumer", Readiness::starting());
     let settlers = (0..BATCHES_IN_HAND).map(|_| {
         let readiness = health.part("settler", Readiness::untroubled());
-        Arc::new(Mutex::new(Settler::new(sessions.clone(), database_clock.clock(), readiness)))
+        let settler = Settler::new(sessions.clone(), database_clock.clock(), readiness);
+        Arc::new(Mutex::new(settler.with_brake(brake.clone())))
     });
     let settlers = settlers.collect();
-    let queue = broker.topology().intake();
+    let (queue, dead_queue) = (broker.topology().intake(), broker.topology().dead());
     let reaper = Reaper::new(
         &sessions,
         database_clock.clock(),
         &broker,
         announcer.clone(),
         health.part("reaper", Readiness::untroubled()),
-    );
-    let mut consumer = Consumer { config: config.consumer, settlers, announcer, readiness, queue };
+    )
+    .with_brake(brake);
+    let mut consumer =
+        Consumer { config: config.consumer, settlers, announcer, requeue, readiness, queue, dead_queue };
 
     let mut lifecycle = Lifecycle::new()?;
     collect_strays(&mut lifecycle, &broker, reaper, config.reaper);
@@ -104,6 +111,11 @@ async fn run() -> anyhow::Result<ExitCode> {
             () = ready_to_settle(&sessions, &measured) => supervise(&consuming, &stop, &mut consumer).await,
             () = stop.cancelled() => {}
         }
+        Ok(())
+    });
+    let publishing = broker.clone();
+    lifecycle.support("requeuing", |stop| async move {
+        supervise(&publishing, &stop, &mut requeuing).await;
         Ok(())
     });
     lifecycle.support("announcements", |stop| async move {

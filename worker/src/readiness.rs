@@ -1,7 +1,8 @@
 //! Whether this worker works, for orchestrators: `/health/live` and `/health/ready` on `WORKER_HTTP_PORT`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::extract::State;
@@ -10,14 +11,22 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+
+/// How long a note stands after it was last made.
+const NOTE_STANDS: Duration = Duration::from_mins(1);
 
 /// What one part of the worker says of itself: why it does not work, or nothing, if it does. A part sets its own reason
 /// and clears it; the others' are not its business.
 #[derive(Clone)]
-pub struct Readiness(Arc<watch::Sender<Option<&'static str>>>);
+pub struct Readiness(Arc<Mutex<Statement>>);
+
+struct Statement {
+    reason: Option<&'static str>,
+    note: Option<(&'static str, Instant)>,
+}
 
 impl Readiness {
     /// A part that has yet to start.
@@ -31,20 +40,34 @@ impl Readiness {
     }
 
     fn saying(reason: Option<&'static str>) -> Self {
-        Self(Arc::new(watch::Sender::new(reason)))
+        Self(Arc::new(Mutex::new(Statement { reason, note: None })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, Statement> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why this part does not work, if it does not.
     pub fn reason(&self) -> Option<&'static str> {
-        *self.0.borrow()
+        self.state().reason
     }
 
     pub fn is_red(&self, reason: &'static str) {
-        self.0.send_replace(Some(reason));
+        self.state().reason = Some(reason);
     }
 
     pub fn is_green(&self) {
-        self.0.send_if_modified(|reason| reason.take().is_some());
+        self.state().reason = None;
+    }
+
+    /// Says something that operators should know of although the part works. It stands for a minute.
+    pub fn note(&self, note: &'static str) {
+        self.state().note = Some((note, Instant::now()));
+    }
+
+    /// The latest note, while it stands.
+    fn latest_note(&self) -> Option<&'static str> {
+        self.state().note.filter(|(_, made)| made.elapsed() < NOTE_STANDS).map(|(note, _)| note)
     }
 
     /// While the guard lives, the part has something in hand. Once it has not, however that ends, it has no reason either.
@@ -68,6 +91,15 @@ pub struct Health(Vec<(&'static str, Readiness)>);
 #[derive(Serialize)]
 struct Answer {
     status: String,
+    /// What operators should know of although it does not make the worker unready.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+}
+
+impl Answer {
+    fn of(status: &str, notes: Vec<String>) -> Json<Self> {
+        Json(Self { status: status.to_owned(), notes })
+    }
 }
 
 impl Health {
@@ -79,10 +111,19 @@ impl Health {
 
     /// Everything that speaks against this worker, by part.
     fn reasons(&self) -> Vec<String> {
-        let reason = |(name, readiness): &(&str, Readiness)| {
-            readiness.reason().map(|reason| format!("{name}: {reason}"))
-        };
-        self.0.iter().filter_map(reason).collect()
+        self.all(Readiness::reason)
+    }
+
+    /// What operators should know of besides, by part.
+    fn notes(&self) -> Vec<String> {
+        self.all(Readiness::latest_note)
+    }
+
+    fn all(&self, said: fn(&Readiness) -> Option<&'static str>) -> Vec<String> {
+        self.0
+            .iter()
+            .filter_map(|(name, readiness)| said(readiness).map(|said| format!("{name}: {said}")))
+            .collect()
     }
 
     /// Answers whoever asks on `address`.
@@ -92,7 +133,7 @@ impl Health {
         })?;
         info!("answering health checks on http://{}", listener.local_addr()?);
         let router = Router::new()
-            .route("/health/live", get(async || Json(Answer { status: "ok".to_owned() })))
+            .route("/health/live", get(async || Answer::of("ok", Vec::new())))
             .route("/health/ready", get(ready))
             .with_state(self);
         axum::serve(listener, router)
@@ -105,9 +146,9 @@ impl Health {
 async fn ready(State(health): State<Health>) -> (StatusCode, Json<Answer>) {
     let reasons = health.reasons();
     if reasons.is_empty() {
-        (StatusCode::OK, Json(Answer { status: "ok".to_owned() }))
+        (StatusCode::OK, Answer::of("ok", health.notes()))
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Answer { status: reasons.join("; ") }))
+        (StatusCode::SERVICE_UNAVAILABLE, Answer::of(&reasons.join("; "), health.notes()))
     }
 }
 

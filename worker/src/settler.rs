@@ -1,6 +1,7 @@
 //! Sees to it that a batch ends, whatever the database says.
 
-use std::collections::VecDeque;
+mod progress;
+
 use std::time::Duration;
 
 use hamro_shared::backoff::Backoff;
@@ -8,16 +9,16 @@ use hamro_shared::database::{CHECK_AFTER, Session, Sessions};
 use hamro_shared::domain::{Clock, SettledTicket};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
-use crate::batch::{Batch, DeathReason};
+use crate::batch::{Batch, DeathReason, Order};
+use crate::brake::Brake;
 use crate::failure::Failure;
 use crate::readiness::Readiness;
-use crate::settlement::settle;
+use crate::settlement::{Committed, settle};
 use crate::turn::Turn;
 
-/// After this many refusals in a row of bookings that stood alone, it is not the bookings.
-const CULPRITS_IN_A_ROW: u32 = 3;
+use progress::{Progress, Verdict};
 
 /// A server whose machine has gone, or a network that has, says nothing at all: after this long the connection is given
 /// up. The server's own limits on a statement and a lock are shorter.
@@ -29,7 +30,16 @@ pub struct Settler {
     session: Option<Session>,
     clock: Clock,
     readiness: Readiness,
-    culprits_in_a_row: u32,
+    brake: Brake,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct BatchResult {
+    /// The tickets that were settled now.
+    pub tickets: Vec<SettledTicket>,
+    /// Bookings that failed alone and are not settled. Publish them to the dead queue before acknowledging their parcels.
+    pub set_aside: Vec<Order>,
 }
 
 /// The settler was asked to stop while a batch was waiting for the database. What was not committed is still
@@ -39,82 +49,106 @@ pub struct Stopped;
 
 impl Settler {
     pub fn new(sessions: Sessions, clock: Clock, readiness: Readiness) -> Self {
-        Self { sessions, session: None, clock, readiness, culprits_in_a_row: 0 }
+        Self { sessions, session: None, clock, readiness, brake: Brake::default() }
+    }
+
+    /// Shares the brake with the other settlers of the process.
+    #[must_use]
+    pub fn with_brake(mut self, brake: Brake) -> Self {
+        self.brake = brake;
+        self
     }
 
     /// Settles the batch when its turn has come, and returns only when it is, or when `stop` comes while it waits for a
     /// better moment.
     ///
-    /// A transient failure is retried. A batch that the database refuses is split until the culprit stands alone, and
-    /// fails. Anything else keeps the batch waiting here, and with it whatever is behind it, but for a batch that is in hand
-    /// beside it: nothing is taken from the
+    /// A transient failure is retried. Where the database refuses a batch, the batch is split until each booking that fails
+    /// stands alone, and the others are settled. Of those that fail alone, bad data ends as failed, and any other is set aside,
+    /// as [`Progress::judge`] decides. Where more fail than may be set aside, the settler stops with them in hand and tries
+    /// again later, and with it whatever is behind it, but for a batch that is in hand beside it: nothing is taken from the
     /// queue, and nothing is lost. Dropping the future loses nothing either.
     pub async fn settle(
         &mut self,
         batch: Batch,
         mut turn: Turn,
         stop: &CancellationToken,
-    ) -> Result<Vec<SettledTicket>, Stopped> {
+    ) -> Result<BatchResult, Stopped> {
         turn.comes().await;
         let _busy = self.readiness.busy();
-        let mut settled = Vec::with_capacity(batch.len());
-        let mut todo = VecDeque::from([batch]);
+        let mut progress = Progress::of(batch);
         let mut transient = Backoff::new(Duration::from_millis(10), Duration::from_secs(2));
         let mut systemic = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-        while let Some(batch) = todo.pop_front() {
+        loop {
+            let Some(batch) = progress.next() else {
+                match progress.judge(&self.brake, self.clock.now()) {
+                    Verdict::Done(result) => return Ok(result),
+                    Verdict::GoOn => {}
+                    Verdict::SetAside(failure) => {
+                        error!("a booking failed alone and is set aside until it can be settled: {failure}");
+                        self.readiness.note("a booking is set aside unsettled; see the log");
+                    }
+                    Verdict::Stop { size, failure } => {
+                        error!(
+                            batch.size = size,
+                            "settlement stopped with {size} in hand: database error not caused by the bookings: {failure}"
+                        );
+                        self.readiness
+                            .is_red("the database refuses what is not caused by the bookings; see the log");
+                        pause(&mut systemic, stop).await?;
+                    }
+                }
+                continue;
+            };
             let size = batch.len();
             let failure = match self.attempt(&batch, &mut turn).await {
-                Ok(tickets) => {
-                    settled.extend(tickets);
-                    self.readiness.is_green();
-                    if !batch.orders.is_empty() {
-                        self.culprits_in_a_row = 0;
+                Ok(committed) => {
+                    if committed.sold > 0 {
+                        self.brake.release();
                     }
+                    progress.settled(committed);
+                    self.readiness.is_green();
                     transient.reset();
                     continue;
                 }
                 Err(failure) => failure,
             };
-            match self.class(&failure, &batch) {
+            match Failure::of(&failure) {
                 Failure::Transient => {
                     warn!(batch.size = size, "trying a batch of {size} again: {failure}");
                     if matches!(failure, sqlx::Error::Io(_)) {
                         self.readiness.is_red("the database cannot be reached");
                     }
-                    todo.push_front(batch);
+                    progress.again(batch);
                     pause(&mut transient, stop).await?;
                 }
                 Failure::Systemic => {
                     error!(
                         batch.size = size,
-                        "stopped with a batch of {size} in hand, which is not to blame: {failure}"
+                        "settlement stopped with {size} in hand: the database does not work: {failure}"
                     );
-                    self.readiness.is_red("the database refuses what is no booking's fault; see the log");
-                    // Behind the others: if they can be settled, it is to blame after all.
-                    todo.push_back(batch);
+                    self.readiness.is_red("the database does not work; see the log");
+                    progress.again(batch);
                     pause(&mut systemic, stop).await?;
                 }
-                Failure::Culprit => match batch.split() {
-                    Ok((earlier, later)) => {
-                        warn!(
-                            batch.size = size,
-                            "splitting a batch of {size} that the database refuses: {failure}"
-                        );
-                        todo.push_front(later);
-                        todo.push_front(earlier);
-                    }
-                    Err(alone) => {
-                        self.culprits_in_a_row += 1;
-                        todo.push_front(alone.into_dead_letters(&failure));
-                    }
-                },
+                Failure::BadData if size == 1 && !batch.orders.is_empty() && self.may_fail(&batch) => {
+                    progress
+                        .again(batch.into_dead_letters(DeathReason::RefusedByDatabase, &failure.to_string()));
+                }
+                class => {
+                    debug!(batch.size = size, "the database refuses {size}: {failure}");
+                    progress.split(batch, class, failure);
+                }
             }
         }
-        Ok(settled)
+    }
+
+    /// Whether this booking may fail. One that was set aside before has been counted.
+    fn may_fail(&self, booking: &Batch) -> bool {
+        booking.orders.iter().all(|order| order.set_aside > 0) || self.brake.permits_one_more()
     }
 
     /// One try. A session that turns out to be useless is not used again: the server drops its transaction with it.
-    async fn attempt(&mut self, batch: &Batch, turn: &mut Turn) -> Result<Vec<SettledTicket>, sqlx::Error> {
+    async fn attempt(&mut self, batch: &Batch, turn: &mut Turn) -> Result<Committed, sqlx::Error> {
         let mut session = self.usable_session().await?;
         let settling = settle(&mut session.connection, &self.clock, batch, turn);
         let result = timeout(ANSWER_TIMEOUT, settling).await.unwrap_or_else(|_| {
@@ -137,35 +171,11 @@ impl Settler {
         }
         self.sessions.open().await
     }
-
-    fn class(&self, failure: &sqlx::Error, batch: &Batch) -> Failure {
-        match Failure::of(failure) {
-            Failure::Culprit if batch.len() == 1 && self.culprits_in_a_row >= CULPRITS_IN_A_ROW => {
-                Failure::Systemic
-            }
-            // Nothing in a dead letter comes from a booking but bytes, which Postgres takes as they are.
-            Failure::Culprit if batch.orders.is_empty() => Failure::Systemic,
-            class => class,
-        }
-    }
 }
 
 async fn pause(backoff: &mut Backoff, stop: &CancellationToken) -> Result<(), Stopped> {
     tokio::select! {
         () = backoff.pause() => Ok(()),
         () = stop.cancelled() => Err(Stopped),
-    }
-}
-
-impl Batch {
-    /// The same, with nothing left to decide: each of its orders has failed.
-    fn into_dead_letters(self, failure: &sqlx::Error) -> Self {
-        let mut dead_letters = self.dead_letters;
-        dead_letters.extend(
-            self.orders
-                .iter()
-                .map(|order| order.dead_letter(DeathReason::RefusedByDatabase, &failure.to_string())),
-        );
-        Self { orders: Vec::new(), dead_letters }
     }
 }

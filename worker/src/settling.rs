@@ -5,14 +5,13 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
-use hamro_shared::domain::SettledTicket;
 use lapin::message::Delivery;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::receiving::Received;
-use crate::settler::{Settler, Stopped};
+use crate::settler::{BatchResult, Settler, Stopped};
 use crate::turn::Line;
 
 /// While the first writes and commits, the second locks and decides. More of them find nothing left to overlap with.
@@ -28,7 +27,7 @@ pub struct Settling<'a> {
 
 /// A batch that has ended.
 pub struct Settled {
-    pub tickets: Vec<SettledTicket>,
+    pub result: BatchResult,
     /// How many bookings were in it, those that had been settled before among them.
     pub bookings: u32,
     pub parcels: u32,
@@ -58,8 +57,8 @@ impl<'a> Settling<'a> {
         let bookings = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         debug!(batch.size = bookings, "took a batch of {bookings} in hand");
         let settling = async move {
-            let tickets = settler.lock().await.settle(batch, turn, &stop).await?;
-            Ok(Settled { tickets, bookings, parcels, last })
+            let result = settler.lock().await.settle(batch, turn, &stop).await?;
+            Ok(Settled { result, bookings, parcels, last })
         };
         self.in_hand.push_back(settling.boxed());
     }

@@ -45,7 +45,7 @@ async fn settle(pool: &PgPool, orders: &[Order]) -> HashMap<TicketId, Outcome> {
     let mut connection = pool.acquire().await.unwrap();
     let clock = Clock::stopped_at(now());
     let settled = settlement::settle(&mut connection, &clock, &batch, &mut Turn::default()).await.unwrap();
-    settled.into_iter().map(|ticket| (ticket.ticket_id, ticket.outcome)).collect()
+    settled.tickets.into_iter().map(|ticket| (ticket.ticket_id, ticket.outcome)).collect()
 }
 
 async fn settle_one(pool: &PgPool, order: &Order) -> Outcome {

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+#[path = "settlement/set_aside.rs"]
+mod set_aside;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -56,13 +59,14 @@ fn batch(orders: &[Order]) -> Batch {
 
 /// One try.
 async fn settle(pool: &PgPool, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx::Error> {
-    settlement::settle(&mut pool.acquire().await.unwrap(), &clock(), batch, &mut Turn::default()).await
+    let mut connection = pool.acquire().await.unwrap();
+    Ok(settlement::settle(&mut connection, &clock(), batch, &mut Turn::default()).await?.tickets)
 }
 
 /// As many tries as it takes.
 async fn settle_all(pool: &PgPool, batch: Batch) -> Vec<SettledTicket> {
     let mut settler = Settler::new(sessions(pool), clock(), Readiness::starting());
-    settler.settle(batch, Turn::default(), &CancellationToken::new()).await.unwrap()
+    settler.settle(batch, Turn::default(), &CancellationToken::new()).await.unwrap().tickets
 }
 
 fn sessions(pool: &PgPool) -> Sessions {
@@ -93,11 +97,14 @@ async fn wait_until_at_least(pool: &PgPool, query: &'static str, expected: i64) 
     }
 }
 
-/// Makes the database refuse bookings of customers called like this, as it would a value that it cannot hold.
-async fn refuse(pool: &PgPool, name: &str) {
+/// What a value that the database cannot hold is refused with.
+const BAD_DATA: &str = "22021";
+
+/// Makes the database refuse bookings of customers called like this, with this SQLSTATE.
+async fn refuse(pool: &PgPool, name: &str, code: &str) {
     let statements = format!(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-         BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '23514', TABLE = 'bookings'; END $$;
+         BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END $$;
          CREATE TRIGGER refuse BEFORE INSERT ON bookings FOR EACH ROW
          WHEN (NEW.user_name LIKE '{name}%') EXECUTE FUNCTION refuse();"
     );
@@ -257,7 +264,7 @@ async fn a_ticket_that_comes_with_another_request_is_kept_as_a_dead_letter(pool:
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_booking_that_the_database_refuses_fails_alone(pool: PgPool) {
     seeded(&pool).await;
-    refuse(&pool, "culprit").await;
+    refuse(&pool, "culprit", BAD_DATA).await;
     let mut orders: Vec<Order> = (1..=20).map(|n| order(&format!("customer{n}"), &[n])).collect();
     orders.insert(13, order("culprit", &[30]));
     let settled = by_ticket(settle_all(&pool, batch(&orders)).await);
@@ -272,7 +279,7 @@ async fn a_booking_that_the_database_refuses_fails_alone(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn many_refusals_in_a_row_stop_the_worker_instead_of_failing_everybody(pool: PgPool) {
     seeded(&pool).await;
-    refuse(&pool, "customer").await;
+    refuse(&pool, "customer", BAD_DATA).await;
     let orders: Vec<Order> = (1..=20).map(|n| order(&format!("customer{n}"), &[n])).collect();
     let worker = tokio::spawn({
         let (pool, batch) = (pool.clone(), batch(&orders));
@@ -294,7 +301,7 @@ async fn a_counter_that_has_drifted_stops_the_worker_and_costs_no_customer_a_boo
     let mut settler = Settler::new(sessions(&pool), clock(), readiness.clone());
     let worker = tokio::spawn(async move {
         let batch = batch(&[order("alice", &[1]), order("bob", &[2])]);
-        settler.settle(batch, Turn::default(), &CancellationToken::new()).await.unwrap()
+        settler.settle(batch, Turn::default(), &CancellationToken::new()).await.unwrap().tickets
     });
     let mut ticks = interval(Duration::from_millis(20));
     while readiness.reason().is_none() {
@@ -333,7 +340,7 @@ async fn the_database_itself_refuses_a_seat_in_two_live_sales(pool: PgPool) {
     sqlx::raw_sql("UPDATE seats SET booked_at = NULL WHERE id = 1").execute(&pool).await.unwrap();
     let error = settle(&pool, &batch(&[order("bob", &[1])])).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().constraint(), Some("sale_seats_live"));
-    assert_eq!(Failure::of(&error), Failure::Systemic);
+    assert_eq!(Failure::of(&error), Failure::Unexplained);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -345,16 +352,21 @@ async fn an_error_of_the_database_is_classed_by_what_it_says_of_the_booking(pool
         ("57014", "", Failure::Transient),
         ("57P01", "", Failure::Transient),
         ("08006", "", Failure::Transient),
-        ("22021", "bookings", Failure::Culprit),
-        ("22001", "", Failure::Culprit),
-        ("23514", "bookings", Failure::Culprit),
-        ("23502", "sales", Failure::Culprit),
-        ("23505", "bookings", Failure::Culprit),
-        ("23514", "ticket_tiers", Failure::Systemic),
-        ("23505", "sale_seats", Failure::Systemic),
+        ("22021", "bookings", Failure::BadData),
+        ("22P05", "", Failure::BadData),
+        ("22001", "", Failure::Unexplained),
+        ("2200H", "", Failure::Unexplained),
+        ("23514", "bookings", Failure::Unexplained),
+        ("23502", "sales", Failure::Unexplained),
+        ("23505", "sales", Failure::Unexplained),
+        ("23514", "ticket_tiers", Failure::Unexplained),
+        ("23505", "sale_seats", Failure::Unexplained),
+        ("42P01", "", Failure::Unexplained),
+        ("P0001", "", Failure::Unexplained),
+        ("HV00X", "", Failure::Unexplained),
         ("53100", "", Failure::Systemic),
         ("25006", "", Failure::Transient),
-        ("42P01", "", Failure::Systemic),
+        ("28P01", "", Failure::Systemic),
     ] {
         let raise =
             format!("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}', TABLE = '{table}'; END $$");
@@ -374,7 +386,7 @@ async fn an_error_of_the_database_is_classed_by_what_it_says_of_the_booking(pool
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn four_culprits_in_a_batch_cost_the_others_nothing(pool: PgPool) {
     seeded(&pool).await;
-    refuse(&pool, "culprit").await;
+    refuse(&pool, "culprit", BAD_DATA).await;
     let mut orders: Vec<Order> = (1..=4).map(|n| order(&format!("culprit{n}"), &[n])).collect();
     orders.push(order("alice", &[5]));
     let settled = by_ticket(settle_all(&pool, batch(&orders)).await);
@@ -389,7 +401,8 @@ async fn a_settler_that_waits_for_the_database_stops_when_it_is_asked_to(pool: P
     let stop = CancellationToken::new();
     stop.cancel();
     let mut settler = Settler::new(sessions(&pool), clock(), Readiness::starting());
-    assert_eq!(settler.settle(batch(&[order("alice", &[1])]), Turn::default(), &stop).await, Err(Stopped));
+    let two = batch(&[order("alice", &[1]), order("bob", &[2])]);
+    assert_eq!(settler.settle(two, Turn::default(), &stop).await.unwrap_err(), Stopped);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -398,12 +411,11 @@ async fn a_settler_whose_connection_is_killed_goes_on_with_another(pool: PgPool)
     let options = (*pool.connect_options()).clone().application_name("victim");
     let mut settler = Settler::new(Sessions::new(options, &[]), clock(), Readiness::starting());
     let stop = CancellationToken::new();
-    assert_eq!(
-        settler.settle(batch(&[order("alice", &[1])]), Turn::default(), &stop).await.unwrap().len(),
-        1
-    );
+    let sold = settler.settle(batch(&[order("alice", &[1])]), Turn::default(), &stop).await.unwrap();
+    assert_eq!(sold.tickets.len(), 1);
     let killed =
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'victim'";
     assert_eq!(count(&pool, killed).await, 1);
-    assert_eq!(settler.settle(batch(&[order("bob", &[2])]), Turn::default(), &stop).await.unwrap().len(), 1);
+    let sold = settler.settle(batch(&[order("bob", &[2])]), Turn::default(), &stop).await.unwrap();
+    assert_eq!(sold.tickets.len(), 1);
 }

@@ -16,7 +16,7 @@ async fn poison_in_a_batch_fails_alone_and_is_kept() -> Result<()> {
     // The database refuses what this customer brings.
     sqlx::raw_sql(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-         BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '23514', TABLE = 'bookings'; END $$;
+         BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '22021'; END $$;
          CREATE TRIGGER refuse BEFORE INSERT ON bookings FOR EACH ROW
          WHEN (NEW.user_name = 'culprit') EXECUTE FUNCTION refuse();",
     )

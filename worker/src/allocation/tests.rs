@@ -34,6 +34,7 @@ fn order(n: u32, seats: &[i32]) -> Order {
         request,
         key: None,
         payload: "".into(),
+        set_aside: 0,
     }
 }
 

@@ -13,8 +13,13 @@
 //! taken while the database is away; and the process must have lived for a while (`REAPER_DELAY`), since a culprit that is
 //! still in the intake queue kills a worker soon after it has started.
 //!
+//! A booking that was set aside unsettled, because it alone failed for no fault of its own, is in this queue too. It is tried
+//! again with pauses that grow, until its deadline. It waits at the end of the queue, as a new message each time, so that it
+//! costs none of the broker's tries and holds up nothing behind it.
+//!
 //! Any number of workers may do this at once: a message is in one hand at a time.
 
+mod rotation;
 mod step;
 
 use std::time::Duration;
@@ -22,10 +27,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use hamro_shared::database::{Sessions, wait_for_schema};
-use hamro_shared::domain::{Clock, SettledTicket};
-use hamro_shared::queue::{
-    ALONE_HEADER, BOOKINGS_HEADER, Broker, Parcel, QueueGone, Session, SettledMessage, post, supervise,
-};
+use hamro_shared::domain::{Clock, SettledTicket, Timestamp};
+use hamro_shared::queue::{Broker, QueueGone, Session, SettledMessage, post, supervise};
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions,
@@ -37,11 +40,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::alone::{Retry, header, is_alone, parcel_of};
 use crate::announcer::Announcer;
-use crate::batch::TooNew;
+use crate::batch::{Batch, DeathReason, TooNew};
+use crate::brake::Brake;
 use crate::readiness::Readiness;
-use crate::settler::{Settler, Stopped};
+use crate::requeue::{Message, publish};
+use crate::settler::{BatchResult, Settler, Stopped};
 use crate::turn::Turn;
+use rotation::Rotation;
 use step::{Step, next_step};
 
 pub struct Reaper {
@@ -50,6 +57,7 @@ pub struct Reaper {
     readiness: Readiness,
     sessions: Sessions,
     queue: String,
+    clock: Clock,
 }
 
 impl Reaper {
@@ -60,8 +68,16 @@ impl Reaper {
         announcer: Announcer,
         readiness: Readiness,
     ) -> Self {
-        let settler = Settler::new(sessions.clone(), clock, readiness.clone());
-        Self { settler, announcer, readiness, sessions: sessions.clone(), queue: broker.topology().dead() }
+        let settler = Settler::new(sessions.clone(), clock.clone(), readiness.clone());
+        let queue = broker.topology().dead();
+        Self { settler, announcer, readiness, sessions: sessions.clone(), queue, clock }
+    }
+
+    /// Shares the brake with the other settlers of the process.
+    #[must_use]
+    pub fn with_brake(mut self, brake: Brake) -> Self {
+        self.settler = self.settler.with_brake(brake);
+        self
     }
 }
 
@@ -105,13 +121,31 @@ impl Reaper {
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
+        let mut rotation = Rotation::default();
         loop {
             let delivery = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 delivery = deliveries.next() => delivery.ok_or_else(|| QueueGone(self.queue.clone()))??,
             };
-            match next_step(&delivery.data, is_alone(&delivery), returns(&delivery)) {
+            let (retry, now) = (Retry::of(&delivery), self.clock.now());
+            if retry.set_aside > 0 {
+                self.readiness.note("a booking is set aside unsettled; see the log");
+            }
+            if let Some(at) = retry.at.filter(|at| *at > now) {
+                let message = self.message(delivery.data.clone(), retry.headers());
+                match stop.run_until_cancelled(publish(channel, &message)).await {
+                    Some(published) => published.context("putting a booking back")?,
+                    None => return Ok(()),
+                }
+                // Before the acknowledgement, so that the broker does not hand us the next one meanwhile.
+                let pause = rotation.put_back(&delivery.data, at, now);
+                let _ = timeout(pause, stop.cancelled()).await;
+                acknowledge(&delivery).await?;
+                continue;
+            }
+            rotation = Rotation::default();
+            match next_step(&delivery.data, is_alone(&delivery), returns(&delivery), retry.set_aside) {
                 Step::Split(bookings) => {
                     // While the broker blocks publishers this waits for it.
                     match stop.run_until_cancelled(self.split(channel, &bookings)).await {
@@ -119,10 +153,18 @@ impl Reaper {
                         None => return Ok(()),
                     }
                 }
-                Step::Settle(batch) => match self.settler.settle(batch, Turn::default(), stop).await {
-                    Ok(tickets) => self.announce(tickets),
-                    Err(Stopped) => return Ok(()),
-                },
+                Step::Settle(batch) => {
+                    match self.settler.settle(end(batch, retry, now), Turn::default(), stop).await {
+                        Ok(result) => {
+                            match stop.run_until_cancelled(self.set_aside(channel, &result)).await {
+                                Some(set_aside) => set_aside?,
+                                None => return Ok(()),
+                            }
+                            self.announce(result.tickets);
+                        }
+                        Err(Stopped) => return Ok(()),
+                    }
+                }
                 Step::PutBack(too_new) => {
                     // First of all, so that it does not come to us again.
                     channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default()).await?;
@@ -133,14 +175,29 @@ impl Reaper {
         }
     }
 
+    /// Puts what could not be settled at the end of the queue, for another try later.
+    async fn set_aside(&self, channel: &Channel, result: &BatchResult) -> anyhow::Result<()> {
+        for order in &result.set_aside {
+            let headers = Retry::of_order(order, self.clock.now()).headers();
+            let message = self.message(parcel_of(&order.payload), headers);
+            publish(channel, &message).await.context("setting a booking aside")?;
+        }
+        Ok(())
+    }
+
+    fn message(&self, body: Vec<u8>, headers: FieldTable) -> Message {
+        Message { queue: self.queue.clone(), body, headers }
+    }
+
     /// Posts each of the bookings alone.
     async fn split(&self, channel: &Channel, bookings: &[&RawValue]) -> anyhow::Result<()> {
         let count = bookings.len();
         warn!("a parcel of {count} came back too often: trying its bookings one by one");
         for booking in bookings {
-            let mut parcel = Parcel::default();
-            parcel.push(booking.get().as_bytes());
-            post(channel, &self.queue, &parcel.encode(), alone()).await.context("splitting a parcel")?;
+            let headers = Retry::default().headers();
+            post(channel, &self.queue, &parcel_of(booking.get()), headers)
+                .await
+                .context("splitting a parcel")?;
         }
         Ok(())
     }
@@ -163,7 +220,8 @@ impl Reaper {
     ) -> anyhow::Result<()> {
         error!("not reaping any more, until this worker is upgraded and restarted: {too_new}");
         self.readiness.is_red("it is too old for what is in the queue of the dead");
-        post(channel, &self.queue, &delivery.data, alone()).await.context("putting a booking back")?;
+        let headers = Retry::of(delivery).headers();
+        post(channel, &self.queue, &delivery.data, headers).await.context("putting a booking back")?;
         acknowledge(delivery).await?;
         stop.cancelled().await;
         Ok(())
@@ -177,20 +235,14 @@ async fn acknowledge(delivery: &Delivery) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The headers of a parcel that holds one booking, and was made here.
-fn alone() -> FieldTable {
-    let mut headers = FieldTable::default();
-    headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(1));
-    headers.insert(ALONE_HEADER.into(), AMQPValue::Boolean(true));
-    headers
-}
-
-fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
-    delivery.properties.headers().as_ref()?.inner().get(name)
-}
-
-fn is_alone(delivery: &Delivery) -> bool {
-    header(delivery, ALONE_HEADER).is_some()
+/// A booking that was set aside and is past its deadline is not tried again: it ends as expired, by an insert that names
+/// nothing but its ticket.
+fn end(batch: Batch, retry: Retry, now: Timestamp) -> Batch {
+    if retry.set_aside == 0 || !batch.is_past_deadline(now) {
+        return batch;
+    }
+    let detail = format!("it was set aside {} times; the errors are in the workers' logs", retry.set_aside);
+    batch.into_dead_letters(DeathReason::SetAside, &detail)
 }
 
 /// How often this message has come back: a quorum queue counts it whenever the one who had it in hand dies, or loses its

@@ -22,17 +22,22 @@ pub(super) enum Step<'a> {
 ///
 /// What was not made here is split even if it holds one booking: what a broker counts of a message that it has taken from
 /// one queue to another is no count of our tries.
-pub(super) fn next_step(body: &[u8], is_alone: bool, returns: u64) -> Step<'_> {
+///
+/// `set_aside`: how often the booking failed alone and was set aside.
+pub(super) fn next_step(body: &[u8], is_alone: bool, returns: u64, set_aside: u32) -> Step<'_> {
     if !is_alone && let Ok(bookings) = Parcel::decode(body) {
         return Step::Split(bookings);
     }
-    let batch = if returns < TRIES { to_try(body) } else { condemned(body, returns) };
+    let batch = if returns < TRIES { to_try(body, set_aside) } else { condemned(body, returns) };
     batch.map_or_else(Step::PutBack, Step::Settle)
 }
 
-fn to_try(body: &[u8]) -> Result<Batch, TooNew> {
+fn to_try(body: &[u8], set_aside: u32) -> Result<Batch, TooNew> {
     let mut batch = Batch::default();
     batch.add_parcel(body)?;
+    for order in &mut batch.orders {
+        order.set_aside = set_aside;
+    }
     Ok(batch)
 }
 
@@ -98,7 +103,7 @@ mod tests {
     fn a_parcel_that_the_broker_took_here_is_split_whatever_it_counts() {
         for bookings in [vec![], vec![booking(1)], vec![booking(1), booking(2)]] {
             let body = parcel(&bookings);
-            let Step::Split(split) = next_step(&body, false, 21) else { panic!("was not split") };
+            let Step::Split(split) = next_step(&body, false, 21, 0) else { panic!("was not split") };
             assert_eq!(split.iter().map(|booking| booking.get()).collect::<Vec<_>>(), bookings);
         }
     }
@@ -107,10 +112,10 @@ mod tests {
     fn a_booking_that_is_alone_is_tried_three_times_and_then_fails() {
         let body = parcel(&[booking(1)]);
         for returns in 0..3 {
-            let batch = settled(next_step(&body, true, returns));
+            let batch = settled(next_step(&body, true, returns, 0));
             assert_eq!((batch.orders.len(), batch.dead_letters.len()), (1, 0), "{returns}");
         }
-        let batch = settled(next_step(&body, true, 3));
+        let batch = settled(next_step(&body, true, 3, 0));
         assert!(batch.orders.is_empty());
         let letter = &batch.dead_letters[0];
         assert_eq!(letter.ticket, Some(TicketId(Uuid::from_u128(1))));
@@ -120,10 +125,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_kept_whole() {
-        let batch = settled(next_step(b"no parcel", false, 0));
+        let batch = settled(next_step(b"no parcel", false, 0, 0));
         assert_eq!(batch.dead_letters[0].reason, DeathReason::UnreadableParcel);
         assert_eq!(batch.dead_letters[0].payload, b"no parcel");
-        let batch = settled(next_step(b"no parcel", true, 3));
+        let batch = settled(next_step(b"no parcel", true, 3, 0));
         assert_eq!(batch.dead_letters[0].payload, b"no parcel");
     }
 
@@ -131,7 +136,7 @@ mod tests {
     fn a_newer_version_is_put_back_however_often_it_came() {
         let body = parcel(&[booking(1).replace("\"v\":1", "\"v\":2")]);
         for returns in [0, 3, 100] {
-            assert!(matches!(next_step(&body, true, returns), Step::PutBack(TooNew(2))), "{returns}");
+            assert!(matches!(next_step(&body, true, returns, 0), Step::PutBack(TooNew(2))), "{returns}");
         }
     }
 }

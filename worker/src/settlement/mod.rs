@@ -20,18 +20,27 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 use self::write::Sales;
-use crate::allocation::{Decision, allocate};
+use crate::allocation::{Decision, Settled, allocate};
 use crate::batch::{Batch, DeadLetter, DeathReason, Order};
 use crate::turn::Turn;
 
-/// Settles the batch: when this returns, each of its tickets has its one outcome, committed. Returns the tickets that
-/// were settled now; one that had been before is left out. Passes the `turn` on, which has come, when the seats are locked.
+/// What a transaction has committed.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// The tickets that were settled now; one that had been before is left out.
+    pub tickets: Vec<SettledTicket>,
+    /// How many bookings were sold. A retry that shares an earlier sale is not counted.
+    pub sold: usize,
+}
+
+/// Settles the batch: when this returns, each of its tickets has its one outcome, committed. Passes the `turn` on, which has
+/// come, when the seats are locked.
 pub async fn settle(
     connection: &mut PgConnection,
     clock: &Clock,
     batch: &Batch,
     turn: &mut Turn,
-) -> Result<Vec<SettledTicket>, sqlx::Error> {
+) -> Result<Committed, sqlx::Error> {
     faults::pass(Point::BeforeBegin);
     let mut transaction = connection.begin().await?;
     if faults::is_broken(Rule::LockInOrder) {
@@ -45,18 +54,20 @@ pub async fn settle(
     let settled = read::settled(&mut transaction, batch).await?;
     let stock = read::stock(&mut transaction, seats).await?;
     let now = clock.now();
-    let failed = batch.failed_tickets(|ticket| settled.tickets.contains_key(&ticket));
+    let unread = batch.tickets_of_letters(|ticket| settled.tickets.contains_key(&ticket));
+    let letters = batch.letters_to_keep(&settled);
     let due = if faults::is_broken(Rule::Deadline) { broken::before_all_deadlines() } else { now };
     let decisions = allocate(&batch.orders, stock, settled, due);
     let shared = read::shared_outcomes(&mut transaction, &batch.orders, &decisions).await?;
 
     let sales = write::sales(&mut transaction, &batch.orders, &decisions, now).await?;
-    let mut settlement =
-        Settlement { dead_letters: batch.dead_letters.clone(), outcomes: shared, ..Settlement::default() };
+    let mut settlement = Settlement { dead_letters: letters, outcomes: shared, ..Settlement::default() };
     for (order, decision) in batch.orders.iter().zip(decisions) {
         settlement.conclude(order, decision, &sales, now)?;
     }
-    settlement.conclusions.extend(failed.into_iter().map(|ticket| Conclusion::failed(ticket, now)));
+    settlement
+        .conclusions
+        .extend(unread.into_iter().map(|(ticket, outcome)| Conclusion::of_letter(ticket, outcome, now)));
 
     write::bookings(&mut transaction, &settlement.conclusions).await?;
     write::dead_letters(&mut transaction, &settlement.dead_letters, now).await?;
@@ -64,7 +75,8 @@ pub async fn settle(
     faults::pass(Point::BeforeCommit);
     transaction.commit().await?;
     faults::pass(Point::AfterCommit);
-    Ok(settlement.conclusions.into_iter().map(|conclusion| conclusion.ticket).collect())
+    let tickets = settlement.conclusions.into_iter().map(|conclusion| conclusion.ticket).collect();
+    Ok(Committed { tickets, sold: sales.len() })
 }
 
 /// What is to be written besides the sales.
@@ -153,8 +165,9 @@ impl<'a> Settlement<'a> {
 }
 
 impl Conclusion<'_> {
-    fn failed(ticket_id: TicketId, now: Timestamp) -> Self {
-        let ticket = SettledTicket { ticket_id, settled_at: now, outcome: Outcome::Failed };
+    /// Names only the ticket, so that nothing else of the booking can be what the database refuses.
+    fn of_letter(ticket_id: TicketId, outcome: Outcome, now: Timestamp) -> Self {
+        let ticket = SettledTicket { ticket_id, settled_at: now, outcome };
         Self { ticket, order: None, alias_of: None, holds_key: false }
     }
 }
@@ -167,15 +180,28 @@ impl Order {
 }
 
 impl Batch {
-    /// The tickets, each once, that end as failed: those of unreadable envelopes, unless they had been settled or
-    /// come with a readable one too.
-    fn failed_tickets(&self, is_settled: impl Fn(TicketId) -> bool) -> Vec<TicketId> {
-        let mut failed: Vec<TicketId> = self.dead_letters.iter().filter_map(|letter| letter.ticket).collect();
-        failed.sort_unstable();
-        failed.dedup();
-        failed.retain(|ticket| {
+    /// The tickets, each once, that end by a dead letter, unless they had been settled or come with a readable envelope too.
+    fn tickets_of_letters(&self, is_settled: impl Fn(TicketId) -> bool) -> Vec<(TicketId, Outcome)> {
+        let mut tickets: Vec<(TicketId, Outcome)> = self
+            .dead_letters
+            .iter()
+            .filter_map(|letter| letter.ticket.map(|ticket| (ticket, letter.reason.outcome())))
+            .collect();
+        tickets.sort_by_key(|(ticket, _)| *ticket);
+        tickets.dedup_by_key(|(ticket, _)| *ticket);
+        tickets.retain(|(ticket, _)| {
             !is_settled(*ticket) && self.orders.iter().all(|order| order.ticket.id != *ticket)
         });
-        failed
+        tickets
+    }
+
+    /// All dead letters but those of bookings that were set aside and have been decided by somebody else in the meantime. One
+    /// that was only fenced off at its deadline, by a client's request for its status, was not.
+    fn letters_to_keep(&self, settled: &Settled) -> Vec<DeadLetter> {
+        let is_decided = |letter: &DeadLetter| {
+            letter.reason == DeathReason::SetAside
+                && letter.ticket.is_some_and(|ticket| matches!(settled.tickets.get(&ticket), Some(Some(_))))
+        };
+        self.dead_letters.iter().filter(|letter| !is_decided(letter)).cloned().collect()
     }
 }

@@ -25,6 +25,11 @@ impl Sales {
     pub fn number_of(&self, ticket: TicketId) -> Option<i64> {
         self.numbers.get(&ticket).copied()
     }
+
+    /// How many there were.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
 }
 
 /// Writes the sales that were decided on, and marks their seats as sold. One statement, since each trip to the database

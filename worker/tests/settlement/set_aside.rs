@@ -1,0 +1,158 @@
+//! Bookings that fail alone for no fault of their own, and what stops a worker instead.
+
+use hamro_worker::brake::Brake;
+
+use super::*;
+
+/// A code of an extension, or of nobody.
+const ODD: &str = "HV00X";
+
+/// Tickets, in the order of the orders.
+fn ids(orders: &[Order]) -> Vec<TicketId> {
+    orders.iter().map(|order| order.ticket.id).collect()
+}
+
+/// A settler, what it says of itself, and what asks it to stop.
+fn settler(pool: &PgPool) -> (Settler, Readiness, CancellationToken) {
+    let readiness = Readiness::untroubled();
+    let settler = Settler::new(sessions(pool), clock(), readiness.clone());
+    (settler, readiness, CancellationToken::new())
+}
+
+async fn is_red(readiness: &Readiness) {
+    let mut ticks = interval(Duration::from_millis(20));
+    while readiness.reason().is_none() {
+        ticks.tick().await;
+    }
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_booking_that_alone_fails_for_no_fault_of_its_own_is_set_aside_unsettled(pool: PgPool) {
+    seeded(&pool).await;
+    refuse(&pool, "odd", ODD).await;
+    let mut orders: Vec<Order> = (1..=20).map(|n| order(&format!("customer{n}"), &[n])).collect();
+    orders.insert(13, order("odd", &[30]));
+    let (mut settler, readiness, stop) = settler(&pool);
+    let result = settler.settle(batch(&orders), Turn::default(), &stop).await.unwrap();
+    assert_eq!(result.tickets.len(), 20);
+    assert_eq!(ids(&result.set_aside), [orders[13].ticket.id]);
+    assert_eq!(count(&pool, SALES).await, 20);
+    assert_eq!((count(&pool, FAILED).await, count(&pool, DEAD_LETTERS).await), (0, 0));
+    assert_eq!(readiness.reason(), None);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn two_odd_bookings_beside_sales_are_set_aside_and_stop_nobody(pool: PgPool) {
+    seeded(&pool).await;
+    refuse(&pool, "odd", ODD).await;
+    let orders = [order("odd1", &[1]), order("alice", &[2]), order("odd2", &[3]), order("bob", &[4])];
+    let (mut settler, _, stop) = settler(&pool);
+    let result = settler.settle(batch(&orders), Turn::default(), &stop).await.unwrap();
+    assert_eq!(ids(&result.set_aside), [orders[0].ticket.id, orders[2].ticket.id]);
+    assert_eq!(count(&pool, SALES).await, 2);
+}
+
+/// Sales, each in a batch with rejections, which need no sequence and prove nothing.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_sequence_that_has_run_out_stops_the_worker_and_fails_no_booking(pool: PgPool) {
+    seeded(&pool).await;
+    sqlx::raw_sql("ALTER SEQUENCE sales_id_seq MAXVALUE 2; SELECT setval('sales_id_seq', 2)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let (mut settler, readiness, stop) = settler(&pool);
+    let sales: Vec<Order> = (1..=15).map(|n| order(&format!("customer{n}"), &[n])).collect();
+    let settling = tokio::spawn({
+        let sales = sales.clone();
+        async move {
+            let mut set_aside = Vec::new();
+            let mut tickets = Vec::new();
+            for sale in sales {
+                let both = batch(&[sale, order("late", &[9_999])]);
+                let result = settler.settle(both, Turn::default(), &stop).await.unwrap();
+                tickets.extend(result.tickets);
+                set_aside.extend(result.set_aside);
+            }
+            (tickets, set_aside)
+        }
+    });
+    is_red(&readiness).await;
+    assert_eq!((count(&pool, FAILED).await, count(&pool, DEAD_LETTERS).await), (0, 0));
+    sqlx::raw_sql("ALTER SEQUENCE sales_id_seq NO MAXVALUE").execute(&pool).await.unwrap();
+    let (tickets, set_aside) = settling.await.unwrap();
+    assert_eq!(ids(&set_aside), ids(&sales[..3]), "the brake is not released by a rejection");
+    let is_sold = |ticket: &&SettledTicket| matches!(ticket.outcome, Outcome::Confirmed { .. });
+    assert_eq!(tickets.iter().filter(is_sold).count(), 12);
+    assert_eq!(settle_all(&pool, batch(&set_aside)).await.len(), 3);
+    assert_eq!(count(&pool, SALES).await, 15);
+    assert_eq!((count(&pool, FAILED).await, count(&pool, DEAD_LETTERS).await), (0, 0));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_sequence_that_lies_behind_stops_the_worker_and_fails_no_booking(pool: PgPool) {
+    seeded(&pool).await;
+    let earlier: Vec<Order> = (1..=5).map(|n| order("earlier", &[n])).collect();
+    settle(&pool, &batch(&earlier)).await.unwrap();
+    sqlx::raw_sql("SELECT setval('sales_id_seq', 1, false)").execute(&pool).await.unwrap();
+    let (mut settler, readiness, stop) = settler(&pool);
+    let orders = [order("alice", &[11]), order("bob", &[12])];
+    let settling = tokio::spawn(async move { settler.settle(batch(&orders), Turn::default(), &stop).await });
+    is_red(&readiness).await;
+    assert_eq!(count(&pool, "SELECT count(*) FROM bookings").await, 5);
+    sqlx::raw_sql("SELECT setval('sales_id_seq', (SELECT max(id) FROM sales))").execute(&pool).await.unwrap();
+    assert_eq!(settling.await.unwrap().unwrap().tickets.len(), 2);
+    assert_eq!(count(&pool, DEAD_LETTERS).await, 0);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn settlers_that_share_a_brake_set_three_aside_together_and_then_stop(pool: PgPool) {
+    seeded(&pool).await;
+    refuse(&pool, "odd", ODD).await;
+    let brake = Brake::default();
+    let (one, _, stop) = settler(&pool);
+    let (other, readiness, _) = settler(&pool);
+    let (mut one, mut other) = (one.with_brake(brake.clone()), other.with_brake(brake));
+    for n in 1..=2 {
+        let odd = batch(&[order("odd", &[n])]);
+        assert_eq!(one.settle(odd, Turn::default(), &stop).await.unwrap().set_aside.len(), 1);
+    }
+    let odd = batch(&[order("odd", &[3])]);
+    assert_eq!(other.settle(odd, Turn::default(), &stop).await.unwrap().set_aside.len(), 1);
+    // One that was set aside before does not count again, and is not stopped for either.
+    let again = Order { set_aside: 4, ..order("odd", &[4]) };
+    assert_eq!(one.settle(batch(&[again]), Turn::default(), &stop).await.unwrap().set_aside.len(), 1);
+    let settling = tokio::spawn({
+        let stop = stop.clone();
+        async move { other.settle(batch(&[order("odd", &[5])]), Turn::default(), &stop).await }
+    });
+    is_red(&readiness).await;
+    let sold = one.settle(batch(&[order("alice", &[6])]), Turn::default(), &stop).await.unwrap();
+    assert_eq!(sold.tickets.len(), 1);
+    assert_eq!(settling.await.unwrap().unwrap().set_aside.len(), 1, "a sale releases the brake");
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_booking_set_aside_that_is_past_its_deadline_expires_by_its_ticket_alone_and_is_kept(pool: PgPool) {
+    seeded(&pool).await;
+    refuse(&pool, "odd", ODD).await;
+    let past = Ticket { deadline: Timestamp::from_unix_millis(0).unwrap(), ..ticket() };
+    let odd = Order { set_aside: 1, ..ordered(past, "odd", &[1], None) };
+    let settled = settle_all(&pool, batch(std::slice::from_ref(&odd))).await;
+    assert_eq!(by_ticket(settled)[&odd.ticket.id], Outcome::Expired);
+    let kept: (uuid::Uuid, String) =
+        sqlx::query_as("SELECT ticket_id, reason FROM dead_letters").fetch_one(&pool).await.unwrap();
+    assert_eq!(kept, (odd.ticket.id.0, "set-aside".to_owned()));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_booking_set_aside_leaves_a_dead_letter_unless_it_was_decided_meanwhile(pool: PgPool) {
+    seeded(&pool).await;
+    let (sold, fenced) = (order("alice", &[1]), order("bob", &[2]));
+    settle(&pool, &batch(std::slice::from_ref(&sold))).await.unwrap();
+    expire(&pool, fenced.ticket.id, Timestamp::from_unix_millis(0).unwrap()).await.unwrap();
+    let letters = batch(&[sold, fenced.clone()]).into_dead_letters(DeathReason::SetAside, "as a test has it");
+    assert_eq!(settle(&pool, &letters).await.unwrap(), []);
+    let kept: Vec<uuid::Uuid> =
+        sqlx::query_scalar("SELECT ticket_id FROM dead_letters").fetch_all(&pool).await.unwrap();
+    assert_eq!(kept, [fenced.ticket.id.0]);
+}
