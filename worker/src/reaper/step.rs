@@ -45,7 +45,11 @@ fn to_try(body: &[u8], set_aside: u32) -> Result<Batch, TooNew> {
 fn condemned(body: &[u8], returns: u64) -> Result<Batch, TooNew> {
     let detail = format!("{returns} times a worker died, or lost the broker, with this alone in hand");
     let mut batch = Batch::default();
-    for booking in Parcel::decode(body).unwrap_or_default() {
+    let Ok(bookings) = Parcel::decode(body) else {
+        // However often it came: no worker got any further with it than here.
+        return to_try(body, 0);
+    };
+    for booking in bookings {
         let remains = Remains::of(booking);
         if let Some(version) = remains.newer_version() {
             return Err(TooNew(version));
@@ -128,8 +132,11 @@ mod tests {
         let batch = settled(next_step(b"no parcel", false, 0, 0));
         assert_eq!(batch.dead_letters[0].reason, DeathReason::UnreadableParcel);
         assert_eq!(batch.dead_letters[0].payload, b"no parcel");
-        let batch = settled(next_step(b"no parcel", true, 3, 0));
-        assert_eq!(batch.dead_letters[0].payload, b"no parcel");
+        for returns in [3, 100] {
+            let batch = settled(next_step(b"no parcel", true, returns, 0));
+            assert_eq!(batch.dead_letters[0].reason, DeathReason::UnreadableParcel, "{returns}");
+            assert_eq!(batch.dead_letters[0].payload, b"no parcel");
+        }
     }
 
     #[test]
