@@ -186,8 +186,14 @@ impl<'a> BookingColumns<'a> {
     }
 }
 
-/// Keeps what could not be processed. A letter that is already there is not kept again, so that a message that comes
-/// twice changes nothing.
+/// Keeps what could not be processed. A letter that is open already stays as it is, so that a message that comes twice changes
+/// nothing. One that was resolved is opened again: nobody has decided on this occurrence yet. It keeps the ticket under which
+/// it was reissued, so that reissuing it again cannot sell it twice.
+///
+/// The unique index covers resolved letters too. An index of the open ones alone would need another conflict target, and
+/// workers of an earlier version, which run while the schema is upgraded, would be refused theirs.
+///
+/// The rows are sorted: a statement must not meet one letter twice, and two transactions must not wait in a circle.
 pub(super) async fn dead_letters(
     connection: &mut PgConnection,
     letters: &[DeadLetter],
@@ -208,10 +214,13 @@ pub(super) async fn dead_letters(
     let payloads: Vec<&[u8]> = letters.iter().map(|letter| letter.payload.as_slice()).collect();
     sqlx::query!(
         r#"
-        INSERT INTO dead_letters (ticket_id, reason, detail, payload, created_at)
-        SELECT ticket_id, reason, detail, payload, $5
+        INSERT INTO dead_letters AS known (ticket_id, reason, detail, payload, created_at)
+        SELECT DISTINCT ON (reason, payload) ticket_id, reason, detail, payload, $5
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[]) AS letter (ticket_id, reason, detail, payload)
-        ON CONFLICT (reason, sha256(payload)) DO NOTHING
+        ORDER BY reason, payload
+        ON CONFLICT (reason, sha256(payload)) DO UPDATE
+        SET resolution = NULL, resolved_at = NULL, detail = excluded.detail, created_at = excluded.created_at
+        WHERE known.resolved_at IS NOT NULL
         "#,
         &tickets as &[Option<Uuid>],
         &reasons as &[&str],
