@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+#[path = "settlement/rows.rs"]
+mod rows;
 #[path = "settlement/set_aside.rs"]
 mod set_aside;
 

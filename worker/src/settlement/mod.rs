@@ -69,6 +69,7 @@ pub async fn settle(
         .conclusions
         .extend(unread.into_iter().map(|(ticket, outcome)| Conclusion::of_letter(ticket, outcome, now)));
 
+    settlement.sort();
     write::bookings(&mut transaction, &settlement.conclusions).await?;
     write::dead_letters(&mut transaction, &settlement.dead_letters, now).await?;
     write::move_counters(&mut transaction, &sales).await?;
@@ -99,6 +100,22 @@ struct Conclusion<'a> {
 }
 
 impl<'a> Settlement<'a> {
+    /// Puts the rows into the one order in which all transactions insert them: by the key that the order came with, then by
+    /// ticket.
+    ///
+    /// An inserted row waits for a transaction that has inserted the same ticket, and then for one that has inserted the same
+    /// key. A ticket always comes with the same key, so every ticket and every key belongs to one group of rows, and
+    /// transactions go through the groups in one order: none waits in an earlier group while it holds a later one. Within a
+    /// group, tickets come in one order too. What remains is a row that holds the key between two tickets: one transaction
+    /// may hold a ticket and wait for the key, and another hold the key and wait for that ticket. For that the ticket must be
+    /// in both batches, so both have asked for the same seats, and the locks on the seats have already made one of
+    /// them wait for the other. Only if none of these seats exists do they get so far; then Postgres ends one of them, and it
+    /// is tried again.
+    fn sort(&mut self) {
+        let key = |conclusion: &Conclusion| conclusion.order.and_then(|order| order.key).map(|key| key.0);
+        self.conclusions.sort_by_key(|conclusion| (key(conclusion), conclusion.ticket.ticket_id));
+    }
+
     fn conclude(
         &mut self,
         order: &'a Order,

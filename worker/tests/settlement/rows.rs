@@ -1,0 +1,73 @@
+//! The rows that a transaction writes besides the sales.
+
+use super::*;
+
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+/// Both transactions stop after their first row. In the order of arrival, each would then hold the key that the other wants.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn two_batches_with_the_same_keys_in_opposite_order_never_deadlock(pool: PgPool) {
+    seeded(&pool).await;
+    sqlx::raw_sql(
+        "CREATE FUNCTION stop_after_the_first_row() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF current_setting('test.has_a_row', true) = 'yes' THEN PERFORM pg_advisory_xact_lock_shared(1); END IF;
+             PERFORM set_config('test.has_a_row', 'yes', true);
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER stop_after_the_first_row BEFORE INSERT ON bookings FOR EACH ROW
+         EXECUTE FUNCTION stop_after_the_first_row();",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let mut gate = pool.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *gate).await.unwrap();
+    // Other seats under the same keys: the locks on the seats keep nobody apart.
+    let one = [ordered(ticket(), "alice", &[1], Some("a")), ordered(ticket(), "bob", &[2], Some("b"))];
+    let other = [ordered(ticket(), "bob", &[3], Some("b")), ordered(ticket(), "alice", &[4], Some("a"))];
+    let settling = [one, other].map(|orders| {
+        let pool = pool.clone();
+        tokio::spawn(async move { settle(&pool, &batch(&orders)).await })
+    });
+    wait_until_at_least(&pool, WAITING, 2).await;
+    gate.rollback().await.unwrap();
+    let mut failures = Vec::new();
+    for settling in settling {
+        failures.extend(settling.await.unwrap().err());
+    }
+    let codes: Vec<_> =
+        failures.iter().map(|error| error.as_database_error().and_then(|error| error.code())).collect();
+    assert_eq!(codes, [Some("23505".into())], "the second finds the keys taken, and looks again");
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_dead_letter_that_comes_again_after_it_was_resolved_is_open_again(pool: PgPool) {
+    let letter = || DeadLetter::new(None, DeathReason::UnreadableParcel, "no JSON", b"no parcel");
+    let twice = Batch { orders: Vec::new(), dead_letters: vec![letter(), letter()] };
+    settle(&pool, &twice).await.unwrap();
+    let open = "SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL";
+    assert_eq!(count(&pool, open).await, 1);
+    sqlx::raw_sql(
+        "UPDATE dead_letters SET resolution = 'reissued', resolved_at = now(), reissued_as = gen_random_uuid()",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    settle(&pool, &twice).await.unwrap();
+    assert_eq!(count(&pool, open).await, 1);
+    let kept = "SELECT count(*) FROM dead_letters WHERE reissued_as IS NOT NULL";
+    assert_eq!(count(&pool, kept).await, 1, "it goes on with the ticket of its first reissue");
+}
+
+/// What a worker of an earlier version does, while the schema is this one's.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_earlier_worker_can_still_keep_its_dead_letters(pool: PgPool) {
+    let earlier = "INSERT INTO dead_letters (reason, detail, payload, created_at) VALUES ('unreadable-parcel', '', '', now())
+                   ON CONFLICT (reason, sha256(payload)) DO NOTHING";
+    for _ in 0..2 {
+        sqlx::raw_sql(earlier).execute(&pool).await.unwrap();
+    }
+    assert_eq!(count(&pool, DEAD_LETTERS).await, 1);
+}
