@@ -62,6 +62,23 @@ impl Outage {
         Ok(outage)
     }
 
+    /// Has the broker close channels whose consumers do not acknowledge within three seconds, and look every second. Holds for
+    /// channels that are opened from here on.
+    pub fn impatience_with_consumers() -> Result<Self> {
+        let patience = |timeout: u32, looks: u32| {
+            rabbitmqctl(&[
+                "eval",
+                &format!(
+                    "application:set_env(rabbit, consumer_timeout, {timeout}), \
+                     application:set_env(rabbit, channel_tick_interval, {looks})."
+                ),
+            ])
+        };
+        let outage = Self { remedy: Some(patience(1_800_000, 60_000)?) };
+        run(patience(3_000, 1_000)?)?;
+        Ok(outage)
+    }
+
     pub fn end(mut self) -> Result<()> {
         self.remedy.take().map_or(Ok(()), run)
     }

@@ -152,3 +152,20 @@ async fn sessions_that_turn_read_only_are_replaced_within_the_request() -> Resul
     outage.end()?;
     installation.close().await
 }
+
+#[tokio::test]
+async fn a_channel_that_the_broker_closes_under_a_stuck_batch_is_noticed_at_once() -> Result<()> {
+    let outage = Outage::impatience_with_consumers()?;
+    let mut installation = Installation::start(Setup::default()).await?;
+    let client = installation.client().clone();
+    let seats = client.seat_ids(0).await?;
+    let mut holder = installation.pool.begin().await?;
+    sqlx::raw_sql("LOCK TABLE bookings IN EXCLUSIVE MODE").execute(&mut *holder).await?;
+    let taken = client.create_booking("alice", &seats[..1]).await?;
+    // While the batch is stuck.
+    installation.workers[0].line_after("the connection for consuming is lost").await?;
+    outage.end()?;
+    holder.rollback().await?;
+    assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    installation.close().await
+}

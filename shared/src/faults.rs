@@ -1,7 +1,8 @@
 //! Switches for tests: places where a process can be made to die, and rules that it can be made to break.
 //!
 //! `HAMRO_FAULTS=worker.after-commit=kill@3,worker.no-look-up=break` kills a worker the third time that it gets between
-//! COMMIT and acknowledgement, and makes it forget what it has settled before. `clock=+11s` sets its clock ahead. Only programs that are built with the feature
+//! COMMIT and acknowledgement, and makes it forget what it has settled before; `worker.receiving=panic@3` makes the task that
+//! receives panic, and leaves the process alive; `clock=+11s` sets its clock ahead. Only programs that are built with the feature
 //! `faults` know of that variable, which is how the tests build them. In all others each call here is a constant, and the
 //! compiler leaves out what hangs on it.
 
@@ -18,7 +19,7 @@ const IS_BUILT_IN: bool = cfg!(feature = "faults");
 
 static FAULTS: OnceLock<Faults> = OnceLock::new();
 
-/// A place where a process can be made to die: at once, as by `kill -9`.
+/// A place where a process can be made to die: at once, as by `kill -9`; or one of its tasks can be made to panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     BeforeBegin,
@@ -28,6 +29,15 @@ pub enum Point {
     AfterCommit,
     /// The broker has the booking, and the client no answer.
     AfterConfirm,
+    /// A parcel has come, and is not decoded yet.
+    Receiving,
+}
+
+/// What happens at a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Death {
+    OfTheProcess,
+    OfTheTask,
 }
 
 /// A rule that a process can be made to break, to see whether anybody notices.
@@ -45,11 +55,12 @@ pub enum Rule {
     AckIsReceipt,
 }
 
-const POINTS: [(&str, Point); 4] = [
+const POINTS: [(&str, Point); 5] = [
     ("worker.before-begin", Point::BeforeBegin),
     ("worker.before-commit", Point::BeforeCommit),
     ("worker.after-commit", Point::AfterCommit),
     ("api.after-confirm", Point::AfterConfirm),
+    ("worker.receiving", Point::Receiving),
 ];
 
 const RULES: [(&str, Rule); 5] = [
@@ -64,7 +75,7 @@ const RULES: [(&str, Rule); 5] = [
 #[derive(Debug, Default)]
 struct Faults {
     /// With how many passes are left until the end.
-    deaths: Vec<(Point, AtomicU32)>,
+    deaths: Vec<(Point, Death, AtomicU32)>,
     broken: Vec<Rule>,
     /// By how many milliseconds the machine's clock is wrong.
     clock_offset: i64,
@@ -83,8 +94,12 @@ pub fn arm(env: &mut Env) {
 /// The process gets to this point, and not beyond it if that is how it should die.
 #[inline]
 pub fn pass(point: Point) {
-    if IS_BUILT_IN && FAULTS.get().is_some_and(|faults| faults.kills_at(point)) {
-        process::abort();
+    if IS_BUILT_IN {
+        match FAULTS.get().and_then(|faults| faults.death_at(point)) {
+            Some(Death::OfTheProcess) => process::abort(),
+            Some(Death::OfTheTask) => panic!("as HAMRO_FAULTS has it"),
+            None => {}
+        }
     }
 }
 
@@ -101,9 +116,9 @@ pub fn clock_offset() -> i64 {
 }
 
 impl Faults {
-    fn kills_at(&self, point: Point) -> bool {
-        let death = self.deaths.iter().find(|(at, _)| *at == point);
-        death.is_some_and(|(_, passes_left)| passes_left.fetch_sub(1, Ordering::Relaxed) == 1)
+    fn death_at(&self, point: Point) -> Option<Death> {
+        let (_, death, passes_left) = self.deaths.iter().find(|(at, _, _)| *at == point)?;
+        (passes_left.fetch_sub(1, Ordering::Relaxed) == 1).then_some(*death)
     }
 }
 
@@ -121,9 +136,10 @@ impl FromStr for Faults {
             let point = POINTS.iter().find(|(known, _)| *known == name);
             let rule = RULES.iter().find(|(known, _)| *known == name);
             match (point, rule, fault.split_once('@')) {
-                (Some(&(_, point)), _, Some(("kill", pass))) => {
+                (Some(&(_, point)), _, Some((death @ ("kill" | "panic"), pass))) => {
                     let pass = pass.parse().ok().filter(|pass| *pass > 0).ok_or(())?;
-                    faults.deaths.push((point, AtomicU32::new(pass)));
+                    let death = if death == "kill" { Death::OfTheProcess } else { Death::OfTheTask };
+                    faults.deaths.push((point, death, AtomicU32::new(pass)));
                 }
                 (_, Some(&(_, rule)), None) if fault == "break" => faults.broken.push(rule),
                 _ => return Err(()),
@@ -147,8 +163,8 @@ fn expected() -> String {
     let points = POINTS.map(|(name, _)| name).join(", ");
     let rules = RULES.map(|(name, _)| name).join(", ");
     format!(
-        "POINT=kill@PASS, RULE=break or clock=OFFSET, separated by commas, with a POINT of {points}, a RULE of {rules} and \
-         an OFFSET such as +11s"
+        "POINT=kill@PASS, POINT=panic@PASS, RULE=break or clock=OFFSET, separated by commas, with a POINT of {points}, a RULE \
+         of {rules} and an OFFSET such as +11s"
     )
 }
 
@@ -158,10 +174,12 @@ mod tests {
 
     #[test]
     fn a_process_dies_at_the_pass_that_was_asked_for() {
-        let faults: Faults = "worker.after-commit=kill@3, worker.no-look-up=break".parse().unwrap();
-        assert!(!faults.kills_at(Point::BeforeBegin));
-        let deaths = [(); 4].map(|()| faults.kills_at(Point::AfterCommit));
-        assert_eq!(deaths, [false, false, true, false]);
+        let faults: Faults =
+            "worker.after-commit=kill@3, worker.no-look-up=break, worker.receiving=panic@1".parse().unwrap();
+        assert_eq!(faults.death_at(Point::BeforeBegin), None);
+        let deaths = [(); 4].map(|()| faults.death_at(Point::AfterCommit));
+        assert_eq!(deaths, [None, None, Some(Death::OfTheProcess), None]);
+        assert_eq!(faults.death_at(Point::Receiving), Some(Death::OfTheTask));
         assert_eq!(faults.broken, [Rule::LookUp]);
         assert_eq!("clock=-16m".parse::<Faults>().unwrap().clock_offset, -960_000);
     }
@@ -174,6 +192,7 @@ mod tests {
             "worker.after-commit=break",
             "worker.after-commit=kill",
             "worker.after-commit=kill@0",
+            "worker.receiving=panic@0",
             "worker.no-look-up=kill@1",
             "worker.no-look-up=break@1",
             "worker.nowhere=kill@1",

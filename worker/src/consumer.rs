@@ -127,6 +127,8 @@ impl Consumer {
         let doubt = tokio::select! {
             worked = working => return worked.map(|(ended, ())| ended),
             doubt = doubt(channel, &self.queue, &progress) => doubt,
+            // The batches in hand are dropped with their sessions: nothing of them is committed, or it is found settled.
+            error = receiving.failed() => return Err(error.context("the channel failed")),
         };
         match doubt {
             Doubt::Forgotten(error) => Err(error),
@@ -160,6 +162,7 @@ impl Consumer {
                 next = receiving.next(), if settling.is_idle() => match next {
                     Ok(received) => received,
                     Err(End::Failed(error)) => return Err(error.into()),
+                    Err(End::Panicked) => bail!("the task that receives has panicked"),
                     Err(End::QueueGone) => return Err(QueueGone(self.queue.clone()).into()),
                     Err(End::TooNew(too_new)) => return Ok(Ended::TooNew(too_new)),
                 },

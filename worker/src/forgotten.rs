@@ -62,9 +62,11 @@ pub async fn doubt(channel: &Channel, queue: &str, progress: &Progress) -> Doubt
     loop {
         asks.tick().await;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        // A channel that has failed is noticed by who works on it.
-        let Ok(state) = channel.queue_declare(queue.into(), options, FieldTable::default()).await else {
-            continue;
+        let state = match channel.queue_declare(queue.into(), options, FieldTable::default()).await {
+            Ok(state) => state,
+            // Who receives notices that too, unless it waits for room and so does not look.
+            Err(error) if !channel.status().connected() => return Doubt::Forgotten(error.into()),
+            Err(_) => continue,
         };
         if state.consumer_count() == 0 {
             return Doubt::Forgotten(anyhow!("the broker knows of nobody who consumes from {queue}"));

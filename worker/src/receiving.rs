@@ -4,9 +4,12 @@
 //! settler's own task each parcel would hold up an answer of the database for as long as it takes to decode.
 
 use std::mem::take;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use anyhow::{Error, anyhow};
 use futures_util::{FutureExt, StreamExt};
+use hamro_shared::faults::{self, Point};
 use lapin::message::Delivery;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
@@ -33,6 +36,8 @@ pub struct Received {
 pub enum End {
     /// The channel has failed.
     Failed(lapin::Error),
+    /// The task that receives has panicked.
+    Panicked,
     /// The broker has ended the delivery: the queue has gone, or was made anew.
     QueueGone,
     /// The next delivery can only be read by a newer worker.
@@ -44,6 +49,8 @@ struct Hopper {
     content: Mutex<Content>,
     has_more: Notify,
     has_room: Notify,
+    /// For `failed`, so that it takes no wake-up from who waits for more.
+    has_failed: Notify,
     progress: Arc<Progress>,
 }
 
@@ -60,13 +67,20 @@ impl Receiving {
     pub fn start(mut deliveries: lapin::Consumer, limit: usize, progress: Arc<Progress>) -> Self {
         let hopper = Arc::new(Hopper { progress, ..Hopper::default() });
         let filled = hopper.clone();
-        let task = tokio::spawn(async move {
-            while filled.fill(&mut deliveries, limit).await.is_ok() {
-                while filled.content().batch.len() >= limit {
-                    filled.has_room.notified().await;
+        let receiving = async move {
+            let filling = async {
+                while filled.fill(&mut deliveries, limit).await.is_ok() {
+                    while filled.content().batch.len() >= limit {
+                        filled.has_room.notified().await;
+                    }
                 }
+            };
+            if AssertUnwindSafe(filling).catch_unwind().await.is_err() {
+                // What was received and not added yet is never acknowledged, and comes again.
+                filled.end(End::Panicked);
             }
-        });
+        };
+        let task = tokio::spawn(receiving);
         Self { hopper, limit, _task: AbortOnDropHandle::new(task) }
     }
 
@@ -78,6 +92,20 @@ impl Receiving {
                 return next;
             }
             self.hopper.has_more.notified().await;
+        }
+    }
+
+    /// Resolves as soon as the channel has failed or the receiving task has panicked, whatever is in hand or buffered: it can
+    /// no longer be acknowledged, and comes again. A queue that has gone is left to `next`, because what was received from it
+    /// comes from nowhere else.
+    pub async fn failed(&self) -> Error {
+        loop {
+            match self.hopper.content().end {
+                Some(End::Failed(ref error)) => return error.clone().into(),
+                Some(End::Panicked) => return anyhow!("the task that receives has panicked"),
+                _ => {}
+            }
+            self.hopper.has_failed.notified().await;
         }
     }
 
@@ -106,7 +134,14 @@ impl Hopper {
             added = self.add(delivery);
         }
         self.has_more.notify_one();
+        self.has_failed.notify_one();
         added
+    }
+
+    fn end(&self, end: End) {
+        self.content().end = Some(end);
+        self.has_more.notify_one();
+        self.has_failed.notify_one();
     }
 
     /// Adds what the stream of deliveries has yielded.
@@ -116,6 +151,7 @@ impl Hopper {
             None => Err(End::QueueGone),
             Some(Err(error)) => Err(End::Failed(error)),
             Some(Ok(delivery)) => {
+                faults::pass(Point::Receiving);
                 self.progress.received(delivery.delivery_tag);
                 batch.add_parcel(&delivery.data).map(|()| delivery).map_err(End::TooNew)
             }
