@@ -27,6 +27,8 @@ pub enum Point {
     BeforeCommit,
     /// Before anything is acknowledged.
     AfterCommit,
+    /// A booking is published again, and the parcel that it came in is not acknowledged yet.
+    AfterRequeue,
     /// The broker has the booking, and the client no answer.
     AfterConfirm,
     /// A parcel has come, and is not decoded yet.
@@ -55,10 +57,11 @@ pub enum Rule {
     AckIsReceipt,
 }
 
-const POINTS: [(&str, Point); 5] = [
+const POINTS: [(&str, Point); 6] = [
     ("worker.before-begin", Point::BeforeBegin),
     ("worker.before-commit", Point::BeforeCommit),
     ("worker.after-commit", Point::AfterCommit),
+    ("worker.after-requeue", Point::AfterRequeue),
     ("api.after-confirm", Point::AfterConfirm),
     ("worker.receiving", Point::Receiving),
 ];

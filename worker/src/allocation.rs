@@ -2,7 +2,7 @@
 //!
 //! Bookings are decided one after the other, in the order they came; each gets all of its seats or none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use hamro_shared::domain::{
     BookingRequest, ConcertId, IdempotencyDigest, Price, Rejection, RequestHash, SeatId, SoldSeat, TicketId,
@@ -17,6 +17,8 @@ pub struct Stock {
     pub seats: HashMap<SeatId, Seat>,
     pub prices: HashMap<TierId, Price>,
     pub concerts: HashMap<ConcertId, Concert>,
+    /// Seats that exist, and that another session holds: nothing can be said of them.
+    pub held: HashSet<SeatId>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,14 +63,22 @@ pub enum Decision {
     AlreadySettled,
     /// Its ticket has been settled for another request.
     TicketReused,
+    /// It wants a seat that another session holds. Nobody is rejected because of a lock: try it again later.
+    Defer,
 }
 
 /// Decides on `orders`, one by one. `now` is a moment at which `stock` was locked.
 pub fn allocate(orders: &[Order], mut stock: Stock, mut settled: Settled, now: Timestamp) -> Vec<Decision> {
+    let mut deferred_keys = HashSet::new();
     orders
         .iter()
         .map(|order| {
-            let decision = decide(order, &mut stock, &settled, now);
+            let follows_deferred = order.key.is_some_and(|key| deferred_keys.contains(&key));
+            let decision = decide(order, &mut stock, &settled, now, follows_deferred);
+            if decision == Decision::Defer {
+                deferred_keys.extend(order.key);
+                return decision;
+            }
             settled.tickets.entry(order.ticket.id).or_insert(Some(order.hash));
             // Only a decision holds a key: after `expired` or `failed`, a retry is a new try.
             if let (Some(key), Decision::Sell(_) | Decision::Reject(_)) = (order.key, &decision) {
@@ -79,7 +89,14 @@ pub fn allocate(orders: &[Order], mut stock: Stock, mut settled: Settled, now: T
         .collect()
 }
 
-fn decide(order: &Order, stock: &mut Stock, settled: &Settled, now: Timestamp) -> Decision {
+/// `follows_deferred`: an earlier booking under the same key is deferred, and must be decided first.
+fn decide(
+    order: &Order,
+    stock: &mut Stock,
+    settled: &Settled,
+    now: Timestamp,
+    follows_deferred: bool,
+) -> Decision {
     match settled.tickets.get(&order.ticket.id) {
         Some(Some(hash)) if *hash != order.hash => return Decision::TicketReused,
         Some(_) => return Decision::AlreadySettled,
@@ -94,6 +111,9 @@ fn decide(order: &Order, stock: &mut Stock, settled: &Settled, now: Timestamp) -
         }
         Some((first, _)) => return Decision::ShareOutcomeOf(*first),
         None => {}
+    }
+    if follows_deferred || order.request.seat_ids().iter().any(|seat| stock.held.contains(seat)) {
+        return Decision::Defer;
     }
     stock.sell(&order.request, order.ticket.id.issued_at()).map_or_else(Into::into, Decision::Sell)
 }

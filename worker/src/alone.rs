@@ -22,6 +22,9 @@ const RETRY_AT_HEADER: &str = "x-retry-at";
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long a booking that wants a stuck seat waits in the dead queue.
+const DEFERRED: Duration = Duration::from_secs(1);
+
 /// What the headers say of a message with one booking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retry {
@@ -53,10 +56,15 @@ impl Retry {
         Self { set_aside: order.set_aside + 1, at: Some(past_deadline.min(now + pause).max(now)) }
     }
 
+    /// For an order that a reaper defers `now`.
+    pub fn of_deferred(order: &Order, now: Timestamp) -> Self {
+        let past_deadline = order.ticket.deadline + Duration::from_millis(1);
+        Self { set_aside: order.set_aside, at: Some(past_deadline.min(now + DEFERRED).max(now)) }
+    }
+
     /// The headers of a message with this one booking.
     pub fn headers(self) -> FieldTable {
-        let mut headers = FieldTable::default();
-        headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(1));
+        let mut headers = one_booking();
         headers.insert(ALONE_HEADER.into(), AMQPValue::Boolean(true));
         if self.set_aside > 0 {
             headers.insert(SET_ASIDE_HEADER.into(), AMQPValue::LongLongInt(self.set_aside.into()));
@@ -66,6 +74,13 @@ impl Retry {
         }
         headers
     }
+}
+
+/// The headers of a message with one booking that takes the usual way.
+pub fn one_booking() -> FieldTable {
+    let mut headers = FieldTable::default();
+    headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(1));
+    headers
 }
 
 /// The body of a message that holds this booking alone.

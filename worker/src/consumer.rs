@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::future::try_join;
-use hamro_shared::faults::{self, Rule};
+use hamro_shared::faults::{self, Point, Rule};
 use hamro_shared::queue::{QueueGone, Session, SettledMessage};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::{Mutex, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
@@ -49,6 +49,8 @@ pub struct Consumer {
 struct Unacknowledged {
     last: Delivery,
     requeued: Vec<Message>,
+    /// Not before this moment, unless the worker is to stop: deferred bookings would come again as fast as they go.
+    not_before: Instant,
 }
 
 impl Session for Consumer {
@@ -187,11 +189,20 @@ impl Consumer {
     ) -> anyhow::Result<()> {
         let Settled { result, bookings, parcels, last } = settled;
         debug!(batch.size = bookings, "settled a batch of {bookings}");
-        let BatchResult { tickets, set_aside } = result;
+        let BatchResult { tickets, set_aside, deferred } = result;
+        let count = u32::try_from(deferred.len()).unwrap_or(u32::MAX);
+        if count > 0 {
+            debug!("{count} bookings are deferred: another session holds a seat that they want");
+        }
+        // A deferred booking is a message in the intake queue again.
+        let bookings = bookings.saturating_sub(count);
+        let parcels = if bookings == 0 { 0 } else { parcels.saturating_sub(count).max(1) };
         self.announcer.announce(SettledMessage { tickets, bookings, parcels });
-        let requeued = set_aside.iter().map(|order| self.set_aside(order)).collect();
+        let set_aside = set_aside.iter().map(|order| self.set_aside(order));
+        let requeued = set_aside.chain(deferred.iter().map(|order| self.deferred(order))).collect();
+        let not_before = Instant::now() + deferral(count);
         if !faults::is_broken(Rule::CommitThenAck) {
-            let settled = Unacknowledged { last, requeued };
+            let settled = Unacknowledged { last, requeued, not_before };
             to_acknowledge.send(settled).await.ok().context("nobody acknowledges any more")?;
         }
         Ok(())
@@ -202,7 +213,17 @@ impl Consumer {
             queue: self.dead_queue.clone(),
             body: alone::parcel_of(&order.payload),
             headers: Retry::at_once().headers(),
+            if_full: None,
         }
+    }
+
+    /// Back into the intake queue; or to the reapers, if that is full.
+    fn deferred(&self, order: &Order) -> Message {
+        let (body, headers) = (alone::parcel_of(&order.payload), Retry::default().headers());
+        let queue = self.dead_queue.clone();
+        let if_full = Message { queue, body: body.clone(), headers, if_full: None };
+        let (queue, headers) = (self.queue.clone(), alone::one_booking());
+        Message { queue, body, headers, if_full: Some(Box::new(if_full)) }
     }
 
     /// Acknowledges one batch after the other, of each the last parcel, while the next batch is being settled already. All
@@ -214,10 +235,15 @@ impl Consumer {
         progress: &Progress,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        while let Some(Unacknowledged { last, requeued }) = settled.recv().await {
+        while let Some(Unacknowledged { last, requeued, not_before }) = settled.recv().await {
+            // Only the acknowledgement waits. The batches behind are being settled.
+            let _ = timeout_at(not_before, stop.cancelled()).await;
             for message in requeued {
                 tokio::select! {
-                    published = self.requeue.publish(message) => published?,
+                    published = self.requeue.publish(message) => {
+                        published?;
+                        faults::pass(Point::AfterRequeue);
+                    }
                     () = has_stopped_for(PATIENCE, stop) => {
                         bail!("a booking could not be published again before the shutdown: its batch will come again")
                     }
@@ -254,6 +280,15 @@ async fn acknowledge(last: &Delivery) -> anyhow::Result<()> {
 
 async fn in_time<T>(asking: impl Future<Output = lapin::Result<T>>) -> anyhow::Result<T> {
     Ok(timeout(PATIENCE, asking).await.context("the broker does not answer")??)
+}
+
+/// How long to keep so many deferred bookings until they go back into the queue.
+fn deferral(count: u32) -> Duration {
+    match count {
+        0 => Duration::ZERO,
+        // Each costs a message and its confirm.
+        count => Duration::from_millis(u64::from(count.saturating_add(250).min(1_000))),
+    }
 }
 
 /// Returns `patience` after `stop` was cancelled.

@@ -27,4 +27,5 @@ pub mod rerouter;
 pub mod settlement;
 pub mod settler;
 pub mod settling;
+pub mod stuck_seats;
 pub mod turn;

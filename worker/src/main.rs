@@ -23,6 +23,7 @@ use hamro_worker::requeue::requeue;
 use hamro_worker::rerouter::Rerouter;
 use hamro_worker::settler::Settler;
 use hamro_worker::settling::BATCHES_IN_HAND;
+use hamro_worker::stuck_seats::StuckSeats;
 use tokio::sync::Mutex;
 
 /// Takes bookings from the queue and settles them in Postgres. Settings come from the environment; see
@@ -83,10 +84,11 @@ async fn run() -> anyhow::Result<ExitCode> {
     let brake = Brake::default();
     let mut health = Health::default();
     let readiness = health.part("consumer", Readiness::starting());
+    let stuck_seats = StuckSeats::new(health.part("seats", Readiness::untroubled()));
     let settlers = (0..BATCHES_IN_HAND).map(|_| {
         let readiness = health.part("settler", Readiness::untroubled());
         let settler = Settler::new(sessions.clone(), database_clock.clock(), readiness);
-        Arc::new(Mutex::new(settler.with_brake(brake.clone())))
+        Arc::new(Mutex::new(settler.with_brake(brake.clone()).with_stuck_seats(stuck_seats.clone())))
     });
     let settlers = settlers.collect();
     let (queue, dead_queue) = (broker.topology().intake(), broker.topology().dead());
@@ -97,7 +99,7 @@ async fn run() -> anyhow::Result<ExitCode> {
         announcer.clone(),
         health.part("reaper", Readiness::untroubled()),
     )
-    .with_brake(brake);
+    .sharing(brake, stuck_seats);
     let mut consumer =
         Consumer { config: config.consumer, settlers, announcer, requeue, readiness, queue, dead_queue };
 

@@ -18,14 +18,25 @@ use tracing::info;
 /// How long a note stands after it was last made.
 const NOTE_STANDS: Duration = Duration::from_mins(1);
 
+/// A batch is settled within seconds. What takes longer than this waits for something.
+const LONG: Duration = Duration::from_secs(10);
+
 /// What one part of the worker says of itself: why it does not work, or nothing, if it does. A part sets its own reason
 /// and clears it; the others' are not its business.
 #[derive(Clone)]
 pub struct Readiness(Arc<Mutex<Statement>>);
 
 struct Statement {
-    reason: Option<&'static str>,
+    reason: Option<Reason>,
+    busy_since: Option<Instant>,
     note: Option<(&'static str, Instant)>,
+}
+
+#[derive(Clone, Copy)]
+struct Reason {
+    text: &'static str,
+    /// It stands until then, or until it is cleared.
+    until: Option<Instant>,
 }
 
 impl Readiness {
@@ -40,7 +51,8 @@ impl Readiness {
     }
 
     fn saying(reason: Option<&'static str>) -> Self {
-        Self(Arc::new(Mutex::new(Statement { reason, note: None })))
+        let reason = reason.map(|text| Reason { text, until: None });
+        Self(Arc::new(Mutex::new(Statement { reason, busy_since: None, note: None })))
     }
 
     fn state(&self) -> MutexGuard<'_, Statement> {
@@ -49,11 +61,27 @@ impl Readiness {
 
     /// Why this part does not work, if it does not.
     pub fn reason(&self) -> Option<&'static str> {
-        self.state().reason
+        self.reason_at(Instant::now())
+    }
+
+    fn reason_at(&self, now: Instant) -> Option<&'static str> {
+        let state = self.state();
+        let stands = |reason: &Reason| reason.until.is_none_or(|until| now < until);
+        let is_slow = state.busy_since.is_some_and(|since| now.duration_since(since) > LONG);
+        state
+            .reason
+            .filter(stands)
+            .map(|reason| reason.text)
+            .or(is_slow.then_some("a batch has been in hand for more than ten seconds"))
     }
 
     pub fn is_red(&self, reason: &'static str) {
-        self.state().reason = Some(reason);
+        self.state().reason = Some(Reason { text: reason, until: None });
+    }
+
+    /// The same, for as long as that at most.
+    pub fn is_red_for(&self, duration: Duration, reason: &'static str) {
+        self.state().reason = Some(Reason { text: reason, until: Some(Instant::now() + duration) });
     }
 
     pub fn is_green(&self) {
@@ -72,6 +100,7 @@ impl Readiness {
 
     /// While the guard lives, the part has something in hand. Once it has not, however that ends, it has no reason either.
     pub fn busy(&self) -> Busy {
+        self.state().busy_since = Some(Instant::now());
         Busy(self.clone())
     }
 }
@@ -80,6 +109,7 @@ pub struct Busy(Readiness);
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        self.0.state().busy_since = None;
         self.0.is_green();
     }
 }
@@ -178,5 +208,24 @@ mod tests {
         assert_eq!(health.reasons().len(), 1);
         drop(busy);
         assert!(health.reasons().is_empty());
+    }
+
+    #[test]
+    fn a_part_that_has_something_in_hand_for_too_long_says_so() {
+        let settler = Readiness::untroubled();
+        let busy = settler.busy();
+        assert_eq!(settler.reason(), None);
+        let later = Instant::now() + LONG + Duration::from_secs(1);
+        assert!(settler.reason_at(later).is_some());
+        drop(busy);
+        assert_eq!(settler.reason_at(later), None);
+    }
+
+    #[test]
+    fn a_reason_that_was_given_for_a_time_stands_no_longer() {
+        let part = Readiness::untroubled();
+        part.is_red_for(LONG, "as the test has it");
+        assert!(part.reason().is_some());
+        assert_eq!(part.reason_at(Instant::now() + LONG), None);
     }
 }

@@ -22,6 +22,9 @@ pub struct Message {
     pub queue: String,
     pub body: Vec<u8>,
     pub headers: FieldTable,
+    /// What to publish instead if the queue has no room. To wait for room in the queue that one consumes from could take for
+    /// ever: nothing is acknowledged meanwhile, and so nothing is received.
+    pub if_full: Option<Box<Message>>,
 }
 
 /// Accepts messages.
@@ -86,15 +89,20 @@ impl Session for Requeuing {
 
 /// Publishes the message, however long the queue has no room for it.
 pub async fn publish(channel: &Channel, message: &Message) -> Result<(), PostError> {
-    let Message { queue, body, headers } = message;
+    let mut message = message;
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
-        match post(channel, queue, body, headers.clone()).await {
-            Err(PostError::Refused) => {
+        let Message { queue, body, headers, if_full } = message;
+        match (post(channel, queue, body, headers.clone()).await, if_full) {
+            (Err(PostError::Refused), Some(other)) => {
+                warn!("{queue} is full: a booking is published to {} instead", other.queue);
+                message = other;
+            }
+            (Err(PostError::Refused), None) => {
                 warn!("{queue} is full: a booking waits to be published to it");
                 backoff.pause().await;
             }
-            result => return result,
+            (result, _) => return result,
         }
     }
 }

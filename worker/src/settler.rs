@@ -15,7 +15,8 @@ use crate::batch::{Batch, DeathReason, Order};
 use crate::brake::Brake;
 use crate::failure::Failure;
 use crate::readiness::Readiness;
-use crate::settlement::{Committed, settle};
+use crate::settlement::{Committed, Locking, settle};
+use crate::stuck_seats::StuckSeats;
 use crate::turn::Turn;
 
 use progress::{Progress, Verdict};
@@ -31,6 +32,7 @@ pub struct Settler {
     clock: Clock,
     readiness: Readiness,
     brake: Brake,
+    locking: Locking,
 }
 
 /// What became of a batch.
@@ -40,6 +42,9 @@ pub struct BatchResult {
     pub tickets: Vec<SettledTicket>,
     /// Bookings that failed alone and are not settled. Publish them to the dead queue before acknowledging their parcels.
     pub set_aside: Vec<Order>,
+    /// Bookings that want a seat which another session holds, and are not settled. Publish them to the intake queue before
+    /// acknowledging their parcels.
+    pub deferred: Vec<Order>,
 }
 
 /// The settler was asked to stop while a batch was waiting for the database. What was not committed is still
@@ -49,13 +54,21 @@ pub struct Stopped;
 
 impl Settler {
     pub fn new(sessions: Sessions, clock: Clock, readiness: Readiness) -> Self {
-        Self { sessions, session: None, clock, readiness, brake: Brake::default() }
+        let (brake, locking) = (Brake::default(), Locking::default());
+        Self { sessions, session: None, clock, readiness, brake, locking }
     }
 
     /// Shares the brake with the other settlers of the process.
     #[must_use]
     pub fn with_brake(mut self, brake: Brake) -> Self {
         self.brake = brake;
+        self
+    }
+
+    /// Shares with them what is known of stuck seats.
+    #[must_use]
+    pub fn with_stuck_seats(mut self, stuck_seats: StuckSeats) -> Self {
+        self.locking.stuck_seats = stuck_seats;
         self
     }
 
@@ -105,6 +118,7 @@ impl Settler {
                     if committed.sold > 0 {
                         self.brake.release();
                     }
+                    self.locking.waits_for_none = false;
                     progress.settled(committed);
                     self.readiness.is_green();
                     transient.reset();
@@ -115,6 +129,8 @@ impl Settler {
             match Failure::of(&failure) {
                 Failure::Transient => {
                     warn!(batch.size = size, "trying a batch of {size} again: {failure}");
+                    // If it was a seat, the batch goes on without it; if it was something else, it waits for that again.
+                    self.locking.waits_for_none = has_waited_in_vain(&failure);
                     if matches!(failure, sqlx::Error::Io(_)) {
                         self.readiness.is_red("the database cannot be reached");
                     }
@@ -150,7 +166,7 @@ impl Settler {
     /// One try. A session that turns out to be useless is not used again: the server drops its transaction with it.
     async fn attempt(&mut self, batch: &Batch, turn: &mut Turn) -> Result<Committed, sqlx::Error> {
         let mut session = self.usable_session().await?;
-        let settling = settle(&mut session.connection, &self.clock, batch, turn);
+        let settling = settle(&mut session.connection, &self.clock, &self.locking, batch, turn);
         let result = timeout(ANSWER_TIMEOUT, settling).await.unwrap_or_else(|_| {
             let silence = std::io::Error::new(std::io::ErrorKind::TimedOut, "the database does not answer");
             Err(sqlx::Error::Io(silence))
@@ -171,6 +187,11 @@ impl Settler {
         }
         self.sessions.open().await
     }
+}
+
+/// `lock_timeout` has passed.
+fn has_waited_in_vain(failure: &sqlx::Error) -> bool {
+    failure.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
 }
 
 async fn pause(backoff: &mut Backoff, stop: &CancellationToken) -> Result<(), Stopped> {

@@ -13,7 +13,7 @@ use hamro_shared::domain::{
 };
 use hamro_shared::queue::Envelope;
 use hamro_worker::batch::{Batch, Order};
-use hamro_worker::settlement;
+use hamro_worker::settlement::{self, Locking};
 use hamro_worker::turn::Turn;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -44,7 +44,10 @@ async fn settle(pool: &PgPool, orders: &[Order]) -> HashMap<TicketId, Outcome> {
     let batch = Batch { orders: orders.to_vec(), dead_letters: Vec::new() };
     let mut connection = pool.acquire().await.unwrap();
     let clock = Clock::stopped_at(now());
-    let settled = settlement::settle(&mut connection, &clock, &batch, &mut Turn::default()).await.unwrap();
+    let settled =
+        settlement::settle(&mut connection, &clock, &Locking::default(), &batch, &mut Turn::default())
+            .await
+            .unwrap();
     settled.tickets.into_iter().map(|ticket| (ticket.ticket_id, ticket.outcome)).collect()
 }
 

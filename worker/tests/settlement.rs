@@ -6,6 +6,8 @@
 mod rows;
 #[path = "settlement/set_aside.rs"]
 mod set_aside;
+#[path = "settlement/stuck_seats.rs"]
+mod stuck_seats;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use hamro_shared::queue::Envelope;
 use hamro_worker::batch::{Batch, DeadLetter, DeathReason, Order};
 use hamro_worker::failure::Failure;
 use hamro_worker::readiness::Readiness;
-use hamro_worker::settlement;
+use hamro_worker::settlement::{self, Locking};
 use hamro_worker::settler::{Settler, Stopped};
 use hamro_worker::turn::Turn;
 use sqlx::PgPool;
@@ -62,7 +64,8 @@ fn batch(orders: &[Order]) -> Batch {
 /// One try.
 async fn settle(pool: &PgPool, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx::Error> {
     let mut connection = pool.acquire().await.unwrap();
-    Ok(settlement::settle(&mut connection, &clock(), batch, &mut Turn::default()).await?.tickets)
+    let locking = Locking::default();
+    Ok(settlement::settle(&mut connection, &clock(), &locking, batch, &mut Turn::default()).await?.tickets)
 }
 
 /// As many tries as it takes.
@@ -395,6 +398,18 @@ async fn four_culprits_in_a_batch_cost_the_others_nothing(pool: PgPool) {
     assert_eq!(settled.len(), 5);
     assert_eq!(count(&pool, FAILED).await, 4);
     assert!(matches!(settled[&orders[4].ticket.id], Outcome::Confirmed { .. }));
+}
+
+/// Tickets, in the order of the orders.
+fn ids(orders: &[Order]) -> Vec<TicketId> {
+    orders.iter().map(|order| order.ticket.id).collect()
+}
+
+/// A settler, what it says of itself, and what asks it to stop.
+fn settler(pool: &PgPool) -> (Settler, Readiness, CancellationToken) {
+    let readiness = Readiness::untroubled();
+    let settler = Settler::new(sessions(pool), clock(), readiness.clone());
+    (settler, readiness, CancellationToken::new())
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]

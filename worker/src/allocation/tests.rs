@@ -58,6 +58,7 @@ fn stock(count: i32, sold: &[i32]) -> Stock {
         seats: (0..count).map(|id| (SeatId(id), seat(id))).collect(),
         prices: [(TierId(0), price(50)), (TierId(1), price(10))].into(),
         concerts: [(CONCERT, concert)].into(),
+        held: HashSet::new(),
     }
 }
 
@@ -262,4 +263,29 @@ fn a_seat_without_a_price_fails_its_booking_and_stays_free() {
     let decisions = allocate_into(stock, &[order(1, &[0, 1]), order(2, &[0])]);
     assert_eq!(decisions[0], Decision::FailWithoutPrice(TierId(1)));
     assert_eq!(sold_seats(&decisions[1]), ids(&[0]));
+}
+
+#[test]
+fn a_booking_of_a_held_seat_is_deferred_and_no_other() {
+    let stock = Stock { held: [SeatId(0)].into(), ..stock(3, &[]) };
+    let late = Order {
+        ticket: Ticket { id: ticket(4), deadline: Timestamp::from_unix_millis(0).unwrap() },
+        ..order(4, &[0])
+    };
+    let decisions =
+        allocate_into(stock, &[order(1, &[0, 1]), order(2, &[1]), order(1, &[0, 1]), late, order(5, &[9])]);
+    assert_eq!(decisions[0], Decision::Defer);
+    assert_eq!(sold_seats(&decisions[1]), ids(&[1]), "a deferred booking takes nothing");
+    assert_eq!(decisions[2], Decision::Defer, "its duplicate is not taken for settled");
+    assert_eq!(decisions[3], Decision::Expire, "a held seat does not keep a deadline from passing");
+    assert!(matches!(decisions[4], Decision::Reject(Rejection::SeatsNotFound { .. })));
+}
+
+#[test]
+fn a_key_whose_first_booking_is_deferred_decides_no_later_one() {
+    let stock = Stock { held: [SeatId(0)].into(), ..stock(3, &[]) };
+    let decisions =
+        allocate_into(stock, &[with_key(order(1, &[0]), "k"), with_key(order(2, &[1]), "k"), order(3, &[1])]);
+    assert_eq!(decisions[..2], [Decision::Defer, Decision::Defer]);
+    assert_eq!(sold_seats(&decisions[2]), ids(&[1]));
 }

@@ -47,6 +47,7 @@ use crate::brake::Brake;
 use crate::readiness::Readiness;
 use crate::requeue::{Message, publish};
 use crate::settler::{BatchResult, Settler, Stopped};
+use crate::stuck_seats::StuckSeats;
 use crate::turn::Turn;
 use rotation::Rotation;
 use step::{Step, next_step};
@@ -73,10 +74,10 @@ impl Reaper {
         Self { settler, announcer, readiness, sessions: sessions.clone(), queue, clock }
     }
 
-    /// Shares the brake with the other settlers of the process.
+    /// Shares the brake, and what is known of stuck seats, with the other settlers of the process.
     #[must_use]
-    pub fn with_brake(mut self, brake: Brake) -> Self {
-        self.settler = self.settler.with_brake(brake);
+    pub fn sharing(mut self, brake: Brake, stuck_seats: StuckSeats) -> Self {
+        self.settler = self.settler.with_brake(brake).with_stuck_seats(stuck_seats);
         self
     }
 }
@@ -156,8 +157,8 @@ impl Reaper {
                 Step::Settle(batch) => {
                     match self.settler.settle(end(batch, retry, now), Turn::default(), stop).await {
                         Ok(result) => {
-                            match stop.run_until_cancelled(self.set_aside(channel, &result)).await {
-                                Some(set_aside) => set_aside?,
+                            match stop.run_until_cancelled(self.put_back(channel, &result)).await {
+                                Some(put_back) => put_back?,
                                 None => return Ok(()),
                             }
                             self.announce(result.tickets);
@@ -176,17 +177,22 @@ impl Reaper {
     }
 
     /// Puts what could not be settled at the end of the queue, for another try later.
-    async fn set_aside(&self, channel: &Channel, result: &BatchResult) -> anyhow::Result<()> {
+    async fn put_back(&self, channel: &Channel, result: &BatchResult) -> anyhow::Result<()> {
         for order in &result.set_aside {
             let headers = Retry::of_order(order, self.clock.now()).headers();
             let message = self.message(parcel_of(&order.payload), headers);
             publish(channel, &message).await.context("setting a booking aside")?;
         }
+        for order in &result.deferred {
+            let headers = Retry::of_deferred(order, self.clock.now()).headers();
+            let message = self.message(parcel_of(&order.payload), headers);
+            publish(channel, &message).await.context("deferring a booking")?;
+        }
         Ok(())
     }
 
     fn message(&self, body: Vec<u8>, headers: FieldTable) -> Message {
-        Message { queue: self.queue.clone(), body, headers }
+        Message { queue: self.queue.clone(), body, headers, if_full: None }
     }
 
     /// Posts each of the bookings alone.

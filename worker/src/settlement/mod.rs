@@ -7,6 +7,7 @@
 //! meets us at the primary key of `bookings`, and whoever is second rolls back and looks again.
 
 mod broken;
+mod locks;
 mod read;
 mod write;
 
@@ -19,6 +20,8 @@ use hamro_shared::faults::{self, Point, Rule};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
+pub use self::locks::Locking;
+use self::locks::{Locked, lock_seats};
 use self::write::Sales;
 use crate::allocation::{Decision, Settled, allocate};
 use crate::batch::{Batch, DeadLetter, DeathReason, Order};
@@ -31,13 +34,16 @@ pub struct Committed {
     pub tickets: Vec<SettledTicket>,
     /// How many bookings were sold. A retry that shares an earlier sale is not counted.
     pub sold: usize,
+    /// Bookings that want a seat which another session holds, each once. They are not settled.
+    pub deferred: Vec<Order>,
 }
 
-/// Settles the batch: when this returns, each of its tickets has its one outcome, committed. Passes the `turn` on, which has
+/// Settles the batch: when this returns, each of its tickets has its one outcome, committed, or is deferred. Passes the `turn` on, which has
 /// come, when the seats are locked.
 pub async fn settle(
     connection: &mut PgConnection,
     clock: &Clock,
+    locking: &Locking,
     batch: &Batch,
     turn: &mut Turn,
 ) -> Result<Committed, sqlx::Error> {
@@ -46,13 +52,14 @@ pub async fn settle(
     if faults::is_broken(Rule::LockInOrder) {
         broken::lock_as_they_come(&mut transaction, &batch.orders).await?;
     }
-    let seats = read::lock_seats(&mut transaction, &batch.orders).await?;
+    let Locked { seats, held } = lock_seats(&mut transaction, &batch.orders, locking).await?;
     turn.pass();
     if faults::is_broken(Rule::LookUp) {
         broken::forget_settled(&mut transaction, &batch.orders).await?;
     }
     let settled = read::settled(&mut transaction, batch).await?;
-    let stock = read::stock(&mut transaction, seats).await?;
+    let mut stock = read::stock(&mut transaction, seats).await?;
+    stock.held = held;
     let now = clock.now();
     let unread = batch.tickets_of_letters(|ticket| settled.tickets.contains_key(&ticket));
     let letters = batch.letters_to_keep(&settled);
@@ -77,7 +84,7 @@ pub async fn settle(
     transaction.commit().await?;
     faults::pass(Point::AfterCommit);
     let tickets = settlement.conclusions.into_iter().map(|conclusion| conclusion.ticket).collect();
-    Ok(Committed { tickets, sold: sales.len() })
+    Ok(Committed { tickets, sold: sales.len(), deferred: settlement.deferred })
 }
 
 /// What is to be written besides the sales.
@@ -88,6 +95,7 @@ struct Settlement<'a> {
     /// The outcomes that a retry may share: those of this batch so far, and the earlier ones that it needs, or why one of
     /// these cannot be read.
     outcomes: HashMap<TicketId, Result<Outcome, String>>,
+    deferred: Vec<Order>,
 }
 
 /// The end of one ticket, as it is to be written.
@@ -144,6 +152,13 @@ impl<'a> Settlement<'a> {
                 Outcome::Rejected { rejection }
             }
             Decision::Expire => Outcome::Expired,
+            Decision::Defer => {
+                let is_known = |known: &Order| (known.ticket.id, known.hash) == (order.ticket.id, order.hash);
+                if !self.deferred.iter().any(is_known) {
+                    self.deferred.push(order.clone());
+                }
+                return Ok(());
+            }
             Decision::ShareOutcomeOf(first) => match self.outcomes.get(&first) {
                 Some(Ok(outcome)) => {
                     alias_of = Some(first);

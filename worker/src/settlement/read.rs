@@ -1,4 +1,4 @@
-//! What the transaction locks and reads, in this order.
+//! What the transaction reads once it has locked the seats, in this order.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,39 +9,6 @@ use sqlx::types::Uuid;
 
 use crate::allocation::{Concert, Decision, Seat, Settled, Stock};
 use crate::batch::{Batch, Order};
-
-/// Locks every seat that one of the orders asks for, in the order of their ids.
-pub(super) async fn lock_seats(
-    connection: &mut PgConnection,
-    orders: &[Order],
-) -> Result<HashMap<SeatId, Seat>, sqlx::Error> {
-    let mut ids: Vec<i32> =
-        orders.iter().flat_map(|order| order.request.seat_ids()).map(|seat| seat.0).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let rows = sqlx::query!(
-        r#"
-        SELECT id, concert_id, ticket_tier_id, seat_number, booked_at IS NOT NULL AS "is_sold!"
-        FROM seats
-        WHERE id = ANY($1)
-        ORDER BY id
-        FOR UPDATE OF seats
-        "#,
-        &ids
-    )
-    .fetch_all(connection)
-    .await?;
-    let seats = rows.into_iter().map(|row| {
-        let seat = Seat {
-            concert_id: ConcertId(row.concert_id),
-            tier_id: TierId(row.ticket_tier_id),
-            number: row.seat_number,
-            is_sold: row.is_sold,
-        };
-        (SeatId(row.id), seat)
-    });
-    Ok(seats.collect())
-}
 
 /// Which of the batch's tickets and keys have been decided before.
 pub(super) async fn settled(connection: &mut PgConnection, batch: &Batch) -> Result<Settled, sqlx::Error> {

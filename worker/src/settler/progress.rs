@@ -68,6 +68,7 @@ impl Progress {
         self.has_sold |= committed.sold > 0;
         self.may_be_over |= committed.sold > 0 && !self.suspects.is_empty();
         self.result.tickets.extend(committed.tickets);
+        self.result.deferred.extend(committed.deferred);
     }
 
     /// The database refused this part. Its halves are tried on their own; a single thing becomes a suspect.

@@ -7,18 +7,6 @@ use super::*;
 /// A code of an extension, or of nobody.
 const ODD: &str = "HV00X";
 
-/// Tickets, in the order of the orders.
-fn ids(orders: &[Order]) -> Vec<TicketId> {
-    orders.iter().map(|order| order.ticket.id).collect()
-}
-
-/// A settler, what it says of itself, and what asks it to stop.
-fn settler(pool: &PgPool) -> (Settler, Readiness, CancellationToken) {
-    let readiness = Readiness::untroubled();
-    let settler = Settler::new(sessions(pool), clock(), readiness.clone());
-    (settler, readiness, CancellationToken::new())
-}
-
 async fn is_red(readiness: &Readiness) {
     let mut ticks = interval(Duration::from_millis(20));
     while readiness.reason().is_none() {

@@ -1,0 +1,167 @@
+//! A session that holds the lock on one seat for as long as it likes: a backup, or somebody at a console.
+
+use anyhow::{Context, Result, ensure};
+use hamro_e2e::installation::envelope;
+use hamro_e2e::strays::parcel;
+use hamro_e2e::{Client, Installation, Setup, ledger, wait_until};
+use nix::sys::signal::Signal;
+use sqlx::{Postgres, Transaction};
+
+/// An installation, and who to ask whether its worker is ready.
+async fn start(variables: Vec<(&'static str, &'static str)>) -> Result<(Installation, Client)> {
+    let mut installation = Installation::start(Setup { workers: 0, variables, ..Setup::default() }).await?;
+    let variables =
+        [("WORKER_HTTP_PORT", "0"), ("REAPER_DELAY", "0s"), ("RUST_LOG", "info,hamro_worker=debug")];
+    let worker = installation.start_worker(&variables).await?;
+    let url = installation.workers[worker].line_after("answering health checks on ").await?;
+    Ok((installation, Client::new(&url)))
+}
+
+async fn is_ready(health: &Client, expected: u16, said: &str) -> Result<()> {
+    wait_until(&format!("readiness is {expected} and says {said:?}"), async || {
+        let ready = health.get("/health/ready").await?;
+        Ok((ready.status == expected && ready.body.to_string().contains(said)).then_some(()))
+    })
+    .await
+}
+
+async fn book(installation: &Installation, customer: &str, seat: i64) -> Result<String> {
+    Ok(installation.client().create_booking(customer, &[seat]).await?.location()?.to_owned())
+}
+
+async fn ends_as(installation: &Installation, location: &str, status: &str) -> Result<()> {
+    let found = installation.client().final_status(location).await?;
+    ensure!(found["status"] == status, "{found}");
+    Ok(())
+}
+
+/// Somebody wants a seat that another session holds, and the worker has found out.
+async fn held_seat(
+    installation: &mut Installation,
+) -> Result<(Transaction<'static, Postgres>, String, Vec<i64>)> {
+    let seats = installation.client().seat_ids(0).await?;
+    let holder = installation.hold_seat(seats[0]).await?;
+    let wanted = book(installation, "alice", seats[0]).await?;
+    installation.workers[0].line_after("bookings are deferred").await?;
+    Ok((holder, wanted, seats))
+}
+
+#[tokio::test]
+async fn a_seat_that_is_held_keeps_no_other_from_being_sold_and_is_sold_once_it_is_free() -> Result<()> {
+    let (mut installation, health) = start(Vec::new()).await?;
+    let (holder, wanted, seats) = held_seat(&mut installation).await?;
+    is_ready(&health, 503, "seats: another session").await?;
+    for seat in &seats[1..20] {
+        let free = book(&installation, "bob", *seat).await?;
+        ends_as(&installation, &free, "confirmed").await?;
+    }
+    let found = installation.client().get(&wanted).await?;
+    assert_eq!(found.body["status"], "queued", "nobody is rejected because of a lock");
+    holder.rollback().await?;
+    ends_as(&installation, &wanted, "confirmed").await?;
+    is_ready(&health, 200, "ok").await?;
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_booking_of_a_held_seat_expires_at_its_deadline_by_the_worker() -> Result<()> {
+    let variables = vec![("BOOKING_DEADLINE", "8s"), ("BOOKING_WAIT", "1s")];
+    let (mut installation, _) = start(variables).await?;
+    let (holder, _, _) = held_seat(&mut installation).await?;
+    // Nobody asks for its status, which would end it as well.
+    wait_until("the worker ends it while the seat is held", async || {
+        let ended: Option<String> =
+            sqlx::query_scalar("SELECT status FROM bookings").fetch_optional(&installation.pool).await?;
+        Ok(ended.map(|ended| assert_eq!(ended, "expired")))
+    })
+    .await?;
+    holder.rollback().await?;
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_or_stopped_while_a_booking_is_deferred_loses_nothing() -> Result<()> {
+    let (mut installation, _) = start(Vec::new()).await?;
+    // A copy that a killed worker has left may be deferred once more just before the seat is free.
+    installation.expects_leftovers = true;
+    let (holder, wanted, seats) = held_seat(&mut installation).await?;
+    for seat in &seats[1..4] {
+        // Somewhere between publishing it again and acknowledging it.
+        installation.kill_worker(0).await?;
+        installation.start_worker(&[("RUST_LOG", "info,hamro_worker=debug")]).await?;
+        let free = book(&installation, "bob", *seat).await?;
+        ends_as(&installation, &free, "confirmed").await?;
+        installation.workers[0].line_after("bookings are deferred").await?;
+    }
+    installation.stop_worker(0).await?;
+    holder.rollback().await?;
+    installation.start_worker(&[]).await?;
+    ends_as(&installation, &wanted, "confirmed").await?;
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 4);
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_between_publishing_a_booking_again_and_acknowledging_it_sells_it_once()
+-> Result<()> {
+    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
+    installation.expects_leftovers = true;
+    let seats = installation.client().seat_ids(0).await?;
+    let holder = installation.hold_seat(seats[0]).await?;
+    installation.start_worker(&[("HAMRO_FAULTS", "worker.after-requeue=kill@1")]).await?;
+    let wanted = book(&installation, "alice", seats[0]).await?;
+    let mut dead = installation.workers.remove(0);
+    ensure!(!dead.ended().await?.success(), "{}", dead.printed());
+    wait_until("both copies are in the queue", async || {
+        Ok((installation.waiting_messages().await? == 2).then_some(()))
+    })
+    .await?;
+    installation.start_worker(&[]).await?;
+    holder.rollback().await?;
+    ends_as(&installation, &wanted, "confirmed").await?;
+    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
+    installation.close().await
+}
+
+/// There is one worker, and all of the queue's room is taken: it must not wait for room that only it can make.
+#[tokio::test]
+async fn a_deferred_booking_that_finds_the_queue_full_stops_nobody_and_is_not_lost() -> Result<()> {
+    let (mut installation, _) = start(vec![("PREFETCH", "1")]).await?;
+    let (holder, wanted, seats) = held_seat(&mut installation).await?;
+    installation.limit_queue(1)?;
+    let mut locations = Vec::new();
+    let mut published = 0;
+    for seat in &seats[1..40] {
+        let booking = envelope("bob", &[*seat])?;
+        if installation.publish(&parcel([&booking])).await.is_ok() {
+            locations.push(format!("/ticket-bookings/{}", booking.ticket.id));
+            published += 1;
+        }
+    }
+    ensure!(published > 0, "nothing has found room");
+    installation.workers[0].line_after("is full: a booking is published to").await.context("not refused")?;
+    for location in &locations {
+        ends_as(&installation, location, "confirmed").await?;
+    }
+    installation.unlimit_queue()?;
+    holder.rollback().await?;
+    ends_as(&installation, &wanted, "confirmed").await?;
+    installation.close().await
+}
+
+#[tokio::test]
+async fn a_batch_that_is_in_hand_for_long_is_told_of() -> Result<()> {
+    let (mut installation, health) = start(Vec::new()).await?;
+    let seats = installation.client().seat_ids(0).await?;
+    let mut holder = installation.pool.begin().await?;
+    sqlx::raw_sql("LOCK TABLE bookings IN EXCLUSIVE MODE").execute(&mut *holder).await?;
+    let wanted = book(&installation, "alice", seats[0]).await?;
+    is_ready(&health, 503, "settler: a batch has been in hand").await?;
+    let mut stopped = installation.workers.remove(0);
+    stopped.signal(Signal::SIGTERM)?;
+    ensure!(stopped.ended().await?.success(), "{}", stopped.printed());
+    holder.rollback().await?;
+    installation.start_worker(&[]).await?;
+    ends_as(&installation, &wanted, "confirmed").await?;
+    installation.close().await
+}
