@@ -22,6 +22,7 @@
 mod rotation;
 mod step;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -80,6 +81,11 @@ impl Reaper {
         self.settler = self.settler.with_brake(brake).with_stuck_seats(stuck_seats);
         self
     }
+}
+
+struct Settled {
+    result: Result<BatchResult, Stopped>,
+    queue_has_gone: bool,
 }
 
 /// Reaps until `stop`, once this process has lived for `delay`.
@@ -155,15 +161,16 @@ impl Reaper {
                     }
                 }
                 Step::Settle(batch) => {
-                    match self.settler.settle(end(batch, retry, now), Turn::default(), stop).await {
-                        Ok(result) => {
-                            match stop.run_until_cancelled(self.put_back(channel, &result)).await {
-                                Some(put_back) => put_back?,
-                                None => return Ok(()),
-                            }
-                            self.announce(result.tickets);
-                        }
-                        Err(Stopped) => return Ok(()),
+                    let settled = self.settle(deliveries, end(batch, retry, now), stop).await?;
+                    let Ok(result) = settled.result else { return Ok(()) };
+                    match stop.run_until_cancelled(self.put_back(channel, &result)).await {
+                        Some(put_back) => put_back?,
+                        None => return Ok(()),
+                    }
+                    self.announce(result.tickets);
+                    if settled.queue_has_gone {
+                        acknowledge(&delivery).await?;
+                        return Err(QueueGone(self.queue.clone()).into());
                     }
                 }
                 Step::PutBack(too_new) => {
@@ -173,6 +180,29 @@ impl Reaper {
                 }
             }
             acknowledge(&delivery).await?;
+        }
+    }
+
+    /// Settles the batch, and fails as soon as the channel does: the message comes again, perhaps to another worker. If the
+    /// queue has gone, the booking comes from nowhere else, so it is settled first.
+    async fn settle(
+        &mut self,
+        deliveries: &mut lapin::Consumer,
+        batch: Batch,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Settled> {
+        let mut settling = pin!(self.settler.settle(batch, Turn::default(), stop));
+        let mut queue_has_gone = false;
+        loop {
+            tokio::select! {
+                result = &mut settling => return Ok(Settled { result, queue_has_gone }),
+                // As one message is in hand, the broker sends no other.
+                next = deliveries.next(), if !queue_has_gone => match next {
+                    Some(Err(error)) => return Err(error).context("the channel failed with a booking in hand"),
+                    Some(Ok(_)) => bail!("the broker sent more than was asked for"),
+                    None => queue_has_gone = true,
+                },
+            }
         }
     }
 
