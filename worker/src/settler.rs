@@ -25,6 +25,9 @@ use progress::{Progress, Verdict};
 /// up. The server's own limits on a statement and a lock are shorter.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// After so many statement time-outs the batch is split: if it is one booking that takes so long, it must not stop the others.
+const MAX_TIMEOUTS: u32 = 2;
+
 /// Settles one batch after the other, on one session of the database.
 pub struct Settler {
     sessions: Sessions,
@@ -89,6 +92,7 @@ impl Settler {
         turn.comes().await;
         let _busy = self.readiness.busy();
         let mut progress = Progress::of(batch);
+        let mut timeouts = 0;
         let mut transient = Backoff::new(Duration::from_millis(10), Duration::from_secs(2));
         let mut systemic = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         loop {
@@ -127,7 +131,12 @@ impl Settler {
                 Err(failure) => failure,
             };
             match Failure::of(&failure) {
+                Failure::Transient if has_timed_out(&failure) && timeouts == MAX_TIMEOUTS => {
+                    warn!(batch.size = size, "splitting a batch of {size} that takes too long: {failure}");
+                    progress.split(batch, Failure::Unexplained, failure);
+                }
                 Failure::Transient => {
+                    timeouts += u32::from(has_timed_out(&failure));
                     warn!(batch.size = size, "trying a batch of {size} again: {failure}");
                     // If it was a seat, the batch goes on without it; if it was something else, it waits for that again.
                     self.locking.waits_for_none = has_waited_in_vain(&failure);
@@ -191,7 +200,16 @@ impl Settler {
 
 /// `lock_timeout` has passed.
 fn has_waited_in_vain(failure: &sqlx::Error) -> bool {
-    failure.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
+    is(failure, "55P03")
+}
+
+/// `statement_timeout` has passed.
+fn has_timed_out(failure: &sqlx::Error) -> bool {
+    is(failure, "57014")
+}
+
+fn is(failure: &sqlx::Error, sqlstate: &str) -> bool {
+    failure.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == sqlstate)
 }
 
 async fn pause(backoff: &mut Backoff, stop: &CancellationToken) -> Result<(), Stopped> {

@@ -144,3 +144,23 @@ async fn a_booking_set_aside_leaves_a_dead_letter_unless_it_was_decided_meanwhil
         sqlx::query_scalar("SELECT ticket_id FROM dead_letters").fetch_all(&pool).await.unwrap();
     assert_eq!(kept, [fenced.ticket.id.0]);
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_booking_that_alone_takes_too_long_is_set_aside(pool: PgPool) {
+    seeded(&pool).await;
+    sqlx::raw_sql(
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
+         CREATE TRIGGER linger BEFORE INSERT ON bookings FOR EACH ROW
+         WHEN (NEW.user_name = 'slow') EXECUTE FUNCTION linger();",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let options = (*pool.connect_options()).clone().options([("statement_timeout", "500ms")]);
+    let mut settler = Settler::new(Sessions::new(options, &[]), clock(), Readiness::untroubled());
+    let orders = [order("alice", &[1]), order("slow", &[2]), order("bob", &[3])];
+    let result = settler.settle(batch(&orders), Turn::default(), &CancellationToken::new()).await.unwrap();
+    assert_eq!(ids(&result.set_aside), [orders[1].ticket.id]);
+    assert_eq!(count(&pool, SALES).await, 2);
+}
