@@ -144,6 +144,7 @@ impl Batch {
     }
 
     /// The same, with nothing left to decide: each of its orders ends by a dead letter.
+    #[must_use]
     pub fn into_dead_letters(self, reason: DeathReason, detail: &str) -> Self {
         let mut dead_letters = self.dead_letters;
         dead_letters.extend(self.orders.iter().map(|order| order.dead_letter(reason, detail)));

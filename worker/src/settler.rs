@@ -7,6 +7,7 @@ use std::time::Duration;
 use hamro_shared::backoff::Backoff;
 use hamro_shared::database::{CHECK_AFTER, Session, Sessions};
 use hamro_shared::domain::{Clock, SettledTicket};
+use sqlx::error::DatabaseError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -209,7 +210,7 @@ fn has_timed_out(failure: &sqlx::Error) -> bool {
 }
 
 fn is(failure: &sqlx::Error, sqlstate: &str) -> bool {
-    failure.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == sqlstate)
+    failure.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == sqlstate)
 }
 
 async fn pause(backoff: &mut Backoff, stop: &CancellationToken) -> Result<(), Stopped> {

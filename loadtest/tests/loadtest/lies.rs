@@ -104,7 +104,8 @@ async fn a_journal_of_the_version_before_can_be_verified() -> Result<()> {
         if let Some(told) = entry.get_mut("told").and_then(Value::as_object_mut) {
             told.retain(|field, _| ["ticket", "outcome"].contains(&field.as_str()));
         }
-        old += &format!("{entry}\n");
+        old.push_str(&entry.to_string());
+        old.push('\n');
     }
     assert!(old.contains("\"told\"") && old.contains("\"version\":1"), "{old}");
     std::fs::write(outcome.files.journal(), old)?;

@@ -37,8 +37,10 @@ async fn two_batches_with_the_same_keys_in_opposite_order_never_deadlock(pool: P
     for settling in settling {
         failures.extend(settling.await.unwrap().err());
     }
-    let codes: Vec<_> =
-        failures.iter().map(|error| error.as_database_error().and_then(|error| error.code())).collect();
+    let codes: Vec<_> = failures
+        .iter()
+        .map(|error| error.as_database_error().and_then(sqlx::error::DatabaseError::code))
+        .collect();
     assert_eq!(codes, [Some("23505".into())], "the second finds the keys taken, and looks again");
 }
 

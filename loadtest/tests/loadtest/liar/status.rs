@@ -33,7 +33,9 @@ pub async fn events(
     let queued = json!({"ticketId": id, "status": "queued"});
     let takes_back = liar.lies(liar.number_of(id), Lie::StreamTakesItBack);
     let told = if takes_back { vec![&queued, &last, &queued] } else { vec![&queued, &last] };
-    let body: String = told.iter().map(|document| format!("event: status\ndata: {document}\n\n")).collect();
+    let events: Vec<String> =
+        told.iter().map(|document| format!("event: status\ndata: {document}\n\n")).collect();
+    let body = events.concat();
     ([("content-type", "text/event-stream")], body).into_response()
 }
 
