@@ -210,7 +210,7 @@ mod tests {
         for path in ["/fine", "/bad/1", "/nowhere", "/away/alice"] {
             let request = Request::get(path).header(REQUEST_ID, "mine").body(Body::empty()).unwrap();
             router.clone().oneshot(request).await.unwrap();
-            fault = gate.tally.sample("database-unavailable");
+            fault = gate.tally.sample("overloaded");
             assert_eq!(fault.is_some(), path == "/away/alice", "{path}");
         }
         let sample = fault.unwrap();

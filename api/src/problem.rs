@@ -235,7 +235,7 @@ impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if matches!(error, sqlx::Error::PoolTimedOut) {
             let detail = "Too many requests are waiting. Try again in a moment.";
-            return Self::new(ProblemCode::Overloaded, detail).retry_after(2);
+            return Self::new(ProblemCode::Overloaded, detail).retry_after(2).because(error);
         }
         if is_transient(&error) {
             return Self::new(ProblemCode::DatabaseUnavailable, "Try again in a moment.")

@@ -47,11 +47,9 @@ async fn wait_until(pool: &PgPool, query: &'static str, expected: i64) {
 }
 
 const ROWS: &str = "SELECT count(*) FROM things";
-const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tested'";
-const IN_TRANSACTION: &str =
-    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tested' AND state LIKE 'idle in%'";
-const WAITING: &str =
-    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tested' AND wait_event_type = 'Lock'";
+const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tested'";
+const IN_TRANSACTION: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tested' AND state LIKE 'idle in%'";
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tested' AND wait_event_type = 'Lock'";
 
 async fn things(pool: &PgPool) {
     sqlx::raw_sql("CREATE TABLE things (id integer PRIMARY KEY)").execute(pool).await.unwrap();
@@ -86,7 +84,7 @@ async fn a_transaction_that_fails_is_rolled_back_and_keeps_its_session(pool: PgP
     let failed = database.transaction(move |connection| Box::pin(execute(connection, twice))).await;
     assert!(failed.unwrap_err().as_database_error().is_some_and(DatabaseError::is_unique_violation));
     assert_eq!(count(&pool, IN_TRANSACTION).await, 0);
-    let first = "SELECT min(pid)::bigint FROM pg_stat_activity WHERE application_name = 'tested'";
+    let first = "SELECT min(pid)::bigint FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tested'";
     let pid = count(&pool, first).await;
     assert_eq!(answer(&database).await.unwrap(), 42);
     assert_eq!(count(&pool, first).await, pid);

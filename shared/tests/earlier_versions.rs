@@ -136,6 +136,8 @@ fn envelopes_of_earlier_versions_are_read_and_written_as_before() {
     let read: Vec<Envelope> = read.into_iter().map(|raw| Envelope::decode(raw).unwrap()).collect();
     assert_eq!(read, envelopes);
     let mut parcel = Parcel::default();
-    envelopes.into_iter().for_each(|envelope| parcel.push(&envelope.encode()));
+    for envelope in envelopes {
+        parcel.push(&envelope.encode());
+    }
     assert_eq!(String::from_utf8(parcel.encode()).unwrap(), PARCEL);
 }

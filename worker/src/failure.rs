@@ -18,9 +18,9 @@ use sqlx::error::DatabaseError;
 /// an operator has written.
 const BAD_DATA: [&str; 2] = ["22021", "22P05"];
 
-/// Classes that speak of the server or the session, and so of no booking: authorization, a missing database, a transaction
+/// Classes that speak of the server, the schema or the session, and so of no booking: authorization, a missing database, a transaction
 /// that cannot write, resources, configuration, and the operating system below.
-const OF_THE_SERVER: [&str; 6] = ["25", "28", "3D", "53", "58", "F0"];
+const OF_THE_SERVER: [&str; 7] = ["25", "28", "3D", "42", "53", "58", "F0"];
 
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -366,7 +366,7 @@ async fn an_error_of_the_database_is_classed_by_what_it_says_of_the_booking(pool
         ("23505", "sales", Failure::Unexplained),
         ("23514", "ticket_tiers", Failure::Unexplained),
         ("23505", "sale_seats", Failure::Unexplained),
-        ("42P01", "", Failure::Unexplained),
+        ("42P01", "", Failure::Systemic),
         ("P0001", "", Failure::Unexplained),
         ("HV00X", "", Failure::Unexplained),
         ("53100", "", Failure::Systemic),
