@@ -73,7 +73,8 @@ async fn settled_or_fenced(app: &AppState, ticket: Ticket, mut waiter: Waiter) -
         let detail = "The booking may still go through. Follow the ticket before you try again.";
         let unknown = Problem::new(ProblemCode::OutcomeUnknown, detail).about(id);
         match Box::pin(fencing).await {
-            Ok(Some(Ok(settled))) => return Ok(settled.outcome),
+            // Remembered: what this instance reports it reports from then on.
+            Ok(Some(Ok(settled))) => return Ok(app.outcomes.remember(settled).outcome.clone()),
             Ok(Some(Err(unreadable))) => {
                 app.outcomes.note_unreadable(&unreadable);
                 return Err(unknown);
