@@ -33,13 +33,12 @@ pub struct Report {
 }
 
 /// A dead letter that mentions the address.
-#[expect(clippy::struct_excessive_bools, reason = "one for each column that may mention it")]
 struct Letter {
     id: i64,
     is_open: bool,
     in_payload: bool,
-    in_detail: bool,
-    in_discard_reason: bool,
+    /// In the texts beside the payload: the detail, and the reason for which it was discarded.
+    in_texts: bool,
 }
 
 /// What stands in the place of a text about the person.
@@ -146,32 +145,30 @@ async fn find_letters(connection: &mut PgConnection, address: &str) -> Result<Ve
             id: row.id,
             is_open: row.resolution.is_none(),
             in_payload: is_in_payload(&row.payload, address),
-            in_detail: is_in_text(&row.detail, address),
-            in_discard_reason: row.discard_reason.is_some_and(|reason| is_in_text(&reason, address)),
+            in_texts: is_in_text(&row.detail, address)
+                || row.discard_reason.is_some_and(|reason| is_in_text(&reason, address)),
         };
-        if letter.in_payload || letter.in_detail || letter.in_discard_reason {
+        if letter.in_payload || letter.in_texts {
             letters.push(letter);
         }
     }
     Ok(letters)
 }
 
-/// Replaces what mentions the address. Where that is the payload, the texts beside it may tell of the person too.
+/// Replaces what mentions the address, and in any case the texts, which may tell of the person otherwise.
 async fn replace(connection: &mut PgConnection, letter: &Letter) -> Result<(), sqlx::Error> {
     // Two letters of one reason never have the same payload.
     let payload = format!(r#"{{"erased":"dead letter {}"}}"#, letter.id);
     sqlx::query!(
         r#"
         UPDATE dead_letters
-        SET payload = CASE WHEN $2 THEN $5 ELSE payload END,
-            detail = CASE WHEN $3 THEN $6 ELSE detail END,
-            discard_reason = CASE WHEN $4 AND discard_reason IS NOT NULL THEN $6 ELSE discard_reason END
+        SET payload = CASE WHEN $2 THEN $3 ELSE payload END,
+            detail = $4,
+            discard_reason = CASE WHEN discard_reason IS NOT NULL THEN $4 END
         WHERE id = $1
         "#,
         letter.id,
         letter.in_payload,
-        letter.in_payload || letter.in_detail,
-        letter.in_payload || letter.in_discard_reason,
         payload.as_bytes(),
         ERASED
     )
