@@ -157,7 +157,7 @@ async fn sessions_that_turn_read_only_are_replaced_within_the_request() -> Resul
 async fn a_channel_that_the_broker_closes_under_a_stuck_batch_is_noticed_at_once() -> Result<()> {
     let outage = Outage::impatience_with_consumers()?;
     let mut installation = Installation::start(Setup::default()).await?;
-    // lapin tells of a closed channel as an error.
+    // The AMQP library logs a channel that the broker closes.
     installation.expects_errors = true;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;

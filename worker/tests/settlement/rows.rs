@@ -1,6 +1,10 @@
 //! The rows that a transaction writes besides the sales.
 
-use super::*;
+use hamro_shared::database::MIGRATOR;
+use hamro_worker::batch::{Batch, DeadLetter, DeathReason};
+use sqlx::PgPool;
+
+use super::{DEAD_LETTERS, batch, count, ordered, seeded, settle, ticket, wait_until_at_least};
 
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity \
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -37,11 +41,9 @@ async fn two_batches_with_the_same_keys_in_opposite_order_never_deadlock(pool: P
     for settling in settling {
         failures.extend(settling.await.unwrap().err());
     }
-    let codes: Vec<_> = failures
-        .iter()
-        .map(|error| error.as_database_error().and_then(sqlx::error::DatabaseError::code))
-        .collect();
-    assert_eq!(codes, [Some("23505".into())], "the second finds the keys taken, and looks again");
+    let code = |error: &sqlx::Error| error.as_database_error().unwrap().code().unwrap().into_owned();
+    let codes: Vec<String> = failures.iter().map(code).collect();
+    assert_eq!(codes, ["23505"], "the second finds the keys taken, and looks again");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]

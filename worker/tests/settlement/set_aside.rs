@@ -1,8 +1,22 @@
 //! Bookings that fail alone for no fault of their own, and what stops a worker instead.
 
-use hamro_worker::brake::Brake;
+use std::time::Duration;
 
-use super::*;
+use hamro_shared::database::{MIGRATOR, Sessions};
+use hamro_shared::domain::{Outcome, SettledTicket, Ticket, Timestamp};
+use hamro_worker::batch::{DeathReason, Order};
+use hamro_worker::brake::Brake;
+use hamro_worker::readiness::Readiness;
+use hamro_worker::settler::Settler;
+use hamro_worker::turn::Turn;
+use sqlx::PgPool;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    DEAD_LETTERS, FAILED, SALES, batch, by_ticket, clock, count, expire, ids, order, ordered, refuse, seeded,
+    settle, settle_all, settler, ticket,
+};
 
 /// A code of an extension, or of nobody.
 const ODD: &str = "HV00X";

@@ -1,9 +1,17 @@
 //! Seats that another session holds while bookings for them and for others come in.
 
+use hamro_shared::database::{MIGRATOR, Sessions};
+use hamro_shared::domain::{Outcome, Ticket, Timestamp};
+use hamro_worker::readiness::Readiness;
+use hamro_worker::settler::Settler;
 use hamro_worker::stuck_seats::StuckSeats;
-use sqlx::{Postgres, Transaction};
+use hamro_worker::turn::Turn;
+use sqlx::{PgPool, Postgres, Transaction};
+use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::{
+    batch, by_ticket, clock, count, ids, order, ordered, seeded, settler, ticket, wait_until_at_least,
+};
 
 /// A settler that waits for a lock no longer than a test may take.
 fn impatient(pool: &PgPool) -> Settler {
