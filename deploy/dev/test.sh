@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make test`: everything that must hold before a change goes in. Arguments go to nextest and pick tests.
 #
-# First what needs no service, then the rest (test-on-stack.sh) beside a throwaway PostgreSQL and RabbitMQ.
+# First what needs no build, then the rest (test-on-stack.sh) beside a throwaway PostgreSQL and RabbitMQ.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -16,6 +16,7 @@ main() {
     step "Installing what is missing" install_all
     step "Scripts, TypeScript, Dockerfile and compose file" lint
     step "Formatting" cargo fmt --all --check
+    step "make up and make down, with stand-ins for the programs" deploy/dev/supervise-test.sh
     say "PostgreSQL and RabbitMQ for the tests"
     exec deploy/dev/with-stack.sh test -- deploy/dev/test-on-stack.sh "$@"
 }

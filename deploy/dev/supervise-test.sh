@@ -1,0 +1,239 @@
+#!/usr/bin/env bash
+# Tests up.sh, down.sh and supervise.sh, as part of `make test`: `supervise-test.sh [TEST…]`.
+#
+# All tests run at the same time. Each has a directory, .dev/supervise-test/TEST, with a copy of the scripts, so that it
+# disturbs neither a running `make up` nor the other tests; see supervise-stage.sh. The directory stays if the test fails.
+
+# shellcheck source=deploy/dev/stack.sh
+source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+# shellcheck source=deploy/dev/supervise.sh
+source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
+# shellcheck source=deploy/dev/supervise-stage.sh
+source "$(dirname "${BASH_SOURCE[0]}")/supervise-stage.sh"
+# shellcheck source=deploy/dev/tools.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
+
+readonly TESTS_DIR=$DEV_DIR/supervise-test
+# Other clones use other ports.
+readonly FIRST_PORT=$((10000 + 100 * (0x${CLONE_ID:0:4} % 90)))
+declare -A PROCESSES=()
+
+main() {
+    local test tests=("$@") failed=0
+    ((${#tests[@]} > 0)) || mapfile -t tests < <(declare -F | sed -n 's/^declare -f test_//p')
+    find_cargo
+    ensure_tools node
+    ensure_installed linker postgres rabbitmq
+    mkdir -p "$TESTS_DIR"
+    # User postgres has to get through.
+    chmod 0755 "$DEV_DIR" "$TESTS_DIR"
+
+    trap stop_tests EXIT
+    for test in "${tests[@]}"; do
+        prepare "$TESTS_DIR/$test"
+        PORT=$((FIRST_PORT + ${#PROCESSES[@]}))
+        run_test "$test" >"$TESTS_DIR/$test/test.log" 2>&1 &
+        PROCESSES[$test]=$!
+    done
+    for test in "${tests[@]}"; do
+        if wait "${PROCESSES[$test]}"; then
+            echo "ok      $test"
+            rm -rf "${TESTS_DIR:?}/$test"
+        else
+            failed=$((failed + 1))
+            echo "FAILED  $test"
+            sed 's/^/        /' "$TESTS_DIR/$test/test.log" "$TESTS_DIR/$test/up.log"
+        fi
+    done
+    ((failed == 0)) || die "$failed of ${#tests[@]} tests failed."
+}
+
+# shellcheck disable=SC2329 # called by a trap
+stop_tests() {
+    kill -s TERM "${PROCESSES[@]}" 2>/dev/null || true
+    # Each clears up.
+    wait
+}
+
+# In a process of its own.
+run_test() { # TEST
+    HERE=$TESTS_DIR/$1
+    STACK_DIR=$HERE/.dev/up
+    trap clear_up EXIT
+    "test_$1"
+}
+
+# shellcheck disable=SC2329 # called by a trap
+clear_up() {
+    # stack.sh keeps the data elsewhere if user postgres cannot reach this directory.
+    "$HERE/deploy/dev/down.sh" && "$HERE/deploy/dev/reset.sh"
+    [[ -z ${THIEF:-} ]] || kill -s KILL "$THIEF"
+}
+
+test_killed_workers_are_restarted_and_keep_their_logs() {
+    local api first
+    start_up
+    api=$(pid_of api) first=$(pid_of worker-1)
+    restarts_killed worker-1 worker-2
+    wait_until 60 logged worker-1 "process $(pid_of worker-1) starts" || fail "the new process has no log."
+    logged worker-1 "process $first starts" || fail "the log of the process that died is lost."
+    [[ $(pid_of api) == "$api" ]] || fail "the api was restarted too."
+    kill -s TERM "$UP_PID"
+    ends_with 0
+}
+
+test_a_killed_api_is_restarted_without_any_worker() {
+    run_up WORKERS=0
+    wait_until 60 says "Hamro Concert is running" || fail "up.sh did not start."
+    restarts_killed api
+    wait_until 60 api_answers || fail "the api does not answer."
+    kill -s INT "$UP_PID"
+    ends_with 0
+}
+
+test_a_program_that_dies_again_and_again_is_given_up_after_growing_pauses() {
+    start_up RESTART_PAUSE_MAX_MS=500
+    touch "$HERE/worker-fails"
+    kill_now worker-1
+    ends_with 1
+    says "restarting it in 0.1 s (attempt 1 of 5)" || fail "attempt 1"
+    says "worker-1 ended (status 3); restarting it in 0.2 s (attempt 2 of 5)" || fail "attempt 2"
+    says "restarting it in 0.4 s (attempt 3 of 5)" || fail "attempt 3"
+    says "restarting it in 0.5 s (attempt 5 of 5)" || fail "attempt 5"
+    says "worker-1 ended within 10 s of each of its last 5 restarts (status 3)." || fail "no reason"
+    [[ $(sed -n '/--- the end of/,$p' "$HERE/up.log") == *"the last words of"* ]] || fail "no end of the log"
+}
+
+test_a_program_that_has_run_for_a_while_starts_over_with_the_first_pause() {
+    local killed
+    start_up RESTART_STEADY_MS=1000
+    restarts_killed worker-1
+    wait_until 60 has_run_for worker-1 1100
+    killed=$(pid_of worker-1)
+    kill_now worker-1
+    wait_until 60 runs_anew worker-1 "$killed" || fail "the worker was not restarted."
+    ! says "attempt 2" || fail "the attempts were counted on."
+}
+
+test_an_api_whose_port_was_taken_meanwhile_is_given_up() {
+    start_up RESTART_PAUSE_MS=300 RESTART_PAUSE_MAX_MS=300
+    # shellcheck disable=SC2016 # node's
+    node -e 'const { createServer } = require("net");
+        const again = () => { console.log("tries"); setTimeout(take, 1); };
+        const take = () => createServer().on("error", again).listen(+process.argv[1], "127.0.0.1");
+        take();' "$PORT" >"$HERE/thief.log" &
+    THIEF=$!
+    wait_until 60 grep -q "tries" "$HERE/thief.log" || fail "nobody tries to take the port."
+    kill_now api
+    ends_with 1
+    says "attempt 5 of 5" || fail "it was not tried five times."
+    [[ $(sed -n '/--- the end of/,$p' "$HERE/up.log") == *EADDRINUSE* ]] || fail "the cause is not shown."
+}
+
+test_a_worker_that_ends_before_it_was_ready_is_an_error_at_once() {
+    touch "$HERE/worker-fails"
+    run_up
+    ends_with 1
+    says "ended before it was ready (status 3)." || fail "no reason"
+    says "the last words of" || fail "the end of the log is missing."
+    ! says "restarting" || fail "it was restarted."
+}
+
+test_an_interrupt_during_a_pause_stops_at_once() {
+    start_up RESTART_PAUSE_MS=3600000 RESTART_PAUSE_MAX_MS=3600000
+    kill_now worker-1
+    wait_until 60 says "restarting it in 3600 s" || fail "no pause"
+    kill -s INT "$UP_PID"
+    ends_with 0
+}
+
+test_make_down_during_a_pause_stops_at_once() {
+    start_up RESTART_PAUSE_MS=3600000 RESTART_PAUSE_MAX_MS=3600000
+    kill_now api
+    wait_until 60 says "restarting it in 3600 s" || fail "no pause"
+    [[ $("$HERE/deploy/dev/down.sh") == *"Nothing is running." ]] || fail "make down does not say so."
+    ends_with 0
+}
+
+test_a_second_interrupt_stops_at_once_and_nothing_is_restarted_meanwhile() {
+    touch "$HERE/api-ignores-SIGTERM"
+    start_up
+    kill -s INT "$UP_PID"
+    wait_until 60 logged api "ignored" || fail "the api was not asked to stop."
+    wait_until 60 is_stopped "$STACK_DIR/pids/worker-1" || fail "the worker does not stop."
+    all_run api || fail "the api was killed."
+    kill -s INT "$UP_PID"
+    ends_with 0
+    ! says "restarting" || fail "a program was restarted."
+}
+
+test_a_killed_script_leaves_nothing_that_make_down_cannot_stop() {
+    start_up RESTART_PAUSE_MS=3600000 RESTART_PAUSE_MAX_MS=3600000
+    kill_now worker-1
+    wait_until 60 says "restarting it in 3600 s" || fail "no pause"
+    kill -s KILL "$UP_PID"
+    wait_until 10 is_gone "$UP_PID"
+    [[ $("$HERE/deploy/dev/down.sh") == *"Nothing is running." ]] || fail "make down does not say so."
+    ends_with 137
+    start_up
+    kill -s TERM "$UP_PID"
+    ends_with 0
+}
+
+test_killed_services_are_restarted_at_their_addresses_with_their_data() {
+    local psql amqp_port
+    start_up DATABASE_URL= AMQP_URL=
+    # shellcheck source=/dev/null
+    source "$STACK_DIR/env"
+    psql=("$(postgres_bin none)/psql" --no-psqlrc --quiet --tuples-only --no-align "$DATABASE_URL" --command)
+    "${psql[@]}" "CREATE TABLE kept AS SELECT 42 AS answer"
+    # A backend that computes does not notice the end of its server.
+    "${psql[@]}" "DO 'BEGIN LOOP END LOOP; END'" &
+    wait_until 60 backend_computes || fail "the backend does not compute."
+
+    restarts_killed postgres epmd rabbitmq
+    wait_until 60 kept_answer || fail "PostgreSQL does not have its data."
+    amqp_port=$(cat "$STACK_DIR/ports/amqp")
+    wait_until 60 port_is_open "$amqp_port" || fail "RabbitMQ is not ready."
+    kill -s INT "$UP_PID"
+    ends_with 0
+}
+
+backend_computes() { # uses psql
+    [[ $("${psql[@]}" "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO%' AND state = 'active'") == 1 ]]
+}
+
+kept_answer() { # uses psql
+    [[ $("${psql[@]}" "SELECT answer FROM kept" 2>/dev/null) == 42 ]]
+}
+
+# Most signals were lost, or broke the EXIT trap, when is_running used a `$(…)`.
+test_a_signal_reaches_a_script_that_polls() {
+    local round victim
+    for ((round = 1; round <= 10; round++)); do
+        : >"$HERE/up.log"
+        # shellcheck disable=SC2016 # the victim's
+        bash -c 'source "$1/deploy/dev/common.sh"
+            source "$1/deploy/dev/processes.sh"
+            finish() {
+                trap "HURRY=yes" TERM
+                echo "stopping"
+                until stopped_or_in_a_hurry "$1/pid"; do :; done
+                echo "stopped"
+            }
+            trap "finish $1" EXIT
+            trap "exit 0" TERM
+            remember_process "$1/pid" $$
+            echo "polling"
+            while is_running "$1/pid"; do :; done' victim "$HERE" >"$HERE/up.log" 2>&1 &
+        victim=$!
+        wait_until 60 says "polling" || fail "it does not start."
+        kill -s TERM "$victim"
+        wait_until 10 says "stopping" || kill -s KILL "$victim"
+        kill -s TERM "$victim" 2>/dev/null || true
+        wait "$victim" || fail "a signal was lost in round $round."
+        says "stopped" || fail "the EXIT trap was abandoned in round $round."
+    done
+}
+
+main "$@"
