@@ -63,6 +63,9 @@ impl Setting for CorsOrigin {
     }
 }
 
+/// The longest that `MAX_WAIT` and `BOOKING_WAIT` can be.
+pub const HELD_MAX: Duration = Duration::from_mins(1);
+
 /// A stream takes some 5 KB (`make bench-intake ARGS=streams`).
 const STREAMS_MAX: u32 = 50_000;
 
@@ -192,7 +195,7 @@ impl Rules {
         let max_wait = env.or("MAX_WAIT", Duration::from_secs(30), "a duration such as 30s");
         // What is held on purpose is held for less than the time limit of an answer.
         for (name, duration) in [("MAX_WAIT", max_wait), ("BOOKING_WAIT", booking_wait)] {
-            if duration.is_some_and(|wait| wait > Duration::from_mins(1)) {
+            if duration.is_some_and(|wait| wait > HELD_MAX) {
                 env.fault(format!(
                     "{name} is set to more than a minute: it should be a duration such as 10s"
                 ));

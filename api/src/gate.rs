@@ -18,17 +18,21 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use hamro_shared::database::Database;
 use hamro_shared::telemetry::Tally;
 use tracing::{Instrument, debug, debug_span};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+use crate::config::HELD_MAX;
 use crate::problem::{Problem, ProblemCode};
 use crate::rate_limit::RateLimit;
 use crate::refusal::{Refusal, is_logged};
 
-/// How long until an answer has to begin: `MAX_WAIT`, at most a minute, and what else there is to do.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long until a response has to begin: longer than a request may be held, and the database may then take to fence its
+/// ticket off.
+const ANSWER_TIMEOUT: Duration =
+    HELD_MAX.saturating_add(Database::LONGEST_QUERY).saturating_add(Duration::from_secs(1));
 /// A request's id may be of any length. The log has no more of it.
 const LOGGED_ID_LENGTH: usize = 64;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_shared::config::Env;
-use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_for_schema};
+use hamro_shared::database::{Database, DatabaseClock, wait_until_usable};
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::queue::{Broker, supervise};
@@ -94,7 +94,7 @@ async fn run() -> anyhow::Result<ExitCode> {
     let (queue, dead_queue) = (broker.topology().intake(), broker.topology().dead());
     let reaper = Reaper::new(
         &sessions,
-        database_clock.clock(),
+        &database_clock,
         &broker,
         announcer.clone(),
         health.part("reaper", Readiness::untroubled()),
@@ -110,7 +110,7 @@ async fn run() -> anyhow::Result<ExitCode> {
     lifecycle.support("clock", |stop| database_clock.keep_measuring(database, stop));
     lifecycle.work("consumer", |stop| async move {
         tokio::select! {
-            () = ready_to_settle(&sessions, &measured) => supervise(&consuming, &stop, &mut consumer).await,
+            () = wait_until_usable(&sessions, &measured) => supervise(&consuming, &stop, &mut consumer).await,
             () = stop.cancelled() => {}
         }
         Ok(())
@@ -128,12 +128,6 @@ async fn run() -> anyhow::Result<ExitCode> {
         lifecycle.support("health checks", |stop| health.serve(address, stop));
     }
     Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
-}
-
-/// No booking is judged before it is known what time it is.
-async fn ready_to_settle(sessions: &Sessions, clock: &DatabaseClock) {
-    wait_for_schema(sessions).await;
-    clock.measured().await;
 }
 
 /// What did not go the straight way to the intake queue and through it.

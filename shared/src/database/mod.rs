@@ -14,5 +14,5 @@ pub use config::DatabaseConfig;
 pub use errors::{is_transient, needs_repair};
 pub use moment::{StoredDate, StoredTimestamp};
 pub use pool::{Database, Work};
-pub use schema::{MIGRATOR, SchemaError, migrate, next_instance_number, seed, wait_for_schema};
+pub use schema::{MIGRATOR, SchemaError, migrate, next_instance_number, seed, wait_until_usable};
 pub use sessions::{CHECK_AFTER, Session, Sessions};

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::errors::{is_session_lost, unavailable};
-use super::sessions::{CHECK_AFTER, Session, Sessions};
+use super::sessions::{CHECK_AFTER, OPEN_TIMEOUT, Session, Sessions};
 
 /// How long work may wait for a session before it is refused.
 const WAIT_MAX: Duration = Duration::from_secs(3);
@@ -59,6 +59,10 @@ enum Threads {
 pub type Work<'c, T> = BoxFuture<'c, Result<T, sqlx::Error>>;
 
 impl Database {
+    /// The longest that a query can take, with the wait for a session and a second try on a new one.
+    pub const LONGEST_QUERY: Duration =
+        WAIT_MAX.saturating_add(OPEN_TIMEOUT.saturating_add(QUERY_TIMEOUT).saturating_mul(2));
+
     /// At most so many sessions, which are opened when they are needed.
     pub fn new(sessions: Sessions, size: NonZeroU16) -> Self {
         Self(Arc::new(Pool {

@@ -7,7 +7,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
 use tracing::{info, warn};
 
-use super::{Sessions, is_transient};
+use super::{DatabaseClock, Sessions, is_transient};
 use crate::backoff::Backoff;
 
 /// The migrations in `migrations/`, as they were when this was built.
@@ -86,7 +86,7 @@ pub async fn next_instance_number(connection: &mut PgConnection) -> Result<u32, 
 
 /// Waits until the schema is at least as new as this binary. It is put in place by the api, and a worker may well
 /// be up before it.
-pub async fn wait_for_schema(sessions: &Sessions) {
+async fn wait_for_schema(sessions: &Sessions) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     let wanted = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
     loop {
@@ -97,6 +97,12 @@ pub async fn wait_for_schema(sessions: &Sessions) {
         }
         backoff.pause().await;
     }
+}
+
+/// Waits until bookings can be settled: the schema is there, and it is known what time it is by the database's clock.
+pub async fn wait_until_usable(sessions: &Sessions, clock: &DatabaseClock) {
+    wait_for_schema(sessions).await;
+    clock.measured().await;
 }
 
 async fn schema_version(sessions: &Sessions) -> Result<Option<i64>, sqlx::Error> {

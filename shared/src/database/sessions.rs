@@ -15,7 +15,7 @@ use tracing::warn;
 use super::errors::{is_session_lost, unavailable};
 
 /// How long a server may take to open a session.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A session that has not been used for this long should be checked before it is used.
 pub const CHECK_AFTER: Duration = Duration::from_secs(1);

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
-use hamro_shared::database::{Sessions, wait_for_schema};
+use hamro_shared::database::{DatabaseClock, Sessions, wait_until_usable};
 use hamro_shared::domain::{Clock, SettledTicket, Timestamp};
 use hamro_shared::queue::{Broker, QueueGone, Session, SettledMessage, post, supervise};
 use lapin::message::Delivery;
@@ -58,6 +58,7 @@ pub struct Reaper {
     announcer: Announcer,
     readiness: Readiness,
     sessions: Sessions,
+    database_clock: DatabaseClock,
     queue: String,
     clock: Clock,
 }
@@ -65,14 +66,23 @@ pub struct Reaper {
 impl Reaper {
     pub fn new(
         sessions: &Sessions,
-        clock: Clock,
+        database_clock: &DatabaseClock,
         broker: &Broker,
         announcer: Announcer,
         readiness: Readiness,
     ) -> Self {
+        let clock = database_clock.clock();
         let settler = Settler::new(sessions.clone(), clock.clone(), readiness.clone());
         let queue = broker.topology().dead();
-        Self { settler, announcer, readiness, sessions: sessions.clone(), queue, clock }
+        Self {
+            settler,
+            announcer,
+            readiness,
+            sessions: sessions.clone(),
+            database_clock: database_clock.clone(),
+            queue,
+            clock,
+        }
     }
 
     /// Shares the brake, and what is known of stuck seats, with the other settlers of the process.
@@ -105,7 +115,7 @@ impl Session for Reaper {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         // What is in hand while the database is away only collects returns.
-        if stop.run_until_cancelled(wait_for_schema(&self.sessions)).await.is_none() {
+        if stop.run_until_cancelled(wait_until_usable(&self.sessions, &self.database_clock)).await.is_none() {
             return Ok(());
         }
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
