@@ -1,13 +1,14 @@
 //! A TCP connection that can be disturbed, between a client and a server that know nothing of it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Installation;
@@ -18,6 +19,7 @@ pub struct Proxy {
     pub address: SocketAddr,
     /// That of connections to come, and of those before them up to the last cut.
     link: Arc<Mutex<Arc<Link>>>,
+    accepted: Arc<AtomicUsize>,
 }
 
 /// What happens to connections.
@@ -31,6 +33,9 @@ struct Link {
     has_lost: AtomicBool,
     /// The answer to a request that has these bytes in it does not arrive, and is the last.
     last_words: Mutex<Option<Vec<u8>>>,
+    /// From the request on that has these bytes in it, what the server answers waits.
+    held_from: Mutex<Option<Vec<u8>>>,
+    is_holding: watch::Sender<bool>,
     /// How long everything takes to arrive.
     delay: Mutex<Duration>,
     cut: CancellationToken,
@@ -43,8 +48,11 @@ impl Proxy {
         let address = listener.local_addr()?;
         let current = Arc::<Mutex<Arc<Link>>>::default();
         let (target, link) = (target.to_owned(), current.clone());
+        let accepted = Arc::<AtomicUsize>::default();
+        let count = accepted.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
                 let (target, link) = (target.clone(), lock(&current).clone());
                 // A connection that fails is one that is closed.
                 tokio::spawn(
@@ -52,7 +60,7 @@ impl Proxy {
                 );
             }
         });
-        Ok(Self { address, link })
+        Ok(Self { address, link, accepted })
     }
 
     /// From here on, what clients send arrives, and what the server answers does not.
@@ -83,6 +91,26 @@ impl Proxy {
     /// Whether that has happened.
     pub fn has_lost_answer(&self) -> bool {
         lock(&lock(&self.link).last_words).is_none()
+    }
+
+    /// How many connections there have been.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// The next request with this in it arrives, and no answer does any more until [`Self::release`].
+    pub fn hold_answers_from(&self, request: &str) {
+        *lock(&lock(&self.link).held_from) = Some(request.into());
+    }
+
+    /// Whether that has happened.
+    pub fn is_holding(&self) -> bool {
+        *lock(&self.link).is_holding.borrow()
+    }
+
+    /// The answers that were held arrive.
+    pub fn release(&self) {
+        lock(&self.link).is_holding.send_replace(false);
     }
 
     /// Everything takes this much longer to arrive, either way.
@@ -118,8 +146,11 @@ async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()>
                 _ if link.is_mute.load(Ordering::Relaxed) => {}
                 length => {
                     link.wait().await;
+                    if Link::takes(&link.held_from, &sent[..length]) {
+                        link.is_holding.send_replace(true);
+                    }
                     server.write_all(&sent[..length]).await?;
-                    if link.are_last_words(&sent[..length]) {
+                    if Link::takes(&link.last_words, &sent[..length]) {
                         // The server has done what it was asked for once it answers.
                         server.readable().await?;
                         return Ok(());
@@ -131,6 +162,7 @@ async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()>
                 _ if link.is_deaf.load(Ordering::Relaxed) => link.has_lost.store(true, Ordering::Relaxed),
                 length => {
                     link.wait().await;
+                    link.is_holding.subscribe().wait_for(|is_holding| !is_holding).await?;
                     client.write_all(&answered[..length]).await?;
                 }
             },
@@ -147,13 +179,13 @@ impl Link {
         }
     }
 
-    /// Whether these are the bytes whose answer is to be lost, which happens once.
-    fn are_last_words(&self, sent: &[u8]) -> bool {
-        let mut last_words = lock(&self.last_words);
+    /// Whether these are the bytes that were waited for, which happens once.
+    fn takes(awaited: &Mutex<Option<Vec<u8>>>, sent: &[u8]) -> bool {
+        let mut awaited = lock(awaited);
         let are_these =
-            last_words.as_ref().is_some_and(|words| sent.windows(words.len()).any(|window| window == words));
+            awaited.as_ref().is_some_and(|words| sent.windows(words.len()).any(|window| window == words));
         if are_these {
-            *last_words = None;
+            *awaited = None;
         }
         are_these
     }

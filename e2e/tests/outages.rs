@@ -110,9 +110,15 @@ async fn while_postgres_is_away_bookings_are_taken_and_outcomes_that_are_known_a
         let answer = timeout(AT_ONCE, client.get(&path)).await.context("it kept us waiting")??;
         assert_eq!((answer.status, answer.code()), (503, "database-unavailable"), "{path}");
     }
-    assert_eq!(client.get("/health/ready").await?.status, 200, "the intake works");
+    let ready = client.get("/health/ready").await?;
+    assert_eq!(ready.status, 200, "the intake works");
+    assert_eq!(ready.body["database"], "unavailable", "and readiness tells of the database");
 
     outage.end()?;
+    wait_until("readiness tells that it is back", async || {
+        Ok(client.get("/health/ready").await?.body["database"].is_null().then_some(()))
+    })
+    .await?;
     let status = wait_until("the booking is settled", async || {
         let answer = client.get(taken.location()?).await?;
         Ok((answer.body["status"] == "confirmed").then_some(answer))

@@ -1,10 +1,23 @@
 use axum::Json;
 use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::live::Health;
 use crate::openapi::{OPERATIONS, ReadinessProblem};
 use crate::problem::{Problem, ProblemCode};
 use crate::state::AppState;
+
+/// The word that the instance can take bookings.
+#[derive(Serialize, ToSchema)]
+pub struct Ready {
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// `unavailable` while no session of the database can be opened. Bookings are taken all the same; catalogue, seat maps and
+    /// most statuses are answered 503.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "unavailable")]
+    database: Option<&'static str>,
+}
 
 /// See whether the instance can take bookings
 ///
@@ -16,11 +29,11 @@ use crate::state::AppState;
     operation_id = "get_readiness",
     tag = OPERATIONS,
     responses(
-        (status = 200, description = "It can", body = Health),
+        (status = 200, description = "It can", body = Ready),
         ReadinessProblem,
     ),
 )]
-pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Health>, Problem> {
+pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Ready>, Problem> {
     if !*app.schema_ready.borrow() {
         return Err(Problem::new(ProblemCode::NotReady, "The schema is not up to date yet.").retry_after(1));
     }
@@ -31,5 +44,6 @@ pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Health>, 
     if !app.publisher.is_up() {
         return Err(Problem::new(ProblemCode::NotReady, "The broker takes no messages.").retry_after(1));
     }
-    Ok(Json(Health { status: "ok" }))
+    let database = app.database.is_unavailable().then_some("unavailable");
+    Ok(Json(Ready { status: "ok", database }))
 }

@@ -73,6 +73,11 @@ impl Database {
         }))
     }
 
+    /// Whether no session can be opened at this moment, as far as is known.
+    pub fn is_unavailable(&self) -> bool {
+        self.0.sessions.are_refused()
+    }
+
     /// Runs `work`, which has the same effect however often it runs: it reads, or writes what may be there already. If its
     /// session turns out to be useless it runs once more, on a new one.
     pub async fn query<T, W>(&self, work: W) -> Result<T, sqlx::Error>

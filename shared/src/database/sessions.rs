@@ -121,6 +121,11 @@ impl Sessions {
         }
     }
 
+    /// Whether the last try to open a session has failed.
+    pub fn are_refused(&self) -> bool {
+        self.state().refused.is_some()
+    }
+
     /// Whether the session can be used. One that has not been used for `checked_after` has to answer at once, take writes, and
     /// not be inside a transaction.
     pub async fn check(&self, session: &mut Session, checked_after: Duration) -> bool {
