@@ -17,7 +17,7 @@ use crate::openapi::{BOOKINGS, BookingProblems, OutcomeUnknownProblem};
 use crate::problem::{Problem, ProblemCode, ticket_location};
 use crate::state::AppState;
 
-/// How long to wait where our clock is a little ahead of the database's.
+/// Pause before the next try where our clock is a little ahead of the database's.
 const FENCE_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// Book seats, and wait for the outcome
@@ -73,13 +73,13 @@ async fn settled_or_fenced(app: &AppState, ticket: Ticket, mut waiter: Waiter) -
         let detail = "The booking may still go through. Follow the ticket before you try again.";
         let unknown = Problem::new(ProblemCode::OutcomeUnknown, detail).about(id);
         match Box::pin(fencing).await {
-            // Remembered: what this instance reports it reports from then on.
+            // Remembered, because an instance must not answer `queued` after it has reported a final status.
             Ok(Some(Ok(settled))) => return Ok(app.outcomes.remember(settled).outcome.clone()),
             Ok(Some(Err(unreadable))) => {
                 app.outcomes.note_unreadable(&unreadable);
                 return Err(unknown);
             }
-            // By the clock of the database it is not time yet.
+            // The deadline has not passed by the database's clock.
             Ok(None) => patience = FENCE_AGAIN_AFTER,
             Err(error) => return Err(unknown.because(error)),
         }

@@ -1,5 +1,7 @@
-//! Seat maps are large: tens of thousands of seats, megabytes of text. To read, write and compress one keeps a core busy for
-//! a tenth of a second. So this happens on threads of its own, and for a few requests at a time: the intake shares the cores.
+//! Limits how many seat maps are built at a time.
+//!
+//! A seat map has up to tens of thousands of seats, which is megabytes of JSON. Reading, serializing and compressing one keeps a
+//! core busy for about a tenth of a second. This happens on blocking threads, two at a time, so that it does not delay bookings.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -20,7 +22,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::problem::{Problem, ProblemCode};
 
-/// Seat maps that are built at a time. Each takes a thread, and a session of the database for a part of that time.
+/// Seat maps that are built at a time. Each takes a thread, and for part of the time a session of the database.
 const AT_ONCE: usize = 2;
 
 /// How long a request may wait for its turn.
@@ -37,8 +39,8 @@ impl Default for SeatMapBuilds {
 }
 
 impl SeatMapBuilds {
-    /// Builds a response on a thread of its own, once it is this request's turn, compressed as the client with these headers
-    /// accepts it. A client that hangs up while it waits gives up its turn.
+    /// Builds a response on a blocking thread, compressed as these request headers accept it. Waits for its turn; a request that
+    /// is dropped while it waits gives up its turn. Fails with `overloaded` after ten seconds.
     pub async fn run(
         &self,
         headers: &HeaderMap,
@@ -61,7 +63,7 @@ impl SeatMapBuilds {
     }
 }
 
-/// Compresses the whole response now, and not piece by piece while it is sent.
+/// Compresses the whole response now. The router's compression layer would do it on the runtime's threads while it is sent.
 async fn compress(request: Request, response: Response) -> Response {
     let mut response = Some(response);
     let service =

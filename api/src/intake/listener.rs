@@ -19,10 +19,10 @@ use crate::live_seats::LiveSeats;
 
 /// How often the broker is asked for the length of the queue.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
-/// A broker that does not answer for so long is given up.
+/// After this long without a reply the connection is replaced.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Announcements that the broker may send ahead of those that have been read: each is a batch of up to some hundred outcomes.
+/// Unacknowledged announcements that the broker may send. Each is a batch of up to some hundred outcomes.
 const PREFETCH: u16 = 32;
 
 pub struct Listener {
@@ -58,7 +58,7 @@ impl Session for Listener {
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        // Side by side: while the broker counts, announcements go on.
+        // Concurrently: announcements are received while the broker counts.
         let listening = try_join(self.listen(channel), self.count(channel));
         stop.run_until_cancelled(listening).await.map_or(Ok(()), |ended| ended.map(drop))
     }
@@ -68,7 +68,7 @@ impl Listener {
     /// Hears announcements until the queue has gone.
     async fn listen(&self, channel: &Channel) -> anyhow::Result<()> {
         let queue = self.topology.listen_to_settled(channel).await?;
-        // What the broker sends ahead is kept in memory, so it is told how much that may be. Beyond, its queue drops the oldest.
+        // Bounds what is buffered in memory here. Beyond its own limit, the broker's queue drops the oldest messages.
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
         let mut messages =

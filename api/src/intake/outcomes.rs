@@ -22,14 +22,14 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(1);
 
 type Announced = watch::Sender<Option<Arc<SettledTicket>>>;
 
-/// For so long every outcome is remembered, whatever their number: an instance that has reported a final status reports it from
-/// then on. After that Postgres has it for sure, and the watermark is past it. In a rush that is some 600 bytes for each.
+/// Every outcome is remembered for this long, whatever their number, so that an instance does not answer `queued` after it has
+/// reported a final status. Older outcomes are in Postgres and behind the watermark. Each takes about 600 bytes.
 const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 
-/// Outcomes that are remembered longer than that, in about ten megabytes.
+/// How many outcomes are remembered longer than that: about ten megabytes.
 const REMEMBERED: usize = 20_000;
 
-/// After so long none is remembered: what is erased in the database is gone here, too.
+/// No outcome is remembered for longer than this, so that data erased from the database disappears here, too.
 const REMEMBERED_AT_MOST_FOR: Duration = Duration::from_mins(1);
 
 /// How many unreadable tickets are remembered, so that each is logged once.

@@ -51,7 +51,8 @@ impl Watermark {
     /// Whether the ticket certainly has not been settled. `false` says nothing.
     pub async fn is_before(&self, ticket: TicketId) -> bool {
         if self.seen().is_none_or(|seen| seen.at.elapsed() >= REFRESH_EVERY) {
-            // In a task of its own: whoever asks may hang up, and others wait for the same answer. If it panics, nothing is known.
+            // In a task of its own: the client that triggered it may hang up while others wait for the result. After a panic
+            // the watermark is unknown.
             let watermark = self.clone();
             let _ = spawn(async move { watermark.refresh().await }).await;
         }

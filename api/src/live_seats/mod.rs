@@ -104,7 +104,7 @@ impl LiveSeats {
         last_event_id: Option<&str>,
     ) -> Result<Option<impl Stream<Item = Arc<SeatsEvent>> + use<>>, sqlx::Error> {
         let hall = self.halls().entry(concert).or_insert_with(|| Arc::new(LiveHall::new(concert))).clone();
-        // In a task of its own: a client that hangs up does not stop what others wait for.
+        // In a task of its own: the client that triggered it may hang up while others wait for the result.
         let loading = spawn(self.clone().load(hall.clone()));
         let loaded = timeout(QUERY_TIMEOUT, loading).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
         if !loaded.map_err(|_| sqlx::Error::WorkerCrashed)?? {
@@ -127,8 +127,8 @@ impl LiveSeats {
         })))
     }
 
-    /// Reads the hall, unless it has been read. Many may want it at once, and it is read once. One that does not exist, or
-    /// cannot be read, is not kept. Returns whether there is such a concert.
+    /// Reads the seats of the concert once, however many requests wait for them. The state of a concert that does not exist, or
+    /// cannot be read, is dropped. Returns whether the concert exists.
     async fn load(self, hall: Arc<LiveHall>) -> Result<bool, sqlx::Error> {
         let exists = hall.exists.get_or_try_init(|| hall.read(&self.database)).await.copied();
         if !matches!(exists, Ok(true)) {

@@ -150,19 +150,19 @@ impl Database {
                 Ok(Ok(_slot)) => work(pool.clone(), requester).await,
                 Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
             };
-            // Nobody may be left to hear it.
+            // Fails if the requester is gone.
             let _ = reply.send(result);
         };
         match threads {
             Threads::Runtime => drop(spawn(task)),
             Threads::Blocking => drop(spawn_blocking(move || Handle::current().block_on(task))),
         }
-        // A task that panics drops its end, and closes its session.
+        // Work that panics drops `reply`, and its session is closed.
         result.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 }
 
-/// Whoever wants the result of some work.
+/// Cancelled when nobody waits for the result of the work any more.
 struct Requester(CancellationToken);
 
 impl Requester {
@@ -186,7 +186,7 @@ impl Pool {
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
         requester: &Requester,
     ) -> Result<T, sqlx::Error> {
-        // It cannot be tried twice, so its session must be a good one.
+        // A transaction is not retried, so its session is always checked first.
         let session = self.take(Duration::ZERO).await?;
         self.run(session, TRANSACTION_TIMEOUT, requester, |connection| {
             Box::pin(async move {
