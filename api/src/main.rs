@@ -56,7 +56,7 @@ enum Command {
     Healthcheck,
     /// Print what stands for a ticket in the logs of the programs that have the same `LOG_KEY` or `TICKET_KEYS`, and exit
     LogId {
-        /// The ticket's id, as it was handed out
+        /// The ticket's id, as the api returned it
         ticket: Uuid,
     },
 }

@@ -100,7 +100,7 @@ mod tests {
         {
             assert_eq!(told(odd), (json!("rejected"), json!(409), 5));
         }
-        // What is known of it is told as ever.
+        // The members that are known are answered as before.
         let more = json!({"code": "seats-taken", "seatIds": [21], "heldBy": "alice"});
         let known = Rejection::SeatsTaken { seat_ids: vec![SeatId(21)] };
         let document = Problem::from(Rejection::from_stored(more)).document();
