@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hamro_shared::config::Env;
 use hamro_shared::domain::{Clock, Outcome, SettledTicket, Ticket, TicketKeys};
-use hamro_shared::queue::{Broker, BrokerConfig, Envelope, Parcel, SettledMessage, Topology};
+use hamro_shared::queue::{Broker, BrokerConfig, Envelope, Parcel, SettledEvent, Topology};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use nix::sys::signal::Signal;
@@ -351,7 +351,7 @@ impl Installation {
         let ticket = envelope("nobody", &[1])?.ticket.id;
         let another =
             SettledTicket { ticket_id: ticket, settled_at: ticket.issued_at(), outcome: Outcome::Expired };
-        let message = SettledMessage { tickets: vec![another], bookings: 1, parcels: 1 };
+        let message = SettledEvent { tickets: vec![another], bookings: 1, parcels: 1 };
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
         let exchange = self.topology.settled().into();
         self.channel

@@ -1,7 +1,7 @@
 //! Messages that have strayed from their way, as tests bring it about.
 
 use anyhow::{Context, Result};
-use hamro_shared::queue::{ALONE_HEADER, Envelope, Parcel, post};
+use hamro_shared::queue::{Envelope, ISOLATED_HEADER, Parcel, publish_confirmed};
 use lapin::message::BasicGetMessage;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -19,15 +19,15 @@ pub fn parcel<'a>(envelopes: impl IntoIterator<Item = &'a Envelope>) -> Vec<u8> 
 impl Installation {
     /// Puts this into the queue of the dead, as the broker does with what came back too often.
     pub async fn give_up(&self, parcel: &[u8]) -> Result<()> {
-        Ok(post(&self.channel, &self.topology.dead(), parcel, FieldTable::default()).await?)
+        Ok(publish_confirmed(&self.channel, &self.topology.dead(), parcel, FieldTable::default()).await?)
     }
 
     /// Has the booking come back as often, alone, as it takes to be given up for good.
     pub async fn condemn(&self, envelope: &Envelope) -> Result<()> {
         let mut alone = FieldTable::default();
-        alone.insert(ALONE_HEADER.into(), AMQPValue::Boolean(true));
+        alone.insert(ISOLATED_HEADER.into(), AMQPValue::Boolean(true));
         let queue = self.topology.dead();
-        post(&self.channel, &queue, &parcel([envelope]), alone).await?;
+        publish_confirmed(&self.channel, &queue, &parcel([envelope]), alone).await?;
         self.die_holding(&queue, 3).await
     }
 

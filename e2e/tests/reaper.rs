@@ -5,7 +5,7 @@ use hamro_e2e::installation::envelope;
 use hamro_e2e::process::Process;
 use hamro_e2e::strays::parcel;
 use hamro_e2e::{Client, Installation, Setup, ledger, wait_until};
-use hamro_shared::queue::{Envelope, HeardMessage, Parcel, post};
+use hamro_shared::queue::{Envelope, Parcel, RawSettledEvent, publish_confirmed};
 use lapin::options::{BasicGetOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use nix::sys::signal::Signal;
@@ -63,7 +63,7 @@ async fn a_parcel_that_came_back_too_often_is_settled_all_the_same() -> Result<(
     })
     .await?;
 
-    let announced = installation.topology.listen_to_settled(&installation.channel).await?;
+    let announced = installation.topology.subscribe_to_settled(&installation.channel).await?;
     installation.start_worker(&[]).await?;
     for booking in &bookings {
         ends_as(&installation, booking, "confirmed").await?;
@@ -72,7 +72,7 @@ async fn a_parcel_that_came_back_too_often_is_settled_all_the_same() -> Result<(
             Ok(installation.channel.basic_get(announced.as_str().into(), options).await?)
         })
         .await?;
-        let settled = HeardMessage::decode(&message.delivery.data)?;
+        let settled = RawSettledEvent::decode(&message.delivery.data)?;
         assert_eq!(settled.tickets[0].ticket_id, booking.ticket.id);
     }
     assert_eq!(ledger::count(&installation.pool, "dead_letters").await?, 0);
@@ -293,7 +293,7 @@ async fn what_found_no_queue_waits_until_there_is_room_in_it() -> Result<()> {
     .await?;
     let full = installation.messages_in(&intake).await?;
     let stray = parcel(&envelopes(&seats[1..2])?);
-    post(&installation.channel, &unrouted, &stray, FieldTable::default()).await?;
+    publish_confirmed(&installation.channel, &unrouted, &stray, FieldTable::default()).await?;
     let number = installation.start_worker(&[]).await?;
     installation.workers[number].line_after("waits until there is room").await?;
 

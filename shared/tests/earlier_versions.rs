@@ -8,7 +8,7 @@ use hamro_shared::domain::{
     Booking, BookingRequest, ConcertId, CustomerName, Email, IdempotencyKey, Outcome, Price, Rejection,
     SeatId, SettledTicket, SoldSeat, Ticket, TicketId, TierId, Timestamp,
 };
-use hamro_shared::queue::{Envelope, HeardMessage, Parcel, SettledMessage};
+use hamro_shared::queue::{Envelope, Parcel, RawSettledEvent, SettledEvent};
 use rust_decimal::Decimal;
 use uuid::{Uuid, uuid};
 
@@ -87,16 +87,16 @@ fn announcement(json: &str) -> String {
     )
 }
 
-fn message(outcome: Outcome) -> SettledMessage {
+fn message(outcome: Outcome) -> SettledEvent {
     let ticket = SettledTicket { ticket_id: TicketId(TICKET), settled_at: at(), outcome };
-    SettledMessage { tickets: vec![ticket], bookings: 3, parcels: 2 }
+    SettledEvent { tickets: vec![ticket], bookings: 3, parcels: 2 }
 }
 
 #[test]
 fn announcements_of_earlier_versions_are_read_and_written_as_before() {
     for (outcome, json) in outcomes() {
         let text = announcement(&json);
-        let heard = HeardMessage::decode(text.as_bytes()).unwrap();
+        let heard = RawSettledEvent::decode(text.as_bytes()).unwrap();
         assert_eq!((heard.bookings, heard.parcels), (3, 2));
         assert_eq!(heard.tickets[0].decode().unwrap().outcome, outcome);
         assert_eq!(String::from_utf8(message(outcome).encode()).unwrap(), text);
@@ -106,7 +106,7 @@ fn announcements_of_earlier_versions_are_read_and_written_as_before() {
 #[test]
 fn an_announcement_of_the_dearest_sale_is_read_and_is_written_as_before() {
     let text = announcement(DEAREST);
-    let heard = HeardMessage::decode(text.as_bytes()).unwrap();
+    let heard = RawSettledEvent::decode(text.as_bytes()).unwrap();
     assert_eq!(heard.tickets[0].decode().unwrap().outcome, dearest());
     assert_eq!(String::from_utf8(message(dearest()).encode()).unwrap(), text);
 }

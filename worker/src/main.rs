@@ -12,18 +12,19 @@ use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::queue::{Broker, supervise};
 use hamro_shared::{healthcheck, telemetry};
-use hamro_worker::announcer::announcer;
-use hamro_worker::brake::Brake;
-use hamro_worker::config::{Config, DATABASE_SESSION, HttpConfig, ReaperConfig};
-use hamro_worker::consumer::Consumer;
+use hamro_worker::config::Config;
 use hamro_worker::dead_letters;
-use hamro_worker::readiness::{Health, Readiness};
-use hamro_worker::reaper::{Reaper, reap};
-use hamro_worker::requeue::requeue;
-use hamro_worker::rerouter::Rerouter;
-use hamro_worker::settler::Settler;
-use hamro_worker::settling::BATCHES_IN_HAND;
-use hamro_worker::stuck_seats::StuckSeats;
+use hamro_worker::pipeline::consumer::Consumer;
+use hamro_worker::pipeline::in_flight::MAX_IN_FLIGHT_BATCHES;
+use hamro_worker::pipeline::outcome_publisher::outcome_publisher;
+use hamro_worker::pipeline::requeue::requeue;
+use hamro_worker::readiness::{Health, HealthConfig, Readiness};
+use hamro_worker::recovery::poison::{PoisonConfig, PoisonIsolator};
+use hamro_worker::recovery::unrouted::UnroutedForwarder;
+use hamro_worker::settlement::SESSION_SETTINGS;
+use hamro_worker::settlement::failure_limit::FailureLimit;
+use hamro_worker::settlement::retry::BatchExecutor;
+use hamro_worker::settlement::stuck_seats::StuckSeats;
 use tokio::sync::Mutex;
 
 /// Takes bookings from the queue and settles them in Postgres. Settings come from the environment; see
@@ -53,7 +54,7 @@ async fn main() -> ExitCode {
     let result = match command {
         Command::Run => run().await,
         Command::DeadLetters(arguments) => dead_letters::run(arguments).await,
-        Command::Healthcheck => ask().await,
+        Command::Healthcheck => check_health().await,
     };
     match result {
         Ok(code) => code,
@@ -65,9 +66,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn ask() -> anyhow::Result<ExitCode> {
+async fn check_health() -> anyhow::Result<ExitCode> {
     let mut env = Env::process();
-    let config = HttpConfig::read(&mut env);
+    let config = HealthConfig::read(&mut env);
     healthcheck::ask(env.finish(config)?.address.context("WORKER_HTTP_PORT is not set")?).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -76,35 +77,44 @@ async fn run() -> anyhow::Result<ExitCode> {
     let config = Config::read(Env::process())?;
     let _logging = telemetry::start(&config.telemetry, config.log_ids)?;
     let process = format!("hamro-worker-{}", std::process::id());
-    let sessions = config.database.sessions(&process, DATABASE_SESSION);
+    let sessions = config.database.sessions(&process, SESSION_SETTINGS);
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
-    let (announcer, mut announcements) = announcer(broker.topology());
-    let (requeue, mut requeuing) = requeue();
-    let brake = Brake::default();
+    let (outcome_publisher, mut outcome_publishing) = outcome_publisher(broker.topology());
+    let (requeue, mut requeue_task) = requeue();
+    let failure_limit = FailureLimit::default();
     let mut health = Health::default();
-    let readiness = health.part("consumer", Readiness::starting());
-    let stuck_seats = StuckSeats::new(health.part("seats", Readiness::untroubled()));
-    let settlers = (0..BATCHES_IN_HAND).map(|_| {
-        let readiness = health.part("settler", Readiness::untroubled());
-        let settler = Settler::new(sessions.clone(), database_clock.clock(), readiness);
-        Arc::new(Mutex::new(settler.with_brake(brake.clone()).with_stuck_seats(stuck_seats.clone())))
+    let readiness = health.register("consumer", Readiness::starting());
+    let stuck_seats = StuckSeats::new(health.register("seats", Readiness::ready()));
+    let executors = (0..MAX_IN_FLIGHT_BATCHES).map(|_| {
+        let readiness = health.register("settler", Readiness::ready());
+        let executor = BatchExecutor::new(sessions.clone(), database_clock.clock(), readiness);
+        Arc::new(Mutex::new(
+            executor.with_failure_limit(failure_limit.clone()).with_stuck_seats(stuck_seats.clone()),
+        ))
     });
-    let settlers = settlers.collect();
+    let executors = executors.collect();
     let (queue, dead_queue) = (broker.topology().intake(), broker.topology().dead());
-    let reaper = Reaper::new(
+    let isolator = PoisonIsolator::new(
         &sessions,
         &database_clock,
         &broker,
-        announcer.clone(),
-        health.part("reaper", Readiness::untroubled()),
+        outcome_publisher.clone(),
+        health.register("reaper", Readiness::ready()),
     )
-    .sharing(brake, stuck_seats);
-    let mut consumer =
-        Consumer { config: config.consumer, settlers, announcer, requeue, readiness, queue, dead_queue };
+    .sharing(failure_limit, stuck_seats);
+    let mut consumer = Consumer {
+        config: config.consumer,
+        executors,
+        outcome_publisher,
+        requeue,
+        readiness,
+        queue,
+        dead_queue,
+    };
 
     let mut lifecycle = Lifecycle::new()?;
-    collect_strays(&mut lifecycle, &broker, reaper, config.reaper);
+    spawn_recovery_tasks(&mut lifecycle, &broker, isolator, config.poison);
     let (consuming, measured) = (broker.clone(), database_clock.clone());
     let database = Database::new(sessions.clone(), NonZeroU16::MIN);
     lifecycle.support("clock", |stop| database_clock.keep_measuring(database, stop));
@@ -117,29 +127,34 @@ async fn run() -> anyhow::Result<ExitCode> {
     });
     let publishing = broker.clone();
     lifecycle.support("requeuing", |stop| async move {
-        supervise(&publishing, &stop, &mut requeuing).await;
+        supervise(&publishing, &stop, &mut requeue_task).await;
         Ok(())
     });
     lifecycle.support("announcements", |stop| async move {
-        supervise(&broker, &stop, &mut announcements).await;
+        supervise(&broker, &stop, &mut outcome_publishing).await;
         Ok(())
     });
-    if let Some(address) = config.http.address {
+    if let Some(address) = config.health.address {
         lifecycle.support("health checks", |stop| health.serve(address, stop));
     }
     Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
 }
 
 /// What did not go the straight way to the intake queue and through it.
-fn collect_strays(lifecycle: &mut Lifecycle, broker: &Broker, reaper: Reaper, config: ReaperConfig) {
-    let reaping = broker.clone();
+fn spawn_recovery_tasks(
+    lifecycle: &mut Lifecycle,
+    broker: &Broker,
+    isolator: PoisonIsolator,
+    config: PoisonConfig,
+) {
+    let isolating = broker.clone();
     lifecycle.work("reaper", |stop| async move {
-        reap(reaper, &reaping, config.delay, stop).await;
+        isolator.run(&isolating, config.delay, stop).await;
         Ok(())
     });
-    let rerouting = broker.clone();
+    let forwarding = broker.clone();
     lifecycle.work("rerouter", |stop| async move {
-        supervise(&rerouting, &stop, &mut Rerouter::new(rerouting.topology())).await;
+        supervise(&forwarding, &stop, &mut UnroutedForwarder::new(forwarding.topology())).await;
         Ok(())
     });
 }

@@ -1,6 +1,6 @@
 //! Whether this worker works, for orchestrators: `/health/live` and `/health/ready` on `WORKER_HTTP_PORT`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use hamro_shared::config::Env;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -17,6 +18,22 @@ use tracing::info;
 
 /// How long a note stands after it was last made.
 const NOTE_STANDS: Duration = Duration::from_mins(1);
+
+/// Where to answer health checks, if at all.
+#[derive(Clone, Copy, Debug)]
+pub struct HealthConfig {
+    pub address: Option<SocketAddr>,
+}
+
+impl HealthConfig {
+    pub fn read(env: &mut Env) -> Option<Self> {
+        let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let host = env.or("HOST", localhost, "the address to listen on, such as 127.0.0.1 or ::");
+        let port = env.optional("WORKER_HTTP_PORT", "a TCP port such as 3001", str::parse::<u16>);
+        let (host, port) = (host?, port?);
+        Some(Self { address: port.map(|port| SocketAddr::new(host, port)) })
+    }
+}
 
 /// A batch is settled within seconds. What takes longer than this waits for something.
 const LONG: Duration = Duration::from_secs(10);
@@ -46,7 +63,7 @@ impl Readiness {
     }
 
     /// A part that nobody misses before it has something to say.
-    pub fn untroubled() -> Self {
+    pub fn ready() -> Self {
         Self::saying(None)
     }
 
@@ -75,16 +92,16 @@ impl Readiness {
             .or(is_slow.then_some("a batch has been in hand for more than ten seconds"))
     }
 
-    pub fn is_red(&self, reason: &'static str) {
+    pub fn set_not_ready(&self, reason: &'static str) {
         self.state().reason = Some(Reason { text: reason, until: None });
     }
 
     /// The same, for as long as that at most.
-    pub fn is_red_for(&self, duration: Duration, reason: &'static str) {
+    pub fn set_not_ready_for(&self, duration: Duration, reason: &'static str) {
         self.state().reason = Some(Reason { text: reason, until: Some(Instant::now() + duration) });
     }
 
-    pub fn is_green(&self) {
+    pub fn set_ready(&self) {
         self.state().reason = None;
     }
 
@@ -99,18 +116,18 @@ impl Readiness {
     }
 
     /// While the guard lives, the part has something in hand. Once it has not, however that ends, it has no reason either.
-    pub fn busy(&self) -> Busy {
+    pub fn busy_guard(&self) -> BusyGuard {
         self.state().busy_since = Some(Instant::now());
-        Busy(self.clone())
+        BusyGuard(self.clone())
     }
 }
 
-pub struct Busy(Readiness);
+pub struct BusyGuard(Readiness);
 
-impl Drop for Busy {
+impl Drop for BusyGuard {
     fn drop(&mut self) {
         self.0.state().busy_since = None;
-        self.0.is_green();
+        self.0.set_ready();
     }
 }
 
@@ -134,7 +151,7 @@ impl Answer {
 
 impl Health {
     /// Listens to one more part. Returns what that part is to speak through.
-    pub fn part(&mut self, name: &'static str, readiness: Readiness) -> Readiness {
+    pub fn register(&mut self, name: &'static str, readiness: Readiness) -> Readiness {
         self.0.push((name, readiness.clone()));
         readiness
     }
@@ -189,43 +206,43 @@ mod tests {
     #[test]
     fn a_part_that_turns_green_does_not_hide_what_troubles_another() {
         let mut health = Health::default();
-        let consumer = health.part("consumer", Readiness::starting());
-        let reaper = health.part("reaper", Readiness::untroubled());
+        let consumer = health.register("consumer", Readiness::starting());
+        let isolator = health.register("reaper", Readiness::ready());
         assert_eq!(health.reasons(), ["consumer: it does not consume yet"]);
-        reaper.is_red("it does not consume");
-        consumer.is_green();
+        isolator.set_not_ready("it does not consume");
+        consumer.set_ready();
         assert_eq!(health.reasons(), ["reaper: it does not consume"]);
-        reaper.is_green();
+        isolator.set_ready();
         assert!(health.reasons().is_empty());
     }
 
     #[test]
     fn a_part_that_puts_down_what_it_had_in_hand_takes_its_reason_with_it() {
         let mut health = Health::default();
-        let settler = health.part("settler", Readiness::untroubled());
-        let busy = settler.busy();
-        settler.is_red("the database cannot be reached");
+        let executor = health.register("settler", Readiness::ready());
+        let busy_guard = executor.busy_guard();
+        executor.set_not_ready("the database cannot be reached");
         assert_eq!(health.reasons().len(), 1);
-        drop(busy);
+        drop(busy_guard);
         assert!(health.reasons().is_empty());
     }
 
     #[test]
     fn a_part_that_has_something_in_hand_for_too_long_says_so() {
-        let settler = Readiness::untroubled();
-        let busy = settler.busy();
-        assert_eq!(settler.reason(), None);
+        let executor = Readiness::ready();
+        let busy_guard = executor.busy_guard();
+        assert_eq!(executor.reason(), None);
         let later = Instant::now() + LONG + Duration::from_secs(1);
-        assert!(settler.reason_at(later).is_some());
-        drop(busy);
-        assert_eq!(settler.reason_at(later), None);
+        assert!(executor.reason_at(later).is_some());
+        drop(busy_guard);
+        assert_eq!(executor.reason_at(later), None);
     }
 
     #[test]
     fn a_reason_that_was_given_for_a_time_stands_no_longer() {
-        let part = Readiness::untroubled();
-        part.is_red_for(LONG, "as the test has it");
-        assert!(part.reason().is_some());
-        assert_eq!(part.reason_at(Instant::now() + LONG), None);
+        let register = Readiness::ready();
+        register.set_not_ready_for(LONG, "as the test has it");
+        assert!(register.reason().is_some());
+        assert_eq!(register.reason_at(Instant::now() + LONG), None);
     }
 }

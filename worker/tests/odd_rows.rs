@@ -12,9 +12,10 @@ use hamro_shared::domain::{
     TicketKeys, Timestamp,
 };
 use hamro_shared::queue::Envelope;
-use hamro_worker::batch::{Batch, Order};
-use hamro_worker::settlement::{self, Locking};
-use hamro_worker::turn::Turn;
+use hamro_worker::settlement::batch::{Batch, BookingCommand};
+use hamro_worker::settlement::lock_order::LockTurn;
+use hamro_worker::settlement::seat_locks::Locking;
+use hamro_worker::settlement::transaction;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -25,7 +26,7 @@ fn now() -> Timestamp {
 /// The first two are of tier 1, 21 is of tier 2 and 101 of another concert.
 const SEATS: [i32; 4] = [1, 2, 21, 101];
 
-fn order(customer: &str, seat: i32) -> Order {
+fn command(customer: &str, seat: i32) -> BookingCommand {
     let keys = TicketKeys::parse(&"5e".repeat(32)).unwrap();
     let request = BookingRequest::new(
         CustomerName::parse(customer).unwrap(),
@@ -36,23 +37,26 @@ fn order(customer: &str, seat: i32) -> Order {
     .unwrap();
     let ticket = Ticket { id: keys.issue(now()), deadline: now() + Duration::from_mins(15) };
     let idempotency_key = Some(IdempotencyKey::new("key").unwrap());
-    Order::new(Envelope { ticket, idempotency_key, request }, &format!("\"{customer} {}\"", ticket.id))
+    BookingCommand::new(
+        Envelope { ticket, idempotency_key, request },
+        &format!("\"{customer} {}\"", ticket.id),
+    )
 }
 
 /// The settlement of a single batch in a single try, as a worker would make it.
-async fn settle(pool: &PgPool, orders: &[Order]) -> HashMap<TicketId, Outcome> {
-    let batch = Batch { orders: orders.to_vec(), dead_letters: Vec::new() };
+async fn settle(pool: &PgPool, commands: &[BookingCommand]) -> HashMap<TicketId, Outcome> {
+    let batch = Batch { commands: commands.to_vec(), dead_letters: Vec::new() };
     let mut connection = pool.acquire().await.unwrap();
     let clock = Clock::stopped_at(now());
     let settled =
-        settlement::settle(&mut connection, &clock, &Locking::default(), &batch, &mut Turn::default())
+        transaction::settle(&mut connection, &clock, &Locking::default(), &batch, &mut LockTurn::default())
             .await
             .unwrap();
     settled.tickets.into_iter().map(|ticket| (ticket.ticket_id, ticket.outcome)).collect()
 }
 
-async fn settle_one(pool: &PgPool, order: &Order) -> Outcome {
-    settle(pool, std::slice::from_ref(order)).await.remove(&order.ticket.id).unwrap()
+async fn settle_one(pool: &PgPool, command: &BookingCommand) -> Outcome {
+    settle(pool, std::slice::from_ref(command)).await.remove(&command.ticket.id).unwrap()
 }
 
 async fn run(pool: &PgPool, statements: &'static str) {
@@ -71,10 +75,10 @@ fn is_confirmed(outcome: &Outcome) -> bool {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_retry_shares_a_sale_whose_customer_was_erased(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
-    let sold = settle_one(&pool, &order("alice", 1)).await;
+    let sold = settle_one(&pool, &command("alice", 1)).await;
     run(&pool, "UPDATE sales SET user_name = '', user_email = ''").await;
-    let retry = order("alice", 1);
-    let shared = settle(&pool, &[retry.clone(), order("bob", 2)]).await;
+    let retry = command("alice", 1);
+    let shared = settle(&pool, &[retry.clone(), command("bob", 2)]).await;
     let (Outcome::Confirmed { booking: sold }, Outcome::Confirmed { booking: shared }) =
         (sold, &shared[&retry.ticket.id])
     else {
@@ -88,10 +92,10 @@ async fn a_retry_shares_a_sale_whose_customer_was_erased(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_rejection_that_a_newer_worker_wrote_is_shared_unchanged(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
-    settle_one(&pool, &order("alice", 9_999)).await;
+    settle_one(&pool, &command("alice", 9_999)).await;
     let newer = json!({"code": "limit-exceeded", "limit": {"seats": 4, "used": [1, 2]}, "seatIds": null});
     sqlx::query("UPDATE bookings SET rejection = $1").bind(&newer).execute(&pool).await.unwrap();
-    let retry = order("alice", 9_999);
+    let retry = command("alice", 9_999);
     let outcome = settle_one(&pool, &retry).await;
     assert_eq!(outcome, Outcome::Rejected { rejection: Rejection::from_stored(newer.clone()) });
     let announced = serde_json::to_value(outcome).unwrap();
@@ -131,7 +135,7 @@ async fn the_database_is_seeded_with_the_seats_that_these_tests_name(pool: PgPoo
 
 async fn an_unreadable_outcome_costs_only_its_own_retry(pool: &PgPool, damage: &'static str) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
-    let (alice, bob) = (order("alice", 1), order("bob", 2));
+    let (alice, bob) = (command("alice", 1), command("bob", 2));
     settle(pool, &[alice.clone(), bob.clone()]).await;
     run(pool, damage).await;
 
@@ -143,7 +147,7 @@ async fn an_unreadable_outcome_costs_only_its_own_retry(pool: &PgPool, damage: &
     assert_eq!(read[0].as_ref().unwrap().ticket_id, bob.ticket.id);
     assert_eq!(unreadable[0].as_ref().unwrap_err().ticket, alice.ticket.id, "{damage}");
 
-    let (retry, other_retry, carol) = (order("alice", 1), order("bob", 2), order("carol", 21));
+    let (retry, other_retry, carol) = (command("alice", 1), command("bob", 2), command("carol", 21));
     let settled = settle(pool, &[retry.clone(), other_retry.clone(), carol.clone()]).await;
     assert_eq!(settled[&retry.ticket.id], Outcome::Failed, "{damage}");
     assert!(is_confirmed(&settled[&other_retry.ticket.id]) && is_confirmed(&settled[&carol.ticket.id]));
@@ -173,9 +177,9 @@ async fn a_status_of_a_newer_version_costs_only_its_own_retry(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_retry_whose_stored_request_hash_is_lost_shares_the_outcome(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
-    let sold = settle_one(&pool, &order("alice", 1)).await;
+    let sold = settle_one(&pool, &command("alice", 1)).await;
     run(&pool, "UPDATE bookings SET request_hash = ''").await;
-    assert_eq!(settle_one(&pool, &order("alice", 1)).await, sold);
+    assert_eq!(settle_one(&pool, &command("alice", 1)).await, sold);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -186,14 +190,14 @@ async fn a_price_that_is_no_number_fails_only_the_bookings_of_its_tier(pool: PgP
         "UPDATE ticket_tiers SET price = 'NaN' WHERE id = (SELECT ticket_tier_id FROM seats WHERE id = 1)",
     )
     .await;
-    let orders = [order("alice", 1), order("bob", 21), order("carol", 101)];
-    let settled = settle(&pool, &orders).await;
-    assert_eq!(settled[&orders[0].ticket.id], Outcome::Failed);
-    assert!(orders[1..].iter().all(|order| is_confirmed(&settled[&order.ticket.id])), "{settled:?}");
-    assert_eq!(dead_letters(&pool).await, [("unreadable-price".to_owned(), orders[0].ticket.id.0)]);
+    let commands = [command("alice", 1), command("bob", 21), command("carol", 101)];
+    let settled = settle(&pool, &commands).await;
+    assert_eq!(settled[&commands[0].ticket.id], Outcome::Failed);
+    assert!(commands[1..].iter().all(|command| is_confirmed(&settled[&command.ticket.id])), "{settled:?}");
+    assert_eq!(dead_letters(&pool).await, [("unreadable-price".to_owned(), commands[0].ticket.id.0)]);
     // A failed ticket holds no key: once the price is repaired, the same try goes through.
     run(&pool, "UPDATE ticket_tiers SET price = 50 WHERE price = 'NaN'").await;
-    assert!(is_confirmed(&settle_one(&pool, &order("alice", 1)).await));
+    assert!(is_confirmed(&settle_one(&pool, &command("alice", 1)).await));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -206,20 +210,20 @@ async fn a_sale_that_opens_at_infinity_is_not_open_and_stops_no_other(pool: PgPo
          WHERE id = (SELECT concert_id FROM seats WHERE id = 101)",
     )
     .await;
-    let orders = [order("alice", 1), order("bob", 101)];
-    let settled = settle(&pool, &orders).await;
-    let outcome = &settled[&orders[0].ticket.id];
+    let commands = [command("alice", 1), command("bob", 101)];
+    let settled = settle(&pool, &commands).await;
+    let outcome = &settled[&commands[0].ticket.id];
     let Outcome::Rejected { rejection: Rejection::SaleNotOpen { opens_at } } = outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!(opens_at.to_string(), "9999-12-31T23:59:59.999Z");
-    assert!(is_confirmed(&settled[&orders[1].ticket.id]));
+    assert!(is_confirmed(&settled[&commands[1].ticket.id]));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_moment_of_settlement_at_infinity_is_read(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
-    let alice = order("alice", 1);
+    let alice = command("alice", 1);
     settle_one(&pool, &alice).await;
     run(&pool, "UPDATE bookings SET settled_at = 'infinity'; UPDATE sales SET created_at = '-infinity'")
         .await;
@@ -233,7 +237,7 @@ async fn a_moment_of_settlement_at_infinity_is_read(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn an_ordinary_moment_is_read_to_the_millisecond(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
-    let alice = order("alice", 1);
+    let alice = command("alice", 1);
     settle_one(&pool, &alice).await;
     for (stored, read) in [
         ("2026-11-22 16:14:22.341999+00", "2026-11-22T16:14:22.341Z"),

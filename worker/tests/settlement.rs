@@ -18,12 +18,13 @@ use hamro_shared::domain::{
     Ticket, TicketId, TicketKeys, Timestamp,
 };
 use hamro_shared::queue::Envelope;
-use hamro_worker::batch::{Batch, DeadLetter, DeathReason, Order};
-use hamro_worker::failure::Failure;
 use hamro_worker::readiness::Readiness;
-use hamro_worker::settlement::{self, Locking};
-use hamro_worker::settler::{Settler, Stopped};
-use hamro_worker::turn::Turn;
+use hamro_worker::settlement::batch::{Batch, BookingCommand, DeadLetter, DeadLetterReason};
+use hamro_worker::settlement::error_class::ErrorClass;
+use hamro_worker::settlement::lock_order::LockTurn;
+use hamro_worker::settlement::retry::{BatchExecutor, Interrupted};
+use hamro_worker::settlement::seat_locks::Locking;
+use hamro_worker::settlement::transaction;
 use sqlx::PgPool;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
@@ -41,11 +42,11 @@ fn ticket() -> Ticket {
     Ticket { id: keys.issue(now()), deadline: now() + Duration::from_mins(15) }
 }
 
-fn order(customer: &str, seats: &[i32]) -> Order {
-    ordered(ticket(), customer, seats, None)
+fn command(customer: &str, seats: &[i32]) -> BookingCommand {
+    command_with(ticket(), customer, seats, None)
 }
 
-fn ordered(ticket: Ticket, customer: &str, seats: &[i32], key: Option<&str>) -> Order {
+fn command_with(ticket: Ticket, customer: &str, seats: &[i32], key: Option<&str>) -> BookingCommand {
     let request = BookingRequest::new(
         CustomerName::parse(customer).unwrap(),
         Email::parse(&format!("{customer}@example.com")).unwrap(),
@@ -54,24 +55,26 @@ fn ordered(ticket: Ticket, customer: &str, seats: &[i32], key: Option<&str>) -> 
     )
     .unwrap();
     let idempotency_key = key.map(|key| IdempotencyKey::new(key).unwrap());
-    Order::new(Envelope { ticket, idempotency_key, request }, "{}")
+    BookingCommand::new(Envelope { ticket, idempotency_key, request }, "{}")
 }
 
-fn batch(orders: &[Order]) -> Batch {
-    Batch { orders: orders.to_vec(), dead_letters: Vec::new() }
+fn batch(commands: &[BookingCommand]) -> Batch {
+    Batch { commands: commands.to_vec(), dead_letters: Vec::new() }
 }
 
 /// One try.
 async fn settle(pool: &PgPool, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx::Error> {
     let mut connection = pool.acquire().await.unwrap();
     let locking = Locking::default();
-    Ok(settlement::settle(&mut connection, &clock(), &locking, batch, &mut Turn::default()).await?.tickets)
+    Ok(transaction::settle(&mut connection, &clock(), &locking, batch, &mut LockTurn::default())
+        .await?
+        .tickets)
 }
 
 /// As many tries as it takes.
 async fn settle_all(pool: &PgPool, batch: Batch) -> Vec<SettledTicket> {
-    let mut settler = Settler::new(sessions(pool), clock(), Readiness::starting());
-    settler.settle(batch, Turn::default(), &CancellationToken::new()).await.unwrap().tickets
+    let mut executor = BatchExecutor::new(sessions(pool), clock(), Readiness::starting());
+    executor.settle(batch, LockTurn::default(), &CancellationToken::new()).await.unwrap().tickets
 }
 
 fn sessions(pool: &PgPool) -> Sessions {
@@ -123,16 +126,21 @@ const FAILED: &str = "SELECT count(*) FROM bookings WHERE status = 'failed'";
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn what_is_announced_is_what_is_read_back(pool: PgPool) {
     seeded(&pool).await;
-    let orders = [
-        order("alice", &[1, 21, 41]),
-        order("bob", &[21]),
-        order("carol", &[9_999]),
-        ordered(Ticket { deadline: Timestamp::from_unix_millis(0).unwrap(), ..ticket() }, "dave", &[2], None),
-        ordered(ticket(), "erin", &[5, 4], Some("key")),
-        ordered(ticket(), "erin", &[4, 5], Some("key")),
-        ordered(ticket(), "erin", &[6], Some("key")),
+    let commands = [
+        command("alice", &[1, 21, 41]),
+        command("bob", &[21]),
+        command("carol", &[9_999]),
+        command_with(
+            Ticket { deadline: Timestamp::from_unix_millis(0).unwrap(), ..ticket() },
+            "dave",
+            &[2],
+            None,
+        ),
+        command_with(ticket(), "erin", &[5, 4], Some("key")),
+        command_with(ticket(), "erin", &[4, 5], Some("key")),
+        command_with(ticket(), "erin", &[6], Some("key")),
     ];
-    let mut announced = settle(&pool, &batch(&orders)).await.unwrap();
+    let mut announced = settle(&pool, &batch(&commands)).await.unwrap();
     announced.sort_by_key(|settled| settled.ticket_id);
 
     let ids: Vec<TicketId> = announced.iter().map(|settled| settled.ticket_id).collect();
@@ -141,7 +149,7 @@ async fn what_is_announced_is_what_is_read_back(pool: PgPool) {
     assert_eq!(read_back, announced.iter().cloned().map(Ok).collect::<Vec<_>>());
 
     let outcomes = by_ticket(announced);
-    let outcome = |n: usize| &outcomes[&orders[n].ticket.id];
+    let outcome = |n: usize| &outcomes[&commands[n].ticket.id];
     assert!(matches!(outcome(0), Outcome::Confirmed { booking } if booking.ticket_data.len() == 3));
     let taken = Rejection::SeatsTaken { seat_ids: vec![SeatId(21)] };
     assert_eq!(outcome(1), &Outcome::Rejected { rejection: taken });
@@ -155,7 +163,7 @@ async fn what_is_announced_is_what_is_read_back(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_batch_that_comes_again_changes_nothing(pool: PgPool) {
     seeded(&pool).await;
-    let batch = batch(&[order("alice", &[1, 2]), order("bob", &[2, 3]), order("carol", &[9_999])]);
+    let batch = batch(&[command("alice", &[1, 2]), command("bob", &[2, 3]), command("carol", &[9_999])]);
     assert_eq!(settle(&pool, &batch).await.unwrap().len(), 3);
     assert_eq!(settle(&pool, &batch).await.unwrap(), []);
     assert_eq!(count(&pool, SALES).await, 1);
@@ -166,22 +174,23 @@ async fn a_batch_that_comes_again_changes_nothing(pool: PgPool) {
 async fn workers_with_the_same_bookings_in_hand_settle_each_once(pool: PgPool) {
     seeded(&pool).await;
     // Some of the seats do not exist, so that nothing but the primary key stands between the twins.
-    let orders: Vec<Order> = (1..=40).map(|n| order(&format!("customer{n}"), &[n * 10 + 50])).collect();
-    let settle = |mut orders: Vec<Order>, turn: usize| {
+    let commands: Vec<BookingCommand> =
+        (1..=40).map(|n| command(&format!("customer{n}"), &[n * 10 + 50])).collect();
+    let settle = |mut commands: Vec<BookingCommand>, turn: usize| {
         let pool = pool.clone();
         async move {
-            orders.rotate_left(turn);
+            commands.rotate_left(turn);
             let mut settled = Vec::new();
-            for half in orders.chunks(20) {
+            for half in commands.chunks(20) {
                 settled.extend(settle_all(&pool, batch(half)).await);
             }
             settled
         }
     };
     let (one, two, three) = tokio::join!(
-        tokio::spawn(settle(orders.clone(), 0)),
-        tokio::spawn(settle(orders.clone(), 7)),
-        tokio::spawn(settle(orders.clone(), 31))
+        tokio::spawn(settle(commands.clone(), 0)),
+        tokio::spawn(settle(commands.clone(), 7)),
+        tokio::spawn(settle(commands.clone(), 31))
     );
     let settled: Vec<SettledTicket> = [one, two, three].into_iter().flat_map(Result::unwrap).collect();
     assert_eq!(settled.len(), 40, "each is announced by the one who settled it");
@@ -195,14 +204,14 @@ async fn a_retry_in_a_later_batch_shares_the_outcome_and_an_expired_try_holds_no
     seeded(&pool).await;
     let expired = Ticket { deadline: Timestamp::from_unix_millis(0).unwrap(), ..ticket() };
     let tries = [
-        ordered(expired, "alice", &[1], Some("key")),
-        ordered(ticket(), "alice", &[1], Some("key")),
-        ordered(ticket(), "alice", &[1], Some("key")),
-        ordered(ticket(), "bob", &[1], Some("key")),
+        command_with(expired, "alice", &[1], Some("key")),
+        command_with(ticket(), "alice", &[1], Some("key")),
+        command_with(ticket(), "alice", &[1], Some("key")),
+        command_with(ticket(), "bob", &[1], Some("key")),
     ];
     let mut outcomes = Vec::new();
-    for order in &tries {
-        outcomes.push(settle(&pool, &batch(std::slice::from_ref(order))).await.unwrap().remove(0).outcome);
+    for command in &tries {
+        outcomes.push(settle(&pool, &batch(std::slice::from_ref(command))).await.unwrap().remove(0).outcome);
     }
     assert_eq!(outcomes[0], Outcome::Expired);
     assert!(matches!(outcomes[1], Outcome::Confirmed { .. }));
@@ -214,8 +223,8 @@ async fn a_retry_in_a_later_batch_shares_the_outcome_and_an_expired_try_holds_no
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_retry_shares_the_outcome_of_a_first_try_that_comes_again_in_its_batch(pool: PgPool) {
     seeded(&pool).await;
-    let first = ordered(ticket(), "alice", &[1], Some("key"));
-    let retry = ordered(ticket(), "alice", &[1], Some("key"));
+    let first = command_with(ticket(), "alice", &[1], Some("key"));
+    let retry = command_with(ticket(), "alice", &[1], Some("key"));
     let sold = settle(&pool, &batch(std::slice::from_ref(&first))).await.unwrap().remove(0);
     let shared = settle(&pool, &batch(&[first, retry.clone()])).await.unwrap().remove(0);
     assert_eq!((shared.ticket_id, shared.outcome), (retry.ticket.id, sold.outcome));
@@ -225,19 +234,19 @@ async fn a_retry_shares_the_outcome_of_a_first_try_that_comes_again_in_its_batch
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_ticket_that_was_fenced_off_cannot_be_sold(pool: PgPool) {
     seeded(&pool).await;
-    let order = order("alice", &[1]);
-    let fenced = expire(&pool, order.ticket.id, Timestamp::from_unix_millis(0).unwrap()).await.unwrap();
+    let command = command("alice", &[1]);
+    let fenced = expire(&pool, command.ticket.id, Timestamp::from_unix_millis(0).unwrap()).await.unwrap();
     assert_eq!(fenced.outcome, Outcome::Expired);
-    assert_eq!(settle(&pool, &batch(std::slice::from_ref(&order))).await.unwrap(), []);
+    assert_eq!(settle(&pool, &batch(std::slice::from_ref(&command))).await.unwrap(), []);
     assert_eq!(count(&pool, SALES).await, 0);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_ticket_that_was_sold_cannot_be_fenced_off(pool: PgPool) {
     seeded(&pool).await;
-    let order = order("alice", &[1]);
-    let sold = settle(&pool, &batch(std::slice::from_ref(&order))).await.unwrap().remove(0);
-    let found = expire(&pool, order.ticket.id, Timestamp::from_unix_millis(0).unwrap()).await.unwrap();
+    let command = command("alice", &[1]);
+    let sold = settle(&pool, &batch(std::slice::from_ref(&command))).await.unwrap().remove(0);
+    let found = expire(&pool, command.ticket.id, Timestamp::from_unix_millis(0).unwrap()).await.unwrap();
     assert_eq!(found, sold);
 }
 
@@ -246,19 +255,19 @@ async fn a_ticket_whose_deadline_has_not_passed_by_the_clock_of_the_database_can
     pool: PgPool,
 ) {
     seeded(&pool).await;
-    let order = order("alice", &[1]);
+    let command = command("alice", &[1]);
     let now: sqlx::types::chrono::DateTime<sqlx::types::chrono::Utc> =
         sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&pool).await.unwrap();
     let deadline = Timestamp::from(now) + Duration::from_mins(1);
-    assert_eq!(expire(&pool, order.ticket.id, deadline).await, None);
-    assert_eq!(settle(&pool, &batch(std::slice::from_ref(&order))).await.unwrap().len(), 1);
+    assert_eq!(expire(&pool, command.ticket.id, deadline).await, None);
+    assert_eq!(settle(&pool, &batch(std::slice::from_ref(&command))).await.unwrap().len(), 1);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_ticket_that_comes_with_another_request_is_kept_as_a_dead_letter(pool: PgPool) {
     seeded(&pool).await;
-    let first = order("alice", &[1]);
-    let forged = ordered(first.ticket, "mallory", &[2], None);
+    let first = command("alice", &[1]);
+    let forged = command_with(first.ticket, "mallory", &[2], None);
     let sold = settle(&pool, &batch(&[first, forged.clone()])).await.unwrap();
     assert_eq!(sold.len(), 1);
     assert_eq!(settle(&pool, &batch(&[forged])).await.unwrap(), []);
@@ -270,24 +279,25 @@ async fn a_ticket_that_comes_with_another_request_is_kept_as_a_dead_letter(pool:
 async fn a_booking_that_the_database_refuses_fails_alone(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "culprit", BAD_DATA).await;
-    let mut orders: Vec<Order> = (1..=20).map(|n| order(&format!("customer{n}"), &[n])).collect();
-    orders.insert(13, order("culprit", &[30]));
-    let settled = by_ticket(settle_all(&pool, batch(&orders)).await);
+    let mut commands: Vec<BookingCommand> =
+        (1..=20).map(|n| command(&format!("customer{n}"), &[n])).collect();
+    commands.insert(13, command("culprit", &[30]));
+    let settled = by_ticket(settle_all(&pool, batch(&commands)).await);
     assert_eq!(settled.len(), 21);
-    assert_eq!(settled[&orders[13].ticket.id], Outcome::Failed);
+    assert_eq!(settled[&commands[13].ticket.id], Outcome::Failed);
     assert_eq!(count(&pool, SALES).await, 20);
     let kept: (uuid::Uuid, String) =
         sqlx::query_as("SELECT ticket_id, reason FROM dead_letters").fetch_one(&pool).await.unwrap();
-    assert_eq!(kept, (orders[13].ticket.id.0, "refused-by-database".to_owned()));
+    assert_eq!(kept, (commands[13].ticket.id.0, "refused-by-database".to_owned()));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn many_refusals_in_a_row_stop_the_worker_instead_of_failing_everybody(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "customer", BAD_DATA).await;
-    let orders: Vec<Order> = (1..=20).map(|n| order(&format!("customer{n}"), &[n])).collect();
+    let commands: Vec<BookingCommand> = (1..=20).map(|n| command(&format!("customer{n}"), &[n])).collect();
     let worker = tokio::spawn({
-        let (pool, batch) = (pool.clone(), batch(&orders));
+        let (pool, batch) = (pool.clone(), batch(&commands));
         async move { settle_all(&pool, batch).await }
     });
     wait_until_at_least(&pool, FAILED, 3).await;
@@ -302,11 +312,11 @@ async fn many_refusals_in_a_row_stop_the_worker_instead_of_failing_everybody(poo
 async fn a_counter_that_has_drifted_stops_the_worker_and_costs_no_customer_a_booking(pool: PgPool) {
     seeded(&pool).await;
     sqlx::raw_sql("UPDATE ticket_tiers SET available = 0").execute(&pool).await.unwrap();
-    let readiness = Readiness::untroubled();
-    let mut settler = Settler::new(sessions(&pool), clock(), readiness.clone());
+    let readiness = Readiness::ready();
+    let mut executor = BatchExecutor::new(sessions(&pool), clock(), readiness.clone());
     let worker = tokio::spawn(async move {
-        let batch = batch(&[order("alice", &[1]), order("bob", &[2])]);
-        settler.settle(batch, Turn::default(), &CancellationToken::new()).await.unwrap().tickets
+        let batch = batch(&[command("alice", &[1]), command("bob", &[2])]);
+        executor.settle(batch, LockTurn::default(), &CancellationToken::new()).await.unwrap().tickets
     });
     let mut ticks = interval(Duration::from_millis(20));
     while readiness.reason().is_none() {
@@ -326,11 +336,11 @@ async fn an_unreadable_envelope_fails_its_ticket_once_however_often_it_comes(poo
     let ticket = ticket().id;
     let letter = DeadLetter::new(
         Some(ticket),
-        DeathReason::UnreadableEnvelope,
+        DeadLetterReason::UnreadableEnvelope,
         "unknown kind \0",
         b"{\"kind\":\"\0\"}",
     );
-    let batch = Batch { orders: vec![order("alice", &[1])], dead_letters: vec![letter.clone(), letter] };
+    let batch = Batch { commands: vec![command("alice", &[1])], dead_letters: vec![letter.clone(), letter] };
     let settled = by_ticket(settle(&pool, &batch).await.unwrap());
     assert_eq!(settled[&ticket], Outcome::Failed);
     assert_eq!(settle(&pool, &batch).await.unwrap(), []);
@@ -340,76 +350,76 @@ async fn an_unreadable_envelope_fails_its_ticket_once_however_often_it_comes(poo
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn the_database_itself_refuses_a_seat_in_two_live_sales(pool: PgPool) {
     seeded(&pool).await;
-    settle(&pool, &batch(&[order("alice", &[1])])).await.unwrap();
+    settle(&pool, &batch(&[command("alice", &[1])])).await.unwrap();
     // As if somebody had marked the seat free by hand.
     sqlx::raw_sql("UPDATE seats SET booked_at = NULL WHERE id = 1").execute(&pool).await.unwrap();
-    let error = settle(&pool, &batch(&[order("bob", &[1])])).await.unwrap_err();
+    let error = settle(&pool, &batch(&[command("bob", &[1])])).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().constraint(), Some("sale_seats_live"));
-    assert_eq!(Failure::of(&error), Failure::Unexplained);
+    assert_eq!(ErrorClass::of(&error), ErrorClass::Unexplained);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn an_error_of_the_database_is_classed_by_what_it_says_of_the_booking(pool: PgPool) {
     for (code, table, class) in [
-        ("40001", "", Failure::Transient),
-        ("40P01", "", Failure::Transient),
-        ("55P03", "", Failure::Transient),
-        ("57014", "", Failure::Transient),
-        ("57P01", "", Failure::Transient),
-        ("08006", "", Failure::Transient),
-        ("22021", "bookings", Failure::BadData),
-        ("22P05", "", Failure::BadData),
-        ("22001", "", Failure::Unexplained),
-        ("2200H", "", Failure::Unexplained),
-        ("23514", "bookings", Failure::Unexplained),
-        ("23502", "sales", Failure::Unexplained),
-        ("23505", "sales", Failure::Unexplained),
-        ("23514", "ticket_tiers", Failure::Unexplained),
-        ("23505", "sale_seats", Failure::Unexplained),
-        ("42P01", "", Failure::Systemic),
-        ("P0001", "", Failure::Unexplained),
-        ("HV00X", "", Failure::Unexplained),
-        ("53100", "", Failure::Systemic),
-        ("25006", "", Failure::Transient),
-        ("28P01", "", Failure::Systemic),
+        ("40001", "", ErrorClass::Transient),
+        ("40P01", "", ErrorClass::Transient),
+        ("55P03", "", ErrorClass::Transient),
+        ("57014", "", ErrorClass::Transient),
+        ("57P01", "", ErrorClass::Transient),
+        ("08006", "", ErrorClass::Transient),
+        ("22021", "bookings", ErrorClass::BadData),
+        ("22P05", "", ErrorClass::BadData),
+        ("22001", "", ErrorClass::Unexplained),
+        ("2200H", "", ErrorClass::Unexplained),
+        ("23514", "bookings", ErrorClass::Unexplained),
+        ("23502", "sales", ErrorClass::Unexplained),
+        ("23505", "sales", ErrorClass::Unexplained),
+        ("23514", "ticket_tiers", ErrorClass::Unexplained),
+        ("23505", "sale_seats", ErrorClass::Unexplained),
+        ("42P01", "", ErrorClass::Systemic),
+        ("P0001", "", ErrorClass::Unexplained),
+        ("HV00X", "", ErrorClass::Unexplained),
+        ("53100", "", ErrorClass::Systemic),
+        ("25006", "", ErrorClass::Transient),
+        ("28P01", "", ErrorClass::Systemic),
     ] {
         let raise =
             format!("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}', TABLE = '{table}'; END $$");
         let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&pool).await.unwrap_err();
-        assert_eq!(Failure::of(&error), class, "{code} on {table:?}");
+        assert_eq!(ErrorClass::of(&error), class, "{code} on {table:?}");
     }
     for constraint in ["bookings_pkey", "bookings_idempotency"] {
         let raise = format!(
             "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '23505', TABLE = 'bookings', CONSTRAINT = '{constraint}'; END $$"
         );
         let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&pool).await.unwrap_err();
-        assert_eq!(Failure::of(&error), Failure::Transient, "{constraint}");
+        assert_eq!(ErrorClass::of(&error), ErrorClass::Transient, "{constraint}");
     }
-    assert_eq!(Failure::of(&sqlx::Error::PoolTimedOut), Failure::Transient);
+    assert_eq!(ErrorClass::of(&sqlx::Error::PoolTimedOut), ErrorClass::Transient);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn four_culprits_in_a_batch_cost_the_others_nothing(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "culprit", BAD_DATA).await;
-    let mut orders: Vec<Order> = (1..=4).map(|n| order(&format!("culprit{n}"), &[n])).collect();
-    orders.push(order("alice", &[5]));
-    let settled = by_ticket(settle_all(&pool, batch(&orders)).await);
+    let mut commands: Vec<BookingCommand> = (1..=4).map(|n| command(&format!("culprit{n}"), &[n])).collect();
+    commands.push(command("alice", &[5]));
+    let settled = by_ticket(settle_all(&pool, batch(&commands)).await);
     assert_eq!(settled.len(), 5);
     assert_eq!(count(&pool, FAILED).await, 4);
-    assert!(matches!(settled[&orders[4].ticket.id], Outcome::Confirmed { .. }));
+    assert!(matches!(settled[&commands[4].ticket.id], Outcome::Confirmed { .. }));
 }
 
 /// Tickets, in the order of the orders.
-fn ids(orders: &[Order]) -> Vec<TicketId> {
-    orders.iter().map(|order| order.ticket.id).collect()
+fn ids(commands: &[BookingCommand]) -> Vec<TicketId> {
+    commands.iter().map(|command| command.ticket.id).collect()
 }
 
 /// A settler, what it says of itself, and what asks it to stop.
-fn settler(pool: &PgPool) -> (Settler, Readiness, CancellationToken) {
-    let readiness = Readiness::untroubled();
-    let settler = Settler::new(sessions(pool), clock(), readiness.clone());
-    (settler, readiness, CancellationToken::new())
+fn executor(pool: &PgPool) -> (BatchExecutor, Readiness, CancellationToken) {
+    let readiness = Readiness::ready();
+    let executor = BatchExecutor::new(sessions(pool), clock(), readiness.clone());
+    (executor, readiness, CancellationToken::new())
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -417,22 +427,22 @@ async fn a_settler_that_waits_for_the_database_stops_when_it_is_asked_to(pool: P
     sqlx::raw_sql("DROP TABLE bookings").execute(&pool).await.unwrap();
     let stop = CancellationToken::new();
     stop.cancel();
-    let mut settler = Settler::new(sessions(&pool), clock(), Readiness::starting());
-    let two = batch(&[order("alice", &[1]), order("bob", &[2])]);
-    assert_eq!(settler.settle(two, Turn::default(), &stop).await.unwrap_err(), Stopped);
+    let mut executor = BatchExecutor::new(sessions(&pool), clock(), Readiness::starting());
+    let two = batch(&[command("alice", &[1]), command("bob", &[2])]);
+    assert_eq!(executor.settle(two, LockTurn::default(), &stop).await.unwrap_err(), Interrupted);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_settler_whose_connection_is_killed_goes_on_with_another(pool: PgPool) {
     seeded(&pool).await;
     let options = (*pool.connect_options()).clone().application_name("victim");
-    let mut settler = Settler::new(Sessions::new(options, &[]), clock(), Readiness::starting());
+    let mut executor = BatchExecutor::new(Sessions::new(options, &[]), clock(), Readiness::starting());
     let stop = CancellationToken::new();
-    let sold = settler.settle(batch(&[order("alice", &[1])]), Turn::default(), &stop).await.unwrap();
+    let sold = executor.settle(batch(&[command("alice", &[1])]), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(sold.tickets.len(), 1);
     let killed =
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'victim'";
     assert_eq!(count(&pool, killed).await, 1);
-    let sold = settler.settle(batch(&[order("bob", &[2])]), Turn::default(), &stop).await.unwrap();
+    let sold = executor.settle(batch(&[command("bob", &[2])]), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(sold.tickets.len(), 1);
 }

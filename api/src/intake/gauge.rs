@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hamro_shared::domain::Timestamp;
-use hamro_shared::queue::HeardMessage;
+use hamro_shared::queue::RawSettledEvent;
 use tokio::time::Instant;
 
 /// A count of messages that is older than this counts for nothing.
@@ -53,7 +53,7 @@ impl Gauge {
     }
 
     /// A worker has settled a batch.
-    pub fn settled(&self, message: &HeardMessage, now: Instant) {
+    pub fn settled(&self, message: &RawSettledEvent, now: Instant) {
         let mut reading = self.lock();
         if message.parcels > 0 {
             let bookings_per_message = f64::from(message.bookings) / f64::from(message.parcels);
@@ -147,7 +147,7 @@ fn scale(count: u64, factor: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use hamro_shared::domain::{Outcome, SettledTicket, TicketId};
-    use hamro_shared::queue::SettledMessage;
+    use hamro_shared::queue::SettledEvent;
 
     use super::*;
 
@@ -155,14 +155,14 @@ mod tests {
         Timestamp::from_unix_millis(1_795_364_062_000 + seconds * 1000).unwrap()
     }
 
-    fn message(bookings: u32, parcels: u32, issued_at: Timestamp) -> HeardMessage {
+    fn message(bookings: u32, parcels: u32, issued_at: Timestamp) -> RawSettledEvent {
         let ticket = SettledTicket {
             ticket_id: TicketId::last_of(issued_at),
             settled_at: at(0),
             outcome: Outcome::Expired,
         };
-        let message = SettledMessage { tickets: vec![ticket], bookings, parcels };
-        HeardMessage::decode(&message.encode()).unwrap()
+        let message = SettledEvent { tickets: vec![ticket], bookings, parcels };
+        RawSettledEvent::decode(&message.encode()).unwrap()
     }
 
     #[test]

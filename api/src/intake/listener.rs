@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use futures_util::future::try_join;
-use hamro_shared::queue::{HeardMessage, Session, Topology};
+use hamro_shared::queue::{RawSettledEvent, Session, Topology};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -38,7 +38,7 @@ impl Listener {
     }
 
     fn hear(&self, body: &[u8]) {
-        match HeardMessage::decode(body) {
+        match RawSettledEvent::decode(body) {
             Ok(settled) => {
                 self.gauge.settled(&settled, Instant::now());
                 self.live_seats.hear(&settled.tickets);
@@ -67,7 +67,7 @@ impl Session for Listener {
 impl Listener {
     /// Hears announcements until the queue has gone.
     async fn listen(&self, channel: &Channel) -> anyhow::Result<()> {
-        let queue = self.topology.listen_to_settled(channel).await?;
+        let queue = self.topology.subscribe_to_settled(channel).await?;
         // Bounds what is buffered in memory here. Beyond its own limit, the broker's queue drops the oldest messages.
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use hamro_shared::database::Database;
 use hamro_shared::database::tickets::{self, Unreadable};
 use hamro_shared::domain::{SettledTicket, TicketId};
-use hamro_shared::queue::HeardTicket;
+use hamro_shared::queue::RawSettledTicket;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -51,7 +51,7 @@ struct State {
 
 enum Remembered {
     /// Announced, and nobody has asked for it yet.
-    Heard(HeardTicket),
+    Heard(RawSettledTicket),
     Read(Arc<SettledTicket>),
     /// Announced in a form that cannot be read, as the log says.
     Unreadable(TicketId),
@@ -79,7 +79,7 @@ impl Outcomes {
     }
 
     /// Remembers these, and wakes who waits for one of them.
-    pub fn hear(&self, tickets: Vec<HeardTicket>) {
+    pub fn hear(&self, tickets: Vec<RawSettledTicket>) {
         // Reading takes time, and all requests share the lock.
         let waited_for: Vec<bool> = {
             let state = self.lock();
@@ -285,7 +285,7 @@ pub async fn look_up_waited_for(
 #[cfg(test)]
 mod tests {
     use hamro_shared::domain::{Outcome, Timestamp};
-    use hamro_shared::queue::{HeardMessage, SettledMessage};
+    use hamro_shared::queue::{RawSettledEvent, SettledEvent};
     use tokio::time::advance;
     use uuid::Uuid;
 
@@ -298,9 +298,9 @@ mod tests {
         SettledTicket { ticket_id: TicketId(Uuid::from_u128(n)), settled_at, outcome: Outcome::Expired }
     }
 
-    fn heard(tickets: Vec<SettledTicket>) -> Vec<HeardTicket> {
-        let message = SettledMessage { tickets, bookings: 0, parcels: 0 };
-        HeardMessage::decode(&message.encode()).unwrap().tickets
+    fn heard(tickets: Vec<SettledTicket>) -> Vec<RawSettledTicket> {
+        let message = SettledEvent { tickets, bookings: 0, parcels: 0 };
+        RawSettledEvent::decode(&message.encode()).unwrap().tickets
     }
 
     #[tokio::test]
@@ -315,9 +315,9 @@ mod tests {
     async fn whoever_waits_for_an_outcome_that_cannot_be_read_is_told_what_is_looked_up() {
         let outcomes = Outcomes::default();
         let mut waiter = outcomes.wait_for(settled(1).ticket_id);
-        let message = SettledMessage { tickets: vec![settled(1)], bookings: 1, parcels: 1 };
+        let message = SettledEvent { tickets: vec![settled(1)], bookings: 1, parcels: 1 };
         let newer = String::from_utf8(message.encode()).unwrap().replace("expired", "refunded");
-        outcomes.hear(HeardMessage::decode(newer.as_bytes()).unwrap().tickets);
+        outcomes.hear(RawSettledEvent::decode(newer.as_bytes()).unwrap().tickets);
         // It is tried, and logged, once.
         let ticket = settled(1).ticket_id;
         assert!(matches!(outcomes.lock().remembered[&ticket], Remembered::Unreadable(_)));

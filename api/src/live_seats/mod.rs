@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream};
 use hamro_shared::database::Database;
 use hamro_shared::domain::SeatId;
-use hamro_shared::queue::{HeardTicket, SoldSeats};
+use hamro_shared::queue::{RawSettledTicket, SoldSeats};
 use sqlx::postgres::PgConnection;
 use tokio::sync::OnceCell;
 use tokio::sync::broadcast::error::RecvError;
@@ -74,7 +74,7 @@ impl LiveSeats {
     }
 
     /// These have been settled: their seats are taken.
-    pub fn hear(&self, settled: &[HeardTicket]) {
+    pub fn hear(&self, settled: &[RawSettledTicket]) {
         let halls = self.halls().clone();
         if halls.is_empty() {
             return;

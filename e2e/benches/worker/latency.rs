@@ -12,7 +12,7 @@ use hamro_e2e::figures::{median, percentile, say};
 use hamro_e2e::installation::envelope;
 use hamro_e2e::{Installation, Setup, open_loop};
 use hamro_shared::domain::TicketId;
-use hamro_shared::queue::{HeardMessage, Parcel};
+use hamro_shared::queue::{Parcel, RawSettledEvent};
 use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
 use tokio::time::Instant;
@@ -64,7 +64,7 @@ pub async fn run() -> Result<()> {
 async fn settle(installation: &Arc<Installation>) -> Result<Vec<f64>> {
     let count = PER_SECOND * SECONDS;
     let bookings = Kind::DistinctSeats.bookings(&installation.pool, count as usize).await?;
-    let queue = installation.topology.listen_to_settled(&installation.channel).await?;
+    let queue = installation.topology.subscribe_to_settled(&installation.channel).await?;
     let (options, arguments) =
         (BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() }, FieldTable::default());
     let mut announced =
@@ -86,7 +86,7 @@ async fn settle(installation: &Arc<Installation>) -> Result<Vec<f64>> {
         while latencies.len() < count as usize {
             let delivery = announced.next().await.context("nothing is announced any more")??;
             let heard = Instant::now();
-            for ticket in HeardMessage::decode(&delivery.data)?.tickets {
+            for ticket in RawSettledEvent::decode(&delivery.data)?.tickets {
                 let began = due.lock().ok().context("poisoned")?.remove(&ticket.ticket_id);
                 latencies.push((heard - began.context("a ticket that nobody has")?).as_secs_f64());
             }

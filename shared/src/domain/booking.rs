@@ -9,7 +9,7 @@ use super::{ConcertId, CustomerName, Email, SeatId};
 
 /// One customer's wish for a set of seats: all of them, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", try_from = "Unchecked")]
+#[serde(rename_all = "camelCase", try_from = "BookingRequestWire")]
 pub struct BookingRequest {
     user_name: CustomerName,
     user_email: Email,
@@ -29,18 +29,18 @@ pub enum SeatsError {
 /// As it stands on the wire, before it is checked as a whole.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Unchecked {
+struct BookingRequestWire {
     user_name: CustomerName,
     user_email: Email,
     seat_ids: Vec<SeatId>,
     concert_id: Option<ConcertId>,
 }
 
-impl TryFrom<Unchecked> for BookingRequest {
+impl TryFrom<BookingRequestWire> for BookingRequest {
     type Error = SeatsError;
 
-    fn try_from(unchecked: Unchecked) -> Result<Self, SeatsError> {
-        Self::new(unchecked.user_name, unchecked.user_email, unchecked.seat_ids, unchecked.concert_id)
+    fn try_from(wire: BookingRequestWire) -> Result<Self, SeatsError> {
+        Self::new(wire.user_name, wire.user_email, wire.seat_ids, wire.concert_id)
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a ticket can end. Exactly one of these is written for each, once, and never changes.
+//! How a ticket can end. Exactly one of these is wire for each, once, and never changes.
 //!
 //! Only workers write outcomes. So they are read without the rules for input.
 
@@ -9,7 +9,7 @@ use super::{Amount, ConcertId, CustomerName, Email, Price, Rejection, SeatId, Ti
 
 /// The end of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "camelCase", try_from = "Written")]
+#[serde(tag = "status", rename_all = "camelCase", try_from = "OutcomeWire")]
 pub enum Outcome {
     /// All the seats are the customer's.
     Confirmed { booking: Booking },
@@ -23,7 +23,7 @@ pub enum Outcome {
 
 /// An outcome with all that any of them can have, the form in which serde reads it without a copy of the whole.
 #[derive(Deserialize)]
-struct Written {
+struct OutcomeWire {
     status: Status,
     booking: Option<Booking>,
     rejection: Option<Rejection>,
@@ -38,13 +38,13 @@ enum Status {
     Failed,
 }
 
-impl TryFrom<Written> for Outcome {
+impl TryFrom<OutcomeWire> for Outcome {
     type Error = &'static str;
 
-    fn try_from(written: Written) -> Result<Self, Self::Error> {
-        Ok(match written.status {
-            Status::Confirmed => Self::Confirmed { booking: written.booking.ok_or("no booking")? },
-            Status::Rejected => Self::Rejected { rejection: written.rejection.ok_or("no rejection")? },
+    fn try_from(wire: OutcomeWire) -> Result<Self, Self::Error> {
+        Ok(match wire.status {
+            Status::Confirmed => Self::Confirmed { booking: wire.booking.ok_or("no booking")? },
+            Status::Rejected => Self::Rejected { rejection: wire.rejection.ok_or("no rejection")? },
             Status::Expired => Self::Expired,
             Status::Failed => Self::Failed,
         })

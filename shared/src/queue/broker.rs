@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{PostError, Topology};
+use super::{PublishError, Topology};
 use crate::backoff::Backoff;
 use crate::config::Env;
 
@@ -23,7 +23,7 @@ use crate::config::Env;
 const HEARTBEAT: u16 = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A session that lasted this long was a good one: the next try need not wait as if it had failed.
-const STEADY: Duration = Duration::from_secs(10);
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub struct BrokerConfig {
@@ -102,11 +102,11 @@ pub trait Session: Send {
 /// Somebody has deleted a queue.
 #[derive(Debug, thiserror::Error)]
 #[error("the queue {0} has gone")]
-pub struct QueueGone(pub String);
+pub struct QueueDeleted(pub String);
 
 /// How long RabbitMQ may take to delete a queue. Who declares it again meanwhile may get a wreck, on which everything ends
 /// with `INTERNAL_ERROR` (seen with 3.10).
-const DELETION: Duration = Duration::from_secs(1);
+const QUEUE_DELETION_DELAY: Duration = Duration::from_secs(1);
 
 /// Runs the session on one fresh connection after the other, until it ends well or `stop` is cancelled between two.
 pub async fn supervise<S: Session>(broker: &Broker, stop: &CancellationToken, session: &mut S) {
@@ -115,19 +115,19 @@ pub async fn supervise<S: Session>(broker: &Broker, stop: &CancellationToken, se
         let started = Instant::now();
         let Err(error) = attempt(broker, stop, session).await else { return };
         warn!("the connection for {} is lost: {error:#}", S::ROLE);
-        if started.elapsed() > STEADY {
+        if started.elapsed() > STABLE_AFTER {
             backoff.reset();
         }
-        if has_gone(&error) {
+        if is_queue_missing(&error) {
             // Elapses unless we are to stop.
-            let _ = timeout(DELETION, stop.cancelled()).await;
+            let _ = timeout(QUEUE_DELETION_DELAY, stop.cancelled()).await;
         }
         stop.run_until_cancelled(backoff.pause()).await;
     }
 }
 
-fn has_gone(error: &anyhow::Error) -> bool {
-    error.is::<QueueGone>() || matches!(error.downcast_ref(), Some(PostError::NoQueue))
+fn is_queue_missing(error: &anyhow::Error) -> bool {
+    error.is::<QueueDeleted>() || matches!(error.downcast_ref(), Some(PublishError::NoQueue))
 }
 
 async fn attempt<S: Session>(

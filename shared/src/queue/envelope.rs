@@ -36,7 +36,7 @@ pub enum Undecodable {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct EnvelopeV1 {
     v: u16,
     kind: Kind,
     ticket_id: TicketId,
@@ -56,12 +56,12 @@ enum Kind {
 /// What is read of an envelope that cannot, or should not, be read as a whole.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Remains {
+pub struct EnvelopeHeader {
     v: Option<u16>,
     ticket_id: Option<TicketId>,
 }
 
-impl Remains {
+impl EnvelopeHeader {
     pub fn of(raw: &RawValue) -> Self {
         serde_json::from_str(raw.get()).unwrap_or_default()
     }
@@ -79,7 +79,7 @@ impl Remains {
 impl Envelope {
     /// The envelope's JSON.
     pub fn encode(self) -> Vec<u8> {
-        let wire = Wire {
+        let wire = EnvelopeV1 {
             v: VERSION,
             kind: Kind::Book,
             ticket_id: self.ticket.id,
@@ -91,7 +91,7 @@ impl Envelope {
     }
 
     pub fn decode(raw: &RawValue) -> Result<Self, Undecodable> {
-        match serde_json::from_str::<Wire>(raw.get()) {
+        match serde_json::from_str::<EnvelopeV1>(raw.get()) {
             Ok(wire) if wire.v <= VERSION => Ok(Self {
                 ticket: Ticket { id: wire.ticket_id, deadline: wire.deadline },
                 idempotency_key: wire.idempotency_key,
@@ -99,7 +99,7 @@ impl Envelope {
             }),
             Ok(wire) => Err(Undecodable::Newer(wire.v)),
             Err(error) => {
-                let remains = Remains::of(raw);
+                let remains = EnvelopeHeader::of(raw);
                 match remains.newer_version() {
                     Some(version) => Err(Undecodable::Newer(version)),
                     None => {

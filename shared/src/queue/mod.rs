@@ -3,13 +3,13 @@
 mod broker;
 mod envelope;
 mod parcel;
-mod post;
+mod publish;
 mod settled;
 mod topology;
 
-pub use broker::{Broker, BrokerConfig, QueueGone, Session, supervise};
-pub use envelope::{Envelope, Remains, Undecodable};
-pub use parcel::{ALONE_HEADER, BOOKINGS_HEADER, Parcel};
-pub use post::{PostError, post};
-pub use settled::{HeardMessage, HeardTicket, SettledMessage, SoldSeats};
+pub use broker::{Broker, BrokerConfig, QueueDeleted, Session, supervise};
+pub use envelope::{Envelope, EnvelopeHeader, Undecodable};
+pub use parcel::{BOOKINGS_HEADER, ISOLATED_HEADER, Parcel};
+pub use publish::{PublishError, publish_confirmed};
+pub use settled::{RawSettledEvent, RawSettledTicket, SettledEvent, SoldSeats};
 pub use topology::{INTAKE_MAX_BYTES, Topology};

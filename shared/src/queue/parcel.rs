@@ -10,7 +10,7 @@ pub const BOOKINGS_HEADER: &str = "x-bookings";
 
 /// The header of a parcel that the reaper has made: its one booking is on its own, and what the broker counts of the
 /// message it counts of that booking.
-pub const ALONE_HEADER: &str = "x-alone";
+pub const ISOLATED_HEADER: &str = "x-alone";
 
 /// A parcel in the making.
 #[derive(Debug, Default)]

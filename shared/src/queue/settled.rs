@@ -12,7 +12,7 @@ use crate::domain::{ConcertId, SeatId, SettledTicket, TicketId, Timestamp};
 /// One settled batch, as a worker writes it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SettledMessage {
+pub struct SettledEvent {
     pub tickets: Vec<SettledTicket>,
     /// How many bookings of the intake queue were in the batch, those that had been settled before not left out.
     pub bookings: u32,
@@ -23,8 +23,8 @@ pub struct SettledMessage {
 /// The same, as an instance reads it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HeardMessage {
-    pub tickets: Vec<HeardTicket>,
+pub struct RawSettledEvent {
+    pub tickets: Vec<RawSettledTicket>,
     pub bookings: u32,
     pub parcels: u32,
 }
@@ -32,7 +32,7 @@ pub struct HeardMessage {
 /// A settled ticket, whose outcome has not been read yet.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HeardTicket {
+pub struct RawSettledTicket {
     pub ticket_id: TicketId,
     pub settled_at: Timestamp,
     outcome: Box<RawValue>,
@@ -45,13 +45,13 @@ pub struct SoldSeats {
     pub seats: Vec<SeatId>,
 }
 
-impl SettledMessage {
+impl SettledEvent {
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an outcome has string keys only")
     }
 }
 
-impl HeardMessage {
+impl RawSettledEvent {
     /// Reads the message. A ticket that cannot be read is left out, and costs the others nothing.
     pub fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
         // In one pass where all can be read, as is the rule.
@@ -72,7 +72,7 @@ impl HeardMessage {
     }
 }
 
-impl HeardTicket {
+impl RawSettledTicket {
     /// Reads the outcome. It is JSON in any case; an error if it is an outcome that only a newer version knows.
     pub fn decode(&self) -> Result<SettledTicket, serde_json::Error> {
         let outcome = serde_json::from_str(self.outcome.get())?;
@@ -125,15 +125,15 @@ mod tests {
         Booking::of_sale(3, name, email, at, seats.into())
     }
 
-    fn heard(outcomes: &[Outcome]) -> (Vec<SettledTicket>, HeardMessage) {
+    fn heard(outcomes: &[Outcome]) -> (Vec<SettledTicket>, RawSettledEvent) {
         let ticket = |outcome: &Outcome| SettledTicket {
             ticket_id: TicketId(Uuid::from_u128(1)),
             settled_at: Timestamp::from_unix_millis(1).unwrap(),
             outcome: outcome.clone(),
         };
         let written: Vec<SettledTicket> = outcomes.iter().map(ticket).collect();
-        let message = SettledMessage { tickets: written.clone(), bookings: 3, parcels: 2 };
-        (written, HeardMessage::decode(&message.encode()).unwrap())
+        let message = SettledEvent { tickets: written.clone(), bookings: 3, parcels: 2 };
+        (written, RawSettledEvent::decode(&message.encode()).unwrap())
     }
 
     #[test]
@@ -162,15 +162,15 @@ mod tests {
     #[test]
     fn a_ticket_that_cannot_be_read_does_not_spoil_its_message() {
         let (written, _) = heard(&[Outcome::Expired, Outcome::Failed]);
-        let message = SettledMessage { tickets: written.clone(), bookings: 3, parcels: 2 };
+        let message = SettledEvent { tickets: written.clone(), bookings: 3, parcels: 2 };
         let text = String::from_utf8(message.encode()).unwrap();
         for odd in [r#"{"ticketId":7},"#, "null,", r#"{"ticketId":"no id","settledAt":"","outcome":0},"#] {
             let text = text.replacen("{\"ticketId\"", &format!("{odd}{{\"ticketId\""), 1);
-            let heard = HeardMessage::decode(text.as_bytes()).unwrap();
+            let heard = RawSettledEvent::decode(text.as_bytes()).unwrap();
             let read: Vec<_> = heard.tickets.iter().map(|ticket| ticket.decode().unwrap()).collect();
             assert_eq!((read, heard.bookings, heard.parcels), (written.clone(), 3, 2), "{odd}");
         }
-        assert!(HeardMessage::decode(b"{}").is_err());
+        assert!(RawSettledEvent::decode(b"{}").is_err());
     }
 
     #[test]

@@ -25,7 +25,7 @@ const DELIVERY_LIMIT: i64 = 20;
 
 /// The same for what is kept beside the intake queue, where nothing is behind it any more: RabbitMQ 4 drops what comes back
 /// more than 20 times, unless it is told otherwise. 3.10 takes no word for "never", so this is a number that is never reached.
-const KEPT_DELIVERY_LIMIT: i64 = 1_000_000;
+const UNREACHABLE_DELIVERY_LIMIT: i64 = 1_000_000;
 
 /// Messages that wait for an api instance; beyond that the oldest are dropped, as they are only hints.
 const SETTLED_MAX_LENGTH: i64 = 10_000;
@@ -69,13 +69,13 @@ impl Topology {
 
     pub async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
         self.exchange(channel, self.dead(), ExchangeKind::Fanout, FieldTable::default()).await?;
-        self.queue(channel, self.dead(), kept_for_long()).await?;
+        self.queue(channel, self.dead(), never_dead_letter()).await?;
         self.bind(channel, self.dead(), self.dead()).await?;
 
         // Publishing is pipelined, where a `mandatory` return cannot be matched to its message: what finds no queue
         // is kept by the alternate exchange instead.
         self.exchange(channel, self.unrouted(), ExchangeKind::Fanout, FieldTable::default()).await?;
-        self.queue(channel, self.unrouted(), kept_for_long()).await?;
+        self.queue(channel, self.unrouted(), never_dead_letter()).await?;
         self.bind(channel, self.unrouted(), self.unrouted()).await?;
 
         let mut kept = FieldTable::default();
@@ -94,7 +94,7 @@ impl Topology {
     }
 
     /// A queue of this connection alone that hears every outcome from now on. Returns its name.
-    pub async fn listen_to_settled(&self, channel: &Channel) -> Result<String, lapin::Error> {
+    pub async fn subscribe_to_settled(&self, channel: &Channel) -> Result<String, lapin::Error> {
         let mut bounds = FieldTable::default();
         bounds.insert("x-max-length".into(), AMQPValue::LongLongInt(SETTLED_MAX_LENGTH));
         let options =
@@ -148,9 +148,9 @@ impl Topology {
     }
 }
 
-fn kept_for_long() -> FieldTable {
+fn never_dead_letter() -> FieldTable {
     let mut arguments = FieldTable::default();
-    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(KEPT_DELIVERY_LIMIT));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(UNREACHABLE_DELIVERY_LIMIT));
     arguments
 }
 

@@ -8,14 +8,14 @@ use hamro_shared::domain::{Clock, TicketKeys};
 use hamro_shared::queue::{Broker, BrokerConfig};
 use sqlx::PgPool;
 
-use super::reissue::Desk;
+use super::reissue::Reissuer;
 
 /// For those that only look, or write a decision down.
-pub struct LookConfig {
+pub struct ReadConfig {
     pub database: DatabaseConfig,
 }
 
-impl LookConfig {
+impl ReadConfig {
     pub fn read() -> Result<Self, ConfigError> {
         let mut env = Env::process();
         let database = DatabaseConfig::read(&mut env);
@@ -53,8 +53,8 @@ impl ReissueConfig {
         env.finish(built)
     }
 
-    pub fn desk(self, pool: PgPool, clock: Clock) -> Desk {
-        Desk {
+    pub fn reissuer(self, pool: PgPool, clock: Clock) -> Reissuer {
+        Reissuer {
             pool,
             broker: Broker::new(&self.broker, "hamro-worker-dead-letters"),
             ticket_keys: self.ticket_keys,

@@ -23,12 +23,12 @@ pub struct Selection {
 pub struct List {
     /// How many there are, whatever the limit.
     total: i64,
-    dead_letters: Vec<Line>,
+    dead_letters: Vec<LockQueue>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line {
+struct LockQueue {
     id: i64,
     created_at: Timestamp,
     ticket_id: Option<TicketId>,
@@ -59,7 +59,7 @@ pub async fn list(pool: &PgPool, selection: Selection) -> Result<List, sqlx::Err
     // The newest were picked, and are shown last: where a terminal leaves the reader.
     for row in rows.into_iter().rev() {
         total = row.total;
-        dead_letters.push(Line {
+        dead_letters.push(LockQueue {
             id: row.id,
             created_at: row.created_at.into(),
             ticket_id: row.ticket_id.map(TicketId),
@@ -72,7 +72,7 @@ pub async fn list(pool: &PgPool, selection: Selection) -> Result<List, sqlx::Err
     Ok(List { total, dead_letters })
 }
 
-impl Line {
+impl LockQueue {
     fn state(&self) -> String {
         match (&self.resolution, self.reissued_as) {
             (Some(resolution), Some(ticket)) => format!("{resolution} as {ticket}"),

@@ -20,8 +20,8 @@ use hamro_shared::output::print;
 use serde::Serialize;
 use sqlx::PgPool;
 
-use crate::config::DATABASE_SESSION;
-use config::{LookConfig, ReissueConfig};
+use crate::settlement::SESSION_SETTINGS;
+use config::{ReadConfig, ReissueConfig};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -62,35 +62,35 @@ enum Action {
 /// Does what was asked for and prints the answer.
 pub async fn run(Arguments { action, json }: Arguments) -> anyhow::Result<ExitCode> {
     let answer = match action {
-        Action::List(selection) => render(&list::list(&look().await?, selection).await?, json)?,
-        Action::Show { id } => render(&show::show(&look().await?, id).await?, json)?,
+        Action::List(selection) => render(&list::list(&read_only_pool().await?, selection).await?, json)?,
+        Action::Show { id } => render(&show::show(&read_only_pool().await?, id).await?, json)?,
         Action::Reissue { id } => {
             let config = ReissueConfig::read()?;
             let pool = connect(&config.database).await?;
             let clock = database_clock(&config.database).await?;
-            render(&reissue::reissue(&config.desk(pool, clock), id).await?, json)?
+            render(&reissue::reissue(&config.reissuer(pool, clock), id).await?, json)?
         }
         Action::Discard { id, because } => {
-            render(&discard::discard(&look().await?, id, &because).await?, json)?
+            render(&discard::discard(&read_only_pool().await?, id, &because).await?, json)?
         }
     };
     print(&answer)?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn look() -> anyhow::Result<PgPool> {
-    connect(&LookConfig::read()?.database).await
+async fn read_only_pool() -> anyhow::Result<PgPool> {
+    connect(&ReadConfig::read()?.database).await
 }
 
 async fn connect(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
-    let pool = config.pool("hamro-worker-dead-letters", DATABASE_SESSION, NonZeroU16::MIN);
+    let pool = config.pool("hamro-worker-dead-letters", SESSION_SETTINGS, NonZeroU16::MIN);
     drop(pool.acquire().await.context("the database cannot be reached")?);
     Ok(pool)
 }
 
 /// The clock that judges the deadline of a ticket which is issued here.
 async fn database_clock(config: &DatabaseConfig) -> anyhow::Result<Clock> {
-    let sessions = config.sessions("hamro-worker-dead-letters", DATABASE_SESSION);
+    let sessions = config.sessions("hamro-worker-dead-letters", SESSION_SETTINGS);
     let clock = DatabaseClock::new(Clock::system());
     clock.measure(&Database::new(sessions, NonZeroU16::MIN)).await.context("reading the database's clock")?;
     Ok(clock.clock())

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use hamro_shared::database::tickets;
 use hamro_shared::domain::{Clock, RequestHash, Ticket, TicketId, TicketKeys};
-use hamro_shared::queue::{BOOKINGS_HEADER, Broker, Envelope, Parcel, Undecodable, post};
+use hamro_shared::queue::{BOOKINGS_HEADER, Broker, Envelope, Parcel, Undecodable, publish_confirmed};
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use serde::Serialize;
@@ -29,7 +29,7 @@ use super::unknown;
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What issues tickets, as an instance of the api does.
-pub struct Desk {
+pub struct Reissuer {
     pub pool: PgPool,
     pub broker: Broker,
     pub ticket_keys: TicketKeys,
@@ -49,10 +49,10 @@ pub struct Reissued {
 }
 
 /// What is to be done with the ticket that is written down.
-enum Claim {
+enum ReissueStep {
     Publish(Envelope),
     /// It was published, by a try that was broken off behind that, and is settled.
-    Conclude(TicketId),
+    Resolve(TicketId),
     /// Its deadline has passed. It may have been published, or not.
     Overdue(TicketId),
 }
@@ -64,23 +64,23 @@ struct Letter {
     reissued_as: Option<Uuid>,
 }
 
-pub async fn reissue(desk: &Desk, id: i64) -> anyhow::Result<Reissued> {
+pub async fn reissue(reissuer: &Reissuer, id: i64) -> anyhow::Result<Reissued> {
     let ticket_id = loop {
-        match claim(desk, id).await? {
-            Claim::Publish(envelope) => {
+        match next_step(reissuer, id).await? {
+            ReissueStep::Publish(envelope) => {
                 let ticket = envelope.ticket.id;
-                publish(&desk.broker, envelope).await.with_context(|| {
+                publish(&reissuer.broker, envelope).await.with_context(|| {
                     format!(
                         "it is not known to be in the queue: try again, it will be the same ticket {ticket}"
                     )
                 })?;
                 break ticket;
             }
-            Claim::Conclude(ticket) => break ticket,
+            ReissueStep::Resolve(ticket) => break ticket,
             // From here on it cannot be sold; or it has been, and that stands.
-            Claim::Overdue(ticket) => {
-                let Ticket { id, deadline } = desk.ticket(ticket);
-                drop(tickets::expire(&mut *desk.pool.acquire().await?, id, deadline).await?);
+            ReissueStep::Overdue(ticket) => {
+                let Ticket { id, deadline } = reissuer.ticket(ticket);
+                drop(tickets::expire(&mut *reissuer.pool.acquire().await?, id, deadline).await?);
             }
         }
     };
@@ -91,17 +91,17 @@ pub async fn reissue(desk: &Desk, id: i64) -> anyhow::Result<Reissued> {
         "#,
         id,
         ticket_id.0,
-        desk.clock.now().datetime()
+        reissuer.clock.now().datetime()
     )
-    .execute(&desk.pool)
+    .execute(&reissuer.pool)
     .await?;
     let location = format!("/ticket-bookings/{ticket_id}");
     Ok(Reissued { id, resolution: "reissued", ticket_id, location })
 }
 
 /// Writes down a ticket for the letter, or finds the one that is written down.
-async fn claim(desk: &Desk, id: i64) -> anyhow::Result<Claim> {
-    let mut transaction = desk.pool.begin().await?;
+async fn next_step(reissuer: &Reissuer, id: i64) -> anyhow::Result<ReissueStep> {
+    let mut transaction = reissuer.pool.begin().await?;
     let letter = lock(&mut transaction, id).await?;
     if letter.resolution.as_deref() == Some("discarded") {
         bail!("dead letter {id} has been discarded already");
@@ -109,21 +109,23 @@ async fn claim(desk: &Desk, id: i64) -> anyhow::Result<Claim> {
     let mut envelope = read(&letter).with_context(|| format!("dead letter {id} cannot be reissued"))?;
     if let Some(earlier) = letter.reissued_as.map(TicketId) {
         let status = status(&mut transaction, earlier).await?;
-        envelope.ticket = desk.ticket(earlier);
+        envelope.ticket = reissuer.ticket(earlier);
         match status.as_deref() {
             // Final, and nothing was sold: the next ticket.
             Some("expired") => {}
-            None if desk.clock.now() > envelope.ticket.deadline => return Ok(Claim::Overdue(earlier)),
+            None if reissuer.clock.now() > envelope.ticket.deadline => {
+                return Ok(ReissueStep::Overdue(earlier));
+            }
             status if letter.resolution.is_some() => {
                 let status = status.unwrap_or("queued");
                 bail!("dead letter {id} has been reissued already: ticket {earlier} is {status}")
             }
-            Some(_) => return Ok(Claim::Conclude(earlier)),
-            None => return Ok(Claim::Publish(envelope)),
+            Some(_) => return Ok(ReissueStep::Resolve(earlier)),
+            None => return Ok(ReissueStep::Publish(envelope)),
         }
     }
     refuse_what_was_decided(&mut transaction, &letter, envelope.request.hash()).await?;
-    envelope.ticket = desk.ticket(desk.ticket_keys.issue(desk.clock.now()));
+    envelope.ticket = reissuer.ticket(reissuer.ticket_keys.issue(reissuer.clock.now()));
     sqlx::query!(
         "UPDATE dead_letters SET reissued_as = $2, resolution = NULL, resolved_at = NULL WHERE id = $1",
         id,
@@ -132,7 +134,7 @@ async fn claim(desk: &Desk, id: i64) -> anyhow::Result<Claim> {
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    Ok(Claim::Publish(envelope))
+    Ok(ReissueStep::Publish(envelope))
 }
 
 /// The letter, which nobody else can decide on until the transaction ends.
@@ -147,7 +149,7 @@ async fn lock(connection: &mut PgConnection, id: i64) -> anyhow::Result<Letter> 
     .ok_or_else(|| unknown(id))
 }
 
-impl Desk {
+impl Reissuer {
     fn ticket(&self, id: TicketId) -> Ticket {
         Ticket { id, deadline: id.issued_at() + self.booking_deadline }
     }
@@ -206,8 +208,8 @@ async fn publish(broker: &Broker, envelope: Envelope) -> anyhow::Result<()> {
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let queue = broker.topology().intake();
-    let posting = post(&channel, &queue, &body, headers);
-    timeout(CONFIRM_TIMEOUT, posting).await.context("the broker does not confirm")??;
+    let publishing = publish_confirmed(&channel, &queue, &body, headers);
+    timeout(CONFIRM_TIMEOUT, publishing).await.context("the broker does not confirm")??;
     // Best effort: the booking is where it should be.
     let _ = timeout(Duration::from_secs(1), connection.close(200, "done".into())).await;
     Ok(())

@@ -7,15 +7,18 @@ use hamro_shared::domain::{ConcertId, Outcome, Price, RequestHash, SeatId, Ticke
 use sqlx::postgres::PgConnection;
 use sqlx::types::Uuid;
 
-use crate::allocation::{Concert, Decision, Seat, Settled, Stock};
-use crate::batch::{Batch, Order};
+use super::allocation::{Concert, Decision, Inventory, PriorDecisions, Seat};
+use super::batch::{Batch, BookingCommand};
 
 /// Which of the batch's tickets and keys have been decided before.
-pub(super) async fn settled(connection: &mut PgConnection, batch: &Batch) -> Result<Settled, sqlx::Error> {
-    let orders = batch.orders.iter().map(|order| order.ticket.id.0);
+pub(super) async fn settled(
+    connection: &mut PgConnection,
+    batch: &Batch,
+) -> Result<PriorDecisions, sqlx::Error> {
+    let commands = batch.commands.iter().map(|command| command.ticket.id.0);
     let dead_letters = batch.dead_letters.iter().filter_map(|letter| letter.ticket).map(|ticket| ticket.0);
-    let tickets: Vec<Uuid> = orders.chain(dead_letters).collect();
-    let mut settled = Settled::default();
+    let tickets: Vec<Uuid> = commands.chain(dead_letters).collect();
+    let mut settled = PriorDecisions::default();
     let rows =
         sqlx::query!("SELECT ticket_id, request_hash FROM bookings WHERE ticket_id = ANY($1)", &tickets)
             .fetch_all(&mut *connection)
@@ -26,7 +29,7 @@ pub(super) async fn settled(connection: &mut PgConnection, batch: &Batch) -> Res
     }
 
     let keys: HashMap<Vec<u8>, _> =
-        batch.orders.iter().filter_map(|order| order.key).map(|key| (key.0.to_vec(), key)).collect();
+        batch.commands.iter().filter_map(|command| command.key).map(|key| (key.0.to_vec(), key)).collect();
     if keys.is_empty() {
         return Ok(settled);
     }
@@ -52,10 +55,10 @@ pub(super) async fn settled(connection: &mut PgConnection, batch: &Batch) -> Res
 
 /// The prices and sales windows that go with the locked seats. A tier whose price is no number has none: its seats cannot be
 /// sold, and all others can.
-pub(super) async fn stock(
+pub(super) async fn inventory(
     connection: &mut PgConnection,
     seats: HashMap<SeatId, Seat>,
-) -> Result<Stock, sqlx::Error> {
+) -> Result<Inventory, sqlx::Error> {
     let mut concerts: Vec<Uuid> = seats.values().map(|seat| seat.concert_id.0).collect();
     concerts.sort_unstable();
     concerts.dedup();
@@ -72,33 +75,33 @@ pub(super) async fn stock(
     )
     .fetch_all(connection)
     .await?;
-    let mut stock = Stock { seats, ..Stock::default() };
+    let mut inventory = Inventory { seats, ..Inventory::default() };
     for row in rows {
         if let Some(price) = row.price {
-            stock.prices.insert(TierId(row.id), Price::from_stored(price));
+            inventory.prices.insert(TierId(row.id), Price::from_stored(price));
         }
-        let concert = stock.concerts.entry(ConcertId(row.concert_id)).or_insert_with(|| Concert {
+        let concert = inventory.concerts.entry(ConcertId(row.concert_id)).or_insert_with(|| Concert {
             sales_open_at: row.sales_open_at.map(Into::into),
             sales_close_at: row.sales_close_at.map(Into::into),
             available: 0,
         });
         concert.available += i64::from(row.available);
     }
-    Ok(stock)
+    Ok(inventory)
 }
 
 /// The outcomes of earlier batches that retries in this one share, or why one cannot be read. The first try may well be in
 /// this batch too, because it has come again.
 pub(super) async fn shared_outcomes(
     connection: &mut PgConnection,
-    orders: &[Order],
+    commands: &[BookingCommand],
     decisions: &[Decision],
 ) -> Result<HashMap<TicketId, Result<Outcome, String>>, sqlx::Error> {
-    let decided: HashSet<TicketId> = orders
+    let decided: HashSet<TicketId> = commands
         .iter()
         .zip(decisions)
         .filter(|(_, decision)| matches!(decision, Decision::Sell(_) | Decision::Reject(_)))
-        .map(|(order, _)| order.ticket.id)
+        .map(|(command, _)| command.ticket.id)
         .collect();
     let earlier: Vec<TicketId> = decisions
         .iter()

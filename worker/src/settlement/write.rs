@@ -1,6 +1,6 @@
 //! What the transaction writes: a statement a table, each with a whole batch of rows in arrays, a column each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use hamro_shared::domain::{Outcome, SoldSeat, TicketId, TierId, Timestamp};
 use rust_decimal::Decimal;
@@ -9,41 +9,22 @@ use sqlx::postgres::PgConnection;
 use sqlx::types::Uuid;
 use sqlx::types::chrono::{DateTime, Utc};
 
-use super::Conclusion;
-use crate::allocation::Decision;
-use crate::batch::{DeadLetter, Order};
-
-/// What was sold in this transaction.
-#[derive(Default)]
-pub(super) struct Sales {
-    numbers: HashMap<TicketId, i64>,
-    seats_by_tier: BTreeMap<TierId, i32>,
-}
-
-impl Sales {
-    /// The number of the sale that was made under this ticket.
-    pub fn number_of(&self, ticket: TicketId) -> Option<i64> {
-        self.numbers.get(&ticket).copied()
-    }
-
-    /// How many there were.
-    pub fn len(&self) -> usize {
-        self.numbers.len()
-    }
-}
+use super::allocation::Decision;
+use super::batch::{BookingCommand, DeadLetter};
+use super::results::{Sales, TicketResult};
 
 /// Writes the sales that were decided on, and marks their seats as sold. One statement, since each trip to the database
 /// costs as much as some dozens of rows.
 pub(super) async fn sales(
     connection: &mut PgConnection,
-    orders: &[Order],
+    commands: &[BookingCommand],
     decisions: &[Decision],
     now: Timestamp,
 ) -> Result<Sales, sqlx::Error> {
     let mut columns = SaleColumns::default();
-    for (order, decision) in orders.iter().zip(decisions) {
+    for (command, decision) in commands.iter().zip(decisions) {
         if let Decision::Sell(seats) = decision {
-            columns.push(order, seats);
+            columns.push(command, seats);
         }
     }
     if columns.ticket_id.is_empty() {
@@ -99,10 +80,10 @@ struct SaleColumns<'a> {
 }
 
 impl<'a> SaleColumns<'a> {
-    fn push(&mut self, order: &'a Order, seats: &[SoldSeat]) {
-        self.ticket_id.push(order.ticket.id.0);
-        self.user_name.push(order.request.user_name().as_str());
-        self.user_email.push(order.request.user_email().as_str());
+    fn push(&mut self, command: &'a BookingCommand, seats: &[SoldSeat]) {
+        self.ticket_id.push(command.ticket.id.0);
+        self.user_name.push(command.request.user_name().as_str());
+        self.user_email.push(command.request.user_email().as_str());
         let sale = i32::try_from(self.ticket_id.len()).unwrap_or(i32::MAX);
         for (position, seat) in (0..).zip(seats) {
             self.sale.push(sale);
@@ -117,14 +98,14 @@ impl<'a> SaleColumns<'a> {
 /// Writes each ticket's one row, complete. A ticket that has one already makes the whole transaction fail.
 pub(super) async fn bookings(
     connection: &mut PgConnection,
-    conclusions: &[Conclusion<'_>],
+    results: &[TicketResult<'_>],
 ) -> Result<(), sqlx::Error> {
-    if conclusions.is_empty() {
+    if results.is_empty() {
         return Ok(());
     }
     let mut columns = BookingColumns::default();
-    for conclusion in conclusions {
-        columns.push(conclusion);
+    for result in results {
+        columns.push(result);
     }
     sqlx::query!(
         r#"
@@ -164,23 +145,23 @@ struct BookingColumns<'a> {
 }
 
 impl<'a> BookingColumns<'a> {
-    fn push(&mut self, conclusion: &Conclusion<'a>) {
-        let order = conclusion.order;
-        let key = order.and_then(|order| order.key.as_ref()).filter(|_| conclusion.holds_key);
-        let (status, sale_id, rejection) = match &conclusion.ticket.outcome {
+    fn push(&mut self, result: &TicketResult<'a>) {
+        let command = result.command;
+        let key = command.and_then(|command| command.key.as_ref()).filter(|_| result.holds_key);
+        let (status, sale_id, rejection) = match &result.ticket.outcome {
             Outcome::Confirmed { booking } => ("confirmed", Some(booking.id), None),
             Outcome::Rejected { rejection } => ("rejected", None, serde_json::to_value(rejection).ok()),
             Outcome::Expired => ("expired", None, None),
             Outcome::Failed => ("failed", None, None),
         };
-        self.ticket_id.push(conclusion.ticket.ticket_id.0);
+        self.ticket_id.push(result.ticket.ticket_id.0);
         self.status.push(status);
-        self.settled_at.push(conclusion.ticket.settled_at.datetime());
-        self.request_hash.push(order.map(|order| order.hash.0.as_slice()));
-        self.user_name.push(order.map(|order| order.request.user_name().as_str()));
-        self.user_email.push(order.map(|order| order.request.user_email().as_str()));
+        self.settled_at.push(result.ticket.settled_at.datetime());
+        self.request_hash.push(command.map(|command| command.hash.0.as_slice()));
+        self.user_name.push(command.map(|command| command.request.user_name().as_str()));
+        self.user_email.push(command.map(|command| command.request.user_email().as_str()));
         self.idempotency_digest.push(key.map(|key| key.0.as_slice()));
-        self.alias_of.push(conclusion.alias_of.map(|ticket| ticket.0));
+        self.alias_of.push(result.alias_of.map(|ticket| ticket.0));
         self.sale_id.push(sale_id);
         self.rejection.push(rejection);
     }

@@ -1,10 +1,10 @@
 //! The rows that a transaction writes besides the sales.
 
 use hamro_shared::database::MIGRATOR;
-use hamro_worker::batch::{Batch, DeadLetter, DeathReason};
+use hamro_worker::settlement::batch::{Batch, DeadLetter, DeadLetterReason};
 use sqlx::PgPool;
 
-use super::{DEAD_LETTERS, batch, count, ordered, seeded, settle, ticket, wait_until_at_least};
+use super::{DEAD_LETTERS, batch, command_with, count, seeded, settle, ticket, wait_until_at_least};
 
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity \
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -29,11 +29,13 @@ async fn two_batches_with_the_same_keys_in_opposite_order_never_deadlock(pool: P
     let mut gate = pool.begin().await.unwrap();
     sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *gate).await.unwrap();
     // Other seats under the same keys: the locks on the seats keep nobody apart.
-    let one = [ordered(ticket(), "alice", &[1], Some("a")), ordered(ticket(), "bob", &[2], Some("b"))];
-    let other = [ordered(ticket(), "bob", &[3], Some("b")), ordered(ticket(), "alice", &[4], Some("a"))];
-    let settling = [one, other].map(|orders| {
+    let one =
+        [command_with(ticket(), "alice", &[1], Some("a")), command_with(ticket(), "bob", &[2], Some("b"))];
+    let other =
+        [command_with(ticket(), "bob", &[3], Some("b")), command_with(ticket(), "alice", &[4], Some("a"))];
+    let settling = [one, other].map(|commands| {
         let pool = pool.clone();
-        tokio::spawn(async move { settle(&pool, &batch(&orders)).await })
+        tokio::spawn(async move { settle(&pool, &batch(&commands)).await })
     });
     wait_until_at_least(&pool, WAITING, 2).await;
     gate.rollback().await.unwrap();
@@ -48,8 +50,8 @@ async fn two_batches_with_the_same_keys_in_opposite_order_never_deadlock(pool: P
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_dead_letter_that_comes_again_after_it_was_resolved_is_open_again(pool: PgPool) {
-    let letter = || DeadLetter::new(None, DeathReason::UnreadableParcel, "no JSON", b"no parcel");
-    let twice = Batch { orders: Vec::new(), dead_letters: vec![letter(), letter()] };
+    let letter = || DeadLetter::new(None, DeadLetterReason::UnreadableParcel, "no JSON", b"no parcel");
+    let twice = Batch { commands: Vec::new(), dead_letters: vec![letter(), letter()] };
     settle(&pool, &twice).await.unwrap();
     let open = "SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL";
     assert_eq!(count(&pool, open).await, 1);

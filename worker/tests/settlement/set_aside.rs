@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use hamro_shared::database::{MIGRATOR, Sessions};
 use hamro_shared::domain::{Outcome, SettledTicket, Ticket, Timestamp};
-use hamro_worker::batch::{DeathReason, Order};
-use hamro_worker::brake::Brake;
 use hamro_worker::readiness::Readiness;
-use hamro_worker::settler::Settler;
-use hamro_worker::turn::Turn;
+use hamro_worker::settlement::batch::{BookingCommand, DeadLetterReason};
+use hamro_worker::settlement::failure_limit::FailureLimit;
+use hamro_worker::settlement::lock_order::LockTurn;
+use hamro_worker::settlement::retry::BatchExecutor;
 use sqlx::PgPool;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DEAD_LETTERS, FAILED, SALES, batch, by_ticket, clock, count, expire, ids, order, ordered, refuse, seeded,
-    settle, settle_all, settler, ticket,
+    DEAD_LETTERS, FAILED, SALES, batch, by_ticket, clock, command, command_with, count, executor, expire,
+    ids, refuse, seeded, settle, settle_all, ticket,
 };
 
 /// A code of an extension, or of nobody.
 const ODD: &str = "HV00X";
 
-async fn is_red(readiness: &Readiness) {
+async fn set_not_ready(readiness: &Readiness) {
     let mut ticks = interval(Duration::from_millis(20));
     while readiness.reason().is_none() {
         ticks.tick().await;
@@ -32,12 +32,13 @@ async fn is_red(readiness: &Readiness) {
 async fn a_booking_that_alone_fails_for_no_fault_of_its_own_is_set_aside_unsettled(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "odd", ODD).await;
-    let mut orders: Vec<Order> = (1..=20).map(|n| order(&format!("customer{n}"), &[n])).collect();
-    orders.insert(13, order("odd", &[30]));
-    let (mut settler, readiness, stop) = settler(&pool);
-    let result = settler.settle(batch(&orders), Turn::default(), &stop).await.unwrap();
+    let mut commands: Vec<BookingCommand> =
+        (1..=20).map(|n| command(&format!("customer{n}"), &[n])).collect();
+    commands.insert(13, command("odd", &[30]));
+    let (mut executor, readiness, stop) = executor(&pool);
+    let result = executor.settle(batch(&commands), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(result.tickets.len(), 20);
-    assert_eq!(ids(&result.set_aside), [orders[13].ticket.id]);
+    assert_eq!(ids(&result.set_aside), [commands[13].ticket.id]);
     assert_eq!(count(&pool, SALES).await, 20);
     assert_eq!((count(&pool, FAILED).await, count(&pool, DEAD_LETTERS).await), (0, 0));
     assert_eq!(readiness.reason(), None);
@@ -47,10 +48,11 @@ async fn a_booking_that_alone_fails_for_no_fault_of_its_own_is_set_aside_unsettl
 async fn two_odd_bookings_beside_sales_are_set_aside_and_stop_nobody(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "odd", ODD).await;
-    let orders = [order("odd1", &[1]), order("alice", &[2]), order("odd2", &[3]), order("bob", &[4])];
-    let (mut settler, _, stop) = settler(&pool);
-    let result = settler.settle(batch(&orders), Turn::default(), &stop).await.unwrap();
-    assert_eq!(ids(&result.set_aside), [orders[0].ticket.id, orders[2].ticket.id]);
+    let commands =
+        [command("odd1", &[1]), command("alice", &[2]), command("odd2", &[3]), command("bob", &[4])];
+    let (mut executor, _, stop) = executor(&pool);
+    let result = executor.settle(batch(&commands), LockTurn::default(), &stop).await.unwrap();
+    assert_eq!(ids(&result.set_aside), [commands[0].ticket.id, commands[2].ticket.id]);
     assert_eq!(count(&pool, SALES).await, 2);
 }
 
@@ -62,23 +64,23 @@ async fn a_sequence_that_has_run_out_stops_the_worker_and_fails_no_booking(pool:
         .execute(&pool)
         .await
         .unwrap();
-    let (mut settler, readiness, stop) = settler(&pool);
-    let sales: Vec<Order> = (1..=15).map(|n| order(&format!("customer{n}"), &[n])).collect();
+    let (mut executor, readiness, stop) = executor(&pool);
+    let sales: Vec<BookingCommand> = (1..=15).map(|n| command(&format!("customer{n}"), &[n])).collect();
     let settling = tokio::spawn({
         let sales = sales.clone();
         async move {
             let mut set_aside = Vec::new();
             let mut tickets = Vec::new();
             for sale in sales {
-                let both = batch(&[sale, order("late", &[9_999])]);
-                let result = settler.settle(both, Turn::default(), &stop).await.unwrap();
+                let both = batch(&[sale, command("late", &[9_999])]);
+                let result = executor.settle(both, LockTurn::default(), &stop).await.unwrap();
                 tickets.extend(result.tickets);
                 set_aside.extend(result.set_aside);
             }
             (tickets, set_aside)
         }
     });
-    is_red(&readiness).await;
+    set_not_ready(&readiness).await;
     assert_eq!((count(&pool, FAILED).await, count(&pool, DEAD_LETTERS).await), (0, 0));
     sqlx::raw_sql("ALTER SEQUENCE sales_id_seq NO MAXVALUE").execute(&pool).await.unwrap();
     let (tickets, set_aside) = settling.await.unwrap();
@@ -93,13 +95,14 @@ async fn a_sequence_that_has_run_out_stops_the_worker_and_fails_no_booking(pool:
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_sequence_that_lies_behind_stops_the_worker_and_fails_no_booking(pool: PgPool) {
     seeded(&pool).await;
-    let earlier: Vec<Order> = (1..=5).map(|n| order("earlier", &[n])).collect();
+    let earlier: Vec<BookingCommand> = (1..=5).map(|n| command("earlier", &[n])).collect();
     settle(&pool, &batch(&earlier)).await.unwrap();
     sqlx::raw_sql("SELECT setval('sales_id_seq', 1, false)").execute(&pool).await.unwrap();
-    let (mut settler, readiness, stop) = settler(&pool);
-    let orders = [order("alice", &[11]), order("bob", &[12])];
-    let settling = tokio::spawn(async move { settler.settle(batch(&orders), Turn::default(), &stop).await });
-    is_red(&readiness).await;
+    let (mut executor, readiness, stop) = executor(&pool);
+    let commands = [command("alice", &[11]), command("bob", &[12])];
+    let settling =
+        tokio::spawn(async move { executor.settle(batch(&commands), LockTurn::default(), &stop).await });
+    set_not_ready(&readiness).await;
     assert_eq!(count(&pool, "SELECT count(*) FROM bookings").await, 5);
     sqlx::raw_sql("SELECT setval('sales_id_seq', (SELECT max(id) FROM sales))").execute(&pool).await.unwrap();
     assert_eq!(settling.await.unwrap().unwrap().tickets.len(), 2);
@@ -110,25 +113,26 @@ async fn a_sequence_that_lies_behind_stops_the_worker_and_fails_no_booking(pool:
 async fn settlers_that_share_a_brake_set_three_aside_together_and_then_stop(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "odd", ODD).await;
-    let brake = Brake::default();
-    let (one, _, stop) = settler(&pool);
-    let (other, readiness, _) = settler(&pool);
-    let (mut one, mut other) = (one.with_brake(brake.clone()), other.with_brake(brake));
+    let failure_limit = FailureLimit::default();
+    let (one, _, stop) = executor(&pool);
+    let (other, readiness, _) = executor(&pool);
+    let (mut one, mut other) =
+        (one.with_failure_limit(failure_limit.clone()), other.with_failure_limit(failure_limit));
     for n in 1..=2 {
-        let odd = batch(&[order("odd", &[n])]);
-        assert_eq!(one.settle(odd, Turn::default(), &stop).await.unwrap().set_aside.len(), 1);
+        let odd = batch(&[command("odd", &[n])]);
+        assert_eq!(one.settle(odd, LockTurn::default(), &stop).await.unwrap().set_aside.len(), 1);
     }
-    let odd = batch(&[order("odd", &[3])]);
-    assert_eq!(other.settle(odd, Turn::default(), &stop).await.unwrap().set_aside.len(), 1);
+    let odd = batch(&[command("odd", &[3])]);
+    assert_eq!(other.settle(odd, LockTurn::default(), &stop).await.unwrap().set_aside.len(), 1);
     // One that was set aside before does not count again, and is not stopped for either.
-    let again = Order { set_aside: 4, ..order("odd", &[4]) };
-    assert_eq!(one.settle(batch(&[again]), Turn::default(), &stop).await.unwrap().set_aside.len(), 1);
+    let again = BookingCommand { set_aside: 4, ..command("odd", &[4]) };
+    assert_eq!(one.settle(batch(&[again]), LockTurn::default(), &stop).await.unwrap().set_aside.len(), 1);
     let settling = tokio::spawn({
         let stop = stop.clone();
-        async move { other.settle(batch(&[order("odd", &[5])]), Turn::default(), &stop).await }
+        async move { other.settle(batch(&[command("odd", &[5])]), LockTurn::default(), &stop).await }
     });
-    is_red(&readiness).await;
-    let sold = one.settle(batch(&[order("alice", &[6])]), Turn::default(), &stop).await.unwrap();
+    set_not_ready(&readiness).await;
+    let sold = one.settle(batch(&[command("alice", &[6])]), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(sold.tickets.len(), 1);
     assert_eq!(settling.await.unwrap().unwrap().set_aside.len(), 1, "a sale releases the brake");
 }
@@ -138,7 +142,7 @@ async fn a_booking_set_aside_that_is_past_its_deadline_expires_by_its_ticket_alo
     seeded(&pool).await;
     refuse(&pool, "odd", ODD).await;
     let past = Ticket { deadline: Timestamp::from_unix_millis(0).unwrap(), ..ticket() };
-    let odd = Order { set_aside: 1, ..ordered(past, "odd", &[1], None) };
+    let odd = BookingCommand { set_aside: 1, ..command_with(past, "odd", &[1], None) };
     let settled = settle_all(&pool, batch(std::slice::from_ref(&odd))).await;
     assert_eq!(by_ticket(settled)[&odd.ticket.id], Outcome::Expired);
     let kept: (uuid::Uuid, String) =
@@ -149,10 +153,11 @@ async fn a_booking_set_aside_that_is_past_its_deadline_expires_by_its_ticket_alo
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_booking_set_aside_leaves_a_dead_letter_unless_it_was_decided_meanwhile(pool: PgPool) {
     seeded(&pool).await;
-    let (sold, fenced) = (order("alice", &[1]), order("bob", &[2]));
+    let (sold, fenced) = (command("alice", &[1]), command("bob", &[2]));
     settle(&pool, &batch(std::slice::from_ref(&sold))).await.unwrap();
     expire(&pool, fenced.ticket.id, Timestamp::from_unix_millis(0).unwrap()).await.unwrap();
-    let letters = batch(&[sold, fenced.clone()]).into_dead_letters(DeathReason::SetAside, "as a test has it");
+    let letters =
+        batch(&[sold, fenced.clone()]).into_dead_letters(DeadLetterReason::SetAside, "as a test has it");
     assert_eq!(settle(&pool, &letters).await.unwrap(), []);
     let kept: Vec<uuid::Uuid> =
         sqlx::query_scalar("SELECT ticket_id FROM dead_letters").fetch_all(&pool).await.unwrap();
@@ -172,9 +177,10 @@ async fn a_booking_that_alone_takes_too_long_is_set_aside(pool: PgPool) {
     .await
     .unwrap();
     let options = (*pool.connect_options()).clone().options([("statement_timeout", "500ms")]);
-    let mut settler = Settler::new(Sessions::new(options, &[]), clock(), Readiness::untroubled());
-    let orders = [order("alice", &[1]), order("slow", &[2]), order("bob", &[3])];
-    let result = settler.settle(batch(&orders), Turn::default(), &CancellationToken::new()).await.unwrap();
-    assert_eq!(ids(&result.set_aside), [orders[1].ticket.id]);
+    let mut executor = BatchExecutor::new(Sessions::new(options, &[]), clock(), Readiness::ready());
+    let commands = [command("alice", &[1]), command("slow", &[2]), command("bob", &[3])];
+    let result =
+        executor.settle(batch(&commands), LockTurn::default(), &CancellationToken::new()).await.unwrap();
+    assert_eq!(ids(&result.set_aside), [commands[1].ticket.id]);
     assert_eq!(count(&pool, SALES).await, 2);
 }

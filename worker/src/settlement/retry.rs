@@ -12,13 +12,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::batch::{Batch, DeathReason, Order};
-use crate::brake::Brake;
-use crate::failure::Failure;
+use super::batch::{Batch, BookingCommand, DeadLetterReason};
+use super::error_class::ErrorClass;
+use super::failure_limit::FailureLimit;
+use super::lock_order::LockTurn;
+use super::seat_locks::Locking;
+use super::stuck_seats::StuckSeats;
+use super::transaction::{Committed, settle};
 use crate::readiness::Readiness;
-use crate::settlement::{Committed, Locking, settle};
-use crate::stuck_seats::StuckSeats;
-use crate::turn::Turn;
 
 use progress::{Progress, Verdict};
 
@@ -30,12 +31,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_TIMEOUTS: u32 = 2;
 
 /// Settles one batch after the other, on one session of the database.
-pub struct Settler {
+pub struct BatchExecutor {
     sessions: Sessions,
     session: Option<Session>,
     clock: Clock,
     readiness: Readiness,
-    brake: Brake,
+    failure_limit: FailureLimit,
     locking: Locking,
 }
 
@@ -45,27 +46,27 @@ pub struct BatchResult {
     /// The tickets that were settled now.
     pub tickets: Vec<SettledTicket>,
     /// Bookings that failed alone and are not settled. Publish them to the dead queue before acknowledging their parcels.
-    pub set_aside: Vec<Order>,
+    pub set_aside: Vec<BookingCommand>,
     /// Bookings that want a seat which another session holds, and are not settled. Publish them to the intake queue before
     /// acknowledging their parcels.
-    pub deferred: Vec<Order>,
+    pub deferred: Vec<BookingCommand>,
 }
 
 /// The settler was asked to stop while a batch was waiting for the database. What was not committed is still
 /// unacknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped;
+pub struct Interrupted;
 
-impl Settler {
+impl BatchExecutor {
     pub fn new(sessions: Sessions, clock: Clock, readiness: Readiness) -> Self {
-        let (brake, locking) = (Brake::default(), Locking::default());
-        Self { sessions, session: None, clock, readiness, brake, locking }
+        let (failure_limit, locking) = (FailureLimit::default(), Locking::default());
+        Self { sessions, session: None, clock, readiness, failure_limit, locking }
     }
 
     /// Shares the brake with the other settlers of the process.
     #[must_use]
-    pub fn with_brake(mut self, brake: Brake) -> Self {
-        self.brake = brake;
+    pub fn with_failure_limit(mut self, failure_limit: FailureLimit) -> Self {
+        self.failure_limit = failure_limit;
         self
     }
 
@@ -87,18 +88,18 @@ impl Settler {
     pub async fn settle(
         &mut self,
         batch: Batch,
-        mut turn: Turn,
+        mut turn: LockTurn,
         stop: &CancellationToken,
-    ) -> Result<BatchResult, Stopped> {
-        turn.comes().await;
-        let _busy = self.readiness.busy();
+    ) -> Result<BatchResult, Interrupted> {
+        turn.acquire().await;
+        let _busy = self.readiness.busy_guard();
         let mut progress = Progress::of(batch);
         let mut timeouts = 0;
         let mut transient = Backoff::new(Duration::from_millis(10), Duration::from_secs(2));
         let mut systemic = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         loop {
             let Some(batch) = progress.next() else {
-                match progress.judge(&self.brake, self.clock.now()) {
+                match progress.judge(&self.failure_limit, self.clock.now()) {
                     Verdict::Done(result) => return Ok(result),
                     Verdict::GoOn => {}
                     Verdict::SetAside(failure) => {
@@ -110,8 +111,9 @@ impl Settler {
                             batch.size = size,
                             "settlement stopped with {size} in hand: database error not caused by the bookings: {failure}"
                         );
-                        self.readiness
-                            .is_red("the database refuses what is not caused by the bookings; see the log");
+                        self.readiness.set_not_ready(
+                            "the database refuses what is not caused by the bookings; see the log",
+                        );
                         pause(&mut systemic, stop).await?;
                     }
                 }
@@ -121,44 +123,45 @@ impl Settler {
             let failure = match self.attempt(&batch, &mut turn).await {
                 Ok(committed) => {
                     if committed.sold > 0 {
-                        self.brake.release();
+                        self.failure_limit.reset();
                     }
                     self.locking.waits_for_none = false;
                     progress.settled(committed);
-                    self.readiness.is_green();
+                    self.readiness.set_ready();
                     transient.reset();
                     continue;
                 }
                 Err(failure) => failure,
             };
-            match Failure::of(&failure) {
-                Failure::Transient if has_timed_out(&failure) && timeouts == MAX_TIMEOUTS => {
+            match ErrorClass::of(&failure) {
+                ErrorClass::Transient if has_timed_out(&failure) && timeouts == MAX_TIMEOUTS => {
                     warn!(batch.size = size, "splitting a batch of {size} that takes too long: {failure}");
-                    progress.split(batch, Failure::Unexplained, failure);
+                    progress.split(batch, ErrorClass::Unexplained, failure);
                 }
-                Failure::Transient => {
+                ErrorClass::Transient => {
                     timeouts += u32::from(has_timed_out(&failure));
                     warn!(batch.size = size, "trying a batch of {size} again: {failure}");
                     // If it was a seat, the batch goes on without it; if it was something else, it waits for that again.
                     self.locking.waits_for_none = has_waited_in_vain(&failure);
                     if matches!(failure, sqlx::Error::Io(_)) {
-                        self.readiness.is_red("the database cannot be reached");
+                        self.readiness.set_not_ready("the database cannot be reached");
                     }
                     progress.again(batch);
                     pause(&mut transient, stop).await?;
                 }
-                Failure::Systemic => {
+                ErrorClass::Systemic => {
                     error!(
                         batch.size = size,
                         "settlement stopped with {size} in hand: the database does not work: {failure}"
                     );
-                    self.readiness.is_red("the database does not work; see the log");
+                    self.readiness.set_not_ready("the database does not work; see the log");
                     progress.again(batch);
                     pause(&mut systemic, stop).await?;
                 }
-                Failure::BadData if size == 1 && !batch.orders.is_empty() && self.may_fail(&batch) => {
-                    progress
-                        .again(batch.into_dead_letters(DeathReason::RefusedByDatabase, &failure.to_string()));
+                ErrorClass::BadData if size == 1 && !batch.commands.is_empty() && self.may_fail(&batch) => {
+                    progress.again(
+                        batch.into_dead_letters(DeadLetterReason::RefusedByDatabase, &failure.to_string()),
+                    );
                 }
                 class => {
                     debug!(batch.size = size, "the database refuses {size}: {failure}");
@@ -170,11 +173,11 @@ impl Settler {
 
     /// Whether this booking may fail. One that was set aside before has been counted.
     fn may_fail(&self, booking: &Batch) -> bool {
-        booking.orders.iter().all(|order| order.set_aside > 0) || self.brake.permits_one_more()
+        booking.commands.iter().all(|command| command.set_aside > 0) || self.failure_limit.allows_one_more()
     }
 
     /// One try. A session that turns out to be useless is not used again: the server drops its transaction with it.
-    async fn attempt(&mut self, batch: &Batch, turn: &mut Turn) -> Result<Committed, sqlx::Error> {
+    async fn attempt(&mut self, batch: &Batch, turn: &mut LockTurn) -> Result<Committed, sqlx::Error> {
         let mut session = self.usable_session().await?;
         let settling = settle(&mut session.connection, &self.clock, &self.locking, batch, turn);
         let result = timeout(ANSWER_TIMEOUT, settling).await.unwrap_or_else(|_| {
@@ -213,9 +216,9 @@ fn is(failure: &sqlx::Error, sqlstate: &str) -> bool {
     failure.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == sqlstate)
 }
 
-async fn pause(backoff: &mut Backoff, stop: &CancellationToken) -> Result<(), Stopped> {
+async fn pause(backoff: &mut Backoff, stop: &CancellationToken) -> Result<(), Interrupted> {
     tokio::select! {
         () = backoff.pause() => Ok(()),
-        () = stop.cancelled() => Err(Stopped),
+        () = stop.cancelled() => Err(Interrupted),
     }
 }

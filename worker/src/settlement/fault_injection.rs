@@ -4,14 +4,14 @@ use hamro_shared::domain::Timestamp;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Uuid;
 
-use crate::batch::Order;
+use super::batch::BookingCommand;
 
 /// Locks the seats in the order that the customers gave.
 pub(super) async fn lock_as_they_come(
     connection: &mut PgConnection,
-    orders: &[Order],
+    commands: &[BookingCommand],
 ) -> Result<(), sqlx::Error> {
-    for seat in orders.iter().flat_map(|order| order.request.seat_ids()) {
+    for seat in commands.iter().flat_map(|command| command.request.seat_ids()) {
         sqlx::query("SELECT FROM seats WHERE id = $1 FOR UPDATE")
             .bind(seat.0)
             .execute(&mut *connection)
@@ -23,9 +23,9 @@ pub(super) async fn lock_as_they_come(
 /// As if an outcome were written over the one that stands.
 pub(super) async fn forget_settled(
     connection: &mut PgConnection,
-    orders: &[Order],
+    commands: &[BookingCommand],
 ) -> Result<(), sqlx::Error> {
-    let tickets: Vec<Uuid> = orders.iter().map(|order| order.ticket.id.0).collect();
+    let tickets: Vec<Uuid> = commands.iter().map(|command| command.ticket.id.0).collect();
     sqlx::query("DELETE FROM bookings WHERE ticket_id = ANY($1)").bind(tickets).execute(connection).await?;
     Ok(())
 }

@@ -20,7 +20,7 @@ fn ticket(n: u32) -> TicketId {
     TicketId(Uuid::from_u128(millis << 80 | u128::from(n)))
 }
 
-fn order(n: u32, seats: &[i32]) -> Order {
+fn command(n: u32, seats: &[i32]) -> BookingCommand {
     let request = BookingRequest::new(
         CustomerName::parse("Alice").unwrap(),
         Email::parse("alice@example.com").unwrap(),
@@ -28,7 +28,7 @@ fn order(n: u32, seats: &[i32]) -> Order {
         None,
     )
     .unwrap();
-    Order {
+    BookingCommand {
         ticket: Ticket { id: ticket(n), deadline: now() + Duration::from_mins(15) },
         hash: request.hash(),
         request,
@@ -38,13 +38,13 @@ fn order(n: u32, seats: &[i32]) -> Order {
     }
 }
 
-fn with_key(order: Order, key: &str) -> Order {
-    let key = IdempotencyKey::new(key).unwrap().digest(order.request.user_email());
-    Order { key: Some(key), ..order }
+fn with_key(command: BookingCommand, key: &str) -> BookingCommand {
+    let key = IdempotencyKey::new(key).unwrap().digest(command.request.user_email());
+    BookingCommand { key: Some(key), ..command }
 }
 
 /// Seats 0 to `count`, of two tiers (even and odd), those in `sold` sold.
-fn stock(count: i32, sold: &[i32]) -> Stock {
+fn inventory(count: i32, sold: &[i32]) -> Inventory {
     let seat = |id: i32| Seat {
         concert_id: CONCERT,
         tier_id: TierId(id % 2),
@@ -54,7 +54,7 @@ fn stock(count: i32, sold: &[i32]) -> Stock {
     let price = |amount| Price::new(Decimal::from(amount)).unwrap();
     let available = (0..count).filter(|id| !sold.contains(id)).count();
     let concert = Concert { available: i64::try_from(available).unwrap(), ..Concert::default() };
-    Stock {
+    Inventory {
         seats: (0..count).map(|id| (SeatId(id), seat(id))).collect(),
         prices: [(TierId(0), price(50)), (TierId(1), price(10))].into(),
         concerts: [(CONCERT, concert)].into(),
@@ -66,8 +66,8 @@ fn ids(seats: &[i32]) -> Vec<SeatId> {
     seats.iter().copied().map(SeatId).collect()
 }
 
-fn allocate_into(stock: Stock, orders: &[Order]) -> Vec<Decision> {
-    allocate(orders, stock, Settled::default(), now())
+fn allocate_into(inventory: Inventory, commands: &[BookingCommand]) -> Vec<Decision> {
+    allocate(commands, inventory, PriorDecisions::default(), now())
 }
 
 fn sold_seats(decision: &Decision) -> Vec<SeatId> {
@@ -83,14 +83,14 @@ prop_compose! {
             (proptest::collection::btree_set(0_i32..14, 1..5), proptest::option::of(0_u8..4), 0_u32..40),
             1..60,
         )
-    ) -> Vec<Order> {
+    ) -> Vec<BookingCommand> {
         wishes
             .into_iter()
             .map(|(seats, key, number)| {
-                let order = order(number, &seats.into_iter().collect::<Vec<_>>());
+                let command = command(number, &seats.into_iter().collect::<Vec<_>>());
                 match key {
-                    Some(key) => with_key(order, &key.to_string()),
-                    None => order,
+                    Some(key) => with_key(command, &key.to_string()),
+                    None => command,
                 }
             })
             .collect()
@@ -106,9 +106,9 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn no_seat_is_sold_twice(orders in some_orders(), sold in some_sold()) {
+    fn no_seat_is_sold_twice(commands in some_orders(), sold in some_sold()) {
         let mut seen: HashSet<SeatId> = ids(&sold).into_iter().collect();
-        for decision in allocate_into(stock(12, &sold), &orders) {
+        for decision in allocate_into(inventory(12, &sold), &commands) {
             for seat in sold_seats(&decision) {
                 prop_assert!(seen.insert(seat), "{seat} sold again");
             }
@@ -116,19 +116,19 @@ proptest! {
     }
 
     #[test]
-    fn a_booking_gets_all_of_its_seats_in_its_order_or_none(orders in some_orders(), sold in some_sold()) {
-        for (order, decision) in orders.iter().zip(allocate_into(stock(12, &sold), &orders)) {
+    fn a_booking_gets_all_of_its_seats_in_its_order_or_none(commands in some_orders(), sold in some_sold()) {
+        for (command, decision) in commands.iter().zip(allocate_into(inventory(12, &sold), &commands)) {
             if matches!(decision, Decision::Sell(_)) {
-                prop_assert_eq!(sold_seats(&decision), order.request.seat_ids());
+                prop_assert_eq!(sold_seats(&decision), command.request.seat_ids());
             }
         }
     }
 
     #[test]
-    fn who_came_first_is_served_first(orders in some_orders(), sold in some_sold()) {
+    fn who_came_first_is_served_first(commands in some_orders(), sold in some_sold()) {
         let mut gone: HashSet<SeatId> = ids(&sold).into_iter().collect();
-        for (order, decision) in orders.iter().zip(allocate_into(stock(12, &sold), &orders)) {
-            let wanted = order.request.seat_ids();
+        for (command, decision) in commands.iter().zip(allocate_into(inventory(12, &sold), &commands)) {
+            let wanted = command.request.seat_ids();
             match &decision {
                 Decision::Reject(Rejection::SeatsTaken { seat_ids } | Rejection::SoldOut { seat_ids }) => {
                     // Refused for just those of its seats that had gone to somebody before it.
@@ -145,9 +145,9 @@ proptest! {
     }
 
     #[test]
-    fn sold_out_is_said_exactly_when_nothing_is_left(orders in some_orders(), sold in some_sold()) {
+    fn sold_out_is_said_exactly_when_nothing_is_left(commands in some_orders(), sold in some_sold()) {
         let mut left = 12 - sold.len();
-        for decision in allocate_into(stock(12, &sold), &orders) {
+        for decision in allocate_into(inventory(12, &sold), &commands) {
             match &decision {
                 Decision::Reject(Rejection::SoldOut { .. }) => prop_assert_eq!(left, 0),
                 Decision::Reject(Rejection::SeatsTaken { .. }) => prop_assert!(left > 0),
@@ -157,31 +157,31 @@ proptest! {
     }
 
     #[test]
-    fn each_ticket_is_decided_once_however_often_it_comes(orders in some_orders(), sold in some_sold()) {
+    fn each_ticket_is_decided_once_however_often_it_comes(commands in some_orders(), sold in some_sold()) {
         let mut decided = HashSet::new();
-        for (order, decision) in orders.iter().zip(allocate_into(stock(12, &sold), &orders)) {
+        for (command, decision) in commands.iter().zip(allocate_into(inventory(12, &sold), &commands)) {
             let again = matches!(decision, Decision::AlreadySettled | Decision::TicketReused);
-            prop_assert_eq!(again, !decided.insert(order.ticket.id));
+            prop_assert_eq!(again, !decided.insert(command.ticket.id));
         }
     }
 
     #[test]
-    fn a_key_has_one_effect(orders in some_orders(), sold in some_sold()) {
-        let mut first: HashMap<IdempotencyDigest, &Order> = HashMap::new();
-        for (order, decision) in orders.iter().zip(allocate_into(stock(12, &sold), &orders)) {
-            let Some(key) = order.key else { continue };
+    fn a_key_has_one_effect(commands in some_orders(), sold in some_sold()) {
+        let mut first: HashMap<IdempotencyDigest, &BookingCommand> = HashMap::new();
+        for (command, decision) in commands.iter().zip(allocate_into(inventory(12, &sold), &commands)) {
+            let Some(key) = command.key else { continue };
             match (&decision, first.get(&key)) {
                 (Decision::AlreadySettled | Decision::TicketReused, _) => {}
                 (Decision::ShareOutcomeOf(ticket), Some(first)) => {
                     prop_assert_eq!(*ticket, first.ticket.id);
-                    prop_assert_eq!(order.hash, first.hash);
+                    prop_assert_eq!(command.hash, first.hash);
                 }
                 (Decision::Reject(Rejection::IdempotencyKeyReused), Some(first)) => {
-                    prop_assert_ne!(order.hash, first.hash);
+                    prop_assert_ne!(command.hash, first.hash);
                 }
                 (_, Some(_)) => prop_assert!(false, "a used key had an effect of its own: {decision:?}"),
                 (_, None) => {
-                    first.insert(key, order);
+                    first.insert(key, command);
                 }
             }
         }
@@ -190,10 +190,11 @@ proptest! {
 
 #[test]
 fn a_booking_past_its_deadline_expires_even_if_its_seats_are_free() {
-    let mut late = order(1, &[0]);
+    let mut late = command(1, &[0]);
     late.ticket.deadline = Timestamp::from_unix_millis(now().unix_millis() - 1).unwrap();
-    let on_time = Order { ticket: Ticket { deadline: now(), ..order(2, &[0]).ticket }, ..order(2, &[0]) };
-    let decisions = allocate_into(stock(2, &[]), &[late, on_time]);
+    let on_time =
+        BookingCommand { ticket: Ticket { deadline: now(), ..command(2, &[0]).ticket }, ..command(2, &[0]) };
+    let decisions = allocate_into(inventory(2, &[]), &[late, on_time]);
     assert_eq!(decisions[0], Decision::Expire);
     assert_eq!(sold_seats(&decisions[1]), ids(&[0]));
 }
@@ -202,13 +203,13 @@ fn a_booking_past_its_deadline_expires_even_if_its_seats_are_free() {
 fn a_sales_window_is_judged_by_when_the_customer_asked() {
     let window = |opens: i64, closes: i64| {
         let moment = |offset: i64| Timestamp::from_unix_millis(now().unix_millis() + offset);
-        let mut stock = stock(2, &[]);
-        let concert = stock.concerts.get_mut(&CONCERT).unwrap();
+        let mut inventory = inventory(2, &[]);
+        let concert = inventory.concerts.get_mut(&CONCERT).unwrap();
         concert.sales_open_at = moment(opens);
         concert.sales_close_at = moment(closes);
         // The batch comes ten minutes later.
         let later = now() + Duration::from_mins(10);
-        allocate(&[order(1, &[0])], stock, Settled::default(), later).remove(0)
+        allocate(&[command(1, &[0])], inventory, PriorDecisions::default(), later).remove(0)
     };
     assert!(matches!(window(0, 1), Decision::Sell(_)));
     assert!(matches!(window(1, 2), Decision::Reject(Rejection::SaleNotOpen { .. })));
@@ -218,62 +219,65 @@ fn a_sales_window_is_judged_by_when_the_customer_asked() {
 #[test]
 fn a_seat_of_another_concert_than_the_one_named_is_not_found() {
     let elsewhere = ConcertId(Uuid::from_u128(2));
-    let order = order(1, &[0, 1]);
+    let command = command(1, &[0, 1]);
     let request = BookingRequest::new(
-        order.request.user_name().clone(),
-        order.request.user_email().clone(),
+        command.request.user_name().clone(),
+        command.request.user_email().clone(),
         ids(&[0, 1]),
         Some(elsewhere),
     )
     .unwrap();
-    let decisions = allocate_into(stock(2, &[]), &[Order { hash: request.hash(), request, ..order }]);
+    let decisions =
+        allocate_into(inventory(2, &[]), &[BookingCommand { hash: request.hash(), request, ..command }]);
     assert_eq!(decisions, [Decision::Reject(Rejection::SeatsNotFound { seat_ids: ids(&[0, 1]) })]);
 }
 
 #[test]
 fn what_was_settled_before_stands() {
-    let settled = Settled {
+    let prior = PriorDecisions {
         tickets: [
-            (ticket(1), Some(order(1, &[0]).hash)),
+            (ticket(1), Some(command(1, &[0]).hash)),
             (ticket(2), None),
-            (ticket(3), Some(order(3, &[1]).hash)),
+            (ticket(3), Some(command(3, &[1]).hash)),
         ]
         .into(),
         keys: HashMap::new(),
     };
-    let orders = [order(1, &[0]), order(2, &[0]), order(3, &[0])];
+    let commands = [command(1, &[0]), command(2, &[0]), command(3, &[0])];
     assert_eq!(
-        allocate(&orders, stock(2, &[]), settled, now()),
+        allocate(&commands, inventory(2, &[]), prior, now()),
         [Decision::AlreadySettled, Decision::AlreadySettled, Decision::TicketReused]
     );
 }
 
 #[test]
 fn an_expired_try_does_not_hold_its_key() {
-    let mut late = with_key(order(1, &[0]), "k");
+    let mut late = with_key(command(1, &[0]), "k");
     late.ticket.deadline = Timestamp::from_unix_millis(0).unwrap();
-    let decisions = allocate_into(stock(2, &[]), &[late, with_key(order(2, &[0]), "k")]);
+    let decisions = allocate_into(inventory(2, &[]), &[late, with_key(command(2, &[0]), "k")]);
     assert_eq!(sold_seats(&decisions[1]), ids(&[0]));
 }
 
 #[test]
 fn a_seat_without_a_price_fails_its_booking_and_stays_free() {
-    let mut stock = stock(4, &[]);
-    stock.prices.remove(&TierId(1));
-    let decisions = allocate_into(stock, &[order(1, &[0, 1]), order(2, &[0])]);
+    let mut inventory = inventory(4, &[]);
+    inventory.prices.remove(&TierId(1));
+    let decisions = allocate_into(inventory, &[command(1, &[0, 1]), command(2, &[0])]);
     assert_eq!(decisions[0], Decision::FailWithoutPrice(TierId(1)));
     assert_eq!(sold_seats(&decisions[1]), ids(&[0]));
 }
 
 #[test]
 fn a_booking_of_a_held_seat_is_deferred_and_no_other() {
-    let stock = Stock { held: [SeatId(0)].into(), ..stock(3, &[]) };
-    let late = Order {
+    let inventory = Inventory { held: [SeatId(0)].into(), ..inventory(3, &[]) };
+    let late = BookingCommand {
         ticket: Ticket { id: ticket(4), deadline: Timestamp::from_unix_millis(0).unwrap() },
-        ..order(4, &[0])
+        ..command(4, &[0])
     };
-    let decisions =
-        allocate_into(stock, &[order(1, &[0, 1]), order(2, &[1]), order(1, &[0, 1]), late, order(5, &[9])]);
+    let decisions = allocate_into(
+        inventory,
+        &[command(1, &[0, 1]), command(2, &[1]), command(1, &[0, 1]), late, command(5, &[9])],
+    );
     assert_eq!(decisions[0], Decision::Defer);
     assert_eq!(sold_seats(&decisions[1]), ids(&[1]), "a deferred booking takes nothing");
     assert_eq!(decisions[2], Decision::Defer, "its duplicate is not taken for settled");
@@ -283,9 +287,11 @@ fn a_booking_of_a_held_seat_is_deferred_and_no_other() {
 
 #[test]
 fn a_key_whose_first_booking_is_deferred_decides_no_later_one() {
-    let stock = Stock { held: [SeatId(0)].into(), ..stock(3, &[]) };
-    let decisions =
-        allocate_into(stock, &[with_key(order(1, &[0]), "k"), with_key(order(2, &[1]), "k"), order(3, &[1])]);
+    let inventory = Inventory { held: [SeatId(0)].into(), ..inventory(3, &[]) };
+    let decisions = allocate_into(
+        inventory,
+        &[with_key(command(1, &[0]), "k"), with_key(command(2, &[1]), "k"), command(3, &[1])],
+    );
     assert_eq!(decisions[..2], [Decision::Defer, Decision::Defer]);
     assert_eq!(sold_seats(&decisions[2]), ids(&[1]));
 }

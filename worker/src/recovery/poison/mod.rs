@@ -27,9 +27,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
+use hamro_shared::config::Env;
 use hamro_shared::database::{DatabaseClock, Sessions, wait_until_usable};
 use hamro_shared::domain::{Clock, SettledTicket, Timestamp};
-use hamro_shared::queue::{Broker, QueueGone, Session, SettledMessage, post, supervise};
+use hamro_shared::queue::{Broker, QueueDeleted, Session, SettledEvent, publish_confirmed, supervise};
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions,
@@ -41,21 +42,34 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::alone::{Retry, header, is_alone, parcel_of};
-use crate::announcer::Announcer;
-use crate::batch::{Batch, DeathReason, TooNew};
-use crate::brake::Brake;
+use crate::pipeline::isolated_booking::{Retry, header, is_alone, parcel_of};
+use crate::pipeline::outcome_publisher::OutcomePublisher;
+use crate::pipeline::requeue::{Message, publish};
 use crate::readiness::Readiness;
-use crate::requeue::{Message, publish};
-use crate::settler::{BatchResult, Settler, Stopped};
-use crate::stuck_seats::StuckSeats;
-use crate::turn::Turn;
+use crate::settlement::batch::{Batch, DeadLetterReason, UnsupportedVersion};
+use crate::settlement::failure_limit::FailureLimit;
+use crate::settlement::lock_order::LockTurn;
+use crate::settlement::retry::{BatchExecutor, BatchResult, Interrupted};
+use crate::settlement::stuck_seats::StuckSeats;
 use rotation::Rotation;
 use step::{Step, next_step};
 
-pub struct Reaper {
-    settler: Settler,
-    announcer: Announcer,
+#[derive(Clone, Copy, Debug)]
+pub struct PoisonConfig {
+    /// How long a worker must have lived before it touches what other workers died of.
+    pub delay: Duration,
+}
+
+impl PoisonConfig {
+    pub fn read(env: &mut Env) -> Option<Self> {
+        let delay = env.or("REAPER_DELAY", Duration::from_secs(10), "a duration such as 10s");
+        Some(Self { delay: delay? })
+    }
+}
+
+pub struct PoisonIsolator {
+    executor: BatchExecutor,
+    outcome_publisher: OutcomePublisher,
     readiness: Readiness,
     sessions: Sessions,
     database_clock: DatabaseClock,
@@ -63,20 +77,20 @@ pub struct Reaper {
     clock: Clock,
 }
 
-impl Reaper {
+impl PoisonIsolator {
     pub fn new(
         sessions: &Sessions,
         database_clock: &DatabaseClock,
         broker: &Broker,
-        announcer: Announcer,
+        outcome_publisher: OutcomePublisher,
         readiness: Readiness,
     ) -> Self {
         let clock = database_clock.clock();
-        let settler = Settler::new(sessions.clone(), clock.clone(), readiness.clone());
+        let executor = BatchExecutor::new(sessions.clone(), clock.clone(), readiness.clone());
         let queue = broker.topology().dead();
         Self {
-            settler,
-            announcer,
+            executor,
+            outcome_publisher,
             readiness,
             sessions: sessions.clone(),
             database_clock: database_clock.clone(),
@@ -87,25 +101,25 @@ impl Reaper {
 
     /// Shares the brake, and what is known of stuck seats, with the other settlers of the process.
     #[must_use]
-    pub fn sharing(mut self, brake: Brake, stuck_seats: StuckSeats) -> Self {
-        self.settler = self.settler.with_brake(brake).with_stuck_seats(stuck_seats);
+    pub fn sharing(mut self, failure_limit: FailureLimit, stuck_seats: StuckSeats) -> Self {
+        self.executor = self.executor.with_failure_limit(failure_limit).with_stuck_seats(stuck_seats);
         self
+    }
+
+    /// Settles poison messages until `stop`, once this process has run for `delay`.
+    pub async fn run(mut self, broker: &Broker, delay: Duration, stop: CancellationToken) {
+        if timeout(delay, stop.cancelled()).await.is_err() {
+            supervise(broker, &stop, &mut self).await;
+        }
     }
 }
 
 struct Settled {
-    result: Result<BatchResult, Stopped>,
+    result: Result<BatchResult, Interrupted>,
     queue_has_gone: bool,
 }
 
-/// Reaps until `stop`, once this process has lived for `delay`.
-pub async fn reap(mut reaper: Reaper, broker: &Broker, delay: Duration, stop: CancellationToken) {
-    if timeout(delay, stop.cancelled()).await.is_err() {
-        supervise(broker, &stop, &mut reaper).await;
-    }
-}
-
-impl Session for Reaper {
+impl Session for PoisonIsolator {
     const ROLE: &'static str = "reaping";
 
     async fn run(
@@ -124,14 +138,14 @@ impl Session for Reaper {
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let mut deliveries = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
         info!("reaping {queue}");
-        self.readiness.is_green();
+        self.readiness.set_ready();
         let result = self.work(&mut deliveries, channel, stop).await;
-        self.readiness.is_red("it does not consume");
+        self.readiness.set_not_ready("it does not consume");
         result
     }
 }
 
-impl Reaper {
+impl PoisonIsolator {
     async fn work(
         &mut self,
         deliveries: &mut lapin::Consumer,
@@ -143,7 +157,7 @@ impl Reaper {
             let delivery = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                delivery = deliveries.next() => delivery.ok_or_else(|| QueueGone(self.queue.clone()))??,
+                delivery = deliveries.next() => delivery.ok_or_else(|| QueueDeleted(self.queue.clone()))??,
             };
             let (retry, now) = (Retry::of(&delivery), self.clock.now());
             if retry.set_aside > 0 {
@@ -162,7 +176,7 @@ impl Reaper {
                 continue;
             }
             rotation = Rotation::default();
-            match next_step(&delivery.data, is_alone(&delivery), returns(&delivery), retry.set_aside) {
+            match next_step(&delivery.data, is_alone(&delivery), delivery_count(&delivery), retry.set_aside) {
                 Step::Split(bookings) => {
                     // While the broker blocks publishers this waits for it.
                     match stop.run_until_cancelled(self.split(channel, &bookings)).await {
@@ -177,16 +191,16 @@ impl Reaper {
                         Some(put_back) => put_back?,
                         None => return Ok(()),
                     }
-                    self.announce(result.tickets);
+                    self.publish(result.tickets);
                     if settled.queue_has_gone {
                         acknowledge(&delivery).await?;
-                        return Err(QueueGone(self.queue.clone()).into());
+                        return Err(QueueDeleted(self.queue.clone()).into());
                     }
                 }
-                Step::PutBack(too_new) => {
+                Step::Requeue(unsupported) => {
                     // First of all, so that it does not come to us again.
                     channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default()).await?;
-                    return self.keep_away(channel, &delivery, too_new, stop).await;
+                    return self.stop_consuming(channel, &delivery, unsupported, stop).await;
                 }
             }
             acknowledge(&delivery).await?;
@@ -201,7 +215,7 @@ impl Reaper {
         batch: Batch,
         stop: &CancellationToken,
     ) -> anyhow::Result<Settled> {
-        let mut settling = pin!(self.settler.settle(batch, Turn::default(), stop));
+        let mut settling = pin!(self.executor.settle(batch, LockTurn::default(), stop));
         let mut queue_has_gone = false;
         loop {
             tokio::select! {
@@ -218,14 +232,14 @@ impl Reaper {
 
     /// Puts what could not be settled at the end of the queue, for another try later.
     async fn put_back(&self, channel: &Channel, result: &BatchResult) -> anyhow::Result<()> {
-        for order in &result.set_aside {
-            let headers = Retry::of_order(order, self.clock.now()).headers();
-            let message = self.message(parcel_of(&order.payload), headers);
+        for command in &result.set_aside {
+            let headers = Retry::of_order(command, self.clock.now()).headers();
+            let message = self.message(parcel_of(&command.payload), headers);
             publish(channel, &message).await.context("setting a booking aside")?;
         }
-        for order in &result.deferred {
-            let headers = Retry::of_deferred(order, self.clock.now()).headers();
-            let message = self.message(parcel_of(&order.payload), headers);
+        for command in &result.deferred {
+            let headers = Retry::of_deferred(command, self.clock.now()).headers();
+            let message = self.message(parcel_of(&command.payload), headers);
             publish(channel, &message).await.context("deferring a booking")?;
         }
         Ok(())
@@ -241,33 +255,35 @@ impl Reaper {
         warn!("a parcel of {count} came back too often: trying its bookings one by one");
         for booking in bookings {
             let headers = Retry::default().headers();
-            post(channel, &self.queue, &parcel_of(booking.get()), headers)
+            publish_confirmed(channel, &self.queue, &parcel_of(booking.get()), headers)
                 .await
                 .context("splitting a parcel")?;
         }
         Ok(())
     }
 
-    fn announce(&self, tickets: Vec<SettledTicket>) {
+    fn publish(&self, tickets: Vec<SettledTicket>) {
         if !tickets.is_empty() {
             // What the intake queue holds, and how fast it moves, cannot be told from these: they were not in it.
-            self.announcer.announce(SettledMessage { tickets, bookings: 0, parcels: 0 });
+            self.outcome_publisher.publish(SettledEvent { tickets, bookings: 0, parcels: 0 });
         }
     }
 
     /// Puts back what only a newer worker can read, as a new message, so that it costs none of its tries; and leaves the
     /// queue alone from here on.
-    async fn keep_away(
+    async fn stop_consuming(
         &self,
         channel: &Channel,
         delivery: &Delivery,
-        too_new: TooNew,
+        unsupported: UnsupportedVersion,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        error!("not reaping any more, until this worker is upgraded and restarted: {too_new}");
-        self.readiness.is_red("it is too old for what is in the queue of the dead");
+        error!("not reaping any more, until this worker is upgraded and restarted: {unsupported}");
+        self.readiness.set_not_ready("it is too old for what is in the queue of the dead");
         let headers = Retry::of(delivery).headers();
-        post(channel, &self.queue, &delivery.data, headers).await.context("putting a booking back")?;
+        publish_confirmed(channel, &self.queue, &delivery.data, headers)
+            .await
+            .context("putting a booking back")?;
         acknowledge(delivery).await?;
         stop.cancelled().await;
         Ok(())
@@ -288,12 +304,12 @@ fn end(batch: Batch, retry: Retry, now: Timestamp) -> Batch {
         return batch;
     }
     let detail = format!("it was set aside {} times; the errors are in the workers' logs", retry.set_aside);
-    batch.into_dead_letters(DeathReason::SetAside, &detail)
+    batch.into_dead_letters(DeadLetterReason::SetAside, &detail)
 }
 
 /// How often this message has come back: a quorum queue counts it whenever the one who had it in hand dies, or loses its
 /// connection.
-fn returns(delivery: &Delivery) -> u64 {
+fn delivery_count(delivery: &Delivery) -> u64 {
     match header(delivery, "x-delivery-count") {
         Some(AMQPValue::LongLongInt(count)) => count.unsigned_abs(),
         Some(AMQPValue::LongInt(count)) => count.unsigned_abs().into(),

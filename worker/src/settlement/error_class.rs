@@ -24,7 +24,7 @@ const OF_THE_SERVER: [&str; 7] = ["25", "28", "3D", "42", "53", "58", "F0"];
 
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum ErrorClass {
     /// It passes: try the same batch again.
     Transient,
     /// A value that a request brought. Split the batch; the booking that fails alone ends as failed.
@@ -35,7 +35,7 @@ pub enum Failure {
     Systemic,
 }
 
-impl Failure {
+impl ErrorClass {
     pub fn of(error: &Error) -> Self {
         match error {
             error if is_transient(error) => Self::Transient,

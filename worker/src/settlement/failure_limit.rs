@@ -12,17 +12,17 @@ const LIMIT: u32 = 3;
 
 /// Shared by all settlers of the process, so that each adds to the same count.
 #[derive(Clone, Debug, Default)]
-pub struct Brake(Arc<AtomicU32>);
+pub struct FailureLimit(Arc<AtomicU32>);
 
-impl Brake {
+impl FailureLimit {
     /// Counts one more booking that is about to fail or be set aside. Returns `false`, and counts nothing, at the limit.
-    pub fn permits_one_more(&self) -> bool {
+    pub fn allows_one_more(&self) -> bool {
         let one_more = |count: u32| (count < LIMIT).then_some(count + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
     /// A booking was sold.
-    pub fn release(&self) {
+    pub fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 }
@@ -33,14 +33,14 @@ mod tests {
 
     #[test]
     fn the_brake_permits_three_in_a_row_in_all_executors_together_and_is_released_by_a_sale() {
-        let brake = Brake::default();
-        let other_executor = brake.clone();
-        assert!(brake.permits_one_more());
-        assert!(other_executor.permits_one_more());
-        assert!(brake.permits_one_more());
-        assert!(!brake.permits_one_more());
-        assert!(!other_executor.permits_one_more());
-        other_executor.release();
-        assert!(brake.permits_one_more());
+        let failure_limit = FailureLimit::default();
+        let other_executor = failure_limit.clone();
+        assert!(failure_limit.allows_one_more());
+        assert!(other_executor.allows_one_more());
+        assert!(failure_limit.allows_one_more());
+        assert!(!failure_limit.allows_one_more());
+        assert!(!other_executor.allows_one_more());
+        other_executor.reset();
+        assert!(failure_limit.allows_one_more());
     }
 }

@@ -6,10 +6,10 @@ use hamro_shared::domain::Timestamp;
 use sqlx::Error;
 
 use super::BatchResult;
-use crate::batch::{Batch, DeathReason};
-use crate::brake::Brake;
-use crate::failure::Failure;
-use crate::settlement::Committed;
+use crate::settlement::batch::{Batch, DeadLetterReason};
+use crate::settlement::error_class::ErrorClass;
+use crate::settlement::failure_limit::FailureLimit;
+use crate::settlement::transaction::Committed;
 
 pub(super) struct Progress {
     todo: VecDeque<Batch>,
@@ -25,7 +25,7 @@ pub(super) struct Progress {
 /// A single booking, or dead letter, that the database refused.
 struct Suspect {
     batch: Batch,
-    class: Failure,
+    class: ErrorClass,
     failure: Error,
 }
 
@@ -72,7 +72,7 @@ impl Progress {
     }
 
     /// The database refused this part. Its halves are tried on their own; a single thing becomes a suspect.
-    pub fn split(&mut self, batch: Batch, class: Failure, failure: Error) {
+    pub fn split(&mut self, batch: Batch, class: ErrorClass, failure: Error) {
         match batch.split() {
             Ok((earlier, later)) => {
                 self.todo.push_front(later);
@@ -87,7 +87,7 @@ impl Progress {
     /// A suspect may suffer alone if the rest of its batch settled, which means: it is the only one, or the database has sold
     /// something at the same time; and if the brake permits it. Otherwise the system is at fault, and all suspects wait. After a
     /// sale all suspects are tried once more, so that none is judged by a failure that others have got over.
-    pub fn judge(&mut self, brake: &Brake, now: Timestamp) -> Verdict {
+    pub fn judge(&mut self, failure_limit: &FailureLimit, now: Timestamp) -> Verdict {
         if std::mem::take(&mut self.may_be_over) {
             self.todo.extend(self.suspects.drain(..).map(|suspect| suspect.batch));
             return Verdict::GoOn;
@@ -97,21 +97,22 @@ impl Progress {
             return Verdict::Done(std::mem::take(&mut self.result));
         };
         let Suspect { batch, class, failure } = suspect;
-        let is_letter = batch.orders.is_empty();
-        let was_set_aside = batch.orders.iter().any(|order| order.set_aside > 0);
+        let is_letter = batch.commands.is_empty();
+        let was_set_aside = batch.commands.iter().any(|command| command.set_aside > 0);
         if !is_letter && batch.is_past_deadline(now) {
-            self.todo.push_back(batch.into_dead_letters(DeathReason::SetAside, &failure.to_string()));
+            self.todo.push_back(batch.into_dead_letters(DeadLetterReason::SetAside, &failure.to_string()));
             return Verdict::GoOn;
         }
         // Nothing in a dead letter comes from a booking but bytes, which Postgres takes as they are.
         let may_suffer = !is_letter && (is_only || self.has_sold);
-        if was_set_aside || may_suffer && brake.permits_one_more() {
-            if class == Failure::BadData {
-                let letter = batch.into_dead_letters(DeathReason::RefusedByDatabase, &failure.to_string());
+        if was_set_aside || may_suffer && failure_limit.allows_one_more() {
+            if class == ErrorClass::BadData {
+                let letter =
+                    batch.into_dead_letters(DeadLetterReason::RefusedByDatabase, &failure.to_string());
                 self.todo.push_back(letter);
                 return Verdict::GoOn;
             }
-            self.result.set_aside.extend(batch.orders);
+            self.result.set_aside.extend(batch.commands);
             return Verdict::SetAside(failure);
         }
         let mut all = batch;

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use hamro_shared::domain::Timestamp;
-use hamro_shared::queue::{ALONE_HEADER, BOOKINGS_HEADER, Parcel};
+use hamro_shared::queue::{BOOKINGS_HEADER, ISOLATED_HEADER, Parcel};
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::batch::Order;
+use crate::settlement::batch::BookingCommand;
 
 /// How often this booking was set aside.
 const SET_ASIDE_HEADER: &str = "x-set-aside";
@@ -49,23 +49,23 @@ impl Retry {
     }
 
     /// For an order that a reaper sets aside `now`. The last try is due as soon as the deadline has passed, and ends it.
-    pub fn of_order(order: &Order, now: Timestamp) -> Self {
-        let longer = 1_u32.checked_shl(order.set_aside).unwrap_or(u32::MAX);
+    pub fn of_order(command: &BookingCommand, now: Timestamp) -> Self {
+        let longer = 1_u32.checked_shl(command.set_aside).unwrap_or(u32::MAX);
         let pause = FIRST_PAUSE.saturating_mul(longer).min(LONGEST_PAUSE);
-        let past_deadline = order.ticket.deadline + Duration::from_millis(1);
-        Self { set_aside: order.set_aside + 1, at: Some(past_deadline.min(now + pause).max(now)) }
+        let past_deadline = command.ticket.deadline + Duration::from_millis(1);
+        Self { set_aside: command.set_aside + 1, at: Some(past_deadline.min(now + pause).max(now)) }
     }
 
     /// For an order that a reaper defers `now`.
-    pub fn of_deferred(order: &Order, now: Timestamp) -> Self {
-        let past_deadline = order.ticket.deadline + Duration::from_millis(1);
-        Self { set_aside: order.set_aside, at: Some(past_deadline.min(now + DEFERRED).max(now)) }
+    pub fn of_deferred(command: &BookingCommand, now: Timestamp) -> Self {
+        let past_deadline = command.ticket.deadline + Duration::from_millis(1);
+        Self { set_aside: command.set_aside, at: Some(past_deadline.min(now + DEFERRED).max(now)) }
     }
 
     /// The headers of a message with this one booking.
     pub fn headers(self) -> FieldTable {
         let mut headers = one_booking();
-        headers.insert(ALONE_HEADER.into(), AMQPValue::Boolean(true));
+        headers.insert(ISOLATED_HEADER.into(), AMQPValue::Boolean(true));
         if self.set_aside > 0 {
             headers.insert(SET_ASIDE_HEADER.into(), AMQPValue::LongLongInt(self.set_aside.into()));
         }
@@ -92,7 +92,7 @@ pub fn parcel_of(booking: &str) -> Vec<u8> {
 
 /// Whether this message holds one booking because a worker made it so.
 pub fn is_alone(delivery: &Delivery) -> bool {
-    header(delivery, ALONE_HEADER).is_some()
+    header(delivery, ISOLATED_HEADER).is_some()
 }
 
 pub fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {

@@ -7,7 +7,7 @@ use hamro_shared::queue::{Envelope, Parcel, Undecodable};
 
 /// A booking to decide on.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct BookingCommand {
     pub ticket: Ticket,
     pub request: BookingRequest,
     pub hash: RequestHash,
@@ -22,13 +22,13 @@ pub struct Order {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     pub ticket: Option<TicketId>,
-    pub reason: DeathReason,
+    pub reason: DeadLetterReason,
     pub detail: String,
     pub payload: Vec<u8>,
 }
 
 impl DeadLetter {
-    pub fn new(ticket: Option<TicketId>, reason: DeathReason, detail: &str, payload: &[u8]) -> Self {
+    pub fn new(ticket: Option<TicketId>, reason: DeadLetterReason, detail: &str, payload: &[u8]) -> Self {
         // What a reader says of a value may quote it, and a text in Postgres holds no NUL.
         let detail = detail.replace('\0', "");
         Self { ticket, reason, detail, payload: payload.to_owned() }
@@ -36,7 +36,7 @@ impl DeadLetter {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeathReason {
+pub enum DeadLetterReason {
     /// The message is no parcel.
     UnreadableParcel,
     /// The envelope is no booking.
@@ -55,7 +55,7 @@ pub enum DeathReason {
     UnreadablePrice,
 }
 
-impl DeathReason {
+impl DeadLetterReason {
     /// As it stands in the table.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -88,19 +88,19 @@ impl DeathReason {
 /// What is settled together.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    pub orders: Vec<Order>,
+    pub commands: Vec<BookingCommand>,
     pub dead_letters: Vec<DeadLetter>,
 }
 
 /// The version of an envelope that only a newer worker can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an envelope has version {0}: workers are upgraded before the api, so this one is too old")]
-pub struct TooNew(pub u16);
+pub struct UnsupportedVersion(pub u16);
 
 impl Batch {
     /// How many tickets this settles.
     pub fn len(&self) -> usize {
-        self.orders.len() + self.dead_letters.len()
+        self.commands.len() + self.dead_letters.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -108,11 +108,11 @@ impl Batch {
     }
 
     /// Adds the bookings of one message: all of them, or none if one of them is too new.
-    pub fn add_parcel(&mut self, body: &[u8]) -> Result<(), TooNew> {
+    pub fn add_parcel(&mut self, body: &[u8]) -> Result<(), UnsupportedVersion> {
         let envelopes = match Parcel::decode(body) {
             Ok(envelopes) => envelopes,
             Err(error) => {
-                let reason = DeathReason::UnreadableParcel;
+                let reason = DeadLetterReason::UnreadableParcel;
                 self.dead_letters.push(DeadLetter::new(None, reason, &error.to_string(), body));
                 return Ok(());
             }
@@ -120,13 +120,13 @@ impl Batch {
         let mut added = Self::default();
         for raw in envelopes {
             match Envelope::decode(raw) {
-                Ok(envelope) => added.orders.push(Order::new(envelope, raw.get())),
-                Err(Undecodable::Newer(version)) => return Err(TooNew(version)),
+                Ok(envelope) => added.commands.push(BookingCommand::new(envelope, raw.get())),
+                Err(Undecodable::Newer(version)) => return Err(UnsupportedVersion(version)),
                 Err(Undecodable::Unreadable { ticket, reason }) => {
                     let payload = raw.get().as_bytes();
                     added.dead_letters.push(DeadLetter::new(
                         ticket,
-                        DeathReason::UnreadableEnvelope,
+                        DeadLetterReason::UnreadableEnvelope,
                         &reason,
                         payload,
                     ));
@@ -139,21 +139,21 @@ impl Batch {
 
     /// Adds what came after it.
     pub fn append(&mut self, mut later: Self) {
-        self.orders.append(&mut later.orders);
+        self.commands.append(&mut later.commands);
         self.dead_letters.append(&mut later.dead_letters);
     }
 
     /// The same, with nothing left to decide: each of its orders ends by a dead letter.
     #[must_use]
-    pub fn into_dead_letters(self, reason: DeathReason, detail: &str) -> Self {
+    pub fn into_dead_letters(self, reason: DeadLetterReason, detail: &str) -> Self {
         let mut dead_letters = self.dead_letters;
-        dead_letters.extend(self.orders.iter().map(|order| order.dead_letter(reason, detail)));
-        Self { orders: Vec::new(), dead_letters }
+        dead_letters.extend(self.commands.iter().map(|command| command.dead_letter(reason, detail)));
+        Self { commands: Vec::new(), dead_letters }
     }
 
     /// Whether every order's deadline has passed.
     pub fn is_past_deadline(&self, now: Timestamp) -> bool {
-        self.orders.iter().all(|order| now > order.ticket.deadline)
+        self.commands.iter().all(|command| now > command.ticket.deadline)
     }
 
     /// Two halves, in order, neither empty; or the batch itself if it holds a single thing.
@@ -163,16 +163,16 @@ impl Batch {
         }
         let half = self.len() / 2;
         let later = Self {
-            orders: self.orders.split_off(half.min(self.orders.len())),
+            commands: self.commands.split_off(half.min(self.commands.len())),
             dead_letters: self
                 .dead_letters
-                .split_off(half.saturating_sub(self.orders.len()).min(self.dead_letters.len())),
+                .split_off(half.saturating_sub(self.commands.len()).min(self.dead_letters.len())),
         };
         Ok((self, later))
     }
 }
 
-impl Order {
+impl BookingCommand {
     pub fn new(envelope: Envelope, payload: &str) -> Self {
         let Envelope { ticket, idempotency_key, request } = envelope;
         Self {
@@ -186,7 +186,7 @@ impl Order {
     }
 
     /// What is left of an order that ends so.
-    pub fn dead_letter(&self, reason: DeathReason, detail: &str) -> DeadLetter {
+    pub fn dead_letter(&self, reason: DeadLetterReason, detail: &str) -> DeadLetter {
         DeadLetter::new(Some(self.ticket.id), reason, detail, self.payload.as_bytes())
     }
 }

@@ -15,28 +15,28 @@ use lapin::types::{DeliveryTag, FieldTable};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often to ask the broker.
-const ASK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// After so many asks with nothing received, a consumer is better begun anew: it costs next to nothing.
-const IDLE_ASKS: u32 = 3;
+const IDLE_CHECKS: u32 = 3;
 
 /// What speaks against waiting any longer.
 #[derive(Debug)]
-pub enum Doubt {
+pub enum Stall {
     /// The broker does not deliver to us.
-    Forgotten(Error),
+    NotDelivering(Error),
     /// Nothing has come for a while. Most likely nobody books.
     Idle,
 }
 
 /// The last deliveries on a channel: that came, and that were acknowledged.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct DeliveryProgress {
     received: AtomicU64,
     acknowledged: AtomicU64,
 }
 
-impl Progress {
+impl DeliveryProgress {
     pub fn received(&self, last: DeliveryTag) {
         self.received.store(last, Ordering::Relaxed);
     }
@@ -53,34 +53,34 @@ impl Progress {
 }
 
 /// Returns once there is reason to doubt that the broker delivers to whoever consumes from this queue on the channel.
-pub async fn doubt(channel: &Channel, queue: &str, progress: &Progress) -> Doubt {
-    let mut asks = interval(ASK_EVERY);
-    asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub async fn watch(channel: &Channel, queue: &str, progress: &DeliveryProgress) -> Stall {
+    let mut checks = interval(CHECK_EVERY);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first is at once, and too early.
-    asks.tick().await;
-    let (mut hungry_since, mut idle_since, mut idle_asks) = (None, None, 0);
+    checks.tick().await;
+    let (mut starving_since, mut idle_since, mut idle_checks) = (None, None, 0);
     loop {
-        asks.tick().await;
+        checks.tick().await;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let state = match channel.queue_declare(queue.into(), options, FieldTable::default()).await {
             Ok(state) => state,
             // Who receives notices that too, unless it waits for room and so does not look.
-            Err(error) if !channel.status().connected() => return Doubt::Forgotten(error.into()),
+            Err(error) if !channel.status().connected() => return Stall::NotDelivering(error.into()),
             Err(_) => continue,
         };
         if state.consumer_count() == 0 {
-            return Doubt::Forgotten(anyhow!("the broker knows of nobody who consumes from {queue}"));
+            return Stall::NotDelivering(anyhow!("the broker knows of nobody who consumes from {queue}"));
         }
         let (idle, waiting) = (progress.idle_since(), state.message_count());
-        let hungry = idle.filter(|_| waiting > 0);
-        if hungry.is_some() && hungry == hungry_since {
+        let starving = idle.filter(|_| waiting > 0);
+        if starving.is_some() && starving == starving_since {
             let error = anyhow!("the broker delivers nothing, although {waiting} messages wait in {queue}");
-            return Doubt::Forgotten(error);
+            return Stall::NotDelivering(error);
         }
-        hungry_since = hungry;
-        idle_asks = if idle.is_some() && idle == idle_since { idle_asks + 1 } else { 0 };
-        if idle_asks == IDLE_ASKS {
-            return Doubt::Idle;
+        starving_since = starving;
+        idle_checks = if idle.is_some() && idle == idle_since { idle_checks + 1 } else { 0 };
+        if idle_checks == IDLE_CHECKS {
+            return Stall::Idle;
         }
         idle_since = idle;
     }
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn who_has_something_in_hand_is_not_idle() {
-        let progress = Progress::default();
+        let progress = DeliveryProgress::default();
         assert_eq!(progress.idle_since(), Some(0));
         progress.received(3);
         assert_eq!(progress.idle_since(), None);

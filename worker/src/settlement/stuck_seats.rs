@@ -68,16 +68,16 @@ impl StuckSeats {
         }
         if seats.values().any(|stuck| now.duration_since(stuck.since) > LONG) {
             let reason = "another session has held the lock on a seat for more than ten seconds";
-            self.readiness.is_red_for(STATEMENT_STANDS, reason);
+            self.readiness.set_not_ready_for(STATEMENT_STANDS, reason);
         } else {
-            self.readiness.is_green();
+            self.readiness.set_ready();
         }
     }
 }
 
 impl Default for StuckSeats {
     fn default() -> Self {
-        Self::new(Readiness::untroubled())
+        Self::new(Readiness::ready())
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_stuck_seat_is_remembered_until_it_could_be_locked_or_nobody_wants_it() {
-        let readiness = Readiness::untroubled();
+        let readiness = Readiness::ready();
         let seats = StuckSeats::new(readiness.clone());
         let begin = Instant::now();
         assert!(seats.among_at(&[1, 2], begin).is_empty());

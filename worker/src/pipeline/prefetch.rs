@@ -15,83 +15,83 @@ use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
-use crate::batch::{Batch, TooNew};
-use crate::forgotten::Progress;
+use crate::pipeline::consumer_watchdog::DeliveryProgress;
+use crate::settlement::batch::{Batch, UnsupportedVersion};
 
 /// The receiving side of a channel. It receives until this is dropped.
-pub struct Receiving {
-    hopper: Arc<Hopper>,
+pub struct Prefetcher {
+    buffer: Arc<Buffer>,
     limit: usize,
     _task: AbortOnDropHandle<()>,
 }
 
 /// Some parcels, and their bookings.
-pub struct Received {
+pub struct PendingBatch {
     pub batch: Batch,
     pub parcels: u32,
     pub last: Delivery,
 }
 
 /// Why nothing more can be received.
-pub enum End {
+pub enum StreamEnd {
     /// The channel has failed.
     Failed(lapin::Error),
     /// The task that receives has panicked.
     Panicked,
     /// The broker has ended the delivery: the queue has gone, or was made anew.
-    QueueGone,
+    QueueDeleted,
     /// The next delivery can only be read by a newer worker.
-    TooNew(TooNew),
+    UnsupportedVersion(UnsupportedVersion),
 }
 
 #[derive(Default)]
-struct Hopper {
-    content: Mutex<Content>,
+struct Buffer {
+    contents: Mutex<Contents>,
     has_more: Notify,
     has_room: Notify,
     /// For `failed`, so that it takes no wake-up from who waits for more.
     has_failed: Notify,
-    progress: Arc<Progress>,
+    progress: Arc<DeliveryProgress>,
 }
 
 #[derive(Default)]
-struct Content {
+struct Contents {
     batch: Batch,
     parcels: u32,
     last: Option<Delivery>,
-    end: Option<End>,
+    end: Option<StreamEnd>,
 }
 
-impl Receiving {
+impl Prefetcher {
     /// Receives ahead, up to so many bookings, or the parcel that exceeds them.
-    pub fn start(mut deliveries: lapin::Consumer, limit: usize, progress: Arc<Progress>) -> Self {
-        let hopper = Arc::new(Hopper { progress, ..Hopper::default() });
-        let filled = hopper.clone();
+    pub fn start(mut deliveries: lapin::Consumer, limit: usize, progress: Arc<DeliveryProgress>) -> Self {
+        let buffer = Arc::new(Buffer { progress, ..Buffer::default() });
+        let filled = buffer.clone();
         let receiving = async move {
             let filling = async {
                 while filled.fill(&mut deliveries, limit).await.is_ok() {
-                    while filled.content().batch.len() >= limit {
+                    while filled.contents().batch.len() >= limit {
                         filled.has_room.notified().await;
                     }
                 }
             };
             if AssertUnwindSafe(filling).catch_unwind().await.is_err() {
                 // What was received and not added yet is never acknowledged, and comes again.
-                filled.end(End::Panicked);
+                filled.end(StreamEnd::Panicked);
             }
         };
         let task = tokio::spawn(receiving);
-        Self { hopper, limit, _task: AbortOnDropHandle::new(task) }
+        Self { buffer, limit, _task: AbortOnDropHandle::new(task) }
     }
 
     /// All that has been received by now, as soon as there is anything: small batches when it is quiet, large ones in a
     /// rush, and no lingering in between. What came before the end is handed out before the end is told.
-    pub async fn next(&self) -> Result<Received, End> {
+    pub async fn next(&self) -> Result<PendingBatch, StreamEnd> {
         loop {
-            if let Some(next) = self.hopper.take(Content::take_next) {
+            if let Some(next) = self.buffer.take(Contents::take_next) {
                 return next;
             }
-            self.hopper.has_more.notified().await;
+            self.buffer.has_more.notified().await;
         }
     }
 
@@ -100,35 +100,35 @@ impl Receiving {
     /// comes from nowhere else.
     pub async fn failed(&self) -> Error {
         loop {
-            match self.hopper.content().end {
-                Some(End::Failed(ref error)) => return error.clone().into(),
-                Some(End::Panicked) => return anyhow!("the task that receives has panicked"),
+            match self.buffer.contents().end {
+                Some(StreamEnd::Failed(ref error)) => return error.clone().into(),
+                Some(StreamEnd::Panicked) => return anyhow!("the task that receives has panicked"),
                 _ => {}
             }
-            self.hopper.has_failed.notified().await;
+            self.buffer.has_failed.notified().await;
         }
     }
 
     /// As much as goes into one batch, as soon as there is so much. Waits for ever if that does not come, and tells of no end.
-    pub async fn next_full(&self) -> Received {
+    pub async fn next_full(&self) -> PendingBatch {
         loop {
-            if let Some(full) = self.hopper.take(|content| content.take_full(self.limit)) {
+            if let Some(full) = self.buffer.take(|contents| contents.take_full(self.limit)) {
                 return full;
             }
-            self.hopper.has_more.notified().await;
+            self.buffer.has_more.notified().await;
         }
     }
 }
 
 /// Nothing can come behind what has been received.
-struct Ended;
+struct Closed;
 
-impl Hopper {
+impl Buffer {
     /// Waits for a delivery and adds it, and what else is there already.
-    async fn fill(&self, deliveries: &mut lapin::Consumer, limit: usize) -> Result<(), Ended> {
+    async fn fill(&self, deliveries: &mut lapin::Consumer, limit: usize) -> Result<(), Closed> {
         let mut added = self.add(deliveries.next().await);
         while added.is_ok()
-            && self.content().batch.len() < limit
+            && self.contents().batch.len() < limit
             && let Some(delivery) = deliveries.next().now_or_never()
         {
             added = self.add(delivery);
@@ -138,45 +138,45 @@ impl Hopper {
         added
     }
 
-    fn end(&self, end: End) {
-        self.content().end = Some(end);
+    fn end(&self, end: StreamEnd) {
+        self.contents().end = Some(end);
         self.has_more.notify_one();
         self.has_failed.notify_one();
     }
 
     /// Adds what the stream of deliveries has yielded.
-    fn add(&self, delivery: Option<Result<Delivery, lapin::Error>>) -> Result<(), Ended> {
+    fn add(&self, delivery: Option<Result<Delivery, lapin::Error>>) -> Result<(), Closed> {
         let mut batch = Batch::default();
         let decoded = match delivery {
-            None => Err(End::QueueGone),
-            Some(Err(error)) => Err(End::Failed(error)),
+            None => Err(StreamEnd::QueueDeleted),
+            Some(Err(error)) => Err(StreamEnd::Failed(error)),
             Some(Ok(delivery)) => {
                 faults::pass(Point::Receiving);
                 self.progress.received(delivery.delivery_tag);
-                batch.add_parcel(&delivery.data).map(|()| delivery).map_err(End::TooNew)
+                batch.add_parcel(&delivery.data).map(|()| delivery).map_err(StreamEnd::UnsupportedVersion)
             }
         };
         let (added, waiting) = {
-            let mut content = self.content();
-            (content.add(batch, decoded), content.batch.len())
+            let mut contents = self.contents();
+            (contents.add(batch, decoded), contents.batch.len())
         };
         debug!(batch.size = waiting, "{waiting} bookings wait to be settled");
         added
     }
 
-    fn take<T>(&self, take: impl FnOnce(&mut Content) -> Option<T>) -> Option<T> {
-        let taken = take(&mut self.content());
+    fn take<T>(&self, take: impl FnOnce(&mut Contents) -> Option<T>) -> Option<T> {
+        let taken = take(&mut self.contents());
         self.has_room.notify_one();
         taken
     }
 
-    fn content(&self) -> MutexGuard<'_, Content> {
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Content {
-    fn add(&mut self, batch: Batch, decoded: Result<Delivery, End>) -> Result<(), Ended> {
+impl Contents {
+    fn add(&mut self, batch: Batch, decoded: Result<Delivery, StreamEnd>) -> Result<(), Closed> {
         match decoded {
             Ok(delivery) => {
                 self.batch.append(batch);
@@ -186,21 +186,21 @@ impl Content {
             }
             Err(end) => {
                 self.end = Some(end);
-                Err(Ended)
+                Err(Closed)
             }
         }
     }
 
-    fn take_next(&mut self) -> Option<Result<Received, End>> {
+    fn take_next(&mut self) -> Option<Result<PendingBatch, StreamEnd>> {
         self.take_all().map(Ok).or_else(|| self.end.take().map(Err))
     }
 
-    fn take_full(&mut self, limit: usize) -> Option<Received> {
+    fn take_full(&mut self, limit: usize) -> Option<PendingBatch> {
         if self.batch.len() < limit { None } else { self.take_all() }
     }
 
-    fn take_all(&mut self) -> Option<Received> {
+    fn take_all(&mut self) -> Option<PendingBatch> {
         let last = self.last.take()?;
-        Some(Received { batch: take(&mut self.batch), parcels: take(&mut self.parcels), last })
+        Some(PendingBatch { batch: take(&mut self.batch), parcels: take(&mut self.parcels), last })
     }
 }

@@ -6,9 +6,9 @@ use hamro_shared::domain::{ConcertId, SeatId, TierId};
 use sqlx::postgres::PgConnection;
 use sqlx::types::Uuid;
 
-use crate::allocation::Seat;
-use crate::batch::Order;
-use crate::stuck_seats::StuckSeats;
+use super::allocation::Seat;
+use super::batch::BookingCommand;
+use super::stuck_seats::StuckSeats;
 
 /// How to lock the seats.
 #[derive(Clone, Default)]
@@ -37,11 +37,11 @@ struct Row {
 /// waited for: so a transaction that holds one of them out of order waits for no further seat, and no circle can close.
 pub(super) async fn lock_seats(
     connection: &mut PgConnection,
-    orders: &[Order],
+    commands: &[BookingCommand],
     locking: &Locking,
 ) -> Result<Locked, sqlx::Error> {
     let mut ids: Vec<i32> =
-        orders.iter().flat_map(|order| order.request.seat_ids()).map(|seat| seat.0).collect();
+        commands.iter().flat_map(|command| command.request.seat_ids()).map(|seat| seat.0).collect();
     ids.sort_unstable();
     ids.dedup();
     let doubtful = if locking.waits_for_none { ids.clone() } else { locking.stuck_seats.among(&ids) };

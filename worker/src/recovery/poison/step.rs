@@ -1,12 +1,12 @@
 //! What is to be done about a message in the queue of the dead: a pure decision.
 
-use hamro_shared::queue::{Parcel, Remains};
+use hamro_shared::queue::{EnvelopeHeader, Parcel};
 use serde_json::value::RawValue;
 
-use crate::batch::{Batch, DeadLetter, DeathReason, TooNew};
+use crate::settlement::batch::{Batch, DeadLetter, DeadLetterReason, UnsupportedVersion};
 
 /// How often a booking that is alone is tried before it is taken for the culprit. One death can be chance, and two.
-const TRIES: u64 = 3;
+const MAX_TRIES: u64 = 3;
 
 #[derive(Debug)]
 pub(super) enum Step<'a> {
@@ -15,55 +15,56 @@ pub(super) enum Step<'a> {
     /// Settle what is left to settle: a booking to decide on, or one that has failed.
     Settle(Batch),
     /// Only a newer worker can read it.
-    PutBack(TooNew),
+    Requeue(UnsupportedVersion),
 }
 
-/// `is_alone`: whether this was made by a reaper. `returns`: how often this very message has come back.
+/// `is_alone`: whether this was made by a reaper. `delivery_count`: how often this very message has come back.
 ///
 /// What was not made here is split even if it holds one booking: what a broker counts of a message that it has taken from
 /// one queue to another is no count of our tries.
 ///
 /// `set_aside`: how often the booking failed alone and was set aside.
-pub(super) fn next_step(body: &[u8], is_alone: bool, returns: u64, set_aside: u32) -> Step<'_> {
+pub(super) fn next_step(body: &[u8], is_alone: bool, delivery_count: u64, set_aside: u32) -> Step<'_> {
     if !is_alone && let Ok(bookings) = Parcel::decode(body) {
         return Step::Split(bookings);
     }
-    let batch = if returns < TRIES { to_try(body, set_aside) } else { condemned(body, returns) };
-    batch.map_or_else(Step::PutBack, Step::Settle)
+    let batch =
+        if delivery_count < MAX_TRIES { retry(body, set_aside) } else { exhausted(body, delivery_count) };
+    batch.map_or_else(Step::Requeue, Step::Settle)
 }
 
-fn to_try(body: &[u8], set_aside: u32) -> Result<Batch, TooNew> {
+fn retry(body: &[u8], set_aside: u32) -> Result<Batch, UnsupportedVersion> {
     let mut batch = Batch::default();
     batch.add_parcel(body)?;
-    for order in &mut batch.orders {
-        order.set_aside = set_aside;
+    for command in &mut batch.commands {
+        command.set_aside = set_aside;
     }
     Ok(batch)
 }
 
 /// As little as possible is read of what may be deadly to read.
-fn condemned(body: &[u8], returns: u64) -> Result<Batch, TooNew> {
-    let detail = format!("{returns} times a worker died, or lost the broker, with this alone in hand");
+fn exhausted(body: &[u8], delivery_count: u64) -> Result<Batch, UnsupportedVersion> {
+    let detail = format!("{delivery_count} times a worker died, or lost the broker, with this alone in hand");
     let mut batch = Batch::default();
     let Ok(bookings) = Parcel::decode(body) else {
         // However often it came: no worker got any further with it than here.
-        return to_try(body, 0);
+        return retry(body, 0);
     };
     for booking in bookings {
-        let remains = Remains::of(booking);
+        let remains = EnvelopeHeader::of(booking);
         if let Some(version) = remains.newer_version() {
-            return Err(TooNew(version));
+            return Err(UnsupportedVersion(version));
         }
         let payload = booking.get().as_bytes();
         batch.dead_letters.push(DeadLetter::new(
             remains.ticket(),
-            DeathReason::WorkersDied,
+            DeadLetterReason::WorkersDied,
             &detail,
             payload,
         ));
     }
     if batch.is_empty() {
-        batch.dead_letters.push(DeadLetter::new(None, DeathReason::WorkersDied, &detail, body));
+        batch.dead_letters.push(DeadLetter::new(None, DeadLetterReason::WorkersDied, &detail, body));
     }
     Ok(batch)
 }
@@ -115,26 +116,26 @@ mod tests {
     #[test]
     fn a_booking_that_is_alone_is_tried_three_times_and_then_fails() {
         let body = parcel(&[booking(1)]);
-        for returns in 0..3 {
-            let batch = settled(next_step(&body, true, returns, 0));
-            assert_eq!((batch.orders.len(), batch.dead_letters.len()), (1, 0), "{returns}");
+        for delivery_count in 0..3 {
+            let batch = settled(next_step(&body, true, delivery_count, 0));
+            assert_eq!((batch.commands.len(), batch.dead_letters.len()), (1, 0), "{delivery_count}");
         }
         let batch = settled(next_step(&body, true, 3, 0));
-        assert!(batch.orders.is_empty());
+        assert!(batch.commands.is_empty());
         let letter = &batch.dead_letters[0];
         assert_eq!(letter.ticket, Some(TicketId(Uuid::from_u128(1))));
-        assert_eq!(letter.reason, DeathReason::WorkersDied);
+        assert_eq!(letter.reason, DeadLetterReason::WorkersDied);
         assert_eq!(letter.payload, booking(1).into_bytes());
     }
 
     #[test]
     fn what_cannot_be_read_is_kept_whole() {
         let batch = settled(next_step(b"no parcel", false, 0, 0));
-        assert_eq!(batch.dead_letters[0].reason, DeathReason::UnreadableParcel);
+        assert_eq!(batch.dead_letters[0].reason, DeadLetterReason::UnreadableParcel);
         assert_eq!(batch.dead_letters[0].payload, b"no parcel");
-        for returns in [3, 100] {
-            let batch = settled(next_step(b"no parcel", true, returns, 0));
-            assert_eq!(batch.dead_letters[0].reason, DeathReason::UnreadableParcel, "{returns}");
+        for delivery_count in [3, 100] {
+            let batch = settled(next_step(b"no parcel", true, delivery_count, 0));
+            assert_eq!(batch.dead_letters[0].reason, DeadLetterReason::UnreadableParcel, "{delivery_count}");
             assert_eq!(batch.dead_letters[0].payload, b"no parcel");
         }
     }
@@ -142,8 +143,11 @@ mod tests {
     #[test]
     fn a_newer_version_is_put_back_however_often_it_came() {
         let body = parcel(&[booking(1).replace("\"v\":1", "\"v\":2")]);
-        for returns in [0, 3, 100] {
-            assert!(matches!(next_step(&body, true, returns, 0), Step::PutBack(TooNew(2))), "{returns}");
+        for delivery_count in [0, 3, 100] {
+            assert!(
+                matches!(next_step(&body, true, delivery_count, 0), Step::Requeue(UnsupportedVersion(2))),
+                "{delivery_count}"
+            );
         }
     }
 }

@@ -9,11 +9,11 @@ use hamro_shared::domain::{
     TierId, Timestamp,
 };
 
-use crate::batch::Order;
+use super::batch::BookingCommand;
 
 /// What can be sold: the seats that this transaction holds locked, and what is to be known about them.
 #[derive(Clone, Debug, Default)]
-pub struct Stock {
+pub struct Inventory {
     pub seats: HashMap<SeatId, Seat>,
     pub prices: HashMap<TierId, Price>,
     pub concerts: HashMap<ConcertId, Concert>,
@@ -40,7 +40,7 @@ pub struct Concert {
 
 /// What had been decided before this batch.
 #[derive(Clone, Debug, Default)]
-pub struct Settled {
+pub struct PriorDecisions {
     /// Tickets that have their outcome, and the request it is for, where that is known.
     pub tickets: HashMap<TicketId, Option<RequestHash>>,
     /// Idempotency keys that have been used: by which ticket, and for which request, where that is known.
@@ -67,22 +67,27 @@ pub enum Decision {
     Defer,
 }
 
-/// Decides on `orders`, one by one. `now` is a moment at which `stock` was locked.
-pub fn allocate(orders: &[Order], mut stock: Stock, mut settled: Settled, now: Timestamp) -> Vec<Decision> {
+/// Decides on `commands`, one by one. `now` is a moment at which `inventory` was locked.
+pub fn allocate(
+    commands: &[BookingCommand],
+    mut inventory: Inventory,
+    mut prior: PriorDecisions,
+    now: Timestamp,
+) -> Vec<Decision> {
     let mut deferred_keys = HashSet::new();
-    orders
+    commands
         .iter()
-        .map(|order| {
-            let follows_deferred = order.key.is_some_and(|key| deferred_keys.contains(&key));
-            let decision = decide(order, &mut stock, &settled, now, follows_deferred);
+        .map(|command| {
+            let follows_deferred = command.key.is_some_and(|key| deferred_keys.contains(&key));
+            let decision = decide(command, &mut inventory, &prior, now, follows_deferred);
             if decision == Decision::Defer {
-                deferred_keys.extend(order.key);
+                deferred_keys.extend(command.key);
                 return decision;
             }
-            settled.tickets.entry(order.ticket.id).or_insert(Some(order.hash));
+            prior.tickets.entry(command.ticket.id).or_insert(Some(command.hash));
             // Only a decision holds a key: after `expired` or `failed`, a retry is a new try.
-            if let (Some(key), Decision::Sell(_) | Decision::Reject(_)) = (order.key, &decision) {
-                settled.keys.entry(key).or_insert((order.ticket.id, Some(order.hash)));
+            if let (Some(key), Decision::Sell(_) | Decision::Reject(_)) = (command.key, &decision) {
+                prior.keys.entry(key).or_insert((command.ticket.id, Some(command.hash)));
             }
             decision
         })
@@ -91,31 +96,31 @@ pub fn allocate(orders: &[Order], mut stock: Stock, mut settled: Settled, now: T
 
 /// `follows_deferred`: an earlier booking under the same key is deferred, and must be decided first.
 fn decide(
-    order: &Order,
-    stock: &mut Stock,
-    settled: &Settled,
+    command: &BookingCommand,
+    inventory: &mut Inventory,
+    prior: &PriorDecisions,
     now: Timestamp,
     follows_deferred: bool,
 ) -> Decision {
-    match settled.tickets.get(&order.ticket.id) {
-        Some(Some(hash)) if *hash != order.hash => return Decision::TicketReused,
+    match prior.tickets.get(&command.ticket.id) {
+        Some(Some(hash)) if *hash != command.hash => return Decision::TicketReused,
         Some(_) => return Decision::AlreadySettled,
         None => {}
     }
-    if now > order.ticket.deadline {
+    if now > command.ticket.deadline {
         return Decision::Expire;
     }
-    match order.key.and_then(|key| settled.keys.get(&key)) {
-        Some((_, Some(hash))) if *hash != order.hash => {
+    match command.key.and_then(|key| prior.keys.get(&key)) {
+        Some((_, Some(hash))) if *hash != command.hash => {
             return Decision::Reject(Rejection::IdempotencyKeyReused);
         }
         Some((first, _)) => return Decision::ShareOutcomeOf(*first),
         None => {}
     }
-    if follows_deferred || order.request.seat_ids().iter().any(|seat| stock.held.contains(seat)) {
+    if follows_deferred || command.request.seat_ids().iter().any(|seat| inventory.held.contains(seat)) {
         return Decision::Defer;
     }
-    stock.sell(&order.request, order.ticket.id.issued_at()).map_or_else(Into::into, Decision::Sell)
+    inventory.sell(&command.request, command.ticket.id.issued_at()).map_or_else(Into::into, Decision::Sell)
 }
 
 /// Why seats are not sold.
@@ -139,7 +144,7 @@ impl From<NotSold> for Decision {
     }
 }
 
-impl Stock {
+impl Inventory {
     /// Sells all the seats of `request`, or none. A sales window is judged by `issued_at`, when the customer asked,
     /// and not by when the queue got round to it.
     fn sell(&mut self, request: &BookingRequest, issued_at: Timestamp) -> Result<Vec<SoldSeat>, NotSold> {

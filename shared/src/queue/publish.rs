@@ -10,7 +10,7 @@ const PERSISTENT: u8 = 2;
 
 /// Why a message is not known to be in its queue.
 #[derive(Debug, thiserror::Error)]
-pub enum PostError {
+pub enum PublishError {
     /// The queue has no room for it. Try again later.
     #[error("the broker refused the message: the queue is full")]
     Refused,
@@ -27,7 +27,12 @@ pub enum PostError {
 
 /// Puts a message into `queue`. The channel is in confirm mode, and nobody else publishes on it, so that what is returned
 /// belongs to this message.
-pub async fn post(channel: &Channel, queue: &str, body: &[u8], headers: FieldTable) -> Result<(), PostError> {
+pub async fn publish_confirmed(
+    channel: &Channel,
+    queue: &str,
+    body: &[u8],
+    headers: FieldTable,
+) -> Result<(), PublishError> {
     // By the default exchange, which knows every queue by its name, and says so if there is none.
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let properties = BasicProperties::default()
@@ -37,11 +42,11 @@ pub async fn post(channel: &Channel, queue: &str, body: &[u8], headers: FieldTab
     let confirm = channel
         .basic_publish("".into(), queue.into(), options, body, properties)
         .await
-        .map_err(PostError::Unknown)?;
-    match confirm.await.map_err(PostError::Unknown)? {
+        .map_err(PublishError::Unknown)?;
+    match confirm.await.map_err(PublishError::Unknown)? {
         Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(_)) => Err(PostError::NoQueue),
-        Confirmation::Nack(_) => Err(PostError::Refused),
-        Confirmation::NotRequested => Err(PostError::Unconfirmed),
+        Confirmation::Ack(Some(_)) => Err(PublishError::NoQueue),
+        Confirmation::Nack(_) => Err(PublishError::Refused),
+        Confirmation::NotRequested => Err(PublishError::Unconfirmed),
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use hamro_shared::queue::{Session, SettledMessage, Topology};
+use hamro_shared::queue::{Session, SettledEvent, Topology};
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Connection};
 use tokio::sync::mpsc;
@@ -16,33 +16,33 @@ use tracing::debug;
 const BACKLOG: usize = 256;
 
 /// How long to try to send one.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where settled batches are handed in.
 #[derive(Clone)]
-pub struct Announcer(mpsc::Sender<SettledMessage>);
+pub struct OutcomePublisher(mpsc::Sender<SettledEvent>);
 
 /// The announcements that wait to be sent.
-pub struct Announcements {
-    receiver: mpsc::Receiver<SettledMessage>,
+pub struct OutcomePublishingTask {
+    receiver: mpsc::Receiver<SettledEvent>,
     exchange: String,
 }
 
-pub fn announcer(topology: &Topology) -> (Announcer, Announcements) {
+pub fn outcome_publisher(topology: &Topology) -> (OutcomePublisher, OutcomePublishingTask) {
     let (sender, receiver) = mpsc::channel(BACKLOG);
-    (Announcer(sender), Announcements { receiver, exchange: topology.settled() })
+    (OutcomePublisher(sender), OutcomePublishingTask { receiver, exchange: topology.settled() })
 }
 
-impl Announcer {
+impl OutcomePublisher {
     /// Never waits.
-    pub fn announce(&self, message: SettledMessage) {
+    pub fn publish(&self, message: SettledEvent) {
         if self.0.try_send(message).is_err() {
             debug!("the announcements are full: dropped one");
         }
     }
 }
 
-impl Session for Announcements {
+impl Session for OutcomePublishingTask {
     const ROLE: &'static str = "announcing";
 
     /// Sends announcements until there is nobody left to make any.
@@ -58,7 +58,7 @@ impl Session for Announcements {
             let publishing =
                 channel.basic_publish(exchange, "".into(), BasicPublishOptions::default(), &body, properties);
             // While the broker blocks publishers this would wait for ever.
-            timeout(PATIENCE, publishing).await.context("the broker takes no announcements")??;
+            timeout(PUBLISH_TIMEOUT, publishing).await.context("the broker takes no announcements")??;
         }
         Ok(())
     }

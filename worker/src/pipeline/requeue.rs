@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hamro_shared::backoff::Backoff;
-use hamro_shared::queue::{PostError, Session, post};
+use hamro_shared::queue::{PublishError, Session, publish_confirmed};
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -32,7 +32,7 @@ pub struct Message {
 pub struct Requeue(mpsc::Sender<Request>);
 
 /// The messages that wait to be published.
-pub struct Requeuing {
+pub struct RequeueTask {
     receiver: mpsc::Receiver<Request>,
     /// Kept across connections until it is confirmed.
     current: Option<Request>,
@@ -43,9 +43,9 @@ struct Request {
     confirmed: oneshot::Sender<()>,
 }
 
-pub fn requeue() -> (Requeue, Requeuing) {
+pub fn requeue() -> (Requeue, RequeueTask) {
     let (sender, receiver) = mpsc::channel(1);
-    (Requeue(sender), Requeuing { receiver, current: None })
+    (Requeue(sender), RequeueTask { receiver, current: None })
 }
 
 impl Requeue {
@@ -57,7 +57,7 @@ impl Requeue {
     }
 }
 
-impl Session for Requeuing {
+impl Session for RequeueTask {
     const ROLE: &'static str = "requeuing";
 
     /// Publishes until no caller is left.
@@ -88,17 +88,17 @@ impl Session for Requeuing {
 }
 
 /// Publishes the message, however long the queue has no room for it.
-pub async fn publish(channel: &Channel, message: &Message) -> Result<(), PostError> {
+pub async fn publish(channel: &Channel, message: &Message) -> Result<(), PublishError> {
     let mut message = message;
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
         let Message { queue, body, headers, if_full } = message;
-        match (post(channel, queue, body, headers.clone()).await, if_full) {
-            (Err(PostError::Refused), Some(other)) => {
+        match (publish_confirmed(channel, queue, body, headers.clone()).await, if_full) {
+            (Err(PublishError::Refused), Some(other)) => {
                 warn!("{queue} is full: a booking is published to {} instead", other.queue);
                 message = other;
             }
-            (Err(PostError::Refused), None) => {
+            (Err(PublishError::Refused), None) => {
                 warn!("{queue} is full: a booking waits to be published to it");
                 backoff.pause().await;
             }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use anyhow::bail;
 use futures_util::StreamExt;
 use hamro_shared::backoff::Backoff;
-use hamro_shared::queue::{BOOKINGS_HEADER, PostError, QueueGone, Session, Topology, post};
+use hamro_shared::queue::{
+    BOOKINGS_HEADER, PublishError, QueueDeleted, Session, Topology, publish_confirmed,
+};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
@@ -17,12 +19,12 @@ use lapin::{Channel, Connection};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub struct Rerouter {
+pub struct UnroutedForwarder {
     from: String,
     to: String,
 }
 
-impl Rerouter {
+impl UnroutedForwarder {
     pub fn new(topology: &Topology) -> Self {
         Self { from: topology.unrouted(), to: topology.intake() }
     }
@@ -34,7 +36,7 @@ impl Rerouter {
         let mut deliveries =
             channel.basic_consume(self.from.as_str().into(), "".into(), options, arguments).await?;
         loop {
-            let delivery = deliveries.next().await.ok_or_else(|| QueueGone(self.from.clone()))??;
+            let delivery = deliveries.next().await.ok_or_else(|| QueueDeleted(self.from.clone()))??;
             self.forward(channel, &delivery).await?;
             info!("a parcel that had found no queue is on its way again");
             if !delivery.acker.ack(BasicAckOptions::default()).await? {
@@ -47,9 +49,9 @@ impl Rerouter {
     async fn forward(&self, channel: &Channel, parcel: &Delivery) -> anyhow::Result<()> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
-            match post(channel, &self.to, &parcel.data, bookings_header(parcel)).await {
+            match publish_confirmed(channel, &self.to, &parcel.data, bookings_header(parcel)).await {
                 Ok(()) => return Ok(()),
-                Err(PostError::Refused) => {
+                Err(PublishError::Refused) => {
                     warn!("a parcel that had found no queue waits until there is room in {}", self.to);
                     backoff.pause().await;
                 }
@@ -60,7 +62,7 @@ impl Rerouter {
     }
 }
 
-impl Session for Rerouter {
+impl Session for UnroutedForwarder {
     const ROLE: &'static str = "rerouting";
 
     /// What is in hand when `stop` comes goes back to the queue: it is whole there, or in the intake queue, or in both.

@@ -11,28 +11,28 @@ use tokio::sync::oneshot::{Receiver, Sender, channel};
 ///
 /// By default there is nobody before and nobody behind.
 #[derive(Debug, Default)]
-pub struct Turn {
+pub struct LockTurn {
     before: Option<Receiver<Infallible>>,
     behind: Option<Sender<Infallible>>,
 }
 
 /// A queue of batches.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct LockQueue {
     last: Option<Receiver<Infallible>>,
 }
 
-impl Line {
+impl LockQueue {
     /// Who joins comes after all who have.
-    pub fn join(&mut self) -> Turn {
+    pub fn join(&mut self) -> LockTurn {
         let (behind, last) = channel();
-        Turn { before: self.last.replace(last), behind: Some(behind) }
+        LockTurn { before: self.last.replace(last), behind: Some(behind) }
     }
 }
 
-impl Turn {
+impl LockTurn {
     /// Waits until the batch before has passed its turn.
-    pub async fn comes(&mut self) {
+    pub async fn acquire(&mut self) {
         if let Some(before) = &mut self.before {
             // Nothing is ever sent: the end of the channel is the signal.
             let _ = before.await;
@@ -41,7 +41,7 @@ impl Turn {
     }
 
     /// The seats are locked.
-    pub fn pass(&mut self) {
+    pub fn release(&mut self) {
         self.behind = None;
     }
 }
@@ -54,19 +54,19 @@ mod tests {
 
     #[test]
     fn a_turn_comes_when_the_one_before_has_passed_or_ended() {
-        let mut line = Line::default();
+        let mut line = LockQueue::default();
         let (mut first, mut second, mut third) = (line.join(), line.join(), line.join());
-        assert!(first.comes().now_or_never().is_some());
-        assert!(second.comes().now_or_never().is_none());
-        first.pass();
-        assert!(second.comes().now_or_never().is_some());
-        assert!(third.comes().now_or_never().is_none());
+        assert!(first.acquire().now_or_never().is_some());
+        assert!(second.acquire().now_or_never().is_none());
+        first.release();
+        assert!(second.acquire().now_or_never().is_some());
+        assert!(third.acquire().now_or_never().is_none());
         drop(second);
-        assert!(third.comes().now_or_never().is_some());
+        assert!(third.acquire().now_or_never().is_some());
     }
 
     #[test]
     fn a_turn_alone_comes_at_once() {
-        assert!(Turn::default().comes().now_or_never().is_some());
+        assert!(LockTurn::default().acquire().now_or_never().is_some());
     }
 }

@@ -1,0 +1,14 @@
+//! From the intake queue to settlement and back: consume, settle, acknowledge, announce.
+//!
+//! [`consumer`] drives a channel. [`prefetch`] receives and decodes ahead of it, [`in_flight`] settles two batches at a time in
+//! the order of arrival, and [`consumer_watchdog`] notices when the broker stops delivering. [`outcome_publisher`] announces
+//! outcomes to the api instances. [`requeue`] publishes single bookings again ([`isolated_booking`]) that were set aside or
+//! deferred.
+
+pub mod consumer;
+mod consumer_watchdog;
+pub mod in_flight;
+pub mod isolated_booking;
+pub mod outcome_publisher;
+mod prefetch;
+pub mod requeue;
