@@ -1,28 +1,24 @@
 //! The HTTP intake of Hamro Concert.
 //!
-//! `bookings` takes requests and tells what became of them, `intake` is what lies between those handlers and the
-//! broker, `catalogue` is what can be booked. One endpoint, one file.
+//! Endpoints, one a file: [`bookings`] takes bookings and tells what became of them, [`catalogue`] is what can be booked,
+//! [`queue`] and [`health`]. [`state`] is what they share. Below it are the engines: [`broker`] (the way to and from RabbitMQ),
+//! [`outcomes`] and [`seat_feed`]; [`http`] has the building blocks of the endpoints, [`server`] accepts connections and runs the
+//! middleware. Imports run downward only.
 
-pub mod admin;
+mod booking_page;
+pub mod booking_policy;
 mod bookings;
-pub mod catalogue;
+pub mod broker;
+mod catalogue;
 pub mod config;
 pub mod erase;
-mod etag;
-pub mod events;
-mod extract;
-pub mod gate;
 mod health;
-pub mod intake;
-pub mod live_seats;
+pub mod http;
 mod openapi;
-mod page;
-pub mod problem;
+pub mod outcomes;
 mod queue;
-pub mod rate_limit;
-mod refusal;
-mod retry;
 pub mod router;
-pub mod schema;
+pub mod seat_feed;
 pub mod server;
+pub mod startup_migration;
 pub mod state;

@@ -5,16 +5,21 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use hamro_api::catalogue::SeatMapBuilds;
-use hamro_api::config::{Config, DATABASE_SESSION, HttpConfig, SchemaCommandConfig, log_ids};
-use hamro_api::events::Streams;
-use hamro_api::gate::Gate;
-use hamro_api::intake::{Gauge, Listener, Outcomes, Watermark, look_up_waited_for, publisher};
-use hamro_api::live_seats::LiveSeats;
-use hamro_api::rate_limit::RateLimit;
+use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
+use hamro_api::broker::publisher::publisher;
+use hamro_api::config::{Config, DATABASE_SESSION, SchemaCommandConfig, log_ids};
+use hamro_api::http::seat_map_builds::SeatMapBuilds;
+use hamro_api::http::sse::SseLimiter;
+use hamro_api::outcomes::cache::{OutcomeCache, poll_pending};
+use hamro_api::outcomes::queue_estimate::QueueEstimate;
+use hamro_api::outcomes::watermark::Watermark;
 use hamro_api::router::{openapi, router};
+use hamro_api::seat_feed::SeatFeed;
+use hamro_api::server::config::HttpConfig;
+use hamro_api::server::middleware::MiddlewareState;
+use hamro_api::server::rate_limit::RateLimit;
 use hamro_api::state::{App, AppState};
-use hamro_api::{erase, schema, server};
+use hamro_api::{erase, server, startup_migration};
 use hamro_shared::config::Env;
 use hamro_shared::database::{self, Database, DatabaseClock};
 use hamro_shared::domain::{Clock, TicketId};
@@ -118,64 +123,71 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let database = Database::new(sessions, config.database_connections);
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
-    let (outcomes, gauge, live_seats) =
-        (Outcomes::default(), Gauge::default(), LiveSeats::new(database.clone()));
+    let outcomes = OutcomeCache::default();
+    let queue_estimate = QueueEstimate::default();
+    let seat_feed = SeatFeed::new(database.clone());
     let (publisher, mut publishing) = publisher(config.publisher, broker.topology());
-    let mut listening =
-        Listener::new(broker.topology().clone(), outcomes.clone(), gauge.clone(), live_seats.clone());
+    let mut outcome_subscriber = OutcomeSubscriber::new(
+        broker.topology().clone(),
+        outcomes.clone(),
+        queue_estimate.clone(),
+        seat_feed.clone(),
+    );
     let (schema_is_ready, schema_ready) = watch::channel(false);
-    let ticket_keys = config.rules.ticket_keys.clone();
+    let ticket_keys = config.policy.ticket_keys.clone();
     let state = AppState::new(App {
         database: database.clone(),
         clock: database_clock.clock(),
         publisher,
         outcomes: outcomes.clone(),
         watermark: Watermark::new(database.clone(), database_clock.clock()),
-        gauge,
-        live_seats: live_seats.clone(),
+        queue_estimate,
+        seat_feed: seat_feed.clone(),
         seat_map_builds: SeatMapBuilds::default(),
-        streams: Streams::new(config.http.streams_max, lifecycle.stopping()),
+        sse_limiter: SseLimiter::new(config.http.streams_max, lifecycle.stopping()),
         stopping: lifecycle.stopping(),
         schema_ready,
         database_clock: database_clock.clone(),
-        rules: config.rules,
+        policy: config.policy,
     });
     let rate_limit = RateLimit::new(&config.http.rate_limit).map(Arc::new);
     let tally = Arc::new(Tally::default());
-    let gate = Gate { rate_limit: rate_limit.clone(), tally: tally.clone() };
-    let router = router(state, &config.http.cors_origin, gate);
+    let middleware = MiddlewareState { rate_limit: rate_limit.clone(), tally: tally.clone() };
+    let router = router(state, &config.http.cors_origin, middleware);
 
     let publishing_broker = broker.clone();
     // Shorter than the process may take, so that what supports the requests is stopped in order in any case.
-    let patience =
-        server::Patience { head: config.http.head_timeout, drain: config.shutdown_timeout.mul_f64(0.75) };
-    lifecycle.work("http", |stop| server::serve(listener, router, patience, stop));
+    let timeouts = server::ServerTimeouts {
+        head: config.http.head_timeout,
+        drain: config.shutdown_timeout.mul_f64(0.75),
+    };
+    lifecycle.work("http", |stop| server::serve(listener, router, timeouts, stop));
     // What requests in flight need until the last one is answered.
     lifecycle.support("publishing", |stop| async move {
         supervise(&publishing_broker, &stop, &mut publishing).await;
         Ok(())
     });
     lifecycle.support("listening", |stop| async move {
-        supervise(&broker, &stop, &mut listening).await;
+        supervise(&broker, &stop, &mut outcome_subscriber).await;
         Ok(())
     });
     let looked_up = database.clone();
-    lifecycle.support("look-up", |stop| look_up_waited_for(outcomes, looked_up, stop));
-    lifecycle.support("live seats", |stop| live_seats.keep_up(stop));
+    lifecycle.support("look-up", |stop| poll_pending(outcomes, looked_up, stop));
+    lifecycle.support("live seats", |stop| seat_feed.run(stop));
     lifecycle.support("tally", |stop| async move {
         tally.report_every_second(stop).await;
         Ok(())
     });
     if let Some(limit) = rate_limit {
         lifecycle.support("rate limit", |stop| async move {
-            limit.forget_the_absent(stop).await;
+            limit.evict_idle(stop).await;
             Ok(())
         });
     }
     lifecycle.support("clock", |stop| database_clock.keep_measuring(database, stop));
     let schema_options = config.database.options(&process);
     lifecycle.support("schema", |stop| {
-        schema::prepare(schema_options, config.schema, ticket_keys, schema_is_ready, stop)
+        startup_migration::run(schema_options, config.schema, ticket_keys, schema_is_ready, stop)
     });
     Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
 }

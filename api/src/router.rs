@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, Method};
-use axum::{Router, middleware};
+use axum::middleware::from_fn_with_state;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use utoipa::OpenApi;
@@ -12,24 +13,24 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::config::CorsOrigin;
-use crate::gate::{self, Gate, REQUEST_ID};
+use crate::http::problem::{Problem, ProblemCode};
 use crate::openapi::ApiDoc;
-use crate::problem::{Problem, ProblemCode};
+use crate::server::config::CorsOrigin;
+use crate::server::middleware::{MiddlewareState, REQUEST_ID, handle_request};
 use crate::state::AppState;
-use crate::{bookings, catalogue, health, page, queue};
+use crate::{booking_page, bookings, catalogue, health, queue};
 
 /// The whole application.
-pub fn router(state: AppState, cors_origin: &CorsOrigin, gate: Gate) -> Router {
+pub fn router(state: AppState, cors_origin: &CorsOrigin, middleware: MiddlewareState) -> Router {
     let (router, document) = endpoints().split_for_parts();
     let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", document));
     router
-        .merge(page::routes().merge(docs).layer(CompressionLayer::new()))
+        .merge(booking_page::routes().merge(docs).layer(CompressionLayer::new()))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(state)
         // Whoever is turned away at the gate is to see why, in a browser too: so outside of it.
-        .layer((cors(cors_origin), middleware::from_fn_with_state(gate, gate::pass)))
+        .layer((cors(cors_origin), from_fn_with_state(middleware, handle_request)))
 }
 
 /// The OpenAPI document of the same endpoints.

@@ -9,12 +9,13 @@ use hamro_shared::database::tickets;
 use hamro_shared::domain::{Booking, Outcome, Ticket};
 
 use super::BookingBody;
-use super::accept::{enqueue, not_accepted};
+use super::enqueue::{enqueue, publish_error_problem};
 use super::status::booking_or_problem;
-use crate::extract::{Body, IdempotencyKeyHeader, IdempotencyKeyParam};
-use crate::intake::{PublishError, Waiter};
-use crate::openapi::{BOOKINGS, BookingProblems, OutcomeUnknownProblem};
-use crate::problem::{Problem, ProblemCode, ticket_location};
+use crate::broker::publisher::PublishError;
+use crate::http::extract::{IdempotencyKeyHeader, IdempotencyKeyParam, JsonBody};
+use crate::http::openapi::{BOOKINGS, BookingProblems, OutcomeUnknownProblem};
+use crate::http::problem::{Problem, ProblemCode, ticket_location};
+use crate::outcomes::cache::Waiter;
 use crate::state::AppState;
 
 /// Pause before the next try where our clock is a little ahead of the database's.
@@ -41,17 +42,17 @@ const FENCE_AGAIN_AFTER: Duration = Duration::from_millis(20);
 pub async fn book_seats(
     State(app): State<AppState>,
     key: Option<IdempotencyKeyHeader>,
-    Body(body): Body<BookingBody>,
+    JsonBody(body): JsonBody<BookingBody>,
 ) -> Result<Response, Problem> {
-    let request = body.parse(app.rules.max_seats)?;
-    let ticket = app.issue_ticket(app.rules.booking_wait);
+    let request = body.parse(app.policy.max_seats)?;
+    let ticket = app.issue_ticket(app.policy.booking_wait);
     let waiter = app.outcomes.wait_for(ticket.id);
     match enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request).await {
         // If it is not known whether it was accepted, the fence below gives the ticket an outcome all the same.
         Ok(()) | Err(PublishError::Unknown) => {}
-        Err(error) => return Err(not_accepted(&app, error, ticket)),
+        Err(error) => return Err(publish_error_problem(&app, error, ticket)),
     }
-    let outcome = settled_or_fenced(&app, ticket, waiter).await?;
+    let outcome = await_or_expire(&app, ticket, waiter).await?;
     let location = ticket_location(ticket.id);
     match booking_or_problem(outcome) {
         Ok(booking) => Ok((StatusCode::CREATED, [(LOCATION, location)], Json(booking)).into_response()),
@@ -61,7 +62,7 @@ pub async fn book_seats(
 
 /// The ticket's outcome. If none comes by its deadline the ticket is fenced off, so that what is answered stands: it
 /// cannot be sold afterwards.
-async fn settled_or_fenced(app: &AppState, ticket: Ticket, mut waiter: Waiter) -> Result<Outcome, Problem> {
+async fn await_or_expire(app: &AppState, ticket: Ticket, mut waiter: Waiter) -> Result<Outcome, Problem> {
     let Ticket { id, deadline } = ticket;
     let mut patience = app.clock.now().until(deadline);
     loop {

@@ -5,14 +5,14 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hamro_shared::domain::Booking;
 
-use super::accept::{enqueue, not_accepted};
-use super::prefer::Prefer;
+use super::enqueue::{enqueue, publish_error_problem};
 use super::status::booking_or_problem;
 use super::{BookingBody, TicketStatus};
-use crate::extract::{Body, IdempotencyKeyHeader, IdempotencyKeyParam};
-use crate::openapi::{BOOKINGS, BookingProblems};
-use crate::problem::{Problem, ticket_location};
-use crate::retry::retry_after;
+use crate::http::extract::{IdempotencyKeyHeader, IdempotencyKeyParam, JsonBody};
+use crate::http::openapi::{BOOKINGS, BookingProblems};
+use crate::http::prefer::Prefer;
+use crate::http::problem::{Problem, ticket_location};
+use crate::http::retry_after::retry_after;
 use crate::state::AppState;
 
 /// Ask for seats
@@ -49,26 +49,26 @@ pub async fn create_booking(
     State(app): State<AppState>,
     key: Option<IdempotencyKeyHeader>,
     prefer: Prefer,
-    Body(body): Body<BookingBody>,
+    JsonBody(body): JsonBody<BookingBody>,
 ) -> Result<Response, Problem> {
-    let request = body.parse(app.rules.max_seats)?;
-    let ticket = app.issue_ticket(app.rules.booking_deadline);
-    let patience = prefer.patience(app.rules.max_wait);
+    let request = body.parse(app.policy.max_seats)?;
+    let ticket = app.issue_ticket(app.policy.booking_deadline);
+    let preference = prefer.hold(app.policy.max_wait);
     // Before it is published, so that its outcome cannot come in between.
-    let waiter = (!patience.is_none()).then(|| app.outcomes.wait_for(ticket.id));
+    let waiter = (!preference.is_none()).then(|| app.outcomes.wait_for(ticket.id));
     enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request)
         .await
-        .map_err(|error| not_accepted(&app, error, ticket))?;
+        .map_err(|error| publish_error_problem(&app, error, ticket))?;
     let location = (LOCATION, ticket_location(ticket.id));
     if let Some(mut waiter) = waiter
-        && let Some(settled) = waiter.outcome_unless(&app.stopping, patience.duration()).await
+        && let Some(settled) = waiter.outcome_unless(&app.stopping, preference.duration()).await
     {
         // As the earlier endpoint answers.
         return Ok(match booking_or_problem(settled.outcome.clone()) {
             Ok(booking) => {
-                (StatusCode::CREATED, patience.headers(), [location], Json(booking)).into_response()
+                (StatusCode::CREATED, preference.headers(), [location], Json(booking)).into_response()
             }
-            Err(problem) => (patience.headers(), [location], problem).into_response(),
+            Err(problem) => (preference.headers(), [location], problem).into_response(),
         });
     }
     let position = app.position(ticket.id);
@@ -78,5 +78,5 @@ pub async fn create_booking(
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     let status = Json(TicketStatus::queued(ticket.id, position));
-    Ok((StatusCode::ACCEPTED, patience.headers(), headers, status).into_response())
+    Ok((StatusCode::ACCEPTED, preference.headers(), headers, status).into_response())
 }

@@ -7,15 +7,19 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use hamro_shared::domain::SettledTicket;
+use serde_json::json;
 use tracing::warn;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
 
+use super::TicketStatus;
 use super::outcome::{find_outcome, verify_ticket};
-use super::{QueuePosition, TicketStatus};
-use crate::events::last_event_id;
-use crate::extract::Id;
-use crate::intake::Waiter;
-use crate::openapi::{BOOKINGS, StreamProblems, TicketEvent, TicketProblems};
-use crate::problem::Problem;
+use crate::http::extract::PathId;
+use crate::http::openapi::{BOOKINGS, StreamProblems, TicketProblems, stream_event};
+use crate::http::problem::Problem;
+use crate::http::sse::last_event_id;
+use crate::outcomes::cache::Waiter;
+use crate::outcomes::queue_estimate::QueuePosition;
 use crate::state::AppState;
 
 /// How often a customer who waits is told of a new place in the queue.
@@ -44,18 +48,18 @@ const POSITION_EVERY: Duration = Duration::from_secs(3);
 )]
 pub async fn follow_booking(
     State(app): State<AppState>,
-    Id(text): Id<String>,
+    PathId(text): PathId<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let ticket = verify_ticket(&app, &text)?;
-    let place = app.streams.place()?;
+    let permit = app.sse_limiter.acquire()?;
     // Before looking, so that no outcome slips through in between.
     let waiter = app.outcomes.wait_for(ticket);
     match find_outcome(&app, ticket).await? {
         Some(settled) if last_event_id(&headers) == Some(status_of(&settled).id()) => {
             Ok(StatusCode::NO_CONTENT.into_response())
         }
-        Some(settled) => Ok(place.stream(stream::iter([event(&status_of(&settled))]))),
+        Some(settled) => Ok(permit.stream(stream::iter([event(&status_of(&settled))]))),
         None => {
             let first = TicketStatus::queued(ticket, app.position(ticket));
             let begin = stream::iter([event(&first)]);
@@ -66,7 +70,7 @@ pub async fn follow_booking(
                     let status = next_status(&app, &mut waiter, told).await?;
                     Some((event(&status), (app, waiter, status.queue)))
                 });
-            Ok(place.stream(begin.chain(following)))
+            Ok(permit.stream(begin.chain(following)))
         }
     }
 }
@@ -79,7 +83,7 @@ async fn next_status(
     told: Option<QueuePosition>,
 ) -> Option<TicketStatus> {
     let ticket = waiter.ticket();
-    let overdue = ticket.issued_at() + app.rules.booking_deadline + Duration::from_millis(1);
+    let overdue = ticket.issued_at() + app.policy.booking_deadline + Duration::from_millis(1);
     loop {
         let patience = POSITION_EVERY.min(app.clock.now().until(overdue));
         if let Some(settled) = waiter.outcome_within(patience).await {
@@ -109,3 +113,18 @@ fn event(status: &TicketStatus) -> Event {
     let event = Event::default().event("status").id(status.id());
     event.json_data(status).unwrap_or_else(|_| Event::default().comment("cannot be shown"))
 }
+
+/// An event of a ticket's stream. Its id is the ticket's status.
+pub struct TicketEvent;
+
+impl utoipa::PartialSchema for TicketEvent {
+    fn schema() -> RefOr<Schema> {
+        let example = json!({
+            "ticketId": "019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88", "status": "queued",
+            "submittedAt": "2026-11-22T16:14:22.341Z", "queue": {"ahead": 12000, "etaSeconds": 2},
+        });
+        stream_event("status", "queued", "TicketStatus", example).into()
+    }
+}
+
+impl utoipa::ToSchema for TicketEvent {}

@@ -6,12 +6,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::TicketStatus;
 use super::outcome::{outcome_within, verify_ticket};
-use super::prefer::{Prefer, WaitParams};
-use crate::etag::ETag;
-use crate::extract::{Id, Params};
-use crate::openapi::{BOOKINGS, ParamProblems, ServerProblems, TicketProblems};
-use crate::problem::Problem;
-use crate::retry::retry_after;
+use crate::http::etag::ETag;
+use crate::http::extract::{PathId, QueryParams};
+use crate::http::openapi::{BOOKINGS, ParamProblems, ServerProblems, TicketProblems};
+use crate::http::prefer::{Prefer, WaitParams};
+use crate::http::problem::Problem;
+use crate::http::retry_after::retry_after;
 use crate::state::AppState;
 
 /// See where a ticket stands
@@ -40,26 +40,28 @@ use crate::state::AppState;
 )]
 pub async fn get_booking(
     State(app): State<AppState>,
-    Id(text): Id<String>,
-    Params(params): Params<WaitParams>,
+    PathId(text): PathId<String>,
+    QueryParams(params): QueryParams<WaitParams>,
     prefer: Prefer,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let ticket = verify_ticket(&app, &text)?;
-    let patience = params.patience(prefer, app.rules.max_wait)?;
-    let Some(settled) = outcome_within(&app, ticket, patience.duration()).await? else {
+    let preference = params.hold(prefer, app.policy.max_wait)?;
+    let Some(settled) = outcome_within(&app, ticket, preference.duration()).await? else {
         let position = app.position(ticket);
         let state = [
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
             (RETRY_AFTER, retry_after(position.eta_seconds)),
         ];
-        return Ok((patience.headers(), state, Json(TicketStatus::queued(ticket, position))).into_response());
+        return Ok(
+            (preference.headers(), state, Json(TicketStatus::queued(ticket, position))).into_response()
+        );
     };
     // Final: there is one version of it for ever, and it is the ticket holder's own.
     let etag = ETag::of(&settled.settled_at.unix_millis());
     let cache = [(CACHE_CONTROL, HeaderValue::from_static("private, max-age=60"))];
     if etag.is_known_to(&headers) {
-        return Ok((StatusCode::NOT_MODIFIED, patience.headers(), cache, etag, ()).into_response());
+        return Ok((StatusCode::NOT_MODIFIED, preference.headers(), cache, etag, ()).into_response());
     }
-    Ok((patience.headers(), cache, etag, Json(TicketStatus::settled((*settled).clone()))).into_response())
+    Ok((preference.headers(), cache, etag, Json(TicketStatus::settled((*settled).clone()))).into_response())
 }

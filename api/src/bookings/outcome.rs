@@ -7,7 +7,7 @@ use hamro_shared::database::tickets::{self, Unreadable};
 use hamro_shared::domain::{SettledTicket, TicketId, Timestamp};
 use sqlx::postgres::PgConnection;
 
-use crate::problem::{Problem, ProblemCode};
+use crate::http::problem::{Problem, ProblemCode};
 use crate::state::AppState;
 
 /// Why an outcome cannot be told.
@@ -30,7 +30,7 @@ impl From<OutcomeError> for Problem {
 
 /// The ticket that a client names, if it is one of ours.
 pub fn verify_ticket(app: &AppState, text: &str) -> Result<TicketId, Problem> {
-    let ticket = app.rules.ticket_keys.verify(text);
+    let ticket = app.policy.ticket_keys.verify(text);
     ticket.ok_or_else(|| {
         Problem::new(ProblemCode::TicketNotFound, "This is no ticket that was handed out here.")
     })
@@ -41,10 +41,10 @@ pub async fn find_outcome(
     app: &AppState,
     ticket: TicketId,
 ) -> Result<Option<Arc<SettledTicket>>, OutcomeError> {
-    if let Some(settled) = app.outcomes.known(ticket) {
+    if let Some(settled) = app.outcomes.get(ticket) {
         return Ok(Some(settled));
     }
-    let deadline = ticket.issued_at() + app.rules.booking_deadline;
+    let deadline = ticket.issued_at() + app.policy.booking_deadline;
     let overdue_since = (app.clock.now() > deadline).then_some(deadline);
     if overdue_since.is_none() && app.watermark.is_before(ticket).await {
         return Ok(None);

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::extract::Fields;
-use crate::openapi::text;
-use crate::problem::Problem;
+use crate::http::extract::FieldErrors;
+use crate::http::openapi::text;
+use crate::http::problem::Problem;
 
 /// A wish for seats: all of them, or none.
 #[derive(Deserialize, ToSchema)]
@@ -28,7 +28,7 @@ pub struct BookingBody {
 impl BookingBody {
     /// The request, or every field that is wrong with it.
     pub fn parse(self, max_seats: usize) -> Result<BookingRequest, Problem> {
-        let mut fields = Fields::default();
+        let mut fields = FieldErrors::default();
         let name = fields.required("userName", self.user_name, |text| CustomerName::parse(&text));
         let email = fields.required("userEmail", self.user_email, |text| Email::parse(&text));
         let seats = fields.required("seatIds", self.seat_ids, |ids| seat_ids(ids, max_seats));

@@ -4,7 +4,8 @@ use hamro_shared::domain::{Booking, Outcome, SettledTicket, TicketId, Timestamp}
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::problem::{Problem, ProblemCode, ProblemDocument};
+use crate::http::problem::{Problem, ProblemCode, ProblemDocument};
+use crate::outcomes::queue_estimate::QueuePosition;
 
 /// Where a ticket stands. `status` is an open set: treat one that you do not know as not final.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -46,16 +47,6 @@ pub enum Status {
     Rejected,
     Expired,
     Failed,
-}
-
-/// What is known of the queue; `null` is what is not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct QueuePosition {
-    /// How many bookings are before it.
-    pub ahead: Option<u64>,
-    /// In about how many seconds it will be settled.
-    pub eta_seconds: Option<u64>,
 }
 
 impl TicketStatus {

@@ -4,13 +4,12 @@ use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveTime, Timelike};
 use hamro_shared::database::{StoredDate, StoredTimestamp};
 use hamro_shared::domain::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::extract::Fields;
-use crate::openapi::text;
-use crate::problem::Problem;
+use crate::http::extract::FieldErrors;
+use crate::http::openapi::text;
+use crate::http::problem::Problem;
 
 /// A concert.
 #[derive(Debug, Serialize, ToSchema)]
@@ -132,7 +131,7 @@ pub struct ConcertDetails {
 
 impl ConcertBody {
     pub fn parse(self) -> Result<ConcertDetails, Problem> {
-        let mut fields = Fields::default();
+        let mut fields = FieldErrors::default();
         let title = fields.text("title", self.title, 200);
         let artist = fields.text("artist", self.artist, 200);
         let date = fields.required("date", self.date, |text| parse_date(&text));
@@ -166,11 +165,6 @@ impl ConcertBody {
         })();
         fields.finish(details)
     }
-}
-
-pub async fn concert_exists(connection: &mut PgConnection, concert: Uuid) -> Result<bool, sqlx::Error> {
-    let found = sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1", concert);
-    Ok(found.fetch_optional(connection).await?.is_some())
 }
 
 fn parse_date(text: &str) -> Result<NaiveDate, &'static str> {

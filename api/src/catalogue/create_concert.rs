@@ -6,10 +6,10 @@ use hamro_shared::domain::Timestamp;
 use sqlx::postgres::PgConnection;
 
 use super::concert::{Concert, ConcertBody, ConcertDetails, ConcertRow};
-use crate::admin::Admin;
-use crate::extract::Body;
-use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
-use crate::problem::Problem;
+use crate::http::admin_auth::Admin;
+use crate::http::extract::JsonBody;
+use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
+use crate::http::problem::Problem;
 
 /// Announce a concert
 ///
@@ -29,7 +29,7 @@ use crate::problem::Problem;
 pub async fn create_concert(
     _: Admin,
     State(database): State<Database>,
-    Body(body): Body<ConcertBody>,
+    JsonBody(body): JsonBody<ConcertBody>,
 ) -> Result<(StatusCode, Json<Concert>), Problem> {
     let details = body.parse()?;
     let row = database.transaction(move |connection| Box::pin(insert(connection, details))).await?;

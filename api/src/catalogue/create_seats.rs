@@ -7,12 +7,12 @@ use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::concert::concert_exists;
 use super::ticket_tier::TicketTier;
-use crate::admin::Admin;
-use crate::extract::{Body, Fields, Id};
-use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems, text};
-use crate::problem::Problem;
+use crate::http::admin_auth::Admin;
+use crate::http::extract::{FieldErrors, JsonBody, PathId};
+use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems, text};
+use crate::http::problem::Problem;
+use crate::seat_feed::version::concert_exists;
 
 /// A block of seats. They are numbered on from the last one of the tier with the same prefix (`V-1`, `V-2`, …), row by
 /// row.
@@ -81,8 +81,8 @@ struct Block {
 pub async fn create_seats(
     _: Admin,
     State(database): State<Database>,
-    Id(concert): Id<Uuid>,
-    Body(body): Body<SeatBlockBody>,
+    PathId(concert): PathId<Uuid>,
+    JsonBody(body): JsonBody<SeatBlockBody>,
 ) -> Result<(StatusCode, Json<SeatBlock>), Problem> {
     let block = body.parse()?;
     let added = database.transaction(move |connection| Box::pin(block.add(connection, concert))).await?;
@@ -91,7 +91,7 @@ pub async fn create_seats(
 
 impl SeatBlockBody {
     fn parse(self) -> Result<Block, Problem> {
-        let mut fields = Fields::default();
+        let mut fields = FieldErrors::default();
         let tier = fields.required("ticketTierId", self.ticket_tier_id, Ok::<_, String>);
         let section = fields.text("section", self.section, 100);
         let count = |max: i32| {

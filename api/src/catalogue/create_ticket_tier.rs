@@ -4,11 +4,11 @@ use axum::http::StatusCode;
 use hamro_shared::database::Database;
 use sqlx::postgres::PgConnection;
 
-use super::ticket_tier::{TicketTier, TicketTierBody, TicketTierDetails, refused};
-use crate::admin::Admin;
-use crate::extract::Body;
-use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
-use crate::problem::Problem;
+use super::ticket_tier::{TicketTier, TicketTierBody, TicketTierDetails, map_foreign_key};
+use crate::http::admin_auth::Admin;
+use crate::http::extract::JsonBody;
+use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
+use crate::http::problem::Problem;
 
 /// Give a concert a price tier
 ///
@@ -28,13 +28,13 @@ use crate::problem::Problem;
 pub async fn create_ticket_tier(
     _: Admin,
     State(database): State<Database>,
-    Body(body): Body<TicketTierBody>,
+    JsonBody(body): JsonBody<TicketTierBody>,
 ) -> Result<(StatusCode, Json<TicketTier>), Problem> {
     let details = body.parse()?;
     let tier = database
         .transaction(move |connection| Box::pin(insert(connection, details)))
         .await
-        .map_err(refused)?;
+        .map_err(map_foreign_key)?;
     Ok((StatusCode::CREATED, Json(tier)))
 }
 

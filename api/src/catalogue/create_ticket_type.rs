@@ -6,12 +6,12 @@ use serde::Deserialize;
 use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 
+use super::is_violation_of;
 use super::list_ticket_types::TicketType;
-use super::violates;
-use crate::admin::Admin;
-use crate::extract::{Body, Fields};
-use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, ExistsProblem, ServerProblems, text};
-use crate::problem::{Problem, ProblemCode};
+use crate::http::admin_auth::Admin;
+use crate::http::extract::{FieldErrors, JsonBody};
+use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, ExistsProblem, ServerProblems, text};
+use crate::http::problem::{Problem, ProblemCode};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(example = json!({"name": "Balcony"}))]
@@ -36,15 +36,14 @@ pub struct TicketTypeBody {
 pub async fn create_ticket_type(
     _: Admin,
     State(database): State<Database>,
-    Body(body): Body<TicketTypeBody>,
+    JsonBody(body): JsonBody<TicketTypeBody>,
 ) -> Result<(StatusCode, Json<TicketType>), Problem> {
-    let mut fields = Fields::default();
+    let mut fields = FieldErrors::default();
     let name = fields.text("name", body.name, 100);
     let name = fields.finish(name)?;
-    let created = database
-        .transaction(move |connection| Box::pin(insert(connection, name)))
-        .await
-        .map_err(|error| if violates(&error, "ticket_types_name") { exists() } else { error.into() })?;
+    let created = database.transaction(move |connection| Box::pin(insert(connection, name))).await.map_err(
+        |error| if is_violation_of(&error, "ticket_types_name") { exists() } else { error.into() },
+    )?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 

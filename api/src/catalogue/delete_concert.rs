@@ -4,11 +4,13 @@ use hamro_shared::database::Database;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::violates;
-use crate::admin::Admin;
-use crate::extract::Id;
-use crate::openapi::{AdminProblems, CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems, SoldProblem};
-use crate::problem::{Problem, ProblemCode};
+use super::is_violation_of;
+use crate::http::admin_auth::Admin;
+use crate::http::extract::PathId;
+use crate::http::openapi::{
+    AdminProblems, CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems, SoldProblem,
+};
+use crate::http::problem::{Problem, ProblemCode};
 
 /// Remove a concert, with its tiers and seats
 ///
@@ -28,12 +30,12 @@ use crate::problem::{Problem, ProblemCode};
 pub async fn delete_concert(
     _: Admin,
     State(database): State<Database>,
-    Id(id): Id<Uuid>,
+    PathId(id): PathId<Uuid>,
 ) -> Result<StatusCode, Problem> {
     let deleted = database
         .transaction(move |connection| Box::pin(delete(connection, id)))
         .await
-        .map_err(|error| if violates(&error, "seats_sold") { has_sales() } else { error.into() })?;
+        .map_err(|error| if is_violation_of(&error, "seats_sold") { has_sales() } else { error.into() })?;
     if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("concert")) }
 }
 

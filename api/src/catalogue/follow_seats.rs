@@ -3,12 +3,15 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event;
 use futures_util::StreamExt;
+use serde_json::json;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{OneOfBuilder, Schema};
 use uuid::Uuid;
 
-use crate::events::last_event_id;
-use crate::extract::Id;
-use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, SeatsEvent, StreamProblems};
-use crate::problem::Problem;
+use crate::http::extract::PathId;
+use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, StreamProblems, stream_event};
+use crate::http::problem::Problem;
+use crate::http::sse::last_event_id;
 use crate::state::AppState;
 
 /// Watch the seat map of a concert
@@ -32,11 +35,27 @@ use crate::state::AppState;
 )]
 pub async fn follow_seats(
     State(app): State<AppState>,
-    Id(concert): Id<Uuid>,
+    PathId(concert): PathId<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let place = app.streams.place()?;
-    let seats = app.live_seats.watch(concert, last_event_id(&headers)).await?;
+    let permit = app.sse_limiter.acquire()?;
+    let seats = app.seat_feed.subscribe(concert, last_event_id(&headers)).await?;
     let seats = seats.ok_or_else(|| Problem::not_found("concert"))?;
-    Ok(place.stream(seats.map(|event| Event::default().event(event.name).id(&event.id).data(&event.data))))
+    Ok(permit.stream(seats.map(|event| Event::default().event(event.name).id(&event.id).data(&event.data))))
 }
+
+/// An event of the stream of a concert's seats.
+pub struct SeatsEvent;
+
+impl utoipa::PartialSchema for SeatsEvent {
+    fn schema() -> RefOr<Schema> {
+        let all = json!({"totalSeats": 100, "availableSeats": 98, "bookedSeatIds": [21, 22]});
+        let change = json!({"availableSeats": 96, "bookedSeatIds": [23, 42], "freedSeatIds": []});
+        OneOfBuilder::new()
+            .item(stream_event("snapshot", "7f3a-1", "SeatsSnapshot", all))
+            .item(stream_event("change", "7f3a-2", "SeatsChange", change))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for SeatsEvent {}

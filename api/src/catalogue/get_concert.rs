@@ -5,9 +5,9 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::concert::{Concert, ConcertRow};
-use crate::extract::Id;
-use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
-use crate::problem::Problem;
+use crate::http::extract::PathId;
+use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
+use crate::http::problem::Problem;
 
 /// Show a concert
 #[utoipa::path(
@@ -23,7 +23,7 @@ use crate::problem::Problem;
 )]
 pub async fn get_concert(
     State(database): State<Database>,
-    Id(id): Id<Uuid>,
+    PathId(id): PathId<Uuid>,
 ) -> Result<Json<Concert>, Problem> {
     let row = database.query(move |connection| Box::pin(find(connection, id))).await?;
     row.map(|row| Json(row.into())).ok_or_else(|| Problem::not_found("concert"))

@@ -4,9 +4,9 @@ use hamro_shared::database::Database;
 use sqlx::postgres::PgConnection;
 
 use super::ticket_tier::TicketTier;
-use crate::extract::Id;
-use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
-use crate::problem::Problem;
+use crate::http::extract::PathId;
+use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
+use crate::http::problem::Problem;
 
 /// Show a price tier
 #[utoipa::path(
@@ -22,7 +22,7 @@ use crate::problem::Problem;
 )]
 pub async fn get_ticket_tier(
     State(database): State<Database>,
-    Id(id): Id<i32>,
+    PathId(id): PathId<i32>,
 ) -> Result<Json<TicketTier>, Problem> {
     let tier = database.query(move |connection| Box::pin(find(connection, id))).await?;
     tier.map(Json).ok_or_else(|| Problem::not_found("ticket tier"))

@@ -4,8 +4,8 @@ use hamro_shared::database::Database;
 use sqlx::postgres::PgConnection;
 
 use super::ticket_tier::TicketTier;
-use crate::openapi::{CATALOGUE, ServerProblems};
-use crate::problem::Problem;
+use crate::http::openapi::{CATALOGUE, ServerProblems};
+use crate::http::problem::Problem;
 
 /// List the price tiers of all concerts, in one go
 #[utoipa::path(

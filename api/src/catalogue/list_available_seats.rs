@@ -4,9 +4,9 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use super::seat::{Seat, seats_of_concert};
-use crate::extract::Id;
-use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
-use crate::problem::Problem;
+use crate::http::extract::PathId;
+use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
+use crate::http::problem::Problem;
 use crate::state::AppState;
 
 /// Show the seats of a concert that nobody has
@@ -29,7 +29,7 @@ use crate::state::AppState;
 )]
 pub async fn list_available_seats(
     State(app): State<AppState>,
-    Id(concert): Id<Uuid>,
+    PathId(concert): PathId<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     seats_of_concert(&app, concert, true, &headers, |seats| seats).await

@@ -4,10 +4,10 @@ use hamro_shared::database::{Database, StoredDate, StoredTimestamp};
 use sqlx::postgres::PgConnection;
 
 use super::concert::{Concert, ConcertRow};
-use super::page::{Page, PageParams, Paged};
-use crate::extract::Params;
-use crate::openapi::{CATALOGUE, ParamProblems, ServerProblems};
-use crate::problem::Problem;
+use crate::http::extract::QueryParams;
+use crate::http::openapi::{CATALOGUE, ParamProblems, ServerProblems};
+use crate::http::pagination::{Page, PageParams, Paged};
+use crate::http::problem::Problem;
 
 /// List the concerts, the next one first
 #[utoipa::path(
@@ -20,7 +20,7 @@ use crate::problem::Problem;
 )]
 pub async fn list_concerts(
     State(database): State<Database>,
-    Params(params): Params<PageParams>,
+    QueryParams(params): QueryParams<PageParams>,
 ) -> Result<Json<Paged<Concert>>, Problem> {
     let page = params.parse()?;
     let rows = database.query(move |connection| Box::pin(find(connection, page))).await?;

@@ -6,9 +6,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::seat::{Seat, seats_of_concert};
-use crate::extract::Id;
-use crate::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
-use crate::problem::Problem;
+use crate::http::extract::PathId;
+use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
+use crate::http::problem::Problem;
 use crate::state::AppState;
 
 /// All seats of a concert.
@@ -44,7 +44,7 @@ pub struct SeatMap {
 )]
 pub async fn list_seats(
     State(app): State<AppState>,
-    Id(concert): Id<Uuid>,
+    PathId(concert): PathId<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     seats_of_concert(&app, concert, false, &headers, |seats| {

@@ -3,11 +3,11 @@ use axum::extract::State;
 use hamro_shared::database::Database;
 use sqlx::postgres::PgConnection;
 
-use super::page::{Page, PageParams, Paged};
 use super::ticket_tier::TicketTier;
-use crate::extract::Params;
-use crate::openapi::{CATALOGUE, ParamProblems, ServerProblems};
-use crate::problem::Problem;
+use crate::http::extract::QueryParams;
+use crate::http::openapi::{CATALOGUE, ParamProblems, ServerProblems};
+use crate::http::pagination::{Page, PageParams, Paged};
+use crate::http::problem::Problem;
 
 /// List the price tiers of all concerts
 #[utoipa::path(
@@ -20,7 +20,7 @@ use crate::problem::Problem;
 )]
 pub async fn list_ticket_tiers(
     State(database): State<Database>,
-    Params(params): Params<PageParams>,
+    QueryParams(params): QueryParams<PageParams>,
 ) -> Result<Json<Paged<TicketTier>>, Problem> {
     let page = params.parse()?;
     let tiers = database.query(move |connection| Box::pin(find(connection, page))).await?;

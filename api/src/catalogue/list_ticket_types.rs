@@ -5,8 +5,8 @@ use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 
-use crate::openapi::{CATALOGUE, ServerProblems};
-use crate::problem::Problem;
+use crate::http::openapi::{CATALOGUE, ServerProblems};
+use crate::http::problem::Problem;
 
 /// A kind of ticket, which tiers of any concert can have.
 #[derive(Debug, Serialize, ToSchema)]

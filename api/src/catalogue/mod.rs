@@ -1,10 +1,7 @@
 //! What can be booked: concerts, ticket types, tiers and seats. Reading is for everyone, writing for the admin token.
 
 mod concert;
-mod page;
 mod seat;
-mod seat_map_builds;
-mod seats_version;
 mod ticket_tier;
 
 pub mod create_concert;
@@ -27,11 +24,7 @@ pub mod update_ticket_tier;
 
 use sqlx::Error;
 
-pub use self::concert::concert_exists;
-pub use self::seat_map_builds::SeatMapBuilds;
-pub use self::seats_version::SeatsVersion;
-
 /// Whether the database refused a statement for the sake of this constraint.
-fn violates(error: &Error, constraint: &str) -> bool {
+fn is_violation_of(error: &Error, constraint: &str) -> bool {
     error.as_database_error().and_then(|error| error.constraint()) == Some(constraint)
 }

@@ -11,9 +11,9 @@ use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{SeatsVersion, concert_exists};
-use crate::etag::ETag;
-use crate::problem::Problem;
+use crate::http::etag::ETag;
+use crate::http::problem::Problem;
+use crate::seat_feed::version::{SeatMapVersion, concert_exists};
 use crate::state::AppState;
 
 /// A seat. Whose it is, if it is anybody's, is shown to nobody.
@@ -80,7 +80,7 @@ pub async fn seats_of_concert<T: Serialize>(
     document: impl FnOnce(Vec<Seat>) -> T + Send + 'static,
 ) -> Result<Response, Problem> {
     // Before the seats: should one be sold in between, they are newer than their tag, which the next request finds out.
-    let version = app.database.query(move |connection| Box::pin(SeatsVersion::of_one(connection, concert)));
+    let version = app.database.query(move |connection| Box::pin(SeatMapVersion::of_one(connection, concert)));
     let version = version.await?;
     let etag = ETag::of(&version.tag);
     let cache = [(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];

@@ -8,9 +8,9 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use uuid::Uuid;
 
-use super::violates;
-use crate::extract::Fields;
-use crate::problem::Problem;
+use super::is_violation_of;
+use crate::http::extract::FieldErrors;
+use crate::http::problem::Problem;
 
 /// A price tier of a concert.
 #[derive(Debug, Serialize, ToSchema)]
@@ -80,7 +80,7 @@ pub struct TicketTierDetails {
 
 impl TicketTierBody {
     pub fn parse(self) -> Result<TicketTierDetails, Problem> {
-        let mut fields = Fields::default();
+        let mut fields = FieldErrors::default();
         let concert_id = fields.required("concertId", self.concert_id, Ok::<_, String>);
         let ticket_type_id = fields.required("ticketTypeId", self.ticket_type_id, Ok::<_, String>);
         let price = fields.required("price", self.price, |input| -> Result<Price, PriceError> {
@@ -101,10 +101,10 @@ impl TicketTierBody {
 }
 
 /// What the database says to a tier of a concert or a ticket type that does not exist.
-pub fn refused(error: sqlx::Error) -> Problem {
-    if violates(&error, "ticket_tiers_concert_id_fkey") {
+pub fn map_foreign_key(error: sqlx::Error) -> Problem {
+    if is_violation_of(&error, "ticket_tiers_concert_id_fkey") {
         Problem::invalid_field("concertId", "must be the id of a concert")
-    } else if violates(&error, "ticket_tiers_ticket_type") {
+    } else if is_violation_of(&error, "ticket_tiers_ticket_type") {
         Problem::invalid_field("ticketTypeId", "must be the id of a ticket type")
     } else {
         error.into()

@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::concert::{Concert, ConcertBody, ConcertDetails, ConcertRow};
-use crate::admin::Admin;
-use crate::extract::BodyWithId;
-use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
-use crate::problem::Problem;
+use crate::http::admin_auth::Admin;
+use crate::http::extract::JsonBodyWithId;
+use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
+use crate::http::problem::Problem;
 
 /// A concert's id, and everything it is made of.
 #[derive(ToSchema)]
@@ -44,7 +44,7 @@ pub struct ConcertUpdate {
 pub async fn update_concert(
     _: Admin,
     State(database): State<Database>,
-    BodyWithId { id, body }: BodyWithId<Uuid, ConcertBody>,
+    JsonBodyWithId { id, body }: JsonBodyWithId<Uuid, ConcertBody>,
 ) -> Result<Json<Concert>, Problem> {
     let details = body.parse()?;
     let row = database.transaction(move |connection| Box::pin(update(connection, id, details))).await?;

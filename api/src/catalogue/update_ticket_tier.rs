@@ -4,11 +4,11 @@ use hamro_shared::database::Database;
 use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 
-use super::ticket_tier::{TicketTier, TicketTierBody, TicketTierDetails, refused};
-use crate::admin::Admin;
-use crate::extract::BodyWithId;
-use crate::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
-use crate::problem::Problem;
+use super::ticket_tier::{TicketTier, TicketTierBody, TicketTierDetails, map_foreign_key};
+use crate::http::admin_auth::Admin;
+use crate::http::extract::JsonBodyWithId;
+use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
+use crate::http::problem::Problem;
 
 /// A tier's id, and everything it is made of.
 #[derive(ToSchema)]
@@ -38,13 +38,13 @@ pub struct TicketTierUpdate {
 pub async fn update_ticket_tier(
     _: Admin,
     State(database): State<Database>,
-    BodyWithId { id, body }: BodyWithId<i32, TicketTierBody>,
+    JsonBodyWithId { id, body }: JsonBodyWithId<i32, TicketTierBody>,
 ) -> Result<Json<TicketTier>, Problem> {
     let details = body.parse()?;
     let updated = database
         .transaction(move |connection| Box::pin(update(connection, id, details)))
         .await
-        .map_err(refused)?;
+        .map_err(map_foreign_key)?;
     Ok(Json(updated?))
 }
 

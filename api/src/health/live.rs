@@ -2,7 +2,7 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::openapi::OPERATIONS;
+use crate::http::openapi::OPERATIONS;
 
 /// The word that all is well.
 #[derive(Serialize, ToSchema)]

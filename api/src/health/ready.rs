@@ -3,8 +3,8 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::openapi::{OPERATIONS, ReadinessProblem};
-use crate::problem::{Problem, ProblemCode};
+use crate::http::openapi::{OPERATIONS, ReadinessProblem};
+use crate::http::problem::{Problem, ProblemCode};
 use crate::state::AppState;
 
 /// The word that the instance can take bookings.

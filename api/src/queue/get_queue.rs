@@ -7,8 +7,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::openapi::{BOOKINGS, RateLimitProblem};
-use crate::state::{AppState, whole_seconds};
+use crate::http::openapi::{BOOKINGS, RateLimitProblem};
+use crate::http::retry_after::whole_seconds;
+use crate::state::AppState;
 
 /// How long the queue is and how fast it moves. `null` is what is not known at this moment.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,12 +39,12 @@ pub struct QueueState {
 )]
 pub async fn get_queue(State(app): State<AppState>) -> impl IntoResponse {
     let now = Instant::now();
-    let depth = app.gauge.depth(now);
-    let wait = depth.and_then(|depth| app.gauge.eta(depth, now));
+    let depth = app.queue_estimate.depth(now);
+    let wait = depth.and_then(|depth| app.queue_estimate.eta(depth, now));
     let state = QueueState {
         accepting: app.is_accepting(now),
         depth,
-        drain_rate: app.gauge.drain_rate(now),
+        drain_rate: app.queue_estimate.drain_rate(now),
         estimated_wait_seconds: wait.map(whole_seconds),
     };
     ([(CACHE_CONTROL, HeaderValue::from_static("public, max-age=1"))], Json(state))

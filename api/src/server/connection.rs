@@ -30,8 +30,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::debug;
 
+use super::detachable_socket::DetachableSocket;
 use super::event_stream;
-use super::lent_socket::LentSocket;
 
 /// How often an HTTP/2 client is asked whether it is still there, and how long it has to say so.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -46,12 +46,12 @@ pub(super) struct Connections {
     head: Duration,
     /// Asks them to end as soon as what is in flight has been answered.
     stop: CancellationToken,
-    abandon: CancellationToken,
+    abort_all: CancellationToken,
     tasks: TaskTracker,
 }
 
 /// The answer that a connection has handed over, to be sent without hyper.
-type HandedOver = Arc<Mutex<Option<Response>>>;
+type DetachedResponse = Arc<Mutex<Option<Response>>>;
 
 impl Connections {
     pub fn new(router: Router, head: Duration, stop: CancellationToken) -> Self {
@@ -61,7 +61,7 @@ impl Connections {
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT);
-        Self { http, router, head, stop, abandon: CancellationToken::new(), tasks: TaskTracker::new() }
+        Self { http, router, head, stop, abort_all: CancellationToken::new(), tasks: TaskTracker::new() }
     }
 
     /// Serves a connection, in a task of its own. Each request carries the address of its peer.
@@ -71,7 +71,7 @@ impl Connections {
             if let Some((stream, answer)) = this.answer(stream, peer).await {
                 // In a task of its own once more: this one has room for all that hyper needs.
                 let sending = event_stream::send(stream, answer);
-                this.tasks.spawn(this.abandon.clone().run_until_cancelled_owned(sending));
+                this.tasks.spawn(this.abort_all.clone().run_until_cancelled_owned(sending));
             }
         });
     }
@@ -83,24 +83,24 @@ impl Connections {
     }
 
     /// Leaves all that are still there.
-    pub fn abandon(&self) {
-        self.abandon.cancel();
+    pub fn abort_all(&self) {
+        self.abort_all.cancel();
     }
 
     /// Answers one request after the other, until the connection ends or an event stream begins on it.
     async fn answer(&self, stream: TcpStream, peer: SocketAddr) -> Option<(TcpStream, Response)> {
-        let socket = LentSocket::new(stream);
-        let handed_over = HandedOver::default();
-        let has_asked = AtomicBool::new(false);
+        let socket = DetachableSocket::new(stream);
+        let detached = DetachedResponse::default();
+        let has_requested = AtomicBool::new(false);
         let service = service_fn(|mut request: Request<Incoming>| {
-            has_asked.store(true, Ordering::Relaxed);
+            has_requested.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(ConnectInfo(peer));
-            let may_hand_over = request.method() == Method::GET && request.version() == Version::HTTP_11;
-            let (answering, handed_over) = (self.router.clone().oneshot(request), handed_over.clone());
+            let may_detach = request.method() == Method::GET && request.version() == Version::HTTP_11;
+            let (answering, detached) = (self.router.clone().oneshot(request), detached.clone());
             async move {
                 let answer = answering.await?;
-                if may_hand_over && event_stream::is_one(&answer) {
-                    *handed_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+                if may_detach && event_stream::is_one(&answer) {
+                    *detached.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
                     // hyper is not to begin an answer.
                     return pending().await;
                 }
@@ -111,16 +111,16 @@ impl Connections {
         let mut is_stopping = false;
         loop {
             tokio::select! {
-                answer = until_handed_over(connection.as_mut(), &socket, &handed_over) => {
+                answer = until_detached(connection.as_mut(), &socket, &detached) => {
                     drop(connection);
-                    return socket.take_back().zip(answer);
+                    return socket.detach().zip(answer);
                 }
                 () = self.stop.cancelled(), if !is_stopping => {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = self.abandon.cancelled() => return None,
-                () = silence(&has_asked, self.head) => {
+                () = self.abort_all.cancelled() => return None,
+                () = first_request_timeout(&has_requested, self.head) => {
                     debug!("a connection was opened and never used");
                     return None;
                 }
@@ -130,10 +130,10 @@ impl Connections {
 }
 
 /// Runs the connection until it has handed over an answer, and has sent all that came before it. Nothing, if it ends.
-async fn until_handed_over<C, E>(
+async fn until_detached<C, E>(
     mut connection: Pin<&mut C>,
-    socket: &LentSocket,
-    handed_over: &HandedOver,
+    socket: &DetachableSocket,
+    detached: &DetachedResponse,
 ) -> Option<Response>
 where
     C: Future<Output = Result<(), E>>,
@@ -147,7 +147,7 @@ where
             Poll::Ready(None)
         }
         Poll::Pending if socket.is_flushed() => {
-            match handed_over.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            match detached.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 Some(answer) => Poll::Ready(Some(answer)),
                 None => Poll::Pending,
             }
@@ -159,9 +159,9 @@ where
 
 /// Returns once so much time has passed without a single request. hyper has a limit of its own, which begins only when it
 /// has seen enough bytes to know which HTTP they are.
-async fn silence(has_asked: &AtomicBool, limit: Duration) {
+async fn first_request_timeout(has_requested: &AtomicBool, limit: Duration) {
     let _ = timeout(limit, pending::<()>()).await;
-    if has_asked.load(Ordering::Relaxed) {
+    if has_requested.load(Ordering::Relaxed) {
         pending::<()>().await;
     }
 }
@@ -180,11 +180,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let mut socket = LentSocket::new(stream);
-        let handed_over = HandedOver::new(Mutex::new(Some("an answer".into_response())));
-        let take = async |socket: &LentSocket| {
+        let mut socket = DetachableSocket::new(stream);
+        let detached = DetachedResponse::new(Mutex::new(Some("an answer".into_response())));
+        let take = async |socket: &DetachableSocket| {
             let mut connection = pending::<Result<(), std::io::Error>>();
-            until_handed_over(Pin::new(&mut connection), socket, &handed_over).await
+            until_detached(Pin::new(&mut connection), socket, &detached).await
         };
 
         let bytes = vec![0; 1 << 20];

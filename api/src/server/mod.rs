@@ -1,8 +1,11 @@
 //! Serves HTTP until it is asked to stop, and then answers what is in flight.
 
+pub mod config;
 mod connection;
+mod detachable_socket;
 mod event_stream;
-mod lent_socket;
+pub mod middleware;
+pub mod rate_limit;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,8 +21,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::config::HttpConfig;
 use self::connection::Connections;
-use crate::config::HttpConfig;
 
 /// How long a client may leave what it was sent unacknowledged before the connection counts as lost.
 const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
@@ -45,7 +48,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// How long clients are waited for.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct ServerTimeouts {
     /// For the head of a request, also between two on one connection.
     pub head: Duration,
     /// For the last of them to take their answers, once the process is stopping.
@@ -57,12 +60,12 @@ pub struct Patience {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    patience: Patience,
+    timeouts: ServerTimeouts,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     raise_limit_of_open_files();
     info!("listening on http://{}", listener.local_addr()?);
-    let connections = Connections::new(router, patience.head, stop.clone());
+    let connections = Connections::new(router, timeouts.head, stop.clone());
     loop {
         let (stream, peer) = tokio::select! {
             accepted = accept(&listener) => accepted,
@@ -75,9 +78,9 @@ pub async fn serve(
         connections.serve(stream, peer);
     }
     drop(listener);
-    if timeout(patience.drain, connections.ended()).await.is_err() {
+    if timeout(timeouts.drain, connections.ended()).await.is_err() {
         warn!("left clients that do not take their answers");
-        connections.abandon();
+        connections.abort_all();
     }
     Ok(())
 }

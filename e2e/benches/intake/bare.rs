@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use hamro_api::catalogue::SeatMapBuilds;
-use hamro_api::config::{Config, HttpConfig};
-use hamro_api::events::Streams;
-use hamro_api::gate::Gate;
-use hamro_api::intake::{Gauge, Outcomes, Watermark, publisher};
-use hamro_api::live_seats::LiveSeats;
+use hamro_api::broker::publisher::publisher;
+use hamro_api::config::Config;
+use hamro_api::http::seat_map_builds::SeatMapBuilds;
+use hamro_api::http::sse::SseLimiter;
+use hamro_api::outcomes::cache::OutcomeCache;
+use hamro_api::outcomes::queue_estimate::QueueEstimate;
+use hamro_api::outcomes::watermark::Watermark;
 use hamro_api::router::router;
+use hamro_api::seat_feed::SeatFeed;
 use hamro_api::server;
+use hamro_api::server::config::HttpConfig;
+use hamro_api::server::middleware::MiddlewareState;
 use hamro_api::state::{App, AppState};
 use hamro_e2e::Installation;
 use hamro_e2e::figures::say;
@@ -64,22 +68,28 @@ pub async fn serve() -> Result<()> {
         database: database.clone(),
         clock: Clock::system(),
         publisher,
-        outcomes: Outcomes::default(),
+        outcomes: OutcomeCache::default(),
         watermark: Watermark::new(database.clone(), Clock::system()),
-        gauge: Gauge::default(),
-        live_seats: LiveSeats::new(database),
+        queue_estimate: QueueEstimate::default(),
+        seat_feed: SeatFeed::new(database),
         seat_map_builds: SeatMapBuilds::default(),
-        streams: Streams::new(0, stop.clone()),
+        sse_limiter: SseLimiter::new(0, stop.clone()),
         stopping: stop.clone(),
         schema_ready: watch::channel(true).1,
         database_clock: DatabaseClock::new(Clock::system()),
-        rules: config.rules,
+        policy: config.policy,
     };
     let HttpConfig { cors_origin, .. } = &config.http;
     let listener = server::bind(&config.http)?;
     say(format!("http://{}", listener.local_addr()?));
-    let patience = server::Patience { head: config.http.head_timeout, drain: config.shutdown_timeout };
-    server::serve(listener, router(AppState::new(app), cors_origin, Gate::default()), patience, stop).await
+    let timeouts = server::ServerTimeouts { head: config.http.head_timeout, drain: config.shutdown_timeout };
+    server::serve(
+        listener,
+        router(AppState::new(app), cors_origin, MiddlewareState::default()),
+        timeouts,
+        stop,
+    )
+    .await
 }
 
 /// Messages of one booking each that the broker confirms in a second, so many at a time.

@@ -1,0 +1,50 @@
+// The order: the chosen seats and what they cost, and the form with its errors.
+
+import { $, el } from './dom.js';
+import { money, priceOf, sum, tierName } from './prices.js';
+import { choice, unchoose } from './seats.js';
+import { count } from './format.js';
+
+/** With a word on what is wrong with the choice, if anything is. */
+export function showOrder(complaint = '') {
+  const seats = [...choice.seats].sort((a, b) => a.id - b.id);
+  $('chosen').replaceChildren(...seats.map((seat) => el('li', {},
+    el('span', {}, `${seat.seatNumber} · ${tierName(seat)}`),
+    el('span', { className: 'sum' }, money(priceOf(seat))),
+    el('button', { type: 'button', ariaLabel: `Remove ${seat.seatNumber}`, onclick: () => remove(seat) }, '×'))));
+  const total = `${count(seats.length, 'seat')} · ${money(sum(seats.map(priceOf)))}`;
+  $('total').textContent = seats.length > 0 ? `Total: ${total}` : 'No seats chosen yet.';
+  $('bar-total').textContent = total;
+  $('bar').hidden = seats.length === 0 || choice.isLocked;
+  $('order').firstElementChild.disabled = choice.isLocked;
+  $('seatIds-error').textContent = complaint;
+}
+
+function remove(seat) {
+  unchoose(seat);
+  showOrder();
+  $('order-title').focus(); // The button that had the focus is gone.
+}
+
+/** What the form asks for at this concert. */
+export function readOrder(concertId) {
+  const { userName, userEmail } = Object.fromEntries(new FormData($('order')));
+  const seatIds = [...choice.seats].map((seat) => seat.id).sort((a, b) => a - b);
+  return { userName, userEmail, seatIds, concertId };
+}
+
+/** Puts each error next to its field. Returns those that have no field here. */
+export function showFieldErrors(errors) {
+  const labels = { userName: 'Your name', userEmail: 'Your e-mail', seatIds: 'Your choice' };
+  for (const [field, label] of Object.entries(labels)) {
+    const told = errors.filter((error) => error.field.startsWith(field)); // seatIds[1] is about seatIds, too.
+    errors = errors.filter((error) => !told.includes(error));
+    $(`${field}-error`).textContent = told.map(({ detail }) => `${label} ${detail}.`).join(' ');
+    $(field)?.setAttribute('aria-invalid', told.length > 0);
+  }
+  $('order').querySelector('[aria-invalid=true]')?.focus();
+  return errors;
+}
+
+$('map').addEventListener('choice', ({ detail }) => showOrder(detail));
+$('to-order').addEventListener('click', () => $('userName').focus());

@@ -1,0 +1,162 @@
+//! How long a client would rather wait: the `Prefer` header (RFC 7240) and the `wait` parameter.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{AppendHeaders, IntoResponseParts};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::http::extract::FieldErrors;
+use crate::http::problem::Problem;
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The longest that `MAX_WAIT` and `BOOKING_WAIT` can be.
+pub const MAX_HOLD: Duration = Duration::from_mins(1);
+
+/// What a client prefers. What cannot be understood is ignored, as section 2 of the RFC has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prefer {
+    /// Seconds to wait for an outcome.
+    wait: Option<u64>,
+    /// An answer at once, and the outcome later. With `wait` as well: not before that has passed.
+    respond_async: bool,
+}
+
+/// How long a request is held, and what to tell the client of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitPreference {
+    seconds: u64,
+    /// Whether `Prefer` asked for it.
+    preferred: bool,
+    respond_async: bool,
+}
+
+/// The `wait` parameter of a query.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct WaitParams {
+    /// Seconds to hold the answer until the ticket is settled; it is capped at 30 by default.
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 3600)]
+    wait: Option<String>,
+}
+
+impl Prefer {
+    fn parse(headers: &HeaderMap) -> Self {
+        let mut prefer = Self::default();
+        let values = headers.get_all(PREFER).into_iter().filter_map(|value| value.to_str().ok());
+        for preference in values.flat_map(|value| value.split(',')) {
+            // What follows a semicolon are parameters of the preference; neither of ours has any.
+            let token = preference.split(';').next().unwrap_or_default().trim();
+            let (name, value) = token.split_once('=').unwrap_or((token, ""));
+            let value = value.trim().trim_matches('"');
+            match name.trim().to_ascii_lowercase().as_str() {
+                // The first of several wins.
+                "wait" if prefer.wait.is_none() => prefer.wait = value.parse().ok(),
+                "respond-async" => prefer.respond_async = true,
+                _ => {}
+            }
+        }
+        prefer
+    }
+
+    /// How long to wait, when nothing else is said of it.
+    pub fn hold(self, max: Duration) -> WaitPreference {
+        let seconds = self.wait.unwrap_or(0).min(max.as_secs());
+        WaitPreference { seconds, preferred: self.wait.is_some(), respond_async: self.respond_async }
+    }
+}
+
+impl WaitParams {
+    /// How long to wait: what the parameter says, else what `Prefer` says.
+    pub fn hold(self, prefer: Prefer, max: Duration) -> Result<WaitPreference, Problem> {
+        let Some(text) = self.wait else { return Ok(prefer.hold(max)) };
+        let mut fields = FieldErrors::default();
+        let parsed = text.parse::<u64>().ok().filter(|seconds| *seconds <= 3600);
+        let seconds = fields.check("wait", parsed.ok_or("must be a number of seconds from 0 to 3600"));
+        let hold = |seconds: u64| WaitPreference {
+            seconds: seconds.min(max.as_secs()),
+            preferred: false,
+            respond_async: false,
+        };
+        fields.finish(seconds.map(hold))
+    }
+}
+
+impl WaitPreference {
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    pub fn is_none(self) -> bool {
+        self.seconds == 0
+    }
+
+    /// The headers that say what became of the client's preference, and that the answer depends on it.
+    pub fn headers(self) -> impl IntoResponseParts {
+        let applied = match (self.preferred, self.respond_async) {
+            (true, true) => Some(format!("respond-async, wait={}", self.seconds)),
+            (true, false) => Some(format!("wait={}", self.seconds)),
+            (false, true) => Some("respond-async".to_owned()),
+            (false, false) => None,
+        };
+        let applied = applied.and_then(|applied| HeaderValue::try_from(applied).ok());
+        let vary = (axum::http::header::VARY, HeaderValue::from_static("prefer"));
+        AppendHeaders(
+            [Some(vary), applied.map(|applied| (PREFERENCE_APPLIED, applied))]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+        )
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Prefer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(&parts.headers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefer(values: &[&'static str]) -> Prefer {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(PREFER, HeaderValue::from_static(value));
+        }
+        Prefer::parse(&headers)
+    }
+
+    #[test]
+    fn preferences_are_read_as_the_rfc_writes_them() {
+        let wait = |seconds| Prefer { wait: Some(seconds), respond_async: false };
+        assert_eq!(prefer(&["wait=10"]), wait(10));
+        assert_eq!(prefer(&["handling=lenient, Wait = \"5\" ; foo=bar"]), wait(5));
+        assert_eq!(prefer(&["wait=1", "wait=2"]), wait(1));
+        assert_eq!(prefer(&["respond-async, wait=3"]), Prefer { wait: Some(3), respond_async: true });
+        for ignored in ["", "wait", "wait=soon", "wait=-1", "return=minimal", ",;=,"] {
+            assert_eq!(prefer(&[ignored]), Prefer::default(), "{ignored}");
+        }
+    }
+
+    #[test]
+    fn waiting_is_capped() {
+        let max = Duration::from_secs(30);
+        assert_eq!(prefer(&["wait=600"]).hold(max).duration(), max);
+        let params = |wait: &str| WaitParams { wait: Some(wait.to_owned()) }.hold(Prefer::default(), max);
+        assert_eq!(params("3600").ok().map(WaitPreference::duration), Some(max));
+        assert_eq!(params("2").ok().map(WaitPreference::duration), Some(Duration::from_secs(2)));
+        for wrong in ["-1", "3601", "soon", "1.5"] {
+            assert!(params(wrong).is_err(), "{wrong}");
+        }
+    }
+}

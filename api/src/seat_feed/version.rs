@@ -1,0 +1,52 @@
+//! Whether the seats of a concert are still as they were, without reading them.
+
+use std::collections::HashMap;
+
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+/// The state that a concert's seats are in.
+#[derive(Clone, Debug, Default)]
+pub struct SeatMapVersion {
+    /// Changes with every transaction that sells, adds or removes seats.
+    pub tag: String,
+    /// Free seats.
+    pub available: usize,
+}
+
+impl SeatMapVersion {
+    /// The version of one concert's seats.
+    pub async fn of_one(connection: &mut PgConnection, concert: Uuid) -> Result<Self, sqlx::Error> {
+        Ok(Self::of(connection, &[concert]).await?.remove(&concert).unwrap_or_default())
+    }
+
+    /// The versions of these concerts' seats; a concert without tiers has none.
+    ///
+    /// Every transaction that changes a seat moves the counters of its tier too, and `xmin` is the transaction that wrote
+    /// a row.
+    pub async fn of(
+        connection: &mut PgConnection,
+        concerts: &[Uuid],
+    ) -> Result<HashMap<Uuid, Self>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"
+            SELECT concert_id, md5(string_agg(concat_ws(':', id, xmin, total, available), ',' ORDER BY id)) AS "tag!",
+                   sum(available) AS "available!"
+            FROM ticket_tiers
+            WHERE concert_id = ANY($1)
+            GROUP BY concert_id
+            "#,
+            concerts
+        )
+        .fetch_all(connection)
+        .await?;
+        let version =
+            |tag, available: i64| Self { tag, available: usize::try_from(available).unwrap_or_default() };
+        Ok(rows.into_iter().map(|row| (row.concert_id, version(row.tag, row.available))).collect())
+    }
+}
+
+pub async fn concert_exists(connection: &mut PgConnection, concert: Uuid) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1", concert);
+    Ok(found.fetch_optional(connection).await?.is_some())
+}

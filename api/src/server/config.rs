@@ -1,0 +1,74 @@
+//! The settings of the HTTP server.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use hamro_shared::config::{Env, Setting};
+
+use super::rate_limit::RateLimitConfig;
+
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    pub address: SocketAddr,
+    pub cors_origin: CorsOrigin,
+    pub rate_limit: RateLimitConfig,
+    /// The most event streams that may be open at a time.
+    pub streams_max: u32,
+    /// How long a client may take to send the head of a request, and leave a connection idle.
+    pub head_timeout: Duration,
+}
+
+/// Which pages of other origins may use the api. Nothing here is done on the strength of a cookie, so any may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CorsOrigin {
+    Any,
+    These(Vec<HeaderValue>),
+}
+
+impl Setting for CorsOrigin {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::Any);
+        }
+        let origin = |origin: &str| {
+            let origin = origin.trim();
+            let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"))?;
+            (!rest.is_empty() && !rest.contains('/')).then(|| HeaderValue::from_str(origin).ok()).flatten()
+        };
+        text.split(',').map(origin).collect::<Option<Vec<_>>>().map(Self::These)
+    }
+}
+
+/// A stream takes some 5 KB (`make bench-intake ARGS=streams`).
+const STREAMS_MAX: u32 = 50_000;
+
+impl HttpConfig {
+    pub fn read(env: &mut Env) -> Option<Self> {
+        let host = env.or(
+            "HOST",
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            "the address to listen on, such as 127.0.0.1 or ::",
+        );
+        let port = env.or("PORT", 3000, "a TCP port such as 3000");
+        let cors_origin = env.or(
+            "CORS_ORIGIN",
+            CorsOrigin::Any,
+            "*, or origins such as https://shop.example.com, separated by commas",
+        );
+        let rate_limit = RateLimitConfig::read(env);
+        let streams_max = env.or("STREAMS_MAX", STREAMS_MAX, "the most open event streams, such as 50000");
+        // Longer than a load balancer keeps its connections: it should be the one to close them.
+        let head_timeout = env.or("HEAD_TIMEOUT", Duration::from_secs(75), "a duration such as 75s");
+        if head_timeout == Some(Duration::ZERO) {
+            env.fault("HEAD_TIMEOUT is set to nothing: it should be a duration such as 75s");
+        }
+        Some(Self {
+            address: SocketAddr::new(host?, port?),
+            cors_origin: cors_origin?,
+            rate_limit: rate_limit?,
+            streams_max: streams_max?,
+            head_timeout: head_timeout?,
+        })
+    }
+}

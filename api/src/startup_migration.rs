@@ -1,0 +1,74 @@
+//! Puts the schema and the demo data in place while the api starts.
+
+use std::time::Duration;
+
+use hamro_shared::backoff::Backoff;
+use hamro_shared::config::Env;
+use hamro_shared::database::{self, SchemaError};
+use hamro_shared::domain::TicketKeys;
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+#[derive(Clone, Copy, Debug)]
+pub struct SchemaConfig {
+    pub migrate: bool,
+    pub seed: bool,
+}
+
+impl SchemaConfig {
+    pub fn read(env: &mut Env) -> Option<Self> {
+        let migrate = env.or("MIGRATE_ON_START", true, "true or false");
+        let seed = env.or("SEED_ON_START", true, "true or false");
+        Some(Self { migrate: migrate?, seed: seed? })
+    }
+}
+
+/// Migrates and seeds as configured and gives this instance its number, trying until the database can be reached; then stays
+/// until it is asked to stop.
+/// The intake needs no database, so it does not wait for this, but the instance is not ready before. Fails if the
+/// schema cannot be brought up to date, which no waiting would mend.
+pub async fn run(
+    database: PgConnectOptions,
+    config: SchemaConfig,
+    ticket_keys: TicketKeys,
+    ready: watch::Sender<bool>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+    loop {
+        let attempt = tokio::select! {
+            attempt = attempt(&database, config, &ticket_keys) => attempt,
+            () = stop.cancelled() => return Ok(()),
+        };
+        match attempt {
+            Ok(()) => break,
+            Err(SchemaError::Unreachable(error)) => warn!("waiting for the database: {error}"),
+            Err(error) => return Err(error.into()),
+        }
+        backoff.pause().await;
+    }
+    ready.send_replace(true);
+    stop.cancelled().await;
+    Ok(())
+}
+
+/// On a session of its own, which ends with this, whatever is going on in it. A migration may take its time, and wait for that
+/// of another instance, so it has no time limits.
+async fn attempt(
+    database: &PgConnectOptions,
+    config: SchemaConfig,
+    ticket_keys: &TicketKeys,
+) -> Result<(), SchemaError> {
+    let mut connection = database.connect().await?;
+    if config.migrate {
+        database::migrate(&mut connection).await?;
+    }
+    if config.seed {
+        database::seed(&mut connection).await?;
+    }
+    ticket_keys.set_instance(database::next_instance_number(&mut connection).await?);
+    Ok(())
+}
