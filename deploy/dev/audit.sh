@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make audit`: licences, banned crates and sources of all dependencies, and known vulnerabilities if the advisory
-# database can be reached.
+# `make audit`: checks all dependencies for licences, banned crates and sources, and for known vulnerabilities if the
+# advisory database can be reached.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

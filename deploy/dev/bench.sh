@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make bench-intake` and `make bench-worker`: measure on a private PostgreSQL and RabbitMQ that are as durable as those of `make up`. Runs
-# itself again beside them. Further arguments go to the benchmark.
+# `make bench-intake` and `make bench-worker`: run a benchmark on a private PostgreSQL and RabbitMQ, which are as durable as
+# those of `make up`. Re-executes itself in with-stack.sh. Further arguments are passed to the benchmark.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# What every script in this folder needs: paths, messages, secrets, ports and waiting. Sourced, never run.
+# Shared helpers: paths, messages, secrets, ports and waiting. Sourced by every script in this directory.
 #
-# Only bash, coreutils, sed, grep and util-linux are counted on here: a bare machine has no curl, no ps, no ss, no openssl.
+# Requires only bash, coreutils, sed, grep and util-linux: a minimal machine has no curl, ps, ss or openssl.
 
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
-# Everything that these scripts write, apart from cargo's target/, lies in here (and see postgres_home in postgres.sh).
+# These scripts write everything here, except cargo's target/ (and see postgres_home in postgres.sh).
 DEV_DIR=$ROOT/.dev
 TARGET_DIR=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-$ROOT/target}")
-# Tells two clones on one machine apart where they share a directory or a range of ports.
+# Distinguishes clones on one machine that share a directory or a port range.
 CLONE_ID=$(printf '%s' "$ROOT" | sha256sum | cut -c1-12)
-# shellcheck disable=SC2034 # for those that source this file
+# shellcheck disable=SC2034 # used by the scripts that source this file
 readonly ROOT DEV_DIR CLONE_ID TARGET_DIR
 
 if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
@@ -27,12 +27,12 @@ warn() { printf '%s\n' "${RED}warning:${RESET} $*" >&2; }
 die() {
     printf '%s\n' "${RED}error:${RESET} $1" >&2
     shift
-    # Further arguments are lines that help: what to do about it.
+    # Further arguments are hints for the user, one per line.
     (($# == 0)) || printf '       %s\n' "$@" >&2
     exit 1
 }
 
-# Says what happens, and how long it took.
+# Runs COMMAND, and prints TITLE before and the duration after.
 step() { # TITLE COMMAND…
     local title=$1 began=$SECONDS
     shift
@@ -53,14 +53,14 @@ find_cargo() {
         PATH=${CARGO_HOME:-${HOME:-/root}/.cargo}/bin:$PATH
         export PATH
     fi
-    command -v cargo >/dev/null || die "cargo is not on the PATH." "Install Rust as https://rustup.rs says, then try again."
+    command -v cargo >/dev/null || die "cargo is not on the PATH." "Install Rust (https://rustup.rs), then try again."
 }
 
 random_hex() { # BYTES
     head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'
 }
 
-# Prints the secret that FILE keeps; the first call makes it up. Only the owner may read it.
+# Prints the secret in FILE, which the first call generates. Only the owner can read it.
 kept_secret() { # FILE BYTES
     if [[ ! -s $1 ]]; then
         (
@@ -73,7 +73,7 @@ kept_secret() { # FILE BYTES
     cat "$1"
 }
 
-# Polls until the command succeeds. Fails once SECONDS have passed.
+# Polls until COMMAND succeeds. Fails after SECONDS.
 wait_until() { # SECONDS COMMAND…
     local deadline=$((SECONDS + $1))
     shift
@@ -87,7 +87,7 @@ port_is_open() { # PORT
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
-# The first port from FIRST on that nobody on the loopback interface answers at.
+# Prints the first port, starting at FIRST, on which nothing listens on the loopback interface.
 next_free_port() { # FIRST
     local port
     for ((port = $1; port < $1 + 200 && port < 65536; port++)); do
@@ -103,21 +103,21 @@ is_port() {
     [[ $1 =~ ^[0-9]{1,5}$ ]] && ((10#$1 >= 1 && 10#$1 <= 65535))
 }
 
-# The status of an HTTP answer from the loopback interface, or nothing.
+# Prints the status of an HTTP response from the loopback interface. Fails if there is none.
 http_status() { # PORT PATH
     local protocol status
     {
         exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
         printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: close\r\n\r\n' "$2" "$1" >&3
         read -r -t 2 protocol status _ <&3
-        # To the end, or the server finds its answer refused.
+        # Read to the end; otherwise the server's write fails.
         timeout 2 cat <&3 >/dev/null
         exec 3>&-
     } 2>/dev/null || return 1
     [[ $protocol == HTTP/* ]] && echo "${status//$'\r'/}"
 }
 
-# What this machine may use, in MB: a container's limit counts, if there is one.
+# Prints the usable memory in MB: that of the machine, or the container's limit if it is lower.
 memory_mb() {
     local total limit
     total=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make down`: stops a running `make up`, and clears up after one that was killed. The data stay.
+# `make down`: stops a running `make up`, or cleans up after one that was killed. Data is kept.
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
@@ -12,11 +12,11 @@ main() {
         return
     fi
     if ! stack_lock; then
-        pid=$(running_pid "$STACK_DIR/pids/script") || die "somebody starts or wipes it in this moment; try again."
+        pid=$(running_pid "$STACK_DIR/pids/script") || die "another command is starting or wiping it; try again."
         say "Stopping \`make up\` (process $pid)"
         kill -s TERM "$pid"
-        # Longer than up.sh, PostgreSQL and RabbitMQ together may take.
-        wait_until 200 flock --nonblock 8 || die "process $pid does not stop." "kill -9 $pid, then \`make down\` again."
+        # Longer than the combined timeouts of up.sh, PostgreSQL and RabbitMQ.
+        wait_until 200 flock --nonblock 8 || die "process $pid did not stop." "Run kill -9 $pid, then \`make down\` again."
     fi
     stack_clear_leftovers
     say "Nothing is running."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make fuzz`: feeds the parsers in shared/fuzz with anything, FUZZ_SECONDS each (60). What breaks one is kept in
+# `make fuzz`: fuzzes the parsers in shared/fuzz for FUZZ_SECONDS each (default 60). Failing inputs are stored in
 # shared/fuzz/artifacts/.
 
 # shellcheck source=deploy/dev/common.sh
@@ -16,7 +16,7 @@ main() {
     ensure_tools cargo-fuzz
     local target
     for target in parcel ticket; do
-        # Without a sanitizer, which would need a nightly compiler: what is looked for is a panic, and there is no unsafe code.
+        # No sanitizer: it would need a nightly compiler. The code has no `unsafe`, so the fuzzer only looks for panics.
         step "Fuzzing $target" cargo fuzz run --sanitizer none "$target" -- \
             -max_total_time="${FUZZ_SECONDS:-60}" -print_final_stats=1 -verbosity=0
     done

@@ -1,28 +1,28 @@
 # shellcheck shell=bash
-# Installs what is missing on a Debian machine: `ensure_installed NEED…`, where a need is one of
+# Installs missing packages on a Debian machine: `ensure_installed REQUIREMENT…`, where a requirement is one of
 # postgres, rabbitmq, linker, cxx, python, wrk. Sourced after common.sh.
 #
-# The packages of PostgreSQL and RabbitMQ start and enable a service of their own. Nobody asked for one: those are kept
-# still, and the machine's settings are put back as they were. What is installed already is not touched at all.
+# The packages of PostgreSQL and RabbitMQ normally start and enable a service. The installation suppresses this and then
+# restores the machine's settings. It does not touch packages that are already installed.
 
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly CLUSTER_SETTINGS=/etc/postgresql-common/createcluster.conf
-readonly ASIDE=.before-hamro-concert
+readonly BACKUP_SUFFIX=.before-hamro-concert
 
-have() { # NEED
+is_available() { # REQUIREMENT
     case $1 in
         postgres) [[ -n $(postgres_versions) ]] || command -v initdb >/dev/null ;;
         rabbitmq) rabbitmq_server >/dev/null && command -v epmd >/dev/null ;;
-        # A compiler without the C library's headers and start files cannot link.
+        # A compiler cannot link without the C library's headers and startup files.
         linker) printf 'int main(void){return 0;}' 2>/dev/null | cc -x c -o /dev/null - 2>/dev/null ;;
         cxx) command -v c++ >/dev/null ;;
         wrk) command -v wrk >/dev/null ;;
         python) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
-        *) die "install.sh does not know '$1'." ;;
+        *) die "unknown requirement '$1'." ;;
     esac
 }
 
-packages_for() { # NEED
+packages_for() { # REQUIREMENT
     case $1 in
         postgres) echo postgresql ;;
         rabbitmq) echo rabbitmq-server ;;
@@ -33,7 +33,7 @@ packages_for() { # NEED
     esac
 }
 
-# The major versions that Debian's packages have brought, newest first.
+# Prints the major versions installed by Debian's packages, newest first.
 postgres_versions() {
     local directory
     for directory in /usr/lib/postgresql/*/bin; do
@@ -41,7 +41,7 @@ postgres_versions() {
     done | sort --numeric-sort --reverse
 }
 
-# Debian's own /usr/sbin/rabbitmq-server insists on the user rabbitmq: take the script behind it.
+# Debian's /usr/sbin/rabbitmq-server requires the user rabbitmq: use the script that it wraps.
 rabbitmq_server() {
     if [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]]; then
         echo /usr/lib/rabbitmq/bin/rabbitmq-server
@@ -50,53 +50,54 @@ rabbitmq_server() {
     fi
 }
 
-ensure_installed() { # NEED…
-    local need packages=()
-    for need in "$@"; do
+ensure_installed() { # REQUIREMENT…
+    local requirement packages=()
+    for requirement in "$@"; do
         # shellcheck disable=SC2207 # package names have no spaces
-        have "$need" || packages+=($(packages_for "$need"))
+        is_available "$requirement" || packages+=($(packages_for "$requirement"))
     done
     ((${#packages[@]} > 0)) || return 0
 
     if ! command -v apt-get >/dev/null; then
-        die "missing: what Debian has in the packages ${packages[*]}." "Install the like of them, then try again."
+        die "missing software; Debian's packages for it are: ${packages[*]}." "Install the equivalents, then try again."
     fi
     if ((EUID != 0)); then
-        die "missing, and only root can install it: ${packages[*]}" \
-            "As root: apt-get install ${packages[*]}" \
-            "(The services that these packages start are not needed; the scripts here run their own.)"
+        die "missing packages, which only root can install: ${packages[*]}" \
+            "As root, run: apt-get install ${packages[*]}" \
+            "(The services of these packages are not needed; these scripts run their own.)"
     fi
     say "Installing ${packages[*]} (no service is enabled or started)"
     mkdir -p "$DEV_DIR"
     install_quietly "${packages[@]}" >"$DEV_DIR/install.log" 2>&1 ||
         die_with_log "$DEV_DIR/install.log" "the installation failed."
-    for need in "$@"; do
-        have "$need" || die "$(packages_for "$need") is installed, but '$need' still cannot be used."
+    for requirement in "$@"; do
+        is_available "$requirement" || die "$(packages_for "$requirement") is installed, but '$requirement' is still unavailable."
     done
 }
 
 install_quietly() { # PACKAGE…
-    # A subshell, so that its EXIT trap puts the machine's settings back whatever happens. It is called with `||` behind
-    # it, where bash does not stop at errors by itself.
+    # The subshell's EXIT trap always restores the machine's settings. Errors need an explicit exit: the caller uses `||`,
+    # which disables `set -e` here.
     (
-        # Two clones, or two test runs, may come here at the same moment.
+        # Two clones or test runs may install at the same time.
         exec 7>/run/hamro-concert-install.lock
         flock 7
-        put_settings_back # from a run that was killed half-way
-        trap put_settings_back EXIT
+        restore_settings # left by a run that was killed
+        trap restore_settings EXIT
 
-        keep_services_still
+        prevent_service_starts
         export DEBIAN_FRONTEND=noninteractive
-        # Where needrestart is installed it would restart services that are none of our business.
+        # Otherwise needrestart, if it is installed, would restart unrelated services.
         export NEEDRESTART_SUSPEND=1
-        # A source that cannot be reached must not stand in the way if the others have what is needed.
+        # Ignore unreachable package sources: the others may have the packages.
         apt_get update || true
         local enabled_before
         enabled_before=$(enabled_services)
         if [[ " $* " == *" postgresql "* ]]; then
-            # Its scripts would set up a cluster on port 5432, and enable it. First the package that owns the setting.
+            # The package's scripts would create and enable a cluster on port 5432. Install the package that owns the setting
+            # first.
             apt_get install postgresql-common || exit 1
-            cp -p "$CLUSTER_SETTINGS" "$CLUSTER_SETTINGS$ASIDE"
+            cp -p "$CLUSTER_SETTINGS" "$CLUSTER_SETTINGS$BACKUP_SUFFIX"
             printf '\ncreate_main_cluster = false\n' >>"$CLUSTER_SETTINGS"
         fi
         apt_get install "$@" || exit 1
@@ -108,15 +109,15 @@ apt_get() {
     apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" 7>&-
 }
 
-# invoke-rc.d asks this file before it starts anything (101: do not).
-keep_services_still() {
-    [[ ! -e $POLICY ]] || mv "$POLICY" "$POLICY$ASIDE"
+# invoke-rc.d runs this file before it starts a service; 101 forbids the start.
+prevent_service_starts() {
+    [[ ! -e $POLICY ]] || mv "$POLICY" "$POLICY$BACKUP_SUFFIX"
     printf '#!/bin/sh\n# Written by hamro-concert for the time of one installation.\nexit 101\n' >"$POLICY"
     chmod 0755 "$POLICY"
 }
 
-# What starts with the machine: "unit NAME" and "script NAME". By name, since the numbers of init scripts change when
-# another one comes in between.
+# Prints the services that start at boot, as "unit NAME" and "script NAME". Numbers of init scripts are omitted, because
+# they change when other scripts are added.
 enabled_services() {
     {
         find /etc/systemd/system -type l -path '*.wants/*' -printf 'unit %f\n'
@@ -124,26 +125,26 @@ enabled_services() {
     } 2>/dev/null | sort -u
 }
 
-# Whoever wants one of the new services as the system's own later enables it with systemctl as ever.
+# Disables the services that were enabled since SERVICES was recorded. An administrator can enable them with systemctl later.
 disable_services_except() { # SERVICES
     local kind name
     while read -r kind name; do
         case $kind in
-            # The helper of Debian's packages, which works whether systemd runs or not. It wants to be told a package.
+            # The helper of Debian's packages works without a running systemd. It requires a package name.
             unit) DPKG_MAINTSCRIPT_PACKAGE=$name deb-systemd-helper disable "$name" ;;
             script) update-rc.d "$name" disable ;;
         esac
     done < <(comm -13 <(echo "$1") <(enabled_services))
 }
 
-put_settings_back() {
+restore_settings() {
     if grep -qs 'Written by hamro-concert' "$POLICY"; then
         rm -f "$POLICY"
     fi
-    if [[ -e $POLICY$ASIDE ]]; then
-        mv "$POLICY$ASIDE" "$POLICY"
+    if [[ -e $POLICY$BACKUP_SUFFIX ]]; then
+        mv "$POLICY$BACKUP_SUFFIX" "$POLICY"
     fi
-    if [[ -e $CLUSTER_SETTINGS$ASIDE ]]; then
-        mv "$CLUSTER_SETTINGS$ASIDE" "$CLUSTER_SETTINGS"
+    if [[ -e $CLUSTER_SETTINGS$BACKUP_SUFFIX ]]; then
+        mv "$CLUSTER_SETTINGS$BACKUP_SUFFIX" "$CLUSTER_SETTINGS"
     fi
 }

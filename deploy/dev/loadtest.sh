@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # `make loadtest`: floods a private installation (PostgreSQL and RabbitMQ as durable as those of `make up`, one api, two
-# workers) and proves that nothing was lost or sold twice. Runs itself again beside the services.
+# workers) and proves that nothing was lost or sold twice. Re-executes itself in with-stack.sh.
 #
-# Without arguments: what the bare services can do, then a rush, then a spread; some two minutes. Arguments are those of
-# `hamro-loadtest run`, and make that one run instead: `make loadtest ARGS='soak --rate 1000 --duration 20m'`.
+# Without arguments it measures the limits of the services alone, then runs `rush`, then `spread`; this takes about two
+# minutes. With arguments it runs only `hamro-loadtest run` with them: `make loadtest ARGS='soak --rate 1000 --duration 20m'`.
 #
-#   WORKERS   how many, 2
+#   WORKERS   number of workers, default 2
 #
-# Reports and journals are kept in .dev/loadtest-reports/.
+# Reports and journals are stored in .dev/loadtest-reports/.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -21,13 +21,13 @@ REPORTS=$DEV_DIR/loadtest-reports/$(date -u +%Y%m%d-%H%M%S)
 readonly LOADTEST=$TARGET_DIR/release/hamro-loadtest REPORTS
 PROCESSES=()
 WATCHED=()
-# The loader stands for machines of its own: where that is allowed it goes before the others, so that it keeps its times.
-# A nice process still waits for the others' slices: in a flood 1 % of the buyers came 20 to 100 ms late, and not 1 ms.
-FIRST=()
+# The load generator stands for separate client machines. If permitted, it runs with real-time priority, so that it keeps its
+# schedule. With only a higher nice priority, 1 % of the arrivals under load were 20 to 100 ms late instead of 1 ms.
+PRIORITY=()
 if chrt --fifo 1 true 2>/dev/null; then
-    FIRST=(chrt --fifo 1)
+    PRIORITY=(chrt --fifo 1)
 elif [[ $(nice -n -10 nice 2>/dev/null) == -10 ]]; then
-    FIRST=(nice -n -10)
+    PRIORITY=(nice -n -10)
 fi
 
 main() {
@@ -36,7 +36,7 @@ main() {
     cd "$ROOT"
     if [[ ${1:-} != --on-stack ]]; then
         ensure_installed linker postgres rabbitmq
-        say "Building (minutes the first time, seconds later)"
+        say "Building (the first build takes minutes, later ones seconds)"
         SQLX_OFFLINE=true cargo build --release --locked --bins \
             --package hamro-api --package hamro-worker --package hamro-loadtest
         exec deploy/dev/with-stack.sh --durable loadtest -- deploy/dev/loadtest.sh --on-stack "$@"
@@ -49,18 +49,18 @@ main() {
     if (($# > 0)); then
         run "$1" "$@"
     else
-        everything
+        run_all
     fi
 }
 
-everything() {
+run_all() {
     local status=0
-    say "What the bare services can do"
+    say "Measuring the limits of PostgreSQL and RabbitMQ alone"
     "$LOADTEST" ceiling publish --duration 5s --json "$REPORTS/ceiling-publish.json"
     "$LOADTEST" ceiling settle --duration 5s --json "$REPORTS/ceiling-settle.json"
-    say "A rush: 45 000 buyers want 300 seats"
+    say "Rush: 45 000 buyers, 300 seats"
     run rush rush --rate 3000 --buyers 45000 || status=$?
-    say "A spread: everybody a different seat"
+    say "Spread: a different seat for each buyer"
     run spread spread --rate 6000 --duration 20s --ceiling "$REPORTS/ceiling-publish.json" \
         --ceiling "$REPORTS/ceiling-settle.json" || status=$?
     return "$status"
@@ -69,7 +69,7 @@ everything() {
 run() { # NAME ARGUMENTS…
     local name=$1
     shift
-    "${FIRST[@]}" "$LOADTEST" run "$@" --url "$URL" --journal "$REPORTS/$name.journal" --json "$REPORTS/$name.json" \
+    "${PRIORITY[@]}" "$LOADTEST" run "$@" --url "$URL" --journal "$REPORTS/$name.journal" --json "$REPORTS/$name.json" \
         --html "$REPORTS/$name.html" "${WATCHED[@]}"
 }
 
@@ -78,15 +78,15 @@ start_application() {
     TICKET_KEYS=$(random_hex 32)
     export ADMIN_TOKEN TICKET_KEYS HOST=127.0.0.1 PORT=0
     start api "$TARGET_DIR/release/hamro-api"
-    wait_until 60 has_said api "listening on " || die_with_log "$REPORTS/api.log" "the api does not start."
+    wait_until 60 has_logged api "listening on " || die_with_log "$REPORTS/api.log" "the api did not start."
     URL=$(sed -n 's/.*listening on \(http[^ ]*\).*/\1/p' "$REPORTS/api.log" | head -n 1)
     local number
     for ((number = 1; number <= WORKERS; number++)); do
         start "worker-$number" "$TARGET_DIR/release/hamro-worker"
     done
     for ((number = 1; number <= WORKERS; number++)); do
-        wait_until 60 has_said "worker-$number" "consuming from " ||
-            die_with_log "$REPORTS/worker-$number.log" "a worker does not start."
+        wait_until 60 has_logged "worker-$number" "consuming from " ||
+            die_with_log "$REPORTS/worker-$number.log" "worker-$number did not start."
     done
 }
 
@@ -96,18 +96,18 @@ start() { # NAME PROGRAM
     WATCHED+=(--watch "$1=$!")
 }
 
-# Their processor time: a connection of PostgreSQL is a process of its own, with memory that all of them share.
+# Only the CPU time of the services is recorded: each PostgreSQL connection is a process, and they share memory.
 watch_services() {
     local service pid
     for service in postgres rabbitmq; do
-        # Where they run elsewhere nothing can be said of them.
+        # No data is available if the service runs elsewhere.
         pid=$(running_pid "$HAMRO_STACK_DIR/pids/$service") || continue
         WATCHED+=(--cost "$service=$pid")
     done
 }
 
 # shellcheck disable=SC2329 # called by wait_until
-has_said() { grep -q "$2" "$REPORTS/$1.log"; }
+has_logged() { grep -q "$2" "$REPORTS/$1.log"; }
 
 # shellcheck disable=SC2329 # called by a trap
 stop_application() {

@@ -1,105 +1,106 @@
 # shellcheck shell=bash
-# Long-lived processes: started in a session of their own, remembered in pid files, stopped within bounds.
+# Long-lived processes: each starts in its own session, is recorded in a pid file and is stopped within a time limit.
 # Sourced after common.sh.
 #
-# A pid file holds "PID START BOOT". A number alone would not do: after a crash or a reboot somebody else may have it.
+# A pid file contains "PID START BOOT". The pid alone is not sufficient: after a crash or reboot another process may have it.
 
-# Set by a second Ctrl-C: no more waiting for a graceful end.
-HURRY=
+# Set by a second Ctrl-C: do not wait for a graceful shutdown any longer.
+STOP_NOW=
 
 # bash 5.2 cannot parse the command of a trap if the signal arrives while it expands a `$(…)`: the signal is lost, and a
-# running EXIT trap is abandoned. So a function that is called in a loop returns its result in a variable.
+# running EXIT trap is aborted. Functions that are called in a loop therefore return their results in variables.
 
 read -r BOOT_ID </proc/sys/kernel/random/boot_id
 readonly BOOT_ID
 
-# Sets START_TIME, in clock ticks since boot; fails if there is no such process, or only a zombie is left of it.
+# Sets START_TIME, in clock ticks since boot. Fails if the process does not exist or is a zombie.
 read_start_time() { # PID
     local stat='' fields
     { read -r -d '' stat <"/proc/$1/stat"; } 2>/dev/null || [[ -n $stat ]] || return 1
-    # The command's name, in brackets, may contain anything: count the fields from behind it.
+    # The command name, in parentheses, may contain any character: count the fields after it.
     read -r -a fields <<<"${stat##*) }"
     [[ ${fields[0]} != [ZX] ]] || return 1
     START_TIME=${fields[19]}
 }
 
-remember_process() { # PID_FILE PID
-    # A process that has ended already is remembered too, as one that is not running.
+record_process() { # PID_FILE PID
+    # A process that has already ended is recorded as not running.
     read_start_time "$2" || START_TIME=gone
     mkdir -p "$(dirname "$1")"
     echo "$2 $START_TIME $BOOT_ID" >"$1"
 }
 
-# Sets RUNNING_PID if the remembered process still runs.
+# Succeeds and sets RUNNING_PID if the recorded process is still running.
 is_running() { # PID_FILE
     local start boot
     [[ -f $1 ]] && read -r RUNNING_PID start boot <"$1" || return 1
     [[ $boot == "$BOOT_ID" ]] && read_start_time "$RUNNING_PID" && [[ $START_TIME == "$start" ]]
 }
 
-# Prints the pid if the remembered process still runs.
+# Prints the pid if the recorded process is still running.
 running_pid() { # PID_FILE
     is_running "$1" && echo "$RUNNING_PID"
 }
 
 is_stopped() { ! is_running "$1"; }
 
-# Not even a zombie, which a killed process is until its parent has taken note.
+# Also false for a zombie: a killed process remains one until its parent reaps it.
 has_no_process() { # PID
     ! kill -0 "$1" 2>/dev/null
 }
 
-# Begins a new log and keeps the previous one. Not for a restart, whose log must still show why the process died.
+# Starts a new log and keeps the previous one. Not used for restarts: the log must still show why the process died.
 begin_log() { # LOG
     mkdir -p "$(dirname "$1")"
     if [[ -s $1 ]]; then mv "$1" "$1.previous"; fi
     : >"$1"
 }
 
-# Runs COMMAND in the background and remembers it. A session of its own keeps the terminal's Ctrl-C away from it: this
-# script decides who stops first. File descriptors 8 and 9 are the locks of stack.sh, which die with the script.
+# Runs COMMAND in the background and records it. The terminal's Ctrl-C does not reach its separate session: this script
+# decides the order in which processes stop. File descriptors 8 and 9 are the locks of stack.sh; the process must not
+# inherit them, because they must be released when the script ends.
 start_detached() { # PID_FILE LOG COMMAND…
     local pid_file=$1 log=$2
     shift 2
     setsid "$@" </dev/null >>"$log" 2>&1 8>&- 9>&- &
-    remember_process "$pid_file" $!
+    record_process "$pid_file" $!
 }
 
-# One SIGNAL to each (0: it has been sent already), then up to SECONDS of patience, then SIGKILL. Exactly one, since a
-# second would ask the application to go at once.
+# Sends SIGNAL to each process (0: it was already sent), waits up to SECONDS, then sends SIGKILL. It sends SIGNAL only
+# once, because the application exits immediately on a second one.
 stop_processes() { # SIGNAL SECONDS PID_FILE…
-    local signal=$1 patience=$2 pid_file pid
+    local signal=$1 timeout=$2 pid_file pid
     shift 2
     for pid_file in "$@"; do
         if is_running "$pid_file"; then
             kill -s "$signal" "$RUNNING_PID" 2>/dev/null || true
         fi
     done
-    wait_until "$patience" stopped_or_in_a_hurry "$@" || true
+    wait_until "$timeout" stopped_or_stop_now "$@" || true
     for pid_file in "$@"; do
         if is_running "$pid_file"; then
             pid=$RUNNING_PID
-            warn "${pid_file##*/} (process $pid) has not stopped: killing it."
-            # It leads its session, so its number is that of its process group too.
+            warn "${pid_file##*/} (process $pid) did not stop; killing it."
+            # It is a session leader, so its pid is also its process group id.
             kill -s KILL -- "-$pid" 2>/dev/null || kill -s KILL "$pid" 2>/dev/null || true
-            wait_until 10 is_stopped "$pid_file" || warn "process $pid is still there."
+            wait_until 10 is_stopped "$pid_file" || warn "process $pid is still running."
         fi
         rm -f "$pid_file"
     done
 }
 
-stopped_or_in_a_hurry() { # PID_FILE…
+stopped_or_stop_now() { # PID_FILE…
     local pid_file
-    [[ -z $HURRY ]] || return 0
+    [[ -z $STOP_NOW ]] || return 0
     for pid_file in "$@"; do
         is_stopped "$pid_file" || return 1
     done
 }
 
-# The processes whose parent, or whose session's leader, is PID.
+# Prints the processes whose parent or session leader is PID.
 processes_of() { # parent|session PID
     local stat fields index=1
-    # Fields 4 and 6 of the file, counted without the process id and the name.
+    # Fields 4 and 6 of the file. The array starts at field 3, after the pid and the name.
     if [[ $1 == session ]]; then index=3; fi
     for stat in /proc/[0-9]*/stat; do
         { stat=$(<"$stat"); } 2>/dev/null || continue
@@ -108,33 +109,33 @@ processes_of() { # parent|session PID
     done
 }
 
-# Ends with SIGKILL what is left of the session that PID has led.
+# Kills the remaining processes of the session whose leader was PID.
 end_session() { # PID
-    local stray
-    for stray in $(processes_of session "$1"); do
-        kill -s KILL "$stray" 2>/dev/null || true
+    local member
+    for member in $(processes_of session "$1"); do
+        kill -s KILL "$member" 2>/dev/null || true
     done
 }
 
-# Runs COMMAND and waits for it, in the background, so that a signal to this script is acted upon at once, and in a
-# session of its own, so that all of it can be ended. Background jobs ignore Ctrl-C unless told otherwise.
+# Runs COMMAND and waits for it. COMMAND runs in the background, so that this script handles signals at once, and in its
+# own session, so that all its processes can be killed. Background jobs ignore Ctrl-C by default.
 run_in_session() { # PID_FILE COMMAND…
     local pid_file=$1 pid status=0
     shift
     setsid env --default-signal=INT,QUIT -- "$@" <&0 8>&- 9>&- &
     pid=$!
-    remember_process "$pid_file" "$pid"
-    # Tests kill services; bash need not report that.
+    record_process "$pid_file" "$pid"
+    # Tests kill services: suppress bash's report about killed children.
     { wait "$pid" || status=$?; } 2>/dev/null
-    # Whatever it has started and not ended.
+    # Kill what COMMAND left running.
     end_session "$pid"
     rm -f "$pid_file"
     return "$status"
 }
 
-# Ends what this script has started and not remembered: a signal can arrive between the two. For the EXIT trap, after
-# everything that is remembered has stopped.
-end_unremembered() {
+# Kills processes that this script started but did not record, because a signal arrived in between. For the EXIT trap,
+# after all recorded processes have stopped.
+kill_unrecorded_jobs() {
     local pid
     for pid in $(jobs -p); do
         end_session "$pid"
@@ -142,7 +143,7 @@ end_unremembered() {
     done
 }
 
-# Ends what run_in_session runs.
+# Stops the command of run_in_session.
 stop_session() { # PID_FILE SECONDS
     local pid
     if pid=$(running_pid "$1"); then
@@ -152,12 +153,13 @@ stop_session() { # PID_FILE SECONDS
     fi
 }
 
-# Waits for a condition of a service that has just been started; fails at once, with its last words, if it dies.
+# Waits until COMMAND succeeds for a service that was just started. If the service dies, fails at once with the end of its
+# log.
 wait_for_service() { # SERVICE PID_FILE LOG SECONDS COMMAND…
     local service=$1 pid_file=$2 log=$3 deadline=$((SECONDS + $4))
     shift 4
     until "$@"; do
-        is_running "$pid_file" || die_with_log "$log" "$service has ended instead of starting."
+        is_running "$pid_file" || die_with_log "$log" "$service ended during its start."
         ((SECONDS < deadline)) || die_with_log "$log" "$service is not ready after $SECONDS seconds."
         sleep 0.1
     done

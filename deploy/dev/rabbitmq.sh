@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# A private RabbitMQ with an epmd of its own: own data, node name, cookie and ports, only on 127.0.0.1. Sourced by stack.sh.
+# A private RabbitMQ and epmd with their own data, node name, cookie and ports, only on 127.0.0.1. Sourced by stack.sh.
 #
-# Nothing is read from /etc/rabbitmq and nothing is inherited from the environment, so that a broker which the system
-# runs, or variables that configure one, have no effect here.
+# They read nothing from /etc/rabbitmq and inherit nothing from the environment, so the configuration of a system broker has
+# no effect on them.
 
 readonly RABBITMQ_USER=hamro
 
-# Starts epmd and the broker without waiting for the latter: see rabbitmq_wait.
+# Starts epmd and the broker. Does not wait for the broker; see rabbitmq_wait.
 rabbitmq_start() { # AMQP_PORT DIST_PORT EPMD_PORT
     local home=$STACK_DIR/rabbitmq server
     server=$(rabbitmq_server)
@@ -27,11 +27,11 @@ rabbitmq_start() { # AMQP_PORT DIST_PORT EPMD_PORT
     rabbitmq_run
 }
 
-# Starts a broker that has been started before, with the same settings. Needs a running epmd.
+# Restarts the broker with the settings of its last start. Requires a running epmd.
 rabbitmq_run() {
     local environment
     mapfile -t environment <"$STACK_DIR/rabbitmq/environment"
-    # With RUNNING_UNDER_SYSTEMD the script becomes the broker instead of staying in front of it: one process to stop.
+    # With RUNNING_UNDER_SYSTEMD the script replaces itself with the broker, which leaves one process to stop.
     start_detached "$STACK_DIR/pids/rabbitmq" "$STACK_DIR/logs/rabbitmq.log" \
         env -i "${environment[@]}" RUNNING_UNDER_SYSTEMD=true "$(rabbitmq_server)"
 }
@@ -45,7 +45,7 @@ epmd_wait() { # PORT
     wait_for_service epmd "$STACK_DIR/pids/epmd" "$STACK_DIR/logs/epmd.log" 20 port_is_open "$1"
 }
 
-# Whoever knows the cookie may run code in the broker, so its randomness matters on a machine with several users.
+# The cookie allows running code in the broker, so it must be unpredictable on a machine with several users.
 rabbitmq_cookie() { # FILE
     if [[ ! -s $1 ]]; then
         rm -f "$1"
@@ -57,19 +57,18 @@ rabbitmq_cookie() { # FILE
 rabbitmq_settings() { # AMQP_PORT
     local memory wal
     memory=$(memory_mb)
-    # The log of the quorum queues is kept in memory up to this size, and again on disk. The default, 512 MiB, is for
-    # a machine of the broker's own.
+    # The quorum queues' WAL takes up to this size in memory and on disk. The default, 512 MiB, is for a dedicated machine.
     if [[ -n $STACK_THROWAWAY ]] || ((memory < 8192)); then wal=64; else wal=512; fi
     cat <<SETTINGS
 listeners.tcp.1 = 127.0.0.1:$1
-# The first start creates this user, with all rights.
+# The first start creates this user with all permissions.
 default_user = $RABBITMQ_USER
 default_pass = $RABBITMQ_PASSWORD
-# Publishers are blocked beyond this. The machine is shared with PostgreSQL, the application and a person.
+# Above this the broker blocks publishers. PostgreSQL, the application and the developer share the machine.
 vm_memory_high_watermark.absolute = $(at_least 256 $((memory / 4)))MiB
 disk_free_limit.absolute = 512MiB
 raft.wal_max_size_bytes = $((wal * 1024 * 1024))
-# To the file that the banner names.
+# Log to stdout, which is redirected to logs/rabbitmq.log.
 log.console = true
 log.console.level = info
 log.console.use_colors = off
@@ -77,7 +76,7 @@ log.file = false
 SETTINGS
 }
 
-# One NAME=value a line. The data directory knows its node by name, so the name never changes.
+# Prints one NAME=value per line. The data belongs to the node name, so the name must not change.
 rabbitmq_environment() { # DIST_PORT EPMD_PORT
     local home=$STACK_DIR/rabbitmq loopback='-kernel inet_dist_use_interface {127,0,0,1}'
     cat <<ENVIRONMENT
@@ -100,14 +99,14 @@ RABBITMQ_CTL_ERL_ARGS=$loopback
 ENVIRONMENT
 }
 
-# `.dev/NAME/rabbitmqctl` talks to this broker and to no other.
+# Writes `.dev/NAME/rabbitmqctl`, which controls this broker only.
 rabbitmq_control_script() { # DIRECTORY
     local line
     {
         echo '#!/usr/bin/env bash'
         printf 'exec env -i'
         while IFS= read -r line; do printf ' %q' "$line"; done <"$STACK_DIR/rabbitmq/environment"
-        # shellcheck disable=SC2016 # for the script that is written here
+        # shellcheck disable=SC2016 # expanded by the generated script
         printf ' %q "$@"\n' "$1/rabbitmqctl"
     } >"$STACK_DIR/rabbitmqctl"
     chmod 0755 "$STACK_DIR/rabbitmqctl"

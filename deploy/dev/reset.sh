@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make reset`: wipes what `make up` has stored: the database, the queues, the logs, the admin token and the keys.
+# `make reset`: deletes everything that `make up` stored: database, queues, logs, admin token and keys.
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
@@ -7,11 +7,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 main() {
     stack_name "$UP"
     if [[ -d $STACK_DIR ]]; then
-        stack_lock || die "it is running: \`make down\` first."
+        stack_lock || die "\`make up\` is running; stop it with \`make down\` first."
         stack_clear_leftovers
         stack_wipe
     fi
-    say "Wiped. The next \`make up\` starts with the demo data."
+    say "Data deleted. The next \`make up\` starts with the demo data."
 }
 
 main

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# For fault tests inside with-stack.sh: `service.sh start|stop|kill|freeze|thaw postgres|rabbitmq`, with HAMRO_STACK_DIR as
-# found. kill is SIGKILL, freeze SIGSTOP and thaw SIGCONT. start waits until the service is ready, at the same address and
-# with the same data.
+# For fault tests inside with-stack.sh, which sets HAMRO_STACK_DIR: `service.sh start|stop|kill|freeze|thaw
+# postgres|rabbitmq`. kill is SIGKILL, freeze SIGSTOP and thaw SIGCONT. start waits until the service is ready; it keeps its
+# address and data.
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
@@ -13,30 +13,30 @@ main() {
     stack_name "$(basename "$HAMRO_STACK_DIR")"
     case $action in
         start)
-            ! is_running "$STACK_DIR/pids/$service" || die "$service runs already."
+            ! is_running "$STACK_DIR/pids/$service" || die "$service is already running."
             start_"$service"
             ;;
         stop) "${service}_stop" ;;
-        # With its children at the same moment, as a power cut would: PostgreSQL's hold on to the memory they share and would
-        # be in the way of the next start.
+        # Kill the children at the same time, as a power cut would: PostgreSQL's children hold its shared memory, which would
+        # prevent the next start.
         kill)
-            pid=$(running_pid "$STACK_DIR/pids/$service") || die "$service does not run."
+            pid=$(running_pid "$STACK_DIR/pids/$service") || die "$service is not running."
             signal_all KILL
-            wait_until 10 is_stopped "$STACK_DIR/pids/$service" || die "process $pid is still there."
-            # Until its parent has taken note, PostgreSQL takes what is left of it for a server that runs.
-            wait_until 10 has_no_process "$pid" || warn "nobody takes note of the end of process $pid."
+            wait_until 10 is_stopped "$STACK_DIR/pids/$service" || die "process $pid is still running."
+            # Until its parent reaps the process, PostgreSQL takes the zombie for a running server.
+            wait_until 10 has_no_process "$pid" || warn "process $pid was not reaped."
             ;;
         freeze) signal_all STOP ;;
         thaw) signal_all CONT ;;
-        *) die "service.sh does not know '$action'." ;;
+        *) die "unknown action '$action'." ;;
     esac
 }
 
 signal_all() { # SIGNAL, uses service
     local pid
-    pid=$(running_pid "$STACK_DIR/pids/$service") || die "$service does not run."
-    # Children may come to an end by themselves at this very moment.
-    # shellcheck disable=SC2046 # numbers
+    pid=$(running_pid "$STACK_DIR/pids/$service") || die "$service is not running."
+    # Children may exit in the meantime.
+    # shellcheck disable=SC2046 # process ids
     kill -s "$1" "$pid" $(processes_of parent "$pid") 2>/dev/null || true
 }
 
@@ -46,7 +46,7 @@ start_postgres() {
 }
 
 start_rabbitmq() {
-    # epmd outlives a kill, and ends with a stop.
+    # epmd survives a kill of the broker, but not a stop.
     if ! is_running "$STACK_DIR/pids/epmd"; then
         stack_restart epmd
         epmd_wait "$(cat "$STACK_DIR/ports/epmd")"

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# The metadata of sqlx's query macros, made without sqlx-cli: while the workspace is compiled against a live database,
-# the macros write what they learn into SQLX_OFFLINE_DIR. Sourced after common.sh.
+# Generates the metadata of sqlx's query macros without sqlx-cli: when the workspace is compiled against a live database,
+# the macros write the metadata to SQLX_OFFLINE_DIR. Sourced after common.sh.
 
 readonly SQLX_DATABASE=hamro_sqlx
 
-# A database with the migrations of this work tree and nothing else. Prints its URL.
+# Creates a database with only the migrations of this work tree. Prints its URL.
 migrated_database() { # uses DATABASE_URL
     local url=${DATABASE_URL%/*}/$SQLX_DATABASE file psql
     psql=(psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1)
@@ -12,24 +12,24 @@ migrated_database() { # uses DATABASE_URL
     for file in "$ROOT"/migrations/*.sql; do
         case $file in
             *.down.sql) ;;
-            *) "${psql[@]}" --dbname="$url" --file="$file" >&2 || die "migration ${file#"$ROOT/"} fails." ;;
+            *) "${psql[@]}" --dbname="$url" --file="$file" >&2 || die "migration ${file#"$ROOT/"} failed." ;;
         esac
     done
     echo "$url"
 }
 
-# What tests are built with: switches that make a process fail, see shared/src/faults.rs. The same for every command, or cargo
+# Tests are built with fault injection; see shared/src/faults.rs. All commands use the same features, because otherwise cargo
 # would build everything twice.
 readonly TEST_FEATURES=(--features faults)
 
-# Runs cargo clippy with the arguments, and leaves the metadata of every query in DIRECTORY.
+# Runs cargo clippy with the arguments, and writes the metadata of every query to DIRECTORY.
 collect_metadata() { # DIRECTORY CLIPPY_ARGUMENT…
     local directory=$1 url
     shift
     rm -rf "$directory"
     mkdir -p "$directory"
     url=$(migrated_database)
-    # Only what is compiled anew asks the database, and cargo cannot know that the database has changed.
+    # Force recompilation: the macros query the database only when compiled, and cargo does not notice database changes.
     find "$ROOT" -path "$TARGET_DIR" -prune -o -path "$DEV_DIR" -prune -o -name '*.rs' \
         \( -path '*/src/lib.rs' -o -path '*/src/main.rs' -o -path '*/src/bin/*' -o -path '*/tests/*' -o -path '*/benches/*' \) \
         -exec touch --no-create {} +

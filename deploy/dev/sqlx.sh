@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make sqlx`: writes .sqlx anew from the queries in the code and the migrations. Runs itself again on a throwaway stack.
+# `make sqlx`: regenerates .sqlx from the queries in the code and the migrations. Re-executes itself in with-stack.sh.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -17,7 +17,7 @@ main() {
     mkdir -p .sqlx
     find .sqlx -name 'query-*.json' -delete
     find "$fresh" -name 'query-*.json' -exec cp {} .sqlx/ \;
-    say ".sqlx describes $(find .sqlx -name 'query-*.json' | wc -l) queries."
+    say "Wrote .sqlx: $(find .sqlx -name 'query-*.json' | wc -l) queries."
 }
 
 main "$@"

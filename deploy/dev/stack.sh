@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# A stack is a private PostgreSQL and a private RabbitMQ with a name and a directory, .dev/NAME. Sourced.
+# A stack is a private PostgreSQL and RabbitMQ with a name and a directory, .dev/NAME. Sourced.
 #
-#   .dev/NAME/lock        held by the script that runs the stack, as long as it lives, kill -9 or not
-#   .dev/NAME/pids/       what it has started
-#   .dev/NAME/logs/       what that has to say
-#   .dev/NAME/secrets/    passwords and keys, made up at the first start
-#   .dev/NAME/ports/      one file a port, so that addresses stay the same from start to start
-#   .dev/NAME/env         the addresses, for a shell to read
+#   .dev/NAME/lock        locked by the script that runs the stack; released when the script ends, even by kill -9
+#   .dev/NAME/pids/       pid files of the started processes
+#   .dev/NAME/logs/       their logs
+#   .dev/NAME/secrets/    passwords and keys, generated at the first start
+#   .dev/NAME/ports/      one file per port, so that addresses stay the same across starts
+#   .dev/NAME/env         the addresses as shell variables
 #   .dev/NAME/rabbitmqctl rabbitmqctl for this broker
-#   .dev/NAME/postgres/   data, unless user postgres cannot reach them there
+#   .dev/NAME/postgres/   data, unless user postgres cannot access this directory
 #   .dev/NAME/rabbitmq/   data
 
 # shellcheck source=deploy/dev/common.sh
@@ -25,33 +25,33 @@ source "$(dirname "${BASH_SOURCE[0]}")/rabbitmq.sh"
 # The stack of `make up`.
 readonly UP=up
 
-# Not empty: data that live as long as the run, so speed goes before durability.
+# If not empty, the data is only needed during the run, and speed takes precedence over durability.
 STACK_THROWAWAY=
 
 stack_name() { # NAME
     [[ $1 =~ ^[a-z][a-z0-9-]{0,30}$ && $1 != tools ]] ||
-        die "'$1' is no name for a stack: small letters, digits and hyphens, please, and not 'tools'."
+        die "invalid stack name '$1': use lower-case letters, digits and hyphens, and not 'tools'."
     STACK_NAME=$1
     STACK_DIR=$DEV_DIR/$1
     readonly STACK_NAME STACK_DIR
 }
 
-# Fails if somebody else runs this stack.
+# Fails if another script runs this stack.
 stack_lock() {
     mkdir -p "$STACK_DIR" 2>/dev/null && [[ -w $STACK_DIR ]] ||
-        die "$STACK_DIR cannot be written by $(id -un)." "Was it made by another user? Remove $DEV_DIR, or become that user."
-    # Whatever the umask says, user postgres must get through to its data. Secrets have a directory of their own.
+        die "user $(id -un) cannot write to $STACK_DIR." "If another user created it, remove $DEV_DIR or run as that user."
+    # User postgres needs access to its data, whatever the umask. Secrets are in a separate directory.
     chmod 0755 "$DEV_DIR" "$STACK_DIR"
     exec 8>>"$STACK_DIR/lock"
     flock --nonblock 8
 }
 
-# Pid files of all that is neither PostgreSQL nor RabbitMQ: api, worker-1, …, or the command of with-stack.sh.
+# Prints the pid files of everything except PostgreSQL and RabbitMQ: api, worker-1, …, or the command of with-stack.sh.
 stack_applications() {
     find "$STACK_DIR/pids" -type f ! -name postgres ! -name rabbitmq ! -name epmd ! -name script 2>/dev/null || true
 }
 
-# What a run that was killed has left behind.
+# Stops what a killed run left running.
 stack_clear_leftovers() {
     local applications
     mapfile -t applications < <(stack_applications)
@@ -62,12 +62,12 @@ stack_clear_leftovers() {
 
 stack_wipe() {
     postgres_wipe
-    # All but the lock, which somebody may be waiting for.
+    # Keep the lock file: another script may be waiting for it.
     find "$STACK_DIR" -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf {} +
 }
 
-# Two stacks that choose at the same moment must not choose the same ports: only one starts at a time in a clone, and
-# different clones look in different places.
+# Stacks must not choose the same ports. Within a clone, a lock lets only one stack start at a time; different clones use
+# different port ranges.
 stack_start() { # SERVICE… (postgres, rabbitmq)
     local services=" $* " postgres_port amqp_port dist_port epmd_port
     mkdir -p "$STACK_DIR/logs"
@@ -83,7 +83,7 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
         epmd_port=$(stack_port epmd 3)
         rabbitmq_start "$amqp_port" "$dist_port" "$epmd_port"
     fi
-    # Both start at the same time; now wait for both.
+    # Both are starting in parallel; wait for both.
     if [[ $services == *" postgres "* ]]; then
         postgres_wait "$postgres_port"
         postgres_create_database "$postgres_port"
@@ -99,7 +99,7 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
     (umask 077 && printf 'DATABASE_URL=%q\nAMQP_URL=%q\n' "${DATABASE_URL:-}" "${AMQP_URL:-}" >"$STACK_DIR/env")
 }
 
-# Starts a service of a running stack again: same address, same settings, same data. Does not wait until it is ready.
+# Restarts a service of a running stack with the same address, settings and data. Does not wait until it is ready.
 stack_restart() { # postgres|rabbitmq|epmd
     if [[ $1 == epmd ]]; then
         epmd_run "$(cat "$STACK_DIR/ports/epmd")"
@@ -108,15 +108,16 @@ stack_restart() { # postgres|rabbitmq|epmd
     fi
 }
 
-# The port of last time if it is free, else the next free one. For `make up` HAMRO_POSTGRES_PORT, HAMRO_AMQP_PORT,
-# HAMRO_RABBITMQ_DIST_PORT and HAMRO_EPMD_PORT decide, and are never replaced by another.
-stack_port() { # WHAT OFFSET
-    local file=$STACK_DIR/ports/$1 port wish=HAMRO_${1^^}_PORT
-    wish=${wish//-/_}
-    if [[ $STACK_NAME == "$UP" && -n ${!wish:-} ]]; then
-        port=${!wish}
-        is_port "$port" || die "$wish must be a port from 1 to 65535, not '$port'."
-        ! port_is_open "$port" || die "port $port ($wish) is in use."
+# Prints and stores the port to use: the previous one if it is free, otherwise the next free one. For `make up`,
+# HAMRO_POSTGRES_PORT, HAMRO_AMQP_PORT, HAMRO_RABBITMQ_DIST_PORT and HAMRO_EPMD_PORT take precedence; if such a port is in
+# use, the start fails.
+stack_port() { # NAME OFFSET
+    local file=$STACK_DIR/ports/$1 port variable=HAMRO_${1^^}_PORT
+    variable=${variable//-/_}
+    if [[ $STACK_NAME == "$UP" && -n ${!variable:-} ]]; then
+        port=${!variable}
+        is_port "$port" || die "$variable must be a port from 1 to 65535, not '$port'."
+        ! port_is_open "$port" || die "port $port ($variable) is in use."
     else
         port=$(cat "$file" 2>/dev/null || stack_first_port)
         is_port "$port" || port=$(stack_first_port)
@@ -128,8 +129,8 @@ stack_port() { # WHAT OFFSET
     echo "$port"
 }
 
-# Away from the usual ports (5432, 5672, 4369, 25672) and below those that the kernel hands out to clients (32768…).
-# Ten for each name, chosen by clone and name.
+# Avoids the default ports (5432, 5672, 4369, 25672) and stays below the kernel's ephemeral ports (32768…). Each pair of
+# clone and name has ten ports.
 stack_first_port() {
     echo $((20000 + 10 * (0x$(printf '%s' "$CLONE_ID/$STACK_NAME" | sha256sum | cut -c1-6) % 1200)))
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What the tests of supervise-test.sh share. Sourced after supervise.sh.
+# Shared helpers of the tests in supervise-test.sh. Sourced after supervise.sh.
 #
-# cargo, hamro-api and hamro-worker are stand-ins, so that nothing has to be built; PostgreSQL and RabbitMQ are real. HERE is
-# the directory of the test, and PORT the api's.
+# cargo, hamro-api and hamro-worker are stubs, so that nothing needs to be built. PostgreSQL and RabbitMQ are real. HERE is
+# the test's directory, and PORT is the port of its api.
 
 prepare() { # DIRECTORY
     rm -rf "$1"
@@ -24,7 +24,7 @@ WORKER
     chmod +x "$1"/bin/* "$1"/target/release/*
 }
 
-# Runs up.sh as a terminal would, until its programs run. NAME=VALUE… are added to its environment.
+# Starts up.sh as a terminal would, and waits until its programs run. Adds NAME=VALUE… to its environment.
 start_up() { # NAME=VALUE…
     run_up "$@"
     wait_until 60 says "Hamro Concert is running" || fail "up.sh did not start."
@@ -57,7 +57,7 @@ all_run() { # NAME…
 }
 
 # PID is the process that was killed.
-runs_anew() { # NAME PID
+runs_as_new_process() { # NAME PID
     local pid
     pid=$(pid_of "$1") && [[ $pid != "$2" ]]
 }
@@ -69,7 +69,7 @@ has_no_zombie() {
     done
 }
 
-# Its programs, timers and all work in this directory.
+# All processes of up.sh, such as programs and timers, have this working directory.
 nothing_runs() {
     local process
     for process in /proc/[0-9]*; do
@@ -82,7 +82,7 @@ ends_with() { # STATUS
     wait_until 60 is_gone "$UP_PID" || fail "up.sh did not end."
     wait "$UP_PID" || status=$?
     [[ $status == "$1" ]] || fail "up.sh ended with status $status instead of $1."
-    wait_until 10 nothing_runs || fail "something still runs."
+    wait_until 10 nothing_runs || fail "a process is still running."
     [[ -z $(find "$STACK_DIR/pids" -type f) ]] || fail "there is still a pid file."
 }
 
@@ -100,9 +100,9 @@ restarts_killed() { # NAME…
     for name in "$@"; do pids+=("$(pid_of "$name")"); done
     kill -s KILL "${pids[@]}"
     for name in "$@"; do
-        wait_until 60 runs_anew "$name" "${pids[0]}" || fail "$name was not restarted."
+        wait_until 60 runs_as_new_process "$name" "${pids[0]}" || fail "$name was not restarted."
         pids=("${pids[@]:1}")
-        says "$name ended (status 137, SIGKILL); restarting it in 0.1 s (attempt 1 of 5)." || fail "up.sh did not say so."
+        says "$name ended (status 137, SIGKILL); restarting it in 0.1 s (attempt 1 of 5)." || fail "up.sh did not report the restart of $name."
     done
-    wait_until 10 has_no_zombie || fail "up.sh has left a zombie."
+    wait_until 10 has_no_zombie || fail "up.sh left a zombie."
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Tests up.sh, down.sh and supervise.sh, as part of `make test`: `supervise-test.sh [TEST…]`.
 #
-# All tests run at the same time. Each has a directory, .dev/supervise-test/TEST, with a copy of the scripts, so that it
-# disturbs neither a running `make up` nor the other tests; see supervise-stage.sh. The directory stays if the test fails.
+# All tests run in parallel. Each uses its own directory, .dev/supervise-test/TEST, with a copy of the scripts, so that it
+# affects neither a running `make up` nor the other tests; see supervise-stage.sh. The directory is kept if the test fails.
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
@@ -14,7 +14,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/supervise-stage.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
 
 readonly TESTS_DIR=$DEV_DIR/supervise-test
-# Other clones use other ports.
+# Different clones use different ports.
 readonly FIRST_PORT=$((10000 + 100 * (0x${CLONE_ID:0:4} % 90)))
 declare -A PROCESSES=()
 
@@ -25,7 +25,7 @@ main() {
     ensure_tools node
     ensure_installed linker postgres rabbitmq
     mkdir -p "$TESTS_DIR"
-    # User postgres has to get through.
+    # User postgres needs access.
     chmod 0755 "$DEV_DIR" "$TESTS_DIR"
 
     trap stop_tests EXIT
@@ -51,21 +51,21 @@ main() {
 # shellcheck disable=SC2329 # called by a trap
 stop_tests() {
     kill -s TERM "${PROCESSES[@]}" 2>/dev/null || true
-    # Each clears up.
+    # Each test cleans up.
     wait
 }
 
-# In a process of its own.
+# Runs in a separate process.
 run_test() { # TEST
     HERE=$TESTS_DIR/$1
     STACK_DIR=$HERE/.dev/up
-    trap clear_up EXIT
+    trap clean_up EXIT
     "test_$1"
 }
 
 # shellcheck disable=SC2329 # called by a trap
-clear_up() {
-    # stack.sh keeps the data elsewhere if user postgres cannot reach this directory.
+clean_up() {
+    # stack.sh stores the data elsewhere if user postgres cannot access this directory.
     "$HERE/deploy/dev/down.sh" && "$HERE/deploy/dev/reset.sh"
     [[ -z ${THIEF:-} ]] || kill -s KILL "$THIEF"
 }
@@ -111,22 +111,22 @@ test_a_program_that_has_run_for_a_while_starts_over_with_the_first_pause() {
     wait_until 60 has_run_for worker-1 1100
     killed=$(pid_of worker-1)
     kill_now worker-1
-    wait_until 60 runs_anew worker-1 "$killed" || fail "the worker was not restarted."
-    ! says "attempt 2" || fail "the attempts were counted on."
+    wait_until 60 runs_as_new_process worker-1 "$killed" || fail "the worker was not restarted."
+    ! says "attempt 2" || fail "the attempts were not reset."
 }
 
 test_an_api_whose_port_was_taken_meanwhile_is_given_up() {
     start_up RESTART_PAUSE_MS=300 RESTART_PAUSE_MAX_MS=300
-    # shellcheck disable=SC2016 # node's
+    # shellcheck disable=SC2016 # JavaScript
     node -e 'const { createServer } = require("net");
         const again = () => { console.log("tries"); setTimeout(take, 1); };
         const take = () => createServer().on("error", again).listen(+process.argv[1], "127.0.0.1");
         take();' "$PORT" >"$HERE/thief.log" &
     THIEF=$!
-    wait_until 60 grep -q "tries" "$HERE/thief.log" || fail "nobody tries to take the port."
+    wait_until 60 grep -q "tries" "$HERE/thief.log" || fail "the thief does not try to take the port."
     kill_now api
     ends_with 1
-    says "attempt 5 of 5" || fail "it was not tried five times."
+    says "attempt 5 of 5" || fail "there were not five attempts."
     [[ $(sed -n '/--- the end of/,$p' "$HERE/up.log") == *EADDRINUSE* ]] || fail "the cause is not shown."
 }
 
@@ -151,7 +151,7 @@ test_make_down_during_a_pause_stops_at_once() {
     start_up RESTART_PAUSE_MS=3600000 RESTART_PAUSE_MAX_MS=3600000
     kill_now api
     wait_until 60 says "restarting it in 3600 s" || fail "no pause"
-    [[ $("$HERE/deploy/dev/down.sh") == *"Nothing is running." ]] || fail "make down does not say so."
+    [[ $("$HERE/deploy/dev/down.sh") == *"Nothing is running." ]] || fail "make down does not report that nothing is running."
     ends_with 0
 }
 
@@ -173,7 +173,7 @@ test_a_killed_script_leaves_nothing_that_make_down_cannot_stop() {
     wait_until 60 says "restarting it in 3600 s" || fail "no pause"
     kill -s KILL "$UP_PID"
     wait_until 10 is_gone "$UP_PID"
-    [[ $("$HERE/deploy/dev/down.sh") == *"Nothing is running." ]] || fail "make down does not say so."
+    [[ $("$HERE/deploy/dev/down.sh") == *"Nothing is running." ]] || fail "make down does not report that nothing is running."
     ends_with 137
     start_up
     kill -s TERM "$UP_PID"
@@ -187,9 +187,9 @@ test_killed_services_are_restarted_at_their_addresses_with_their_data() {
     source "$STACK_DIR/env"
     psql=("$(postgres_bin none)/psql" --no-psqlrc --quiet --tuples-only --no-align "$DATABASE_URL" --command)
     "${psql[@]}" "CREATE TABLE kept AS SELECT 42 AS answer"
-    # A backend that computes does not notice the end of its server.
+    # A busy backend does not notice that its server has died.
     "${psql[@]}" "DO 'BEGIN LOOP END LOOP; END'" &
-    wait_until 60 backend_computes || fail "the backend does not compute."
+    wait_until 60 backend_is_busy || fail "the backend is not busy."
 
     restarts_killed postgres epmd rabbitmq
     wait_until 60 kept_answer || fail "PostgreSQL does not have its data."
@@ -199,7 +199,7 @@ test_killed_services_are_restarted_at_their_addresses_with_their_data() {
     ends_with 0
 }
 
-backend_computes() { # uses psql
+backend_is_busy() { # uses psql
     [[ $("${psql[@]}" "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO%' AND state = 'active'") == 1 ]]
 }
 
@@ -207,32 +207,32 @@ kept_answer() { # uses psql
     [[ $("${psql[@]}" "SELECT answer FROM kept" 2>/dev/null) == 42 ]]
 }
 
-# Most signals were lost, or broke the EXIT trap, when is_running used a `$(…)`.
+# When is_running used a `$(…)`, most signals were lost or aborted the EXIT trap.
 test_a_signal_reaches_a_script_that_polls() {
     local round victim
     for ((round = 1; round <= 10; round++)); do
         : >"$HERE/up.log"
-        # shellcheck disable=SC2016 # the victim's
+        # shellcheck disable=SC2016 # expanded by the victim
         bash -c 'source "$1/deploy/dev/common.sh"
             source "$1/deploy/dev/processes.sh"
             finish() {
-                trap "HURRY=yes" TERM
+                trap "STOP_NOW=yes" TERM
                 echo "stopping"
-                until stopped_or_in_a_hurry "$1/pid"; do :; done
+                until stopped_or_stop_now "$1/pid"; do :; done
                 echo "stopped"
             }
             trap "finish $1" EXIT
             trap "exit 0" TERM
-            remember_process "$1/pid" $$
+            record_process "$1/pid" $$
             echo "polling"
             while is_running "$1/pid"; do :; done' victim "$HERE" >"$HERE/up.log" 2>&1 &
         victim=$!
-        wait_until 60 says "polling" || fail "it does not start."
+        wait_until 60 says "polling" || fail "the victim did not start."
         kill -s TERM "$victim"
         wait_until 10 says "stopping" || kill -s KILL "$victim"
         kill -s TERM "$victim" 2>/dev/null || true
         wait "$victim" || fail "a signal was lost in round $round."
-        says "stopped" || fail "the EXIT trap was abandoned in round $round."
+        says "stopped" || fail "the EXIT trap was aborted in round $round."
     done
 }
 

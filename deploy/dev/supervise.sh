@@ -1,26 +1,26 @@
 # shellcheck shell=bash
-# Starts the programs of `make up`, and restarts what dies. Sourced after processes.sh.
+# Starts the programs of `make up`, and restarts those that die. Sourced after processes.sh.
 #
-# A program that dies is restarted after a pause, which doubles with each restart. A program that has run for
-# RESTART_STEADY_MS starts over with the shortest pause. A program that dies sooner than that after each of RESTARTS_MAX
-# restarts in a row is given up, and so is one that was never ready at its first start: the script ends with the end of
-# its log. There is no second process that restarts: nothing is restarted once the script stops or is killed.
+# A program that dies is restarted after a pause, which doubles with each restart. Once a program has run for
+# RESTART_STEADY_MS, the next pause is the shortest one again. The script gives up and exits with the end of the program's
+# log if the program dies sooner than that after each of RESTARTS_MAX restarts in a row, or was not ready at its first start.
+# No separate process supervises: nothing is restarted once the script stops or is killed.
 
-# The test shortens these.
+# The tests use shorter times.
 RESTARTS_MAX=${RESTARTS_MAX:-5}
 RESTART_PAUSE_MS=${RESTART_PAUSE_MS:-1000}
 RESTART_PAUSE_MAX_MS=${RESTART_PAUSE_MAX_MS:-10000}
 RESTART_STEADY_MS=${RESTART_STEADY_MS:-10000}
-# `wait -n` misses a program that dies just before it is called. This bounds how long that goes unnoticed.
-readonly LOOK_MS=5000
+# `wait -n` misses a program that dies just before the call. Such a death is noticed after at most this time.
+readonly POLL_MS=5000
 
-# By name. Times are in ms of NOW.
+# Keys are program names. Times are in ms, as in NOW.
 declare -A STARTED_AT=() RESTART_AT=() RESTARTS=() WAS_READY=() PRINTER=()
 
-# Runs until a program is given up. RESTART NAME starts a program again, in the background, and writes its pid file.
-# READY NAME succeeds if a program that has died for the first time was ready before.
+# Runs until a program is given up. RESTART NAME restarts a program in the background and writes its pid file. READY NAME
+# succeeds if a program that died for the first time had been ready.
 #
-# As few `$(…)` as possible here: see processes.sh.
+# Avoids `$(…)` where possible; see processes.sh.
 supervise() { # RESTART READY NAME…
     local restart=$1 ready=$2 name
     shift 2
@@ -43,10 +43,10 @@ plan_restart() { # READY NAME
     local ready=$1 name=$2 pid_file=$STACK_DIR/pids/$2 log=$STACK_DIR/logs/$2.log lived=$((NOW - STARTED_AT[$2]))
     local pid status=0 pause restarts
     read -r pid _ <"$pid_file"
-    # bash has something to say about killed children; what follows says it better.
+    # Suppress bash's report about killed children; a clearer one follows.
     { wait "$pid" || status=$?; } 2>/dev/null
     rm -f "$pid_file"
-    # Its last words, which may be the cause, reach the log through another process.
+    # Its last output, which may show the cause, reaches the log through another process.
     [[ -z ${PRINTER[$name]:-} ]] || wait_until 2 has_no_process "${PRINTER[$name]}" || true
     describe_status "$status"
 
@@ -77,9 +77,9 @@ restart_program() { # RESTART NAME
     STARTED_AT[$2]=$NOW
 }
 
-# Returns when a program dies or a restart is due, and in any case after LOOK_MS.
+# Returns when a program dies or a restart is due, at the latest after POLL_MS.
 wait_for_change() { # NAME…
-    local name pid left=$LOOK_MS pids=() timer
+    local name pid left=$POLL_MS pids=() timer
     read_now
     for name in "$@"; do
         if [[ -z ${RESTART_AT[$name]:-} ]]; then
@@ -91,10 +91,10 @@ wait_for_change() { # NAME…
     done
     ((left > 0)) || return 0
     printf -v left '%d.%03d' $((left / 1000)) $((left % 1000))
-    # Without the locks of stack.sh, which must not outlive the script.
+    # Without the locks of stack.sh, which must be released when the script ends.
     sleep "$left" 8>&- 9>&- &
     timer=$!
-    # `wait` gives way to a signal at once; a command in the foreground would not.
+    # A signal interrupts `wait` at once, but not a foreground command.
     {
         wait -n "${pids[@]}" "$timer" || true
         kill "$timer" || true
@@ -102,44 +102,44 @@ wait_for_change() { # NAME…
     } 2>/dev/null
 }
 
-# Sets NOW: ms since boot, whatever happens to the clock.
+# Sets NOW: ms since boot, independent of clock changes.
 read_now() {
     read -r NOW _ </proc/uptime
     NOW=$((10#${NOW/./} * 10))
 }
 
-# Sets SECONDS_TEXT: 1500 is "1.5 s".
+# Sets SECONDS_TEXT; for 1500 it is "1.5 s".
 describe_ms() { # MS
     printf -v SECONDS_TEXT '%d.%03d' $(($1 / 1000)) $(($1 % 1000))
     while [[ $SECONDS_TEXT == *.*0 ]]; do SECONDS_TEXT=${SECONDS_TEXT%0}; done
     SECONDS_TEXT="${SECONDS_TEXT%.} s"
 }
 
-# Sets STATUS: 137 is "status 137, SIGKILL". A program may also exit with such a status by itself.
+# Sets STATUS; for 137 it is "status 137, SIGKILL". A program may also exit with such a status without a signal.
 describe_status() { # STATUS
     STATUS="status $1"
     if (($1 > 128)) && kill -l "$1" >/dev/null 2>&1; then STATUS+=", SIG$(kill -l "$1")"; fi
 }
 
-# Its output goes to the terminal and is appended to its log.
+# Starts COMMAND in the background. Its output goes to the terminal and is appended to its log.
 start_program() { # NAME COLOUR COMMAND…
     local name=$1 colour=$2 output
     shift 2
     exec {output}> >(show_log "$name" "$colour" "$STACK_DIR/logs/$name.log")
     PRINTER[$name]=$!
     setsid "$@" </dev/null >&"$output" 2>&1 8>&- 9>&- {output}>&- &
-    remember_process "$STACK_DIR/pids/$name" $!
+    record_process "$STACK_DIR/pids/$name" $!
     exec {output}>&-
 }
 
-# From a program's output to the terminal, with its name before each line, and to its log file.
+# Copies a program's output to its log, and to the terminal with the program's name before each line.
 show_log() { # NAME COLOUR LOG
-    # Ctrl-C reaches this process too, but the last words are still to come.
+    # Ctrl-C also reaches this process, which must still copy the program's last output.
     trap '' HUP INT TERM
     exec 8>&- 9>&-
     local prefix
     printf -v prefix '%-9s| ' "$1"
     if [[ -n $RESET ]]; then prefix=$'\e['"$2m$prefix$RESET"; fi
-    # If the terminal is gone the file goes on (-p).
+    # If the terminal is gone, continue with the log file (-p).
     tee -p -a "$3" | sed --unbuffered "s/^/$prefix/"
 }

@@ -8,29 +8,29 @@ source "$(dirname "${BASH_SOURCE[0]}")/sqlx-metadata.sh"
 
 main() {
     cd "$ROOT"
-    step "Clippy, and the metadata of the queries" collect_metadata "$TARGET_DIR/sqlx-fresh" -- --deny warnings
-    step "Is .sqlx fresh?" compare_metadata
-    # From here on as a fresh clone without a database would build.
+    step "Clippy and query metadata" collect_metadata "$TARGET_DIR/sqlx-fresh" -- --deny warnings
+    step "Comparing .sqlx with the queries" compare_metadata
+    # From here on, build as a fresh clone without a database does.
     export SQLX_OFFLINE=true
     step "Building the programs" cargo build --workspace --bins --locked "${TEST_FEATURES[@]}"
     (($# > 0)) || step "Examples in the documentation" cargo test --doc --workspace --locked "${TEST_FEATURES[@]}"
     step "Tests" run_tests "$@"
-    (($# > 0)) || step "Is every snapshot in use?" find_unused_snapshots
-    say "All is well."
+    (($# > 0)) || step "Looking for unused snapshots" find_unused_snapshots
+    say "All checks passed."
 }
 
 compare_metadata() {
     mkdir -p "$TARGET_DIR/sqlx-fresh"
-    [[ -d .sqlx ]] || die "there is no .sqlx." "\`make sqlx\` writes it."
+    [[ -d .sqlx ]] || die "there is no .sqlx." "Generate it with \`make sqlx\`."
     diff --recursive --brief .sqlx "$TARGET_DIR/sqlx-fresh" ||
-        die ".sqlx does not describe the queries in the code." "\`make sqlx\` writes it anew; commit the result."
+        die ".sqlx does not match the queries in the code." "Regenerate it with \`make sqlx\` and commit the result."
 }
 
 run_tests() {
     local references=$TARGET_DIR/insta-references
     rm -f "$references"
-    # A changed snapshot is a failure here, never a new file. insta notes down which snapshots the tests have looked at.
-    # No terminal for nextest's input: it runs in the background, see with-stack.sh.
+    # A changed snapshot fails the test and creates no file. insta records which snapshots the tests read.
+    # nextest must not read from the terminal, because it runs in the background (see with-stack.sh).
     INSTA_UPDATE=no INSTA_SNAPSHOT_REFERENCES_FILE=$references \
         cargo nextest run --workspace --locked "${TEST_FEATURES[@]}" "$@" </dev/null
 }
@@ -40,7 +40,7 @@ find_unused_snapshots() {
     unused=$(comm -23 \
         <(find "$PWD" -path "$TARGET_DIR" -prune -o -path "$DEV_DIR" -prune -o -name '*.snap' -print | sort -u) \
         <(cat "$TARGET_DIR/insta-references" 2>/dev/null | xargs -r -d '\n' realpath --quiet | sort -u))
-    [[ -z $unused ]] || die "no test looks at these snapshots any more:" "$unused"
+    [[ -z $unused ]] || die "no test uses these snapshots:" "$unused"
 }
 
 main "$@"

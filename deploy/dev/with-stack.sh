@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Runs a command beside a throwaway stack: `with-stack.sh [--durable] [--only SERVICE] NAME -- COMMAND…`
+# Runs a command with a throwaway stack: `with-stack.sh [--durable] [--only SERVICE] NAME -- COMMAND…`
 #
-# Starts a private PostgreSQL and a private RabbitMQ in .dev/NAME, from nothing, and runs the command with
-#   DATABASE_URL      a superuser and an empty database, so that tests may create databases of their own
-#   AMQP_URL          a user with all rights on an empty virtual host
-#   HAMRO_STACK_DIR   .dev/NAME: pids/postgres and pids/rabbitmq start with the process id, rabbitmqctl is for this broker
-# Whatever happens to the command or to this script, everything is stopped; its exit status is the command's.
-# Runs beside `make up` and beside stacks of other names.
+# Starts a new private PostgreSQL and RabbitMQ in .dev/NAME, and runs the command with
+#   DATABASE_URL      a superuser and an empty database, so that tests can create their own databases
+#   AMQP_URL          a user with all permissions on an empty virtual host
+#   HAMRO_STACK_DIR   .dev/NAME: pids/postgres and pids/rabbitmq start with the process id; rabbitmqctl controls this broker
+# Always stops everything when the command or this script ends. Exits with the command's status.
+# Can run at the same time as `make up` and stacks with other names.
 #
-#   --durable         PostgreSQL with the durability and the memory of `make up`, for measurements
-#   --only SERVICE    postgres or rabbitmq alone
+#   --durable         give PostgreSQL the durability and memory of `make up`, for measurements
+#   --only SERVICE    start only postgres or only rabbitmq
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
@@ -23,22 +23,22 @@ main() {
         case $1 in
             --durable) STACK_THROWAWAY= ;;
             --only)
-                [[ ${2:-} == postgres || ${2:-} == rabbitmq ]] || usage "--only wants postgres or rabbitmq."
+                [[ ${2:-} == postgres || ${2:-} == rabbitmq ]] || usage "--only must be postgres or rabbitmq."
                 services=("$2")
                 shift
                 ;;
             --) break ;;
-            -*) usage "with-stack.sh does not know $1." ;;
+            -*) usage "unknown option: $1." ;;
             *)
-                [[ -z $name ]] || usage "two names: $name and $1."
+                [[ -z $name ]] || usage "more than one name: $name and $1."
                 name=$1
                 ;;
         esac
         shift
     done
-    [[ -n $name && $# -gt 1 ]] || usage "a name and a command are needed."
+    [[ -n $name && $# -gt 1 ]] || usage "a name and a command are required."
     shift
-    [[ $name != "$UP" ]] || usage "'$UP' is the stack of \`make up\`."
+    [[ $name != "$UP" ]] || usage "the name '$UP' is reserved for \`make up\`."
 
     ensure_installed "${services[@]}"
     stack_name "$name"
@@ -49,26 +49,26 @@ main() {
     trap 'interrupted 143' TERM
     stack_clear_leftovers
     stack_wipe
-    remember_process "$STACK_DIR/pids/script" $$
+    record_process "$STACK_DIR/pids/script" $$
     stack_start "${services[@]}"
     run_in_session "$STACK_DIR/pids/command" "$@"
 }
 
 # shellcheck disable=SC2329 # called by a trap
 interrupted() { # STATUS
-    # The next signal hurries things up, see stop_processes.
-    trap 'HURRY=yes' HUP INT TERM
+    # The next signal stops the wait for a graceful shutdown; see stop_processes.
+    trap 'STOP_NOW=yes' HUP INT TERM
     exit "$1"
 }
 
 # shellcheck disable=SC2329 # called by a trap
 finish() { # STATUS
-    trap 'HURRY=yes' HUP INT TERM
+    trap 'STOP_NOW=yes' HUP INT TERM
     set +e
     stop_session "$STACK_DIR/pids/command" 20
     stack_stop
-    end_unremembered
-    # The logs stay: they tell why a test has failed. The rest is of no use to anybody.
+    kill_unrecorded_jobs
+    # Keep the logs to diagnose failed tests. Delete the rest.
     postgres_wipe
     find "$STACK_DIR" -mindepth 1 -maxdepth 1 ! -name lock ! -name logs -exec rm -rf {} +
     exit "$1"
