@@ -1,11 +1,11 @@
-# One image for each program: `docker build --target api .` and `--target worker .`; docker-compose.yml builds both.
+# One image per program: `docker build --target api .` and `--target worker .`. docker-compose.yml builds both.
 
-# Dependencies are compiled in a layer of their own, which stays until Cargo.lock changes (cargo-chef).
+# cargo-chef compiles the dependencies in a separate layer, which is cached until Cargo.lock changes.
 FROM lukemathwalker/cargo-chef:0.1.77-rust-1.95.0-bookworm AS chef
 WORKDIR /build
-# The image's own compiler: rust-toolchain.toml names the same one, with clippy and rustfmt, which would be downloaded.
+# Use the image's compiler. rust-toolchain.toml names the same version, but would also download clippy and rustfmt.
 ENV RUSTUP_TOOLCHAIN=1.95.0
-# The queries are checked against the committed .sqlx, since no database is here.
+# No database is available here: check the queries against the committed .sqlx.
 ENV SQLX_OFFLINE=true
 
 FROM chef AS planner
@@ -18,11 +18,11 @@ RUN cargo chef cook --release --locked --package hamro-api --package hamro-worke
 COPY . .
 RUN cargo build --release --locked --bins --package hamro-api --package hamro-worker
 
-# Debian's release is the builder's: a program does not run on an older C library than it was linked with.
+# The same Debian release as the builder: a program does not run with an older C library than it was linked against.
 FROM debian:bookworm-slim AS runtime
-# For a PostgreSQL or a RabbitMQ behind TLS.
+# For TLS connections to PostgreSQL or RabbitMQ.
 COPY --from=builder /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-# A number, so that Kubernetes can see that it is not root.
+# Numeric, so that Kubernetes can verify that it is not root.
 USER 10001:10001
 WORKDIR /
 
@@ -34,9 +34,9 @@ ENTRYPOINT ["hamro-worker"]
 
 FROM runtime AS api
 COPY --from=builder /build/target/release/hamro-api /usr/local/bin/hamro-api
-# Inside a container the loopback interface is of no use to anybody outside.
+# The default loopback address is not reachable from outside the container.
 ENV HOST=0.0.0.0 PORT=3000
 EXPOSE 3000
-# The image has no curl: the program asks its own /health/ready.
+# The image has no curl, so the program requests its own /health/ready.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["hamro-api", "healthcheck"]
 ENTRYPOINT ["hamro-api"]
