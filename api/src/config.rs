@@ -36,7 +36,7 @@ pub const DATABASE_SESSION: &[(&str, &str)] =
 
 impl Config {
     pub fn read(mut env: Env) -> Result<Self, ConfigError> {
-        hamro_shared::faults::arm(&mut env);
+        hamro_shared::faults::init_from_env(&mut env);
         let telemetry = TelemetryConfig::read(&mut env);
         let database = DatabaseConfig::read(&mut env);
         let broker = BrokerConfig::read(&mut env);

@@ -39,7 +39,7 @@ async fn what_comes_in_while_a_batch_is_in_hand_is_settled_together() -> Result<
         let taken = client.create_booking("bob", &[*seat]).await?;
         others.push(taken.location()?.to_owned());
     }
-    installation.workers[0].line_after("10 bookings wait to be settled").await?;
+    installation.workers[0].line_after("10 bookings are buffered").await?;
     holder.rollback().await?;
     assert_eq!(client.final_status(first.location()?).await?["status"], "confirmed");
     let mut moments = BTreeSet::new();
@@ -90,7 +90,7 @@ async fn a_batch_asks_for_its_seats_only_when_the_one_before_has_locked_its_own(
     let later = ["carol", "dave", "erin"].map(|customer| envelope(customer, &seats[1..2]));
     let later = later.into_iter().collect::<Result<Vec<_>>>()?;
     let second = publish(&installation, &later).await?;
-    installation.workers[0].line_after("took a batch of 3 in hand").await?;
+    installation.workers[0].line_after("settling a batch of 3").await?;
     for _ in 0..200 {
         assert!(
             !is_settled(&installation, later[0].ticket.id).await?,

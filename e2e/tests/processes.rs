@@ -174,7 +174,7 @@ async fn a_worker_says_whether_it_works() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     installation.expects_errors = true;
     let number = installation.start_worker(&[("WORKER_HTTP_PORT", "0")]).await?;
-    let url = installation.workers[number].line_after("answering health checks on ").await?;
+    let url = installation.workers[number].line_after("serving health checks on ").await?;
     let worker = hamro_e2e::Client::new(&url);
     worker.wait_until_ready().await?;
     let port = url.rsplit(':').next().unwrap_or_default().to_owned();

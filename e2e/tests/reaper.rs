@@ -219,13 +219,13 @@ async fn what_only_a_newer_worker_can_read_stays_where_it_is_and_counts_no_retur
     for _ in 0..4 {
         let number = installation.start_worker(&[("WORKER_HTTP_PORT", "0")]).await?;
         let worker = &mut installation.workers[number];
-        let health = Client::new(&worker.line_after("answering health checks on ").await?);
-        worker.line_after("not reaping any more").await?;
+        let health = Client::new(&worker.line_after("serving health checks on ").await?);
+        worker.line_after("poison isolation stopped").await?;
         // What the consumer settles in the meantime does not make this worker ready again.
         installation.drained().await?;
         let ready = health.get("/health/ready").await?;
         assert_eq!(ready.status, 503);
-        assert!(ready.body["status"].as_str().is_some_and(|said| said.contains("reaper: ")), "{ready:?}");
+        assert!(ready.body["status"].as_str().is_some_and(|said| said.contains("poison-isolator: ")), "{ready:?}");
         let mut worker = installation.workers.pop().context("no worker")?;
         worker.signal(Signal::SIGTERM)?;
         assert!(worker.ended().await?.success(), "{}", worker.printed());
@@ -247,7 +247,7 @@ async fn while_the_database_is_away_nothing_is_taken_from_the_queue_of_the_dead(
     installation.give_up(&parcel([&booking])).await?;
     let away = installation.environment(&[("DATABASE_URL", "postgres://hamro@127.0.0.1:1/hamro")]);
     let mut cut_off = Process::start("cut off", "hamro-worker", &[], &away)?;
-    cut_off.line_after("for reaping").await?;
+    cut_off.line_after("for isolating poison messages").await?;
     wait_until("the consumer and the reaper wait for the database", async || {
         Ok((cut_off.printed().matches("waiting for the schema").count() >= 4).then_some(()))
     })

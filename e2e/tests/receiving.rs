@@ -14,7 +14,7 @@ async fn a_receiving_task_that_panics_is_noticed_and_replaced_and_no_booking_wai
         let taken = client.create_booking("alice", &[*seat]).await?;
         assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
     }
-    installation.workers[worker].line_after("the task that receives has panicked").await?;
+    installation.workers[worker].line_after("the prefetch task panicked").await?;
     assert_eq!(ledger::count(&installation.pool, "sales").await?, 8);
     installation.close().await
 }

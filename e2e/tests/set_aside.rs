@@ -11,7 +11,7 @@ async fn start(variables: Vec<(&'static str, &'static str)>) -> Result<(Installa
     let mut installation = Installation::start(Setup { workers: 0, variables, ..Setup::default() }).await?;
     installation.expects_errors = true;
     let worker = installation.start_worker(&[("WORKER_HTTP_PORT", "0"), ("REAPER_DELAY", "0s")]).await?;
-    let url = installation.workers[worker].line_after("answering health checks on ").await?;
+    let url = installation.workers[worker].line_after("serving health checks on ").await?;
     Ok((installation, Client::new(&url)))
 }
 
@@ -57,7 +57,7 @@ async fn a_sequence_that_has_run_out_fails_no_booking_and_all_are_sold_once_it_i
         sales.push(client.create_booking("alice", &[*seat]).await?.location()?.to_owned());
         rejections.push(client.create_booking("bob", &[i64::from(i32::MAX)]).await?.location()?.to_owned());
     }
-    is_ready(&health, 503, "settler: ").await?;
+    is_ready(&health, 503, "settlement: ").await?;
     let failed: i64 = sqlx::query_scalar("SELECT count(*) FROM bookings WHERE status <> 'rejected'")
         .fetch_one(&installation.pool)
         .await?;
@@ -83,7 +83,7 @@ async fn a_booking_that_alone_fails_waits_and_is_sold_once_the_cause_is_gone() -
     refuse(&installation, "odd").await?;
     let odd = client.create_booking("odd", &seats[..1]).await?.location()?.to_owned();
     // It has come into the dead queue, and was tried there in vain.
-    is_ready(&health, 200, "reaper: a booking is set aside").await?;
+    is_ready(&health, 200, "poison-isolator: a booking is set aside").await?;
     for seat in &seats[1..6] {
         let sold = client.create_booking("alice", &[*seat]).await?.location()?.to_owned();
         assert_eq!(status(&installation, &sold).await?, "confirmed");
@@ -103,7 +103,7 @@ async fn a_booking_set_aside_holds_up_nothing_in_the_dead_queue_and_costs_no_tri
     let seats = client.seat_ids(0).await?;
     refuse(&installation, "odd").await?;
     let odd = client.create_booking("odd", &seats[..1]).await?.location()?.to_owned();
-    is_ready(&health, 200, "reaper: a booking is set aside").await?;
+    is_ready(&health, 200, "poison-isolator: a booking is set aside").await?;
     let behind = envelope("carol", &seats[1..2])?;
     installation.give_up(&parcel([&behind])).await?;
     let behind = format!("/ticket-bookings/{}", behind.ticket.id);

@@ -13,7 +13,7 @@ async fn start(variables: Vec<(&'static str, &'static str)>) -> Result<(Installa
     let variables =
         [("WORKER_HTTP_PORT", "0"), ("REAPER_DELAY", "0s"), ("RUST_LOG", "info,hamro_worker=debug")];
     let worker = installation.start_worker(&variables).await?;
-    let url = installation.workers[worker].line_after("answering health checks on ").await?;
+    let url = installation.workers[worker].line_after("serving health checks on ").await?;
     Ok((installation, Client::new(&url)))
 }
 
@@ -156,7 +156,7 @@ async fn a_batch_that_is_in_hand_for_long_is_told_of() -> Result<()> {
     let mut holder = installation.pool.begin().await?;
     sqlx::raw_sql("LOCK TABLE bookings IN EXCLUSIVE MODE").execute(&mut *holder).await?;
     let wanted = book(&installation, "alice", seats[0]).await?;
-    is_ready(&health, 503, "settler: a batch has been in hand").await?;
+    is_ready(&health, 503, "settlement: a batch has been running").await?;
     let mut stopped = installation.workers.remove(0);
     stopped.signal(Signal::SIGTERM)?;
     ensure!(stopped.ended().await?.success(), "{}", stopped.printed());

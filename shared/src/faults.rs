@@ -1,10 +1,13 @@
-//! Switches for tests: places where a process can be made to die, and rules that it can be made to break.
+//! Fault injection for tests: places where a process can be killed, and safeguards that can be disabled.
 //!
-//! `HAMRO_FAULTS=worker.after-commit=kill@3,worker.no-look-up=break` kills a worker the third time that it gets between
-//! COMMIT and acknowledgement, and makes it forget what it has settled before; `worker.receiving=panic@3` makes the task that
-//! receives panic, and leaves the process alive; `clock=+11s` sets its clock ahead. Only programs that are built with the feature
-//! `faults` know of that variable, which is how the tests build them. In all others each call here is a constant, and the
-//! compiler leaves out what hangs on it.
+//! `HAMRO_FAULTS=worker.after-commit=kill@3,worker.no-look-up=break` kills a worker the third time it reaches the point between
+//! COMMIT and acknowledgement, and disables its look-up of prior outcomes. `worker.receiving=panic@3` makes the prefetch task
+//! panic and leaves the process running. `clock=+11s` sets the process's clock ahead.
+//!
+//! Only builds with the feature `faults` read the variable; the tests use such builds. In all others [`fault_point!`] expands to a
+//! constant condition that the compiler removes, and the code that disables a safeguard is not compiled at all.
+//!
+//! [`fault_point!`]: crate::fault_point
 
 use std::process;
 use std::str::FromStr;
@@ -19,109 +22,117 @@ const IS_BUILT_IN: bool = cfg!(feature = "faults");
 
 static FAULTS: OnceLock<Faults> = OnceLock::new();
 
-/// A place where a process can be made to die: at once, as by `kill -9`; or one of its tasks can be made to panic.
+/// A place in the code where a fault can be injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Point {
+pub enum FaultPoint {
     BeforeBegin,
-    /// Inside the transaction, when everything is written.
+    /// Inside the transaction, after all writes.
     BeforeCommit,
-    /// Before anything is acknowledged.
+    /// Before the acknowledgement.
     AfterCommit,
-    /// A booking is published again, and the parcel that it came in is not acknowledged yet.
+    /// A booking is republished; the parcel it came in is not acknowledged.
     AfterRequeue,
-    /// The broker has the booking, and the client no answer.
+    /// The broker has confirmed the booking; the client has no response.
     AfterConfirm,
-    /// A parcel has come, and is not decoded yet.
+    /// A parcel is received and not decoded.
     Receiving,
 }
 
-/// What happens at a point.
+/// What happens at a fault point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Death {
-    OfTheProcess,
-    OfTheTask,
+enum Fault {
+    /// The process ends at once, as by `kill -9`.
+    KillProcess,
+    PanicTask,
 }
 
-/// A rule that a process can be made to break, to see whether anybody notices.
+/// A rule that a test can disable to check that the checker notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// Only what is committed is acknowledged.
-    CommitThenAck,
-    /// What was settled before is looked up, and stands.
-    LookUp,
+pub enum Safeguard {
+    /// A parcel is acknowledged only after its transaction is committed.
+    CommitBeforeAck,
+    /// Prior outcomes are looked up, and stand.
+    PriorOutcomes,
     /// Seats are locked in the order of their ids.
-    LockInOrder,
-    /// What is past its deadline is not sold.
+    LockOrder,
+    /// A booking is not sold past its deadline.
     Deadline,
-    /// The broker's `Ack`, and nothing looser, is a receipt.
-    AckIsReceipt,
+    /// Only the broker's `Ack` confirms a booking.
+    Confirms,
 }
 
-const POINTS: [(&str, Point); 6] = [
-    ("worker.before-begin", Point::BeforeBegin),
-    ("worker.before-commit", Point::BeforeCommit),
-    ("worker.after-commit", Point::AfterCommit),
-    ("worker.after-requeue", Point::AfterRequeue),
-    ("api.after-confirm", Point::AfterConfirm),
-    ("worker.receiving", Point::Receiving),
+const POINTS: [(&str, FaultPoint); 6] = [
+    ("worker.before-begin", FaultPoint::BeforeBegin),
+    ("worker.before-commit", FaultPoint::BeforeCommit),
+    ("worker.after-commit", FaultPoint::AfterCommit),
+    ("worker.after-requeue", FaultPoint::AfterRequeue),
+    ("api.after-confirm", FaultPoint::AfterConfirm),
+    ("worker.receiving", FaultPoint::Receiving),
 ];
 
-const RULES: [(&str, Rule); 5] = [
-    ("worker.early-ack", Rule::CommitThenAck),
-    ("worker.no-look-up", Rule::LookUp),
-    ("worker.unordered-locks", Rule::LockInOrder),
-    ("worker.no-deadline", Rule::Deadline),
-    ("api.nack-is-ack", Rule::AckIsReceipt),
+const SAFEGUARDS: [(&str, Safeguard); 5] = [
+    ("worker.early-ack", Safeguard::CommitBeforeAck),
+    ("worker.no-look-up", Safeguard::PriorOutcomes),
+    ("worker.unordered-locks", Safeguard::LockOrder),
+    ("worker.no-deadline", Safeguard::Deadline),
+    ("api.nack-is-ack", Safeguard::Confirms),
 ];
 
-/// What `HAMRO_FAULTS` asks for.
+/// The parsed value of `HAMRO_FAULTS`.
 #[derive(Debug, Default)]
 struct Faults {
-    /// With how many passes are left until the end.
-    deaths: Vec<(Point, Death, AtomicU32)>,
-    broken: Vec<Rule>,
-    /// By how many milliseconds the machine's clock is wrong.
-    clock_offset: i64,
+    /// Each with the number of passes left until it happens.
+    injected: Vec<(FaultPoint, Fault, AtomicU32)>,
+    disabled: Vec<Safeguard>,
+    clock_offset_millis: i64,
 }
 
-/// Reads `HAMRO_FAULTS`, which holds from here on.
-pub fn arm(env: &mut Env) {
+/// Reads `HAMRO_FAULTS`. Call it once, at start.
+pub fn init_from_env(env: &mut Env) {
     if IS_BUILT_IN && let Some(Some(faults)) = env.optional("HAMRO_FAULTS", &expected(), str::parse::<Faults>)
     {
         // Logging has not started yet.
-        write_to_stderr(format!("faults for a test: {faults:?}\n"));
+        write_to_stderr(format!("injecting faults: {faults:?}\n"));
         let _ = FAULTS.set(faults);
     }
 }
 
-/// The process gets to this point, and not beyond it if that is how it should die.
+/// A place where `HAMRO_FAULTS` can kill the process or make the task panic: `fault_point!(AfterCommit)`.
+#[macro_export]
+macro_rules! fault_point {
+    ($point:ident) => {
+        $crate::faults::reach($crate::faults::FaultPoint::$point)
+    };
+}
+
+/// For [`fault_point!`](crate::fault_point).
 #[inline]
-pub fn pass(point: Point) {
+pub fn reach(point: FaultPoint) {
     if IS_BUILT_IN {
-        match FAULTS.get().and_then(|faults| faults.death_at(point)) {
-            Some(Death::OfTheProcess) => process::abort(),
-            Some(Death::OfTheTask) => panic!("as HAMRO_FAULTS has it"),
+        match FAULTS.get().and_then(|faults| faults.fault_at(point)) {
+            Some(Fault::KillProcess) => process::abort(),
+            Some(Fault::PanicTask) => panic!("injected by HAMRO_FAULTS"),
             None => {}
         }
     }
 }
 
-/// Whether this rule is to be broken.
-#[inline]
-pub fn is_broken(rule: Rule) -> bool {
-    IS_BUILT_IN && FAULTS.get().is_some_and(|faults| faults.broken.contains(&rule))
+/// Whether a test has disabled this safeguard.
+#[cfg(feature = "faults")]
+pub fn is_disabled(safeguard: Safeguard) -> bool {
+    FAULTS.get().is_some_and(|faults| faults.disabled.contains(&safeguard))
 }
 
-/// By how many milliseconds the machine's clock is to be wrong.
+/// The injected error of the system clock, in milliseconds.
 #[inline]
-pub fn clock_offset() -> i64 {
-    if IS_BUILT_IN { FAULTS.get().map_or(0, |faults| faults.clock_offset) } else { 0 }
+pub fn clock_offset_millis() -> i64 {
+    if IS_BUILT_IN { FAULTS.get().map_or(0, |faults| faults.clock_offset_millis) } else { 0 }
 }
 
 impl Faults {
-    fn death_at(&self, point: Point) -> Option<Death> {
-        let (_, death, passes_left) = self.deaths.iter().find(|(at, _, _)| *at == point)?;
-        (passes_left.fetch_sub(1, Ordering::Relaxed) == 1).then_some(*death)
+    fn fault_at(&self, point: FaultPoint) -> Option<Fault> {
+        let (_, fault, passes_left) = self.injected.iter().find(|(at, _, _)| *at == point)?;
+        (passes_left.fetch_sub(1, Ordering::Relaxed) == 1).then_some(*fault)
     }
 }
 
@@ -131,20 +142,20 @@ impl FromStr for Faults {
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut faults = Self::default();
         for switch in text.split(',') {
-            let (name, fault) = switch.trim().split_once('=').ok_or(())?;
+            let (name, value) = switch.trim().split_once('=').ok_or(())?;
             if name == "clock" {
-                faults.clock_offset = signed_millis(fault).ok_or(())?;
+                faults.clock_offset_millis = signed_millis(value).ok_or(())?;
                 continue;
             }
             let point = POINTS.iter().find(|(known, _)| *known == name);
-            let rule = RULES.iter().find(|(known, _)| *known == name);
-            match (point, rule, fault.split_once('@')) {
-                (Some(&(_, point)), _, Some((death @ ("kill" | "panic"), pass))) => {
+            let safeguard = SAFEGUARDS.iter().find(|(known, _)| *known == name);
+            match (point, safeguard, value.split_once('@')) {
+                (Some(&(_, point)), _, Some((fault @ ("kill" | "panic"), pass))) => {
                     let pass = pass.parse().ok().filter(|pass| *pass > 0).ok_or(())?;
-                    let death = if death == "kill" { Death::OfTheProcess } else { Death::OfTheTask };
-                    faults.deaths.push((point, death, AtomicU32::new(pass)));
+                    let fault = if fault == "kill" { Fault::KillProcess } else { Fault::PanicTask };
+                    faults.injected.push((point, fault, AtomicU32::new(pass)));
                 }
-                (_, Some(&(_, rule)), None) if fault == "break" => faults.broken.push(rule),
+                (_, Some(&(_, safeguard)), None) if value == "break" => faults.disabled.push(safeguard),
                 _ => return Err(()),
             }
         }
@@ -152,7 +163,7 @@ impl FromStr for Faults {
     }
 }
 
-/// `+11s`, `-16m`.
+/// Parses `+11s` or `-16m`.
 fn signed_millis(text: &str) -> Option<i64> {
     let (sign, duration) = match text.split_at_checked(1)? {
         ("+", duration) => (1, duration),
@@ -164,10 +175,10 @@ fn signed_millis(text: &str) -> Option<i64> {
 
 fn expected() -> String {
     let points = POINTS.map(|(name, _)| name).join(", ");
-    let rules = RULES.map(|(name, _)| name).join(", ");
+    let safeguards = SAFEGUARDS.map(|(name, _)| name).join(", ");
     format!(
-        "POINT=kill@PASS, POINT=panic@PASS, RULE=break or clock=OFFSET, separated by commas, with a POINT of {points}, a RULE \
-         of {rules} and an OFFSET such as +11s"
+        "POINT=kill@PASS, POINT=panic@PASS, SAFEGUARD=break or clock=OFFSET, separated by commas, with a POINT of {points}, a \
+         SAFEGUARD of {safeguards} and an OFFSET such as +11s"
     )
 }
 
@@ -176,19 +187,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_dies_at_the_pass_that_was_asked_for() {
+    fn a_fault_is_injected_at_the_requested_pass_only() {
         let faults: Faults =
             "worker.after-commit=kill@3, worker.no-look-up=break, worker.receiving=panic@1".parse().unwrap();
-        assert_eq!(faults.death_at(Point::BeforeBegin), None);
-        let deaths = [(); 4].map(|()| faults.death_at(Point::AfterCommit));
-        assert_eq!(deaths, [None, None, Some(Death::OfTheProcess), None]);
-        assert_eq!(faults.death_at(Point::Receiving), Some(Death::OfTheTask));
-        assert_eq!(faults.broken, [Rule::LookUp]);
-        assert_eq!("clock=-16m".parse::<Faults>().unwrap().clock_offset, -960_000);
+        assert_eq!(faults.fault_at(FaultPoint::BeforeBegin), None);
+        let injected = [(); 4].map(|()| faults.fault_at(FaultPoint::AfterCommit));
+        assert_eq!(injected, [None, None, Some(Fault::KillProcess), None]);
+        assert_eq!(faults.fault_at(FaultPoint::Receiving), Some(Fault::PanicTask));
+        assert_eq!(faults.disabled, [Safeguard::PriorOutcomes]);
+        assert_eq!("clock=-16m".parse::<Faults>().unwrap().clock_offset_millis, -960_000);
     }
 
     #[test]
-    fn a_switch_that_nobody_knows_is_refused() {
+    fn an_unknown_or_malformed_switch_is_rejected() {
         for bad in [
             "",
             "worker.after-commit",

@@ -19,13 +19,13 @@ pub struct Config {
     pub consumer: ConsumerConfig,
     pub poison: PoisonConfig,
     pub health: HealthConfig,
-    /// How long the batch in hand may take once the process has been asked to stop.
+    /// How long the batches in flight may take after a shutdown signal.
     pub shutdown_timeout: Duration,
 }
 
 impl Config {
     pub fn read(mut env: Env) -> Result<Self, ConfigError> {
-        hamro_shared::faults::arm(&mut env);
+        hamro_shared::faults::init_from_env(&mut env);
         let telemetry = TelemetryConfig::read(&mut env);
         let log_key = LogKey::read(&mut env);
         let database = DatabaseConfig::read(&mut env);
@@ -37,7 +37,7 @@ impl Config {
         let built = (|| {
             Some(Self {
                 telemetry: telemetry?,
-                // Without a key that the api has too, these are of this process alone.
+                // Without a key that is shared with the api, log ids differ between processes.
                 log_ids: log_key?.map_or_else(LogIds::random, |key| LogIds::new(&key)),
                 database: database?,
                 broker: broker?,

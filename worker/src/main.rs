@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use futures_util::future::BoxFuture;
 use hamro_shared::config::Env;
-use hamro_shared::database::{Database, DatabaseClock, wait_until_usable};
+use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_until_usable};
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::Lifecycle;
-use hamro_shared::queue::{Broker, supervise};
+use hamro_shared::queue::{Broker, Session, supervise};
 use hamro_shared::{healthcheck, telemetry};
 use hamro_worker::config::Config;
 use hamro_worker::dead_letters;
@@ -19,16 +20,17 @@ use hamro_worker::pipeline::in_flight::MAX_IN_FLIGHT_BATCHES;
 use hamro_worker::pipeline::outcome_publisher::outcome_publisher;
 use hamro_worker::pipeline::requeue::requeue;
 use hamro_worker::readiness::{Health, HealthConfig, Readiness};
-use hamro_worker::recovery::poison::{PoisonConfig, PoisonIsolator};
+use hamro_worker::recovery::poison::PoisonIsolator;
 use hamro_worker::recovery::unrouted::UnroutedForwarder;
 use hamro_worker::settlement::SESSION_SETTINGS;
 use hamro_worker::settlement::failure_limit::FailureLimit;
 use hamro_worker::settlement::retry::BatchExecutor;
 use hamro_worker::settlement::stuck_seats::StuckSeats;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
-/// Takes bookings from the queue and settles them in Postgres. Settings come from the environment; see
-/// docs/ARCHITECTURE.md for all of them.
+/// Consumes bookings from the queue and settles them in Postgres. Settings come from the environment: see
+/// docs/ARCHITECTURE.md.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -40,11 +42,11 @@ struct Arguments {
 enum Command {
     /// Settle bookings (the default)
     Run,
-    /// See what could not be processed, and decide on it
+    /// Inspect bookings that could not be processed, and reissue or discard them
     ///
-    /// Needs `DATABASE_URL`, and for `reissue` a little more; see docs/RUNBOOK.md.
+    /// Needs `DATABASE_URL`; `reissue` needs more settings. See docs/RUNBOOK.md.
     DeadLetters(dead_letters::Arguments),
-    /// Ask the worker on this machine (`HOST`, `WORKER_HTTP_PORT`) whether it is ready, and exit with 0 if it is
+    /// Exit with 0 if the worker on this machine (`HOST`, `WORKER_HTTP_PORT`) is ready
     Healthcheck,
 }
 
@@ -59,7 +61,7 @@ async fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            // Logging may not have started yet: a wrong setting is told to whoever starts the process.
+            // Logging may not have started, for example because of an invalid setting.
             telemetry::report_failure("hamro-worker", &error);
             ExitCode::FAILURE
         }
@@ -80,81 +82,83 @@ async fn run() -> anyhow::Result<ExitCode> {
     let sessions = config.database.sessions(&process, SESSION_SETTINGS);
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
-    let (outcome_publisher, mut outcome_publishing) = outcome_publisher(broker.topology());
-    let (requeue, mut requeue_task) = requeue();
+    let (outcome_publisher, outcome_publishing_task) = outcome_publisher(broker.topology());
+    let (requeue, requeue_task) = requeue();
     let failure_limit = FailureLimit::default();
     let mut health = Health::default();
-    let readiness = health.register("consumer", Readiness::starting());
+    let consumer_readiness = health.register("consumer", Readiness::starting());
     let stuck_seats = StuckSeats::new(health.register("seats", Readiness::ready()));
-    let executors = (0..MAX_IN_FLIGHT_BATCHES).map(|_| {
-        let readiness = health.register("settler", Readiness::ready());
+    let executor = |readiness| {
         let executor = BatchExecutor::new(sessions.clone(), database_clock.clock(), readiness);
-        Arc::new(Mutex::new(
-            executor.with_failure_limit(failure_limit.clone()).with_stuck_seats(stuck_seats.clone()),
-        ))
-    });
-    let executors = executors.collect();
-    let (queue, dead_queue) = (broker.topology().intake(), broker.topology().dead());
+        executor.with_failure_limit(failure_limit.clone()).with_stuck_seats(stuck_seats.clone())
+    };
+    let executors = (0..MAX_IN_FLIGHT_BATCHES)
+        .map(|_| Arc::new(Mutex::new(executor(health.register("settlement", Readiness::ready())))))
+        .collect();
+    let isolator_readiness = health.register("poison-isolator", Readiness::ready());
     let isolator = PoisonIsolator::new(
+        executor(isolator_readiness.clone()),
         &sessions,
         &database_clock,
         &broker,
         outcome_publisher.clone(),
-        health.register("reaper", Readiness::ready()),
-    )
-    .sharing(failure_limit, stuck_seats);
-    let mut consumer = Consumer {
+        isolator_readiness,
+    );
+    let consumer = Consumer {
         config: config.consumer,
         executors,
         outcome_publisher,
         requeue,
-        readiness,
-        queue,
-        dead_queue,
+        readiness: consumer_readiness,
+        queue: broker.topology().intake(),
+        dead_queue: broker.topology().dead(),
     };
 
     let mut lifecycle = Lifecycle::new()?;
-    spawn_recovery_tasks(&mut lifecycle, &broker, isolator, config.poison);
-    let (consuming, measured) = (broker.clone(), database_clock.clone());
-    let database = Database::new(sessions.clone(), NonZeroU16::MIN);
-    lifecycle.support("clock", |stop| database_clock.keep_measuring(database, stop));
-    lifecycle.work("consumer", |stop| async move {
-        tokio::select! {
-            () = wait_until_usable(&sessions, &measured) => supervise(&consuming, &stop, &mut consumer).await,
-            () = stop.cancelled() => {}
-        }
-        Ok(())
-    });
-    let publishing = broker.clone();
-    lifecycle.support("requeuing", |stop| async move {
-        supervise(&publishing, &stop, &mut requeue_task).await;
-        Ok(())
-    });
-    lifecycle.support("announcements", |stop| async move {
-        supervise(&broker, &stop, &mut outcome_publishing).await;
-        Ok(())
-    });
+    let consuming = run_when_usable(sessions.clone(), database_clock.clone(), broker.clone(), consumer);
+    lifecycle.work("consumer", consuming);
+    let isolator_broker = broker.clone();
+    lifecycle.work("poison isolator", |stop| isolator.run(isolator_broker, config.poison.delay, stop));
+    let forwarder = UnroutedForwarder::new(broker.topology());
+    lifecycle.work("unrouted forwarder", run_session(broker.clone(), forwarder));
+    lifecycle.support("requeue", run_session(broker.clone(), requeue_task));
+    lifecycle.support("outcome publisher", run_session(broker, outcome_publishing_task));
+    let database = Database::new(sessions, NonZeroU16::MIN);
+    lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
     if let Some(address) = config.health.address {
         lifecycle.support("health checks", |stop| health.serve(address, stop));
     }
     Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
 }
 
-/// What did not go the straight way to the intake queue and through it.
-fn spawn_recovery_tasks(
-    lifecycle: &mut Lifecycle,
-    broker: &Broker,
-    isolator: PoisonIsolator,
-    config: PoisonConfig,
-) {
-    let isolating = broker.clone();
-    lifecycle.work("reaper", |stop| async move {
-        isolator.run(&isolating, config.delay, stop).await;
-        Ok(())
-    });
-    let forwarding = broker.clone();
-    lifecycle.work("rerouter", |stop| async move {
-        supervise(&forwarding, &stop, &mut UnroutedForwarder::new(forwarding.topology())).await;
-        Ok(())
-    });
+type Task = BoxFuture<'static, anyhow::Result<()>>;
+
+/// A task that runs the session on one broker connection after the other.
+fn run_session(
+    broker: Broker,
+    mut session: impl Session + 'static,
+) -> impl FnOnce(CancellationToken) -> Task {
+    |stop| {
+        Box::pin(async move {
+            supervise(&broker, &stop, &mut session).await;
+            Ok(())
+        })
+    }
+}
+
+/// The same, once the schema is up to date and the database's clock is known.
+fn run_when_usable(
+    sessions: Sessions,
+    clock: DatabaseClock,
+    broker: Broker,
+    session: impl Session + 'static,
+) -> impl FnOnce(CancellationToken) -> Task {
+    |stop| {
+        Box::pin(async move {
+            match stop.run_until_cancelled(wait_until_usable(&sessions, &clock)).await {
+                Some(()) => run_session(broker, session)(stop).await,
+                None => Ok(()),
+            }
+        })
+    }
 }

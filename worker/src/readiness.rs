@@ -1,4 +1,4 @@
-//! Whether this worker works, for orchestrators: `/health/live` and `/health/ready` on `WORKER_HTTP_PORT`.
+//! Health checks for orchestrators: `/health/live` and `/health/ready` on `WORKER_HTTP_PORT`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// How long a note stands after it was last made.
-const NOTE_STANDS: Duration = Duration::from_mins(1);
+/// How long a note is shown after it was last set.
+const NOTE_LIFETIME: Duration = Duration::from_mins(1);
 
-/// Where to answer health checks, if at all.
+/// Where to serve health checks; nowhere by default.
 #[derive(Clone, Copy, Debug)]
 pub struct HealthConfig {
     pub address: Option<SocketAddr>,
@@ -35,15 +35,14 @@ impl HealthConfig {
     }
 }
 
-/// A batch is settled within seconds. What takes longer than this waits for something.
-const LONG: Duration = Duration::from_secs(10);
+/// A batch is settled within seconds. One that takes longer is blocked by something.
+const SLOW_AFTER: Duration = Duration::from_secs(10);
 
-/// What one part of the worker says of itself: why it does not work, or nothing, if it does. A part sets its own reason
-/// and clears it; the others' are not its business.
+/// The state of one part of the worker: the reason why it is not ready, if any. Each part sets and clears its own reason only.
 #[derive(Clone)]
-pub struct Readiness(Arc<Mutex<Statement>>);
+pub struct Readiness(Arc<Mutex<PartState>>);
 
-struct Statement {
+struct PartState {
     reason: Option<Reason>,
     busy_since: Option<Instant>,
     note: Option<(&'static str, Instant)>,
@@ -52,51 +51,51 @@ struct Statement {
 #[derive(Clone, Copy)]
 struct Reason {
     text: &'static str,
-    /// It stands until then, or until it is cleared.
+    /// It holds until then, or until it is cleared.
     until: Option<Instant>,
 }
 
 impl Readiness {
-    /// A part that has yet to start.
+    /// A part that has not started.
     pub fn starting() -> Self {
-        Self::saying(Some("it does not consume yet"))
+        Self::with_reason(Some("not consuming yet"))
     }
 
-    /// A part that nobody misses before it has something to say.
+    /// A part that is ready until it reports otherwise.
     pub fn ready() -> Self {
-        Self::saying(None)
+        Self::with_reason(None)
     }
 
-    fn saying(reason: Option<&'static str>) -> Self {
+    fn with_reason(reason: Option<&'static str>) -> Self {
         let reason = reason.map(|text| Reason { text, until: None });
-        Self(Arc::new(Mutex::new(Statement { reason, busy_since: None, note: None })))
+        Self(Arc::new(Mutex::new(PartState { reason, busy_since: None, note: None })))
     }
 
-    fn state(&self) -> MutexGuard<'_, Statement> {
+    fn state(&self) -> MutexGuard<'_, PartState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why this part does not work, if it does not.
+    /// Why this part is not ready, if it is not.
     pub fn reason(&self) -> Option<&'static str> {
         self.reason_at(Instant::now())
     }
 
     fn reason_at(&self, now: Instant) -> Option<&'static str> {
         let state = self.state();
-        let stands = |reason: &Reason| reason.until.is_none_or(|until| now < until);
-        let is_slow = state.busy_since.is_some_and(|since| now.duration_since(since) > LONG);
+        let holds = |reason: &Reason| reason.until.is_none_or(|until| now < until);
+        let is_slow = state.busy_since.is_some_and(|since| now.duration_since(since) > SLOW_AFTER);
         state
             .reason
-            .filter(stands)
+            .filter(holds)
             .map(|reason| reason.text)
-            .or(is_slow.then_some("a batch has been in hand for more than ten seconds"))
+            .or(is_slow.then_some("a batch has been running for more than 10 s"))
     }
 
     pub fn set_not_ready(&self, reason: &'static str) {
         self.state().reason = Some(Reason { text: reason, until: None });
     }
 
-    /// The same, for as long as that at most.
+    /// The same, for at most that long.
     pub fn set_not_ready_for(&self, duration: Duration, reason: &'static str) {
         self.state().reason = Some(Reason { text: reason, until: Some(Instant::now() + duration) });
     }
@@ -105,17 +104,17 @@ impl Readiness {
         self.state().reason = None;
     }
 
-    /// Says something that operators should know of although the part works. It stands for a minute.
+    /// Reports something that operators should know although the part is ready. It is shown for a minute.
     pub fn note(&self, note: &'static str) {
         self.state().note = Some((note, Instant::now()));
     }
 
-    /// The latest note, while it stands.
+    /// The latest note, while it is shown.
     fn latest_note(&self) -> Option<&'static str> {
-        self.state().note.filter(|(_, made)| made.elapsed() < NOTE_STANDS).map(|(note, _)| note)
+        self.state().note.filter(|(_, made)| made.elapsed() < NOTE_LIFETIME).map(|(note, _)| note)
     }
 
-    /// While the guard lives, the part has something in hand. Once it has not, however that ends, it has no reason either.
+    /// Marks the part as busy until the guard is dropped, which also clears its reason.
     pub fn busy_guard(&self) -> BusyGuard {
         self.state().busy_since = Some(Instant::now());
         BusyGuard(self.clone())
@@ -131,56 +130,56 @@ impl Drop for BusyGuard {
     }
 }
 
-/// What all parts of the worker say. It is ready if none has a reason against it.
+/// The states of all parts. The worker is ready if every part is.
 #[derive(Clone, Default)]
 pub struct Health(Vec<(&'static str, Readiness)>);
 
 #[derive(Serialize)]
-struct Answer {
+struct HealthResponse {
     status: String,
-    /// What operators should know of although it does not make the worker unready.
+    /// What operators should know although the worker is ready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
 }
 
-impl Answer {
+impl HealthResponse {
     fn of(status: &str, notes: Vec<String>) -> Json<Self> {
         Json(Self { status: status.to_owned(), notes })
     }
 }
 
 impl Health {
-    /// Listens to one more part. Returns what that part is to speak through.
+    /// Adds a part. Returns the handle through which it reports.
     pub fn register(&mut self, name: &'static str, readiness: Readiness) -> Readiness {
         self.0.push((name, readiness.clone()));
         readiness
     }
 
-    /// Everything that speaks against this worker, by part.
+    /// Why this worker is not ready, by part.
     fn reasons(&self) -> Vec<String> {
         self.all(Readiness::reason)
     }
 
-    /// What operators should know of besides, by part.
+    /// Notes, by part.
     fn notes(&self) -> Vec<String> {
         self.all(Readiness::latest_note)
     }
 
-    fn all(&self, said: fn(&Readiness) -> Option<&'static str>) -> Vec<String> {
+    fn all(&self, get: fn(&Readiness) -> Option<&'static str>) -> Vec<String> {
         self.0
             .iter()
-            .filter_map(|(name, readiness)| said(readiness).map(|said| format!("{name}: {said}")))
+            .filter_map(|(name, readiness)| get(readiness).map(|text| format!("{name}: {text}")))
             .collect()
     }
 
-    /// Answers whoever asks on `address`.
+    /// Serves health checks on `address`.
     pub async fn serve(self, address: SocketAddr, stop: CancellationToken) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}: set HOST and WORKER_HTTP_PORT to an address that is free")
+            format!("cannot listen on {address}: set HOST and WORKER_HTTP_PORT to a free address")
         })?;
-        info!("answering health checks on http://{}", listener.local_addr()?);
+        info!("serving health checks on http://{}", listener.local_addr()?);
         let router = Router::new()
-            .route("/health/live", get(async || Answer::of("ok", Vec::new())))
+            .route("/health/live", get(async || HealthResponse::of("ok", Vec::new())))
             .route("/health/ready", get(ready))
             .with_state(self);
         axum::serve(listener, router)
@@ -190,12 +189,12 @@ impl Health {
     }
 }
 
-async fn ready(State(health): State<Health>) -> (StatusCode, Json<Answer>) {
+async fn ready(State(health): State<Health>) -> (StatusCode, Json<HealthResponse>) {
     let reasons = health.reasons();
     if reasons.is_empty() {
-        (StatusCode::OK, Answer::of("ok", health.notes()))
+        (StatusCode::OK, HealthResponse::of("ok", health.notes()))
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Answer::of(&reasons.join("; "), health.notes()))
+        (StatusCode::SERVICE_UNAVAILABLE, HealthResponse::of(&reasons.join("; "), health.notes()))
     }
 }
 
@@ -204,22 +203,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_that_turns_green_does_not_hide_what_troubles_another() {
+    fn a_part_that_becomes_ready_does_not_hide_the_reason_of_another() {
         let mut health = Health::default();
         let consumer = health.register("consumer", Readiness::starting());
-        let isolator = health.register("reaper", Readiness::ready());
-        assert_eq!(health.reasons(), ["consumer: it does not consume yet"]);
-        isolator.set_not_ready("it does not consume");
+        let isolator = health.register("poison-isolator", Readiness::ready());
+        assert_eq!(health.reasons(), ["consumer: not consuming yet"]);
+        isolator.set_not_ready("not consuming");
         consumer.set_ready();
-        assert_eq!(health.reasons(), ["reaper: it does not consume"]);
+        assert_eq!(health.reasons(), ["poison-isolator: not consuming"]);
         isolator.set_ready();
         assert!(health.reasons().is_empty());
     }
 
     #[test]
-    fn a_part_that_puts_down_what_it_had_in_hand_takes_its_reason_with_it() {
+    fn dropping_the_busy_guard_clears_the_not_ready_reason() {
         let mut health = Health::default();
-        let executor = health.register("settler", Readiness::ready());
+        let executor = health.register("settlement", Readiness::ready());
         let busy_guard = executor.busy_guard();
         executor.set_not_ready("the database cannot be reached");
         assert_eq!(health.reasons().len(), 1);
@@ -228,21 +227,21 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_has_something_in_hand_for_too_long_says_so() {
+    fn a_part_that_is_busy_for_too_long_is_not_ready() {
         let executor = Readiness::ready();
         let busy_guard = executor.busy_guard();
         assert_eq!(executor.reason(), None);
-        let later = Instant::now() + LONG + Duration::from_secs(1);
+        let later = Instant::now() + SLOW_AFTER + Duration::from_secs(1);
         assert!(executor.reason_at(later).is_some());
         drop(busy_guard);
         assert_eq!(executor.reason_at(later), None);
     }
 
     #[test]
-    fn a_reason_that_was_given_for_a_time_stands_no_longer() {
+    fn a_temporary_reason_expires() {
         let register = Readiness::ready();
-        register.set_not_ready_for(LONG, "as the test has it");
+        register.set_not_ready_for(SLOW_AFTER, "test");
         assert!(register.reason().is_some());
-        assert_eq!(register.reason_at(Instant::now() + LONG), None);
+        assert_eq!(register.reason_at(Instant::now() + SLOW_AFTER), None);
     }
 }

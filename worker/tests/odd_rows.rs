@@ -1,5 +1,5 @@
-//! Stored rows that today's rules refuse: changed by hand, on a person's request, or written by a newer version. Each costs
-//! itself its effect at most, and no other booking.
+//! Stored rows that the rules for input would reject: edited by hand, erased on request, or written by a newer version. Such a row
+//! affects at most its own booking.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
@@ -23,7 +23,7 @@ fn now() -> Timestamp {
     Timestamp::from_unix_millis(1_795_364_062_341).unwrap()
 }
 
-/// The first two are of tier 1, 21 is of tier 2 and 101 of another concert.
+/// Seats 1 and 2 belong to tier 1, seat 21 to tier 2, and seat 101 to another concert.
 const SEATS: [i32; 4] = [1, 2, 21, 101];
 
 fn command(customer: &str, seat: i32) -> BookingCommand {
@@ -43,7 +43,7 @@ fn command(customer: &str, seat: i32) -> BookingCommand {
     )
 }
 
-/// The settlement of a single batch in a single try, as a worker would make it.
+/// Settles one batch in one attempt.
 async fn settle(pool: &PgPool, commands: &[BookingCommand]) -> HashMap<TicketId, Outcome> {
     let batch = Batch { commands: commands.to_vec(), dead_letters: Vec::new() };
     let mut connection = pool.acquire().await.unwrap();
@@ -108,8 +108,7 @@ async fn a_rejection_that_a_newer_worker_wrote_is_shared_unchanged(pool: PgPool)
     assert_eq!(stored, newer);
 }
 
-/// What makes a stored outcome unreadable: a sale that is gone, a seat whose price is no number, a rejection too large to be
-/// parsed, and a status that only a newer version knows.
+/// Makes a stored outcome unreadable: a missing sale, a NaN price, a rejection too large to parse, a status of a newer version.
 const UNREADABLE: [&str; 4] = [
     "DELETE FROM sales WHERE user_name = 'alice'",
     "UPDATE sale_seats SET price = 'NaN' WHERE seat_id = 1",
@@ -121,7 +120,7 @@ const UNREADABLE: [&str; 4] = [
 ];
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_database_is_seeded_with_the_seats_that_these_tests_name(pool: PgPool) {
+async fn the_seeded_database_has_the_seats_that_these_tests_use(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
     let rows: Vec<(i32, uuid::Uuid)> =
         sqlx::query_as("SELECT ticket_tier_id, concert_id FROM seats WHERE id = ANY($1) ORDER BY id")
@@ -133,7 +132,7 @@ async fn the_database_is_seeded_with_the_seats_that_these_tests_name(pool: PgPoo
     assert!(rows[0].1 == rows[2].1 && rows[2].1 != rows[3].1, "{rows:?}");
 }
 
-async fn an_unreadable_outcome_costs_only_its_own_retry(pool: &PgPool, damage: &'static str) {
+async fn an_unreadable_outcome_fails_only_its_own_retry(pool: &PgPool, damage: &'static str) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
     let (alice, bob) = (command("alice", 1), command("bob", 2));
     settle(pool, &[alice.clone(), bob.clone()]).await;
@@ -155,27 +154,27 @@ async fn an_unreadable_outcome_costs_only_its_own_retry(pool: &PgPool, damage: &
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_confirmed_ticket_without_its_sale_costs_only_its_own_retry(pool: PgPool) {
-    an_unreadable_outcome_costs_only_its_own_retry(&pool, UNREADABLE[0]).await;
+async fn a_confirmed_ticket_without_a_sale_fails_only_its_own_retry(pool: PgPool) {
+    an_unreadable_outcome_fails_only_its_own_retry(&pool, UNREADABLE[0]).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_sold_price_that_is_no_number_costs_only_its_own_retry(pool: PgPool) {
-    an_unreadable_outcome_costs_only_its_own_retry(&pool, UNREADABLE[1]).await;
+async fn a_nan_sale_price_fails_only_its_own_retry(pool: PgPool) {
+    an_unreadable_outcome_fails_only_its_own_retry(&pool, UNREADABLE[1]).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_rejection_that_cannot_be_parsed_costs_only_its_own_retry(pool: PgPool) {
-    an_unreadable_outcome_costs_only_its_own_retry(&pool, UNREADABLE[2]).await;
+async fn an_unparsable_rejection_fails_only_its_own_retry(pool: PgPool) {
+    an_unreadable_outcome_fails_only_its_own_retry(&pool, UNREADABLE[2]).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_status_of_a_newer_version_costs_only_its_own_retry(pool: PgPool) {
-    an_unreadable_outcome_costs_only_its_own_retry(&pool, UNREADABLE[3]).await;
+async fn a_status_of_a_newer_version_fails_only_its_own_retry(pool: PgPool) {
+    an_unreadable_outcome_fails_only_its_own_retry(&pool, UNREADABLE[3]).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_retry_whose_stored_request_hash_is_lost_shares_the_outcome(pool: PgPool) {
+async fn a_retry_without_a_stored_request_hash_shares_the_outcome(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
     let sold = settle_one(&pool, &command("alice", 1)).await;
     run(&pool, "UPDATE bookings SET request_hash = ''").await;
@@ -183,7 +182,7 @@ async fn a_retry_whose_stored_request_hash_is_lost_shares_the_outcome(pool: PgPo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_price_that_is_no_number_fails_only_the_bookings_of_its_tier(pool: PgPool) {
+async fn a_nan_tier_price_fails_only_the_bookings_of_its_tier(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
     run(
         &pool,
@@ -195,13 +194,13 @@ async fn a_price_that_is_no_number_fails_only_the_bookings_of_its_tier(pool: PgP
     assert_eq!(settled[&commands[0].ticket.id], Outcome::Failed);
     assert!(commands[1..].iter().all(|command| is_confirmed(&settled[&command.ticket.id])), "{settled:?}");
     assert_eq!(dead_letters(&pool).await, [("unreadable-price".to_owned(), commands[0].ticket.id.0)]);
-    // A failed ticket holds no key: once the price is repaired, the same try goes through.
+    // A failed ticket holds no key: once the price is repaired, the same key can book.
     run(&pool, "UPDATE ticket_tiers SET price = 50 WHERE price = 'NaN'").await;
     assert!(is_confirmed(&settle_one(&pool, &command("alice", 1)).await));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_sale_that_opens_at_infinity_is_not_open_and_stops_no_other(pool: PgPool) {
+async fn a_sale_that_opens_at_infinity_is_not_open_and_blocks_no_other_sale(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
     run(
         &pool,
@@ -221,7 +220,7 @@ async fn a_sale_that_opens_at_infinity_is_not_open_and_stops_no_other(pool: PgPo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_moment_of_settlement_at_infinity_is_read(pool: PgPool) {
+async fn an_infinite_settlement_time_is_readable(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
     let alice = command("alice", 1);
     settle_one(&pool, &alice).await;
@@ -235,7 +234,7 @@ async fn a_moment_of_settlement_at_infinity_is_read(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_ordinary_moment_is_read_to_the_millisecond(pool: PgPool) {
+async fn timestamps_are_read_with_millisecond_precision(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
     let alice = command("alice", 1);
     settle_one(&pool, &alice).await;

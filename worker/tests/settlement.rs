@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+#[path = "settlement/retries.rs"]
+mod retries;
 #[path = "settlement/rows.rs"]
 mod rows;
 #[path = "settlement/set_aside.rs"]
@@ -20,7 +22,7 @@ use hamro_shared::domain::{
 use hamro_shared::queue::Envelope;
 use hamro_worker::readiness::Readiness;
 use hamro_worker::settlement::batch::{Batch, BookingCommand, DeadLetter, DeadLetterReason};
-use hamro_worker::settlement::error_class::ErrorClass;
+use hamro_worker::settlement::error_class::{ErrorClass, SettleError};
 use hamro_worker::settlement::lock_order::LockTurn;
 use hamro_worker::settlement::retry::{BatchExecutor, Interrupted};
 use hamro_worker::settlement::seat_locks::Locking;
@@ -62,8 +64,8 @@ fn batch(commands: &[BookingCommand]) -> Batch {
     Batch { commands: commands.to_vec(), dead_letters: Vec::new() }
 }
 
-/// One try.
-async fn settle(pool: &PgPool, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx::Error> {
+/// Settles the batch in one attempt.
+async fn settle(pool: &PgPool, batch: &Batch) -> Result<Vec<SettledTicket>, SettleError> {
     let mut connection = pool.acquire().await.unwrap();
     let locking = Locking::default();
     Ok(transaction::settle(&mut connection, &clock(), &locking, batch, &mut LockTurn::default())
@@ -71,7 +73,7 @@ async fn settle(pool: &PgPool, batch: &Batch) -> Result<Vec<SettledTicket>, sqlx
         .tickets)
 }
 
-/// As many tries as it takes.
+/// Settles the batch with retries.
 async fn settle_all(pool: &PgPool, batch: Batch) -> Vec<SettledTicket> {
     let mut executor = BatchExecutor::new(sessions(pool), clock(), Readiness::starting());
     executor.settle(batch, LockTurn::default(), &CancellationToken::new()).await.unwrap().tickets
@@ -105,10 +107,10 @@ async fn wait_until_at_least(pool: &PgPool, query: &'static str, expected: i64) 
     }
 }
 
-/// What a value that the database cannot hold is refused with.
+/// The SQLSTATE of a value that the database cannot store.
 const BAD_DATA: &str = "22021";
 
-/// Makes the database refuse bookings of customers called like this, with this SQLSTATE.
+/// Makes the database reject bookings of customers with this name prefix, with this SQLSTATE.
 async fn refuse(pool: &PgPool, name: &str, code: &str) {
     let statements = format!(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -124,7 +126,7 @@ const SALES: &str = "SELECT count(*) FROM sales";
 const FAILED: &str = "SELECT count(*) FROM bookings WHERE status = 'failed'";
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_announced_is_what_is_read_back(pool: PgPool) {
+async fn an_announced_outcome_equals_the_stored_one(pool: PgPool) {
     seeded(&pool).await;
     let commands = [
         command("alice", &[1, 21, 41]),
@@ -161,7 +163,7 @@ async fn what_is_announced_is_what_is_read_back(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_batch_that_comes_again_changes_nothing(pool: PgPool) {
+async fn a_redelivered_batch_changes_nothing(pool: PgPool) {
     seeded(&pool).await;
     let batch = batch(&[command("alice", &[1, 2]), command("bob", &[2, 3]), command("carol", &[9_999])]);
     assert_eq!(settle(&pool, &batch).await.unwrap().len(), 3);
@@ -171,9 +173,9 @@ async fn a_batch_that_comes_again_changes_nothing(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn workers_with_the_same_bookings_in_hand_settle_each_once(pool: PgPool) {
+async fn workers_that_settle_the_same_bookings_settle_each_once(pool: PgPool) {
     seeded(&pool).await;
-    // Some of the seats do not exist, so that nothing but the primary key stands between the twins.
+    // Some of the seats do not exist, so that only the primary key separates the duplicates.
     let commands: Vec<BookingCommand> =
         (1..=40).map(|n| command(&format!("customer{n}"), &[n * 10 + 50])).collect();
     let settle = |mut commands: Vec<BookingCommand>, turn: usize| {
@@ -200,7 +202,7 @@ async fn workers_with_the_same_bookings_in_hand_settle_each_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_retry_in_a_later_batch_shares_the_outcome_and_an_expired_try_holds_no_key(pool: PgPool) {
+async fn a_retry_in_a_later_batch_shares_the_outcome_and_an_expired_attempt_holds_no_key(pool: PgPool) {
     seeded(&pool).await;
     let expired = Ticket { deadline: Timestamp::from_unix_millis(0).unwrap(), ..ticket() };
     let tries = [
@@ -221,7 +223,7 @@ async fn a_retry_in_a_later_batch_shares_the_outcome_and_an_expired_try_holds_no
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_retry_shares_the_outcome_of_a_first_try_that_comes_again_in_its_batch(pool: PgPool) {
+async fn a_retry_shares_the_outcome_of_a_first_attempt_redelivered_in_its_batch(pool: PgPool) {
     seeded(&pool).await;
     let first = command_with(ticket(), "alice", &[1], Some("key"));
     let retry = command_with(ticket(), "alice", &[1], Some("key"));
@@ -232,7 +234,7 @@ async fn a_retry_shares_the_outcome_of_a_first_try_that_comes_again_in_its_batch
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_ticket_that_was_fenced_off_cannot_be_sold(pool: PgPool) {
+async fn a_fenced_off_ticket_cannot_be_sold(pool: PgPool) {
     seeded(&pool).await;
     let command = command("alice", &[1]);
     let fenced = expire(&pool, command.ticket.id, Timestamp::from_unix_millis(0).unwrap()).await.unwrap();
@@ -242,7 +244,7 @@ async fn a_ticket_that_was_fenced_off_cannot_be_sold(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_ticket_that_was_sold_cannot_be_fenced_off(pool: PgPool) {
+async fn a_sold_ticket_cannot_be_fenced_off(pool: PgPool) {
     seeded(&pool).await;
     let command = command("alice", &[1]);
     let sold = settle(&pool, &batch(std::slice::from_ref(&command))).await.unwrap().remove(0);
@@ -251,9 +253,7 @@ async fn a_ticket_that_was_sold_cannot_be_fenced_off(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_ticket_whose_deadline_has_not_passed_by_the_clock_of_the_database_cannot_be_fenced_off(
-    pool: PgPool,
-) {
+async fn a_ticket_cannot_be_fenced_off_before_its_deadline_by_the_database_clock(pool: PgPool) {
     seeded(&pool).await;
     let command = command("alice", &[1]);
     let now: sqlx::types::chrono::DateTime<sqlx::types::chrono::Utc> =
@@ -264,7 +264,7 @@ async fn a_ticket_whose_deadline_has_not_passed_by_the_clock_of_the_database_can
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_ticket_that_comes_with_another_request_is_kept_as_a_dead_letter(pool: PgPool) {
+async fn a_reused_ticket_becomes_a_dead_letter(pool: PgPool) {
     seeded(&pool).await;
     let first = command("alice", &[1]);
     let forged = command_with(first.ticket, "mallory", &[2], None);
@@ -276,7 +276,7 @@ async fn a_ticket_that_comes_with_another_request_is_kept_as_a_dead_letter(pool:
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_booking_that_the_database_refuses_fails_alone(pool: PgPool) {
+async fn a_booking_that_the_database_rejects_fails_alone(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "culprit", BAD_DATA).await;
     let mut commands: Vec<BookingCommand> =
@@ -292,7 +292,7 @@ async fn a_booking_that_the_database_refuses_fails_alone(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn many_refusals_in_a_row_stop_the_worker_instead_of_failing_everybody(pool: PgPool) {
+async fn many_consecutive_rejections_halt_settlement_instead_of_failing_every_booking(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "customer", BAD_DATA).await;
     let commands: Vec<BookingCommand> = (1..=20).map(|n| command(&format!("customer{n}"), &[n])).collect();
@@ -301,7 +301,7 @@ async fn many_refusals_in_a_row_stop_the_worker_instead_of_failing_everybody(poo
         async move { settle_all(&pool, batch).await }
     });
     wait_until_at_least(&pool, FAILED, 3).await;
-    // It has stopped there; once the cause is removed it goes on with the rest.
+    // It has halted; once the cause is removed it continues.
     sqlx::raw_sql("DROP TRIGGER refuse ON bookings").execute(&pool).await.unwrap();
     assert_eq!(worker.await.unwrap().len(), 20);
     assert_eq!(count(&pool, FAILED).await, 3);
@@ -309,7 +309,7 @@ async fn many_refusals_in_a_row_stop_the_worker_instead_of_failing_everybody(poo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_counter_that_has_drifted_stops_the_worker_and_costs_no_customer_a_booking(pool: PgPool) {
+async fn a_drifted_counter_halts_settlement_and_fails_no_booking(pool: PgPool) {
     seeded(&pool).await;
     sqlx::raw_sql("UPDATE ticket_tiers SET available = 0").execute(&pool).await.unwrap();
     let readiness = Readiness::ready();
@@ -331,7 +331,7 @@ async fn a_counter_that_has_drifted_stops_the_worker_and_costs_no_customer_a_boo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_unreadable_envelope_fails_its_ticket_once_however_often_it_comes(pool: PgPool) {
+async fn an_unreadable_envelope_fails_its_ticket_once_whatever_the_redeliveries(pool: PgPool) {
     seeded(&pool).await;
     let ticket = ticket().id;
     let letter = DeadLetter::new(
@@ -348,101 +348,24 @@ async fn an_unreadable_envelope_fails_its_ticket_once_however_often_it_comes(poo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_database_itself_refuses_a_seat_in_two_live_sales(pool: PgPool) {
+async fn the_database_rejects_a_seat_in_two_live_sales(pool: PgPool) {
     seeded(&pool).await;
     settle(&pool, &batch(&[command("alice", &[1])])).await.unwrap();
-    // As if somebody had marked the seat free by hand.
+    // As if an operator had marked the seat as free.
     sqlx::raw_sql("UPDATE seats SET booked_at = NULL WHERE id = 1").execute(&pool).await.unwrap();
     let error = settle(&pool, &batch(&[command("bob", &[1])])).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().constraint(), Some("sale_seats_live"));
     assert_eq!(ErrorClass::of(&error), ErrorClass::Unexplained);
 }
 
-#[sqlx::test(migrator = "MIGRATOR")]
-async fn an_error_of_the_database_is_classed_by_what_it_says_of_the_booking(pool: PgPool) {
-    for (code, table, class) in [
-        ("40001", "", ErrorClass::Transient),
-        ("40P01", "", ErrorClass::Transient),
-        ("55P03", "", ErrorClass::Transient),
-        ("57014", "", ErrorClass::Transient),
-        ("57P01", "", ErrorClass::Transient),
-        ("08006", "", ErrorClass::Transient),
-        ("22021", "bookings", ErrorClass::BadData),
-        ("22P05", "", ErrorClass::BadData),
-        ("22001", "", ErrorClass::Unexplained),
-        ("2200H", "", ErrorClass::Unexplained),
-        ("23514", "bookings", ErrorClass::Unexplained),
-        ("23502", "sales", ErrorClass::Unexplained),
-        ("23505", "sales", ErrorClass::Unexplained),
-        ("23514", "ticket_tiers", ErrorClass::Unexplained),
-        ("23505", "sale_seats", ErrorClass::Unexplained),
-        ("42P01", "", ErrorClass::Systemic),
-        ("P0001", "", ErrorClass::Unexplained),
-        ("HV00X", "", ErrorClass::Unexplained),
-        ("53100", "", ErrorClass::Systemic),
-        ("25006", "", ErrorClass::Transient),
-        ("28P01", "", ErrorClass::Systemic),
-    ] {
-        let raise =
-            format!("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}', TABLE = '{table}'; END $$");
-        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&pool).await.unwrap_err();
-        assert_eq!(ErrorClass::of(&error), class, "{code} on {table:?}");
-    }
-    for constraint in ["bookings_pkey", "bookings_idempotency"] {
-        let raise = format!(
-            "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '23505', TABLE = 'bookings', CONSTRAINT = '{constraint}'; END $$"
-        );
-        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&pool).await.unwrap_err();
-        assert_eq!(ErrorClass::of(&error), ErrorClass::Transient, "{constraint}");
-    }
-    assert_eq!(ErrorClass::of(&sqlx::Error::PoolTimedOut), ErrorClass::Transient);
-}
-
-#[sqlx::test(migrator = "MIGRATOR")]
-async fn four_culprits_in_a_batch_cost_the_others_nothing(pool: PgPool) {
-    seeded(&pool).await;
-    refuse(&pool, "culprit", BAD_DATA).await;
-    let mut commands: Vec<BookingCommand> = (1..=4).map(|n| command(&format!("culprit{n}"), &[n])).collect();
-    commands.push(command("alice", &[5]));
-    let settled = by_ticket(settle_all(&pool, batch(&commands)).await);
-    assert_eq!(settled.len(), 5);
-    assert_eq!(count(&pool, FAILED).await, 4);
-    assert!(matches!(settled[&commands[4].ticket.id], Outcome::Confirmed { .. }));
-}
-
-/// Tickets, in the order of the orders.
+/// The tickets of the commands, in order.
 fn ids(commands: &[BookingCommand]) -> Vec<TicketId> {
     commands.iter().map(|command| command.ticket.id).collect()
 }
 
-/// A settler, what it says of itself, and what asks it to stop.
+/// An executor, its readiness, and the token that stops it.
 fn executor(pool: &PgPool) -> (BatchExecutor, Readiness, CancellationToken) {
     let readiness = Readiness::ready();
     let executor = BatchExecutor::new(sessions(pool), clock(), readiness.clone());
     (executor, readiness, CancellationToken::new())
-}
-
-#[sqlx::test(migrator = "MIGRATOR")]
-async fn a_settler_that_waits_for_the_database_stops_when_it_is_asked_to(pool: PgPool) {
-    sqlx::raw_sql("DROP TABLE bookings").execute(&pool).await.unwrap();
-    let stop = CancellationToken::new();
-    stop.cancel();
-    let mut executor = BatchExecutor::new(sessions(&pool), clock(), Readiness::starting());
-    let two = batch(&[command("alice", &[1]), command("bob", &[2])]);
-    assert_eq!(executor.settle(two, LockTurn::default(), &stop).await.unwrap_err(), Interrupted);
-}
-
-#[sqlx::test(migrator = "MIGRATOR")]
-async fn a_settler_whose_connection_is_killed_goes_on_with_another(pool: PgPool) {
-    seeded(&pool).await;
-    let options = (*pool.connect_options()).clone().application_name("victim");
-    let mut executor = BatchExecutor::new(Sessions::new(options, &[]), clock(), Readiness::starting());
-    let stop = CancellationToken::new();
-    let sold = executor.settle(batch(&[command("alice", &[1])]), LockTurn::default(), &stop).await.unwrap();
-    assert_eq!(sold.tickets.len(), 1);
-    let killed =
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'victim'";
-    assert_eq!(count(&pool, killed).await, 1);
-    let sold = executor.settle(batch(&[command("bob", &[2])]), LockTurn::default(), &stop).await.unwrap();
-    assert_eq!(sold.tickets.len(), 1);
 }

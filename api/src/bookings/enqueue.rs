@@ -2,7 +2,7 @@
 
 use axum::http::header::RETRY_AFTER;
 use hamro_shared::domain::{BookingRequest, IdempotencyKey, Ticket};
-use hamro_shared::faults::{self, Point};
+use hamro_shared::fault_point;
 use hamro_shared::queue::Envelope;
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ pub async fn enqueue(
         app.publisher.publish(Envelope { ticket, idempotency_key, request }).await
     };
     if published.is_ok() {
-        faults::pass(Point::AfterConfirm);
+        fault_point!(AfterConfirm);
     }
     published
 }

@@ -13,7 +13,8 @@ use anyhow::{Context, bail, ensure};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
 use hamro_shared::config::Env;
-use hamro_shared::faults::{self, Rule};
+#[cfg(feature = "faults")]
+use hamro_shared::faults::{Safeguard, is_disabled};
 use hamro_shared::queue::{BOOKINGS_HEADER, Envelope, Parcel, Session, Topology};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -287,7 +288,8 @@ impl PublishingTask {
             // Nothing looser than this is a receipt: without `confirm_select` the answer would be `NotRequested`, at once.
             let result = match confirm.await.context("waiting for a confirm")? {
                 Confirmation::Ack(None) => Ok(()),
-                Confirmation::Nack(_) if faults::is_broken(Rule::AckIsReceipt) => Ok(()),
+                #[cfg(feature = "faults")]
+                Confirmation::Nack(_) if is_disabled(Safeguard::Confirms) => Ok(()),
                 Confirmation::Nack(_) => Err(PublishError::Refused),
                 other => bail!("the broker answered {other:?} to a parcel"),
             };

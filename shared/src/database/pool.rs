@@ -230,7 +230,7 @@ impl Pool {
                 return Err(gone);
             }
         };
-        if self.sessions.keeps(&mut session, &result) {
+        if self.sessions.keeps(&mut session, result.as_ref().err()) {
             self.idle().push(session);
         }
         result

@@ -153,9 +153,9 @@ impl Sessions {
     }
 
     /// Notes how the session fared. Returns whether it can be used again.
-    pub fn keeps<T>(&self, session: &mut Session, result: &Result<T, sqlx::Error>) -> bool {
-        match result {
-            Err(error) if is_session_lost(error) => {
+    pub fn keeps(&self, session: &mut Session, error: Option<&sqlx::Error>) -> bool {
+        match error {
+            Some(error) if is_session_lost(error) => {
                 self.condemn(&error.to_string());
                 false
             }

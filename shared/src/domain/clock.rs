@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::faults::clock_offset;
+use crate::faults::clock_offset_millis;
 
 /// A moment in UTC, cut to milliseconds: what a ticket id can hold and what the wire shows
 /// (`2026-11-22T16:14:22.341Z`), so that a moment reads the same wherever it has been.
@@ -85,7 +85,7 @@ impl Clock {
     /// The clock of the machine.
     pub fn system() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
-        Self::new(|| (Utc::now() + TimeDelta::milliseconds(clock_offset())).into())
+        Self::new(|| (Utc::now() + TimeDelta::milliseconds(clock_offset_millis())).into())
     }
 
     pub fn new(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {

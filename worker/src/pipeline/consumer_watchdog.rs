@@ -1,9 +1,9 @@
-//! A consumer that the broker has forgotten without a word.
+//! Notices when the broker has stopped delivering without saying so.
 //!
-//! Who consumes from a queue that is deleted is told so. RabbitMQ 3.10 does not always tell who has begun a moment before, and
-//! then a worker would wait for ever, and believe that all is well. Sometimes the broker knows of no consumer any more. Sometimes
-//! the queue that was made anew still counts one, and hands it messages which never leave the broker: of those a client sees
-//! nothing, and finds them only by giving back all that it was handed.
+//! RabbitMQ sends `basic.cancel` when a consumed queue is deleted. 3.10 may omit it if the consumer subscribed a moment earlier:
+//! the worker would wait forever and report itself ready. Either the broker knows of no consumer any more, or the queue that was
+//! declared again still counts one and assigns it messages that never leave the broker. A client cannot see the latter; closing
+//! the channel returns those messages to the queue. Not seen with 4.0; remove this module once 3.x is no longer supported.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,22 +14,21 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{DeliveryTag, FieldTable};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often to ask the broker.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-/// After so many asks with nothing received, a consumer is better begun anew: it costs next to nothing.
+/// After so many checks without a delivery the worker subscribes again, which costs next to nothing.
 const IDLE_CHECKS: u32 = 3;
 
-/// What speaks against waiting any longer.
+/// Why the consumer should be replaced.
 #[derive(Debug)]
 pub enum Stall {
-    /// The broker does not deliver to us.
+    /// The broker does not deliver to this consumer.
     NotDelivering(Error),
-    /// Nothing has come for a while. Most likely nobody books.
+    /// Nothing was delivered for a while. Most likely there are no bookings.
     Idle,
 }
 
-/// The last deliveries on a channel: that came, and that were acknowledged.
+/// The last delivery that was received on a channel, and the last that was acknowledged.
 #[derive(Debug, Default)]
 pub struct DeliveryProgress {
     received: AtomicU64,
@@ -45,18 +44,18 @@ impl DeliveryProgress {
         self.acknowledged.store(last, Ordering::Relaxed);
     }
 
-    /// The last delivery, if nothing is in hand.
+    /// The last delivery, if everything received is acknowledged.
     fn idle_since(&self) -> Option<DeliveryTag> {
         let last = self.received.load(Ordering::Relaxed);
         (last == self.acknowledged.load(Ordering::Relaxed)).then_some(last)
     }
 }
 
-/// Returns once there is reason to doubt that the broker delivers to whoever consumes from this queue on the channel.
+/// Returns once the consumer of `queue` on this channel should be replaced.
 pub async fn watch(channel: &Channel, queue: &str, progress: &DeliveryProgress) -> Stall {
     let mut checks = interval(CHECK_EVERY);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first is at once, and too early.
+    // The first tick is immediate: too early to judge.
     checks.tick().await;
     let (mut starving_since, mut idle_since, mut idle_checks) = (None, None, 0);
     loop {
@@ -64,17 +63,17 @@ pub async fn watch(channel: &Channel, queue: &str, progress: &DeliveryProgress) 
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let state = match channel.queue_declare(queue.into(), options, FieldTable::default()).await {
             Ok(state) => state,
-            // Who receives notices that too, unless it waits for room and so does not look.
+            // The prefetch task notices this too, unless its buffer is full.
             Err(error) if !channel.status().connected() => return Stall::NotDelivering(error.into()),
             Err(_) => continue,
         };
         if state.consumer_count() == 0 {
-            return Stall::NotDelivering(anyhow!("the broker knows of nobody who consumes from {queue}"));
+            return Stall::NotDelivering(anyhow!("the broker counts no consumer of {queue}"));
         }
         let (idle, waiting) = (progress.idle_since(), state.message_count());
         let starving = idle.filter(|_| waiting > 0);
         if starving.is_some() && starving == starving_since {
-            let error = anyhow!("the broker delivers nothing, although {waiting} messages wait in {queue}");
+            let error = anyhow!("the broker delivers nothing although {waiting} messages wait in {queue}");
             return Stall::NotDelivering(error);
         }
         starving_since = starving;
@@ -91,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_something_in_hand_is_not_idle() {
+    fn a_consumer_is_idle_only_when_everything_received_is_acknowledged() {
         let progress = DeliveryProgress::default();
         assert_eq!(progress.idle_since(), Some(0));
         progress.received(3);

@@ -1,4 +1,4 @@
-//! The batches that a worker has in hand at a time.
+//! The batches that are being settled.
 
 use std::sync::Arc;
 
@@ -10,25 +10,25 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::pipeline::prefetch::PendingBatch;
+use super::prefetch::PendingBatch;
 use crate::settlement::lock_order::LockQueue;
 use crate::settlement::retry::{BatchExecutor, BatchResult, Interrupted};
 
-/// While the first writes and commits, the second locks and decides. More of them find nothing left to overlap with.
+/// While the first batch writes and commits, the second locks and decides. A third would have nothing to overlap with.
 pub const MAX_IN_FLIGHT_BATCHES: usize = 2;
 
-/// Several settlers, and at most one batch for each. Batches begin and end in the order in which they come.
+/// At most one batch for each executor. Batches lock their seats, and end, in the order in which they were started.
 pub struct InFlightBatches<'a> {
     executors: &'a [Arc<Mutex<BatchExecutor>>],
     lock_queue: LockQueue,
-    taken: usize,
+    started: usize,
     batches: FuturesOrdered<BoxFuture<'static, Result<SettledBatch, Interrupted>>>,
 }
 
-/// A batch that has ended.
+/// A batch that has ended, and what to acknowledge.
 pub struct SettledBatch {
     pub result: BatchResult,
-    /// How many bookings were in it, those that had been settled before among them.
+    /// How many bookings were in it, including those settled earlier.
     pub bookings: u32,
     pub parcels: u32,
     pub last: Delivery,
@@ -36,10 +36,10 @@ pub struct SettledBatch {
 
 impl<'a> InFlightBatches<'a> {
     pub fn new(executors: &'a [Arc<Mutex<BatchExecutor>>]) -> Self {
-        Self { executors, lock_queue: LockQueue::default(), taken: 0, batches: FuturesOrdered::new() }
+        Self { executors, lock_queue: LockQueue::default(), started: 0, batches: FuturesOrdered::new() }
     }
 
-    pub fn is_idle(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
 
@@ -47,15 +47,15 @@ impl<'a> InFlightBatches<'a> {
         self.batches.len() < self.executors.len()
     }
 
-    /// Takes one more in hand. If there was no room, it waits until there is.
+    /// Starts to settle a batch. If no executor is free, the batch waits for one.
     pub fn start(&mut self, pending: PendingBatch, stop: &CancellationToken) {
-        // As they end in order, whoever has been busy for longest is free first.
-        let executor = self.executors[self.taken % self.executors.len()].clone();
-        self.taken += 1;
+        // Batches end in order, so the executor that was started first is free first.
+        let executor = self.executors[self.started % self.executors.len()].clone();
+        self.started += 1;
         let (turn, stop) = (self.lock_queue.join(), stop.clone());
         let PendingBatch { batch, parcels, last } = pending;
         let bookings = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-        debug!(batch.size = bookings, "took a batch of {bookings} in hand");
+        debug!(batch.size = bookings, "settling a batch of {bookings}");
         let settling = async move {
             let result = executor.lock().await.settle(batch, turn, &stop).await?;
             Ok(SettledBatch { result, bookings, parcels, last })
@@ -63,7 +63,7 @@ impl<'a> InFlightBatches<'a> {
         self.batches.push_back(settling.boxed());
     }
 
-    /// The next one to end; nothing when none is in hand. After `Interrupted` none of those behind it may be acknowledged.
+    /// Waits for the oldest batch to end; `None` if there is none. After `Interrupted` no later batch may be acknowledged.
     pub async fn next(&mut self) -> Option<Result<SettledBatch, Interrupted>> {
         self.batches.next().await
     }

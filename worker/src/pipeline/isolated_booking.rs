@@ -1,7 +1,7 @@
-//! A booking as a message of its own in the dead queue.
+//! A message with a single booking, published by a worker.
 //!
-//! A booking that was set aside carries how often that has happened, and when to try it next. It is always published as a new
-//! message: the broker's delivery count starts again, so that only what kills a worker costs a try.
+//! A booking that was set aside carries how often that happened and when to try it next. It is always published as a new message,
+//! which resets the broker's delivery count, so that only a dying worker uses up a redelivery.
 
 use std::time::Duration;
 
@@ -15,22 +15,22 @@ use crate::settlement::batch::BookingCommand;
 /// How often this booking was set aside.
 const SET_ASIDE_HEADER: &str = "x-set-aside";
 
-/// The moment of the next try, in milliseconds since the Unix epoch. Without it the next try is due at once.
+/// When to try the booking, in milliseconds since the Unix epoch. Without it the booking is due at once.
 const RETRY_AT_HEADER: &str = "x-retry-at";
 
-/// The pause after the first retry; each further one is twice as long, up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// A booking set aside by the consumer is due at once. The pauses after its retries are 2, 4, 8, … seconds, up to the longest.
+const PAUSE_UNIT: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a booking that wants a stuck seat waits in the dead queue.
-const DEFERRED: Duration = Duration::from_secs(1);
+/// How long a booking of a locked seat waits in the dead queue.
+const DEFERRAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the headers say of a message with one booking.
+/// The headers of a message with a single booking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retry {
     /// How often the booking was set aside.
     pub set_aside: u32,
-    /// When to try it.
+    /// When to try it; at once if `None`.
     pub at: Option<Timestamp>,
 }
 
@@ -43,26 +43,26 @@ impl Retry {
         }
     }
 
-    /// For an order that was set aside by a consumer: a reaper tries it as soon as it comes to it.
+    /// For a booking that the consumer sets aside.
     pub fn at_once() -> Self {
         Self { set_aside: 1, at: None }
     }
 
-    /// For an order that a reaper sets aside `now`. The last try is due as soon as the deadline has passed, and ends it.
-    pub fn of_order(command: &BookingCommand, now: Timestamp) -> Self {
-        let longer = 1_u32.checked_shl(command.set_aside).unwrap_or(u32::MAX);
-        let pause = FIRST_PAUSE.saturating_mul(longer).min(LONGEST_PAUSE);
+    /// For a booking that the poison isolator sets aside `now`. The last attempt is due right after the deadline and ends it.
+    pub fn after_set_aside(command: &BookingCommand, now: Timestamp) -> Self {
+        let factor = 1_u32.checked_shl(command.set_aside).unwrap_or(u32::MAX);
+        let pause = PAUSE_UNIT.saturating_mul(factor).min(LONGEST_PAUSE);
         let past_deadline = command.ticket.deadline + Duration::from_millis(1);
         Self { set_aside: command.set_aside + 1, at: Some(past_deadline.min(now + pause).max(now)) }
     }
 
-    /// For an order that a reaper defers `now`.
-    pub fn of_deferred(command: &BookingCommand, now: Timestamp) -> Self {
+    /// For a booking that the poison isolator defers `now`.
+    pub fn after_deferral(command: &BookingCommand, now: Timestamp) -> Self {
         let past_deadline = command.ticket.deadline + Duration::from_millis(1);
-        Self { set_aside: command.set_aside, at: Some(past_deadline.min(now + DEFERRED).max(now)) }
+        Self { set_aside: command.set_aside, at: Some(past_deadline.min(now + DEFERRAL_PAUSE).max(now)) }
     }
 
-    /// The headers of a message with this one booking.
+    /// The headers of an isolated message.
     pub fn headers(self) -> FieldTable {
         let mut headers = one_booking();
         headers.insert(ISOLATED_HEADER.into(), AMQPValue::Boolean(true));
@@ -76,22 +76,22 @@ impl Retry {
     }
 }
 
-/// The headers of a message with one booking that takes the usual way.
+/// The headers of a single booking that is published to the intake queue.
 pub fn one_booking() -> FieldTable {
     let mut headers = FieldTable::default();
     headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(1));
     headers
 }
 
-/// The body of a message that holds this booking alone.
+/// A parcel with this booking only.
 pub fn parcel_of(booking: &str) -> Vec<u8> {
     let mut parcel = Parcel::default();
     parcel.push(booking.as_bytes());
     parcel.encode()
 }
 
-/// Whether this message holds one booking because a worker made it so.
-pub fn is_alone(delivery: &Delivery) -> bool {
+/// Whether a worker published this message with a single booking.
+pub fn is_isolated(delivery: &Delivery) -> bool {
     header(delivery, ISOLATED_HEADER).is_some()
 }
 

@@ -5,8 +5,11 @@
 //! outcomes to the api instances. [`requeue`] publishes single bookings again ([`isolated_booking`]) that were set aside or
 //! deferred.
 
+mod acknowledgement;
 pub mod consumer;
 mod consumer_watchdog;
+#[cfg(feature = "faults")]
+mod fault_injection;
 pub mod in_flight;
 pub mod isolated_booking;
 pub mod outcome_publisher;

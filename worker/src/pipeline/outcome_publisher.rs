@@ -1,5 +1,7 @@
-//! Tells the api instances what has been settled, on a connection of its own: while the broker blocks publishers,
-//! nothing is written on their connections, and acknowledgements must go through.
+//! Announces settled batches to the api instances.
+//!
+//! It has its own connection: while the broker blocks publishers nothing is written on their connections, and acknowledgements
+//! must not wait.
 
 use std::time::Duration;
 
@@ -12,17 +14,16 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-/// Batches that may wait to be announced. An announcement is a hint: while the broker takes none they are dropped.
+/// Batches that may wait to be announced. Announcements are hints: while the broker accepts none, further ones are dropped.
 const BACKLOG: usize = 256;
 
-/// How long to try to send one.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where settled batches are handed in.
+/// Queues announcements.
 #[derive(Clone)]
 pub struct OutcomePublisher(mpsc::Sender<SettledEvent>);
 
-/// The announcements that wait to be sent.
+/// Sends the queued announcements.
 pub struct OutcomePublishingTask {
     receiver: mpsc::Receiver<SettledEvent>,
     exchange: String,
@@ -34,18 +35,18 @@ pub fn outcome_publisher(topology: &Topology) -> (OutcomePublisher, OutcomePubli
 }
 
 impl OutcomePublisher {
-    /// Never waits.
+    /// Queues an announcement, or drops it if the queue is full. Never waits.
     pub fn publish(&self, message: SettledEvent) {
         if self.0.try_send(message).is_err() {
-            debug!("the announcements are full: dropped one");
+            debug!("outcome queue full; dropped one announcement");
         }
     }
 }
 
 impl Session for OutcomePublishingTask {
-    const ROLE: &'static str = "announcing";
+    const ROLE: &'static str = "announcing outcomes";
 
-    /// Sends announcements until there is nobody left to make any.
+    /// Sends announcements until all [`OutcomePublisher`]s are dropped.
     async fn run(
         &mut self,
         _: &Connection,
@@ -57,8 +58,8 @@ impl Session for OutcomePublishingTask {
             let (exchange, body) = (self.exchange.as_str().into(), message.encode());
             let publishing =
                 channel.basic_publish(exchange, "".into(), BasicPublishOptions::default(), &body, properties);
-            // While the broker blocks publishers this would wait for ever.
-            timeout(PUBLISH_TIMEOUT, publishing).await.context("the broker takes no announcements")??;
+            // Would wait forever while the broker blocks publishers.
+            timeout(PUBLISH_TIMEOUT, publishing).await.context("the broker accepts no announcements")??;
         }
         Ok(())
     }

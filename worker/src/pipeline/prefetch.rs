@@ -1,206 +1,188 @@
-//! What has been received, and waits for the settler.
+//! Receives and decodes parcels ahead of settlement, in a task of its own.
 //!
-//! A task of its own takes parcels from the broker and decodes them while the batch before is being settled. On the
-//! settler's own task each parcel would hold up an answer of the database for as long as it takes to decode.
+//! Decoding in the settling task would delay the responses of the database. The task stops receiving while a full batch is
+//! buffered; what the broker sends beyond that waits in the channel's prefetch window.
 
-use std::mem::take;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::future;
+use std::sync::Arc;
 
 use anyhow::{Error, anyhow};
 use futures_util::{FutureExt, StreamExt};
-use hamro_shared::faults::{self, Point};
+use hamro_shared::fault_point;
 use lapin::message::Delivery;
-use tokio::sync::Notify;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
-use crate::pipeline::consumer_watchdog::DeliveryProgress;
+use super::consumer_watchdog::DeliveryProgress;
 use crate::settlement::batch::{Batch, UnsupportedVersion};
 
-/// The receiving side of a channel. It receives until this is dropped.
+/// Hands out what the task has buffered.
 pub struct Prefetcher {
-    buffer: Arc<Buffer>,
-    limit: usize,
-    _task: AbortOnDropHandle<()>,
-}
-
-/// Some parcels, and their bookings.
-pub struct PendingBatch {
-    pub batch: Batch,
-    pub parcels: u32,
-    pub last: Delivery,
-}
-
-/// Why nothing more can be received.
-pub enum StreamEnd {
-    /// The channel has failed.
-    Failed(lapin::Error),
-    /// The task that receives has panicked.
-    Panicked,
-    /// The broker has ended the delivery: the queue has gone, or was made anew.
-    QueueDeleted,
-    /// The next delivery can only be read by a newer worker.
-    UnsupportedVersion(UnsupportedVersion),
-}
-
-#[derive(Default)]
-struct Buffer {
-    contents: Mutex<Contents>,
-    has_more: Notify,
-    has_room: Notify,
-    /// For `failed`, so that it takes no wake-up from who waits for more.
-    has_failed: Notify,
-    progress: Arc<DeliveryProgress>,
-}
-
-#[derive(Default)]
-struct Contents {
-    batch: Batch,
-    parcels: u32,
-    last: Option<Delivery>,
+    buffer: mpsc::UnboundedReceiver<Result<PendingBatch, StreamEnd>>,
+    /// How many bookings are in the buffer: what bounds it.
+    buffered: Arc<watch::Sender<usize>>,
+    batch_max: usize,
+    /// Why the stream has ended, once it was taken from the buffer.
     end: Option<StreamEnd>,
 }
 
+/// The receiving task. It is aborted when this is dropped.
+pub struct PrefetchTask(AbortOnDropHandle<lapin::Result<()>>);
+
+/// The bookings of some consecutive parcels.
+pub struct PendingBatch {
+    pub batch: Batch,
+    pub parcels: u32,
+    /// The delivery of the last parcel.
+    pub last: Delivery,
+}
+
+/// Why no further parcel follows, although the channel works.
+pub enum StreamEnd {
+    /// The broker cancelled the consumer: the queue was deleted.
+    QueueDeleted,
+    /// The next parcel needs a newer worker.
+    Unsupported(UnsupportedVersion),
+}
+
+/// Why receiving stops.
+enum Stop {
+    End(StreamEnd),
+    Failed(lapin::Error),
+}
+
+/// Starts to receive, until `batch_max` bookings are buffered or the parcel that exceeds them.
+pub fn prefetch(
+    deliveries: lapin::Consumer,
+    batch_max: usize,
+    progress: Arc<DeliveryProgress>,
+) -> (Prefetcher, PrefetchTask) {
+    let (sender, buffer) = mpsc::unbounded_channel();
+    let buffered = Arc::new(watch::Sender::new(0));
+    let receiving = receive(deliveries, batch_max, sender, buffered.clone(), progress);
+    let task = PrefetchTask(AbortOnDropHandle::new(tokio::spawn(receiving)));
+    (Prefetcher { buffer, buffered, batch_max, end: None }, task)
+}
+
 impl Prefetcher {
-    /// Receives ahead, up to so many bookings, or the parcel that exceeds them.
-    pub fn start(mut deliveries: lapin::Consumer, limit: usize, progress: Arc<DeliveryProgress>) -> Self {
-        let buffer = Arc::new(Buffer { progress, ..Buffer::default() });
-        let filled = buffer.clone();
-        let receiving = async move {
-            let filling = async {
-                while filled.fill(&mut deliveries, limit).await.is_ok() {
-                    while filled.contents().batch.len() >= limit {
-                        filled.has_room.notified().await;
-                    }
-                }
-            };
-            if AssertUnwindSafe(filling).catch_unwind().await.is_err() {
-                // What was received and not added yet is never acknowledged, and comes again.
-                filled.end(StreamEnd::Panicked);
-            }
+    /// Returns all that is buffered, up to a full batch, as soon as there is anything: small batches in quiet hours, large ones
+    /// in a rush, and no delay to fill them. With `only_full` it returns once a full batch is buffered.
+    ///
+    /// The end of the stream is returned after the last parcel. After the task has failed this never returns;
+    /// [`PrefetchTask::failed`] reports that.
+    pub async fn next(&mut self, only_full: bool) -> Result<PendingBatch, StreamEnd> {
+        if only_full {
+            // Cannot fail: the sender is ours.
+            let _ = self.buffered.subscribe().wait_for(|buffered| *buffered >= self.batch_max).await;
+        }
+        if let Some(end) = self.end.take() {
+            return Err(end);
+        }
+        let mut pending = match self.buffer.recv().await {
+            Some(received) => received?,
+            None => future::pending().await,
         };
-        let task = tokio::spawn(receiving);
-        Self { buffer, limit, _task: AbortOnDropHandle::new(task) }
-    }
-
-    /// All that has been received by now, as soon as there is anything: small batches when it is quiet, large ones in a
-    /// rush, and no lingering in between. What came before the end is handed out before the end is told.
-    pub async fn next(&self) -> Result<PendingBatch, StreamEnd> {
-        loop {
-            if let Some(next) = self.buffer.take(Contents::take_next) {
-                return next;
+        while pending.batch.len() < self.batch_max {
+            match self.buffer.try_recv() {
+                Ok(Ok(later)) => pending.append(later),
+                Ok(Err(end)) => self.end = Some(end),
+                Err(_) => break,
             }
-            self.buffer.has_more.notified().await;
         }
+        self.buffered.send_modify(|buffered| *buffered -= pending.batch.len());
+        Ok(pending)
     }
+}
 
-    /// Resolves as soon as the channel has failed or the receiving task has panicked, whatever is in hand or buffered: it can
-    /// no longer be acknowledged, and comes again. A queue that has gone is left to `next`, because what was received from it
-    /// comes from nowhere else.
-    pub async fn failed(&self) -> Error {
-        loop {
-            match self.buffer.contents().end {
-                Some(StreamEnd::Failed(ref error)) => return error.clone().into(),
-                Some(StreamEnd::Panicked) => return anyhow!("the task that receives has panicked"),
-                _ => {}
-            }
-            self.buffer.has_failed.notified().await;
-        }
-    }
-
-    /// As much as goes into one batch, as soon as there is so much. Waits for ever if that does not come, and tells of no end.
-    pub async fn next_full(&self) -> PendingBatch {
-        loop {
-            if let Some(full) = self.buffer.take(|contents| contents.take_full(self.limit)) {
-                return full;
-            }
-            self.buffer.has_more.notified().await;
+impl PrefetchTask {
+    /// Returns as soon as the channel has failed or the task has panicked, whatever is buffered or in flight: none of it can be
+    /// acknowledged any more, and the broker delivers it again. Does not return when the queue was deleted, because parcels
+    /// received from a deleted queue are not delivered again and must be settled.
+    pub async fn failed(&mut self) -> Error {
+        match (&mut self.0).await {
+            Ok(Ok(())) => future::pending().await,
+            Ok(Err(error)) => Error::from(error).context("the channel failed"),
+            Err(_) => anyhow!("the prefetch task panicked"),
         }
     }
 }
 
-/// Nothing can come behind what has been received.
-struct Closed;
-
-impl Buffer {
-    /// Waits for a delivery and adds it, and what else is there already.
-    async fn fill(&self, deliveries: &mut lapin::Consumer, limit: usize) -> Result<(), Closed> {
-        let mut added = self.add(deliveries.next().await);
-        while added.is_ok()
-            && self.contents().batch.len() < limit
-            && let Some(delivery) = deliveries.next().now_or_never()
-        {
-            added = self.add(delivery);
-        }
-        self.has_more.notify_one();
-        self.has_failed.notify_one();
-        added
-    }
-
-    fn end(&self, end: StreamEnd) {
-        self.contents().end = Some(end);
-        self.has_more.notify_one();
-        self.has_failed.notify_one();
-    }
-
-    /// Adds what the stream of deliveries has yielded.
-    fn add(&self, delivery: Option<Result<Delivery, lapin::Error>>) -> Result<(), Closed> {
-        let mut batch = Batch::default();
-        let decoded = match delivery {
-            None => Err(StreamEnd::QueueDeleted),
-            Some(Err(error)) => Err(StreamEnd::Failed(error)),
-            Some(Ok(delivery)) => {
-                faults::pass(Point::Receiving);
-                self.progress.received(delivery.delivery_tag);
-                batch.add_parcel(&delivery.data).map(|()| delivery).map_err(StreamEnd::UnsupportedVersion)
-            }
-        };
-        let (added, waiting) = {
-            let mut contents = self.contents();
-            (contents.add(batch, decoded), contents.batch.len())
-        };
-        debug!(batch.size = waiting, "{waiting} bookings wait to be settled");
-        added
-    }
-
-    fn take<T>(&self, take: impl FnOnce(&mut Contents) -> Option<T>) -> Option<T> {
-        let taken = take(&mut self.contents());
-        self.has_room.notify_one();
-        taken
-    }
-
-    fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+impl PendingBatch {
+    fn append(&mut self, later: Self) {
+        self.batch.append(later.batch);
+        self.parcels += later.parcels;
+        self.last = later.last;
     }
 }
 
-impl Contents {
-    fn add(&mut self, batch: Batch, decoded: Result<Delivery, StreamEnd>) -> Result<(), Closed> {
-        match decoded {
-            Ok(delivery) => {
-                self.batch.append(batch);
-                self.parcels += 1;
-                self.last = Some(delivery);
-                Ok(())
-            }
-            Err(end) => {
-                self.end = Some(end);
-                Err(Closed)
+async fn receive(
+    mut deliveries: lapin::Consumer,
+    batch_max: usize,
+    buffer: mpsc::UnboundedSender<Result<PendingBatch, StreamEnd>>,
+    buffered: Arc<watch::Sender<usize>>,
+    progress: Arc<DeliveryProgress>,
+) -> lapin::Result<()> {
+    let mut room = buffered.subscribe();
+    loop {
+        let _ = room.wait_for(|buffered| *buffered < batch_max).await;
+        let (pending, stop) = receive_ready(&mut deliveries, batch_max, &progress).await;
+        if let Some(pending) = pending {
+            // First the count, so that it is never less than what is in the buffer.
+            buffered.send_modify(|buffered| *buffered += pending.batch.len());
+            let size = *room.borrow();
+            debug!(batch.size = size, "{size} bookings are buffered");
+            let _ = buffer.send(Ok(pending));
+        }
+        match stop {
+            None => {}
+            Some(Stop::Failed(error)) => return Err(error),
+            Some(Stop::End(end)) => {
+                let _ = buffer.send(Err(end));
+                return Ok(());
             }
         }
     }
+}
 
-    fn take_next(&mut self) -> Option<Result<PendingBatch, StreamEnd>> {
-        self.take_all().map(Ok).or_else(|| self.end.take().map(Err))
+/// Waits for a parcel, and takes the others that have arrived with it, up to a full batch.
+async fn receive_ready(
+    deliveries: &mut lapin::Consumer,
+    batch_max: usize,
+    progress: &DeliveryProgress,
+) -> (Option<PendingBatch>, Option<Stop>) {
+    let mut pending: Option<PendingBatch> = None;
+    let mut next = deliveries.next().await;
+    loop {
+        let later = match decode(next, progress) {
+            Ok(later) => later,
+            Err(stop) => return (pending, Some(stop)),
+        };
+        let size = match &mut pending {
+            Some(pending) => {
+                pending.append(later);
+                pending.batch.len()
+            }
+            None => pending.insert(later).batch.len(),
+        };
+        if size >= batch_max {
+            return (pending, None);
+        }
+        match deliveries.next().now_or_never() {
+            Some(ready) => next = ready,
+            None => return (pending, None),
+        }
     }
+}
 
-    fn take_full(&mut self, limit: usize) -> Option<PendingBatch> {
-        if self.batch.len() < limit { None } else { self.take_all() }
-    }
-
-    fn take_all(&mut self) -> Option<PendingBatch> {
-        let last = self.last.take()?;
-        Some(PendingBatch { batch: take(&mut self.batch), parcels: take(&mut self.parcels), last })
-    }
+fn decode(
+    delivery: Option<lapin::Result<Delivery>>,
+    progress: &DeliveryProgress,
+) -> Result<PendingBatch, Stop> {
+    let last = delivery.ok_or(Stop::End(StreamEnd::QueueDeleted))?.map_err(Stop::Failed)?;
+    fault_point!(Receiving);
+    progress.received(last.delivery_tag);
+    let mut batch = Batch::default();
+    batch.add_parcel(&last.data).map_err(|unsupported| Stop::End(StreamEnd::Unsupported(unsupported)))?;
+    Ok(PendingBatch { batch, parcels: 1, last })
 }

@@ -1,8 +1,8 @@
-//! Publishes single bookings to a queue again, each as a message of its own, and waits for the broker's confirm.
+//! Republishes single bookings, each as one message, and waits for the broker's confirm.
 //!
-//! It has a connection of its own: while the broker blocks publishers, nothing is written on their connections, and the
-//! consumer's acknowledgements must go through. Callers acknowledge the parcel a booking came in only after the confirm, so a
-//! crash in between leaves a duplicate, which is settled once, and never loses a booking.
+//! It has its own connection: while the broker blocks publishers nothing is written on their connections, and the consumer's
+//! acknowledgements must not wait. Callers acknowledge a booking's parcel only after the confirm. A crash in between leaves a
+//! duplicate, which is settled once, and never loses a booking.
 
 use std::time::Duration;
 
@@ -16,25 +16,25 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// A booking to publish, and where.
+/// A booking to publish.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub queue: String,
     pub body: Vec<u8>,
     pub headers: FieldTable,
-    /// What to publish instead if the queue has no room. To wait for room in the queue that one consumes from could take for
-    /// ever: nothing is acknowledged meanwhile, and so nothing is received.
+    /// What to publish instead if the queue is full. The consumer must not wait for room in the queue that it consumes: nothing is
+    /// acknowledged meanwhile, so the queue would never shrink.
     pub if_full: Option<Box<Message>>,
 }
 
-/// Accepts messages.
+/// Hands messages to the [`RequeueTask`].
 #[derive(Clone)]
 pub struct Requeue(mpsc::Sender<Request>);
 
-/// The messages that wait to be published.
+/// Publishes one message after the other.
 pub struct RequeueTask {
     receiver: mpsc::Receiver<Request>,
-    /// Kept across connections until it is confirmed.
+    /// Kept across connections until confirmed.
     current: Option<Request>,
 }
 
@@ -49,18 +49,18 @@ pub fn requeue() -> (Requeue, RequeueTask) {
 }
 
 impl Requeue {
-    /// Returns once the broker has confirmed the message, however long the queue is full or the broker away.
+    /// Returns once the broker has confirmed the message, however long the queue is full or the broker unavailable.
     pub async fn publish(&self, message: Message) -> anyhow::Result<()> {
         let (confirmed, confirm) = oneshot::channel();
-        self.0.send(Request { message, confirmed }).await.ok().context("nobody publishes any more")?;
-        confirm.await.context("nobody publishes any more")
+        self.0.send(Request { message, confirmed }).await.ok().context("the requeue task has ended")?;
+        confirm.await.context("the requeue task has ended")
     }
 }
 
 impl Session for RequeueTask {
     const ROLE: &'static str = "requeuing";
 
-    /// Publishes until no caller is left.
+    /// Publishes until all [`Requeue`] handles are dropped.
     async fn run(
         &mut self,
         _: &Connection,
@@ -73,7 +73,7 @@ impl Session for RequeueTask {
                 self.current = self.receiver.recv().await;
             }
             let Some(request) = &self.current else { return Ok(()) };
-            // A caller that has given up acknowledges nothing, so the booking comes again.
+            // A caller that has given up does not acknowledge, so the booking is delivered again.
             if !request.confirmed.is_closed() {
                 match stop.run_until_cancelled(publish(channel, &request.message)).await {
                     Some(published) => published?,
@@ -87,7 +87,7 @@ impl Session for RequeueTask {
     }
 }
 
-/// Publishes the message, however long the queue has no room for it.
+/// Publishes the message, however long the queue is full.
 pub async fn publish(channel: &Channel, message: &Message) -> Result<(), PublishError> {
     let mut message = message;
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
@@ -95,11 +95,11 @@ pub async fn publish(channel: &Channel, message: &Message) -> Result<(), Publish
         let Message { queue, body, headers, if_full } = message;
         match (publish_confirmed(channel, queue, body, headers.clone()).await, if_full) {
             (Err(PublishError::Refused), Some(other)) => {
-                warn!("{queue} is full: a booking is published to {} instead", other.queue);
+                warn!("{queue} is full; publishing a booking to {} instead", other.queue);
                 message = other;
             }
             (Err(PublishError::Refused), None) => {
-                warn!("{queue} is full: a booking waits to be published to it");
+                warn!("{queue} is full; a booking is waiting to be requeued");
                 backoff.pause().await;
             }
             (result, _) => return result,

@@ -1,7 +1,6 @@
-//! Puts bookings back on their way that were confirmed while there was no intake queue: somebody had deleted it, and the
-//! exchange kept them in `bookings.unrouted`. Nothing is wrong with them, so they go where they were meant to go, unread.
+//! Forwards parcels that were confirmed while the intake queue was deleted: the exchange stored them in `bookings.unrouted`.
 //!
-//! A parcel is in the intake queue, by the broker's own word, before it is acknowledged here. One that gets there twice is
+//! They are forwarded to the intake queue unread, and acknowledged once the broker has confirmed them there. Duplicates are
 //! settled once.
 
 use std::time::Duration;
@@ -29,7 +28,7 @@ impl UnroutedForwarder {
         Self { from: topology.unrouted(), to: topology.intake() }
     }
 
-    async fn work(&self, channel: &Channel) -> anyhow::Result<()> {
+    async fn forward_all(&self, channel: &Channel) -> anyhow::Result<()> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         channel.basic_qos(1, BasicQosOptions::default()).await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
@@ -38,24 +37,24 @@ impl UnroutedForwarder {
         loop {
             let delivery = deliveries.next().await.ok_or_else(|| QueueDeleted(self.from.clone()))??;
             self.forward(channel, &delivery).await?;
-            info!("a parcel that had found no queue is on its way again");
+            info!("forwarded an unrouted parcel to {}", self.to);
             if !delivery.acker.ack(BasicAckOptions::default()).await? {
-                bail!("the channel closed with a parcel in hand: it will come again");
+                bail!("the channel closed before a parcel was acknowledged; it will be delivered again");
             }
         }
     }
 
-    /// Puts the parcel into the intake queue, however long there is no room in it.
+    /// Publishes the parcel to the intake queue, however long that is full.
     async fn forward(&self, channel: &Channel, parcel: &Delivery) -> anyhow::Result<()> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             match publish_confirmed(channel, &self.to, &parcel.data, bookings_header(parcel)).await {
                 Ok(()) => return Ok(()),
                 Err(PublishError::Refused) => {
-                    warn!("a parcel that had found no queue waits until there is room in {}", self.to);
+                    warn!("{} is full; an unrouted parcel is waiting", self.to);
                     backoff.pause().await;
                 }
-                // A new session declares the queue again.
+                // The next session declares the queue again.
                 Err(error) => return Err(error.into()),
             }
         }
@@ -63,20 +62,20 @@ impl UnroutedForwarder {
 }
 
 impl Session for UnroutedForwarder {
-    const ROLE: &'static str = "rerouting";
+    const ROLE: &'static str = "forwarding unrouted parcels";
 
-    /// What is in hand when `stop` comes goes back to the queue: it is whole there, or in the intake queue, or in both.
+    /// A parcel that is being forwarded when `stop` is cancelled returns to its queue. It may be in the intake queue as well.
     async fn run(
         &mut self,
         _: &Connection,
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        stop.run_until_cancelled(self.work(channel)).await.unwrap_or(Ok(()))
+        stop.run_until_cancelled(self.forward_all(channel)).await.unwrap_or(Ok(()))
     }
 }
 
-/// How many bookings are in the parcel, as the intake has counted them.
+/// The number of bookings in the parcel, as the api counted them.
 fn bookings_header(parcel: &Delivery) -> FieldTable {
     let mut headers = FieldTable::default();
     let counted = parcel.properties.headers().as_ref().and_then(|all| all.inner().get(BOOKINGS_HEADER));

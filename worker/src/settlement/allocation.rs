@@ -1,6 +1,6 @@
-//! Who gets which seats: a pure function from what was locked and what was asked to what becomes of each booking.
+//! Who gets which seats: a pure function of the locked seats and the requests.
 //!
-//! Bookings are decided one after the other, in the order they came; each gets all of its seats or none.
+//! Bookings are decided in the order of arrival. Each gets all of its seats or none.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,13 +11,13 @@ use hamro_shared::domain::{
 
 use super::batch::BookingCommand;
 
-/// What can be sold: the seats that this transaction holds locked, and what is to be known about them.
+/// What can be sold: the seats that this transaction has locked, and their prices and concerts.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     pub seats: HashMap<SeatId, Seat>,
     pub prices: HashMap<TierId, Price>,
     pub concerts: HashMap<ConcertId, Concert>,
-    /// Seats that exist, and that another session holds: nothing can be said of them.
+    /// Seats that exist and that another session has locked: their state is unknown.
     pub held: HashSet<SeatId>,
 }
 
@@ -33,41 +33,41 @@ pub struct Seat {
 pub struct Concert {
     pub sales_open_at: Option<Timestamp>,
     pub sales_close_at: Option<Timestamp>,
-    /// Seats that nobody has. Others may be selling some of them at this moment, so it only ever tells a rejected
-    /// customer whether there is any point in choosing again.
+    /// Free seats. Other transactions may be selling some of them, so this only decides whether a rejected customer is told to
+    /// choose other seats.
     pub available: i64,
 }
 
-/// What had been decided before this batch.
+/// What was decided before this batch.
 #[derive(Clone, Debug, Default)]
 pub struct PriorDecisions {
-    /// Tickets that have their outcome, and the request it is for, where that is known.
+    /// Settled tickets, each with the request it was settled for, if known.
     pub tickets: HashMap<TicketId, Option<RequestHash>>,
-    /// Idempotency keys that have been used: by which ticket, and for which request, where that is known.
+    /// Used idempotency keys, each with the ticket and the request it was used for, if known.
     pub keys: HashMap<IdempotencyDigest, (TicketId, Option<RequestHash>)>,
 }
 
-/// What becomes of one booking.
+/// The decision on one booking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// All its seats are sold to it, in the order that the customer gave.
+    /// All its seats are sold, in the customer's order.
     Sell(Vec<SoldSeat>),
     Reject(Rejection),
-    /// A retry: it shares the outcome of the ticket that was decided first under its key.
+    /// A retry: it shares the outcome of the first ticket under its idempotency key.
     ShareOutcomeOf(TicketId),
     /// Its deadline has passed.
     Expire,
-    /// Seats of this tier could be sold to it if the tier's price could be read.
+    /// A seat of this tier cannot be sold, because the tier's price cannot be read.
     FailWithoutPrice(TierId),
-    /// It has been settled already, and this is the same message again: nothing is to be written.
+    /// A duplicate message of a settled ticket: nothing is written.
     AlreadySettled,
-    /// Its ticket has been settled for another request.
+    /// Its ticket was settled for another request.
     TicketReused,
-    /// It wants a seat that another session holds. Nobody is rejected because of a lock: try it again later.
+    /// Another session has locked one of its seats. A lock is no reason to reject: try again later.
     Defer,
 }
 
-/// Decides on `commands`, one by one. `now` is a moment at which `inventory` was locked.
+/// Decides on `commands` in order. `now` is a moment at which `inventory` was locked.
 pub fn allocate(
     commands: &[BookingCommand],
     mut inventory: Inventory,
@@ -85,7 +85,7 @@ pub fn allocate(
                 return decision;
             }
             prior.tickets.entry(command.ticket.id).or_insert(Some(command.hash));
-            // Only a decision holds a key: after `expired` or `failed`, a retry is a new try.
+            // Only a sale or a rejection holds a key: after `expired` or `failed`, a retry is a new attempt.
             if let (Some(key), Decision::Sell(_) | Decision::Reject(_)) = (command.key, &decision) {
                 prior.keys.entry(key).or_insert((command.ticket.id, Some(command.hash)));
             }
@@ -94,7 +94,7 @@ pub fn allocate(
         .collect()
 }
 
-/// `follows_deferred`: an earlier booking under the same key is deferred, and must be decided first.
+/// `follows_deferred`: an earlier booking under the same key is deferred and must be decided first.
 fn decide(
     command: &BookingCommand,
     inventory: &mut Inventory,
@@ -145,8 +145,8 @@ impl From<NotSold> for Decision {
 }
 
 impl Inventory {
-    /// Sells all the seats of `request`, or none. A sales window is judged by `issued_at`, when the customer asked,
-    /// and not by when the queue got round to it.
+    /// Sells all the seats of `request`, or none. The sales window is judged by `issued_at`, the time of the request, and not by
+    /// the time of settlement.
     fn sell(&mut self, request: &BookingRequest, issued_at: Timestamp) -> Result<Vec<SoldSeat>, NotSold> {
         let wanted = self.find(request)?;
         for (_, seat) in &wanted {
@@ -185,7 +185,7 @@ impl Inventory {
         Ok(sold)
     }
 
-    /// The seats of `request`, in its order, if they all exist, and in the concert that it names.
+    /// The seats of `request`, in its order, if all exist and belong to the concert that it names.
     fn find(&self, request: &BookingRequest) -> Result<Vec<(SeatId, &Seat)>, Rejection> {
         let in_concert =
             |seat: &&Seat| request.concert_id().is_none_or(|concert_id| seat.concert_id == concert_id);
@@ -200,7 +200,7 @@ impl Inventory {
         if missing.is_empty() { Ok(found) } else { Err(Rejection::SeatsNotFound { seat_ids: missing }) }
     }
 
-    /// `None` if the price of the seat's tier could not be read.
+    /// `None` if the price of the seat's tier cannot be read.
     fn sold_seat(&self, id: SeatId, seat: &Seat) -> Option<SoldSeat> {
         let price = *self.prices.get(&seat.tier_id)?;
         Some(SoldSeat {

@@ -1,24 +1,24 @@
-//! What a worker has in hand: the bookings of some whole parcels, in the order they came.
+//! A batch: the bookings of some whole parcels, in the order of arrival.
 
 use hamro_shared::domain::{
     BookingRequest, IdempotencyDigest, Outcome, RequestHash, Ticket, TicketId, Timestamp,
 };
 use hamro_shared::queue::{Envelope, Parcel, Undecodable};
 
-/// A booking to decide on.
+/// A request to book seats: what settlement decides on.
 #[derive(Clone, Debug)]
 pub struct BookingCommand {
     pub ticket: Ticket,
     pub request: BookingRequest,
     pub hash: RequestHash,
     pub key: Option<IdempotencyDigest>,
-    /// The envelope as it was received, for a dead letter should it come to that.
+    /// The envelope as it was received, in case it becomes a dead letter.
     pub payload: Box<str>,
-    /// How often this booking failed alone and was set aside unsettled.
+    /// How often this booking failed alone and was set aside.
     pub set_aside: u32,
 }
 
-/// Something that cannot be processed, kept for whoever looks into it. Its ticket, if it is known, ends as its reason says.
+/// Something that cannot be processed, stored for an operator. Its ticket, if known, ends as [`DeadLetterReason::outcome`] says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     pub ticket: Option<TicketId>,
@@ -29,7 +29,7 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     pub fn new(ticket: Option<TicketId>, reason: DeadLetterReason, detail: &str, payload: &[u8]) -> Self {
-        // What a reader says of a value may quote it, and a text in Postgres holds no NUL.
+        // A parser's message may quote the value, and a Postgres text cannot hold NUL.
         let detail = detail.replace('\0', "");
         Self { ticket, reason, detail, payload: payload.to_owned() }
     }
@@ -37,26 +37,26 @@ impl DeadLetter {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeadLetterReason {
-    /// The message is no parcel.
+    /// The message is not a parcel.
     UnreadableParcel,
-    /// The envelope is no booking.
+    /// The envelope is not a booking.
     UnreadableEnvelope,
-    /// The ticket has been settled for another request: somebody forges, or we have a fault. Its outcome stands.
+    /// The ticket was settled for another request: a forgery, or a bug. Its outcome stands.
     TicketReused,
-    /// The database refuses this booking's own data.
+    /// The database rejects a value of this booking.
     RefusedByDatabase,
-    /// The booking was set aside, and could not be settled until its deadline had passed. Its ticket ends as expired.
+    /// The booking was set aside and not settled before its deadline. Its ticket ends as expired.
     SetAside,
-    /// Workers died with this booking in hand, and nothing else.
+    /// Workers died while they settled this booking alone.
     WorkersDied,
-    /// The booking is a retry, and what is stored of the first try cannot be read.
+    /// The booking is a retry, and the stored outcome of the first attempt cannot be read.
     UnreadableOutcome,
-    /// What is stored as the price of one of its seats cannot be read.
+    /// The stored price of one of its seats cannot be read.
     UnreadablePrice,
 }
 
 impl DeadLetterReason {
-    /// As it stands in the table.
+    /// The value in the table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnreadableParcel => "unreadable-parcel",
@@ -70,7 +70,7 @@ impl DeadLetterReason {
         }
     }
 
-    /// How the ticket of such a letter ends.
+    /// The outcome of the letter's ticket.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::SetAside => Outcome::Expired,
@@ -85,20 +85,20 @@ impl DeadLetterReason {
     }
 }
 
-/// What is settled together.
+/// What is settled in one transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub commands: Vec<BookingCommand>,
     pub dead_letters: Vec<DeadLetter>,
 }
 
-/// The version of an envelope that only a newer worker can read.
+/// An envelope that only a newer worker can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an envelope has version {0}: workers are upgraded before the api, so this one is too old")]
+#[error("an envelope has version {0}; upgrade the workers before the api")]
 pub struct UnsupportedVersion(pub u16);
 
 impl Batch {
-    /// How many tickets this settles.
+    /// The number of tickets.
     pub fn len(&self) -> usize {
         self.commands.len() + self.dead_letters.len()
     }
@@ -107,7 +107,7 @@ impl Batch {
         self.len() == 0
     }
 
-    /// Adds the bookings of one message: all of them, or none if one of them is too new.
+    /// Adds the bookings of one message: all of them, or none if one has an unsupported version.
     pub fn add_parcel(&mut self, body: &[u8]) -> Result<(), UnsupportedVersion> {
         let envelopes = match Parcel::decode(body) {
             Ok(envelopes) => envelopes,
@@ -137,13 +137,13 @@ impl Batch {
         Ok(())
     }
 
-    /// Adds what came after it.
+    /// Adds a batch that arrived later.
     pub fn append(&mut self, mut later: Self) {
         self.commands.append(&mut later.commands);
         self.dead_letters.append(&mut later.dead_letters);
     }
 
-    /// The same, with nothing left to decide: each of its orders ends by a dead letter.
+    /// The same batch with every command turned into a dead letter.
     #[must_use]
     pub fn into_dead_letters(self, reason: DeadLetterReason, detail: &str) -> Self {
         let mut dead_letters = self.dead_letters;
@@ -151,12 +151,12 @@ impl Batch {
         Self { commands: Vec::new(), dead_letters }
     }
 
-    /// Whether every order's deadline has passed.
+    /// Whether the deadline of every command has passed.
     pub fn is_past_deadline(&self, now: Timestamp) -> bool {
         self.commands.iter().all(|command| now > command.ticket.deadline)
     }
 
-    /// Two halves, in order, neither empty; or the batch itself if it holds a single thing.
+    /// Two halves, in order, neither empty; or the batch itself if it holds a single ticket.
     pub fn split(mut self) -> Result<(Self, Self), Self> {
         if self.len() < 2 {
             return Err(self);
@@ -185,7 +185,7 @@ impl BookingCommand {
         }
     }
 
-    /// What is left of an order that ends so.
+    /// The dead letter of this command.
     pub fn dead_letter(&self, reason: DeadLetterReason, detail: &str) -> DeadLetter {
         DeadLetter::new(Some(self.ticket.id), reason, detail, self.payload.as_bytes())
     }

@@ -1,62 +1,95 @@
-//! What an error of the database says about the batch that met it.
+//! What an error of a settlement attempt says about the batch.
 //!
-//! A fault of ours is never a booking's: only what is on a short list counts as bad data, and everything else that is not
-//! transient leaves the booking unsettled. A sequence that has run out, a drifted counter or a broken trigger looks like a
-//! refused row, and none of them is the customer's fault.
+//! A fault of the system is never a booking's fault: only errors on a short list count as bad data. Any other error that is not
+//! transient leaves the booking unsettled. An exhausted sequence, a drifted counter or a broken trigger looks like a rejected
+//! row, and the customer caused none of them.
 
 use hamro_shared::database::is_transient;
-use sqlx::Error;
 use sqlx::error::DatabaseError;
+
+/// Why an attempt to settle a batch failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A bug in the worker: something that cannot happen has happened.
+    #[error("invariant violated: {0}")]
+    Invariant(&'static str),
+}
+
+impl SettleError {
+    pub fn is_sqlstate(&self, sqlstate: &str) -> bool {
+        self.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == sqlstate)
+    }
+
+    pub fn is_io(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Io(_)))
+    }
+
+    pub fn as_database_error(&self) -> Option<&dyn DatabaseError> {
+        match self {
+            Self::Database(error) => error.as_database_error(),
+            Self::Invariant(_) => None,
+        }
+    }
+}
 
 /// SQLSTATEs that a request's own values can cause, whatever state the database is in.
 ///
-/// - `22021` `character_not_in_repertoire`: the name or the address holds a byte sequence that is no text here, such as NUL.
+/// - `22021` `character_not_in_repertoire`: the name or the address holds a byte sequence that is not valid text, such as NUL.
 /// - `22P05` `untranslatable_character`: the same, where the database's encoding is not UTF-8 and lacks a character.
 ///
 /// Nothing else qualifies. The columns are unbounded texts (no `22001`), numbers and times are bounded by their types or are
-/// ours (no `22003`, no `22008`), and no constraint looks at a value that a request brings: each constrains what a worker or
-/// an operator has written.
+/// ours (no `22003`, no `22008`), and no constraint checks a value of the request: each constrains what a worker or an operator
+/// has written.
 const BAD_DATA: [&str; 2] = ["22021", "22P05"];
 
-/// Classes that speak of the server, the schema or the session, and so of no booking: authorization, a missing database, a transaction
-/// that cannot write, resources, configuration, and the operating system below.
-const OF_THE_SERVER: [&str; 7] = ["25", "28", "3D", "42", "53", "58", "F0"];
+/// Classes that concern the server, the schema or the session, and so no booking: read-only transactions, authorization, a
+/// missing database, syntax and access rules, resources, system errors, and configuration.
+const SYSTEMIC: [&str; 7] = ["25", "28", "3D", "42", "53", "58", "F0"];
 
-/// What to do about it.
+/// What to do with the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// It passes: try the same batch again.
+    /// Retry the same batch.
     Transient,
-    /// A value that a request brought. Split the batch; the booking that fails alone ends as failed.
+    /// A value of a request. Split the batch; the booking that fails alone ends as failed.
     BadData,
-    /// No booking is to blame as far as this shows. Split the batch; a booking that fails alone stays unsettled.
+    /// The cause is unknown. Split the batch; a booking that fails alone stays unsettled.
     Unexplained,
-    /// The server or the session. Splitting shows nothing: stop until it works.
+    /// The server or the session. Splitting shows nothing: halt until it works.
     Systemic,
 }
 
 impl ErrorClass {
-    pub fn of(error: &Error) -> Self {
+    pub fn of(error: &SettleError) -> Self {
+        match error {
+            SettleError::Database(error) => Self::of_database(error),
+            SettleError::Invariant(_) => Self::Unexplained,
+        }
+    }
+
+    fn of_database(error: &sqlx::Error) -> Self {
         match error {
             error if is_transient(error) => Self::Transient,
-            Error::Database(refusal) => Self::of_refusal(refusal.as_ref()),
-            // A row that cannot be read may be needed by one booking only.
-            Error::Decode(_)
-            | Error::ColumnDecode { .. }
-            | Error::ColumnNotFound(_)
-            | Error::RowNotFound
-            | Error::Encode(_) => Self::Unexplained,
+            sqlx::Error::Database(error) => Self::of_response(error.as_ref()),
+            // Only one booking may need the row that cannot be read.
+            sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::RowNotFound
+            | sqlx::Error::Encode(_) => Self::Unexplained,
             _ => Self::Systemic,
         }
     }
 
-    fn of_refusal(refusal: &dyn DatabaseError) -> Self {
-        let code = refusal.code().unwrap_or_default();
-        match (code.as_ref(), refusal.constraint()) {
-            // Somebody was faster with one of the batch's tickets or keys: look again, and see it settled.
+    fn of_response(error: &dyn DatabaseError) -> Self {
+        let code = error.code().unwrap_or_default();
+        match (code.as_ref(), error.constraint()) {
+            // Another transaction has settled one of the batch's tickets or keys: the next attempt finds it settled.
             ("23505", Some("bookings_pkey" | "bookings_idempotency")) => Self::Transient,
             (code, _) if BAD_DATA.contains(&code) => Self::BadData,
-            (code, _) if OF_THE_SERVER.iter().any(|class| code.starts_with(class)) => Self::Systemic,
+            (code, _) if SYSTEMIC.iter().any(|class| code.starts_with(class)) => Self::Systemic,
             _ => Self::Unexplained,
         }
     }

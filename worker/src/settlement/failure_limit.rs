@@ -1,16 +1,15 @@
-//! The limit on bookings that fail alone in a row.
+//! Limits how many bookings may fail alone in a row.
 //!
-//! One booking that fails alone may be odd. Several in a row, with no sale in between, are a sign that the system is at fault,
-//! and then no further booking may suffer for it. Only a sale proves the opposite: a rejection or an expiry is settled without
-//! most of what a sale needs.
+//! One booking that fails alone may be unusual. Several in a row, without a sale in between, mean that the system is at fault,
+//! and then no further booking may suffer for it. Only a sale proves that the system works: a rejection or an expiry uses little
+//! of what a sale needs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// After so many in a row, with no sale in between, the fault is not the bookings'.
 const LIMIT: u32 = 3;
 
-/// Shared by all settlers of the process, so that each adds to the same count.
+/// Shared by all executors of the process, which count together.
 #[derive(Clone, Debug, Default)]
 pub struct FailureLimit(Arc<AtomicU32>);
 
@@ -21,7 +20,7 @@ impl FailureLimit {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
-    /// A booking was sold.
+    /// Call this after a sale.
     pub fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
@@ -32,15 +31,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_brake_permits_three_in_a_row_in_all_executors_together_and_is_released_by_a_sale() {
-        let failure_limit = FailureLimit::default();
-        let other_executor = failure_limit.clone();
-        assert!(failure_limit.allows_one_more());
+    fn all_executors_together_may_fail_three_bookings_until_a_sale_resets_the_limit() {
+        let limit = FailureLimit::default();
+        let other_executor = limit.clone();
+        assert!(limit.allows_one_more());
         assert!(other_executor.allows_one_more());
-        assert!(failure_limit.allows_one_more());
-        assert!(!failure_limit.allows_one_more());
+        assert!(limit.allows_one_more());
+        assert!(!limit.allows_one_more());
         assert!(!other_executor.allows_one_more());
         other_executor.reset();
-        assert!(failure_limit.allows_one_more());
+        assert!(limit.allows_one_more());
     }
 }

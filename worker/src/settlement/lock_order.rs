@@ -1,72 +1,86 @@
-//! The order in which batches lock their seats.
+//! The order in which batches lock their seats: the order of arrival.
 //!
-//! A seat goes to whoever came first, also where a batch is being settled beside the one before it: the later one asks for its
-//! seats only when the earlier one holds its own, and waits for those that both want until the earlier one has ended.
+//! Two batches are settled at a time. The later one asks for its seats only once the earlier one has locked its own, so a seat
+//! goes to the booking that came first. If both want a seat, the later batch waits for the earlier one to commit.
 
-use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
 
-use tokio::sync::oneshot::{Receiver, Sender, channel};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// A batch's turn to lock its seats. It passes to the batch behind when the seats are locked, or when this is dropped.
+/// The queue of batches. A tokio mutex is fair: it is acquired in the order in which it was asked for.
+#[derive(Debug, Default)]
+pub struct LockQueue(Arc<Mutex<()>>);
+
+/// A batch's turn to lock its seats. It ends with [`release`](Self::release) or when this is dropped.
 ///
-/// By default there is nobody before and nobody behind.
-#[derive(Debug, Default)]
-pub struct LockTurn {
-    before: Option<Receiver<Infallible>>,
-    behind: Option<Sender<Infallible>>,
-}
-
-/// A queue of batches.
-#[derive(Debug, Default)]
-pub struct LockQueue {
-    last: Option<Receiver<Infallible>>,
+/// The default is the turn of a batch that is settled on its own.
+#[derive(Default)]
+pub enum LockTurn {
+    Waiting(BoxFuture<'static, OwnedMutexGuard<()>>),
+    Acquired(OwnedMutexGuard<()>),
+    #[default]
+    Released,
 }
 
 impl LockQueue {
-    /// Who joins comes after all who have.
-    pub fn join(&mut self) -> LockTurn {
-        let (behind, last) = channel();
-        LockTurn { before: self.last.replace(last), behind: Some(behind) }
+    /// Joins the end of the queue. The place is taken here, and not when the turn is first awaited.
+    pub fn join(&self) -> LockTurn {
+        let mut turn = self.0.clone().lock_owned().boxed();
+        // The first poll of a mutex's future puts it into the queue.
+        match Pin::new(&mut turn).now_or_never() {
+            Some(guard) => LockTurn::Acquired(guard),
+            None => LockTurn::Waiting(turn),
+        }
     }
 }
 
 impl LockTurn {
-    /// Waits until the batch before has passed its turn.
+    /// Waits until all batches before this one have released their turns.
     pub async fn acquire(&mut self) {
-        if let Some(before) = &mut self.before {
-            // Nothing is ever sent: the end of the channel is the signal.
-            let _ = before.await;
+        if let Self::Waiting(turn) = self {
+            *self = Self::Acquired(turn.await);
         }
-        self.before = None;
     }
 
-    /// The seats are locked.
+    /// Ends the turn: the seats are locked.
     pub fn release(&mut self) {
-        self.behind = None;
+        *self = Self::Released;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
 
     #[test]
-    fn a_turn_comes_when_the_one_before_has_passed_or_ended() {
-        let mut line = LockQueue::default();
-        let (mut first, mut second, mut third) = (line.join(), line.join(), line.join());
+    fn a_turn_is_acquired_once_the_one_before_is_released_or_dropped() {
+        let queue = LockQueue::default();
+        let (mut first, mut second, mut third) = (queue.join(), queue.join(), queue.join());
         assert!(first.acquire().now_or_never().is_some());
         assert!(second.acquire().now_or_never().is_none());
         first.release();
-        assert!(second.acquire().now_or_never().is_some());
         assert!(third.acquire().now_or_never().is_none());
+        assert!(second.acquire().now_or_never().is_some());
         drop(second);
         assert!(third.acquire().now_or_never().is_some());
     }
 
     #[test]
-    fn a_turn_alone_comes_at_once() {
+    fn turns_are_acquired_in_the_order_of_joining_whatever_is_awaited_first() {
+        let queue = LockQueue::default();
+        let (first, mut second, mut third) = (queue.join(), queue.join(), queue.join());
+        assert!(third.acquire().now_or_never().is_none());
+        assert!(second.acquire().now_or_never().is_none());
+        drop(first);
+        assert!(third.acquire().now_or_never().is_none());
+        assert!(second.acquire().now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_turn_outside_of_a_queue_is_acquired_at_once() {
         assert!(LockTurn::default().acquire().now_or_never().is_some());
     }
 }

@@ -1,13 +1,14 @@
 //! Settles batches of bookings in Postgres.
 //!
-//! [`retry`] makes sure that a batch ends whatever the database answers: it retries, splits, sets aside, or halts, as
-//! [`error_class`] and [`failure_limit`] say. [`transaction`] is one attempt: it locks the seats ([`seat_locks`], in the order of
-//! [`lock_order`]), reads prior decisions, decides ([`allocation`], a pure function), and writes.
+//! [`retry`] makes sure that a batch ends, whatever the database answers: it retries, splits, sets aside, or halts, by
+//! [`error_class`] and [`failure_limit`]. [`transaction`] is one attempt: it locks the seats ([`seat_locks`], one batch after the
+//! other by [`lock_order`]), reads prior decisions, decides ([`allocation`], a pure function), and writes the [`results`].
 
 pub mod allocation;
 pub mod batch;
 pub mod error_class;
 pub mod failure_limit;
+#[cfg(feature = "faults")]
 mod fault_injection;
 pub mod lock_order;
 mod read;
@@ -18,7 +19,8 @@ pub mod stuck_seats;
 pub mod transaction;
 mod write;
 
-/// Locks do not outlive their owner: the server takes them from a worker that has frozen, or whose machine has gone.
+/// Session settings of a worker. The server ends the transaction of a worker that is frozen or whose machine has failed, so that
+/// its locks are released.
 pub const SESSION_SETTINGS: &[(&str, &str)] = &[
     ("idle_in_transaction_session_timeout", "10s"),
     ("statement_timeout", "10s"),

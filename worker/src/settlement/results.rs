@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use hamro_shared::domain::{
     Booking, Outcome, Rejection, SettledTicket, SoldSeat, TicketId, TierId, Timestamp,
 };
+use tracing::error;
 
 use super::allocation::{Decision, PriorDecisions};
 use super::batch::{Batch, BookingCommand, DeadLetter, DeadLetterReason};
+use super::error_class::SettleError;
 
-/// What was sold in this transaction.
+/// What this transaction sells.
 #[derive(Default)]
 pub(super) struct Sales {
     pub numbers: HashMap<TicketId, i64>,
@@ -17,75 +19,83 @@ pub(super) struct Sales {
 }
 
 impl Sales {
-    /// The number of the sale that was made under this ticket.
+    /// The number of the sale under this ticket.
     pub fn number_of(&self, ticket: TicketId) -> Option<i64> {
         self.numbers.get(&ticket).copied()
     }
 
-    /// How many there were.
     pub fn len(&self) -> usize {
         self.numbers.len()
     }
 }
 
-/// What is to be written besides the sales.
+/// What to write besides the sales.
 #[derive(Default)]
 pub(super) struct BatchResults<'a> {
     pub tickets: Vec<TicketResult<'a>>,
     pub dead_letters: Vec<DeadLetter>,
-    /// The outcomes that a retry may share: those of this batch so far, and the earlier ones that it needs, or why one of
-    /// these cannot be read.
+    /// The outcomes that a retry may share: those of this batch so far, and the earlier ones that it needs. An earlier one that
+    /// cannot be read is the reason instead.
     pub outcomes: HashMap<TicketId, Result<Outcome, String>>,
+    /// Not written: bookings to try again later.
     pub deferred: Vec<BookingCommand>,
 }
 
-/// The end of one ticket, as it is to be written.
+/// The result of one ticket.
 pub(super) struct TicketResult<'a> {
     pub ticket: SettledTicket,
-    /// The order it is for; `None` where the envelope could not be read.
+    /// `None` if the envelope could not be read.
     pub command: Option<&'a BookingCommand>,
+    /// The ticket whose outcome this one shares, as a retry under the same idempotency key.
     pub alias_of: Option<TicketId>,
     pub holds_key: bool,
 }
 
 impl<'a> BatchResults<'a> {
-    /// Puts the rows into the one order in which all transactions insert them: by the key that the order came with, then by
-    /// ticket.
+    /// Sorts the rows into the order in which every transaction inserts them, so that transactions do not deadlock on the unique
+    /// indexes of `bookings`: by idempotency key, then by ticket.
     ///
     /// An inserted row waits for a transaction that has inserted the same ticket, and then for one that has inserted the same
-    /// key. A ticket always comes with the same key, so every ticket and every key belongs to one group of rows, and
-    /// transactions go through the groups in one order: none waits in an earlier group while it holds a later one. Within a
-    /// group, tickets come in one order too. What remains is a row that holds the key between two tickets: one transaction
-    /// may hold a ticket and wait for the key, and another hold the key and wait for that ticket. For that the ticket must be
-    /// in both batches, so both have asked for the same seats, and the locks on the seats have already made one of
-    /// them wait for the other. Only if none of these seats exists do they get so far; then Postgres ends one of them, and it
-    /// is tried again.
+    /// key. A ticket always has the same key, so all tickets and all rows of a key form one group, and every transaction
+    /// processes the groups in one order: none waits in an earlier group while it holds a row of a later one. Within a group
+    /// the tickets are in one order too.
+    ///
+    /// One case remains: a row that holds the key, between two tickets. One transaction may hold a ticket and wait for the key
+    /// while another holds the key and waits for that ticket. Both batches then contain the ticket, so both have asked for the
+    /// same seats, and the seat locks have already ordered them. Only if none of those seats exists can both get this far; then
+    /// Postgres aborts one of them, and it is retried.
     pub fn sort(&mut self) {
         let key = |result: &TicketResult| result.command.and_then(|command| command.key).map(|key| key.0);
         self.tickets.sort_by_key(|result| (key(result), result.ticket.ticket_id));
     }
 
+    /// Records what the decision means for the command's ticket.
     pub fn record(
         &mut self,
         command: &'a BookingCommand,
         decision: Decision,
         sales: &Sales,
         now: Timestamp,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), SettleError> {
         let ticket_id = command.ticket.id;
         let mut alias_of = None;
         let mut holds_key = false;
         let outcome = match decision {
             Decision::AlreadySettled => return Ok(()),
+            Decision::Defer => {
+                self.defer(command);
+                return Ok(());
+            }
             Decision::TicketReused => {
-                tracing::error!(ticket.log_id = %ticket_id, "ticket {ticket_id} came again with another request");
-                let detail = "the ticket has been settled for another request; its outcome stands";
+                error!(ticket.log_id = %ticket_id, "ticket {ticket_id} was delivered again with a different request");
+                let detail = "the ticket was settled for another request; its outcome stands";
                 self.dead_letters.push(command.dead_letter(DeadLetterReason::TicketReused, detail));
                 return Ok(());
             }
             Decision::Sell(seats) => {
                 holds_key = true;
-                let sale = sales.number_of(ticket_id).ok_or(sqlx::Error::RowNotFound)?;
+                let sale = sales.number_of(ticket_id);
+                let sale = sale.ok_or(SettleError::Invariant("a booking was sold without a sale number"))?;
                 Outcome::Confirmed { booking: command.booking(sale, seats, now) }
             }
             Decision::Reject(rejection) => {
@@ -93,46 +103,43 @@ impl<'a> BatchResults<'a> {
                 Outcome::Rejected { rejection }
             }
             Decision::Expire => Outcome::Expired,
-            Decision::Defer => {
-                let is_known = |known: &BookingCommand| {
-                    (known.ticket.id, known.hash) == (command.ticket.id, command.hash)
-                };
-                if !self.deferred.iter().any(is_known) {
-                    self.deferred.push(command.clone());
-                }
-                return Ok(());
-            }
             Decision::ShareOutcomeOf(first) => match self.outcomes.get(&first) {
                 Some(Ok(outcome)) => {
                     alias_of = Some(first);
                     outcome.clone()
                 }
-                unreadable => {
-                    let reason = unreadable.and_then(|outcome| outcome.as_ref().err());
-                    let reason = reason.map_or("it is gone", String::as_str);
+                Some(Err(reason)) => {
                     let detail =
                         format!("it shares the outcome of ticket {first}, which cannot be read: {reason}");
                     self.fail(command, DeadLetterReason::UnreadableOutcome, &detail)
                 }
+                None => {
+                    let detail = format!("it shares the outcome of ticket {first}, which no longer exists");
+                    self.fail(command, DeadLetterReason::UnreadableOutcome, &detail)
+                }
             },
             Decision::FailWithoutPrice(tier) => {
-                let detail = format!("the price of ticket tier {tier} is no number");
+                let detail = format!("the price of ticket tier {tier} is not a number");
                 self.fail(command, DeadLetterReason::UnreadablePrice, &detail)
             }
         };
         if holds_key && command.key.is_some() {
             self.outcomes.insert(ticket_id, Ok(outcome.clone()));
         }
-        self.tickets.push(TicketResult {
-            ticket: SettledTicket { ticket_id, settled_at: now, outcome },
-            command: Some(command),
-            alias_of,
-            holds_key,
-        });
+        let ticket = SettledTicket { ticket_id, settled_at: now, outcome };
+        self.tickets.push(TicketResult { ticket, command: Some(command), alias_of, holds_key });
         Ok(())
     }
 
-    /// Keeps the order as a dead letter, for a fault of ours that follows it alone.
+    fn defer(&mut self, command: &BookingCommand) {
+        let is_same =
+            |other: &BookingCommand| (other.ticket.id, other.hash) == (command.ticket.id, command.hash);
+        if !self.deferred.iter().any(is_same) {
+            self.deferred.push(command.clone());
+        }
+    }
+
+    /// Fails a booking for a fault of the system that affects it alone, and stores it as a dead letter.
     fn fail(&mut self, command: &BookingCommand, reason: DeadLetterReason, detail: &str) -> Outcome {
         self.dead_letters.push(command.dead_letter(reason, detail));
         Outcome::Failed
@@ -140,7 +147,7 @@ impl<'a> BatchResults<'a> {
 }
 
 impl TicketResult<'_> {
-    /// Names only the ticket, so that nothing else of the booking can be what the database refuses.
+    /// Contains nothing of the booking but its ticket, so that no other value can make the database reject it.
     pub fn of_letter(ticket_id: TicketId, outcome: Outcome, now: Timestamp) -> Self {
         let ticket = SettledTicket { ticket_id, settled_at: now, outcome };
         Self { ticket, command: None, alias_of: None, holds_key: false }
@@ -155,7 +162,8 @@ impl BookingCommand {
 }
 
 impl Batch {
-    /// The tickets, each once, that end by a dead letter, unless they had been settled or come with a readable envelope too.
+    /// The tickets that end by a dead letter, each once, without those that are settled or that have a readable envelope in this
+    /// batch too.
     pub fn tickets_of_letters(&self, is_settled: impl Fn(TicketId) -> bool) -> Vec<(TicketId, Outcome)> {
         let mut tickets: Vec<(TicketId, Outcome)> = self
             .dead_letters
@@ -170,12 +178,12 @@ impl Batch {
         tickets
     }
 
-    /// All dead letters but those of bookings that were set aside and have been decided by somebody else in the meantime. One
-    /// that was only fenced off at its deadline, by a client's request for its status, was not.
-    pub fn letters_to_keep(&self, settled: &PriorDecisions) -> Vec<DeadLetter> {
+    /// The dead letters to store: all but those of set-aside bookings that another worker has decided on in the meantime. A
+    /// ticket that was only fenced off at its deadline, by a client's status request, was not decided on.
+    pub fn letters_to_keep(&self, prior: &PriorDecisions) -> Vec<DeadLetter> {
         let is_decided = |letter: &DeadLetter| {
             letter.reason == DeadLetterReason::SetAside
-                && letter.ticket.is_some_and(|ticket| matches!(settled.tickets.get(&ticket), Some(Some(_))))
+                && letter.ticket.is_some_and(|ticket| matches!(prior.tickets.get(&ticket), Some(Some(_))))
         };
         self.dead_letters.iter().filter(|letter| !is_decided(letter)).cloned().collect()
     }

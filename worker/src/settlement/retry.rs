@@ -1,19 +1,20 @@
-//! Sees to it that a batch ends, whatever the database says.
+//! Makes sure that a batch ends, whatever the database answers.
 
 mod progress;
 
+use std::io;
 use std::time::Duration;
 
 use hamro_shared::backoff::Backoff;
 use hamro_shared::database::{CHECK_AFTER, Session, Sessions};
 use hamro_shared::domain::{Clock, SettledTicket};
-use sqlx::error::DatabaseError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use self::progress::{Progress, Verdict};
 use super::batch::{Batch, BookingCommand, DeadLetterReason};
-use super::error_class::ErrorClass;
+use super::error_class::{ErrorClass, SettleError};
 use super::failure_limit::FailureLimit;
 use super::lock_order::LockTurn;
 use super::seat_locks::Locking;
@@ -21,16 +22,17 @@ use super::stuck_seats::StuckSeats;
 use super::transaction::{Committed, settle};
 use crate::readiness::Readiness;
 
-use progress::{Progress, Verdict};
+/// A server or a network that has failed does not respond at all. The server's own limits on a statement and a lock are shorter.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server whose machine has gone, or a network that has, says nothing at all: after this long the connection is given
-/// up. The server's own limits on a statement and a lock are shorter.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// After so many statement time-outs the batch is split: if it is one booking that takes so long, it must not stop the others.
+/// After so many statement timeouts the batch is split: a single slow booking must not stop the others.
 const MAX_TIMEOUTS: u32 = 2;
 
-/// Settles one batch after the other, on one session of the database.
+/// SQLSTATEs of `lock_timeout` and `statement_timeout`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+const QUERY_CANCELED: &str = "57014";
+
+/// Settles one batch after the other, on one database session.
 pub struct BatchExecutor {
     sessions: Sessions,
     session: Option<Session>,
@@ -40,22 +42,38 @@ pub struct BatchExecutor {
     locking: Locking,
 }
 
-/// What became of a batch.
+/// The end of a batch.
 #[derive(Debug, Default)]
 pub struct BatchResult {
     /// The tickets that were settled now.
     pub tickets: Vec<SettledTicket>,
     /// Bookings that failed alone and are not settled. Publish them to the dead queue before acknowledging their parcels.
     pub set_aside: Vec<BookingCommand>,
-    /// Bookings that want a seat which another session holds, and are not settled. Publish them to the intake queue before
-    /// acknowledging their parcels.
+    /// Bookings of seats that another session has locked; not settled. Publish them to the intake queue before acknowledging
+    /// their parcels.
     pub deferred: Vec<BookingCommand>,
 }
 
-/// The settler was asked to stop while a batch was waiting for the database. What was not committed is still
-/// unacknowledged.
+/// The executor was asked to stop while the batch waited for the database. What was not committed is not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interrupted;
+
+/// The pauses between the attempts at one batch.
+struct Pauses {
+    transient: Backoff,
+    systemic: Backoff,
+    timeouts: u32,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self {
+            transient: Backoff::new(Duration::from_millis(10), Duration::from_secs(2)),
+            systemic: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
+            timeouts: 0,
+        }
+    }
+}
 
 impl BatchExecutor {
     pub fn new(sessions: Sessions, clock: Clock, readiness: Readiness) -> Self {
@@ -63,28 +81,27 @@ impl BatchExecutor {
         Self { sessions, session: None, clock, readiness, failure_limit, locking }
     }
 
-    /// Shares the brake with the other settlers of the process.
+    /// Shares the failure limit with the other executors of the process.
     #[must_use]
     pub fn with_failure_limit(mut self, failure_limit: FailureLimit) -> Self {
         self.failure_limit = failure_limit;
         self
     }
 
-    /// Shares with them what is known of stuck seats.
+    /// Shares with them which seats are stuck.
     #[must_use]
     pub fn with_stuck_seats(mut self, stuck_seats: StuckSeats) -> Self {
         self.locking.stuck_seats = stuck_seats;
         self
     }
 
-    /// Settles the batch when its turn has come, and returns only when it is, or when `stop` comes while it waits for a
-    /// better moment.
+    /// Waits for the batch's turn and settles it. Returns once the batch has ended, or `Interrupted` if `stop` is cancelled
+    /// during a pause.
     ///
-    /// A transient failure is retried. Where the database refuses a batch, the batch is split until each booking that fails
-    /// stands alone, and the others are settled. Of those that fail alone, bad data ends as failed, and any other is set aside,
-    /// as [`Progress::judge`] decides. Where more fail than may be set aside, the settler stops with them in hand and tries
-    /// again later, and with it whatever is behind it, but for a batch that is in hand beside it: nothing is taken from the
-    /// queue, and nothing is lost. Dropping the future loses nothing either.
+    /// Transient failures are retried. If the database rejects a batch, the batch is split until each booking that fails is
+    /// alone, and the others are settled. Of the bookings that fail alone, bad data ends as failed and any other booking is set
+    /// aside, as [`Progress::judge`] decides. If more fail than may be set aside, the executor halts: it keeps them, takes
+    /// nothing further from the queue, and retries later. Dropping the future loses nothing.
     pub async fn settle(
         &mut self,
         batch: Batch,
@@ -94,104 +111,120 @@ impl BatchExecutor {
         turn.acquire().await;
         let _busy = self.readiness.busy_guard();
         let mut progress = Progress::of(batch);
-        let mut timeouts = 0;
-        let mut transient = Backoff::new(Duration::from_millis(10), Duration::from_secs(2));
-        let mut systemic = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let mut pauses = Pauses::default();
         loop {
-            let Some(batch) = progress.next() else {
-                match progress.judge(&self.failure_limit, self.clock.now()) {
-                    Verdict::Done(result) => return Ok(result),
-                    Verdict::GoOn => {}
-                    Verdict::SetAside(failure) => {
-                        error!("a booking failed alone and is set aside until it can be settled: {failure}");
-                        self.readiness.note("a booking is set aside unsettled; see the log");
+            if let Some(batch) = progress.next() {
+                match self.attempt(&batch, &mut turn).await {
+                    Ok(committed) => {
+                        self.on_committed(&committed);
+                        progress.settled(committed);
+                        pauses.transient.reset();
                     }
-                    Verdict::Stop { size, failure } => {
-                        error!(
-                            batch.size = size,
-                            "settlement stopped with {size} in hand: database error not caused by the bookings: {failure}"
-                        );
-                        self.readiness.set_not_ready(
-                            "the database refuses what is not caused by the bookings; see the log",
-                        );
-                        pause(&mut systemic, stop).await?;
-                    }
+                    Err(error) => self.on_failure(batch, error, &mut progress, &mut pauses, stop).await?,
                 }
                 continue;
-            };
-            let size = batch.len();
-            let failure = match self.attempt(&batch, &mut turn).await {
-                Ok(committed) => {
-                    if committed.sold > 0 {
-                        self.failure_limit.reset();
-                    }
-                    self.locking.waits_for_none = false;
-                    progress.settled(committed);
-                    self.readiness.set_ready();
-                    transient.reset();
-                    continue;
+            }
+            match progress.judge(&self.failure_limit, self.clock.now()) {
+                Verdict::Done(result) => return Ok(result),
+                Verdict::Continue => {}
+                Verdict::SetAside(error) => {
+                    error!("booking set aside; retrying until its deadline: {error}");
+                    self.readiness.note("a booking is set aside; see the log");
                 }
-                Err(failure) => failure,
-            };
-            match ErrorClass::of(&failure) {
-                ErrorClass::Transient if has_timed_out(&failure) && timeouts == MAX_TIMEOUTS => {
-                    warn!(batch.size = size, "splitting a batch of {size} that takes too long: {failure}");
-                    progress.split(batch, ErrorClass::Unexplained, failure);
-                }
-                ErrorClass::Transient => {
-                    timeouts += u32::from(has_timed_out(&failure));
-                    warn!(batch.size = size, "trying a batch of {size} again: {failure}");
-                    // If it was a seat, the batch goes on without it; if it was something else, it waits for that again.
-                    self.locking.waits_for_none = has_waited_in_vain(&failure);
-                    if matches!(failure, sqlx::Error::Io(_)) {
-                        self.readiness.set_not_ready("the database cannot be reached");
-                    }
-                    progress.again(batch);
-                    pause(&mut transient, stop).await?;
-                }
-                ErrorClass::Systemic => {
+                Verdict::Halt { size, error } => {
                     error!(
                         batch.size = size,
-                        "settlement stopped with {size} in hand: the database does not work: {failure}"
+                        "settlement halted with {size} bookings unsettled: database error not caused by the bookings: {error}"
                     );
-                    self.readiness.set_not_ready("the database does not work; see the log");
-                    progress.again(batch);
-                    pause(&mut systemic, stop).await?;
-                }
-                ErrorClass::BadData if size == 1 && !batch.commands.is_empty() && self.may_fail(&batch) => {
-                    progress.again(
-                        batch.into_dead_letters(DeadLetterReason::RefusedByDatabase, &failure.to_string()),
-                    );
-                }
-                class => {
-                    debug!(batch.size = size, "the database refuses {size}: {failure}");
-                    progress.split(batch, class, failure);
+                    self.readiness.set_not_ready("database error not caused by the bookings; see the log");
+                    pause(&mut pauses.systemic, stop).await?;
                 }
             }
         }
     }
 
-    /// Whether this booking may fail. One that was set aside before has been counted.
+    fn on_committed(&mut self, committed: &Committed) {
+        if committed.sold > 0 {
+            self.failure_limit.reset();
+        }
+        self.locking.waits_for_none = false;
+        self.readiness.set_ready();
+    }
+
+    /// Retries the batch after a pause, splits it, or ends a booking with bad data.
+    async fn on_failure(
+        &mut self,
+        batch: Batch,
+        error: SettleError,
+        progress: &mut Progress,
+        pauses: &mut Pauses,
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupted> {
+        let size = batch.len();
+        let timed_out = error.is_sqlstate(QUERY_CANCELED);
+        match ErrorClass::of(&error) {
+            ErrorClass::Transient if timed_out && pauses.timeouts == MAX_TIMEOUTS => {
+                warn!(batch.size = size, "batch of {size} timed out repeatedly; splitting it: {error}");
+                progress.split(batch, ErrorClass::Unexplained, error);
+            }
+            ErrorClass::Transient => {
+                pauses.timeouts += u32::from(timed_out);
+                warn!(batch.size = size, "retrying a batch of {size}: {error}");
+                // If a seat was locked, the next attempt defers its bookings; if it was another row, it waits for that again.
+                self.locking.waits_for_none = error.is_sqlstate(LOCK_NOT_AVAILABLE);
+                if error.is_io() {
+                    self.readiness.set_not_ready("the database cannot be reached");
+                }
+                progress.retry(batch);
+                pause(&mut pauses.transient, stop).await?;
+            }
+            ErrorClass::Systemic => {
+                error!(
+                    batch.size = size,
+                    "settlement halted with {size} bookings unsettled: the database does not work: {error}"
+                );
+                self.readiness.set_not_ready("the database does not work; see the log");
+                progress.retry(batch);
+                pause(&mut pauses.systemic, stop).await?;
+            }
+            ErrorClass::BadData if size == 1 && !batch.commands.is_empty() && self.may_fail(&batch) => {
+                let detail = error.to_string();
+                progress.retry(batch.into_dead_letters(DeadLetterReason::RefusedByDatabase, &detail));
+            }
+            class => {
+                debug!(batch.size = size, "the database rejected a batch of {size}: {error}");
+                progress.split(batch, class, error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this booking may fail. One that was set aside before is already counted.
     fn may_fail(&self, booking: &Batch) -> bool {
         booking.commands.iter().all(|command| command.set_aside > 0) || self.failure_limit.allows_one_more()
     }
 
-    /// One try. A session that turns out to be useless is not used again: the server drops its transaction with it.
-    async fn attempt(&mut self, batch: &Batch, turn: &mut LockTurn) -> Result<Committed, sqlx::Error> {
+    /// One attempt. A session that turns out to be unusable is closed, and the server rolls back its transaction.
+    async fn attempt(&mut self, batch: &Batch, turn: &mut LockTurn) -> Result<Committed, SettleError> {
         let mut session = self.usable_session().await?;
         let settling = settle(&mut session.connection, &self.clock, &self.locking, batch, turn);
-        let result = timeout(ANSWER_TIMEOUT, settling).await.unwrap_or_else(|_| {
-            let silence = std::io::Error::new(std::io::ErrorKind::TimedOut, "the database does not answer");
-            Err(sqlx::Error::Io(silence))
+        let result = timeout(RESPONSE_TIMEOUT, settling).await.unwrap_or_else(|_| {
+            let error = io::Error::new(io::ErrorKind::TimedOut, "the database does not respond");
+            Err(sqlx::Error::Io(error).into())
         });
-        if self.sessions.keeps(&mut session, &result) {
+        let keeps = match &result {
+            Ok(_) => self.sessions.keeps(&mut session, None),
+            Err(SettleError::Database(error)) => self.sessions.keeps(&mut session, Some(error)),
+            Err(SettleError::Invariant(_)) => false,
+        };
+        if keeps {
             self.session = Some(session);
         }
         result
     }
 
-    /// The session of the batch before, if it can still be used, or else a new one. Until it is given back nobody has it, so
-    /// it is closed if this batch is dropped.
+    /// The session of the previous batch if it is usable, or else a new one. It is owned by the attempt, so dropping the attempt
+    /// closes it.
     async fn usable_session(&mut self) -> Result<Session, sqlx::Error> {
         if let Some(mut session) = self.session.take()
             && self.sessions.check(&mut session, CHECK_AFTER).await
@@ -200,20 +233,6 @@ impl BatchExecutor {
         }
         self.sessions.open().await
     }
-}
-
-/// `lock_timeout` has passed.
-fn has_waited_in_vain(failure: &sqlx::Error) -> bool {
-    is(failure, "55P03")
-}
-
-/// `statement_timeout` has passed.
-fn has_timed_out(failure: &sqlx::Error) -> bool {
-    is(failure, "57014")
-}
-
-fn is(failure: &sqlx::Error, sqlstate: &str) -> bool {
-    failure.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == sqlstate)
 }
 
 async fn pause(backoff: &mut Backoff, stop: &CancellationToken) -> Result<(), Interrupted> {

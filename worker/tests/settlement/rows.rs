@@ -1,7 +1,8 @@
-//! The rows that a transaction writes besides the sales.
+//! The rows of `bookings` and `dead_letters`.
 
 use hamro_shared::database::MIGRATOR;
 use hamro_worker::settlement::batch::{Batch, DeadLetter, DeadLetterReason};
+use hamro_worker::settlement::error_class::SettleError;
 use sqlx::PgPool;
 
 use super::{DEAD_LETTERS, batch, command_with, count, seeded, settle, ticket, wait_until_at_least};
@@ -9,7 +10,7 @@ use super::{DEAD_LETTERS, batch, command_with, count, seeded, settle, ticket, wa
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity \
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
-/// Both transactions stop after their first row. In the order of arrival, each would then hold the key that the other wants.
+/// Both transactions pause after their first row. Inserted in the order of arrival, each would hold the key that the other needs.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn two_batches_with_the_same_keys_in_opposite_order_never_deadlock(pool: PgPool) {
     seeded(&pool).await;
@@ -28,7 +29,7 @@ async fn two_batches_with_the_same_keys_in_opposite_order_never_deadlock(pool: P
     .unwrap();
     let mut gate = pool.begin().await.unwrap();
     sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *gate).await.unwrap();
-    // Other seats under the same keys: the locks on the seats keep nobody apart.
+    // Different seats under the same keys: the seat locks do not order the transactions.
     let one =
         [command_with(ticket(), "alice", &[1], Some("a")), command_with(ticket(), "bob", &[2], Some("b"))];
     let other =
@@ -43,13 +44,13 @@ async fn two_batches_with_the_same_keys_in_opposite_order_never_deadlock(pool: P
     for settling in settling {
         failures.extend(settling.await.unwrap().err());
     }
-    let code = |error: &sqlx::Error| error.as_database_error().unwrap().code().unwrap().into_owned();
+    let code = |error: &SettleError| error.as_database_error().unwrap().code().unwrap().into_owned();
     let codes: Vec<String> = failures.iter().map(code).collect();
     assert_eq!(codes, ["23505"], "the second finds the keys taken, and looks again");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_dead_letter_that_comes_again_after_it_was_resolved_is_open_again(pool: PgPool) {
+async fn a_resolved_dead_letter_that_recurs_is_reopened(pool: PgPool) {
     let letter = || DeadLetter::new(None, DeadLetterReason::UnreadableParcel, "no JSON", b"no parcel");
     let twice = Batch { commands: Vec::new(), dead_letters: vec![letter(), letter()] };
     settle(&pool, &twice).await.unwrap();
@@ -67,9 +68,9 @@ async fn a_dead_letter_that_comes_again_after_it_was_resolved_is_open_again(pool
     assert_eq!(count(&pool, kept).await, 1, "it goes on with the ticket of its first reissue");
 }
 
-/// What a worker of an earlier version does, while the schema is this one's.
+/// The statement of an earlier worker version, on the current schema.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_earlier_worker_can_still_keep_its_dead_letters(pool: PgPool) {
+async fn an_earlier_worker_version_can_store_dead_letters(pool: PgPool) {
     let earlier = "INSERT INTO dead_letters (reason, detail, payload, created_at) VALUES ('unreadable-parcel', '', '', now())
                    ON CONFLICT (reason, sha256(payload)) DO NOTHING";
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Bookings that fail alone for no fault of their own, and what stops a worker instead.
+//! Bookings that fail alone without bad data, and when settlement halts instead.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::{
     ids, refuse, seeded, settle, settle_all, ticket,
 };
 
-/// A code of an extension, or of nobody.
+/// An SQLSTATE of an extension, which is on no list.
 const ODD: &str = "HV00X";
 
 async fn set_not_ready(readiness: &Readiness) {
@@ -29,7 +29,7 @@ async fn set_not_ready(readiness: &Readiness) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_booking_that_alone_fails_for_no_fault_of_its_own_is_set_aside_unsettled(pool: PgPool) {
+async fn a_booking_that_fails_alone_without_bad_data_is_set_aside(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "odd", ODD).await;
     let mut commands: Vec<BookingCommand> =
@@ -45,7 +45,7 @@ async fn a_booking_that_alone_fails_for_no_fault_of_its_own_is_set_aside_unsettl
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn two_odd_bookings_beside_sales_are_set_aside_and_stop_nobody(pool: PgPool) {
+async fn two_failing_bookings_among_sales_are_set_aside_without_halting(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "odd", ODD).await;
     let commands =
@@ -56,9 +56,9 @@ async fn two_odd_bookings_beside_sales_are_set_aside_and_stop_nobody(pool: PgPoo
     assert_eq!(count(&pool, SALES).await, 2);
 }
 
-/// Sales, each in a batch with rejections, which need no sequence and prove nothing.
+/// Sales, each in a batch with rejections: a rejection needs no sequence and does not reset the limit.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_sequence_that_has_run_out_stops_the_worker_and_fails_no_booking(pool: PgPool) {
+async fn an_exhausted_sequence_halts_settlement_and_fails_no_booking(pool: PgPool) {
     seeded(&pool).await;
     sqlx::raw_sql("ALTER SEQUENCE sales_id_seq MAXVALUE 2; SELECT setval('sales_id_seq', 2)")
         .execute(&pool)
@@ -93,7 +93,7 @@ async fn a_sequence_that_has_run_out_stops_the_worker_and_fails_no_booking(pool:
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_sequence_that_lies_behind_stops_the_worker_and_fails_no_booking(pool: PgPool) {
+async fn a_lagging_sequence_halts_settlement_and_fails_no_booking(pool: PgPool) {
     seeded(&pool).await;
     let earlier: Vec<BookingCommand> = (1..=5).map(|n| command("earlier", &[n])).collect();
     settle(&pool, &batch(&earlier)).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_sequence_that_lies_behind_stops_the_worker_and_fails_no_booking(pool:
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn settlers_that_share_a_brake_set_three_aside_together_and_then_stop(pool: PgPool) {
+async fn executors_that_share_a_failure_limit_set_three_aside_and_then_halt(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "odd", ODD).await;
     let failure_limit = FailureLimit::default();
@@ -124,7 +124,7 @@ async fn settlers_that_share_a_brake_set_three_aside_together_and_then_stop(pool
     }
     let odd = batch(&[command("odd", &[3])]);
     assert_eq!(other.settle(odd, LockTurn::default(), &stop).await.unwrap().set_aside.len(), 1);
-    // One that was set aside before does not count again, and is not stopped for either.
+    // A booking that was set aside before is not counted again, and does not halt settlement.
     let again = BookingCommand { set_aside: 4, ..command("odd", &[4]) };
     assert_eq!(one.settle(batch(&[again]), LockTurn::default(), &stop).await.unwrap().set_aside.len(), 1);
     let settling = tokio::spawn({
@@ -138,7 +138,7 @@ async fn settlers_that_share_a_brake_set_three_aside_together_and_then_stop(pool
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_booking_set_aside_that_is_past_its_deadline_expires_by_its_ticket_alone_and_is_kept(pool: PgPool) {
+async fn a_set_aside_booking_past_its_deadline_expires_and_is_stored(pool: PgPool) {
     seeded(&pool).await;
     refuse(&pool, "odd", ODD).await;
     let past = Ticket { deadline: Timestamp::from_unix_millis(0).unwrap(), ..ticket() };
@@ -151,7 +151,7 @@ async fn a_booking_set_aside_that_is_past_its_deadline_expires_by_its_ticket_alo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_booking_set_aside_leaves_a_dead_letter_unless_it_was_decided_meanwhile(pool: PgPool) {
+async fn a_set_aside_booking_leaves_a_dead_letter_unless_it_was_decided_meanwhile(pool: PgPool) {
     seeded(&pool).await;
     let (sold, fenced) = (command("alice", &[1]), command("bob", &[2]));
     settle(&pool, &batch(std::slice::from_ref(&sold))).await.unwrap();
@@ -165,7 +165,7 @@ async fn a_booking_set_aside_leaves_a_dead_letter_unless_it_was_decided_meanwhil
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_booking_that_alone_takes_too_long_is_set_aside(pool: PgPool) {
+async fn a_booking_that_times_out_alone_is_set_aside(pool: PgPool) {
     seeded(&pool).await;
     sqlx::raw_sql(
         "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$

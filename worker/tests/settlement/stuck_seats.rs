@@ -1,4 +1,4 @@
-//! Seats that another session holds while bookings for them and for others come in.
+//! Seats that another session has locked.
 
 use hamro_shared::database::{MIGRATOR, Sessions};
 use hamro_shared::domain::{Outcome, Ticket, Timestamp};
@@ -13,7 +13,7 @@ use super::{
     batch, by_ticket, clock, command, command_with, count, executor, ids, seeded, ticket, wait_until_at_least,
 };
 
-/// A settler that waits for a lock no longer than a test may take.
+/// An executor with a short lock timeout.
 fn impatient(pool: &PgPool) -> BatchExecutor {
     let options = (*pool.connect_options()).clone().options([("lock_timeout", "100ms")]);
     BatchExecutor::new(Sessions::new(options, &[]), clock(), Readiness::ready())
@@ -26,7 +26,7 @@ async fn hold(pool: &PgPool, seat: i32) -> Transaction<'static, Postgres> {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn bookings_of_a_held_seat_are_deferred_and_the_others_settled(pool: PgPool) {
+async fn bookings_of_a_locked_seat_are_deferred_and_the_others_settled(pool: PgPool) {
     seeded(&pool).await;
     let holder = hold(&pool, 1).await;
     let commands = [
@@ -51,7 +51,7 @@ async fn bookings_of_a_held_seat_are_deferred_and_the_others_settled(pool: PgPoo
     assert_eq!(outcomes[&commands[4].ticket.id], Outcome::Expired);
     assert_eq!(outcomes.len(), 3);
 
-    // It is remembered: other seats are locked as ever, and this one is not waited for.
+    // The seat is remembered: other seats are locked as usual, and this one without waiting.
     let later = [command("frank", &[1]), command("grace", &[3])];
     let result = executor.settle(batch(&later), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(ids(&result.deferred), [later[0].ticket.id]);
@@ -64,11 +64,11 @@ async fn bookings_of_a_held_seat_are_deferred_and_the_others_settled(pool: PgPoo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn settlers_tell_each_other_of_stuck_seats_and_forget_those_that_could_be_locked(pool: PgPool) {
+async fn executors_share_stuck_seats_and_forget_those_that_were_locked(pool: PgPool) {
     seeded(&pool).await;
     let known = StuckSeats::default();
     let (mut one, stop) = (impatient(&pool).with_stuck_seats(known.clone()), CancellationToken::new());
-    // Waits for a lock as long as it takes: it must not.
+    // Without a lock timeout: it would wait forever if it waited.
     let (patient, _, _) = executor(&pool);
     let mut patient = patient.with_stuck_seats(known.clone());
     let holder = hold(&pool, 1).await;
@@ -86,7 +86,7 @@ async fn settlers_tell_each_other_of_stuck_seats_and_forget_those_that_could_be_
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_lock_on_something_else_than_a_seat_is_waited_for(pool: PgPool) {
+async fn settlement_waits_for_locks_on_other_rows_than_seats(pool: PgPool) {
     seeded(&pool).await;
     let mut holder = pool.begin().await.unwrap();
     sqlx::raw_sql("SELECT FROM ticket_tiers FOR UPDATE").execute(&mut *holder).await.unwrap();

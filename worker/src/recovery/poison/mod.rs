@@ -1,62 +1,51 @@
-//! Settles what the intake queue has given up on: parcels that came back too often, as workers died with them in hand.
+//! Settles poison messages: parcels that exceeded the delivery limit of the intake queue because workers died with them.
 //!
-//! One booking of such a parcel may be a culprit, which kills whoever tries it; the others were only near it, and so were
-//! other parcels that those workers had been sent. So each parcel is first split: its bookings go back into the queue of the
-//! dead as messages of their own (*alone*), and then are tried one at a time. Of a message that is alone the broker
-//! counts how often it came back (`x-delivery-count`), and that count survives whatever the booking does to this process.
-//! One that came back three times is not tried again: it fails, and is kept as a dead letter.
+//! One booking of such a parcel may kill every worker that tries it. The others were only in the same parcel, and other parcels
+//! were only prefetched by the same workers. So each parcel is first split: its bookings are republished to `bookings.dead` as
+//! *isolated* messages, one booking each, and then settled one at a time. The broker counts how often an isolated message is
+//! redelivered (`x-delivery-count`), whatever the booking does to this process. After three redeliveries a booking is not tried
+//! again: it fails and is stored as a dead letter.
 //!
-//! A crash at any step leaves a message too many, and never one too few: bookings are posted, and the broker's word
-//! awaited, before the parcel is acknowledged; they are settled before they are. What comes twice is settled once.
+//! A crash at any step duplicates a message and never loses one: bookings are republished and confirmed before their parcel is
+//! acknowledged, and settled before they are acknowledged. Duplicates are settled once.
 //!
-//! A booking must not be blamed for what kills the process besides it. So nothing but the one message is in hand; none is
-//! taken while the database is away; and the process must have lived for a while (`REAPER_DELAY`), since a culprit that is
-//! still in the intake queue kills a worker soon after it has started.
+//! A booking must not be blamed if something else kills the process. So only one message is unacknowledged at a time, none is
+//! taken while the database is unavailable, and the process must have run for a while (`REAPER_DELAY`): a poison booking in the
+//! intake queue kills a worker soon after its start.
 //!
-//! A booking that was set aside unsettled, because it alone failed for no fault of its own, is in this queue too. It is tried
-//! again with pauses that grow, until its deadline. It waits at the end of the queue, as a new message each time, so that it
-//! costs none of the broker's tries and holds up nothing behind it.
+//! Bookings that were set aside are in this queue too. They are retried with growing pauses until their deadline. Each waits at
+//! the end of the queue as a new message, so that it uses up no redelivery and delays no other message.
 //!
-//! Any number of workers may do this at once: a message is in one hand at a time.
+//! Any number of workers may do this at once: each message is delivered to one of them.
 
+mod handle;
 mod rotation;
 mod step;
 
-use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use hamro_shared::config::Env;
 use hamro_shared::database::{DatabaseClock, Sessions, wait_until_usable};
-use hamro_shared::domain::{Clock, SettledTicket, Timestamp};
-use hamro_shared::queue::{Broker, QueueDeleted, Session, SettledEvent, publish_confirmed, supervise};
-use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions,
-};
-use lapin::types::{AMQPValue, FieldTable};
+use hamro_shared::domain::Clock;
+use hamro_shared::queue::{Broker, QueueDeleted, Session, supervise};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
+use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
-use serde_json::value::RawValue;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
-use crate::pipeline::isolated_booking::{Retry, header, is_alone, parcel_of};
+use self::handle::{Handled, acknowledge};
+use self::rotation::Rotation;
+use crate::pipeline::isolated_booking::Retry;
 use crate::pipeline::outcome_publisher::OutcomePublisher;
-use crate::pipeline::requeue::{Message, publish};
 use crate::readiness::Readiness;
-use crate::settlement::batch::{Batch, DeadLetterReason, UnsupportedVersion};
-use crate::settlement::failure_limit::FailureLimit;
-use crate::settlement::lock_order::LockTurn;
-use crate::settlement::retry::{BatchExecutor, BatchResult, Interrupted};
-use crate::settlement::stuck_seats::StuckSeats;
-use rotation::Rotation;
-use step::{Step, next_step};
+use crate::settlement::retry::BatchExecutor;
 
 #[derive(Clone, Copy, Debug)]
 pub struct PoisonConfig {
-    /// How long a worker must have lived before it touches what other workers died of.
+    /// How long a worker must have run before it takes poison messages.
     pub delay: Duration,
 }
 
@@ -79,48 +68,40 @@ pub struct PoisonIsolator {
 
 impl PoisonIsolator {
     pub fn new(
+        executor: BatchExecutor,
         sessions: &Sessions,
         database_clock: &DatabaseClock,
         broker: &Broker,
         outcome_publisher: OutcomePublisher,
         readiness: Readiness,
     ) -> Self {
-        let clock = database_clock.clock();
-        let executor = BatchExecutor::new(sessions.clone(), clock.clone(), readiness.clone());
-        let queue = broker.topology().dead();
         Self {
             executor,
             outcome_publisher,
             readiness,
             sessions: sessions.clone(),
+            clock: database_clock.clock(),
             database_clock: database_clock.clone(),
-            queue,
-            clock,
+            queue: broker.topology().dead(),
         }
-    }
-
-    /// Shares the brake, and what is known of stuck seats, with the other settlers of the process.
-    #[must_use]
-    pub fn sharing(mut self, failure_limit: FailureLimit, stuck_seats: StuckSeats) -> Self {
-        self.executor = self.executor.with_failure_limit(failure_limit).with_stuck_seats(stuck_seats);
-        self
     }
 
     /// Settles poison messages until `stop`, once this process has run for `delay`.
-    pub async fn run(mut self, broker: &Broker, delay: Duration, stop: CancellationToken) {
+    pub async fn run(
+        mut self,
+        broker: Broker,
+        delay: Duration,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
         if timeout(delay, stop.cancelled()).await.is_err() {
-            supervise(broker, &stop, &mut self).await;
+            supervise(&broker, &stop, &mut self).await;
         }
+        Ok(())
     }
 }
 
-struct Settled {
-    result: Result<BatchResult, Interrupted>,
-    queue_has_gone: bool,
-}
-
 impl Session for PoisonIsolator {
-    const ROLE: &'static str = "reaping";
+    const ROLE: &'static str = "isolating poison messages";
 
     async fn run(
         &mut self,
@@ -128,7 +109,7 @@ impl Session for PoisonIsolator {
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        // What is in hand while the database is away only collects returns.
+        // A message that is held while the database is unavailable only uses up redeliveries.
         if stop.run_until_cancelled(wait_until_usable(&self.sessions, &self.database_clock)).await.is_none() {
             return Ok(());
         }
@@ -137,16 +118,16 @@ impl Session for PoisonIsolator {
         let queue = self.queue.as_str();
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let mut deliveries = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
-        info!("reaping {queue}");
+        info!("consuming from {queue}");
         self.readiness.set_ready();
-        let result = self.work(&mut deliveries, channel, stop).await;
-        self.readiness.set_not_ready("it does not consume");
+        let result = self.consume(&mut deliveries, channel, stop).await;
+        self.readiness.set_not_ready("not consuming");
         result
     }
 }
 
 impl PoisonIsolator {
-    async fn work(
+    async fn consume(
         &mut self,
         deliveries: &mut lapin::Consumer,
         channel: &Channel,
@@ -161,159 +142,23 @@ impl PoisonIsolator {
             };
             let (retry, now) = (Retry::of(&delivery), self.clock.now());
             if retry.set_aside > 0 {
-                self.readiness.note("a booking is set aside unsettled; see the log");
+                self.readiness.note("a booking is set aside; see the log");
             }
-            if let Some(at) = retry.at.filter(|at| *at > now) {
-                let message = self.message(delivery.data.clone(), retry.headers());
-                match stop.run_until_cancelled(publish(channel, &message)).await {
-                    Some(published) => published.context("putting a booking back")?,
-                    None => return Ok(()),
+            let handled = match retry.at.filter(|at| *at > now) {
+                Some(due) => self.postpone(channel, &delivery, due, now, &mut rotation, stop).await?,
+                None => {
+                    rotation = Rotation::default();
+                    self.handle(deliveries, channel, &delivery, retry, now, stop).await?
                 }
-                // Before the acknowledgement, so that the broker does not hand us the next one meanwhile.
-                let pause = rotation.put_back(&delivery.data, at, now);
-                let _ = timeout(pause, stop.cancelled()).await;
-                acknowledge(&delivery).await?;
-                continue;
-            }
-            rotation = Rotation::default();
-            match next_step(&delivery.data, is_alone(&delivery), delivery_count(&delivery), retry.set_aside) {
-                Step::Split(bookings) => {
-                    // While the broker blocks publishers this waits for it.
-                    match stop.run_until_cancelled(self.split(channel, &bookings)).await {
-                        Some(split) => split?,
-                        None => return Ok(()),
-                    }
+            };
+            match handled {
+                Handled::Acknowledge => acknowledge(&delivery).await?,
+                Handled::QueueDeleted => {
+                    acknowledge(&delivery).await?;
+                    return Err(QueueDeleted(self.queue.clone()).into());
                 }
-                Step::Settle(batch) => {
-                    let settled = self.settle(deliveries, end(batch, retry, now), stop).await?;
-                    let Ok(result) = settled.result else { return Ok(()) };
-                    match stop.run_until_cancelled(self.put_back(channel, &result)).await {
-                        Some(put_back) => put_back?,
-                        None => return Ok(()),
-                    }
-                    self.publish(result.tickets);
-                    if settled.queue_has_gone {
-                        acknowledge(&delivery).await?;
-                        return Err(QueueDeleted(self.queue.clone()).into());
-                    }
-                }
-                Step::Requeue(unsupported) => {
-                    // First of all, so that it does not come to us again.
-                    channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default()).await?;
-                    return self.stop_consuming(channel, &delivery, unsupported, stop).await;
-                }
-            }
-            acknowledge(&delivery).await?;
-        }
-    }
-
-    /// Settles the batch, and fails as soon as the channel does: the message comes again, perhaps to another worker. If the
-    /// queue has gone, the booking comes from nowhere else, so it is settled first.
-    async fn settle(
-        &mut self,
-        deliveries: &mut lapin::Consumer,
-        batch: Batch,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Settled> {
-        let mut settling = pin!(self.executor.settle(batch, LockTurn::default(), stop));
-        let mut queue_has_gone = false;
-        loop {
-            tokio::select! {
-                result = &mut settling => return Ok(Settled { result, queue_has_gone }),
-                // As one message is in hand, the broker sends no other.
-                next = deliveries.next(), if !queue_has_gone => match next {
-                    Some(Err(error)) => return Err(error).context("the channel failed with a booking in hand"),
-                    Some(Ok(_)) => bail!("the broker sent more than was asked for"),
-                    None => queue_has_gone = true,
-                },
+                Handled::Stopped => return Ok(()),
             }
         }
-    }
-
-    /// Puts what could not be settled at the end of the queue, for another try later.
-    async fn put_back(&self, channel: &Channel, result: &BatchResult) -> anyhow::Result<()> {
-        for command in &result.set_aside {
-            let headers = Retry::of_order(command, self.clock.now()).headers();
-            let message = self.message(parcel_of(&command.payload), headers);
-            publish(channel, &message).await.context("setting a booking aside")?;
-        }
-        for command in &result.deferred {
-            let headers = Retry::of_deferred(command, self.clock.now()).headers();
-            let message = self.message(parcel_of(&command.payload), headers);
-            publish(channel, &message).await.context("deferring a booking")?;
-        }
-        Ok(())
-    }
-
-    fn message(&self, body: Vec<u8>, headers: FieldTable) -> Message {
-        Message { queue: self.queue.clone(), body, headers, if_full: None }
-    }
-
-    /// Posts each of the bookings alone.
-    async fn split(&self, channel: &Channel, bookings: &[&RawValue]) -> anyhow::Result<()> {
-        let count = bookings.len();
-        warn!("a parcel of {count} came back too often: trying its bookings one by one");
-        for booking in bookings {
-            let headers = Retry::default().headers();
-            publish_confirmed(channel, &self.queue, &parcel_of(booking.get()), headers)
-                .await
-                .context("splitting a parcel")?;
-        }
-        Ok(())
-    }
-
-    fn publish(&self, tickets: Vec<SettledTicket>) {
-        if !tickets.is_empty() {
-            // What the intake queue holds, and how fast it moves, cannot be told from these: they were not in it.
-            self.outcome_publisher.publish(SettledEvent { tickets, bookings: 0, parcels: 0 });
-        }
-    }
-
-    /// Puts back what only a newer worker can read, as a new message, so that it costs none of its tries; and leaves the
-    /// queue alone from here on.
-    async fn stop_consuming(
-        &self,
-        channel: &Channel,
-        delivery: &Delivery,
-        unsupported: UnsupportedVersion,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
-        error!("not reaping any more, until this worker is upgraded and restarted: {unsupported}");
-        self.readiness.set_not_ready("it is too old for what is in the queue of the dead");
-        let headers = Retry::of(delivery).headers();
-        publish_confirmed(channel, &self.queue, &delivery.data, headers)
-            .await
-            .context("putting a booking back")?;
-        acknowledge(delivery).await?;
-        stop.cancelled().await;
-        Ok(())
-    }
-}
-
-async fn acknowledge(delivery: &Delivery) -> anyhow::Result<()> {
-    if !delivery.acker.ack(BasicAckOptions::default()).await? {
-        bail!("the channel closed with a message in hand: it will come again");
-    }
-    Ok(())
-}
-
-/// A booking that was set aside and is past its deadline is not tried again: it ends as expired, by an insert that names
-/// nothing but its ticket.
-fn end(batch: Batch, retry: Retry, now: Timestamp) -> Batch {
-    if retry.set_aside == 0 || !batch.is_past_deadline(now) {
-        return batch;
-    }
-    let detail = format!("it was set aside {} times; the errors are in the workers' logs", retry.set_aside);
-    batch.into_dead_letters(DeadLetterReason::SetAside, &detail)
-}
-
-/// How often this message has come back: a quorum queue counts it whenever the one who had it in hand dies, or loses its
-/// connection.
-fn delivery_count(delivery: &Delivery) -> u64 {
-    match header(delivery, "x-delivery-count") {
-        Some(AMQPValue::LongLongInt(count)) => count.unsigned_abs(),
-        Some(AMQPValue::LongInt(count)) => count.unsigned_abs().into(),
-        Some(AMQPValue::LongUInt(count)) => (*count).into(),
-        _ => 0,
     }
 }

@@ -1,35 +1,36 @@
-//! What is to be done about a message in the queue of the dead: a pure decision.
+//! What to do with a message of the dead queue: a pure decision.
 
 use hamro_shared::queue::{EnvelopeHeader, Parcel};
 use serde_json::value::RawValue;
 
 use crate::settlement::batch::{Batch, DeadLetter, DeadLetterReason, UnsupportedVersion};
 
-/// How often a booking that is alone is tried before it is taken for the culprit. One death can be chance, and two.
-const MAX_TRIES: u64 = 3;
+/// After so many redeliveries an isolated booking is taken for the cause. One or two deaths can be a coincidence.
+const MAX_REDELIVERIES: u64 = 3;
 
 #[derive(Debug)]
 pub(super) enum Step<'a> {
-    /// Post each of these alone.
+    /// Republish each booking as an isolated message.
     Split(Vec<&'a RawValue>),
-    /// Settle what is left to settle: a booking to decide on, or one that has failed.
+    /// Settle a booking, or fail it with a dead letter.
     Settle(Batch),
     /// Only a newer worker can read it.
     Requeue(UnsupportedVersion),
 }
 
-/// `is_alone`: whether this was made by a reaper. `delivery_count`: how often this very message has come back.
-///
-/// What was not made here is split even if it holds one booking: what a broker counts of a message that it has taken from
-/// one queue to another is no count of our tries.
-///
-/// `set_aside`: how often the booking failed alone and was set aside.
-pub(super) fn next_step(body: &[u8], is_alone: bool, delivery_count: u64, set_aside: u32) -> Step<'_> {
-    if !is_alone && let Ok(bookings) = Parcel::decode(body) {
+/// - `is_isolated`: whether a worker published this message with a single booking. Any other parcel is split even if it holds one
+///   booking: the delivery count of a message that the broker dead-lettered does not count attempts to settle it alone.
+/// - `delivery_count`: how often this message was redelivered.
+/// - `set_aside`: how often the booking was set aside.
+pub(super) fn next_step(body: &[u8], is_isolated: bool, delivery_count: u64, set_aside: u32) -> Step<'_> {
+    if !is_isolated && let Ok(bookings) = Parcel::decode(body) {
         return Step::Split(bookings);
     }
-    let batch =
-        if delivery_count < MAX_TRIES { retry(body, set_aside) } else { exhausted(body, delivery_count) };
+    let batch = if delivery_count < MAX_REDELIVERIES {
+        retry(body, set_aside)
+    } else {
+        exhausted(body, delivery_count)
+    };
     batch.map_or_else(Step::Requeue, Step::Settle)
 }
 
@@ -42,22 +43,24 @@ fn retry(body: &[u8], set_aside: u32) -> Result<Batch, UnsupportedVersion> {
     Ok(batch)
 }
 
-/// As little as possible is read of what may be deadly to read.
+/// Reads as little as possible of a booking whose content may kill the process.
 fn exhausted(body: &[u8], delivery_count: u64) -> Result<Batch, UnsupportedVersion> {
-    let detail = format!("{delivery_count} times a worker died, or lost the broker, with this alone in hand");
+    let detail = format!(
+        "a worker died or lost its broker connection {delivery_count} times while settling this booking alone"
+    );
     let mut batch = Batch::default();
     let Ok(bookings) = Parcel::decode(body) else {
-        // However often it came: no worker got any further with it than here.
+        // No worker got further with it than this line, so the redeliveries have another cause.
         return retry(body, 0);
     };
     for booking in bookings {
-        let remains = EnvelopeHeader::of(booking);
-        if let Some(version) = remains.newer_version() {
+        let header = EnvelopeHeader::of(booking);
+        if let Some(version) = header.newer_version() {
             return Err(UnsupportedVersion(version));
         }
         let payload = booking.get().as_bytes();
         batch.dead_letters.push(DeadLetter::new(
-            remains.ticket(),
+            header.ticket(),
             DeadLetterReason::WorkersDied,
             &detail,
             payload,
@@ -105,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parcel_that_the_broker_took_here_is_split_whatever_it_counts() {
+    fn a_dead_lettered_parcel_is_split_whatever_its_delivery_count() {
         for bookings in [vec![], vec![booking(1)], vec![booking(1), booking(2)]] {
             let body = parcel(&bookings);
             let Step::Split(split) = next_step(&body, false, 21, 0) else { panic!("was not split") };
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_booking_that_is_alone_is_tried_three_times_and_then_fails() {
+    fn a_booking_that_is_isolated_is_tried_three_times_and_then_fails() {
         let body = parcel(&[booking(1)]);
         for delivery_count in 0..3 {
             let batch = settled(next_step(&body, true, delivery_count, 0));
@@ -129,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_kept_whole() {
+    fn an_unreadable_parcel_is_stored_whole() {
         let batch = settled(next_step(b"no parcel", false, 0, 0));
         assert_eq!(batch.dead_letters[0].reason, DeadLetterReason::UnreadableParcel);
         assert_eq!(batch.dead_letters[0].payload, b"no parcel");
@@ -141,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_put_back_however_often_it_came() {
+    fn a_newer_version_is_requeued_whatever_its_delivery_count() {
         let body = parcel(&[booking(1).replace("\"v\":1", "\"v\":2")]);
         for delivery_count in [0, 3, 100] {
             assert!(

@@ -43,7 +43,7 @@ fn with_key(command: BookingCommand, key: &str) -> BookingCommand {
     BookingCommand { key: Some(key), ..command }
 }
 
-/// Seats 0 to `count`, of two tiers (even and odd), those in `sold` sold.
+/// Seats 0 to `count` in two tiers (even and odd); those in `sold` are sold.
 fn inventory(count: i32, sold: &[i32]) -> Inventory {
     let seat = |id: i32| Seat {
         concert_id: CONCERT,
@@ -78,7 +78,7 @@ fn sold_seats(decision: &Decision) -> Vec<SeatId> {
 }
 
 prop_compose! {
-    fn some_orders()(
+    fn some_commands()(
         wishes in proptest::collection::vec(
             (proptest::collection::btree_set(0_i32..14, 1..5), proptest::option::of(0_u8..4), 0_u32..40),
             1..60,
@@ -106,7 +106,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn no_seat_is_sold_twice(commands in some_orders(), sold in some_sold()) {
+    fn no_seat_is_sold_twice(commands in some_commands(), sold in some_sold()) {
         let mut seen: HashSet<SeatId> = ids(&sold).into_iter().collect();
         for decision in allocate_into(inventory(12, &sold), &commands) {
             for seat in sold_seats(&decision) {
@@ -116,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn a_booking_gets_all_of_its_seats_in_its_order_or_none(commands in some_orders(), sold in some_sold()) {
+    fn a_booking_gets_all_of_its_seats_in_its_order_or_none(commands in some_commands(), sold in some_sold()) {
         for (command, decision) in commands.iter().zip(allocate_into(inventory(12, &sold), &commands)) {
             if matches!(decision, Decision::Sell(_)) {
                 prop_assert_eq!(sold_seats(&decision), command.request.seat_ids());
@@ -125,13 +125,13 @@ proptest! {
     }
 
     #[test]
-    fn who_came_first_is_served_first(commands in some_orders(), sold in some_sold()) {
+    fn earlier_bookings_are_served_first(commands in some_commands(), sold in some_sold()) {
         let mut gone: HashSet<SeatId> = ids(&sold).into_iter().collect();
         for (command, decision) in commands.iter().zip(allocate_into(inventory(12, &sold), &commands)) {
             let wanted = command.request.seat_ids();
             match &decision {
                 Decision::Reject(Rejection::SeatsTaken { seat_ids } | Rejection::SoldOut { seat_ids }) => {
-                    // Refused for just those of its seats that had gone to somebody before it.
+                    // Rejected for exactly those of its seats that were sold earlier.
                     let expected: Vec<SeatId> = wanted.iter().copied().filter(|seat| gone.contains(seat)).collect();
                     prop_assert_eq!(seat_ids, &expected);
                     prop_assert!(!expected.is_empty());
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn sold_out_is_said_exactly_when_nothing_is_left(commands in some_orders(), sold in some_sold()) {
+    fn sold_out_is_reported_exactly_when_no_seat_is_left(commands in some_commands(), sold in some_sold()) {
         let mut left = 12 - sold.len();
         for decision in allocate_into(inventory(12, &sold), &commands) {
             match &decision {
@@ -157,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn each_ticket_is_decided_once_however_often_it_comes(commands in some_orders(), sold in some_sold()) {
+    fn each_ticket_is_decided_once_whatever_the_duplicates(commands in some_commands(), sold in some_sold()) {
         let mut decided = HashSet::new();
         for (command, decision) in commands.iter().zip(allocate_into(inventory(12, &sold), &commands)) {
             let again = matches!(decision, Decision::AlreadySettled | Decision::TicketReused);
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_has_one_effect(commands in some_orders(), sold in some_sold()) {
+    fn a_key_has_one_effect(commands in some_commands(), sold in some_sold()) {
         let mut first: HashMap<IdempotencyDigest, &BookingCommand> = HashMap::new();
         for (command, decision) in commands.iter().zip(allocate_into(inventory(12, &sold), &commands)) {
             let Some(key) = command.key else { continue };
@@ -200,14 +200,14 @@ fn a_booking_past_its_deadline_expires_even_if_its_seats_are_free() {
 }
 
 #[test]
-fn a_sales_window_is_judged_by_when_the_customer_asked() {
+fn the_sales_window_is_judged_by_the_time_of_the_request() {
     let window = |opens: i64, closes: i64| {
         let moment = |offset: i64| Timestamp::from_unix_millis(now().unix_millis() + offset);
         let mut inventory = inventory(2, &[]);
         let concert = inventory.concerts.get_mut(&CONCERT).unwrap();
         concert.sales_open_at = moment(opens);
         concert.sales_close_at = moment(closes);
-        // The batch comes ten minutes later.
+        // The batch is settled ten minutes later.
         let later = now() + Duration::from_mins(10);
         allocate(&[command(1, &[0])], inventory, PriorDecisions::default(), later).remove(0)
     };
@@ -217,7 +217,7 @@ fn a_sales_window_is_judged_by_when_the_customer_asked() {
 }
 
 #[test]
-fn a_seat_of_another_concert_than_the_one_named_is_not_found() {
+fn a_seat_of_a_different_concert_is_not_found() {
     let elsewhere = ConcertId(Uuid::from_u128(2));
     let command = command(1, &[0, 1]);
     let request = BookingRequest::new(
@@ -233,7 +233,7 @@ fn a_seat_of_another_concert_than_the_one_named_is_not_found() {
 }
 
 #[test]
-fn what_was_settled_before_stands() {
+fn prior_decisions_stand() {
     let prior = PriorDecisions {
         tickets: [
             (ticket(1), Some(command(1, &[0]).hash)),
@@ -251,7 +251,7 @@ fn what_was_settled_before_stands() {
 }
 
 #[test]
-fn an_expired_try_does_not_hold_its_key() {
+fn an_expired_attempt_does_not_hold_its_key() {
     let mut late = with_key(command(1, &[0]), "k");
     late.ticket.deadline = Timestamp::from_unix_millis(0).unwrap();
     let decisions = allocate_into(inventory(2, &[]), &[late, with_key(command(2, &[0]), "k")]);
@@ -268,7 +268,7 @@ fn a_seat_without_a_price_fails_its_booking_and_stays_free() {
 }
 
 #[test]
-fn a_booking_of_a_held_seat_is_deferred_and_no_other() {
+fn only_the_booking_of_a_locked_seat_is_deferred() {
     let inventory = Inventory { held: [SeatId(0)].into(), ..inventory(3, &[]) };
     let late = BookingCommand {
         ticket: Ticket { id: ticket(4), deadline: Timestamp::from_unix_millis(0).unwrap() },
@@ -286,7 +286,7 @@ fn a_booking_of_a_held_seat_is_deferred_and_no_other() {
 }
 
 #[test]
-fn a_key_whose_first_booking_is_deferred_decides_no_later_one() {
+fn a_deferred_booking_defers_later_ones_under_its_key() {
     let inventory = Inventory { held: [SeatId(0)].into(), ..inventory(3, &[]) };
     let decisions = allocate_into(
         inventory,

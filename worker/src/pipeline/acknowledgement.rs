@@ -1,0 +1,80 @@
+//! Acknowledges settled batches, while the next ones are being settled.
+
+use std::future::pending;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hamro_shared::fault_point;
+use lapin::message::Delivery;
+use lapin::options::BasicAckOptions;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::consumer_watchdog::DeliveryProgress;
+use super::requeue::{Message, Requeue};
+
+/// How long the broker may take for an operation that it normally completes at once. A channel on which it takes longer is
+/// broken, and only a new connection helps. What was not acknowledged is delivered again, and found settled.
+pub(super) const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A settled batch that is not acknowledged.
+pub(super) struct SettledDelivery {
+    /// The last of its parcels.
+    pub last: Delivery,
+    /// Bookings of the batch to publish again first.
+    pub requeued: Vec<Message>,
+    /// When to continue, unless the worker is to stop: deferred bookings would otherwise return as fast as they are requeued.
+    pub not_before: Instant,
+}
+
+/// Acknowledges one batch after the other. All parcels before a batch's last one are settled, so `multiple` covers none that is
+/// not. Bookings that are published again are confirmed before the acknowledgement.
+pub(super) async fn acknowledge_all(
+    mut settled: mpsc::Receiver<SettledDelivery>,
+    requeue: &Requeue,
+    progress: &DeliveryProgress,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    while let Some(SettledDelivery { last, requeued, not_before }) = settled.recv().await {
+        // This delays the acknowledgement only; later batches are being settled.
+        let _ = timeout_at(not_before, stop.cancelled()).await;
+        for message in requeued {
+            tokio::select! {
+                published = requeue.publish(message) => {
+                    published?;
+                    fault_point!(AfterRequeue);
+                }
+                () = cancelled_for(BROKER_TIMEOUT, stop) => {
+                    bail!("shutdown: a booking could not be requeued in time; its batch will be delivered again")
+                }
+            }
+        }
+        acknowledge(&last).await?;
+        progress.acknowledged(last.delivery_tag);
+    }
+    Ok(())
+}
+
+/// Acknowledges everything up to `last`.
+pub(super) async fn acknowledge(last: &Delivery) -> anyhow::Result<()> {
+    let is_acknowledged = within_timeout(last.acker.ack(BasicAckOptions { multiple: true })).await?;
+    #[cfg(feature = "faults")]
+    let is_acknowledged = is_acknowledged || super::fault_injection::acknowledges_early();
+    if !is_acknowledged {
+        bail!("the channel closed before a batch was acknowledged; its parcels will be delivered again");
+    }
+    Ok(())
+}
+
+pub(super) async fn within_timeout<T>(
+    operation: impl Future<Output = lapin::Result<T>>,
+) -> anyhow::Result<T> {
+    Ok(timeout(BROKER_TIMEOUT, operation).await.context("the broker does not respond")??)
+}
+
+/// Returns `duration` after `stop` was cancelled.
+async fn cancelled_for(duration: Duration, stop: &CancellationToken) {
+    stop.cancelled().await;
+    let _ = timeout(duration, pending::<()>()).await;
+}

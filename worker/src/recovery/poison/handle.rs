@@ -1,0 +1,200 @@
+//! Handles one message of the dead queue.
+
+use std::pin::pin;
+
+use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use hamro_shared::domain::{SettledTicket, Timestamp};
+use hamro_shared::queue::{SettledEvent, publish_confirmed};
+use lapin::Channel;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::PoisonIsolator;
+use super::rotation::Rotation;
+use super::step::{Step, next_step};
+use crate::pipeline::isolated_booking::{Retry, header, is_isolated, parcel_of};
+use crate::pipeline::requeue::{Message, publish};
+use crate::settlement::batch::{Batch, DeadLetterReason, UnsupportedVersion};
+use crate::settlement::lock_order::LockTurn;
+use crate::settlement::retry::{BatchResult, Interrupted};
+
+/// What to do after a message was handled.
+pub(super) enum Handled {
+    Acknowledge,
+    /// The same, on a new connection.
+    QueueDeleted,
+    /// The process stops; the message is delivered again.
+    Stopped,
+}
+
+impl PoisonIsolator {
+    /// Moves a booking that is not due yet to the end of the queue. Pauses if nothing else is in it.
+    pub(super) async fn postpone(
+        &self,
+        channel: &Channel,
+        delivery: &Delivery,
+        due: Timestamp,
+        now: Timestamp,
+        rotation: &mut Rotation,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Handled> {
+        let message = self.message(delivery.data.clone(), Retry::of(delivery).headers());
+        let Some(published) = stop.run_until_cancelled(publish(channel, &message)).await else {
+            return Ok(Handled::Stopped);
+        };
+        published.context("republishing a booking that is not due")?;
+        // Pausing before the acknowledgement keeps the broker from delivering the next message meanwhile.
+        let pause = rotation.put_back(&delivery.data, due, now);
+        let _ = timeout(pause, stop.cancelled()).await;
+        Ok(Handled::Acknowledge)
+    }
+
+    pub(super) async fn handle(
+        &mut self,
+        deliveries: &mut lapin::Consumer,
+        channel: &Channel,
+        delivery: &Delivery,
+        retry: Retry,
+        now: Timestamp,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Handled> {
+        match next_step(&delivery.data, is_isolated(delivery), delivery_count(delivery), retry.set_aside) {
+            Step::Split(bookings) => {
+                // Waits while the broker blocks publishers.
+                match stop.run_until_cancelled(self.split(channel, &bookings)).await {
+                    Some(split) => split.map(|()| Handled::Acknowledge),
+                    None => Ok(Handled::Stopped),
+                }
+            }
+            Step::Settle(batch) => {
+                let batch = expire_set_aside(batch, retry, now);
+                let (result, queue_deleted) = self.settle(deliveries, batch, stop).await?;
+                let Ok(result) = result else { return Ok(Handled::Stopped) };
+                match stop.run_until_cancelled(self.requeue_unsettled(channel, &result)).await {
+                    Some(requeued) => requeued?,
+                    None => return Ok(Handled::Stopped),
+                }
+                self.announce(result.tickets);
+                Ok(if queue_deleted { Handled::QueueDeleted } else { Handled::Acknowledge })
+            }
+            Step::Requeue(unsupported) => {
+                // First, so that the message is not delivered to this worker again.
+                channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default()).await?;
+                self.stop_consuming(channel, delivery, unsupported, stop).await?;
+                Ok(Handled::Stopped)
+            }
+        }
+    }
+
+    /// Settles the batch, and fails as soon as the channel fails: the message is delivered again, perhaps to another worker. A
+    /// message of a deleted queue is not delivered again, so it is settled first. Returns whether the queue was deleted.
+    async fn settle(
+        &mut self,
+        deliveries: &mut lapin::Consumer,
+        batch: Batch,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<(Result<BatchResult, Interrupted>, bool)> {
+        let mut settling = pin!(self.executor.settle(batch, LockTurn::default(), stop));
+        let mut queue_deleted = false;
+        loop {
+            tokio::select! {
+                result = &mut settling => return Ok((result, queue_deleted)),
+                // With one message unacknowledged, the broker delivers no other.
+                next = deliveries.next(), if !queue_deleted => match next {
+                    Some(Err(error)) => return Err(error).context("the channel failed while a booking was settled"),
+                    Some(Ok(_)) => bail!("the broker exceeded the prefetch limit"),
+                    None => queue_deleted = true,
+                },
+            }
+        }
+    }
+
+    /// Moves what could not be settled to the end of the queue, for a later attempt.
+    async fn requeue_unsettled(&self, channel: &Channel, result: &BatchResult) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let set_aside =
+            result.set_aside.iter().map(|command| (command, Retry::after_set_aside(command, now)));
+        let deferred = result.deferred.iter().map(|command| (command, Retry::after_deferral(command, now)));
+        for (command, retry) in set_aside.chain(deferred) {
+            let message = self.message(parcel_of(&command.payload), retry.headers());
+            publish(channel, &message).await.context("requeuing a booking")?;
+        }
+        Ok(())
+    }
+
+    fn message(&self, body: Vec<u8>, headers: FieldTable) -> Message {
+        Message { queue: self.queue.clone(), body, headers, if_full: None }
+    }
+
+    /// Republishes each of the bookings as an isolated message.
+    async fn split(&self, channel: &Channel, bookings: &[&RawValue]) -> anyhow::Result<()> {
+        warn!("parcel exceeded its delivery limit; isolating its {} bookings", bookings.len());
+        for booking in bookings {
+            let headers = Retry::default().headers();
+            publish_confirmed(channel, &self.queue, &parcel_of(booking.get()), headers)
+                .await
+                .context("splitting a parcel")?;
+        }
+        Ok(())
+    }
+
+    fn announce(&self, tickets: Vec<SettledTicket>) {
+        if !tickets.is_empty() {
+            // These bookings were not in the intake queue, so they say nothing about its length or rate.
+            self.outcome_publisher.publish(SettledEvent { tickets, bookings: 0, parcels: 0 });
+        }
+    }
+
+    /// Republishes what only a newer worker can read, so that it uses up no redelivery, and consumes nothing further.
+    async fn stop_consuming(
+        &self,
+        channel: &Channel,
+        delivery: &Delivery,
+        unsupported: UnsupportedVersion,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        error!("poison isolation stopped until this worker is upgraded and restarted: {unsupported}");
+        self.readiness.set_not_ready("a message in bookings.dead needs a newer worker");
+        let headers = Retry::of(delivery).headers();
+        publish_confirmed(channel, &self.queue, &delivery.data, headers)
+            .await
+            .context("republishing a booking for a newer worker")?;
+        acknowledge(delivery).await?;
+        stop.cancelled().await;
+        Ok(())
+    }
+}
+
+pub(super) async fn acknowledge(delivery: &Delivery) -> anyhow::Result<()> {
+    if !delivery.acker.ack(BasicAckOptions::default()).await? {
+        bail!("the channel closed before a message was acknowledged; it will be delivered again");
+    }
+    Ok(())
+}
+
+/// Turns a booking that was set aside and is past its deadline into a dead letter. It ends as expired, by an insert that contains
+/// nothing but its ticket.
+fn expire_set_aside(batch: Batch, retry: Retry, now: Timestamp) -> Batch {
+    if retry.set_aside == 0 || !batch.is_past_deadline(now) {
+        return batch;
+    }
+    let detail = format!("set aside {} times; the errors are in the workers' logs", retry.set_aside);
+    batch.into_dead_letters(DeadLetterReason::SetAside, &detail)
+}
+
+/// How often this message was redelivered. A quorum queue counts each time that a consumer dies, or loses its connection, before
+/// it acknowledges.
+fn delivery_count(delivery: &Delivery) -> u64 {
+    match header(delivery, "x-delivery-count") {
+        Some(AMQPValue::LongLongInt(count)) => count.unsigned_abs(),
+        Some(AMQPValue::LongInt(count)) => count.unsigned_abs().into(),
+        Some(AMQPValue::LongUInt(count)) => (*count).into(),
+        _ => 0,
+    }
+}
