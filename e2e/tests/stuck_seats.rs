@@ -42,7 +42,7 @@ async fn held_seat(
     let seats = installation.client().seat_ids(0).await?;
     let holder = installation.hold_seat(seats[0]).await?;
     let wanted = book(installation, "alice", seats[0]).await?;
-    installation.workers[0].line_after("bookings are deferred").await?;
+    installation.workers[0].line_after("bookings deferred").await?;
     Ok((holder, wanted, seats))
 }
 
@@ -91,7 +91,7 @@ async fn a_worker_that_is_killed_or_stopped_while_a_booking_is_deferred_loses_no
         installation.start_worker(&[("RUST_LOG", "info,hamro_worker=debug")]).await?;
         let free = book(&installation, "bob", *seat).await?;
         ends_as(&installation, &free, "confirmed").await?;
-        installation.workers[0].line_after("bookings are deferred").await?;
+        installation.workers[0].line_after("bookings deferred").await?;
     }
     installation.stop_worker(0).await?;
     holder.rollback().await?;
@@ -137,7 +137,7 @@ async fn a_deferred_booking_that_finds_the_queue_full_stops_nobody_and_is_not_lo
             locations.push(format!("/ticket-bookings/{}", booking.ticket.id));
         }
         let printed = installation.workers[0].printed();
-        Ok(printed.contains("is full: a booking is published to").then_some(()))
+        Ok(printed.contains("is full; publishing a booking to").then_some(()))
     })
     .await?;
     for location in &locations {
