@@ -10,7 +10,7 @@ use hamro_api::broker::publisher::publisher;
 use hamro_api::config::{Config, DATABASE_SESSION, SchemaCommandConfig, log_ids};
 use hamro_api::http::seat_map_builds::SeatMapBuilds;
 use hamro_api::http::sse::SseLimiter;
-use hamro_api::outcomes::cache::{OutcomeCache, poll_pending};
+use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
 use hamro_api::outcomes::watermark::Watermark;
 use hamro_api::router::{openapi, router};
@@ -123,7 +123,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let database = Database::new(sessions, config.database_connections);
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
-    let outcomes = OutcomeCache::default();
+    let outcomes = Outcomes::default();
     let queue_estimate = QueueEstimate::default();
     let seat_feed = SeatFeed::new(database.clone());
     let (publisher, mut publishing) = publisher(config.publisher, broker.topology());
@@ -172,7 +172,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         Ok(())
     });
     let looked_up = database.clone();
-    lifecycle.support("look-up", |stop| poll_pending(outcomes, looked_up, stop));
+    lifecycle.support("look-up", |stop| outcomes.poll_pending(looked_up, stop));
     lifecycle.support("live seats", |stop| seat_feed.run(stop));
     lifecycle.support("tally", |stop| async move {
         tally.report_every_second(stop).await;

@@ -17,7 +17,7 @@ use crate::http::admin_auth::AdminToken;
 use crate::http::retry_after::whole_seconds;
 use crate::http::seat_map_builds::SeatMapBuilds;
 use crate::http::sse::SseLimiter;
-use crate::outcomes::cache::OutcomeCache;
+use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::{QueueEstimate, QueuePosition};
 use crate::outcomes::watermark::Watermark;
 use crate::seat_feed::SeatFeed;
@@ -31,7 +31,7 @@ pub struct App {
     pub database: Database,
     pub clock: Clock,
     pub publisher: Publisher,
-    pub outcomes: OutcomeCache,
+    pub outcomes: Outcomes,
     pub watermark: Watermark,
     pub queue_estimate: QueueEstimate,
     pub seat_feed: SeatFeed,

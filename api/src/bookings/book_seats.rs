@@ -15,7 +15,7 @@ use crate::broker::publisher::PublishError;
 use crate::http::extract::{IdempotencyKeyHeader, IdempotencyKeyParam, JsonBody};
 use crate::http::openapi::{BOOKINGS, BookingProblems, OutcomeUnknownProblem};
 use crate::http::problem::{Problem, ProblemCode, ticket_location};
-use crate::outcomes::cache::Waiter;
+use crate::outcomes::OutcomeWaiter;
 use crate::state::AppState;
 
 /// Pause before the next try where our clock is a little ahead of the database's.
@@ -62,7 +62,11 @@ pub async fn book_seats(
 
 /// The ticket's outcome. If none comes by its deadline the ticket is fenced off, so that what is answered stands: it
 /// cannot be sold afterwards.
-async fn await_or_expire(app: &AppState, ticket: Ticket, mut waiter: Waiter) -> Result<Outcome, Problem> {
+async fn await_or_expire(
+    app: &AppState,
+    ticket: Ticket,
+    mut waiter: OutcomeWaiter,
+) -> Result<Outcome, Problem> {
     let Ticket { id, deadline } = ticket;
     let mut patience = app.clock.now().until(deadline);
     loop {
@@ -75,9 +79,9 @@ async fn await_or_expire(app: &AppState, ticket: Ticket, mut waiter: Waiter) -> 
         let unknown = Problem::new(ProblemCode::OutcomeUnknown, detail).about(id);
         match Box::pin(fencing).await {
             // Remembered, because an instance must not answer `queued` after it has reported a final status.
-            Ok(Some(Ok(settled))) => return Ok(app.outcomes.remember(settled).outcome.clone()),
+            Ok(Some(Ok(settled))) => return Ok(app.outcomes.record(settled).outcome.clone()),
             Ok(Some(Err(unreadable))) => {
-                app.outcomes.note_unreadable(&unreadable);
+                app.outcomes.log_unreadable(&unreadable);
                 return Err(unknown);
             }
             // The deadline has not passed by the database's clock.

@@ -18,7 +18,7 @@ use crate::http::extract::PathId;
 use crate::http::openapi::{BOOKINGS, StreamProblems, TicketProblems, stream_event};
 use crate::http::problem::Problem;
 use crate::http::sse::last_event_id;
-use crate::outcomes::cache::Waiter;
+use crate::outcomes::OutcomeWaiter;
 use crate::outcomes::queue_estimate::QueuePosition;
 use crate::state::AppState;
 
@@ -79,7 +79,7 @@ pub async fn follow_booking(
 /// settles is fenced off at its deadline. Nothing, if the database cannot be asked for that.
 async fn next_status(
     app: &AppState,
-    waiter: &mut Waiter,
+    waiter: &mut OutcomeWaiter,
     told: Option<QueuePosition>,
 ) -> Option<TicketStatus> {
     let ticket = waiter.ticket();

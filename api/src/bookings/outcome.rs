@@ -53,9 +53,9 @@ pub async fn find_outcome(
     let asking = app.database.query(move |connection| Box::pin(find(connection, ticket, overdue_since)));
     match Box::pin(asking).await? {
         None => Ok(None),
-        Some(Ok(settled)) => Ok(Some(app.outcomes.remember(settled))),
+        Some(Ok(settled)) => Ok(Some(app.outcomes.record(settled))),
         Some(Err(unreadable)) => {
-            app.outcomes.note_unreadable(&unreadable);
+            app.outcomes.log_unreadable(&unreadable);
             Err(unreadable.into())
         }
     }

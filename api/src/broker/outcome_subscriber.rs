@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::outcomes::cache::OutcomeCache;
+use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::QueueEstimate;
 use crate::seat_feed::SeatFeed;
 
@@ -28,7 +28,7 @@ const PREFETCH: u16 = 32;
 
 pub struct OutcomeSubscriber {
     topology: Topology,
-    outcomes: OutcomeCache,
+    outcomes: Outcomes,
     queue_estimate: QueueEstimate,
     seat_feed: SeatFeed,
 }
@@ -36,7 +36,7 @@ pub struct OutcomeSubscriber {
 impl OutcomeSubscriber {
     pub fn new(
         topology: Topology,
-        outcomes: OutcomeCache,
+        outcomes: Outcomes,
         queue_estimate: QueueEstimate,
         seat_feed: SeatFeed,
     ) -> Self {

@@ -1,385 +1,223 @@
-//! What this instance knows of outcomes, and who waits here for which.
-//!
-//! A waiter registers before its booking is published, so that no outcome can slip through in between. It is woken by
-//! the workers' announcement; should that be lost, by a look-up that all waiters share, once a second, in one query.
-//! What was announced or looked up is remembered for a while, since whoever hears of an outcome asks for it next.
+//! The outcomes that this instance has received or looked up recently.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hamro_shared::database::Database;
-use hamro_shared::database::tickets::{self, Unreadable};
 use hamro_shared::domain::{SettledTicket, TicketId};
 use hamro_shared::queue::RawSettledTicket;
-use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tokio::time::Instant;
+use tracing::warn;
 
-const LOOK_UP_EVERY: Duration = Duration::from_secs(1);
+/// Every outcome is kept for at least this long, so that an instance does not return `queued` after it has returned a
+/// final status. Older outcomes are in Postgres and behind the watermark. Each outcome takes about 600 bytes.
+const KEEP_AT_LEAST: Duration = Duration::from_secs(5);
 
-type OutcomeSender = watch::Sender<Option<Arc<SettledTicket>>>;
+/// How many outcomes are kept for longer than that: about ten megabytes.
+const OLD_OUTCOMES_MAX: usize = 20_000;
 
-/// Every outcome is remembered for this long, whatever their number, so that an instance does not answer `queued` after it has
-/// reported a final status. Older outcomes are in Postgres and behind the watermark. Each takes about 600 bytes.
-const REMEMBERED_FOR: Duration = Duration::from_secs(5);
+/// No outcome is kept for longer than this, so that data erased from the database also disappears here.
+const KEEP_AT_MOST: Duration = Duration::from_mins(1);
 
-/// How many outcomes are remembered longer than that: about ten megabytes.
-const REMEMBERED: usize = 20_000;
-
-/// No outcome is remembered for longer than this, so that data erased from the database disappears here, too.
-const REMEMBERED_AT_MOST_FOR: Duration = Duration::from_mins(1);
-
-/// How many unreadable tickets are remembered, so that each is logged once.
-const UNREADABLE_REMEMBERED: usize = 1_000;
-
-/// The outcomes that this instance has heard of lately, and the tickets that somebody waits for.
-#[derive(Clone, Default)]
-pub struct OutcomeCache(Arc<Mutex<State>>);
+/// Recent outcomes by ticket.
+///
+/// An outcome is decoded when it is first needed, and outside the lock, which all requests share.
+#[derive(Default)]
+pub struct OutcomeCache(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    pending: HashMap<TicketId, OutcomeSender>,
-    cached: HashMap<TicketId, Cached>,
-    /// Those that are remembered, and since when, the oldest first.
-    order: VecDeque<(Instant, TicketId)>,
-    /// Those whose stored outcome cannot be read, and of which the log has the cause.
-    unreadable: HashSet<TicketId>,
+    outcomes: HashMap<TicketId, Cached>,
+    /// The tickets in `outcomes`, oldest first, with the time when each was inserted.
+    insertions: VecDeque<(Instant, TicketId)>,
 }
 
 enum Cached {
-    /// Announced, and nobody has asked for it yet.
-    Encoded(RawSettledTicket),
+    /// As announced.
+    Encoded(Arc<RawSettledTicket>),
     Decoded(Arc<SettledTicket>),
-    /// Announced in a form that cannot be read, as the log says.
-    Unreadable(TicketId),
-}
-
-/// Somebody who waits for a ticket.
-pub struct Waiter {
-    ticket: TicketId,
-    settled: watch::Receiver<Option<Arc<SettledTicket>>>,
-    outcomes: OutcomeCache,
+    /// Announced in a form that this version cannot decode. The cause has been logged.
+    Unreadable,
 }
 
 impl OutcomeCache {
-    /// Waits for the ticket from here on.
-    pub fn wait_for(&self, ticket: TicketId) -> Waiter {
-        let settled = match self.lock().pending.entry(ticket) {
-            Entry::Occupied(entry) => entry.get().subscribe(),
-            Entry::Vacant(entry) => {
-                let (sender, receiver) = watch::channel(None);
-                entry.insert(sender);
-                receiver
-            }
-        };
-        Waiter { ticket, settled, outcomes: self.clone() }
-    }
-
-    /// Remembers these, and wakes who waits for one of them.
-    pub fn on_settled(&self, tickets: Vec<RawSettledTicket>) {
-        // Reading takes time, and all requests share the lock.
-        let pending: Vec<bool> = {
-            let state = self.lock();
-            tickets.iter().map(|heard| state.pending.contains_key(&heard.ticket_id)).collect()
-        };
-        let heard = tickets.into_iter().zip(pending).map(|(heard, is_waited_for)| {
-            match is_waited_for.then(|| heard.decode()) {
-                Some(Ok(settled)) => Cached::Decoded(Arc::new(settled)),
-                _ => Cached::Encoded(heard),
-            }
-        });
-        let heard: Vec<Cached> = heard.collect();
+    /// Caches announced outcomes without decoding them.
+    pub fn insert_announced(&self, announced: &[Arc<RawSettledTicket>]) {
+        let now = Instant::now();
         let mut state = self.lock();
-        for heard in heard {
-            state.remember(heard);
+        for announced in announced {
+            state.insert(announced.ticket_id, Cached::Encoded(announced.clone()), now);
         }
+        state.evict_old(now);
     }
 
-    /// Remembers this, and wakes who waits for it.
-    pub fn remember(&self, settled: SettledTicket) -> Arc<SettledTicket> {
-        let settled = Arc::new(settled);
-        self.lock().remember(Cached::Decoded(settled.clone()));
-        settled
+    /// Caches an outcome that was read from the database.
+    pub fn insert_decoded(&self, settled: Arc<SettledTicket>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.insert(settled.ticket_id, Cached::Decoded(settled), now);
+        state.evict_old(now);
     }
 
-    /// The outcome of a ticket, if it is remembered. If it is not, that says nothing.
+    /// The outcome of a ticket, if it is cached and readable. A ticket without one may still have been settled.
     pub fn get(&self, ticket: TicketId) -> Option<Arc<SettledTicket>> {
-        self.lock().get(ticket)
-    }
-
-    /// Logs why the stored outcome of a ticket cannot be read: once, however often clients ask for it.
-    pub fn note_unreadable(&self, unreadable: &Unreadable) {
-        let ticket = unreadable.ticket;
-        let is_new = {
-            let mut state = self.lock();
-            if state.unreadable.len() >= UNREADABLE_REMEMBERED {
-                state.unreadable.clear();
-            }
-            state.unreadable.insert(ticket)
+        let announced = match self.lock().outcomes.get(&ticket)? {
+            Cached::Encoded(announced) => announced.clone(),
+            Cached::Decoded(settled) => return Some(settled.clone()),
+            Cached::Unreadable => return None,
         };
-        if is_new {
-            error!(ticket.id = %ticket, "{unreadable}; its status is answered with 500 until the row is repaired");
-        }
+        self.decode(&[announced]).pop()
     }
 
-    /// The tickets that are waited for at this moment.
-    pub fn pending(&self) -> Vec<TicketId> {
-        self.lock().pending.keys().copied().collect()
+    /// Decodes announced outcomes and replaces their cache entries. Returns those that are readable.
+    pub fn decode(&self, announced: &[Arc<RawSettledTicket>]) -> Vec<Arc<SettledTicket>> {
+        let mut readable = Vec::with_capacity(announced.len());
+        let mut unreadable = Vec::new();
+        for announced in announced {
+            match announced.decode() {
+                Ok(settled) => readable.push(Arc::new(settled)),
+                Err(error) => unreadable.push((announced.ticket_id, error)),
+            }
+        }
+        {
+            let mut state = self.lock();
+            for settled in &mut readable {
+                state.replace_encoded(settled);
+            }
+            unreadable.retain(|(ticket, _)| state.mark_unreadable(*ticket));
+        }
+        for (ticket, error) in unreadable {
+            // A newer worker has written it. Waiters get the outcome from the database.
+            warn!(ticket.log_id = %ticket, "cannot read the announced outcome of ticket {ticket}: {error}");
+        }
+        readable
+    }
+
+    /// Removes the outcomes that have been kept for long enough.
+    pub fn evict_old(&self) {
+        self.lock().evict_old(Instant::now());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that runs under the lock can leave the maps half changed.
+        // A panic while the lock is held cannot leave the state half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn remember(&mut self, outcome: Cached) {
-        let ticket = outcome.ticket();
-        match self.cached.entry(ticket) {
-            // One that is announced again is the same.
+    fn insert(&mut self, ticket: TicketId, outcome: Cached, now: Instant) {
+        match self.outcomes.entry(ticket) {
+            // Outcomes never change, so a repeated one is the same.
             Entry::Occupied(entry) if matches!(entry.get(), Cached::Decoded(_)) => {}
             Entry::Occupied(mut entry) => drop(entry.insert(outcome)),
             Entry::Vacant(entry) => {
                 entry.insert(outcome);
-                self.order.push_back((Instant::now(), ticket));
+                self.insertions.push_back((now, ticket));
             }
-        }
-        self.forget_old(Instant::now());
-        // Somebody may have come since it was seen who waits.
-        if self.pending.contains_key(&ticket)
-            && let Some(settled) = self.get(ticket)
-            && let Some(waiting) = self.pending.remove(&ticket)
-        {
-            waiting.send_replace(Some(settled));
         }
     }
 
-    fn forget_old(&mut self, now: Instant) {
-        while let Some((since, oldest)) = self.order.front() {
-            let age = now.duration_since(*since);
-            let is_old = age > REMEMBERED_FOR && self.order.len() > REMEMBERED;
-            if !is_old && age <= REMEMBERED_AT_MOST_FOR {
+    /// Stores a decoded outcome, unless another thread has decoded it or it has been evicted meanwhile. All callers
+    /// share the first one.
+    fn replace_encoded(&mut self, settled: &mut Arc<SettledTicket>) {
+        match self.outcomes.get_mut(&settled.ticket_id) {
+            Some(Cached::Decoded(first)) => *settled = first.clone(),
+            Some(cached) => *cached = Cached::Decoded(settled.clone()),
+            None => {}
+        }
+    }
+
+    /// Returns whether the outcome was not known to be unreadable.
+    fn mark_unreadable(&mut self, ticket: TicketId) -> bool {
+        match self.outcomes.get_mut(&ticket) {
+            Some(cached @ Cached::Encoded(_)) => {
+                *cached = Cached::Unreadable;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn evict_old(&mut self, now: Instant) {
+        while let Some((inserted_at, ticket)) = self.insertions.front() {
+            let age = now.duration_since(*inserted_at);
+            let is_beyond_limit = age > KEEP_AT_LEAST && self.insertions.len() > OLD_OUTCOMES_MAX;
+            if !is_beyond_limit && age <= KEEP_AT_MOST {
                 break;
             }
-            self.cached.remove(oldest);
-            self.order.pop_front();
-        }
-    }
-
-    /// Reads a heard one, once.
-    fn get(&mut self, ticket: TicketId) -> Option<Arc<SettledTicket>> {
-        let cached = self.cached.get_mut(&ticket)?;
-        let settled = match cached {
-            Cached::Decoded(settled) => return Some(settled.clone()),
-            Cached::Unreadable(_) => return None,
-            Cached::Encoded(heard) => heard.decode(),
-        };
-        match settled.map(Arc::new) {
-            Ok(settled) => {
-                *cached = Cached::Decoded(settled.clone());
-                Some(settled)
-            }
-            // A newer worker has written it. The database has it as well, and whoever waits is told what is looked up there.
-            Err(error) => {
-                warn!(ticket.log_id = %ticket, "cannot read the announced outcome of ticket {ticket}: {error}");
-                *cached = Cached::Unreadable(ticket);
-                None
-            }
-        }
-    }
-}
-
-impl Cached {
-    fn ticket(&self) -> TicketId {
-        match self {
-            Self::Encoded(heard) => heard.ticket_id,
-            Self::Decoded(settled) => settled.ticket_id,
-            Self::Unreadable(ticket) => *ticket,
-        }
-    }
-}
-
-impl Waiter {
-    /// The ticket that is waited for.
-    pub fn ticket(&self) -> TicketId {
-        self.ticket
-    }
-
-    /// The ticket's outcome, if it comes within `patience`.
-    pub async fn outcome_within(&mut self, patience: Duration) -> Option<Arc<SettledTicket>> {
-        let settled = self.settled.wait_for(Option::is_some);
-        timeout(patience, settled).await.ok()?.ok()?.clone()
-    }
-}
-
-impl Waiter {
-    /// The same, unless `stop` is cancelled first.
-    pub async fn outcome_unless(
-        &mut self,
-        stop: &CancellationToken,
-        patience: Duration,
-    ) -> Option<Arc<SettledTicket>> {
-        tokio::select! {
-            settled = self.outcome_within(patience) => settled,
-            () = stop.cancelled() => None,
-        }
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        let mut state = self.outcomes.lock();
-        if let Entry::Occupied(entry) = state.pending.entry(self.ticket) {
-            // Ours is one of those; the entry of somebody who came after ours was settled is not ours to remove.
-            let ours = self.settled.borrow().is_none();
-            if ours && entry.get().receiver_count() == 1 {
-                entry.remove();
-            }
-        }
-    }
-}
-
-/// Looks up, once a second and in one query, what is waited for, in case its announcement was lost.
-pub async fn poll_pending(
-    outcomes: OutcomeCache,
-    database: Database,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let mut ticks = interval(LOOK_UP_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = stop.cancelled() => return Ok(()),
-        }
-        outcomes.lock().forget_old(Instant::now());
-        let pending = outcomes.pending();
-        if pending.is_empty() {
-            continue;
-        }
-        let count = pending.len();
-        let found = database.query(move |connection| {
-            let pending = pending.clone();
-            Box::pin(async move { tickets::find_settled(connection, &pending).await })
-        });
-        match found.await {
-            Ok(found) => {
-                for found in found {
-                    match found {
-                        Ok(settled) => drop(outcomes.remember(settled)),
-                        Err(unreadable) => outcomes.note_unreadable(&unreadable),
-                    }
-                }
-            }
-            Err(error) => {
-                warn!("could not look up {count} tickets that are waited for: {error}");
-            }
+            self.outcomes.remove(ticket);
+            self.insertions.pop_front();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use hamro_shared::domain::{Outcome, Timestamp};
-    use hamro_shared::queue::{RawSettledEvent, SettledEvent};
     use tokio::time::advance;
-    use uuid::Uuid;
 
+    use super::super::fixtures::{received, received_from_newer_worker, settled};
     use super::*;
 
-    const SOON: Duration = Duration::from_secs(5);
-
-    fn settled(n: u128) -> SettledTicket {
-        let settled_at = Timestamp::from_unix_millis(0).unwrap();
-        SettledTicket { ticket_id: TicketId(Uuid::from_u128(n)), settled_at, outcome: Outcome::Expired }
-    }
-
-    fn heard(tickets: Vec<SettledTicket>) -> Vec<RawSettledTicket> {
-        let message = SettledEvent { tickets, bookings: 0, parcels: 0 };
-        RawSettledEvent::decode(&message.encode()).unwrap().tickets
-    }
-
-    #[tokio::test]
-    async fn an_outcome_that_comes_before_the_waiting_begins_is_not_missed() {
-        let outcomes = OutcomeCache::default();
-        let mut waiter = outcomes.wait_for(settled(1).ticket_id);
-        outcomes.on_settled(heard(vec![settled(2), settled(1)]));
-        assert_eq!(waiter.outcome_within(SOON).await.as_deref(), Some(&settled(1)));
-    }
-
-    #[tokio::test]
-    async fn whoever_waits_for_an_outcome_that_cannot_be_read_is_told_what_is_looked_up() {
-        let outcomes = OutcomeCache::default();
-        let mut waiter = outcomes.wait_for(settled(1).ticket_id);
-        let message = SettledEvent { tickets: vec![settled(1)], bookings: 1, parcels: 1 };
-        let newer = String::from_utf8(message.encode()).unwrap().replace("expired", "refunded");
-        outcomes.on_settled(RawSettledEvent::decode(newer.as_bytes()).unwrap().tickets);
-        // It is tried, and logged, once.
-        let ticket = settled(1).ticket_id;
-        assert!(matches!(outcomes.lock().cached[&ticket], Cached::Unreadable(_)));
-        assert_eq!(outcomes.get(ticket), None);
-        assert_eq!(outcomes.pending(), [ticket]);
-        outcomes.remember(settled(1));
-        assert_eq!(waiter.outcome_within(SOON).await.as_deref(), Some(&settled(1)));
+    fn announced(numbers: impl IntoIterator<Item = u128>) -> Vec<Arc<RawSettledTicket>> {
+        received(numbers).into_iter().map(Arc::new).collect()
     }
 
     #[test]
-    fn what_has_been_read_is_not_forgotten_for_an_announcement_that_comes_late() {
-        let outcomes = OutcomeCache::default();
-        let get = outcomes.remember(settled(1));
-        outcomes.on_settled(heard(vec![settled(1)]));
-        assert!(outcomes.get(settled(1).ticket_id).is_some_and(|still| Arc::ptr_eq(&still, &get)));
+    fn a_late_announcement_does_not_replace_a_decoded_outcome() {
+        let cache = OutcomeCache::default();
+        let decoded = Arc::new(settled(1));
+        cache.insert_decoded(decoded.clone());
+        cache.insert_announced(&announced([1]));
+        assert!(cache.get(settled(1).ticket_id).is_some_and(|cached| Arc::ptr_eq(&cached, &decoded)));
     }
 
-    #[tokio::test]
-    async fn all_who_wait_for_a_ticket_hear_of_it() {
-        let outcomes = OutcomeCache::default();
-        let mut waiters = [outcomes.wait_for(settled(1).ticket_id), outcomes.wait_for(settled(1).ticket_id)];
-        outcomes.on_settled(heard(vec![settled(1)]));
-        for waiter in &mut waiters {
-            assert!(waiter.outcome_within(SOON).await.is_some());
-        }
+    #[test]
+    fn an_announced_outcome_is_decoded_once() {
+        let cache = OutcomeCache::default();
+        let announced = announced([1]);
+        cache.insert_announced(&announced);
+        let first = cache.get(settled(1).ticket_id).unwrap();
+        let second = cache.decode(&announced).pop().unwrap();
+        assert_eq!(*first, settled(1));
+        assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn an_unreadable_announcement_is_decoded_once_and_replaced_by_a_stored_outcome() {
+        let cache = OutcomeCache::default();
+        let ticket = settled(1).ticket_id;
+        cache.insert_announced(&[Arc::new(received_from_newer_worker(1))]);
+        assert_eq!(cache.get(ticket), None);
+        assert!(matches!(cache.lock().outcomes[&ticket], Cached::Unreadable));
+        cache.insert_decoded(Arc::new(settled(1)));
+        assert_eq!(cache.get(ticket).as_deref(), Some(&settled(1)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_outcome_is_remembered_for_a_while_whatever_their_number() {
-        let outcomes = OutcomeCache::default();
-        let count = REMEMBERED as u128;
-        outcomes.on_settled(heard((0..3 * count).map(settled).collect()));
-        advance(REMEMBERED_FOR).await;
-        outcomes.on_settled(heard(vec![settled(3 * count)]));
-        assert_eq!(outcomes.get(settled(0).ticket_id).as_deref(), Some(&settled(0)));
-        assert_eq!(outcomes.lock().cached.len(), 3 * REMEMBERED + 1);
+    async fn every_outcome_is_kept_for_five_seconds_regardless_of_their_number() {
+        let cache = OutcomeCache::default();
+        let max = OLD_OUTCOMES_MAX as u128;
+        cache.insert_announced(&announced(0..3 * max));
+        advance(KEEP_AT_LEAST).await;
+        cache.insert_announced(&announced([3 * max]));
+        assert_eq!(cache.get(settled(0).ticket_id).as_deref(), Some(&settled(0)));
+        assert_eq!(cache.lock().outcomes.len(), 3 * OLD_OUTCOMES_MAX + 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn older_outcomes_are_remembered_up_to_a_number_and_an_age() {
-        let outcomes = OutcomeCache::default();
-        let count = REMEMBERED as u128;
-        outcomes.on_settled(heard((0..count + 5).map(settled).collect()));
-        advance(REMEMBERED_FOR + Duration::from_millis(1)).await;
-        // One that comes again does not count again.
-        outcomes.on_settled(heard((count..count + 5).map(settled).collect()));
-        assert_eq!(outcomes.get(settled(4).ticket_id), None);
-        assert_eq!(outcomes.get(settled(5).ticket_id).as_deref(), Some(&settled(5)));
-        assert_eq!(outcomes.lock().cached.len(), REMEMBERED);
-        advance(REMEMBERED_AT_MOST_FOR).await;
-        outcomes.lock().forget_old(Instant::now());
-        assert!(outcomes.lock().cached.is_empty() && outcomes.lock().order.is_empty());
-    }
-
-    #[tokio::test]
-    async fn nothing_is_kept_for_a_waiter_that_has_gone() {
-        let outcomes = OutcomeCache::default();
-        let first = outcomes.wait_for(settled(1).ticket_id);
-        let second = outcomes.wait_for(settled(1).ticket_id);
-        drop(first);
-        assert_eq!(outcomes.pending().len(), 1);
-        drop(second);
-        assert!(outcomes.pending().is_empty());
+    async fn older_outcomes_are_limited_by_number_and_age() {
+        let cache = OutcomeCache::default();
+        let max = OLD_OUTCOMES_MAX as u128;
+        cache.insert_announced(&announced(0..max + 5));
+        advance(KEEP_AT_LEAST + Duration::from_millis(1)).await;
+        // A repeated outcome does not count again.
+        cache.insert_announced(&announced(max..max + 5));
+        assert_eq!(cache.get(settled(4).ticket_id), None);
+        assert_eq!(cache.get(settled(5).ticket_id).as_deref(), Some(&settled(5)));
+        assert_eq!(cache.lock().outcomes.len(), OLD_OUTCOMES_MAX);
+        advance(KEEP_AT_MOST).await;
+        cache.evict_old();
+        assert!(cache.lock().outcomes.is_empty() && cache.lock().insertions.is_empty());
     }
 }

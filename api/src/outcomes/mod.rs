@@ -1,5 +1,178 @@
-//! What this instance knows of the outcomes of tickets, and how long a ticket will have to wait for one.
+//! What this instance knows about the outcomes of tickets, and how long a ticket will have to wait for one.
+//!
+//! An outcome arrives as a worker's announcement. It is cached for a while and wakes the requests that wait for it. An
+//! announcement may be lost, so once a second one query looks up all tickets that are waited for.
 
-pub mod cache;
+mod cache;
 pub mod queue_estimate;
+mod unreadable;
+mod waiters;
 pub mod watermark;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hamro_shared::database::Database;
+use hamro_shared::database::tickets::{self, Unreadable};
+use hamro_shared::domain::{SettledTicket, TicketId};
+use hamro_shared::queue::RawSettledTicket;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use self::cache::OutcomeCache;
+use self::unreadable::UnreadableTickets;
+pub use self::waiters::OutcomeWaiter;
+use self::waiters::OutcomeWaiters;
+
+const POLL_PENDING_EVERY: Duration = Duration::from_secs(1);
+
+/// The outcome cache and the waiters, which have a lock each.
+///
+/// No waiter misses an outcome, because both sides keep an order. A request first registers its waiter, and only then
+/// publishes the booking or calls [`get`](Self::get). An arriving outcome is first cached, and only then passed to the
+/// waiters. So either the waiter is registered in time or the request finds the outcome in the cache.
+#[derive(Clone, Default)]
+pub struct Outcomes {
+    cache: Arc<OutcomeCache>,
+    waiters: OutcomeWaiters,
+    unreadable: Arc<UnreadableTickets>,
+}
+
+impl Outcomes {
+    /// Registers a waiter. Call this before the booking is published, or before [`get`](Self::get).
+    pub fn wait_for(&self, ticket: TicketId) -> OutcomeWaiter {
+        self.waiters.register(ticket)
+    }
+
+    /// The outcome of a ticket, if it is cached and readable. A ticket without one may still have been settled.
+    pub fn get(&self, ticket: TicketId) -> Option<Arc<SettledTicket>> {
+        self.cache.get(ticket)
+    }
+
+    /// Caches announced outcomes and wakes their waiters.
+    ///
+    /// A message takes each of the two locks once, and once more if any of its outcomes is waited for. Those outcomes
+    /// are decoded here, between the locks; all others when they are first read.
+    pub fn on_settled(&self, announced: Vec<RawSettledTicket>) {
+        let announced: Vec<_> = announced.into_iter().map(Arc::new).collect();
+        self.cache.insert_announced(&announced);
+        let awaited = self.waiters.awaited(&announced);
+        if !awaited.is_empty() {
+            self.waiters.wake(&self.cache.decode(&awaited));
+        }
+    }
+
+    /// Caches an outcome that was read from the database, and wakes its waiters.
+    pub fn record(&self, settled: SettledTicket) -> Arc<SettledTicket> {
+        let settled = Arc::new(settled);
+        self.cache.insert_decoded(settled.clone());
+        self.waiters.wake(std::slice::from_ref(&settled));
+        settled
+    }
+
+    /// Logs, once per ticket, why its stored outcome cannot be read.
+    pub fn log_unreadable(&self, unreadable: &Unreadable) {
+        self.unreadable.log_once(unreadable);
+    }
+
+    /// Looks up the tickets that are waited for, once a second, because their announcements may have been lost.
+    pub async fn poll_pending(self, database: Database, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut ticks = interval(POLL_PENDING_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.cache.evict_old();
+            let pending = self.waiters.pending();
+            if !pending.is_empty() {
+                self.look_up(&database, pending).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_up(&self, database: &Database, tickets: Vec<TicketId>) {
+        let count = tickets.len();
+        let query = database.query(move |connection| {
+            let tickets = tickets.clone();
+            Box::pin(async move { tickets::find_settled(connection, &tickets).await })
+        });
+        match query.await {
+            Ok(found) => {
+                for outcome in found {
+                    match outcome {
+                        Ok(settled) => drop(self.record(settled)),
+                        Err(unreadable) => self.log_unreadable(&unreadable),
+                    }
+                }
+            }
+            Err(error) => {
+                warn!("cannot look up the outcomes of {count} tickets that are waited for: {error}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod fixtures {
+    use hamro_shared::domain::{Outcome, Timestamp};
+    use hamro_shared::queue::{RawSettledEvent, SettledEvent};
+    use uuid::Uuid;
+
+    use super::*;
+
+    pub fn settled(n: u128) -> SettledTicket {
+        let settled_at = Timestamp::from_unix_millis(0).unwrap();
+        SettledTicket { ticket_id: TicketId(Uuid::from_u128(n)), settled_at, outcome: Outcome::Expired }
+    }
+
+    /// The outcomes of these tickets, as an instance receives them.
+    pub fn received(numbers: impl IntoIterator<Item = u128>) -> Vec<RawSettledTicket> {
+        RawSettledEvent::decode(&message(numbers)).unwrap().tickets
+    }
+
+    /// An outcome that this version cannot decode.
+    pub fn received_from_newer_worker(n: u128) -> RawSettledTicket {
+        let message = String::from_utf8(message([n])).unwrap().replace("expired", "refunded");
+        RawSettledEvent::decode(message.as_bytes()).unwrap().tickets.remove(0)
+    }
+
+    fn message(numbers: impl IntoIterator<Item = u128>) -> Vec<u8> {
+        let tickets = numbers.into_iter().map(settled).collect();
+        SettledEvent { tickets, bookings: 0, parcels: 0 }.encode()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixtures::{received, received_from_newer_worker, settled};
+    use super::*;
+
+    #[tokio::test]
+    async fn an_outcome_announced_between_registering_and_waiting_is_received() {
+        let outcomes = Outcomes::default();
+        let mut waiter = outcomes.wait_for(settled(1).ticket_id);
+        outcomes.on_settled(received([2, 1]));
+        assert_eq!(waiter.outcome_within(Duration::ZERO).await.as_deref(), Some(&settled(1)));
+    }
+
+    #[tokio::test]
+    async fn a_waiter_and_a_later_request_share_one_decoded_outcome() {
+        let outcomes = Outcomes::default();
+        let mut waiter = outcomes.wait_for(settled(1).ticket_id);
+        outcomes.on_settled(received([1]));
+        let waited_for = waiter.outcome_within(Duration::ZERO).await.unwrap();
+        assert!(Arc::ptr_eq(&waited_for, &outcomes.get(settled(1).ticket_id).unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_waiter_for_an_unreadable_announcement_receives_the_stored_outcome() {
+        let outcomes = Outcomes::default();
+        let ticket = settled(1).ticket_id;
+        let mut waiter = outcomes.wait_for(ticket);
+        outcomes.on_settled(vec![received_from_newer_worker(1)]);
+        assert_eq!(outcomes.get(ticket), None);
+        assert_eq!(outcomes.waiters.pending(), [ticket]);
+        outcomes.record(settled(1));
+        assert_eq!(waiter.outcome_within(Duration::ZERO).await.as_deref(), Some(&settled(1)));
+    }
+}

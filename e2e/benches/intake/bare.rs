@@ -10,7 +10,7 @@ use hamro_api::broker::publisher::publisher;
 use hamro_api::config::Config;
 use hamro_api::http::seat_map_builds::SeatMapBuilds;
 use hamro_api::http::sse::SseLimiter;
-use hamro_api::outcomes::cache::OutcomeCache;
+use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
 use hamro_api::outcomes::watermark::Watermark;
 use hamro_api::router::router;
@@ -68,7 +68,7 @@ pub async fn serve() -> Result<()> {
         database: database.clone(),
         clock: Clock::system(),
         publisher,
-        outcomes: OutcomeCache::default(),
+        outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), Clock::system()),
         queue_estimate: QueueEstimate::default(),
         seat_feed: SeatFeed::new(database),
