@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, StreamProblems, stream_event};
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, ProblemCode};
 use crate::http::sse::last_event_id;
+use crate::seat_feed::SeatFeedError;
 use crate::state::AppState;
 
 /// Watch the seat map of a concert
@@ -39,9 +40,25 @@ pub async fn follow_seats(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let permit = app.sse_limiter.acquire()?;
-    let seats = app.seat_feed.subscribe(concert, last_event_id(&headers)).await?;
-    let seats = seats.ok_or_else(|| Problem::not_found("concert"))?;
-    Ok(permit.stream(seats.map(|event| Event::default().event(event.name).id(&event.id).data(&event.data))))
+    let events = app.seat_feed.subscribe(concert, last_event_id(&headers)).await?;
+    Ok(permit.stream(events.map(|event| Event::default().event(event.name).id(&event.id).data(&event.data))))
+}
+
+impl From<SeatFeedError> for Problem {
+    fn from(error: SeatFeedError) -> Self {
+        match error {
+            SeatFeedError::ConcertNotFound => Self::not_found("concert"),
+            SeatFeedError::TimedOut => {
+                let detail = "Too many requests are waiting. Try again in a moment.";
+                Self::new(ProblemCode::Overloaded, detail).retry_after(2).because(error)
+            }
+            SeatFeedError::Aborted(_) => {
+                let detail = "Try again in a moment.";
+                Self::new(ProblemCode::DatabaseUnavailable, detail).retry_after(2).because(error)
+            }
+            SeatFeedError::Database(error) => error.into(),
+        }
+    }
 }
 
 /// An event of the stream of a concert's seats.

@@ -1,4 +1,4 @@
-//! The seats of one concert as those who watch its map see them: which are booked, and what has changed since when.
+//! The seats of one concert as clients see them: which are booked, and what has changed since which event.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,37 +8,37 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
-/// Changes that a client may have missed and still be told by themselves; one that has missed more starts anew.
+/// How many changes are kept for clients that reconnect. A client that has missed more gets a snapshot.
 const HISTORY_LENGTH: usize = 256;
 
-/// Events that a slow client may be behind; one that is further behind starts anew.
+/// How many events a slow client may be behind. A client that is further behind gets a snapshot.
 const CHANNEL_CAPACITY: usize = 64;
 
-/// Which seats are booked: the first event of a stream, and of any client that has lost the thread.
+/// All booked seats: the first event of a stream, sent again if changes were missed.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({"totalSeats": 100, "availableSeats": 98, "bookedSeatIds": [21, 22]}))]
 pub struct SeatsSnapshot {
-    /// If it is not what the seat map said, seats were added or removed: load the map again.
+    /// If this differs from the loaded seat map, seats were added or removed: load the map again.
     total_seats: usize,
     available_seats: usize,
-    /// All of them; every other seat is free.
+    /// Every other seat is available.
     booked_seat_ids: Vec<SeatId>,
 }
 
-/// What has changed since the event before.
+/// The seats that have changed since the previous event.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({"availableSeats": 96, "bookedSeatIds": [23, 42], "freedSeatIds": []}))]
 pub struct SeatsChange {
     available_seats: usize,
-    /// Those that are booked now.
+    /// Seats that are booked now.
     booked_seat_ids: Vec<SeatId>,
-    /// Those that are free again.
+    /// Seats that are available again.
     freed_seat_ids: Vec<SeatId>,
 }
 
-/// An event as all who watch are sent it, written once.
+/// An event as it is sent to all clients, serialized once.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SeatsEvent {
     pub id: String,
@@ -46,34 +46,35 @@ pub struct SeatsEvent {
     pub data: String,
 }
 
+/// The current state of a seat map, its recent changes, and the channel on which they are broadcast.
 pub struct SeatMapState {
-    /// Tells the events of this copy of the hall from those of other instances, and of earlier copies.
+    /// Distinguishes the events of this state from those of other instances and of earlier states.
     epoch: u64,
-    /// Changes so far: with the name, the id of the latest event.
+    /// The number of the latest event. Together with the epoch it is the event's id.
     sequence: u64,
     is_booked: HashMap<SeatId, bool>,
     available: usize,
-    /// What has changed and has not been told yet; `None` if seats were added or removed.
+    /// Changes that have not been broadcast; `None` if seats were added or removed.
     pending: Option<HashMap<SeatId, bool>>,
-    /// The latest changes, up to `sequence`.
+    /// The latest broadcast changes, up to `sequence`.
     history: VecDeque<HashMap<SeatId, bool>>,
-    /// What was announced while the database is being read, which may or may not be in what is read.
+    /// Sales announced since the reload began, which it may or may not contain; `None` if no reload is running.
     sold_during_reload: Option<Vec<SeatId>>,
-    /// All of it, as of the event of this number.
+    /// A snapshot, with the number of the event that it corresponds to.
     snapshot: Option<(u64, Arc<SeatsEvent>)>,
-    /// `None` once there is no such hall any more.
+    /// `None` once the seat map is closed.
     events: Option<broadcast::Sender<Arc<SeatsEvent>>>,
 }
 
-/// A client's part of a hall.
+/// What one client receives.
 pub struct Subscription {
-    /// What it has to be told first, if anything.
+    /// The event to send first, if any.
     pub first: Option<Arc<SeatsEvent>>,
     pub events: broadcast::Receiver<Arc<SeatsEvent>>,
 }
 
 impl SeatMapState {
-    /// An empty one, to be filled by `begin_reload` and `apply_reload`.
+    /// A seat map without seats, to be filled by `begin_reload` and `apply_reload`.
     pub fn new(epoch: u64) -> Self {
         Self {
             epoch,
@@ -92,12 +93,7 @@ impl SeatMapState {
         self.available
     }
 
-    /// Whether somebody watches.
-    pub fn is_watched(&self) -> bool {
-        self.events.as_ref().is_some_and(|events| events.receiver_count() > 0)
-    }
-
-    /// A worker has announced a sale of these seats, of which some may be of other concerts.
+    /// Applies an announced sale. Seats of other concerts are ignored.
     pub fn mark_sold(&mut self, seats: &[SeatId]) {
         if let Some(sold_during_reload) = &mut self.sold_during_reload {
             sold_during_reload.extend(seats);
@@ -107,37 +103,38 @@ impl SeatMapState {
         }
     }
 
-    /// From here on the database is being read.
+    /// Call this before the seats are read from the database, and then `apply_reload` or `abort_reload`.
     pub fn begin_reload(&mut self) {
         self.sold_during_reload = Some(Vec::new());
     }
 
-    /// It could not be read: all is as it was.
+    /// Ends a reload that failed; the state stays as it is.
     pub fn abort_reload(&mut self) {
         self.sold_during_reload = None;
     }
 
-    /// There is no such hall any more: the streams of those who watch it end.
+    /// Ends the streams of all subscribers.
     pub fn close(&mut self) {
         self.events = None;
     }
 
-    /// What was read: all seats, and whether each is booked. What was announced meanwhile holds as well.
-    pub fn apply_reload(&mut self, mut seats: HashMap<SeatId, bool>) {
+    /// Applies what was read from the database: all seats, and whether each is booked. Sales that were announced
+    /// meanwhile stay booked.
+    pub fn apply_reload(&mut self, mut is_booked: HashMap<SeatId, bool>) {
         for seat in self.sold_during_reload.take().unwrap_or_default() {
-            if let Some(is_booked) = seats.get_mut(&seat) {
+            if let Some(is_booked) = is_booked.get_mut(&seat) {
                 *is_booked = true;
             }
         }
-        let is_same_hall =
-            seats.len() == self.is_booked.len() && seats.keys().all(|seat| self.is_booked.contains_key(seat));
-        if is_same_hall {
-            for (seat, is_booked) in seats {
+        let has_same_seats = is_booked.len() == self.is_booked.len()
+            && is_booked.keys().all(|seat| self.is_booked.contains_key(seat));
+        if has_same_seats {
+            for (seat, is_booked) in is_booked {
                 self.set(seat, is_booked);
             }
         } else {
-            self.available = seats.values().filter(|is_booked| !**is_booked).count();
-            self.is_booked = seats;
+            self.available = is_booked.values().filter(|is_booked| !**is_booked).count();
+            self.is_booked = is_booked;
             self.pending = None;
         }
     }
@@ -158,13 +155,13 @@ impl SeatMapState {
         }
     }
 
-    /// Tells everybody what has changed since the last time.
+    /// Sends all subscribers what has changed since the previous call.
     pub fn broadcast_changes(&mut self) {
         match self.pending.replace(HashMap::new()) {
             Some(changes) if changes.is_empty() => {}
             Some(changes) => {
                 self.sequence += 1;
-                let event = self.change(changes.clone());
+                let event = self.change_event(changes.clone());
                 self.history.push_back(changes);
                 if self.history.len() > HISTORY_LENGTH {
                     self.history.pop_front();
@@ -182,39 +179,40 @@ impl SeatMapState {
 
     fn send(&self, event: Arc<SeatsEvent>) {
         if let Some(events) = &self.events {
-            // Nobody may be there to hear it.
+            // Fails if there are no subscribers.
             let _ = events.send(event);
         }
     }
 
-    /// A client joins, which may have received events before. What it is told first may be newer than the last event: the
-    /// next one then tells of some seats once more. `None` if there is no such hall any more.
+    /// Adds a subscriber, which may have received events before. `None` if the seat map is closed.
+    ///
+    /// The first event may contain changes that have not been broadcast yet. The next event then repeats them.
     pub fn subscribe(&mut self, last_event_id: Option<&str>) -> Option<Subscription> {
         let events = self.events.as_ref()?.subscribe();
         let first = match last_event_id.and_then(|id| self.changes_since(id)) {
             Some(missed) if missed.is_empty() => None,
-            Some(missed) => Some(Arc::new(self.change(missed))),
+            Some(missed) => Some(Arc::new(self.change_event(missed))),
             None => Some(self.snapshot()),
         };
         Some(Subscription { first, events })
     }
 
-    /// What has changed since the event of this id; `None` if it is not known any more, or never was.
+    /// What has changed since the event with this id; `None` if the id is unknown or too old.
     fn changes_since(&self, id: &str) -> Option<HashMap<SeatId, bool>> {
         let (epoch, sequence) = id.split_once('-')?;
         if epoch != format!("{:x}", self.epoch) {
             return None;
         }
         let missed = usize::try_from(self.sequence.checked_sub(sequence.parse().ok()?)?).ok()?;
-        let first = self.history.len().checked_sub(missed)?;
+        let first_missed = self.history.len().checked_sub(missed)?;
         let mut changes = HashMap::new();
-        for later in self.history.iter().skip(first) {
+        for later in self.history.iter().skip(first_missed) {
             changes.extend(later);
         }
         Some(changes)
     }
 
-    /// Made once for each number, however many join: what has changed since is in the next event.
+    /// The snapshot that all who subscribe before the next event share. That event contains what changes meanwhile.
     fn snapshot(&mut self) -> Arc<SeatsEvent> {
         if let Some((sequence, snapshot)) = &self.snapshot
             && *sequence == self.sequence
@@ -232,7 +230,7 @@ impl SeatMapState {
         snapshot
     }
 
-    fn change(&self, changes: HashMap<SeatId, bool>) -> SeatsEvent {
+    fn change_event(&self, changes: HashMap<SeatId, bool>) -> SeatsEvent {
         let (booked, freed): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, is_booked)| *is_booked);
         let seats = |seats: Vec<(SeatId, bool)>| sorted(seats.into_iter().map(|(seat, _)| seat));
         let change = SeatsChange {
@@ -244,7 +242,7 @@ impl SeatMapState {
     }
 
     fn event(&self, name: &'static str, data: &impl Serialize) -> SeatsEvent {
-        let data = serde_json::to_string(data).expect("numbers only");
+        let data = serde_json::to_string(data).expect("contains only numbers");
         SeatsEvent { id: format!("{:x}-{}", self.epoch, self.sequence), name, data }
     }
 }
@@ -275,82 +273,82 @@ mod tests {
         seat_map
     }
 
-    fn history(event: Option<Arc<SeatsEvent>>) -> (String, &'static str, Value) {
+    fn content(event: Option<Arc<SeatsEvent>>) -> (String, &'static str, Value) {
         let event = event.unwrap();
         (event.id.clone(), event.name, serde_json::from_str(&event.data).unwrap())
     }
 
-    fn next(subscribe: &mut Subscription) -> (String, &'static str, Value) {
-        history(subscribe.events.try_recv().ok())
+    fn next(subscription: &mut Subscription) -> (String, &'static str, Value) {
+        content(subscription.events.try_recv().ok())
     }
 
     #[test]
-    fn who_joins_is_told_all_and_then_what_changes() {
+    fn a_new_subscriber_receives_a_snapshot_and_then_changes() {
         let mut seat_map = seat_map(&[1], &[2, 3]);
-        let mut subscribe = seat_map.subscribe(None).unwrap();
+        let mut subscription = seat_map.subscribe(None).unwrap();
         let all = json!({"totalSeats": 3, "availableSeats": 2, "bookedSeatIds": [1]});
-        assert_eq!(history(subscribe.first.take()), ("a-1".into(), "snapshot", all));
+        assert_eq!(content(subscription.first.take()), ("a-1".into(), "snapshot", all));
         seat_map.mark_sold(&[SeatId(2), SeatId(77)]);
         seat_map.mark_sold(&[SeatId(2)]);
         seat_map.broadcast_changes();
         seat_map.broadcast_changes();
         let change = json!({"availableSeats": 1, "bookedSeatIds": [2], "freedSeatIds": []});
-        assert_eq!(next(&mut subscribe), ("a-2".into(), "change", change));
-        assert!(subscribe.events.try_recv().is_err());
+        assert_eq!(next(&mut subscription), ("a-2".into(), "change", change));
+        assert!(subscription.events.try_recv().is_err());
     }
 
     #[test]
-    fn who_comes_back_is_told_what_was_missed_together() {
+    fn a_returning_subscriber_receives_all_missed_changes_in_one_event() {
         let mut seat_map = seat_map(&[1], &[2, 3, 4]);
         for seat in [2, 3] {
             seat_map.mark_sold(&[SeatId(seat)]);
             seat_map.broadcast_changes();
         }
         let missed = json!({"availableSeats": 1, "bookedSeatIds": [2, 3], "freedSeatIds": []});
-        assert_eq!(history(seat_map.subscribe(Some("a-1")).unwrap().first), ("a-3".into(), "change", missed));
+        assert_eq!(content(seat_map.subscribe(Some("a-1")).unwrap().first), ("a-3".into(), "change", missed));
         assert_eq!(seat_map.subscribe(Some("a-3")).unwrap().first, None);
     }
 
     #[test]
-    fn an_id_that_is_not_known_gets_everything() {
+    fn an_unknown_or_too_old_event_id_yields_a_snapshot() {
         let mut seat_map = seat_map(&[1], &[2]);
         for id in ["b-1", "a-0", "a-2", "a", "", "a--1", "a-99999999999999999999"] {
-            assert_eq!(history(seat_map.subscribe(Some(id)).unwrap().first).1, "snapshot", "{id}");
+            assert_eq!(content(seat_map.subscribe(Some(id)).unwrap().first).1, "snapshot", "{id}");
         }
         for turn in 0..HISTORY_LENGTH {
             seat_map.begin_reload();
             seat_map.apply_reload(seats(&[1], &[2]).into_keys().map(|seat| (seat, turn % 2 == 0)).collect());
             seat_map.broadcast_changes();
         }
-        assert_eq!(history(seat_map.subscribe(Some("a-1")).unwrap().first).1, "change");
+        assert_eq!(content(seat_map.subscribe(Some("a-1")).unwrap().first).1, "change");
         seat_map.mark_sold(&[SeatId(1)]);
         seat_map.mark_sold(&[SeatId(2)]);
         seat_map.broadcast_changes();
-        assert_eq!(history(seat_map.subscribe(Some("a-1")).unwrap().first).1, "snapshot");
+        assert_eq!(content(seat_map.subscribe(Some("a-1")).unwrap().first).1, "snapshot");
     }
 
     #[test]
-    fn who_joins_between_two_events_misses_nothing() {
+    fn a_client_that_subscribes_between_two_events_misses_no_change() {
         let mut seat_map = seat_map(&[1], &[2, 3]);
-        let early = history(seat_map.subscribe(None).unwrap().first);
+        let early = content(seat_map.subscribe(None).unwrap().first);
         seat_map.mark_sold(&[SeatId(2)]);
         let mut late = seat_map.subscribe(None).unwrap();
-        assert_eq!(history(late.first.take()), early, "it is made once");
+        assert_eq!(content(late.first.take()), early, "the snapshot is not rebuilt");
         seat_map.broadcast_changes();
         assert_eq!(next(&mut late).2["bookedSeatIds"], json!([2]));
     }
 
     #[test]
-    fn the_streams_of_a_hall_that_is_no_more_end() {
+    fn closing_a_seat_map_ends_its_streams() {
         let mut seat_map = seat_map(&[1], &[2]);
-        let mut subscribe = seat_map.subscribe(None).unwrap();
+        let mut subscription = seat_map.subscribe(None).unwrap();
         seat_map.close();
-        assert!(matches!(subscribe.events.try_recv(), Err(broadcast::error::TryRecvError::Closed)));
+        assert!(matches!(subscription.events.try_recv(), Err(broadcast::error::TryRecvError::Closed)));
         assert!(seat_map.subscribe(None).is_none());
     }
 
     #[test]
-    fn what_is_announced_while_the_database_is_read_is_not_undone_by_what_was_read() {
+    fn a_reload_does_not_undo_a_sale_announced_while_it_was_running() {
         let mut seat_map = seat_map(&[], &[1, 2]);
         seat_map.begin_reload();
         seat_map.mark_sold(&[SeatId(1)]);
@@ -359,14 +357,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hall_that_gets_more_seats_is_told_as_a_whole() {
+    fn a_seat_map_with_added_seats_is_sent_as_a_snapshot() {
         let mut seat_map = seat_map(&[1], &[2]);
-        let mut subscribe = seat_map.subscribe(None).unwrap();
+        let mut subscription = seat_map.subscribe(None).unwrap();
         seat_map.begin_reload();
         seat_map.apply_reload(seats(&[1], &[2, 3]));
         seat_map.broadcast_changes();
         let all = json!({"totalSeats": 3, "availableSeats": 2, "bookedSeatIds": [1]});
-        assert_eq!(next(&mut subscribe), ("a-2".into(), "snapshot", all));
-        assert_eq!(history(seat_map.subscribe(Some("a-1")).unwrap().first).1, "snapshot");
+        assert_eq!(next(&mut subscription), ("a-2".into(), "snapshot", all));
+        assert_eq!(content(seat_map.subscribe(Some("a-1")).unwrap().first).1, "snapshot");
     }
 }

@@ -1,29 +1,28 @@
-//! Whether the seats of a concert are still as they were, without reading them.
+//! Detects whether the seats of a concert have changed, without reading them.
 
 use std::collections::HashMap;
 
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-/// The state that a concert's seats are in.
+/// The version of a concert's seats.
 #[derive(Clone, Debug, Default)]
 pub struct SeatMapVersion {
     /// Changes with every transaction that sells, adds or removes seats.
     pub tag: String,
-    /// Free seats.
+    /// How many seats are available.
     pub available: usize,
 }
 
 impl SeatMapVersion {
-    /// The version of one concert's seats.
     pub async fn of_one(connection: &mut PgConnection, concert: Uuid) -> Result<Self, sqlx::Error> {
         Ok(Self::of(connection, &[concert]).await?.remove(&concert).unwrap_or_default())
     }
 
-    /// The versions of these concerts' seats; a concert without tiers has none.
+    /// The versions of several concerts' seats. A concert without tiers has none.
     ///
-    /// Every transaction that changes a seat moves the counters of its tier too, and `xmin` is the transaction that wrote
-    /// a row.
+    /// Every transaction that changes a seat also updates the counters of its tier, and `xmin` identifies the
+    /// transaction that wrote a row.
     pub async fn of(
         connection: &mut PgConnection,
         concerts: &[Uuid],
