@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make bench-intake` and `make bench-worker`: run a benchmark on a private PostgreSQL and RabbitMQ, which are as durable as
-# those of `make up`. Re-executes itself in with-stack.sh. Further arguments are passed to the benchmark.
+# `make bench-intake` and `make bench-worker`: run a benchmark on a private PostgreSQL and RabbitMQ, which are as
+# durable as those of `make up`. Re-executes itself in with-stack.sh. Further arguments are passed to the benchmark.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -19,7 +19,8 @@ main() {
     shift
     export SQLX_OFFLINE=true
     cargo build --release --locked --bins --package hamro-api --package hamro-worker
-    cargo bench --locked --package hamro-e2e --bench "$bench" -- "$@"
+    # The programs above are built without the feature, as released.
+    cargo bench --locked --package hamro-e2e --features faults --bench "$bench" -- "$@"
 }
 
 main "$@"

@@ -76,7 +76,7 @@ pub enum PublishError {
 
 /// Whether the broker takes messages from us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BrokerState {
+pub(super) enum BrokerState {
     Down,
     Up,
     /// The broker is short of memory or disk: it reads nothing that we write.
@@ -92,9 +92,9 @@ pub struct Publisher {
 }
 
 /// An encoded envelope, and who waits for its confirm.
-struct PublishRequest {
+pub(super) struct PublishRequest {
     envelope: Vec<u8>,
-    receipt: Receipt,
+    pub(super) receipt: Receipt,
 }
 
 type Receipt = oneshot::Sender<Result<(), PublishError>>;
@@ -109,8 +109,8 @@ impl PublishRequest {
 
 /// The task on the other side.
 pub struct PublishingTask {
-    requests: mpsc::Receiver<PublishRequest>,
-    state: watch::Sender<BrokerState>,
+    pub(super) requests: mpsc::Receiver<PublishRequest>,
+    pub(super) state: watch::Sender<BrokerState>,
     exchange: String,
     routing_key: String,
     /// A connection on which no confirm has come for so long is of no use.
@@ -173,14 +173,6 @@ impl Session for PublishingTask {
 }
 
 impl PublishingTask {
-    /// Confirms all bookings and sends none. What is left is the price of HTTP, which a benchmark compares with.
-    pub async fn confirm_without_broker(mut self) {
-        self.state.send_replace(BrokerState::Up);
-        while let Some(request) = self.requests.recv().await {
-            let _ = request.receipt.send(Ok(()));
-        }
-    }
-
     /// Publishes until there is nobody left who could want to, and the last confirm is in.
     async fn publish_all(
         &mut self,
