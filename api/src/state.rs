@@ -1,4 +1,4 @@
-//! What handlers are given.
+//! The state that all request handlers share.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use crate::outcomes::queue_estimate::{QueueEstimate, QueuePosition};
 use crate::outcomes::watermark::Watermark;
 use crate::seat_feed::SeatFeed;
 
-/// Everything a handler may need, shared by all of them: a clone is one count.
+/// A shared reference to [`App`]; cheap to clone.
 #[derive(Clone)]
 pub struct AppState(Arc<App>);
 
-/// The parts of it.
+/// Everything that handlers use.
 pub struct App {
     pub database: Database,
     pub clock: Clock,
@@ -37,7 +37,7 @@ pub struct App {
     pub seat_feed: SeatFeed,
     pub seat_map_builds: SeatMapBuilds,
     pub sse_limiter: SseLimiter,
-    /// Cancelled once this instance takes no more requests.
+    /// Cancelled once this instance accepts no more requests.
     pub stopping: CancellationToken,
     pub schema_ready: watch::Receiver<bool>,
     pub database_clock: DatabaseClock,
@@ -51,18 +51,18 @@ impl AppState {
 }
 
 impl App {
-    /// Whether a booking that comes now is taken. The bound is soft: the length of the queue is as of a second ago.
+    /// Whether bookings are accepted. The limit is approximate: the length of the queue may be a second old.
     pub fn is_accepting(&self, now: Instant) -> bool {
         let is_full = self.queue_estimate.depth(now).is_some_and(|depth| depth >= self.policy.queue_max);
         self.publisher.is_up() && !is_full
     }
 
-    /// In how long a queue that is full has noticeable room again: the time that the workers take for a tenth of it.
+    /// How long a client should wait when the queue is full: the time that the workers need for a tenth of it.
     pub fn retry_hint(&self, now: Instant) -> Option<Duration> {
         self.queue_estimate.eta(self.queue_estimate.depth(now)?.div_ceil(10), now)
     }
 
-    /// Where a ticket stands in the queue.
+    /// The position of a ticket in the queue.
     pub fn position(&self, ticket: TicketId) -> QueuePosition {
         let now = Instant::now();
         let ahead = self.queue_estimate.ahead(ticket.issued_at(), self.clock.now(), now);
@@ -70,10 +70,10 @@ impl App {
         QueuePosition { ahead, eta_seconds: eta.map(whole_seconds) }
     }
 
-    /// A new ticket, which may be sold for as long as `patience`.
-    pub fn issue_ticket(&self, patience: Duration) -> Ticket {
+    /// A new ticket whose deadline is `valid_for` from now.
+    pub fn issue_ticket(&self, valid_for: Duration) -> Ticket {
         let now = self.clock.now();
-        Ticket { id: self.policy.ticket_keys.issue(now), deadline: now + patience }
+        Ticket { id: self.policy.ticket_keys.issue(now), deadline: now + valid_for }
     }
 }
 

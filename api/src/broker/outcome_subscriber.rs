@@ -1,5 +1,6 @@
-//! Hears from the workers what has been settled, on a connection of its own: while the broker blocks publishers,
-//! outcomes still come in. It asks the broker for the length of the queue as well.
+//! Receives the workers' announcements of settled tickets, and polls the length of the queue.
+//!
+//! It has its own connection, so that outcomes still arrive while the broker blocks connections that publish.
 
 use std::time::Duration;
 
@@ -18,14 +19,15 @@ use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::QueueEstimate;
 use crate::seat_feed::SeatFeed;
 
-/// How often the broker is asked for the length of the queue.
-const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// How often the length of the queue is queried.
+const POLL_DEPTH_EVERY: Duration = Duration::from_secs(1);
 /// After this long without a reply the connection is replaced.
-const COUNT_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_DEPTH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Unacknowledged announcements that the broker may send. Each is a batch of up to some hundred outcomes.
+/// Limit on unacknowledged announcements. Each contains up to a few hundred outcomes.
 const PREFETCH: u16 = 32;
 
+/// Passes announced outcomes on to the cache, the queue estimate and the seat feed.
 pub struct OutcomeSubscriber {
     topology: Topology,
     outcomes: Outcomes,
@@ -45,18 +47,18 @@ impl OutcomeSubscriber {
 
     fn on_settled(&self, body: &[u8]) {
         match RawSettledEvent::decode(body) {
-            Ok(settled) => {
-                self.queue_estimate.settled(&settled, Instant::now());
-                self.seat_feed.on_settled(&settled.tickets);
-                self.outcomes.on_settled(settled.tickets);
+            Ok(event) => {
+                self.queue_estimate.on_settled(&event, Instant::now());
+                self.seat_feed.on_settled(&event.tickets);
+                self.outcomes.on_settled(event.tickets);
             }
-            Err(error) => warn!("cannot read what a worker announced: {error}"),
+            Err(error) => warn!("ignored an unreadable announcement: {error}"),
         }
     }
 }
 
 impl Session for OutcomeSubscriber {
-    const ROLE: &'static str = "listening";
+    const ROLE: &'static str = "subscribing";
 
     async fn run(
         &mut self,
@@ -64,17 +66,17 @@ impl Session for OutcomeSubscriber {
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        // Concurrently: announcements are received while the broker counts.
-        let listening = try_join(self.consume(channel), self.poll_depth(channel));
-        stop.run_until_cancelled(listening).await.map_or(Ok(()), |ended| ended.map(drop))
+        // Concurrently, because a loaded broker may take long to report the queue's length.
+        let session = try_join(self.consume(channel), self.poll_depth(channel));
+        stop.run_until_cancelled(session).await.map_or(Ok(()), |ended| ended.map(drop))
     }
 }
 
 impl OutcomeSubscriber {
-    /// Hears announcements until the queue has gone.
+    /// Receives announcements until the queue is deleted.
     async fn consume(&self, channel: &Channel) -> anyhow::Result<()> {
         let queue = self.topology.subscribe_to_settled(channel).await?;
-        // Bounds what is buffered in memory here. Beyond its own limit, the broker's queue drops the oldest messages.
+        // Limits what is buffered in this process. The broker's queue has its own limit and drops the oldest messages.
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
         let mut messages =
@@ -84,17 +86,16 @@ impl OutcomeSubscriber {
             self.on_settled(&message.data);
             message.ack(BasicAckOptions::default()).await?;
         }
-        bail!("the queue of outcomes has gone")
+        bail!("the queue of announcements was deleted")
     }
 
-    /// Asks for the length of the queue, again and again.
     async fn poll_depth(&self, channel: &Channel) -> anyhow::Result<()> {
-        let mut counts = interval(COUNT_EVERY);
-        counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(POLL_DEPTH_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            counts.tick().await;
-            let counting = timeout(COUNT_TIMEOUT, self.topology.waiting_messages(channel));
-            let messages = counting.await.context("the broker does not say how long the queue is")??;
+            ticks.tick().await;
+            let query = timeout(POLL_DEPTH_TIMEOUT, self.topology.waiting_messages(channel));
+            let messages = query.await.context("the broker does not report the length of the queue")??;
             self.queue_estimate.record_depth(messages, Instant::now());
         }
     }

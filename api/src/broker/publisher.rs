@@ -1,10 +1,12 @@
-//! The one task that owns the publishing channel.
+//! Publishes bookings to the intake queue, from one task that owns the channel.
 //!
-//! A lapin channel that several publishers share gives confirms to the wrong messages (it takes the delivery tag and
-//! sends the frames under two locks), and a confirm is our receipt. So handlers hand their envelopes to one task
-//! through a bounded channel. It takes what is waiting in that moment, publishes it as one parcel and lets the
-//! confirm of the parcel answer everybody in it. It never lingers: when it is quiet a parcel is one booking, and in a
-//! rush, when confirms are outstanding, bookings pile up behind them and parcels grow by themselves.
+//! A booking is accepted when the broker confirms it. A lapin channel that several publishers share assigns confirms to
+//! the wrong messages, because it takes the delivery tag and sends the frames under two locks. So handlers pass their
+//! envelopes to one task through a bounded channel.
+//!
+//! The task takes all envelopes that are waiting, publishes them as one parcel, and passes the parcel's confirm on to
+//! the handlers. It never waits for a parcel to fill. At a low rate a parcel is one booking. In a rush, bookings
+//! accumulate while confirms are outstanding, and parcels grow.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -24,18 +26,20 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Parcels whose confirm is outstanding. Few enough for parcels to fill in a rush, many enough to keep the broker busy.
+/// Limit on parcels whose confirm is outstanding: low enough for parcels to fill in a rush, high enough to keep the
+/// broker busy.
 const PARCELS_IN_FLIGHT: usize = 32;
 
-/// How often to look whether the broker still confirms.
+/// How often to check that the broker still confirms.
 const WATCHDOG_EVERY: Duration = Duration::from_millis(500);
 
-/// AMQP's "store it": without it a durable queue would lose the message in a restart.
+/// AMQP delivery mode: without it, a durable queue loses the message in a restart.
 const PERSISTENT: u8 = 2;
 
 #[derive(Clone, Copy, Debug)]
 pub struct PublisherConfig {
-    /// Bookings that may wait for the publishing task; up to 32 parcels of up to 64 are on their way besides.
+    /// Limit on bookings that wait for the publishing task. Beyond these, up to 32 parcels of up to 64 bookings wait
+    /// for confirms.
     pub in_flight_max: NonZeroUsize,
     /// How long to wait for the broker's confirm.
     pub confirm_timeout: Duration,
@@ -47,11 +51,11 @@ impl PublisherConfig {
         let in_flight_max = env.or(
             "PUBLISH_IN_FLIGHT_MAX",
             IN_FLIGHT_MAX,
-            "the most bookings on their way to the broker, such as 10000",
+            "the maximum number of bookings that wait to be published, such as 10000",
         );
         let confirm_timeout = env.or("CONFIRM_TIMEOUT", Duration::from_secs(5), "a duration such as 5s");
         if confirm_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > Duration::from_secs(10)) {
-            env.fault("CONFIRM_TIMEOUT is not between 0 and 10 s: it should be a duration such as 5s");
+            env.fault("CONFIRM_TIMEOUT should be more than 0 and at most 10s");
         }
         Some(Self { in_flight_max: in_flight_max?, confirm_timeout: confirm_timeout? })
     }
@@ -60,30 +64,30 @@ impl PublisherConfig {
 /// Why a booking was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// Nothing was sent, as too many bookings are on their way already.
-    #[error("too many bookings are on their way to the broker")]
+    /// Not sent: too many bookings are waiting to be published.
+    #[error("too many bookings are waiting to be published")]
     Busy,
-    /// Nothing was sent, as there is no broker to send it to.
-    #[error("the broker cannot be reached, or takes no messages")]
+    /// Not sent: there is no connection to the broker, or the broker blocks it.
+    #[error("the broker is unreachable or accepts no messages")]
     Unavailable,
-    /// The broker refused it: the queue is full.
+    /// Refused by the broker: the queue is full.
     #[error("the broker refused the booking")]
     Refused,
-    /// It was sent, and no answer came: it may be in the queue.
+    /// Sent, but not confirmed: the booking may be in the queue.
     #[error("the broker did not confirm the booking")]
     Unknown,
 }
 
-/// Whether the broker takes messages from us.
+/// Whether the broker accepts messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BrokerState {
     Down,
     Up,
-    /// The broker is short of memory or disk: it reads nothing that we write.
+    /// The broker is short of memory or disk and does not read from connections that publish.
     Blocked,
 }
 
-/// A handler's way to the queue.
+/// The handlers' side of the publishing task.
 #[derive(Clone)]
 pub struct Publisher {
     requests: mpsc::Sender<PublishRequest>,
@@ -91,7 +95,7 @@ pub struct Publisher {
     confirm_timeout: Duration,
 }
 
-/// An encoded envelope, and who waits for its confirm.
+/// An encoded envelope, and the handler that waits for its confirm.
 pub(super) struct PublishRequest {
     envelope: Vec<u8>,
     pub(super) receipt: Receipt,
@@ -100,20 +104,20 @@ pub(super) struct PublishRequest {
 type Receipt = oneshot::Sender<Result<(), PublishError>>;
 
 impl PublishRequest {
-    /// What has not been sent is known not to be in the queue.
+    /// Responds to a request whose envelope has not been sent, and so is certainly not in the queue.
     fn reject(self) {
-        // Whoever has stopped waiting needs no answer.
+        // Fails if the handler has stopped waiting.
         let _ = self.receipt.send(Err(PublishError::Unavailable));
     }
 }
 
-/// The task on the other side.
+/// The task that publishes what handlers request.
 pub struct PublishingTask {
     pub(super) requests: mpsc::Receiver<PublishRequest>,
     pub(super) state: watch::Sender<BrokerState>,
     exchange: String,
     routing_key: String,
-    /// A connection on which no confirm has come for so long is of no use.
+    /// A connection on which no confirm arrives for this long is dropped.
     confirm_timeout: Duration,
 }
 
@@ -130,12 +134,12 @@ pub fn publisher(config: PublisherConfig, topology: &Topology) -> (Publisher, Pu
 }
 
 impl Publisher {
-    /// Whether the broker takes messages at this moment.
+    /// Whether the broker accepts messages at this moment.
     pub fn is_up(&self) -> bool {
         *self.state.borrow() == BrokerState::Up
     }
 
-    /// Puts the booking into the queue. `Ok` is the broker's own word that it is stored.
+    /// Publishes the booking. `Ok` means that the broker has confirmed that it is stored.
     pub async fn publish(&self, envelope: Envelope) -> Result<(), PublishError> {
         if !self.is_up() {
             return Err(PublishError::Unavailable);
@@ -148,7 +152,7 @@ impl Publisher {
         })?;
         match tokio::time::timeout(self.confirm_timeout, confirmed).await {
             Ok(Ok(result)) => result,
-            // The time is up, or the connection was lost with the parcel on it.
+            // The confirm is late, or the connection was lost before it arrived.
             Ok(Err(_)) | Err(_) => Err(PublishError::Unknown),
         }
     }
@@ -173,7 +177,7 @@ impl Session for PublishingTask {
 }
 
 impl PublishingTask {
-    /// Publishes until there is nobody left who could want to, and the last confirm is in.
+    /// Publishes until all `Publisher`s are dropped and the last confirm has arrived.
     async fn publish_all(
         &mut self,
         channel: &Channel,
@@ -188,7 +192,7 @@ impl PublishingTask {
             tokio::select! {
                 biased;
                 event = events.next() => {
-                    self.on_connection_event(event.context("the connection has gone")?)?;
+                    self.on_connection_event(event.context("the connection was closed")?)?;
                     last_progress = Instant::now();
                 }
                 Some(confirm) = confirms.next() => {
@@ -206,8 +210,8 @@ impl PublishingTask {
                     }
                     None => open = false,
                 },
-                // A broker that is frozen closes nothing and says nothing. Without the connection everybody is told at once
-                // that there is no broker; with it, each in turn after a time-out. One that blocks us has said so.
+                // A frozen broker does not close its connections. Once the connection is dropped, bookings are refused
+                // at once instead of each after a timeout. A broker that blocks the connection may take longer.
                 _ = watchdog.tick() => if !confirms.is_empty() && last_progress.elapsed() > self.confirm_timeout {
                     ensure!(*self.state.borrow() == BrokerState::Blocked, "the broker confirms nothing");
                 },
@@ -216,17 +220,17 @@ impl PublishingTask {
         Ok(())
     }
 
-    /// Follows what the connection says of itself; an error if it is lost.
+    /// Tracks the state of the connection. Fails if it is lost.
     fn on_connection_event(&mut self, event: Event) -> anyhow::Result<()> {
         match event {
             Event::Error(error) => return Err(error.into()),
             Event::ConnectionBlocked(reason) => {
-                warn!("the broker takes no messages: {reason}");
+                warn!("the broker blocks the connection; bookings are refused: {reason}");
                 self.state.send_replace(BrokerState::Blocked);
                 self.reject_waiting();
             }
             Event::ConnectionUnblocked => {
-                info!("the broker takes messages again");
+                info!("the broker accepts messages again");
                 self.state.send_replace(BrokerState::Up);
             }
             _ => {}
@@ -240,13 +244,13 @@ impl PublishingTask {
         }
     }
 
-    /// A parcel of this job and of what else is waiting.
+    /// Packs this request and the waiting ones into a parcel, as far as they fit.
     fn fill_parcel(&mut self, first: PublishRequest) -> (Vec<u8>, Vec<Receipt>) {
         let mut parcel = Parcel::default();
         let mut receipts = Vec::new();
         let mut next = Some(first);
         while let Some(request) = next {
-            // Sent even if nobody waits for it any more: a client that hung up may have been told its ticket already.
+            // Included even if its handler has stopped waiting: the client may know its ticket.
             parcel.push(&request.envelope);
             receipts.push(request.receipt);
             next = if parcel.is_full() { None } else { self.requests.try_recv().ok() };
@@ -254,12 +258,12 @@ impl PublishingTask {
         (parcel.encode(), receipts)
     }
 
-    /// Publishes a parcel, and passes its confirm on to everybody in it. If that fails, the connection is of no use any
-    /// more, and dropping the receipts tells everybody that the outcome is unknown.
+    /// Publishes a parcel and passes its confirm on to the handlers. An error means that the connection is unusable;
+    /// the dropped receipts then report [`PublishError::Unknown`].
     ///
-    /// A future of its own, as even the publishing waits while the broker blocks the connection. The tag is taken and the
-    /// frames are queued in its first poll, without a pause in between; one task polls them all, so tags and frames stay
-    /// in step.
+    /// This is a future of its own because even publishing waits while the broker blocks the connection. Its first poll
+    /// takes the delivery tag and queues the frames, without yielding in between. One task polls all of these futures,
+    /// so tags and frames have the same order.
     fn send(
         &self,
         channel: Channel,
@@ -277,16 +281,17 @@ impl PublishingTask {
         async move {
             let options = BasicPublishOptions::default();
             let confirm = channel.basic_publish(exchange, key, options, &body, properties).await?;
-            // Nothing looser than this is a receipt: without `confirm_select` the answer would be `NotRequested`, at once.
+            // Only `Ack(None)` proves that the parcel is stored. Without `confirm_select`, lapin returns `NotRequested`
+            // at once.
             let result = match confirm.await.context("waiting for a confirm")? {
                 Confirmation::Ack(None) => Ok(()),
                 #[cfg(feature = "faults")]
                 Confirmation::Nack(_) if is_disabled(Safeguard::Confirms) => Ok(()),
                 Confirmation::Nack(_) => Err(PublishError::Refused),
-                other => bail!("the broker answered {other:?} to a parcel"),
+                other => bail!("unexpected confirm of a parcel: {other:?}"),
             };
             for receipt in receipts {
-                // Whoever has stopped waiting follows the ticket instead.
+                // Fails if the handler has stopped waiting.
                 let _ = receipt.send(result);
             }
             Ok(())

@@ -1,7 +1,7 @@
-//! How long the queue is and how fast it moves, as one instance sees it: what a waiting customer is told.
+//! Estimates how long the queue is and how fast it drains, for clients that wait.
 //!
-//! The broker counts messages; the workers' announcements tell how many bookings a message holds, how many are settled a
-//! second, and up to which moment of issue they have got. What is not known is not made up.
+//! The broker reports the number of messages. The workers' announcements report how many bookings a message contains,
+//! how many are settled, and when these were issued. What is unknown is `None`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,95 +13,101 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-/// A count of messages that is older than this counts for nothing.
+/// An older message count is not used.
 const STALE_AFTER: Duration = Duration::from_secs(5);
-/// The drain rate is that of so many seconds.
+/// The drain rate is the mean of this many seconds.
 const WINDOW_SECONDS: u64 = 10;
-/// How much of the mean of bookings a message a single announcement makes up.
+/// The weight of one announcement in the moving average of bookings per message.
 const WEIGHT: f64 = 0.1;
 
-/// What is known of the queue; `null` is what is not.
+/// A ticket's estimated position in the queue. A value that is unknown is `null`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueuePosition {
-    /// How many bookings are before it.
+    /// How many bookings are ahead of it.
     pub ahead: Option<u64>,
-    /// In about how many seconds it will be settled.
+    /// The estimated number of seconds until it is settled.
     pub eta_seconds: Option<u64>,
 }
 
+/// The estimates of one instance.
 #[derive(Clone)]
-pub struct QueueEstimate(Arc<Mutex<Reading>>);
+pub struct QueueEstimate(Arc<Mutex<Measurements>>);
 
-struct Reading {
+struct Measurements {
+    /// The number of messages in the queue, and when it was read.
     messages: Option<(u32, Instant)>,
+    /// A moving average.
     bookings_per_message: f64,
-    /// The moment from which seconds are counted.
+    /// The start of second 0.
     start: Instant,
-    /// How many bookings were settled in each of the last seconds, and in which. Everybody who waits asks for the rate, so
-    /// it must not take longer the more is settled.
-    settled: VecDeque<(u64, u64)>,
-    /// The latest moment of issue among what was settled. It never goes back.
+    /// The latest seconds with settled bookings, as (second, bookings). Totals rather than single bookings, because
+    /// every waiting client has the rate computed.
+    settled_by_second: VecDeque<(u64, u64)>,
+    /// The latest time of issue among settled tickets.
     settled_through: Option<Timestamp>,
 }
 
 impl Default for QueueEstimate {
     fn default() -> Self {
-        let reading = Reading {
+        let measurements = Measurements {
             messages: None,
             bookings_per_message: 1.0,
             start: Instant::now(),
-            settled: VecDeque::new(),
+            settled_by_second: VecDeque::new(),
             settled_through: None,
         };
-        Self(Arc::new(Mutex::new(reading)))
+        Self(Arc::new(Mutex::new(measurements)))
     }
 }
 
 impl QueueEstimate {
-    /// The broker has so many messages in the queue.
+    /// Records the number of messages in the queue.
     pub fn record_depth(&self, messages: u32, now: Instant) {
         self.lock().messages = Some((messages, now));
     }
 
-    /// A worker has settled a batch.
-    pub fn settled(&self, message: &RawSettledEvent, now: Instant) {
-        let mut reading = self.lock();
-        if message.parcels > 0 {
-            let bookings_per_message = f64::from(message.bookings) / f64::from(message.parcels);
-            reading.bookings_per_message += WEIGHT * (bookings_per_message - reading.bookings_per_message);
+    /// Records a batch that a worker has settled.
+    pub fn on_settled(&self, event: &RawSettledEvent, now: Instant) {
+        let mut measurements = self.lock();
+        if event.parcels > 0 {
+            let bookings_per_message = f64::from(event.bookings) / f64::from(event.parcels);
+            measurements.bookings_per_message +=
+                WEIGHT * (bookings_per_message - measurements.bookings_per_message);
         }
-        reading.add(message.bookings, now);
-        let latest = message.tickets.iter().map(|ticket| ticket.ticket_id.issued_at()).max();
-        reading.settled_through = reading.settled_through.max(latest);
+        measurements.add_settled(event.bookings, now);
+        let latest = event.tickets.iter().map(|ticket| ticket.ticket_id.issued_at()).max();
+        measurements.settled_through = measurements.settled_through.max(latest);
     }
 
-    /// Bookings in the queue.
+    /// How many bookings are in the queue.
     pub fn depth(&self, now: Instant) -> Option<u64> {
         self.lock().depth(now)
     }
 
-    /// Bookings settled a second, by all workers.
+    /// How many bookings all workers together settle per second; `None` if none was settled recently.
     pub fn drain_rate(&self, now: Instant) -> Option<f64> {
         self.lock().drain_rate(now)
     }
 
-    /// How many bookings are before one that was issued at `issued_at`. Those in the queue were issued between what has
-    /// been served and this moment, and are taken to have come evenly.
+    /// How many bookings are ahead of one that was issued at `issued_at`.
+    ///
+    /// Assumes that the bookings in the queue were issued at a constant rate between `settled_through` and `clock`.
     pub fn ahead(&self, issued_at: Timestamp, clock: Timestamp, now: Instant) -> Option<u64> {
-        let reading = self.lock();
-        let depth = reading.depth(now)?;
+        let measurements = self.lock();
+        let depth = measurements.depth(now)?;
         if depth == 0 {
             return Some(0);
         }
-        let settled_through = reading.settled_through?;
+        let settled_through = measurements.settled_through?;
         let all = settled_through.until(clock).as_secs_f64();
-        let before = settled_through.until(issued_at).as_secs_f64();
-        Some(if all > 0.0 { scale(depth, (before / all).min(1.0)) } else { 0 })
+        let earlier = settled_through.until(issued_at).as_secs_f64();
+        Some(if all > 0.0 { scale(depth, (earlier / all).min(1.0)) } else { 0 })
     }
 
-    /// In how long a booking is settled that has so many before it. Nobody knows how fast workers are that have nothing to
-    /// do; but they are there, and a booking with none before it is theirs at once.
+    /// How long until a booking with this many ahead of it is settled; `None` if none was settled recently.
+    ///
+    /// The drain rate of idle workers says nothing about their speed, but a booking that is first is settled at once.
     pub fn eta(&self, ahead: u64, now: Instant) -> Option<Duration> {
         let rate = self.drain_rate(now)?;
         if ahead == 0 {
@@ -111,37 +117,33 @@ impl QueueEstimate {
         Duration::try_from_secs_f64(ahead as f64 / rate).ok()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Reading> {
+    fn lock(&self) -> MutexGuard<'_, Measurements> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Reading {
+impl Measurements {
     fn depth(&self, now: Instant) -> Option<u64> {
-        let (messages, at) = self.messages?;
-        (now.duration_since(at) < STALE_AFTER).then(|| scale(messages.into(), self.bookings_per_message))
+        let (messages, read_at) = self.messages?;
+        (now.duration_since(read_at) < STALE_AFTER).then(|| scale(messages.into(), self.bookings_per_message))
     }
 
     fn drain_rate(&self, now: Instant) -> Option<f64> {
-        let since = (self.second(now) + 1).saturating_sub(WINDOW_SECONDS);
-        let settled: u64 = self
-            .settled
-            .iter()
-            .filter(|(second, _)| *second >= since)
-            .map(|(_, record_depth)| record_depth)
-            .sum();
+        let first_second = (self.second(now) + 1).saturating_sub(WINDOW_SECONDS);
+        let in_window = self.settled_by_second.iter().filter(|(second, _)| *second >= first_second);
+        let settled: u64 = in_window.map(|(_, bookings)| bookings).sum();
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2⁵² in ten seconds")]
         (settled > 0).then(|| settled as f64 / WINDOW_SECONDS as f64)
     }
 
-    fn add(&mut self, bookings: u32, now: Instant) {
-        let this = self.second(now);
-        match self.settled.back_mut() {
-            Some((second, record_depth)) if *second == this => *record_depth += u64::from(bookings),
-            _ => self.settled.push_back((this, bookings.into())),
+    fn add_settled(&mut self, bookings: u32, now: Instant) {
+        let this_second = self.second(now);
+        match self.settled_by_second.back_mut() {
+            Some((second, total)) if *second == this_second => *total += u64::from(bookings),
+            _ => self.settled_by_second.push_back((this_second, bookings.into())),
         }
-        if self.settled.len() as u64 > WINDOW_SECONDS {
-            self.settled.pop_front();
+        if self.settled_by_second.len() as u64 > WINDOW_SECONDS {
+            self.settled_by_second.pop_front();
         }
     }
 
@@ -156,8 +158,8 @@ impl Reading {
     clippy::cast_sign_loss,
     reason = "an estimate; neither factor is negative"
 )]
-fn scale(record_depth: u64, factor: f64) -> u64 {
-    (record_depth as f64 * factor).round() as u64
+fn scale(count: u64, factor: f64) -> u64 {
+    (count as f64 * factor).round() as u64
 }
 
 #[cfg(test)]
@@ -171,64 +173,60 @@ mod tests {
         Timestamp::from_unix_millis(1_795_364_062_000 + seconds * 1000).unwrap()
     }
 
-    fn message(bookings: u32, parcels: u32, issued_at: Timestamp) -> RawSettledEvent {
+    fn event(bookings: u32, parcels: u32, issued_at: Timestamp) -> RawSettledEvent {
         let ticket = SettledTicket {
             ticket_id: TicketId::last_of(issued_at),
             settled_at: at(0),
             outcome: Outcome::Expired,
         };
-        let message = SettledEvent { tickets: vec![ticket], bookings, parcels };
-        RawSettledEvent::decode(&message.encode()).unwrap()
+        let event = SettledEvent { tickets: vec![ticket], bookings, parcels };
+        RawSettledEvent::decode(&event.encode()).unwrap()
     }
 
     #[test]
-    fn what_is_not_known_is_not_made_up() {
-        let (queue_estimate, now) = (QueueEstimate::default(), Instant::now());
+    fn unknown_values_are_none() {
+        let (estimate, now) = (QueueEstimate::default(), Instant::now());
         assert_eq!(
-            (
-                queue_estimate.depth(now),
-                queue_estimate.drain_rate(now),
-                queue_estimate.ahead(at(0), at(1), now)
-            ),
+            (estimate.depth(now), estimate.drain_rate(now), estimate.ahead(at(0), at(1), now)),
             (None, None, None)
         );
-        queue_estimate.record_depth(10, now);
+        estimate.record_depth(10, now);
         assert_eq!(
-            (queue_estimate.depth(now), queue_estimate.ahead(at(0), at(1), now), queue_estimate.eta(3, now)),
+            (estimate.depth(now), estimate.ahead(at(0), at(1), now), estimate.eta(3, now)),
             (Some(10), None, None)
         );
-        assert_eq!(queue_estimate.depth(now + STALE_AFTER), None);
+        assert_eq!(estimate.depth(now + STALE_AFTER), None);
     }
 
     #[test]
-    fn a_booking_is_as_far_back_as_it_was_issued_late() {
-        let (queue_estimate, now) = (QueueEstimate::default(), Instant::now());
-        queue_estimate.settled(&message(1000, 1000, at(0)), now);
-        queue_estimate.record_depth(500, now);
-        let ahead = |issued| queue_estimate.ahead(at(issued), at(10), now);
+    fn the_position_of_a_booking_is_proportional_to_its_time_of_issue() {
+        let (estimate, now) = (QueueEstimate::default(), Instant::now());
+        estimate.on_settled(&event(1000, 1000, at(0)), now);
+        estimate.record_depth(500, now);
+        let ahead = |issued| estimate.ahead(at(issued), at(10), now);
         assert_eq!([ahead(0), ahead(5), ahead(10), ahead(-3)], [Some(0), Some(250), Some(500), Some(0)]);
-        assert_eq!(queue_estimate.drain_rate(now), Some(100.0));
-        assert_eq!(queue_estimate.eta(500, now), Some(Duration::from_secs(5)));
-        assert_eq!(queue_estimate.eta(0, now), Some(Duration::from_secs(1)));
+        assert_eq!(estimate.drain_rate(now), Some(100.0));
+        assert_eq!(estimate.eta(500, now), Some(Duration::from_secs(5)));
+        assert_eq!(estimate.eta(0, now), Some(Duration::from_secs(1)));
     }
 
     #[test]
-    fn what_has_been_served_never_goes_back() {
-        let (queue_estimate, now) = (QueueEstimate::default(), Instant::now());
-        queue_estimate.settled(&message(1, 1, at(5)), now);
-        queue_estimate.settled(&message(1, 1, at(3)), now);
-        queue_estimate.record_depth(100, now);
-        assert_eq!(queue_estimate.ahead(at(5), at(10), now), Some(0));
+    fn the_latest_settled_time_never_decreases() {
+        let (estimate, now) = (QueueEstimate::default(), Instant::now());
+        estimate.on_settled(&event(1, 1, at(5)), now);
+        estimate.on_settled(&event(1, 1, at(3)), now);
+        estimate.record_depth(100, now);
+        assert_eq!(estimate.ahead(at(5), at(10), now), Some(0));
     }
 
     #[test]
-    fn messages_are_counted_as_the_bookings_they_hold() {
-        let (queue_estimate, now) = (QueueEstimate::default(), Instant::now());
+    fn the_depth_counts_bookings_and_not_messages() {
+        let (estimate, now) = (QueueEstimate::default(), Instant::now());
         for _ in 0..100 {
-            queue_estimate.settled(&message(64, 1, at(0)), now);
+            estimate.on_settled(&event(64, 1, at(0)), now);
         }
-        queue_estimate.record_depth(100, now);
-        assert!(queue_estimate.depth(now).is_some_and(|depth| (6_300..=6_400).contains(&depth)));
-        assert_eq!(queue_estimate.drain_rate(now + Duration::from_secs(WINDOW_SECONDS + 1)), None);
+        estimate.record_depth(100, now);
+        assert!(estimate.depth(now).is_some_and(|depth| (6_300..=6_400).contains(&depth)));
+        assert_eq!(estimate.drain_rate(now + Duration::from_secs(WINDOW_SECONDS + 1)), None);
     }
 }

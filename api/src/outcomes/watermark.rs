@@ -1,7 +1,7 @@
-//! The largest settled ticket id: a ticket beyond it cannot have been settled, and its status costs no query.
+//! The largest settled ticket id. A ticket beyond it is not settled, so its status costs no query.
 //!
-//! Ids sort by the time they were issued, and tickets are settled about in that order, so in a rush almost every ticket
-//! that is asked for lies beyond the watermark.
+//! Ticket ids sort by time of issue, and tickets are settled approximately in that order. In a rush, almost every
+//! ticket that clients poll is beyond the watermark.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,12 +14,12 @@ use tokio::task::spawn;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-/// How often it is looked up at most, however many ask.
+/// The watermark is looked up at most this often, however many requests use it.
 const REFRESH_EVERY: Duration = Duration::from_millis(250);
-/// An older one counts for nothing.
+/// An older watermark is not used.
 const STALE_AFTER: Duration = Duration::from_secs(1);
-/// Ids from further ahead of the clock are left out: one instance with a wrong clock must not make all others ask
-/// Postgres. Of a ticket that is further ahead nothing is known.
+/// Ids that are further ahead of the clock are ignored, because otherwise one instance with a fast clock would make all
+/// others query Postgres for every ticket. The watermark says nothing about such ids.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
 
 /// The watermark as one instance sees it, shared by all requests.
@@ -29,73 +29,73 @@ pub struct Watermark(Arc<Inner>);
 struct Inner {
     database: Database,
     clock: Clock,
-    seen: RwLock<Option<Seen>>,
-    /// Held by the one request that looks it up; the moment of the last try, so that a database that is down is not
-    /// asked by everybody in turn.
-    refreshing: Mutex<Option<Instant>>,
+    latest: RwLock<Option<Reading>>,
+    /// When the last lookup ended. Locked during a lookup. A failed lookup counts too, so that requests do not query an
+    /// unavailable database one after the other.
+    last_refresh: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone, Copy)]
-struct Seen {
-    largest: TicketId,
-    /// Up to which ticket the answer holds.
+struct Reading {
+    largest_settled: TicketId,
+    /// The largest id that the query considered.
     bound: TicketId,
+    /// When the query began.
     at: Instant,
 }
 
 impl Watermark {
     pub fn new(database: Database, clock: Clock) -> Self {
-        Self(Arc::new(Inner { database, clock, seen: RwLock::new(None), refreshing: Mutex::new(None) }))
+        Self(Arc::new(Inner { database, clock, latest: RwLock::new(None), last_refresh: Mutex::new(None) }))
     }
 
-    /// Whether the ticket certainly has not been settled. `false` says nothing.
+    /// Whether the watermark is before this ticket, which then is certainly not settled. `false` proves nothing.
     pub async fn is_before(&self, ticket: TicketId) -> bool {
-        if self.seen().is_none_or(|seen| seen.at.elapsed() >= REFRESH_EVERY) {
-            // In a task of its own: the client that triggered it may hang up while others wait for the result. After a panic
-            // the watermark is unknown.
+        if self.latest().is_none_or(|reading| reading.at.elapsed() >= REFRESH_EVERY) {
+            // In a task of its own: the client that triggered it may disconnect while others wait for the result. If
+            // the task panics, the watermark stays unknown.
             let watermark = self.clone();
             let _ = spawn(async move { watermark.refresh().await }).await;
         }
-        self.seen().is_some_and(|seen| seen.says_unsettled(ticket))
+        self.latest().is_some_and(|reading| reading.proves_unsettled(ticket))
     }
 
-    /// Looks it up, unless somebody has just done so or tried to.
+    /// Looks the watermark up, unless another request has just done so or tried to.
     async fn refresh(&self) {
-        let mut last_try = self.0.refreshing.lock().await;
-        if last_try.is_some_and(|at| at.elapsed() < REFRESH_EVERY) {
+        let mut last_refresh = self.0.last_refresh.lock().await;
+        if last_refresh.is_some_and(|at| at.elapsed() < REFRESH_EVERY) {
             return;
         }
-        // What is settled from here on is not in the answer, so it is as old as this moment.
+        // Before the query, whose result lacks what is settled from now on.
         let at = Instant::now();
         let bound = TicketId::last_of(self.0.clock.now() + CLOCK_SKEW);
         match timeout(STALE_AFTER, self.look_up(bound)).await {
-            Ok(Ok(largest)) => {
-                let seen = Seen { largest, bound, at };
-                *self.0.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+            Ok(Ok(largest_settled)) => {
+                let reading = Reading { largest_settled, bound, at };
+                *self.0.latest.write().unwrap_or_else(PoisonError::into_inner) = Some(reading);
             }
             Ok(Err(error)) => warn!("cannot look up the watermark: {error}"),
-            Err(_) => warn!("cannot look up the watermark: the database does not answer"),
+            Err(_) => warn!("cannot look up the watermark: no response within {STALE_AFTER:?}"),
         }
-        *last_try = Some(Instant::now());
+        *last_refresh = Some(Instant::now());
     }
 
     async fn look_up(&self, bound: TicketId) -> Result<TicketId, sqlx::Error> {
         self.0.database.query(move |connection| Box::pin(largest_settled(connection, bound))).await
     }
 
-    fn seen(&self) -> Option<Seen> {
-        *self.0.seen.read().unwrap_or_else(PoisonError::into_inner)
+    fn latest(&self) -> Option<Reading> {
+        *self.0.latest.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seen {
-    /// Whether the ticket certainly had not been settled when this was looked up.
-    fn says_unsettled(&self, ticket: TicketId) -> bool {
-        self.at.elapsed() < STALE_AFTER && ticket > self.largest && ticket <= self.bound
+impl Reading {
+    fn proves_unsettled(&self, ticket: TicketId) -> bool {
+        self.at.elapsed() < STALE_AFTER && ticket > self.largest_settled && ticket <= self.bound
     }
 }
 
-/// The largest ticket up to `bound` that has been settled.
+/// The largest settled ticket id that is at most `bound`.
 async fn largest_settled(connection: &mut PgConnection, bound: TicketId) -> Result<TicketId, sqlx::Error> {
     let largest = sqlx::query_scalar!(
         "SELECT ticket_id FROM bookings WHERE ticket_id <= $1 ORDER BY ticket_id DESC LIMIT 1",
