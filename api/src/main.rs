@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
 use hamro_api::broker::publisher::publisher;
 use hamro_api::config::{Config, DATABASE_SESSION, SchemaCommandConfig, log_ids};
-use hamro_api::http::seat_map_builds::SeatMapBuilds;
+use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::sse::SseLimiter;
 use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
@@ -143,7 +143,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         watermark: Watermark::new(database.clone(), database_clock.clock()),
         queue_estimate,
         seat_feed: seat_feed.clone(),
-        seat_map_builds: SeatMapBuilds::default(),
+        large_responses: LargeResponses::default(),
         sse_limiter: SseLimiter::new(config.http.streams_max, lifecycle.stopping()),
         stopping: lifecycle.stopping(),
         schema_ready,

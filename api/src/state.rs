@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::Publisher;
 use crate::http::admin_auth::AdminToken;
+use crate::http::large_responses::LargeResponses;
 use crate::http::retry_after::whole_seconds;
-use crate::http::seat_map_builds::SeatMapBuilds;
 use crate::http::sse::SseLimiter;
 use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::{QueueEstimate, QueuePosition};
@@ -35,7 +35,7 @@ pub struct App {
     pub watermark: Watermark,
     pub queue_estimate: QueueEstimate,
     pub seat_feed: SeatFeed,
-    pub seat_map_builds: SeatMapBuilds,
+    pub large_responses: LargeResponses,
     pub sse_limiter: SseLimiter,
     /// Cancelled once this instance accepts no more requests.
     pub stopping: CancellationToken,

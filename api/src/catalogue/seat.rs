@@ -89,8 +89,8 @@ pub async fn seats_of_concert<T: Serialize>(
         return Ok((StatusCode::NOT_MODIFIED, cache, etag, ()).into_response());
     }
     let database = app.database.clone();
-    app.seat_map_builds
-        .run(headers, async move {
+    app.large_responses
+        .build(headers, async move {
             let seats = database
                 .query_large(move |connection| Box::pin(find_seats(connection, concert, only_free)))
                 .await?

@@ -5,10 +5,10 @@
 pub mod admin_auth;
 pub mod etag;
 pub mod extract;
+pub mod large_responses;
 pub mod openapi;
 pub mod pagination;
 pub mod prefer;
 pub mod problem;
 pub mod retry_after;
-pub mod seat_map_builds;
 pub mod sse;

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hamro_api::broker::publisher::publisher;
 use hamro_api::config::Config;
-use hamro_api::http::seat_map_builds::SeatMapBuilds;
+use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::sse::SseLimiter;
 use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
@@ -72,7 +72,7 @@ pub async fn serve() -> Result<()> {
         watermark: Watermark::new(database.clone(), Clock::system()),
         queue_estimate: QueueEstimate::default(),
         seat_feed: SeatFeed::new(database),
-        seat_map_builds: SeatMapBuilds::default(),
+        large_responses: LargeResponses::default(),
         sse_limiter: SseLimiter::new(0, stop.clone()),
         stopping: stop.clone(),
         schema_ready: watch::channel(true).1,

@@ -1,4 +1,4 @@
-//! Limits how many seat maps are built at a time.
+//! Limits how many large responses, such as seat maps, are built at a time.
 //!
 //! A seat map has up to tens of thousands of seats, which is megabytes of JSON. Reading, serializing and compressing one keeps a
 //! core busy for about a tenth of a second. This happens on blocking threads, two at a time, so that it does not delay bookings.
@@ -22,29 +22,29 @@ use tower_http::compression::CompressionLayer;
 
 use crate::http::problem::{Problem, ProblemCode};
 
-/// Seat maps that are built at a time. Each takes a thread, and for part of the time a session of the database.
+/// Responses that are built at a time. Each takes a thread, and for part of the time a session of the database.
 const AT_ONCE: usize = 2;
 
 /// How long a request may wait for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// The seat maps that this instance builds.
+/// The large responses that this instance builds.
 #[derive(Clone)]
-pub struct SeatMapBuilds(Arc<Semaphore>);
+pub struct LargeResponses(Arc<Semaphore>);
 
-impl Default for SeatMapBuilds {
+impl Default for LargeResponses {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(AT_ONCE)))
     }
 }
 
-impl SeatMapBuilds {
+impl LargeResponses {
     /// Builds a response on a blocking thread, compressed as these request headers accept it. Waits for its turn; a request that
     /// is dropped while it waits gives up its turn. Fails with `overloaded` after ten seconds.
-    pub async fn run(
+    pub async fn build(
         &self,
         headers: &HeaderMap,
-        build: impl Future<Output = Result<Response, Problem>> + Send + 'static,
+        response: impl Future<Output = Result<Response, Problem>> + Send + 'static,
     ) -> Result<Response, Problem> {
         let turn = timeout(WAIT_MAX, self.0.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else {
@@ -57,7 +57,7 @@ impl SeatMapBuilds {
         }
         let building = spawn_blocking(move || {
             let _turn = turn;
-            Handle::current().block_on(async { Ok(compress(request, build.await?).await) })
+            Handle::current().block_on(async { Ok(compress(request, response.await?).await) })
         });
         building.await.map_err(Problem::internal)?
     }
