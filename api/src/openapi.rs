@@ -11,15 +11,15 @@ use crate::seat_feed::{SeatsChange, SeatsSnapshot};
 #[openapi(
     info(
         title = "Hamro Concert",
-        description = "Books seats through a queue. A booking is taken at once and answered with a ticket; a worker \
-                       settles it, and the ticket tells how it ended. Every error is a problem document (RFC 9457); \
-                       tell them apart by `code`.",
+        description = "Books concert seats through a queue. A booking request returns a ticket at once. A worker settles \
+                       the booking, that is, decides and stores its outcome, and the status of the ticket reports it. \
+                       Every error is a problem document (RFC 9457). Distinguish errors by `code`.",
         license(name = "MIT", identifier = "MIT"),
     ),
     tags(
-        (name = BOOKINGS, description = "Ask for seats, and see what became of it"),
-        (name = CATALOGUE, description = "Concerts, their tiers and their seats"),
-        (name = OPERATIONS, description = "For those who run it"),
+        (name = BOOKINGS, description = "Create bookings and follow their status"),
+        (name = CATALOGUE, description = "Concerts, ticket types, ticket tiers and seats"),
+        (name = OPERATIONS, description = "Probes for operators"),
     ),
     components(schemas(ProblemDocument, SeatsChange, SeatsSnapshot)),
     modifiers(&Security),
@@ -32,7 +32,7 @@ impl Modify for Security {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The ADMIN_TOKEN of the installation"))
+            .description(Some("The value of `ADMIN_TOKEN` on the server"))
             .build();
         if let Some(components) = &mut document.components {
             components.add_security_scheme("adminToken", SecurityScheme::Http(scheme));

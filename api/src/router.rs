@@ -1,4 +1,4 @@
-//! All endpoints, and what every request passes through.
+//! All endpoints, and the layers around them.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub fn router(state: AppState, cors_origin: &CorsOrigin, middleware: MiddlewareS
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(state)
-        // Whoever is turned away at the gate is to see why, in a browser too: so outside of it.
+        // CORS is the outer layer, so that browsers can also read the responses that the middleware creates.
         .layer((cors(cors_origin), from_fn_with_state(middleware, handle_request)))
 }
 
@@ -51,8 +51,8 @@ fn endpoints() -> OpenApiRouter<AppState> {
         .merge(catalogue_endpoints().layer(CompressionLayer::new()))
 }
 
-/// Those whose answers may be long. The others gain nothing from being compressed, and a stream would keep room for a
-/// compressor for as long as it is open.
+/// Endpoints with large responses, which are compressed. Compressing the others gains nothing, and an event stream
+/// would keep a compressor in memory while it is open.
 fn catalogue_endpoints() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(
@@ -82,7 +82,7 @@ fn catalogue_endpoints() -> OpenApiRouter<AppState> {
 
 fn cors(origin: &CorsOrigin) -> CorsLayer {
     let layer = CorsLayer::new()
-        // Or browsers ask before nearly every booking whether they may.
+        // Without it, browsers would send a preflight request before nearly every booking.
         .max_age(Duration::from_hours(1))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers([
@@ -115,5 +115,5 @@ async fn unknown_path() -> Problem {
 }
 
 async fn unknown_method() -> Problem {
-    Problem::new(ProblemCode::MethodNotAllowed, "The Allow header lists the methods that are.")
+    Problem::of(ProblemCode::MethodNotAllowed)
 }

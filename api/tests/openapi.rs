@@ -1,14 +1,14 @@
-//! The contract as a whole: a change of it shows as a change of this snapshot.
+//! The whole HTTP contract: every change of it changes the snapshot.
 
 use hamro_api::router::openapi;
 use serde_json::Value;
 
 #[test]
-fn the_openapi_document_is_as_agreed() {
+fn the_openapi_document_matches_the_snapshot() {
     insta::assert_json_snapshot!(openapi());
 }
 
-/// Whether a tool can show a value of this schema: it has an example, whole or of each of its parts.
+/// Whether a tool can show a value of this schema: the schema, or each of its parts, has an example.
 fn has_example(schema: &Value, document: &Value) -> bool {
     let resolve = |reference: &Value| {
         let name = reference.as_str().and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();
@@ -39,11 +39,11 @@ fn every_body_in_the_document_has_an_example() {
             let request = [("request".to_owned(), &operation["requestBody"])];
             let responses = operation["responses"].as_object().unwrap();
             let responses = responses.iter().map(|(status, response)| (status.clone(), response));
-            for (what, body) in request.into_iter().chain(responses) {
+            for (name, body) in request.into_iter().chain(responses) {
                 for content in body["content"].as_object().into_iter().flat_map(|content| content.values()) {
-                    let shown = content.get("example").or(content.get("examples")).is_some();
-                    if !shown && !has_example(&content["schema"], &document) {
-                        without.push(format!("{method} {path} {what}"));
+                    let has_examples = content.get("example").or(content.get("examples")).is_some();
+                    if !has_examples && !has_example(&content["schema"], &document) {
+                        without.push(format!("{method} {path} {name}"));
                     }
                 }
             }

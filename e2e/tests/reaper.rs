@@ -225,7 +225,10 @@ async fn what_only_a_newer_worker_can_read_stays_where_it_is_and_counts_no_retur
         installation.drained().await?;
         let ready = health.get("/health/ready").await?;
         assert_eq!(ready.status, 503);
-        assert!(ready.body["status"].as_str().is_some_and(|said| said.contains("poison-isolator: ")), "{ready:?}");
+        assert!(
+            ready.body["status"].as_str().is_some_and(|said| said.contains("poison-isolator: ")),
+            "{ready:?}"
+        );
         let mut worker = installation.workers.pop().context("no worker")?;
         worker.signal(Signal::SIGTERM)?;
         assert!(worker.ended().await?.success(), "{}", worker.printed());

@@ -18,13 +18,13 @@ use crate::http::problem::{Problem, ProblemCode, ticket_location};
 use crate::outcomes::OutcomeWaiter;
 use crate::state::AppState;
 
-/// Pause before the next try where our clock is a little ahead of the database's.
-const FENCE_AGAIN_AFTER: Duration = Duration::from_millis(20);
+/// Pause before the next attempt to fence, if this instance's clock is slightly ahead of the database's.
+const FENCE_RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// Book seats, and wait for the outcome
+/// Create a booking and wait for its outcome
 ///
-/// The earlier system's endpoint. The booking goes through the same queue; the answer comes once it is settled, and
-/// within 10 seconds by default: a booking whose turn has not come by then is called off.
+/// The earlier system's endpoint. The booking goes through the same queue, and the response is sent once the outcome is
+/// known. A booking that is not settled within 10 seconds (by default) is cancelled.
 #[utoipa::path(
     post,
     path = "/ticket-bookings/seats",
@@ -33,8 +33,8 @@ const FENCE_AGAIN_AFTER: Duration = Duration::from_millis(20);
     params(IdempotencyKeyParam),
     request_body = BookingBody,
     responses(
-        (status = 201, description = "Booked", body = Booking, headers(
-            ("Location" = String, description = "Where the ticket's status is found"),
+        (status = 201, description = "The seats are booked", body = Booking, headers(
+            ("Location" = String, description = "URL of the ticket's status"),
         )),
         BookingProblems, OutcomeUnknownProblem,
     ),
@@ -48,7 +48,7 @@ pub async fn book_seats(
     let ticket = app.issue_ticket(app.policy.booking_wait);
     let waiter = app.outcomes.wait_for(ticket.id);
     match enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request).await {
-        // If it is not known whether it was accepted, the fence below gives the ticket an outcome all the same.
+        // Even if it is unknown whether the booking was accepted, the fence below gives the ticket an outcome.
         Ok(()) | Err(PublishError::Unknown) => {}
         Err(error) => return Err(publish_error_problem(&app, error, ticket)),
     }
@@ -60,33 +60,31 @@ pub async fn book_seats(
     }
 }
 
-/// The ticket's outcome. If none comes by its deadline the ticket is fenced off, so that what is answered stands: it
-/// cannot be sold afterwards.
+/// Waits for the ticket's outcome. At its deadline the ticket is fenced, so that it cannot be sold after the response.
 async fn await_or_expire(
     app: &AppState,
     ticket: Ticket,
     mut waiter: OutcomeWaiter,
 ) -> Result<Outcome, Problem> {
     let Ticket { id, deadline } = ticket;
-    let mut patience = app.clock.now().until(deadline);
+    let mut remaining = app.clock.now().until(deadline);
     loop {
-        if let Some(settled) = waiter.outcome_within(patience).await {
+        if let Some(settled) = waiter.outcome_within(remaining).await {
             return Ok(settled.outcome.clone());
         }
         let fencing =
             app.database.query(move |connection| Box::pin(tickets::expire(connection, id, deadline)));
-        let detail = "The booking may still go through. Follow the ticket before you try again.";
-        let unknown = Problem::new(ProblemCode::OutcomeUnknown, detail).about(id);
+        let unknown = Problem::of(ProblemCode::OutcomeUnknown).about(id);
         match Box::pin(fencing).await {
-            // Remembered, because an instance must not answer `queued` after it has reported a final status.
+            // Cached, because an instance must not report `queued` after a final status.
             Ok(Some(Ok(settled))) => return Ok(app.outcomes.record(settled).outcome.clone()),
             Ok(Some(Err(unreadable))) => {
                 app.outcomes.log_unreadable(&unreadable);
                 return Err(unknown);
             }
-            // The deadline has not passed by the database's clock.
-            Ok(None) => patience = FENCE_AGAIN_AFTER,
-            Err(error) => return Err(unknown.because(error)),
+            // By the database's clock, the deadline has not passed yet.
+            Ok(None) => remaining = FENCE_RETRY_DELAY,
+            Err(error) => return Err(unknown.caused_by(error)),
         }
     }
 }

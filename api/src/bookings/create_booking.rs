@@ -15,10 +15,10 @@ use crate::http::problem::{Problem, ticket_location};
 use crate::http::retry_after::retry_after;
 use crate::state::AppState;
 
-/// Ask for seats
+/// Create a booking
 ///
-/// Takes the request into the queue and answers at once, with a ticket to follow. That the seats exist and are free
-/// is found out when the booking's turn comes.
+/// Puts the booking into the queue and returns a ticket to follow. Whether the seats exist and are available is checked
+/// when the booking is settled.
 #[utoipa::path(
     post,
     path = "/ticket-bookings",
@@ -27,20 +27,20 @@ use crate::state::AppState;
     params(
         IdempotencyKeyParam,
         ("Prefer" = Option<String>, Header, nullable = false, example = "wait=10",
-            description = "`wait=10`: hold the answer for up to that many seconds, and answer with the outcome if there is \
-                           one by then (RFC 7240)"),
+            description = "`wait=10`: hold the response for up to 10 seconds, and respond with the outcome if it is known by \
+                           then (RFC 7240)"),
     ),
     request_body = BookingBody,
     responses(
-        (status = 202, description = "In the queue", body = TicketStatus, headers(
-            ("Location" = String, description = "Where the ticket's status is found"),
-            ("Retry-After" = u64, description = "In how many seconds to ask for it"),
+        (status = 202, description = "The booking is in the queue", body = TicketStatus, headers(
+            ("Location" = String, description = "URL of the ticket's status"),
+            ("Retry-After" = u64, description = "Seconds to wait before polling the status"),
         ), links(
             ("status" = (operation_id = "get_booking", parameters(("ticketId" = "$response.body#/ticketId")))),
             ("events" = (operation_id = "follow_booking", parameters(("ticketId" = "$response.body#/ticketId")))),
         )),
-        (status = 201, description = "Booked, while `Prefer: wait` held the answer", body = Booking, headers(
-            ("Location" = String, description = "Where the ticket's status is found"),
+        (status = 201, description = "The seats are booked. Only with `Prefer: wait`", body = Booking, headers(
+            ("Location" = String, description = "URL of the ticket's status"),
         )),
         BookingProblems,
     ),
@@ -54,7 +54,7 @@ pub async fn create_booking(
     let request = body.parse(app.policy.max_seats)?;
     let ticket = app.issue_ticket(app.policy.booking_deadline);
     let preference = prefer.hold(app.policy.max_wait);
-    // Before it is published, so that its outcome cannot come in between.
+    // Registered before the booking is published, so that its outcome cannot be missed.
     let waiter = (!preference.is_none()).then(|| app.outcomes.wait_for(ticket.id));
     enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request)
         .await
@@ -63,7 +63,7 @@ pub async fn create_booking(
     if let Some(mut waiter) = waiter
         && let Some(settled) = waiter.outcome_unless(&app.stopping, preference.duration()).await
     {
-        // As the earlier endpoint answers.
+        // The same response as from `book_seats`.
         return Ok(match booking_or_problem(settled.outcome.clone()) {
             Ok(booking) => {
                 (StatusCode::CREATED, preference.headers(), [location], Json(booking)).into_response()

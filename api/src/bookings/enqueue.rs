@@ -1,4 +1,4 @@
-//! Accepting a booking: what both endpoints that take one have in common.
+//! Puts a booking into the queue, for both endpoints that accept bookings.
 
 use axum::http::header::RETRY_AFTER;
 use hamro_shared::domain::{BookingRequest, IdempotencyKey, Ticket};
@@ -8,11 +8,10 @@ use tokio::time::Instant;
 
 use crate::broker::publisher::PublishError;
 use crate::http::problem::{Problem, ProblemCode};
-use crate::http::retry_after::retry_after;
-use crate::http::retry_after::whole_seconds;
+use crate::http::retry_after::{retry_after, whole_seconds};
 use crate::state::AppState;
 
-/// Puts the booking into the queue under the ticket. `Ok` means that the broker has stored it.
+/// Publishes the booking under the ticket. `Ok` means that the broker has stored it.
 pub async fn enqueue(
     app: &AppState,
     ticket: Ticket,
@@ -31,25 +30,21 @@ pub async fn enqueue(
     published
 }
 
-/// What to tell a client whose booking was not accepted.
+/// The problem of a booking that was not accepted.
 pub fn publish_error_problem(app: &AppState, error: PublishError, ticket: Ticket) -> Problem {
     let problem = match error {
         PublishError::Busy | PublishError::Refused => {
-            Problem::new(ProblemCode::QueueFull, "Nothing was booked. Try again in a moment.")
+            Problem::of(ProblemCode::QueueFull)
                 .with_header(RETRY_AFTER, retry_after(app.retry_hint(Instant::now()).map(whole_seconds)))
         }
-        PublishError::Unavailable => {
-            Problem::new(ProblemCode::BrokerUnavailable, "Nothing was booked. Try again in a moment.")
-                .retry_after(2)
-        }
-        // The booking may go through: whoever hears this must be able to find out.
+        PublishError::Unavailable => Problem::of(ProblemCode::BrokerUnavailable).retry_after(2),
+        // The booking may still go through, so the client gets its ticket.
         PublishError::Unknown => Problem::new(
             ProblemCode::BrokerUnavailable,
-            "Whether the booking was accepted is not known. Follow the ticket, or try again with the same \
-             Idempotency-Key.",
+            "The booking may still go through. Follow the ticket, or try again with the same Idempotency-Key.",
         )
         .about(ticket.id)
         .retry_after(2),
     };
-    problem.because(error)
+    problem.caused_by(error)
 }

@@ -22,27 +22,26 @@ use crate::outcomes::OutcomeWaiter;
 use crate::outcomes::queue_estimate::QueuePosition;
 use crate::state::AppState;
 
-/// How often a customer who waits is told of a new place in the queue.
-const POSITION_EVERY: Duration = Duration::from_secs(3);
+/// How often a new queue position is sent, at most.
+const POSITION_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Follow a ticket
+/// Follow a booking
 ///
-/// Server-sent events, named `status`, each with the status document as its data: one at once, one whenever the place in
-/// the queue has changed, every three seconds at most, and the final one as soon as the ticket has it, which ends the
-/// stream. An event's id is its status. A client that connects again although it has had the final event is told to stop
-/// (204), as browsers do by themselves.
+/// Server-sent events named `status`, with the status document as data. The current status is sent at once, a new queue
+/// position at most every three seconds, and the final status as soon as it is known. The stream then ends. The id of an
+/// event is the status. A client that reconnects after the final event receives 204; browsers then stop reconnecting.
 #[utoipa::path(
     get,
     path = "/ticket-bookings/{ticketId}/events",
     operation_id = "follow_booking",
     tag = BOOKINGS,
     params(
-        ("ticketId" = String, Path, description = "The ticket's id, as it was handed out"),
-        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The id of the last event that was received"),
+        ("ticketId" = String, Path, description = "The ticket id from the response to the booking"),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The id of the last event received"),
     ),
     responses(
-        (status = 200, description = "The events", body = TicketEvent, content_type = "text/event-stream"),
-        (status = 204, description = "There is nothing more to come"),
+        (status = 200, description = "The event stream", body = TicketEvent, content_type = "text/event-stream"),
+        (status = 204, description = "The client has already received the final status"),
         TicketProblems, StreamProblems,
     ),
 )]
@@ -53,53 +52,52 @@ pub async fn follow_booking(
 ) -> Result<Response, Problem> {
     let ticket = verify_ticket(&app, &text)?;
     let permit = app.sse_limiter.acquire()?;
-    // Before looking, so that no outcome slips through in between.
+    // Registered before the look-up, so that no outcome can be missed in between.
     let waiter = app.outcomes.wait_for(ticket);
-    match find_outcome(&app, ticket).await? {
-        Some(settled) if last_event_id(&headers) == Some(status_of(&settled).id()) => {
-            Ok(StatusCode::NO_CONTENT.into_response())
+    if let Some(settled) = find_outcome(&app, ticket).await? {
+        let status = status_of(&settled);
+        if last_event_id(&headers) == Some(status.id()) {
+            return Ok(StatusCode::NO_CONTENT.into_response());
         }
-        Some(settled) => Ok(permit.stream(stream::iter([event(&status_of(&settled))]))),
-        None => {
-            let first = TicketStatus::queued(ticket, app.position(ticket));
-            let begin = stream::iter([event(&first)]);
-            let following =
-                stream::unfold((app, waiter, first.queue), |(app, mut waiter, told)| async move {
-                    // Of a ticket that has been told to be final there is no place to tell.
-                    told?;
-                    let status = next_status(&app, &mut waiter, told).await?;
-                    Some((event(&status), (app, waiter, status.queue)))
-                });
-            Ok(permit.stream(begin.chain(following)))
-        }
+        return Ok(permit.stream(stream::iter([event(&status)])));
     }
+    let first = TicketStatus::queued(ticket, app.position(ticket));
+    let first_event = stream::iter([event(&first)]);
+    let later_events =
+        stream::unfold((app, waiter, first.queue), |(app, mut waiter, last_sent)| async move {
+            // Only a queued status has a position: after a final one the stream ends.
+            let last_sent = last_sent?;
+            let status = next_status(&app, &mut waiter, last_sent).await?;
+            Some((event(&status), (app, waiter, status.queue)))
+        });
+    Ok(permit.stream(first_event.chain(later_events)))
 }
 
-/// What the client is to be told next: another place in the queue than it was told last, or the end. A ticket that nobody
-/// settles is fenced off at its deadline. Nothing, if the database cannot be asked for that.
+/// The next status to send: a new queue position, or the final status. A ticket that is not settled by its deadline is
+/// fenced. Returns `None` if the database fails to do that.
 async fn next_status(
     app: &AppState,
     waiter: &mut OutcomeWaiter,
-    told: Option<QueuePosition>,
+    last_sent: QueuePosition,
 ) -> Option<TicketStatus> {
     let ticket = waiter.ticket();
     let overdue = ticket.issued_at() + app.policy.booking_deadline + Duration::from_millis(1);
     loop {
-        let patience = POSITION_EVERY.min(app.clock.now().until(overdue));
-        if let Some(settled) = waiter.outcome_within(patience).await {
+        let pause = POSITION_INTERVAL.min(app.clock.now().until(overdue));
+        if let Some(settled) = waiter.outcome_within(pause).await {
             return Some(status_of(&settled));
         }
         if app.clock.now() >= overdue {
             return match find_outcome(app, ticket).await {
                 Ok(settled) => settled.map(|settled| status_of(&settled)),
                 Err(error) => {
-                    warn!(ticket.log_id = %ticket, "the event stream of ticket {ticket} ends without its outcome: {error}");
+                    warn!(ticket.log_id = %ticket, "closing the event stream of ticket {ticket} without its outcome: {error}");
                     None
                 }
             };
         }
         let position = app.position(ticket);
-        if told != Some(position) {
+        if position != last_sent {
             return Some(TicketStatus::queued(ticket, position));
         }
     }
@@ -111,10 +109,10 @@ fn status_of(settled: &Arc<SettledTicket>) -> TicketStatus {
 
 fn event(status: &TicketStatus) -> Event {
     let event = Event::default().event("status").id(status.id());
-    event.json_data(status).unwrap_or_else(|_| Event::default().comment("cannot be shown"))
+    event.json_data(status).unwrap_or_else(|_| Event::default().comment("status cannot be serialized"))
 }
 
-/// An event of a ticket's stream. Its id is the ticket's status.
+/// An event of a booking's stream. Its id is the status.
 pub struct TicketEvent;
 
 impl utoipa::PartialSchema for TicketEvent {

@@ -14,9 +14,9 @@ use crate::http::problem::Problem;
 use crate::http::retry_after::retry_after;
 use crate::state::AppState;
 
-/// See where a ticket stands
+/// Get the status of a booking
 ///
-/// A final status never changes. With `wait`, or `Prefer: wait`, the answer is held until there is one, or the time is
+/// A final status never changes. `wait` or `Prefer: wait` holds the response until the status is final, or the time is
 /// up.
 #[utoipa::path(
     get,
@@ -24,17 +24,17 @@ use crate::state::AppState;
     operation_id = "get_booking",
     tag = BOOKINGS,
     params(
-        ("ticketId" = String, Path, description = "The ticket's id, as it was handed out"),
+        ("ticketId" = String, Path, description = "The ticket id from the response to the booking"),
         WaitParams,
-        ("Prefer" = Option<String>, Header, nullable = false, example = "wait=10", description = "`wait=10`: the same as the parameter (RFC 7240)"),
-        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of a final status that is known already"),
+        ("Prefer" = Option<String>, Header, nullable = false, example = "wait=10", description = "`wait=10`: the same as the parameter `wait` (RFC 7240)"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of a final status that the client already has"),
     ),
     responses(
-        (status = 200, description = "Where it stands", body = TicketStatus, headers(
-            ("Retry-After" = u64, description = "While it is queued: in how many seconds to ask again"),
-            ("ETag" = String, description = "Once it is final"),
+        (status = 200, description = "The status of the booking", body = TicketStatus, headers(
+            ("Retry-After" = u64, description = "While queued: seconds to wait before polling again"),
+            ("ETag" = String, description = "Sent once the status is final"),
         )),
-        (status = 304, description = "It is final, and known to the client"),
+        (status = 304, description = "The client already has the final status"),
         TicketProblems, ParamProblems, ServerProblems,
     ),
 )]
@@ -57,7 +57,7 @@ pub async fn get_booking(
             (preference.headers(), state, Json(TicketStatus::queued(ticket, position))).into_response()
         );
     };
-    // Final: there is one version of it for ever, and it is the ticket holder's own.
+    // A final status never changes, and only the ticket holder may cache it.
     let etag = ETag::of(&settled.settled_at.unix_millis());
     let cache = [(CACHE_CONTROL, HeaderValue::from_static("private, max-age=60"))];
     if etag.is_known_to(&headers) {

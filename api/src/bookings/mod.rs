@@ -1,4 +1,4 @@
-//! Taking bookings, and telling what became of them.
+//! Endpoints that accept bookings and report their outcomes.
 
 pub mod book_seats;
 pub mod create_booking;

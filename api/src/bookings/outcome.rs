@@ -1,4 +1,4 @@
-//! What has become of a ticket, asked in the order of what it costs: memory, the watermark, Postgres.
+//! Looks up the outcome of a ticket, cheapest source first: memory, the watermark, Postgres.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use crate::http::problem::{Problem, ProblemCode};
 use crate::state::AppState;
 
-/// Why an outcome cannot be told.
+/// Why an outcome cannot be reported.
 #[derive(Debug, thiserror::Error)]
 pub enum OutcomeError {
     #[error(transparent)]
@@ -23,20 +23,19 @@ impl From<OutcomeError> for Problem {
     fn from(error: OutcomeError) -> Self {
         match error {
             OutcomeError::Database(error) => error.into(),
-            OutcomeError::Unreadable(_) => Self::noted(),
+            // The outcome cache has logged the cause.
+            OutcomeError::Unreadable(_) => Self::of(ProblemCode::Internal),
         }
     }
 }
 
-/// The ticket that a client names, if it is one of ours.
+/// The ticket with this id, if one of this installation's keys issued it.
 pub fn verify_ticket(app: &AppState, text: &str) -> Result<TicketId, Problem> {
     let ticket = app.policy.ticket_keys.verify(text);
-    ticket.ok_or_else(|| {
-        Problem::new(ProblemCode::TicketNotFound, "This is no ticket that was handed out here.")
-    })
+    ticket.ok_or_else(|| Problem::of(ProblemCode::TicketNotFound))
 }
 
-/// The ticket's outcome, if it has one; a ticket past its deadline gets one here and now.
+/// The ticket's outcome, if it has one. A ticket past its deadline is fenced and thereby gets one.
 pub async fn find_outcome(
     app: &AppState,
     ticket: TicketId,
@@ -49,9 +48,9 @@ pub async fn find_outcome(
     if overdue_since.is_none() && app.watermark.is_before(ticket).await {
         return Ok(None);
     }
-    // In a box: what a query needs would take room in the future of every request that never gets here.
-    let asking = app.database.query(move |connection| Box::pin(find(connection, ticket, overdue_since)));
-    match Box::pin(asking).await? {
+    // Boxed: otherwise the query's state would enlarge the future of every request, also of those that need no query.
+    let query = app.database.query(move |connection| Box::pin(find(connection, ticket, overdue_since)));
+    match Box::pin(query).await? {
         None => Ok(None),
         Some(Ok(settled)) => Ok(Some(app.outcomes.record(settled))),
         Some(Err(unreadable)) => {
@@ -61,7 +60,7 @@ pub async fn find_outcome(
     }
 }
 
-/// What the database says. It also has the last word on whether a deadline has passed.
+/// The outcome in the database. Its clock also decides whether the deadline has passed.
 async fn find(
     connection: &mut PgConnection,
     ticket: TicketId,
@@ -74,19 +73,19 @@ async fn find(
     }
 }
 
-/// The ticket's outcome, as soon as it has one, if that is within `patience`. A process that is stopping has none.
+/// Waits up to `timeout` for the ticket's outcome. Returns `None` when the time is up or the process is stopping.
 pub async fn outcome_within(
     app: &AppState,
     ticket: TicketId,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Option<Arc<SettledTicket>>, OutcomeError> {
-    if patience.is_zero() {
+    if timeout.is_zero() {
         return find_outcome(app, ticket).await;
     }
-    // Before looking, so that no outcome slips through in between.
+    // Registered before the look-up, so that no outcome can be missed in between.
     let mut waiter = app.outcomes.wait_for(ticket);
     if let Some(settled) = find_outcome(app, ticket).await? {
         return Ok(Some(settled));
     }
-    Ok(waiter.outcome_unless(&app.stopping, patience).await)
+    Ok(waiter.outcome_unless(&app.stopping, timeout).await)
 }

@@ -1,4 +1,4 @@
-//! The body of a booking request. Its form is checked here; whether the seats exist is for the worker to find out.
+//! The body of a booking request. Its form is checked here; the worker checks whether the seats exist.
 
 use hamro_shared::domain::{BookingRequest, ConcertId, CustomerName, Email, SeatId};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use crate::http::extract::FieldErrors;
 use crate::http::openapi::text;
 use crate::http::problem::Problem;
 
-/// A wish for seats: all of them, or none.
+/// A booking request. Either all of the seats are booked, or none.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({"userName": "Alice", "userEmail": "alice@example.com", "seatIds": [21, 22, 41]}))]
@@ -18,15 +18,15 @@ pub struct BookingBody {
     user_name: Option<String>,
     #[schema(required = true, nullable = false, format = Email, max_length = 254)]
     user_email: Option<String>,
-    /// Each seat once; by default at most 10.
+    /// Ids of the seats, without duplicates; by default at most 10.
     #[schema(required = true, nullable = false, value_type = HashSet<SeatId>, min_items = 1, max_items = 10)]
     seat_ids: Option<Vec<i64>>,
-    /// The concert that all the seats must belong to.
+    /// If given, all seats must belong to this concert.
     concert_id: Option<Uuid>,
 }
 
 impl BookingBody {
-    /// The request, or every field that is wrong with it.
+    /// The parsed request, or a problem that lists all invalid fields.
     pub fn parse(self, max_seats: usize) -> Result<BookingRequest, Problem> {
         let mut fields = FieldErrors::default();
         let name = fields.required("userName", self.user_name, |text| CustomerName::parse(&text));
@@ -49,7 +49,7 @@ fn seat_ids(ids: Vec<i64>, max_seats: usize) -> Result<Vec<SeatId>, String> {
         .into_iter()
         .map(|id| match i32::try_from(id) {
             Ok(id) if id > 0 => Ok(SeatId(id)),
-            _ => Err(format!("must be ids from 1 to {}, which {id} is not", i32::MAX)),
+            _ => Err(format!("must contain ids from 1 to {} only, but contains {id}", i32::MAX)),
         })
         .collect::<Result<Vec<_>, _>>()?;
     BookingRequest::check_seats(&ids).map_err(|error| error.to_string())?;
@@ -70,7 +70,7 @@ mod tests {
         let mut value = body();
         change(&mut value);
         let body: BookingBody = serde_json::from_value(value).unwrap();
-        let problem = body.parse(10).expect_err("was accepted").document();
+        let problem = body.parse(10).expect_err("the body is invalid").document();
         let document = serde_json::to_value(problem).unwrap();
         assert_eq!(document["code"], "invalid-request");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -83,32 +83,32 @@ mod tests {
     }
 
     #[test]
-    fn a_good_request_is_accepted() {
+    fn a_valid_request_is_accepted() {
         let body: BookingBody = serde_json::from_value(body()).unwrap();
         assert_eq!(body.parse(10).unwrap().seat_ids(), [SeatId(1), SeatId(2)]);
     }
 
     #[test]
-    fn all_wrong_fields_are_told_at_once() {
+    fn all_invalid_fields_are_reported_at_once() {
         let errors = errors(|body| *body = json!({"userName": " ", "seatIds": []}));
         let fields: Vec<&str> = errors.iter().map(|(field, _)| field.as_str()).collect();
         assert_eq!(fields, ["userName", "userEmail", "seatIds"]);
     }
 
     #[test]
-    fn what_is_wrong_with_the_seats_is_told() {
+    fn invalid_seat_ids_are_reported_with_the_reason() {
         let with = |seats: Value| errors(|body| body["seatIds"] = seats).remove(0);
-        for (seats, said) in [
+        for (seats, expected) in [
             (json!([]), "at least one seat"),
             (json!([7, 7]), "names 7 twice"),
             (json!([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]), "at most 10 seats"),
-            (json!([0]), "which 0 is not"),
-            (json!([3_000_000_000_i64]), "which 3000000000 is not"),
-            (json!(null), "is missing"),
+            (json!([0]), "but contains 0"),
+            (json!([3_000_000_000_i64]), "but contains 3000000000"),
+            (json!(null), "is required"),
         ] {
             let (field, detail) = with(seats);
             assert_eq!(field, "seatIds");
-            assert!(detail.contains(said), "{detail}");
+            assert!(detail.contains(expected), "{detail}");
         }
     }
 }

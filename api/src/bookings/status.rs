@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::http::problem::{Problem, ProblemCode, ProblemDocument};
 use crate::outcomes::queue_estimate::QueuePosition;
 
-/// Where a ticket stands. `status` is an open set: treat one that you do not know as not final.
+/// The status of a booking. New values of `status` may be added: treat an unknown one as not final.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
@@ -20,25 +20,25 @@ pub struct TicketStatus {
     pub ticket_id: TicketId,
     pub status: Status,
     pub submitted_at: Timestamp,
-    /// When it reached its final status.
+    /// When the status became final.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub settled_at: Option<Timestamp>,
-    /// While it is queued.
+    /// The position in the queue, while `queued`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub queue: Option<QueuePosition>,
-    /// What was booked, when it is confirmed.
+    /// The booking, if `confirmed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub booking: Option<Booking>,
-    /// Why it was not, otherwise.
+    /// Why nothing was booked, if `rejected`, `expired` or `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub problem: Option<ProblemDocument>,
 }
 
-/// The state of a ticket; all but `queued` are final.
+/// All values except `queued` are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -62,7 +62,7 @@ impl TicketStatus {
         }
     }
 
-    /// What its status is called: the id of the event that tells it.
+    /// The name of the status, which is also the id of its event.
     pub fn id(&self) -> &'static str {
         match self.status {
             Status::Queued => "queued",
@@ -96,8 +96,8 @@ impl TicketStatus {
     }
 }
 
-/// The booking that a ticket ended in, or the problem that it ended in instead: the same problem whether a client
-/// waited for it or reads it in the status document.
+/// The booking of a confirmed ticket, or else the problem. The problem is the same in a held response and in the status
+/// document.
 pub fn booking_or_problem(outcome: Outcome) -> Result<Booking, Problem> {
     match outcome {
         Outcome::Confirmed { booking } => Ok(booking),
@@ -108,13 +108,12 @@ pub fn booking_or_problem(outcome: Outcome) -> Result<Booking, Problem> {
 }
 
 fn expired() -> Problem {
-    let detail = "It waited in the queue past its deadline. Nothing was booked; try again.";
-    Problem::new(ProblemCode::ExpiredInQueue, detail).retry_after(2)
+    Problem::of(ProblemCode::ExpiredInQueue).retry_after(2)
 }
 
 fn failed() -> Problem {
     Problem::new(
         ProblemCode::Internal,
-        "The booking could not be processed. Nothing was booked; the fault is ours.",
+        "The booking failed because of an internal error, which was logged. Nothing was booked.",
     )
 }

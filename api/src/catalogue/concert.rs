@@ -33,11 +33,11 @@ pub struct Concert {
     pub image: String,
     #[schema(required = true, example = "The loudest night of the year.")]
     pub description: Option<String>,
-    /// When the sale opens; if it is missing, the sale has always been open.
+    /// When sales open. If missing, sales are open from the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>, nullable = false)]
     pub sales_open_at: Option<Timestamp>,
-    /// When the sale closes; if it is missing, never.
+    /// When sales close. If missing, sales never close.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>, nullable = false)]
     pub sales_close_at: Option<Timestamp>,
@@ -76,7 +76,7 @@ impl From<ConcertRow> for Concert {
     }
 }
 
-/// What a concert is made of.
+/// The fields of a concert.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
@@ -89,17 +89,17 @@ pub struct ConcertBody {
     title: Option<String>,
     #[schema(required = true, schema_with = text::<200>)]
     artist: Option<String>,
-    /// `2027-01-15`
+    /// Date at the venue, such as `2027-01-15`.
     #[schema(required = true, nullable = false, format = Date)]
     date: Option<String>,
-    /// `19:00` or `19:00:00`
+    /// Time at the venue, such as `19:00` or `19:00:00`.
     #[schema(required = true, nullable = false, pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")]
     time: Option<String>,
     #[schema(required = true, schema_with = text::<200>)]
     venue: Option<String>,
     #[schema(required = true, schema_with = text::<200>)]
     city: Option<String>,
-    /// A picture's address.
+    /// URL of a picture.
     #[schema(
         required = true,
         nullable = false,
@@ -190,17 +190,17 @@ fn parse_image(text: String) -> Result<String, &'static str> {
     if is_address && is_clean {
         Ok(text)
     } else {
-        Err("must be an address that starts with https:// or http://, of at most 2000 characters")
+        Err("must be a URL that starts with https:// or http:// and has at most 2000 characters")
     }
 }
 
 fn parse_description(text: String) -> Result<String, &'static str> {
     let is_clean = text.chars().count() <= 5000 && !text.contains('\0');
-    if is_clean { Ok(text) } else { Err("must have at most 5000 characters") }
+    if is_clean { Ok(text) } else { Err("must have at most 5000 characters and no null characters") }
 }
 
 fn parse_moment(text: &str) -> Result<Timestamp, &'static str> {
-    let expected = "must be a moment such as 2026-12-01T04:15:00Z";
+    let expected = "must be a timestamp such as 2026-12-01T04:15:00Z";
     let moment = DateTime::<FixedOffset>::parse_from_rfc3339(text).map_err(|_| expected)?.to_utc();
     parse_date(&moment.format("%Y-%m-%d").to_string()).map_err(|_| expected)?;
     Ok(moment.into())

@@ -11,9 +11,9 @@ use crate::http::extract::JsonBody;
 use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
 use crate::http::problem::Problem;
 
-/// Announce a concert
+/// Create a concert
 ///
-/// It becomes bookable once it has tiers (`POST /ticket-tiers`) and they have seats (`POST /concerts/{concertId}/seats`).
+/// Next, add ticket tiers (`POST /ticket-tiers`), and seats to each of them (`POST /concerts/{concertId}/seats`).
 #[utoipa::path(
     post,
     path = "/concerts",

@@ -14,7 +14,7 @@ use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProbl
 use crate::http::problem::Problem;
 use crate::seat_feed::version::concert_exists;
 
-/// A block of seats. They are numbered on from the last one of the tier with the same prefix (`V-1`, `V-2`, …), row by
+/// A block of seats. Their numbers (`V-1`, `V-2`, …) continue after the tier's last seat with the same prefix, row by
 /// row.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -29,26 +29,26 @@ pub struct SeatBlockBody {
     rows: Option<i32>,
     #[schema(required = true, nullable = false, minimum = 1, maximum = 500)]
     seats_per_row: Option<i32>,
-    /// The number of the first row; by default the one after the section's last.
+    /// Number of the first row. Default: the row after the last one of the section.
     #[schema(nullable = false, minimum = 1, maximum = 100_000)]
     first_row: Option<i32>,
-    /// What goes before the numbers: up to 8 ASCII letters or digits. By default the section's first letter.
+    /// Prefix of the seat numbers: 1 to 8 ASCII letters or digits. Default: the first letter of the section.
     #[schema(nullable = false, min_length = 1, max_length = 8, pattern = "^[0-9A-Za-z]+$")]
     prefix: Option<String>,
 }
 
-/// What was added.
+/// The seats that were added.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SeatBlock {
-    /// How many seats.
+    /// Number of seats.
     #[schema(example = 20)]
     created: u64,
     #[schema(example = "V-1")]
     first_seat_number: String,
     #[schema(example = "V-20")]
     last_seat_number: String,
-    /// The tier as it is now.
+    /// The updated tier.
     tier: TicketTier,
 }
 
@@ -62,9 +62,9 @@ struct Block {
     prefix: String,
 }
 
-/// Give a concert a block of seats
+/// Add a block of seats to a concert
 ///
-/// They can be booked from this moment on.
+/// The seats can be booked immediately, or from `salesOpenAt` if the concert has one.
 #[utoipa::path(
     post,
     path = "/concerts/{concertId}/seats",
@@ -74,7 +74,7 @@ struct Block {
     params(("concertId" = Uuid, Path, description = "The concert's id")),
     request_body = SeatBlockBody,
     responses(
-        (status = 201, description = "What was added", body = SeatBlock),
+        (status = 201, description = "The seats that were added", body = SeatBlock),
         NotFoundProblem, BodyProblems, AdminProblems, ServerProblems,
     ),
 )]

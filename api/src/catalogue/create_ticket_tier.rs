@@ -10,9 +10,9 @@ use crate::http::extract::JsonBody;
 use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
 use crate::http::problem::Problem;
 
-/// Give a concert a price tier
+/// Create a ticket tier
 ///
-/// It has no seats yet; they come with `POST /concerts/{concertId}/seats`.
+/// A new tier has no seats. Add them with `POST /concerts/{concertId}/seats`.
 #[utoipa::path(
     post,
     path = "/ticket-tiers",

@@ -20,7 +20,7 @@ pub struct TicketTypeBody {
     name: Option<String>,
 }
 
-/// Add a kind of ticket
+/// Create a ticket type
 #[utoipa::path(
     post,
     path = "/ticket-types",
@@ -29,7 +29,7 @@ pub struct TicketTypeBody {
     security(("adminToken" = [])),
     request_body = TicketTypeBody,
     responses(
-        (status = 201, description = "The new kind", body = TicketType),
+        (status = 201, description = "The new ticket type", body = TicketType),
         ExistsProblem, BodyProblems, AdminProblems, ServerProblems,
     ),
 )]
@@ -48,7 +48,7 @@ pub async fn create_ticket_type(
 }
 
 fn exists() -> Problem {
-    Problem::new(ProblemCode::AlreadyExists, "There is a ticket type of this name.")
+    Problem::of(ProblemCode::AlreadyExists)
 }
 
 async fn insert(connection: &mut PgConnection, name: String) -> Result<TicketType, sqlx::Error> {

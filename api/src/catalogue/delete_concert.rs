@@ -12,9 +12,9 @@ use crate::http::openapi::{
 };
 use crate::http::problem::{Problem, ProblemCode};
 
-/// Remove a concert, with its tiers and seats
+/// Delete a concert with its tiers and seats
 ///
-/// Refused once a seat of it has been sold.
+/// Not possible once a seat of the concert has been sold.
 #[utoipa::path(
     delete,
     path = "/concerts/{concertId}",
@@ -23,7 +23,7 @@ use crate::http::problem::{Problem, ProblemCode};
     security(("adminToken" = [])),
     params(("concertId" = Uuid, Path, description = "The concert's id")),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "Deleted"),
         NotFoundProblem, SoldProblem, ParamProblems, AdminProblems, ServerProblems,
     ),
 )]
@@ -51,5 +51,5 @@ async fn delete(connection: &mut PgConnection, id: Uuid) -> Result<bool, sqlx::E
 }
 
 fn has_sales() -> Problem {
-    Problem::new(ProblemCode::HasSales, "Seats of this concert have been sold, so it stays.")
+    Problem::of(ProblemCode::HasSales)
 }

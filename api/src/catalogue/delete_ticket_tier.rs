@@ -11,9 +11,9 @@ use crate::http::openapi::{
 };
 use crate::http::problem::{Problem, ProblemCode};
 
-/// Remove a price tier, with its seats
+/// Delete a ticket tier with its seats
 ///
-/// Refused once a seat of it has been sold.
+/// Not possible once a seat of the tier has been sold.
 #[utoipa::path(
     delete,
     path = "/ticket-tiers/{ticketTierId}",
@@ -22,7 +22,7 @@ use crate::http::problem::{Problem, ProblemCode};
     security(("adminToken" = [])),
     params(("ticketTierId" = i32, Path, description = "The tier's id")),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "Deleted"),
         NotFoundProblem, SoldProblem, ParamProblems, AdminProblems, ServerProblems,
     ),
 )]
@@ -49,5 +49,5 @@ async fn delete(connection: &mut PgConnection, id: i32) -> Result<bool, sqlx::Er
 }
 
 fn has_sales() -> Problem {
-    Problem::new(ProblemCode::HasSales, "Seats of this tier have been sold, so it stays.")
+    Problem::of(ProblemCode::HasSales)
 }

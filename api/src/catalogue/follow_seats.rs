@@ -15,11 +15,11 @@ use crate::http::sse::last_event_id;
 use crate::seat_feed::SeatFeedError;
 use crate::state::AppState;
 
-/// Watch the seat map of a concert
+/// Follow the seat map of a concert
 ///
-/// Server-sent events: one `snapshot` of all booked seats (see `SeatsSnapshot`), then a `change` (see `SeatsChange`) within
-/// a second of every sale, on every instance. A client that connects again with the id of the last event it received is
-/// told what it has missed, or gets a new snapshot.
+/// Server-sent events: one `snapshot` of all booked seats (see `SeatsSnapshot`), then a `change` (see `SeatsChange`)
+/// within a second of every sale. A client that reconnects with `Last-Event-ID` receives the changes it missed, or a
+/// new snapshot.
 #[utoipa::path(
     get,
     path = "/seats/concert/{concertId}/events",
@@ -27,10 +27,10 @@ use crate::state::AppState;
     tag = CATALOGUE,
     params(
         ("concertId" = Uuid, Path, description = "The concert's id"),
-        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The id of the last event that was received"),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The id of the last event received"),
     ),
     responses(
-        (status = 200, description = "The events", body = SeatsEvent, content_type = "text/event-stream"),
+        (status = 200, description = "The event stream", body = SeatsEvent, content_type = "text/event-stream"),
         NotFoundProblem, ParamProblems, StreamProblems,
     ),
 )]
@@ -61,7 +61,7 @@ impl From<SeatFeedError> for Problem {
     }
 }
 
-/// An event of the stream of a concert's seats.
+/// An event of a concert's seat map.
 pub struct SeatsEvent;
 
 impl utoipa::PartialSchema for SeatsEvent {

@@ -9,7 +9,7 @@ use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
 
-/// Show a concert
+/// Get a concert
 #[utoipa::path(
     get,
     path = "/concerts/{concertId}",

@@ -8,7 +8,7 @@ use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
 
-/// Show a price tier
+/// Get a ticket tier
 #[utoipa::path(
     get,
     path = "/ticket-tiers/{ticketTierId}",

@@ -7,13 +7,13 @@ use super::ticket_tier::TicketTier;
 use crate::http::openapi::{CATALOGUE, ServerProblems};
 use crate::http::problem::Problem;
 
-/// List the price tiers of all concerts, in one go
+/// List the ticket tiers of all concerts on one page
 #[utoipa::path(
     get,
     path = "/ticket-tiers/all",
     operation_id = "list_all_ticket_tiers",
     tag = CATALOGUE,
-    responses((status = 200, description = "All of them", body = Vec<TicketTier>), ServerProblems),
+    responses((status = 200, description = "All ticket tiers", body = Vec<TicketTier>), ServerProblems),
 )]
 pub async fn list_all_ticket_tiers(
     State(database): State<Database>,

@@ -9,7 +9,7 @@ use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProb
 use crate::http::problem::Problem;
 use crate::state::AppState;
 
-/// Show the seats of a concert that nobody has
+/// List the available seats of a concert
 #[utoipa::path(
     get,
     path = "/seats/concert/{concertId}/available",
@@ -17,13 +17,13 @@ use crate::state::AppState;
     tag = CATALOGUE,
     params(
         ("concertId" = Uuid, Path, description = "The concert's id"),
-        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the seats that are known already"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the list that the client already has"),
     ),
     responses(
-        (status = 200, description = "The free seats", body = Vec<Seat>, headers(
-            ("ETag" = String, description = "Changes whenever a seat does"),
+        (status = 200, description = "The available seats", body = Vec<Seat>, headers(
+            ("ETag" = String, description = "Changes whenever a seat changes"),
         )),
-        (status = 304, description = "They are as the client knows them"),
+        (status = 304, description = "The client already has the current list"),
         NotFoundProblem, ParamProblems, ServerProblems,
     ),
 )]

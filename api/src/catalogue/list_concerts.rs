@@ -9,14 +9,14 @@ use crate::http::openapi::{CATALOGUE, ParamProblems, ServerProblems};
 use crate::http::pagination::{Page, PageParams, Paged};
 use crate::http::problem::Problem;
 
-/// List the concerts, the next one first
+/// List concerts, earliest first
 #[utoipa::path(
     get,
     path = "/concerts",
     operation_id = "list_concerts",
     tag = CATALOGUE,
     params(PageParams),
-    responses((status = 200, description = "A page of them", body = Paged<Concert>), ParamProblems, ServerProblems),
+    responses((status = 200, description = "One page of concerts", body = Paged<Concert>), ParamProblems, ServerProblems),
 )]
 pub async fn list_concerts(
     State(database): State<Database>,

@@ -24,7 +24,7 @@ pub struct SeatMap {
     booked_seats: usize,
 }
 
-/// Show the seat map of a concert
+/// Get the seat map of a concert
 #[utoipa::path(
     get,
     path = "/seats/concert/{concertId}",
@@ -32,13 +32,13 @@ pub struct SeatMap {
     tag = CATALOGUE,
     params(
         ("concertId" = Uuid, Path, description = "The concert's id"),
-        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the seat map that is known already"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the seat map that the client already has"),
     ),
     responses(
-        (status = 200, description = "All its seats", body = SeatMap, headers(
-            ("ETag" = String, description = "Changes whenever a seat does"),
+        (status = 200, description = "The seat map", body = SeatMap, headers(
+            ("ETag" = String, description = "Changes whenever a seat changes"),
         )),
-        (status = 304, description = "It is as the client knows it"),
+        (status = 304, description = "The client already has the current seat map"),
         NotFoundProblem, ParamProblems, ServerProblems,
     ),
 )]

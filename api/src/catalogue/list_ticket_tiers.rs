@@ -9,14 +9,14 @@ use crate::http::openapi::{CATALOGUE, ParamProblems, ServerProblems};
 use crate::http::pagination::{Page, PageParams, Paged};
 use crate::http::problem::Problem;
 
-/// List the price tiers of all concerts
+/// List the ticket tiers of all concerts
 #[utoipa::path(
     get,
     path = "/ticket-tiers",
     operation_id = "list_ticket_tiers",
     tag = CATALOGUE,
     params(PageParams),
-    responses((status = 200, description = "A page of them", body = Paged<TicketTier>), ParamProblems, ServerProblems),
+    responses((status = 200, description = "One page of ticket tiers", body = Paged<TicketTier>), ParamProblems, ServerProblems),
 )]
 pub async fn list_ticket_tiers(
     State(database): State<Database>,

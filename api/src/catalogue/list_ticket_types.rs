@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::http::openapi::{CATALOGUE, ServerProblems};
 use crate::http::problem::Problem;
 
-/// A kind of ticket, which tiers of any concert can have.
+/// A kind of ticket. Tiers of any concert can have it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TicketType {
     #[schema(example = 2)]
@@ -17,13 +17,13 @@ pub struct TicketType {
     pub name: String,
 }
 
-/// List the kinds of ticket
+/// List the ticket types
 #[utoipa::path(
     get,
     path = "/ticket-types",
     operation_id = "list_ticket_types",
     tag = CATALOGUE,
-    responses((status = 200, description = "All of them", body = Vec<TicketType>), ServerProblems),
+    responses((status = 200, description = "All ticket types", body = Vec<TicketType>), ServerProblems),
 )]
 pub async fn list_ticket_types(State(database): State<Database>) -> Result<Json<Vec<TicketType>>, Problem> {
     let types = database.query(|connection| Box::pin(find_all(connection))).await?;

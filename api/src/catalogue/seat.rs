@@ -16,7 +16,7 @@ use crate::http::problem::Problem;
 use crate::seat_feed::version::{SeatMapVersion, concert_exists};
 use crate::state::AppState;
 
-/// A seat. Whose it is, if it is anybody's, is shown to nobody.
+/// A seat. It does not show who booked it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Seat {

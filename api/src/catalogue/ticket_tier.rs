@@ -12,7 +12,7 @@ use super::is_violation_of;
 use crate::http::extract::FieldErrors;
 use crate::http::problem::Problem;
 
-/// A price tier of a concert.
+/// A price category of a concert.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TicketTier {
@@ -25,15 +25,15 @@ pub struct TicketTier {
     #[serde(serialize_with = "in_hundredths")]
     #[schema(value_type = Price)]
     pub price: Decimal,
-    /// Its seats.
+    /// Number of seats.
     #[schema(example = 20)]
     pub total: i32,
-    /// Those that nobody has.
+    /// Number of seats that are not booked.
     #[schema(example = 20)]
     pub available: i32,
 }
 
-/// What a tier is made of. How many seats it has follows from its seats (`POST /concerts/{concertId}/seats`).
+/// The fields of a ticket tier. Its seats are added with `POST /concerts/{concertId}/seats`.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
@@ -68,7 +68,7 @@ fn price_input() -> RefOr<Schema> {
         .minimum(Some(0_usize))
         .maximum(Some(9_999_999_999.99))
         .multiple_of(Some(0.01));
-    OneOfBuilder::new().description(Some("At most two decimals.")).item(text).item(number).into()
+    OneOfBuilder::new().description(Some("At most two decimal places.")).item(text).item(number).into()
 }
 
 /// What a tier is made of, checked.

@@ -12,7 +12,7 @@ use crate::http::extract::JsonBodyWithId;
 use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
 use crate::http::problem::Problem;
 
-/// A concert's id, and everything it is made of.
+/// The id of a concert and its new fields.
 #[derive(ToSchema)]
 #[schema(example = json!({
     "id": "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11", "title": "Hamro Rock Night", "artist": "The Rockers",
@@ -26,9 +26,9 @@ pub struct ConcertUpdate {
     body: ConcertBody,
 }
 
-/// Change a concert
+/// Update a concert
 ///
-/// The body replaces everything that the concert is made of.
+/// The body replaces all fields of the concert.
 #[utoipa::path(
     put,
     path = "/concerts",
@@ -37,7 +37,7 @@ pub struct ConcertUpdate {
     security(("adminToken" = [])),
     request_body = ConcertUpdate,
     responses(
-        (status = 200, description = "The concert as it is now", body = Concert),
+        (status = 200, description = "The updated concert", body = Concert),
         NotFoundProblem, BodyProblems, AdminProblems, ServerProblems,
     ),
 )]

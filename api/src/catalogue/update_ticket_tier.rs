@@ -10,7 +10,7 @@ use crate::http::extract::JsonBodyWithId;
 use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
 use crate::http::problem::Problem;
 
-/// A tier's id, and everything it is made of.
+/// The id of a ticket tier and its new fields.
 #[derive(ToSchema)]
 #[schema(example = json!({"id": 2, "concertId": "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11", "ticketTypeId": 2, "price": "55.00"}))]
 #[expect(dead_code, reason = "says in the document what `BodyWithId` reads")]
@@ -20,9 +20,9 @@ pub struct TicketTierUpdate {
     body: TicketTierBody,
 }
 
-/// Change a price tier
+/// Update a ticket tier
 ///
-/// A new price holds for what is sold from now on. A tier stays with its concert.
+/// A new price applies to later sales only. A tier cannot move to another concert.
 #[utoipa::path(
     put,
     path = "/ticket-tiers",
@@ -31,7 +31,7 @@ pub struct TicketTierUpdate {
     security(("adminToken" = [])),
     request_body = TicketTierUpdate,
     responses(
-        (status = 200, description = "The tier as it is now", body = TicketTier),
+        (status = 200, description = "The updated tier", body = TicketTier),
         NotFoundProblem, BodyProblems, AdminProblems, ServerProblems,
     ),
 )]

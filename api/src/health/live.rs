@@ -4,20 +4,20 @@ use utoipa::ToSchema;
 
 use crate::http::openapi::OPERATIONS;
 
-/// The word that all is well.
+/// The process is running.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
     #[schema(example = "ok")]
     pub status: &'static str,
 }
 
-/// See whether the process lives
+/// Liveness probe
 #[utoipa::path(
     get,
     path = "/health/live",
     operation_id = "get_liveness",
     tag = OPERATIONS,
-    responses((status = 200, description = "It does", body = Health)),
+    responses((status = 200, description = "The process is running", body = Health)),
 )]
 pub async fn get_liveness() -> Json<Health> {
     Json(Health { status: "ok" })

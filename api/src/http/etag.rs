@@ -6,22 +6,22 @@ use axum::http::header::{ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponseParts, ResponseParts};
 
-/// The name of one version of a resource.
+/// Identifies one version of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ETag(String);
 
 impl ETag {
-    /// The tag of the version that `version` tells from all others of its resource.
+    /// The tag of a version. `version` must differ between all versions of the resource.
     pub fn of(version: &impl Display) -> Self {
-        // Weak: the same version goes out in several encodings.
+        // Weak, because one version is sent in several encodings.
         Self(format!("W/\"{version}\""))
     }
 
-    /// Whether the client says that it has this version.
+    /// Whether `If-None-Match` says that the client has this version.
     pub fn is_known_to(&self, headers: &HeaderMap) -> bool {
         let known = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
         known.flat_map(|value| value.split(',')).map(str::trim).any(|tag| {
-            // Compared weakly, as the header asks for.
+            // `If-None-Match` uses the weak comparison.
             let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
             tag == "*" || opaque(tag) == opaque(&self.0)
         })
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_known_by_its_tag_in_any_form() {
+    fn if_none_match_accepts_weak_strong_and_wildcard_tags() {
         let known = |value: &'static str| {
             ETag::of(&7)
                 .is_known_to(&HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(value))]))

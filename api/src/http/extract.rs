@@ -1,5 +1,6 @@
-//! What handlers take from a request, each with a problem document for what is wrong with it.
+//! Extractors: bodies, path and query parameters, headers. Each reports invalid input as a problem document.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
@@ -18,11 +19,11 @@ use utoipa::IntoParams;
 
 use crate::http::problem::{FieldError, Problem, ProblemCode};
 
-/// The largest body that is read: a booking of ten seats has some 300 bytes.
+/// The largest body that is read. A booking of ten seats has about 300 bytes.
 const BODY_MAX_BYTES: usize = 64 * 1024;
 
-/// How much of a larger one is taken and thrown away before it is refused. A client that is still sending when the
-/// connection is closed on it gets to see a broken pipe instead of the answer.
+/// How much of a larger body is read and discarded before the request is rejected. If the connection closes while the
+/// client is still sending, the client sees a broken pipe instead of the response.
 const DRAIN_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long a client may pause while it sends a body.
@@ -39,8 +40,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
-/// A JSON body that changes what its `id` names. The two are read one after the other, so that a mistake in either is
-/// told by its field.
+/// A JSON body of an update: an `id`, and the other fields. The two are parsed separately, so that an error in either
+/// names its field.
 pub struct JsonBodyWithId<I, T> {
     pub id: I,
     pub body: T,
@@ -56,21 +57,23 @@ impl<S: Send + Sync, I: DeserializeOwned, T: DeserializeOwned> FromRequest<S> fo
         }
         let bytes = json_bytes(request).await?;
         let id =
-            read_json::<WithId<I>>(&bytes)?.id.ok_or_else(|| Problem::invalid_field("id", "is missing"))?;
+            read_json::<WithId<I>>(&bytes)?.id.ok_or_else(|| Problem::invalid_field("id", "is required"))?;
         Ok(Self { id, body: read_json(&bytes)? })
     }
 }
 
-/// The bytes of a body that is said to be JSON.
+/// The bytes of a body whose content type is JSON.
 async fn json_bytes(request: Request) -> Result<Vec<u8>, Problem> {
     expect_json(request.headers())?;
     let mut chunks = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     let mut received = 0;
-    let paused = || Problem::new(ProblemCode::MalformedRequest, "The body did not go on for 10 seconds.");
-    while let Some(chunk) = timeout(BODY_TIMEOUT, chunks.next()).await.map_err(|_| paused())? {
-        let chunk = chunk
-            .map_err(|_| Problem::new(ProblemCode::MalformedRequest, "The body did not arrive whole."))?;
+    let malformed = |detail| Problem::new(ProblemCode::MalformedRequest, detail);
+    while let Some(chunk) = timeout(BODY_TIMEOUT, chunks.next())
+        .await
+        .map_err(|_| malformed("No request data was received for 10 seconds."))?
+    {
+        let chunk = chunk.map_err(|_| malformed("The body is incomplete."))?;
         received += chunk.len();
         if received <= BODY_MAX_BYTES {
             bytes.extend_from_slice(&chunk);
@@ -79,12 +82,12 @@ async fn json_bytes(request: Request) -> Result<Vec<u8>, Problem> {
         }
     }
     if received > BODY_MAX_BYTES {
-        return Err(Problem::new(ProblemCode::PayloadTooLarge, "A body has at most 64 KiB here."));
+        return Err(Problem::of(ProblemCode::PayloadTooLarge));
     }
     Ok(bytes)
 }
 
-/// The JSON object in these bytes. An array would do for serde, as a list of a struct's fields, and is a mistake.
+/// Parses a JSON object. Serde would also accept an array, as the list of a struct's fields; that is rejected here.
 fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let is_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     match serde_json::from_slice(bytes) {
@@ -104,11 +107,11 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     if essence == "application/json" || essence.starts_with("application/") && essence.ends_with("+json") {
         return Ok(());
     }
-    Err(Problem::new(ProblemCode::UnsupportedMediaType, "Send the body with Content-Type: application/json."))
+    Err(Problem::of(ProblemCode::UnsupportedMediaType))
 }
 
-/// What is wrong with a body that could not be read. It is read a second time for that, with a record of where in the
-/// body the reader is, which would be wasted on a good one.
+/// Explains why a body could not be parsed. Parses it a second time and tracks the path of each field, which a valid
+/// body does not need.
 fn explain<T: DeserializeOwned>(bytes: &[u8], is_object: bool) -> Problem {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     match serde_path_to_error::deserialize::<_, T>(&mut reader) {
@@ -120,14 +123,15 @@ fn explain<T: DeserializeOwned>(bytes: &[u8], is_object: bool) -> Problem {
             };
             Problem::invalid_field(&field, format!("cannot be read: {}", error.inner()))
         }
-        Err(error) => {
-            Problem::new(ProblemCode::MalformedRequest, format!("The body is not JSON: {}.", error.inner()))
-        }
-        Ok(_) => Problem::new(ProblemCode::MalformedRequest, "The body has more behind its JSON."),
+        Err(error) => Problem::new(
+            ProblemCode::MalformedRequest,
+            format!("The body is not valid JSON: {}.", error.inner()),
+        ),
+        Ok(_) => Problem::new(ProblemCode::MalformedRequest, "Unexpected data after the JSON object."),
     }
 }
 
-/// The one parameter of a path.
+/// The only parameter of a path.
 pub struct PathId<T>(pub T);
 
 impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for PathId<T> {
@@ -136,25 +140,26 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for PathId<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let params = RawPathParams::from_request_parts(parts, state)
             .await
-            .map_err(|_| Problem::new(ProblemCode::MalformedRequest, "The path is not UTF-8."))?;
+            .map_err(|_| Problem::new(ProblemCode::MalformedRequest, "The path is not valid UTF-8."))?;
         let (name, value) = params.iter().next().ok_or_else(|| Problem::not_found("path"))?;
         value
             .parse()
             .map(Self)
-            .map_err(|error: T::Err| Problem::invalid_field(name, format!("is no id: {error}")))
+            .map_err(|error: T::Err| Problem::invalid_field(name, format!("is not a valid id: {error}")))
     }
 }
 
-/// The parameters of a query.
+/// The query parameters.
 pub struct QueryParams<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Query::try_from_uri(&parts.uri)
-            .map(|Query(params)| Self(params))
-            .map_err(|error| Problem::invalid_field("query", error.body_text()))
+        Query::try_from_uri(&parts.uri).map(|Query(params)| Self(params)).map_err(|error| {
+            let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            Problem::invalid_field("query", format!("cannot be read: {reason}"))
+        })
     }
 }
 
@@ -163,10 +168,10 @@ pub struct IdempotencyKeyHeader(pub IdempotencyKey);
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "says in the document what `IdempotencyKeyHeader` reads")]
+#[expect(dead_code, reason = "documents what `IdempotencyKeyHeader` reads")]
 pub struct IdempotencyKeyParam {
-    /// Up to 255 printable ASCII characters of your choice, bare or in quotes. A retry with the same key books nothing twice:
-    /// its ticket shares the outcome of the first.
+    /// A key that you generate for each booking: 1 to 255 printable ASCII characters, bare or quoted. A retry with the
+    /// same key never books twice: its ticket shares the outcome of the first.
     #[param(
         rename = "Idempotency-Key",
         nullable = false,
@@ -184,22 +189,22 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKeyHeader {
             return Ok(None);
         };
         let invalid = |detail: &dyn Display| Problem::invalid_field("Idempotency-Key", detail);
-        let value = value.to_str().map_err(|_| invalid(&"must have printable ASCII characters only"))?;
+        let value = value.to_str().map_err(|_| invalid(&"must contain only printable ASCII characters"))?;
         IdempotencyKey::from_header(value).map(|key| Some(Self(key))).map_err(|error| invalid(&error))
     }
 }
 
-/// Collects what is wrong with the fields of a request, to tell all of it at once.
+/// Collects the invalid fields of a request, so that all of them are reported at once.
 #[derive(Default)]
 pub struct FieldErrors(Vec<FieldError>);
 
 impl FieldErrors {
-    /// The field's value, if `check` likes it.
+    /// The value of a field that was already checked, or `None` after recording its error.
     pub fn check<T, E: Display>(&mut self, field: &str, checked: Result<T, E>) -> Option<T> {
         checked.map_err(|error| self.wrong(field, error.to_string())).ok()
     }
 
-    /// The field's value by `parse`; missing and `null` are wrong.
+    /// Parses the value of a required field. A missing or `null` value is an error.
     pub fn required<T, U, E: Display>(
         &mut self,
         field: &str,
@@ -209,18 +214,18 @@ impl FieldErrors {
         match value {
             Some(value) => self.check(field, parse(value)),
             None => {
-                self.wrong(field, "is missing");
+                self.wrong(field, "is required");
                 None
             }
         }
     }
 
-    /// A text of 1 to `max` characters, none of them a control character, without the white space around it.
+    /// A trimmed text of 1 to `max` characters without control characters.
     pub fn text(&mut self, field: &str, value: Option<String>, max: usize) -> Option<String> {
         self.required(field, value, |text| {
             let trimmed = text.trim();
             if trimmed.is_empty() || text.chars().count() > max || text.chars().any(char::is_control) {
-                return Err(format!("must have 1 to {max} characters, none of them a control character"));
+                return Err(format!("must have 1 to {max} characters and no control characters"));
             }
             Ok(trimmed.to_owned())
         })
@@ -230,7 +235,7 @@ impl FieldErrors {
         self.0.push(FieldError { field: field.to_owned(), detail: detail.into() });
     }
 
-    /// What was built of the fields, if none of them is wrong.
+    /// The value that was built from the fields, if all of them are valid.
     pub fn finish<T>(self, built: Option<T>) -> Result<T, Problem> {
         match built {
             Some(built) if self.0.is_empty() => Ok(built),

@@ -1,7 +1,8 @@
-//! Limits how many large responses, such as seat maps, are built at a time.
+//! Limits how many large responses are built at the same time.
 //!
-//! A seat map has up to tens of thousands of seats, which is megabytes of JSON. Reading, serializing and compressing one keeps a
-//! core busy for about a tenth of a second. This happens on blocking threads, two at a time, so that it does not delay bookings.
+//! A seat map has up to tens of thousands of seats, which is megabytes of JSON. Reading, serializing and compressing
+//! one keeps a core busy for about a tenth of a second. This runs on blocking threads, two at a time, so that it does
+//! not delay bookings.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -22,48 +23,47 @@ use tower_http::compression::CompressionLayer;
 
 use crate::http::problem::{Problem, ProblemCode};
 
-/// Responses that are built at a time. Each takes a thread, and for part of the time a session of the database.
-const AT_ONCE: usize = 2;
+/// Responses built at the same time. Each occupies a thread, and a database session for part of the time.
+const MAX_CONCURRENT: usize = 2;
 
-/// How long a request may wait for its turn.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a request may wait for a permit.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// The large responses that this instance builds.
+/// Builds large responses within the limit of this instance.
 #[derive(Clone)]
 pub struct LargeResponses(Arc<Semaphore>);
 
 impl Default for LargeResponses {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
+        Self(Arc::new(Semaphore::new(MAX_CONCURRENT)))
     }
 }
 
 impl LargeResponses {
-    /// Builds a response on a blocking thread, compressed as these request headers accept it. Waits for its turn; a request that
-    /// is dropped while it waits gives up its turn. Fails with `overloaded` after ten seconds.
+    /// Builds a response on a blocking thread and compresses it as the request headers allow. Waits for a permit, and
+    /// fails with `overloaded` after ten seconds. Dropping the future while it waits gives up its place.
     pub async fn build(
         &self,
         headers: &HeaderMap,
         response: impl Future<Output = Result<Response, Problem>> + Send + 'static,
     ) -> Result<Response, Problem> {
-        let turn = timeout(WAIT_MAX, self.0.clone().acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            let detail = "Too many seat maps are requested at this moment. Try again in a moment.";
-            return Err(Problem::new(ProblemCode::Overloaded, detail).retry_after(2));
+        let Ok(Ok(permit)) = timeout(MAX_WAIT, self.0.clone().acquire_owned()).await else {
+            return Err(Problem::of(ProblemCode::Overloaded).retry_after(2));
         };
         let mut request = Request::new(Body::empty());
         if let Some(accepted) = headers.get(ACCEPT_ENCODING) {
             request.headers_mut().insert(ACCEPT_ENCODING, accepted.clone());
         }
         let building = spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             Handle::current().block_on(async { Ok(compress(request, response.await?).await) })
         });
         building.await.map_err(Problem::internal)?
     }
 }
 
-/// Compresses the whole response now. The router's compression layer would do it on the runtime's threads while it is sent.
+/// Compresses the whole response now. The router's compression layer would compress it on the runtime's threads during
+/// sending.
 async fn compress(request: Request, response: Response) -> Response {
     let mut response = Some(response);
     let service =
@@ -71,7 +71,7 @@ async fn compress(request: Request, response: Response) -> Response {
     let Ok(compressed) = CompressionLayer::new().layer(service).oneshot(request).await;
     let (parts, body) = compressed.into_parts();
     match to_bytes(Body::new(body), usize::MAX).await {
-        Ok(whole) => Response::from_parts(parts, Body::from(whole)),
+        Ok(bytes) => Response::from_parts(parts, Body::from(bytes)),
         Err(error) => Problem::internal(error).into_response(),
     }
 }

@@ -1,6 +1,6 @@
-//! HTTP building blocks of the endpoints: what a request is parsed with, and what a response is made of.
+//! HTTP building blocks for the endpoints: they parse requests and build responses.
 //!
-//! Nothing here knows of bookings, of the broker or of the database.
+//! Nothing here depends on the broker, the outcomes, the seat feed or an endpoint.
 
 pub mod admin_auth;
 pub mod etag;

@@ -6,19 +6,19 @@ use utoipa::{IntoParams, ToSchema};
 use crate::http::extract::FieldErrors;
 use crate::http::problem::Problem;
 
-/// Which page of a list.
+/// The requested page of a list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageParams {
-    /// Counted from 1.
+    /// Page number, starting at 1.
     #[param(value_type = Option<i64>, minimum = 1, maximum = 1_000_000_000, default = 1)]
     page: Option<String>,
-    /// Things a page.
+    /// Items per page.
     #[param(value_type = Option<i64>, minimum = 1, maximum = 1000, default = 10)]
     limit: Option<String>,
 }
 
-/// A page that exists, if the list is long enough.
+/// A valid page number and page size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     number: i64,
@@ -49,14 +49,14 @@ impl Page {
         (self.number - 1) * self.limit
     }
 
-    /// This page, of a list of `total` things.
+    /// Combines the items of this page with the size of the whole list.
     pub fn of<T>(self, data: Vec<T>, total: i64) -> Paged<T> {
         let total_pages = total / self.limit + i64::from(total % self.limit > 0);
         Paged { data, page: self.number, limit: self.limit, total, total_pages }
     }
 }
 
-/// A page of a list.
+/// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Paged<T> {
@@ -65,7 +65,7 @@ pub struct Paged<T> {
     page: i64,
     #[schema(example = 10)]
     limit: i64,
-    /// Things in the whole list.
+    /// Number of items in the whole list.
     #[schema(example = 3)]
     total: i64,
     #[schema(example = 1)]
@@ -77,14 +77,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_counted_up() {
+    fn the_number_of_pages_is_rounded_up() {
         let page = |total| Page { number: 1, limit: 10 }.of(Vec::<()>::new(), total).total_pages;
         assert_eq!([page(0), page(1), page(10), page(11)], [0, 1, 1, 2]);
         assert_eq!(Page { number: 3, limit: 10 }.offset(), 20);
     }
 
     #[test]
-    fn a_page_or_limit_out_of_range_is_refused() {
+    fn a_page_or_limit_out_of_range_is_rejected() {
         let parse = |page: &str, limit: &str| {
             PageParams { page: Some(page.to_owned()), limit: Some(limit.to_owned()) }.parse().map_err(drop)
         };

@@ -1,4 +1,4 @@
-//! How long a client would rather wait: the `Prefer` header (RFC 7240) and the `wait` parameter.
+//! How long a client is willing to wait: the `Prefer` header (RFC 7240) and the `wait` parameter.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,23 +16,23 @@ use crate::http::problem::Problem;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// The longest that `MAX_WAIT` and `BOOKING_WAIT` can be.
+/// The upper limit of `MAX_WAIT` and `BOOKING_WAIT`.
 pub const MAX_HOLD: Duration = Duration::from_mins(1);
 
-/// What a client prefers. What cannot be understood is ignored, as section 2 of the RFC has it.
+/// The client's preferences. Unknown or malformed ones are ignored (RFC 7240, section 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Prefer {
     /// Seconds to wait for an outcome.
     wait: Option<u64>,
-    /// An answer at once, and the outcome later. With `wait` as well: not before that has passed.
+    /// Respond without the outcome: at once, or with `wait` once that time has passed.
     respond_async: bool,
 }
 
-/// How long a request is held, and what to tell the client of it.
+/// How long to hold a request, and what to report in `Preference-Applied`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitPreference {
     seconds: u64,
-    /// Whether `Prefer` asked for it.
+    /// Whether the wait comes from `Prefer`.
     preferred: bool,
     respond_async: bool,
 }
@@ -41,7 +41,7 @@ pub struct WaitPreference {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct WaitParams {
-    /// Seconds to hold the answer until the ticket is settled; it is capped at 30 by default.
+    /// Seconds to hold the response until the status is final. The server caps the wait, by default at 30 seconds.
     #[param(value_type = Option<u64>, minimum = 0, maximum = 3600)]
     wait: Option<String>,
 }
@@ -51,7 +51,7 @@ impl Prefer {
         let mut prefer = Self::default();
         let values = headers.get_all(PREFER).into_iter().filter_map(|value| value.to_str().ok());
         for preference in values.flat_map(|value| value.split(',')) {
-            // What follows a semicolon are parameters of the preference; neither of ours has any.
+            // Parameters of a preference follow a semicolon. The supported preferences have none.
             let token = preference.split(';').next().unwrap_or_default().trim();
             let (name, value) = token.split_once('=').unwrap_or((token, ""));
             let value = value.trim().trim_matches('"');
@@ -65,7 +65,7 @@ impl Prefer {
         prefer
     }
 
-    /// How long to wait, when nothing else is said of it.
+    /// How long to wait, at most `max`.
     pub fn hold(self, max: Duration) -> WaitPreference {
         let seconds = self.wait.unwrap_or(0).min(max.as_secs());
         WaitPreference { seconds, preferred: self.wait.is_some(), respond_async: self.respond_async }
@@ -73,7 +73,7 @@ impl Prefer {
 }
 
 impl WaitParams {
-    /// How long to wait: what the parameter says, else what `Prefer` says.
+    /// How long to wait, at most `max`. The parameter overrides `Prefer`.
     pub fn hold(self, prefer: Prefer, max: Duration) -> Result<WaitPreference, Problem> {
         let Some(text) = self.wait else { return Ok(prefer.hold(max)) };
         let mut fields = FieldErrors::default();
@@ -97,7 +97,7 @@ impl WaitPreference {
         self.seconds == 0
     }
 
-    /// The headers that say what became of the client's preference, and that the answer depends on it.
+    /// `Preference-Applied` if a preference was applied, and `Vary`, because the response depends on `Prefer`.
     pub fn headers(self) -> impl IntoResponseParts {
         let applied = match (self.preferred, self.respond_async) {
             (true, true) => Some(format!("respond-async, wait={}", self.seconds)),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn preferences_are_read_as_the_rfc_writes_them() {
+    fn preferences_are_parsed_as_rfc_7240_defines() {
         let wait = |seconds| Prefer { wait: Some(seconds), respond_async: false };
         assert_eq!(prefer(&["wait=10"]), wait(10));
         assert_eq!(prefer(&["handling=lenient, Wait = \"5\" ; foo=bar"]), wait(5));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_is_capped() {
+    fn the_wait_is_capped_at_the_maximum() {
         let max = Duration::from_secs(30);
         assert_eq!(prefer(&["wait=600"]).hold(max).duration(), max);
         let params = |wait: &str| WaitParams { wait: Some(wait.to_owned()) }.hold(Prefer::default(), max);

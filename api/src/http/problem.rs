@@ -1,15 +1,17 @@
-//! Every error that a client can meet, as a problem document (RFC 9457). This is the one place that knows which HTTP
-//! status goes with what.
+//! Every error that a client can receive, as a problem document (RFC 9457). Only this module maps errors to HTTP
+//! statuses.
 //!
-//! A client tells problems apart by `code`, an open set: new ones may be added. A 5xx has a fixed body; its cause goes with
-//! the response as far as the middleware, which logs it (`refusal`).
+//! Clients distinguish problems by `code`, an open set: new codes may be added. A 5xx has a fixed body. Its cause
+//! travels with the response to the middleware, which logs it (`refusal`).
 
 mod code;
+mod example;
 mod refusal;
 mod rejection;
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -22,12 +24,13 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 pub use self::code::ProblemCode;
+pub use self::example::example;
 pub use self::refusal::{Cause, Refusal, is_logged};
 use crate::http::retry_after::retry_after;
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// A problem, ready to be answered.
+/// A problem document with the headers of its response.
 #[derive(Clone, Debug)]
 pub struct Problem(Box<Inner>);
 
@@ -40,42 +43,40 @@ struct Inner {
     cause: Option<Cause>,
 }
 
-/// An error, as RFC 9457 has it. `code` names the problem; some problems add members of their own.
+/// An error (RFC 9457). Some problems have additional members.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[schema(example = json!({
-    "type": "urn:hamro-concert:problem:seats-taken",
-    "title": "Somebody else has these seats",
-    "status": 409,
-    "detail": "Seats 21 and 22 are taken. Choose others.",
-    "code": "seats-taken",
-    "seatIds": [21, 22],
-}))]
+#[schema(example = json!(example(ProblemCode::SeatsTaken).document()))]
 pub struct ProblemDocument {
-    /// A URI that names the kind of problem.
+    /// URI of the kind of problem.
     r#type: String,
-    /// What kind of problem it is, for people.
+    /// Short description of the kind of problem.
     title: &'static str,
-    /// The HTTP status that goes with it.
+    /// The HTTP status code of the problem.
     status: u16,
-    /// What went wrong this time and what to do about it, for people.
+    /// What is wrong and what to do.
     detail: Cow<'static, str>,
-    /// What kind of problem it is, for programs.
+    /// Identifies the kind of problem. New codes may be added.
     code: Cow<'static, str>,
     #[serde(flatten)]
     #[schema(value_type = Object, additional_properties)]
     extensions: Map<String, Value>,
 }
 
-/// A field of a request and what is wrong with it.
+/// An invalid field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// Where it is: `userEmail`, `seatIds[1]`.
+    /// The path of the field: `userEmail`, `seatIds[1]`.
     pub field: String,
-    /// What it should be.
+    /// What is wrong with it, to be read after the field's name.
     pub detail: String,
 }
 
 impl Problem {
+    /// A problem with the usual detail of its code.
+    pub fn of(code: ProblemCode) -> Self {
+        Self::new(code, code.detail())
+    }
+
     pub fn new(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> Self {
         let document = ProblemDocument {
             r#type: format!("urn:hamro-concert:problem:{}", code.as_str()),
@@ -88,7 +89,7 @@ impl Problem {
         Self(Box::new(Inner { code, document, headers: HeaderMap::new(), ticket: None, cause: None }))
     }
 
-    /// The fields of a request that are wrong: all of them, not just the first.
+    /// All invalid fields of a request, not only the first.
     pub fn invalid(errors: &[FieldError]) -> Self {
         let listed: Vec<String> =
             errors.iter().map(|error| format!("{} {}", error.field, error.detail)).collect();
@@ -100,34 +101,37 @@ impl Problem {
         Self::invalid(&[FieldError { field: field.to_owned(), detail: detail.to_string() }])
     }
 
-    /// The thing that a path names does not exist.
-    pub fn not_found(what: &str) -> Self {
-        Self::new(ProblemCode::NotFound, format!("There is no such {what}."))
+    /// The resource that the path names does not exist.
+    pub fn not_found(resource: &str) -> Self {
+        Self::new(ProblemCode::NotFound, format!("Unknown {resource}."))
     }
 
-    /// A fault of ours. The client learns nothing of it; the log everything.
+    /// The client has reached the rate limit.
+    pub fn rate_limited(per_second: NonZeroU32) -> Self {
+        let detail = format!(
+            "A client may send {per_second} requests per second. Retry-After says when to try again."
+        );
+        Self::new(ProblemCode::TooManyRequests, detail)
+    }
+
+    /// An internal error. Its cause is logged and never sent to the client.
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
         let cause: Box<dyn Error + Send + Sync> = cause.into().into();
-        Self::noted().because_of(cause.into())
+        Self::of(ProblemCode::Internal).with_cause(cause.into())
     }
 
-    /// A fault of ours whose cause is in the log already.
-    pub fn noted() -> Self {
-        Self::new(ProblemCode::Internal, "The fault is ours and has been noted. Try again later.")
-    }
-
-    /// With what is behind it, for the log.
+    /// Adds the cause, for the log only.
     #[must_use]
-    pub fn because(self, cause: impl Error + Send + Sync + 'static) -> Self {
-        self.because_of(Arc::new(cause))
+    pub fn caused_by(self, cause: impl Error + Send + Sync + 'static) -> Self {
+        self.with_cause(Arc::new(cause))
     }
 
-    fn because_of(mut self, cause: Cause) -> Self {
+    fn with_cause(mut self, cause: Cause) -> Self {
         self.0.cause = Some(cause);
         self
     }
 
-    /// With a member of its own.
+    /// Adds a member to the document.
     #[must_use]
     pub fn with(mut self, name: &str, value: Value) -> Self {
         self.0.document.extensions.insert(name.to_owned(), value);
@@ -140,13 +144,13 @@ impl Problem {
         self
     }
 
-    /// Asks the client to come back in so many seconds, or up to half as many more.
+    /// Adds `Retry-After`: `seconds`, or up to half as many more (see [`retry_after`]).
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
         self.with_header(RETRY_AFTER, retry_after(Some(seconds)))
     }
 
-    /// Names the ticket whose fate the client can follow.
+    /// Adds the ticket that the client can follow.
     #[must_use]
     pub fn about(mut self, ticket: TicketId) -> Self {
         self.0.ticket = Some(ticket);
@@ -158,7 +162,7 @@ impl Problem {
     }
 }
 
-/// Where a ticket's status is found.
+/// The URL of a ticket's status.
 pub fn ticket_location(ticket: TicketId) -> HeaderValue {
     HeaderValue::try_from(format!("/ticket-bookings/{ticket}")).expect("a UUID is ASCII")
 }
@@ -179,17 +183,13 @@ impl IntoResponse for Problem {
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if matches!(error, sqlx::Error::PoolTimedOut) {
-            let detail = "Too many requests are waiting. Try again in a moment.";
-            return Self::new(ProblemCode::Overloaded, detail).retry_after(2).because(error);
+            return Self::of(ProblemCode::Overloaded).retry_after(2).caused_by(error);
         }
         if is_transient(&error) {
-            return Self::new(ProblemCode::DatabaseUnavailable, "Try again in a moment.")
-                .retry_after(2)
-                .because(error);
+            return Self::of(ProblemCode::DatabaseUnavailable).retry_after(2).caused_by(error);
         }
         if needs_repair(&error) {
-            let detail = "The fault is ours and has been noted. Try again later.";
-            return Self::new(ProblemCode::DatabaseFault, detail).retry_after(10).because(error);
+            return Self::of(ProblemCode::DatabaseFault).retry_after(10).caused_by(error);
         }
         Self::internal(error)
     }
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_problems_of_a_rejection_are_as_agreed() {
+    fn rejection_problems_match_the_snapshot() {
         let seat_ids = vec![SeatId(21), SeatId(22)];
         let moment = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
         let rejections = [
@@ -220,13 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn an_internal_error_shows_nothing_of_its_cause() {
+    fn an_internal_problem_does_not_reveal_its_cause() {
         let response = Problem::internal(anyhow::anyhow!("the password is hunter2"));
         assert!(!serde_json::to_string(&response.document()).unwrap().contains("hunter2"));
     }
 
     #[test]
-    fn a_problem_about_a_ticket_says_where_to_follow_it() {
+    fn a_problem_about_a_ticket_links_to_its_status() {
         let ticket = TicketId(Uuid::from_u128(7));
         let response =
             Problem::new(ProblemCode::OutcomeUnknown, "…").about(ticket).retry_after(3).into_response();

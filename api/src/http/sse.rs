@@ -1,4 +1,4 @@
-//! Server-sent events: what all streams have in common.
+//! Server-sent events: what all event streams share.
 
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
@@ -16,22 +16,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::problem::{Problem, ProblemCode};
 
-/// Proxies and browsers give up on a connection that is silent for long.
-const COMMENT_EVERY: Duration = Duration::from_secs(15);
-/// Within how many milliseconds a client connects again after a stream has broken off. Drawn anew for each stream: when an
-/// instance stops, all of its clients go elsewhere.
-const RECONNECT_AFTER: RangeInclusive<u64> = 1_000..=4_000;
+/// How often a comment is sent while there are no events. Proxies and browsers close a connection that stays silent.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// How many milliseconds a client waits before it reconnects. Random per stream, because all clients of an instance
+/// reconnect when it stops.
+const RECONNECT_DELAY_MS: RangeInclusive<u64> = 1_000..=4_000;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The event streams of this instance: no more than so many at a time, and none once the process is stopping.
+/// Limits the number of open event streams, and ends all of them when the process stops.
 #[derive(Clone)]
 pub struct SseLimiter {
     permits: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
-/// A place for one stream, free again when the stream ends.
+/// Permission for one stream, released when the stream ends.
 pub struct SsePermit {
     permit: OwnedSemaphorePermit,
     stopping: CancellationToken,
@@ -43,35 +43,36 @@ impl SseLimiter {
     }
 
     pub fn acquire(&self) -> Result<SsePermit, Problem> {
-        let permit = self.permits.clone().try_acquire_owned().map_err(|_| {
-            Problem::new(ProblemCode::TooManyStreams, "Ask for the status instead, or try again in a moment.")
-                .retry_after(5)
-        })?;
+        let permit = self
+            .permits
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Problem::of(ProblemCode::TooManyStreams).retry_after(5))?;
         Ok(SsePermit { permit, stopping: self.stopping.clone() })
     }
 }
 
 impl SsePermit {
-    /// Sends these events, and a comment whenever there has been none for a while. When the process stops the stream ends:
-    /// the client connects again, to another instance.
+    /// A response that sends these events. The stream ends when the process stops; the client then reconnects to
+    /// another instance.
     pub fn stream(self, events: impl Stream<Item = Event> + Send + 'static) -> Response {
         let Self { permit, stopping } = self;
-        let reconnect_after = Duration::from_millis(rand::rng().random_range(RECONNECT_AFTER));
+        let reconnect_delay = Duration::from_millis(rand::rng().random_range(RECONNECT_DELAY_MS));
         let events = events.take_until(stopping.cancelled_owned()).map(move |event| {
-            let _held = &permit;
-            Ok::<_, Infallible>(event.retry(reconnect_after))
+            let _permit = &permit;
+            Ok::<_, Infallible>(event.retry(reconnect_delay))
         });
-        // Beside the content type, what proxies need in order not to hold events back.
+        // Tells proxies not to buffer or cache the events.
         let unbuffered = [
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
             (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
         ];
-        let keep_alive = KeepAlive::new().interval(COMMENT_EVERY).text("still here");
+        let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL).text("keep-alive");
         (unbuffered, Sse::new(events).keep_alive(keep_alive)).into_response()
     }
 }
 
-/// The id of the last event that a client has received before its stream broke off.
+/// The id of the last event that the client received before its stream was interrupted.
 pub fn last_event_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(LAST_EVENT_ID)?.to_str().ok()
 }

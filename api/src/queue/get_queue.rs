@@ -11,31 +11,31 @@ use crate::http::openapi::{BOOKINGS, RateLimitProblem};
 use crate::http::retry_after::whole_seconds;
 use crate::state::AppState;
 
-/// How long the queue is and how fast it moves. `null` is what is not known at this moment.
+/// Length and speed of the queue. A value that is currently unknown is `null`.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({"accepting": true, "depth": 12000, "drainRate": 8000.0, "estimatedWaitSeconds": 2}))]
 pub struct QueueState {
-    /// Whether bookings are taken.
+    /// Whether bookings are accepted.
     accepting: bool,
-    /// Bookings that wait.
+    /// Number of bookings in the queue.
     #[schema(required = true)]
     depth: Option<u64>,
-    /// Bookings settled a second.
+    /// Bookings settled per second.
     #[schema(required = true)]
     drain_rate: Option<f64>,
-    /// In about how many seconds a booking made now will be settled.
+    /// Approximate seconds until a booking made now is settled.
     #[schema(required = true)]
     estimated_wait_seconds: Option<u64>,
 }
 
-/// See how long the queue is
+/// Get the state of the queue
 #[utoipa::path(
     get,
     path = "/queue",
     operation_id = "get_queue",
     tag = BOOKINGS,
-    responses((status = 200, description = "As of a second ago at most", body = QueueState), RateLimitProblem),
+    responses((status = 200, description = "The state of the queue, at most a second old", body = QueueState), RateLimitProblem),
 )]
 pub async fn get_queue(State(app): State<AppState>) -> impl IntoResponse {
     let now = Instant::now();

@@ -1,3 +1,3 @@
-//! The queue, as everybody may see it.
+//! The endpoint that reports the state of the queue.
 
 pub mod get_queue;

@@ -1,13 +1,13 @@
-//! The stable names of the problems, each with its HTTP status and title.
+//! The problem codes, each with its HTTP status, its title and its usual detail.
 
 use axum::http::StatusCode;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident => $code:literal, $status:ident, $title:literal;)*) => {
-        /// The stable names of the problems.
+    ($($variant:ident => $code:literal, $status:ident, $title:literal, $detail:literal;)*) => {
+        /// A stable identifier of a kind of problem.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum ProblemCode {
-            $($(#[$doc])* $variant,)*
+            $($variant,)*
         }
 
         impl ProblemCode {
@@ -22,40 +22,77 @@ macro_rules! codes {
             pub fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)* }
             }
+
+            /// What is wrong and what to do, where nothing more specific is known.
+            pub fn detail(self) -> &'static str {
+                match self { $(Self::$variant => $detail,)* }
+            }
         }
     };
 }
 
 codes! {
-    SeatsTaken => "seats-taken", CONFLICT, "Somebody else has these seats";
-    SoldOut => "sold-out", CONFLICT, "The concert is sold out";
-    Rejected => "rejected", CONFLICT, "The booking was rejected";
-    SaleNotOpen => "sale-not-open", CONFLICT, "The sale has not opened yet";
-    SaleClosed => "sale-closed", CONFLICT, "The sale is over";
-    SeatsNotFound => "seats-not-found", NOT_FOUND, "There are no such seats";
-    InvalidRequest => "invalid-request", UNPROCESSABLE_ENTITY, "The request is not valid";
-    MalformedRequest => "malformed-request", BAD_REQUEST, "The request cannot be read";
+    SeatsTaken => "seats-taken", CONFLICT,
+        "The seats are already taken", "Choose other seats.";
+    SoldOut => "sold-out", CONFLICT,
+        "The concert is sold out", "No seats are left for this concert.";
+    Rejected => "rejected", CONFLICT,
+        "The booking was rejected", "The booking was rejected. Nothing was booked.";
+    SaleNotOpen => "sale-not-open", CONFLICT,
+        "Sales have not opened yet", "Nothing was booked. Book once sales are open.";
+    SaleClosed => "sale-closed", CONFLICT,
+        "Sales have closed", "Seats of this concert can no longer be booked.";
+    SeatsNotFound => "seats-not-found", NOT_FOUND,
+        "The seats do not exist", "Check the seat ids.";
+    InvalidRequest => "invalid-request", UNPROCESSABLE_ENTITY,
+        "The request is invalid", "Correct the fields listed in errors.";
+    MalformedRequest => "malformed-request", BAD_REQUEST,
+        "The request is malformed", "The body is not valid JSON.";
     IdempotencyKeyReused => "idempotency-key-reused", UNPROCESSABLE_ENTITY,
-        "The idempotency key was used for another request";
-    TicketNotFound => "ticket-not-found", NOT_FOUND, "There is no such ticket";
-    ExpiredInQueue => "expired-in-queue", SERVICE_UNAVAILABLE, "The booking was not settled in time";
-    OutcomeUnknown => "outcome-unknown", GATEWAY_TIMEOUT, "The outcome is not known yet";
-    QueueFull => "queue-full", SERVICE_UNAVAILABLE, "The queue is full";
-    BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE, "Bookings cannot be taken at the moment";
-    DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be reached";
-    TimedOut => "timed-out", SERVICE_UNAVAILABLE, "The answer took too long";
-    TooManyRequests => "too-many-requests", TOO_MANY_REQUESTS, "Too many requests from one client";
-    DatabaseFault => "database-fault", SERVICE_UNAVAILABLE, "The database needs repair";
-    Overloaded => "overloaded", SERVICE_UNAVAILABLE, "The server is too busy";
-    TooManyStreams => "too-many-streams", SERVICE_UNAVAILABLE, "Too many event streams are open";
-    NotReady => "not-ready", SERVICE_UNAVAILABLE, "The service is not ready";
-    Unauthorized => "unauthorized", UNAUTHORIZED, "The request lacks a valid token";
-    Forbidden => "forbidden", FORBIDDEN, "This is not allowed";
-    NotFound => "not-found", NOT_FOUND, "There is no such thing";
-    MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
-    UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body has the wrong media type";
-    PayloadTooLarge => "payload-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
-    HasSales => "has-sales", CONFLICT, "Tickets have been sold for it";
-    AlreadyExists => "already-exists", CONFLICT, "There is one already";
-    Internal => "internal", INTERNAL_SERVER_ERROR, "Something went wrong on our side";
+        "The idempotency key was used for another request",
+        "This Idempotency-Key was used for another booking. Use a new key for a new booking.";
+    TicketNotFound => "ticket-not-found", NOT_FOUND,
+        "The ticket does not exist", "Unknown ticket.";
+    ExpiredInQueue => "expired-in-queue", SERVICE_UNAVAILABLE,
+        "The booking expired in the queue",
+        "The booking was not processed before its deadline. Nothing was booked. Try again.";
+    OutcomeUnknown => "outcome-unknown", GATEWAY_TIMEOUT,
+        "The outcome is not known yet",
+        "The booking may still go through. Follow the ticket before you try again.";
+    QueueFull => "queue-full", SERVICE_UNAVAILABLE,
+        "The queue is full", "Nothing was booked. Try again in a moment.";
+    BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE,
+        "Bookings cannot be accepted at the moment", "Nothing was booked. Try again in a moment.";
+    DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE,
+        "The database is unavailable", "Try again in a moment.";
+    TimedOut => "timed-out", SERVICE_UNAVAILABLE,
+        "The request timed out", "The request took too long. Try again in a moment.";
+    TooManyRequests => "too-many-requests", TOO_MANY_REQUESTS,
+        "Too many requests from this client", "Retry-After says when to try again.";
+    DatabaseFault => "database-fault", SERVICE_UNAVAILABLE,
+        "The database needs repair", "The error was logged. Try again later.";
+    Overloaded => "overloaded", SERVICE_UNAVAILABLE,
+        "The server is overloaded", "Too many requests are waiting. Try again in a moment.";
+    TooManyStreams => "too-many-streams", SERVICE_UNAVAILABLE,
+        "Too many event streams are open", "Poll instead, or try again in a moment.";
+    NotReady => "not-ready", SERVICE_UNAVAILABLE,
+        "The service is not ready", "The broker accepts no messages.";
+    Unauthorized => "unauthorized", UNAUTHORIZED,
+        "A valid admin token is required", "Send the admin token as Authorization: Bearer TOKEN.";
+    Forbidden => "forbidden", FORBIDDEN,
+        "Writes are disabled", "ADMIN_TOKEN is not set on the server.";
+    NotFound => "not-found", NOT_FOUND,
+        "The resource does not exist", "Unknown resource.";
+    MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED,
+        "The method is not allowed", "The Allow header lists the allowed methods.";
+    UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE,
+        "The media type of the body is not supported", "Content-Type must be application/json.";
+    PayloadTooLarge => "payload-too-large", PAYLOAD_TOO_LARGE,
+        "The body is too large", "The body must not be larger than 64 KiB.";
+    HasSales => "has-sales", CONFLICT,
+        "Seats have been sold", "Sold seats, and their tier and concert, cannot be deleted.";
+    AlreadyExists => "already-exists", CONFLICT,
+        "The name is already in use", "A ticket type with this name already exists.";
+    Internal => "internal", INTERNAL_SERVER_ERROR,
+        "An internal error occurred", "The error was logged. Try again later.";
 }

@@ -1,5 +1,5 @@
-//! What the log is told of a request that was refused or failed. It goes with the response as far as the middleware, which
-//! counts it (`gate`).
+//! What the log records about a request that was refused or failed. It travels with the response to the middleware,
+//! which counts it.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use hamro_shared::domain::TicketId;
 
 use super::code::ProblemCode;
 
-/// What is behind a problem: for the log, never for the client.
+/// The cause of a problem: for the log, never for the client.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
-/// An extension of the response.
+/// A response extension.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub code: ProblemCode,
@@ -21,7 +21,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The cause and what is behind it, in one line.
+    /// The cause and its chain of sources, in one line.
     pub fn cause(&self) -> Option<String> {
         let cause = self.cause.as_deref()?;
         let mut line = cause.to_string();
@@ -34,7 +34,7 @@ impl Refusal {
     }
 }
 
-/// Whether the log is told of a response: the request was fine, and we refused it or failed.
+/// Whether a response is logged: the server refused or failed, and the request itself may be correct.
 pub fn is_logged(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
@@ -45,7 +45,7 @@ mod tests {
     use crate::http::problem::Problem;
 
     #[test]
-    fn the_log_is_told_the_whole_chain_of_a_cause_and_only_of_what_is_our_fault() {
+    fn only_responses_that_are_logged_carry_a_refusal_with_its_cause_chain() {
         use axum::response::IntoResponse;
 
         let cause = anyhow::anyhow!("the socket is closed").context("asking Postgres").context("listing");
