@@ -23,14 +23,14 @@ pub struct Config {
     pub http: HttpConfig,
     pub schema: SchemaConfig,
     pub policy: BookingPolicy,
-    /// How long the requests in flight may take once the process has been asked to stop.
+    /// How long shutdown may take, including requests in flight.
     pub shutdown_timeout: Duration,
 }
 
-/// Handlers that read the database share these; the intake itself needs none.
+/// Database connections shared by all handlers. Accepting bookings needs none.
 const DATABASE_CONNECTIONS: NonZeroU16 = NonZeroU16::new(10).expect("is not zero");
 
-/// A handler's statement that takes longer than this has met something that is not right.
+/// Session limits. A handler's statement that reaches one indicates a fault, not load.
 pub const DATABASE_SESSION: &[(&str, &str)] =
     &[("idle_in_transaction_session_timeout", "10s"), ("statement_timeout", "10s"), ("lock_timeout", "5s")];
 
@@ -45,8 +45,11 @@ impl Config {
         let schema = SchemaConfig::read(&mut env);
         let policy = BookingPolicy::read(&mut env);
         let log_key = LogKey::read(&mut env);
-        let connections =
-            env.or("DATABASE_CONNECTIONS", DATABASE_CONNECTIONS, "the most connections, such as 10");
+        let connections = env.or(
+            "DATABASE_CONNECTIONS",
+            DATABASE_CONNECTIONS,
+            "a maximum number of connections, such as 10",
+        );
         let shutdown_timeout = env.or("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
         let built = (|| {
             let policy = policy?;
@@ -69,7 +72,7 @@ impl Config {
     }
 }
 
-/// The settings of `hamro-api migrate`, `seed` and `erase`, which need no more than these.
+/// The settings of `hamro-api migrate`, `seed` and `erase`.
 pub struct SchemaCommandConfig {
     pub telemetry: TelemetryConfig,
     pub database: DatabaseConfig,
@@ -84,7 +87,7 @@ impl SchemaCommandConfig {
     }
 }
 
-/// The settings of `hamro-api log-id`: `LOG_KEY`, or else `TICKET_KEYS`.
+/// Reads the setting of `hamro-api log-id`: `LOG_KEY`, or else `TICKET_KEYS`.
 pub fn log_ids(mut env: Env) -> Result<LogIds, ConfigError> {
     let log_ids = match LogKey::read(&mut env) {
         Some(Some(key)) => Some(LogIds::new(&key)),
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn three_settings_are_enough() {
+    fn three_settings_are_sufficient() {
         let config = read(&[]).unwrap();
         assert_eq!(config.http.address, "127.0.0.1:3000".parse().unwrap());
         assert_eq!(config.policy.max_seats, 10);
@@ -119,13 +122,13 @@ mod tests {
     fn a_missing_setting_is_named() {
         let error = Config::read(Env::of(&[])).err().unwrap().to_string();
         for name in ["DATABASE_URL", "AMQP_URL", "TICKET_KEYS"] {
-            assert!(error.contains(&format!("{name} is not set: it should be ")), "{error}");
+            assert!(error.contains(&format!("{name} is not set")), "{error}");
         }
     }
 
     #[test]
-    fn a_wrong_setting_is_named_and_its_value_is_not_shown() {
-        let wrong = [
+    fn an_invalid_setting_is_named_without_its_value() {
+        let invalid = [
             ("DATABASE_URL", "mysql://localhost/hamro"),
             ("AMQP_URL", "http://localhost"),
             ("TICKET_KEYS", "short"),
@@ -151,7 +154,7 @@ mod tests {
             ("STREAMS_MAX", "many"),
             ("HEAD_TIMEOUT", "0s"),
         ];
-        for (name, value) in wrong {
+        for (name, value) in invalid {
             let others = COMPLETE.into_iter().filter(|(other, _)| *other != name);
             let variables: Vec<_> = others.chain([(name, value)]).collect();
             let error = Config::read(Env::of(&variables))

@@ -1,4 +1,4 @@
-//! Who may change the catalogue: whoever has the admin token.
+//! The admin token, which authorises changes of the catalogue.
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -10,23 +10,16 @@ use subtle::ConstantTimeEq;
 
 use crate::http::problem::{Problem, ProblemCode};
 
-/// The token that writes need; without one, writes are refused.
+/// The token that writes require. Without a token, all writes are refused.
 #[derive(Clone, Debug, Default)]
 pub struct AdminToken(Option<SecretString>);
 
 impl AdminToken {
     const MIN_CHARS: usize = 16;
 
-    pub fn new(token: Option<SecretString>) -> Self {
-        Self(token)
-    }
-
     fn authorise(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(token) = &self.0 else {
-            return Err(Problem::new(
-                ProblemCode::Forbidden,
-                "This installation takes no writes: ADMIN_TOKEN is not set.",
-            ));
+            return Err(Problem::of(ProblemCode::Forbidden));
         };
         let given = headers
             .get(AUTHORIZATION)
@@ -34,28 +27,22 @@ impl AdminToken {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
-        // In constant time, so that the answer's speed does not tell how much of a guess was right.
+        // Compares in constant time, so that the response time does not reveal how much of a guess was correct.
         match given {
             Some(given) if given.as_bytes().ct_eq(token.expose_secret().as_bytes()).into() => Ok(()),
-            _ => Err(Problem::new(
-                ProblemCode::Unauthorized,
-                "Send Authorization: Bearer with the admin token.",
-            )
-            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            _ => Err(Problem::of(ProblemCode::Unauthorized)
+                .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
         }
     }
 }
 
-/// An `ADMIN_TOKEN`: long enough not to be guessed.
-pub struct AdminTokenSetting(pub SecretString);
-
-impl Setting for AdminTokenSetting {
+impl Setting for AdminToken {
     fn parse(text: &str) -> Option<Self> {
-        (text.len() >= AdminToken::MIN_CHARS && text.is_ascii()).then(|| Self(text.into()))
+        (text.len() >= Self::MIN_CHARS && text.is_ascii()).then(|| Self(Some(text.into())))
     }
 }
 
-/// Proof that a request came with the admin token: a handler that takes it cannot be reached without.
+/// Proof that a request carried the admin token. A handler that takes it as an argument requires the token.
 pub struct Admin;
 
 impl<S> FromRequestParts<S> for Admin
@@ -86,8 +73,8 @@ mod tests {
     }
 
     #[test]
-    fn only_the_token_itself_opens() {
-        let token = AdminToken::new(Some("0123456789abcdef".into()));
+    fn only_the_exact_token_authorises_a_write() {
+        let token = AdminToken::parse("0123456789abcdef").unwrap();
         assert_eq!(authorise(&token, Some("Bearer 0123456789abcdef")), Ok(()));
         assert_eq!(authorise(&token, Some("bearer 0123456789abcdef")), Ok(()));
         for wrong in [
@@ -102,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_nothing_opens() {
+    fn writes_are_forbidden_when_no_token_is_configured() {
         assert_eq!(authorise(&AdminToken::default(), Some("Bearer ")), Err("forbidden"));
         assert_eq!(authorise(&AdminToken::default(), None), Err("forbidden"));
     }
