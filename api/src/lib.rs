@@ -1,9 +1,13 @@
-//! The HTTP intake of Hamro Concert.
+//! The HTTP api of Hamro Concert.
 //!
-//! Endpoints, one a file: [`bookings`] takes bookings and tells what became of them, [`catalogue`] is what can be booked,
-//! [`queue`] and [`health`]. [`state`] is what they share. Below it are the engines: [`broker`] (the way to and from RabbitMQ),
-//! [`outcomes`] and [`seat_feed`]; [`http`] has the building blocks of the endpoints, [`server`] accepts connections and runs the
-//! middleware. Imports run downward only.
+//! - Endpoints, one per file: [`bookings`] accepts bookings and reports their outcomes, [`catalogue`] manages concerts
+//!   and seats, [`queue`] and [`health`] report the state of the system. [`booking_page`] is a web page that uses them.
+//! - [`state`]: what the endpoints share.
+//! - Engines: [`broker`] publishes bookings and receives announcements, [`outcomes`] reports what became of tickets,
+//!   [`seat_feed`] streams seat maps.
+//! - [`http`]: building blocks of the endpoints. [`server`]: connections and middleware.
+//!
+//! Imports run downward only.
 
 mod booking_page;
 pub mod booking_policy;

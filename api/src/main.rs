@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
-use hamro_api::broker::publisher::publisher;
+use hamro_api::broker::publisher::{PublishingTask, publisher};
 use hamro_api::config::{Config, DATABASE_SESSION, SchemaCommandConfig, log_ids};
 use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::sse::SseLimiter;
@@ -27,14 +27,14 @@ use hamro_shared::healthcheck;
 use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::output::print;
 use hamro_shared::queue::{Broker, supervise};
-use hamro_shared::telemetry::{self, LogIds, Logging, Tally};
+use hamro_shared::telemetry::{self, LogIds, Logging};
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 use tracing::info;
 use uuid::Uuid;
 
-/// The HTTP intake of Hamro Concert. Settings come from the environment; see docs/ARCHITECTURE.md for all of them.
+/// The HTTP api of Hamro Concert. docs/ARCHITECTURE.md lists its settings, which are environment variables.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -44,24 +44,28 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve HTTP (the default)
+    /// Serve HTTP (default)
     Serve,
-    /// Bring the schema up to date, and exit
+    /// Migrate the database schema
     Migrate,
-    /// Put the demo concerts into an empty catalogue, and exit
+    /// Add the demo concerts to an empty catalogue
     Seed,
-    /// Replace a person's name and e-mail address in the database, and exit
+    /// Erase a person's name and e-mail address from the database
     ///
-    /// Only says what it would change, unless it is called with `--apply`. Needs `DATABASE_URL`; see "Erase a person's data" in
+    /// Without `--apply`, only reports what would change. Needs `DATABASE_URL`. See "Erase a person's data" in
     /// docs/RUNBOOK.md.
     Erase(erase::Arguments),
-    /// Print the OpenAPI document, and exit
+    /// Print the OpenAPI document
     Openapi,
-    /// Ask the instance on this machine whether it is ready, and exit with 0 if it is
+    /// Check that the instance on this machine is ready
+    ///
+    /// Exits with status 0 if it is. Uses `HOST` and `PORT`.
     Healthcheck,
-    /// Print what stands for a ticket in the logs of the programs that have the same `LOG_KEY` or `TICKET_KEYS`, and exit
+    /// Print the log id that replaces a ticket id in logs
+    ///
+    /// Needs the `LOG_KEY` or the `TICKET_KEYS` of the programs that wrote the logs.
     LogId {
-        /// The ticket's id, as the api returned it
+        /// The ticket id
         ticket: Uuid,
     },
 }
@@ -72,7 +76,7 @@ async fn main() -> ExitCode {
     match run(command).await {
         Ok(code) => code,
         Err(error) => {
-            // Logging may not have started yet: a wrong setting is told to whoever starts the process.
+            // Logging may not have started yet, for example if a setting is invalid.
             telemetry::report_failure("hamro-api", &error);
             ExitCode::FAILURE
         }
@@ -106,7 +110,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The session of a command.
+/// Opens the database session of a command, and starts logging.
 async fn connect() -> anyhow::Result<(PgConnection, Logging)> {
     let config = SchemaCommandConfig::read(Env::process())?;
     let logging = telemetry::start(&config.telemetry, LogIds::random())?;
@@ -118,76 +122,96 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let _logging = telemetry::start(&config.telemetry, config.log_ids)?;
     let listener = server::bind(&config.http)?;
     let mut lifecycle = Lifecycle::new()?;
+
     let process = format!("hamro-api-{}", std::process::id());
     let sessions = config.database.sessions(&process, DATABASE_SESSION);
     let database = Database::new(sessions, config.database_connections);
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
-    let outcomes = Outcomes::default();
-    let queue_estimate = QueueEstimate::default();
-    let seat_feed = SeatFeed::new(database.clone());
-    let (publisher, mut publishing) = publisher(config.publisher, broker.topology());
-    let mut outcome_subscriber = OutcomeSubscriber::new(
-        broker.topology().clone(),
-        outcomes.clone(),
-        queue_estimate.clone(),
-        seat_feed.clone(),
-    );
+    let (publisher, publishing_task) = publisher(config.publisher, broker.topology());
     let (schema_is_ready, schema_ready) = watch::channel(false);
-    let ticket_keys = config.policy.ticket_keys.clone();
     let state = AppState::new(App {
-        database: database.clone(),
         clock: database_clock.clock(),
         publisher,
-        outcomes: outcomes.clone(),
+        outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), database_clock.clock()),
-        queue_estimate,
-        seat_feed: seat_feed.clone(),
+        queue_estimate: QueueEstimate::default(),
+        seat_feed: SeatFeed::new(database.clone()),
         large_responses: LargeResponses::default(),
         sse_limiter: SseLimiter::new(config.http.streams_max, lifecycle.stopping()),
         stopping: lifecycle.stopping(),
         schema_ready,
-        database_clock: database_clock.clone(),
+        database_clock,
+        database,
         policy: config.policy,
     });
-    let rate_limit = RateLimit::new(&config.http.rate_limit).map(Arc::new);
-    let tally = Arc::new(Tally::default());
-    let middleware = MiddlewareState { rate_limit: rate_limit.clone(), tally: tally.clone() };
-    let router = router(state, &config.http.cors_origin, middleware);
-
-    let publishing_broker = broker.clone();
-    // Shorter than the process may take, so that what supports the requests is stopped in order in any case.
-    let timeouts = server::ServerTimeouts {
-        head: config.http.head_timeout,
-        drain: config.shutdown_timeout.mul_f64(0.75),
+    let middleware = MiddlewareState {
+        rate_limit: RateLimit::new(&config.http.rate_limit).map(Arc::new),
+        tally: Arc::default(),
     };
+
+    // Requests in flight need these tasks until the last response is sent.
+    spawn_broker_tasks(&mut lifecycle, &state, broker, publishing_task);
+    spawn_database_tasks(&mut lifecycle, &state);
+    spawn_middleware_tasks(&mut lifecycle, &middleware);
+    let (options, ticket_keys) = (config.database.options(&process), state.policy.ticket_keys.clone());
+    lifecycle.support("schema", |stop| {
+        startup_migration::run(options, config.schema, ticket_keys, schema_is_ready, stop)
+    });
+
+    // Shorter than the whole shutdown, so that time remains to stop the tasks above in order.
+    let drain = config.shutdown_timeout.mul_f64(0.75);
+    let timeouts = server::ServerTimeouts { head: config.http.head_timeout, drain };
+    let router = router(state, &config.http.cors_origin, middleware);
     lifecycle.work("http", |stop| server::serve(listener, router, timeouts, stop));
-    // What requests in flight need until the last one is answered.
-    lifecycle.support("publishing", |stop| async move {
-        supervise(&publishing_broker, &stop, &mut publishing).await;
+    Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
+}
+
+/// Publishes bookings, and receives announced outcomes.
+fn spawn_broker_tasks(
+    lifecycle: &mut Lifecycle,
+    state: &AppState,
+    broker: Broker,
+    mut publishing_task: PublishingTask,
+) {
+    let mut subscriber = OutcomeSubscriber::new(
+        broker.topology().clone(),
+        state.outcomes.clone(),
+        state.queue_estimate.clone(),
+        state.seat_feed.clone(),
+    );
+    let publishing_broker = broker.clone();
+    lifecycle.support("publisher", |stop| async move {
+        supervise(&publishing_broker, &stop, &mut publishing_task).await;
         Ok(())
     });
-    lifecycle.support("listening", |stop| async move {
-        supervise(&broker, &stop, &mut outcome_subscriber).await;
+    lifecycle.support("outcome subscriber", |stop| async move {
+        supervise(&broker, &stop, &mut subscriber).await;
         Ok(())
     });
-    let looked_up = database.clone();
-    lifecycle.support("look-up", |stop| outcomes.poll_pending(looked_up, stop));
-    lifecycle.support("live seats", |stop| seat_feed.run(stop));
-    lifecycle.support("tally", |stop| async move {
+}
+
+/// Looks up outcomes whose announcement was lost, keeps watched seat maps current, and measures the database clock.
+fn spawn_database_tasks(lifecycle: &mut Lifecycle, state: &AppState) {
+    let (outcomes, database) = (state.outcomes.clone(), state.database.clone());
+    lifecycle.support("outcome polling", |stop| outcomes.poll_pending(database, stop));
+    let seat_feed = state.seat_feed.clone();
+    lifecycle.support("seat feed", |stop| seat_feed.run(stop));
+    let (database_clock, database) = (state.database_clock.clone(), state.database.clone());
+    lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
+}
+
+/// Logs the counts of refused requests, and frees the rate limiter's memory of idle clients.
+fn spawn_middleware_tasks(lifecycle: &mut Lifecycle, middleware: &MiddlewareState) {
+    let tally = middleware.tally.clone();
+    lifecycle.support("refusal counts", |stop| async move {
         tally.report_every_second(stop).await;
         Ok(())
     });
-    if let Some(limit) = rate_limit {
+    if let Some(rate_limit) = middleware.rate_limit.clone() {
         lifecycle.support("rate limit", |stop| async move {
-            limit.evict_idle(stop).await;
+            rate_limit.evict_idle(stop).await;
             Ok(())
         });
     }
-    lifecycle.support("clock", |stop| database_clock.keep_measuring(database, stop));
-    let schema_options = config.database.options(&process);
-    lifecycle.support("schema", |stop| {
-        startup_migration::run(schema_options, config.schema, ticket_keys, schema_is_ready, stop)
-    });
-    Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
 }
