@@ -1,7 +1,7 @@
-//! `hamro-api erase`: replaces a person's name and address wherever the database has them, on that person's request.
+//! `hamro-api erase`: replaces a person's name and e-mail address everywhere in the database, at that person's request.
 //!
-//! What was sold stays sold: seats, counters, statuses, outcomes and idempotency digests are left as they are. The
-//! placeholders pass the rules for input, so that an older version reads the rows too.
+//! Seats, counters, statuses, outcomes and idempotency digests do not change. The placeholders pass the rules for
+//! input, so that older versions can read the rows.
 
 use std::fmt::{self, Display};
 
@@ -14,21 +14,21 @@ use sqlx::postgres::PgConnection;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The person's e-mail address, in any spelling of upper and lower case
+    /// The person's e-mail address; case does not matter
     #[arg(long, value_name = "ADDRESS", value_parser = Email::parse)]
     email: Email,
-    /// Do it, instead of only saying what would be done
+    /// Apply the changes instead of only reporting them
     #[arg(long)]
     apply: bool,
 }
 
-/// What was replaced, or would be.
+/// What was replaced, or would be replaced with `--apply`.
 pub struct Report {
     is_applied: bool,
     sales: u64,
     bookings: u64,
     dead_letters: usize,
-    /// Dead letters of the person that nobody has decided on yet.
+    /// Ids of the person's unresolved dead letters.
     open: Vec<i64>,
 }
 
@@ -37,21 +37,21 @@ struct Letter {
     id: i64,
     is_open: bool,
     in_payload: bool,
-    /// In the texts beside the payload: the detail, and the reason for which it was discarded.
+    /// In the detail or the discard reason.
     in_texts: bool,
 }
 
-/// What stands in the place of a text about the person.
+/// Replaces a text about the person.
 const ERASED: &str = "erased";
 
 pub async fn erase(connection: &mut PgConnection, arguments: &Arguments) -> anyhow::Result<Report> {
     let address = arguments.email.normalised();
-    ensure!(address != Email::erased().as_str(), "this address is what stands in the place of erased ones");
+    ensure!(address != Email::erased().as_str(), "this address is the placeholder for erased addresses");
     if arguments.apply { apply(connection, &address).await } else { examine(connection, &address).await }
 }
 
 async fn examine(connection: &mut PgConnection, address: &str) -> anyhow::Result<Report> {
-    // One snapshot for all the counts, and nothing can be changed in it.
+    // One read-only snapshot for all counts.
     let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let spellings = find_spellings(&mut transaction, address).await?;
     let counts = sqlx::query!(
@@ -94,18 +94,18 @@ async fn apply(connection: &mut PgConnection, address: &str) -> anyhow::Result<R
     )
     .execute(&mut *transaction)
     .await?;
-    // From here on no letter is added, reissued or discarded until the commit.
+    // Until the commit, no dead letter can be added, reissued or discarded.
     sqlx::query!("LOCK TABLE dead_letters IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
     let letters = find_letters(&mut transaction, address).await?;
     let open: Vec<i64> = letters.iter().filter(|letter| letter.is_open).map(|letter| letter.id).collect();
     if !open.is_empty() {
-        // Returning rolls back.
-        bail!("nothing was changed. {}", decide_first(&open));
+        // Returning an error rolls the transaction back.
+        bail!("nothing was changed. {}", resolve_first(&open));
     }
     for letter in &letters {
         replace(&mut transaction, letter).await?;
     }
-    transaction.commit().await.context("whether it was done is not known: run it again")?;
+    transaction.commit().await.context("the result of the commit is unknown: run the command again")?;
     Ok(Report {
         is_applied: true,
         sales: sales.rows_affected(),
@@ -115,8 +115,8 @@ async fn apply(connection: &mut PgConnection, address: &str) -> anyhow::Result<R
     })
 }
 
-/// The address in each spelling in which it is stored. Postgres folds the case of ASCII only, the same everywhere under the
-/// collation "C". All addresses that are not ASCII are compared here, by the rule of [`Email::normalised`].
+/// All stored spellings of the address. Under the collation "C", Postgres folds the case of ASCII letters only, on
+/// every system. Non-ASCII addresses are therefore all fetched and compared here, by the rule of [`Email::normalised`].
 async fn find_spellings(connection: &mut PgConnection, address: &str) -> Result<Vec<String>, sqlx::Error> {
     let mut spellings = sqlx::query_scalar!(
         r#"
@@ -134,7 +134,7 @@ async fn find_spellings(connection: &mut PgConnection, address: &str) -> Result<
     Ok(spellings)
 }
 
-/// The dead letters that mention the address, one at a time in memory: each holds a whole message.
+/// The dead letters that mention the address. Rows are streamed, because each contains a whole message.
 async fn find_letters(connection: &mut PgConnection, address: &str) -> Result<Vec<Letter>, sqlx::Error> {
     let mut rows =
         sqlx::query!("SELECT id, payload, detail, discard_reason, resolution FROM dead_letters ORDER BY id")
@@ -155,9 +155,9 @@ async fn find_letters(connection: &mut PgConnection, address: &str) -> Result<Ve
     Ok(letters)
 }
 
-/// Replaces what mentions the address, and in any case the texts, which may tell of the person otherwise.
+/// Replaces the payload if it mentions the address, and always the texts, which may describe the person in other words.
 async fn replace(connection: &mut PgConnection, letter: &Letter) -> Result<(), sqlx::Error> {
-    // Two letters of one reason never have the same payload.
+    // The payload must be unique among dead letters with the same reason.
     let payload = format!(r#"{{"erased":"dead letter {}"}}"#, letter.id);
     sqlx::query!(
         r#"
@@ -198,22 +198,23 @@ fn is_in_json(json: &Value, address: &str) -> bool {
     }
 }
 
-/// Whether the address is in the text, and not only as a part of a longer one.
+/// Whether the text contains the address, other than as part of a longer address.
 fn is_in_text(text: &str, address: &str) -> bool {
     let text = text.to_lowercase();
     text.match_indices(address).any(|(start, found)| {
         let (before, after) = (&text[..start], &text[start + found.len()..]);
-        let goes_on = |rest: &str| rest.starts_with(|next: char| next.is_alphanumeric() || next == '-');
-        let has_more_before = before.ends_with(|last: char| last.is_alphanumeric() || "._%+-".contains(last));
-        !has_more_before && !goes_on(after) && !after.strip_prefix('.').is_some_and(goes_on)
+        let continues = |rest: &str| rest.starts_with(|next: char| next.is_alphanumeric() || next == '-');
+        let continues_before =
+            before.ends_with(|last: char| last.is_alphanumeric() || "._%+-".contains(last));
+        !continues_before && !continues(after) && !after.strip_prefix('.').is_some_and(continues)
     })
 }
 
-fn decide_first(open: &[i64]) -> String {
+fn resolve_first(open: &[i64]) -> String {
     let ids: Vec<String> = open.iter().map(ToString::to_string).collect();
     format!(
-        "Open dead letters hold a booking of this person: {}. Decide them first, with `hamro-worker dead-letters reissue ID` \
-         or `hamro-worker dead-letters discard ID --because REASON`, and run this again.",
+        "These open dead letters contain a booking of this person: {}. Resolve each with `hamro-worker dead-letters reissue ID` \
+         or `hamro-worker dead-letters discard ID --because REASON`, and run this command again.",
         ids.join(", ")
     )
 }
@@ -228,12 +229,12 @@ impl Display for Report {
             writeln!(f, "Nothing was changed. --apply replaces the person's name and address in {what}.")?;
         }
         if !open.is_empty() {
-            writeln!(f, "--apply refuses as long as these are open. {}", decide_first(open))?;
+            writeln!(f, "--apply refuses while dead letters are open. {}", resolve_first(open))?;
         }
         write!(
             f,
-            "Out of reach: bookings that are still in the queue (run this again when it is empty), outcomes that api instances \
-             have in memory (for up to a minute), dead letters without the address in them, logs, and backups."
+            "Not reached: bookings still in the queue (run this command again when the queue is empty), outcomes in the memory of \
+             api instances (for up to a minute), dead letters that do not contain the address, logs, and backups."
         )
     }
 }
@@ -243,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_found_in_whatever_holds_it() {
+    fn an_address_is_found_in_every_form_of_payload() {
         for payload in [
             r#"{"request":{"userEmail":"A_Ice@example.com"}}"#,
             r#"[{"x":["mail a_ice@example.com."]}]"#,
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_similar_address_is_another_persons() {
+    fn a_similar_address_does_not_match() {
         for payload in [
             r#"{"request":{"userEmail":"alice@example.com"}}"#,
             r#"["xa_ice@example.com","a_ice@example.com.np","o'a_ice@example.com"]"#,

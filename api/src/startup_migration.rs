@@ -1,4 +1,4 @@
-//! Puts the schema and the demo data in place while the api starts.
+//! Migrates the schema and adds the demo data while the api starts.
 
 use std::time::Duration;
 
@@ -26,10 +26,11 @@ impl SchemaConfig {
     }
 }
 
-/// Migrates and seeds as configured and gives this instance its number, trying until the database can be reached; then stays
-/// until it is asked to stop.
-/// The intake needs no database, so it does not wait for this, but the instance is not ready before. Fails if the
-/// schema cannot be brought up to date, which no waiting would mend.
+/// Migrates and seeds as configured, and assigns this instance its number. Retries until the database is reachable.
+/// Then sends `ready` and waits for `stop`.
+///
+/// Accepting bookings needs no database and does not wait for this, but the instance is not ready before. Fails if the
+/// migration itself fails, because a retry would not help.
 pub async fn run(
     database: PgConnectOptions,
     config: SchemaConfig,
@@ -55,8 +56,8 @@ pub async fn run(
     Ok(())
 }
 
-/// On a session of its own, which ends with this, whatever is going on in it. A migration may take its time, and wait for that
-/// of another instance, so it has no time limits.
+/// Uses a separate session without time limits, because a migration may take long or wait for another instance's
+/// migration. Dropping the future closes the session.
 async fn attempt(
     database: &PgConnectOptions,
     config: SchemaConfig,

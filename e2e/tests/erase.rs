@@ -188,7 +188,7 @@ async fn an_erasure_refuses_and_changes_nothing_while_a_dead_letter_of_the_perso
     let (refused, complaint) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
     assert_eq!(refused, Some(1), "{complaint}");
     for printed in [said, complaint] {
-        assert!(printed.contains(&format!("of this person: {open}. Decide them first")), "{printed}");
+        assert!(printed.contains(&format!("of this person: {open}. Resolve each")), "{printed}");
         assert!(!printed.to_lowercase().contains("zenobia"), "{printed}");
     }
     assert_eq!(contents(&installation.pool).await?, before);
@@ -205,7 +205,7 @@ async fn an_erasure_of_an_address_that_is_none_says_what_is_wrong() -> Result<()
     for (arguments, complaint) in [
         (&["--email", "zenobia"][..], "must be an e-mail address such as"),
         (&[][..], "--email <ADDRESS>"),
-        (&["--email", Email::erased().as_str(), "--apply"][..], "stands in the place of erased ones"),
+        (&["--email", Email::erased().as_str(), "--apply"][..], "is the placeholder for erased addresses"),
     ] {
         let (status, said) = erase(&installation, arguments).await?;
         assert!(status.is_some_and(|status| status > 0) && said.contains(complaint), "{said}");
