@@ -1,9 +1,9 @@
-// The API as this page uses it: requests, which are tried again while trying may help, and event streams.
+// Requests to the API, with retries where a retry may help, and event streams.
 
 import { $ } from './dom.js';
 import { about } from './format.js';
 
-/** Rejects when the signal does. */
+/** Rejects when the signal aborts. */
 export function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
@@ -12,7 +12,7 @@ export function pause(seconds, signal) {
   });
 }
 
-/** An answer's problem document (RFC 9457) as an error; status 0 means that no answer came. */
+/** A response's problem document (RFC 9457) as an error. Status 0 means that there was no response. */
 function problemError(status, problem, retryAfter) {
   return Object.assign(new Error(problem.detail), { status, problem, retryAfter });
 }
@@ -26,19 +26,19 @@ export async function api(path, signal, options = {}) {
     signal.throwIfAborted();
     throw problemError(0, { title: 'Hamro Concert cannot be reached' });
   }
-  try { body = JSON.parse(body); } catch { body = null; } // A proxy may answer with a page of its own.
+  try { body = JSON.parse(body); } catch { body = null; } // A proxy may respond with its own error page.
   const retryAfter = Number(response.headers.get('Retry-After')) || 1;
   if (response.ok && body) return { body, retryAfter, location: response.headers.get('Location') };
-  const problem = body?.title ? body : { title: 'Hamro Concert gave no sensible answer' };
+  const problem = body?.title ? body : { title: 'Hamro Concert sent an invalid response' };
   throw problemError(response.ok ? 0 : response.status, problem, retryAfter);
 }
 
-/** Back-off, never shorter than the server asks for. The jitter keeps those turned away from returning all at once. */
+/** Back-off in seconds, at least `Retry-After`. The jitter spreads the retries of clients that failed together. */
 export function delay(attempt, { retryAfter = 1 }, atMost) {
   return Math.max(retryAfter, Math.min(1.5 ** attempt, atMost)) * (1 + Math.random() / 4);
 }
 
-/** Tries until it succeeds or fails for good, and tells `onWait` before each wait. */
+/** Retries until the attempt succeeds or fails permanently. Calls `onWait` before each pause. */
 export async function insist(attempt, signal, onWait) {
   for (let failures = 0; ; failures += 1) {
     try {
@@ -52,29 +52,29 @@ export async function insist(attempt, signal, onWait) {
   }
 }
 
-/** What is only shown: while it cannot be had, the page says so and goes on trying. */
+/** Loads data that is only displayed. While it is unavailable, the page says so and retries. */
 export async function load(path, signal) {
   const { body } = await insist(() => api(path, signal), signal, ({ title }, seconds) => {
-    $('trouble').textContent = `${title}. What you see may be out of date; next try in ${about(seconds)}.`;
+    $('trouble').textContent = `${title}. What you see may be out of date. Retrying in ${about(seconds)}.`;
   });
   $('trouble').textContent = '';
   return body;
 }
 
-const PROMPT = 5; // seconds: a stream starts with an event at once, unless something in between holds it back.
+const PROMPT = 5; // seconds: a stream starts with an event at once, unless a proxy buffers it.
 
 /**
- * Listens to a stream. `on` has a function for each event's name; one that returns true has heard enough. The browser
- * connects again by itself when the connection breaks. Returns
- *   'done'    when enough was heard,
- *   'silent'  when nothing has come for `silence` seconds: that may be so, or the connection is dead unnoticed,
- *   'failed'  when there is no stream to be had now.
+ * Listens to a stream. `on` has a handler for each event name; the stream is closed once a handler returns true. The
+ * browser reconnects automatically when the connection breaks. Returns
+ *   'done'    when a handler returned true,
+ *   'silent'  when nothing was received for `silence` seconds: there was no event, or the connection is dead,
+ *   'failed'  when no stream is available.
  */
 export function listen(path, on, silence, signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const source = new EventSource(path);
-    let isProven = false; // An event has come.
+    let isProven = false; // An event was received.
     let isBroken = false;
     let timer;
     const end = (settle, value) => {
@@ -88,10 +88,10 @@ export function listen(path, on, silence, signal) {
       timer = setTimeout(() => end(resolve, isUp ? 'silent' : 'failed'), (isUp ? silence : PROMPT) * 1000);
     };
     wait();
-    for (const [name, hear] of Object.entries(on)) {
+    for (const [name, handle] of Object.entries(on)) {
       source.addEventListener(name, ({ data }) => {
         isProven = true;
-        if (hear(JSON.parse(data))) end(resolve, 'done');
+        if (handle(JSON.parse(data))) end(resolve, 'done');
         else wait();
       });
     }
@@ -100,7 +100,7 @@ export function listen(path, on, silence, signal) {
       if (isProven) wait();
     });
     source.addEventListener('error', () => {
-      // Closed: it was answered, but not with a stream, and the browser does not try again.
+      // Closed: the response was not a stream, and the browser does not reconnect.
       if (source.readyState === EventSource.CLOSED) return end(resolve, 'failed');
       if (!isBroken) {
         isBroken = true;

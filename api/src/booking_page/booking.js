@@ -1,5 +1,5 @@
-// A booking, from the press on Book to its outcome: it is sent under one key until it is accepted, and its ticket is
-// followed, by events, or by asking where events do not pass.
+// A booking, from the Book button to its outcome: it is sent under one key until it is accepted, and its ticket is
+// followed by events, or by polling where event streams are blocked.
 
 import { api, delay, insist, listen, pause } from './api.js';
 import { $, address, el, hideBanner, remember, showBanner } from './dom.js';
@@ -8,10 +8,10 @@ import { cents, money, sum, tierName } from './prices.js';
 import { choice, seatsNamed, showOutcomeSeats, unchooseLost } from './seats.js';
 import { about, count, saleWindow } from './format.js';
 
-const FINAL = ['confirmed', 'rejected', 'expired', 'failed']; // A status that we do not know is not final.
-const SILENCE = 20; // seconds without an event: a place in the queue that does not change, or a dead connection
+const FINAL = ['confirmed', 'rejected', 'expired', 'failed']; // An unknown status is not final.
+const SILENCE = 20; // seconds without an event: the queue position has not changed, or the connection is dead
 
-let wish = null; // {key, request}: what was last asked for, while its outcome is unknown
+let wish = null; // {key, request}: the last booking sent, while its outcome is unknown
 let current = null; // an AbortController while a booking is sent or followed
 let settled = null; // the status document of the ticket that has just ended
 
@@ -23,7 +23,7 @@ function startBooking() {
   return current.signal;
 }
 
-/** Ends what the page does for it. The booking itself stands. */
+/** Stops following the booking. The booking itself is not affected. */
 export function endBooking() {
   current?.abort();
   current = settled = null;
@@ -38,12 +38,12 @@ $('order').addEventListener('submit', (event) => {
   const request = readOrder(address().concert);
   const isEmpty = { field: 'seatIds', detail: 'is empty: choose a seat in the map' };
   if (request.seatIds.length === 0) return showFieldErrors([isEmpty]);
-  // To give up and then ask for the very same again is the same wish: its key keeps it from becoming two bookings.
+  // Sending the same booking again after giving up reuses its key, so that it is never booked twice.
   const isSame = JSON.stringify(wish?.request) === JSON.stringify(request);
   send(isSame ? wish : { key: randomKey(), request });
 });
 
-/** Not randomUUID(), which a browser has only on HTTPS. */
+/** Not randomUUID(), which browsers provide only on HTTPS. */
 function randomKey() {
   return [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(16)).join('-');
 }
@@ -53,9 +53,9 @@ function setWish(next) {
   choice.asked = next?.request.seatIds ?? [];
 }
 
-/** A wish on its way outlives a reload, which must not turn it into a second one. `null` forgets it. */
+/** Stores the wish, so that a reload of the page does not create a second booking. `null` removes it. */
 function keepForReload(wish) {
-  try { sessionStorage.setItem('wish', JSON.stringify(wish)); } catch { /* Storage is off: then it does not. */ }
+  try { sessionStorage.setItem('wish', JSON.stringify(wish)); } catch { /* Storage is disabled. */ }
 }
 
 export function resume(concert) {
@@ -64,7 +64,7 @@ export function resume(concert) {
   if (kept?.request.concertId === concert) send(kept);
 }
 
-/** Sends the wish until it is accepted or refused, always under its one key. */
+/** Sends the wish until it is accepted or rejected, always with the same key. */
 async function send(next) {
   setWish(next);
   const signal = startBooking();
@@ -77,9 +77,9 @@ async function send(next) {
   const post = () => api('/ticket-bookings', signal, { method: 'POST', headers, body: JSON.stringify(request) });
   try {
     const accepted = await insist(post, signal, ({ title }, seconds) => {
-      const text = `${title}. We try again in ${about(seconds)}, and go on until it gets through. `
-        + 'However often we try, your seats are booked only once.';
-      showBanner('busy', 'Your booking is not through yet', [text], 'Stop trying', giveUp);
+      const text = `${title}. We will try again in ${about(seconds)}, until your booking is accepted. `
+        + 'Your seats are booked only once, no matter how often we try.';
+      showBanner('busy', 'Your booking has not been accepted yet', [text], 'Stop trying', giveUp);
     });
     keepForReload(null);
     remember(request.concertId, accepted.body.ticketId);
@@ -97,21 +97,21 @@ async function send(next) {
 
 function giveUp() {
   endBooking();
-  keepForReload(null); // The wish itself stays, for whoever tries the same again.
-  const text = 'If your booking got through before that, it stands. To be sure, book the same seats again under the '
-    + 'same name and e-mail: that never books twice, and shows what became of the first try.';
+  keepForReload(null); // `wish` stays, in case the same booking is sent again.
+  const text = 'Your booking may have been accepted already. To find out, book the same seats again with the same name '
+    + 'and e-mail. This never books twice, and shows the outcome of the first attempt.';
   showBanner('bad', 'We stopped trying', [text], 'OK', dismiss);
 }
 
 // ---- Following -----------------------------------------------------------------------------------------------------
-/** Follows the ticket until it has a final status. `accepted` is the answer that brought it, if this page had one. */
+/** Follows the ticket until its status is final. `accepted` is the response to the booking, if this page sent it. */
 export async function follow(ticket, accepted = null) {
   const signal = startBooking();
   const path = accepted?.location ?? `/ticket-bookings/${encodeURIComponent(ticket)}`;
   if (accepted) showQueued(accepted.body);
   else showBanner('busy', 'Looking for your booking…');
   try {
-    showOutcome(await outcomeByEvents(path, signal) ?? await outcomeByAsking(path, accepted, signal));
+    showOutcome(await outcomeByEvents(path, signal) ?? await outcomeByPolling(path, accepted, signal));
   } catch (error) {
     if (signal.aborted) return;
     endBooking();
@@ -119,7 +119,7 @@ export async function follow(ticket, accepted = null) {
   }
 }
 
-/** `null` if events do not pass. */
+/** `null` if event streams are blocked. */
 async function outcomeByEvents(path, signal) {
   let outcome = null;
   const status = (ticket) => {
@@ -131,15 +131,15 @@ async function outcomeByEvents(path, signal) {
   return outcome;
 }
 
-async function outcomeByAsking(path, answer, signal) {
+async function outcomeByPolling(path, response, signal) {
   for (let polls = 0; ; polls += 1) {
-    if (answer) await pause(delay(polls, answer, 5), signal);
-    answer = await insist(() => api(path, signal), signal, ({ title }, seconds) => {
-      const text = `${title}. Your place is safe; we ask again in ${about(seconds)}.`;
-      showBanner('busy', 'We lost sight of your booking for a moment', [text]);
+    if (response) await pause(delay(polls, response, 5), signal);
+    response = await insist(() => api(path, signal), signal, ({ title }, seconds) => {
+      const text = `${title}. You keep your place in the queue. We will check again in ${about(seconds)}.`;
+      showBanner('busy', 'We cannot check your booking at the moment', [text]);
     });
-    if (FINAL.includes(answer.body.status)) return answer.body;
-    showQueued(answer.body);
+    if (FINAL.includes(response.body.status)) return response.body;
+    showQueued(response.body);
   }
 }
 
@@ -147,7 +147,7 @@ function showQueued({ queue }) {
   const facts = [
     queue?.ahead != null && `${count(queue.ahead, 'booking')} ahead of yours.`,
     queue?.etaSeconds != null && `It should take ${about(queue.etaSeconds)}.`,
-    'You can reload this page, or keep its address and come back: your place is safe.',
+    'You can reload this page, or save its address and come back later. You keep your place.',
   ];
   showBanner('busy', 'Your booking is in the queue', [facts.filter(Boolean).join(' ')]);
 }
@@ -160,16 +160,18 @@ function showOutcome(ticket) {
   endBooking();
   settled = ticket;
   if (booking) return showBanner('good', 'Your seats are booked', receipt(booking), 'Book more seats', dismiss);
-  const titles = { rejected: 'Your seats were not booked', expired: 'It took too long', failed: 'We made a mistake' };
+  const titles = {
+    rejected: 'Your seats were not booked', expired: 'Your booking expired', failed: 'Your booking failed',
+  };
   let text = saleWindow(problem?.opensAt, problem?.closedAt) || (problem?.detail ?? 'Nothing was booked.');
   if (problem?.code === 'seats-taken' && gone.length > 0) {
-    text = `${seatsNamed(gone)} went to somebody else before your turn came, so nothing was booked.`;
-    if (choice.seats.size > 0) text += ' The rest of your choice is still marked.';
+    text = `${seatsNamed(gone)} went to another buyer before your booking was processed. Nothing was booked.`;
+    if (choice.seats.size > 0) text += ' Your other seats are still selected.';
   }
   showBanner('bad', titles[status], [text], 'Choose again', dismiss);
 }
 
-/** Once the seats are loaded, an outcome that came before them can name them. */
+/** Shows the outcome again once the seats are loaded, now with the seat numbers. */
 export function showOutcomeAgain() {
   if (settled) showOutcome(settled);
 }

@@ -1,18 +1,18 @@
-// The document: its elements, what is read out, the banner, and the address.
+// The document: its elements, screen reader messages, the banner, and the address.
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element. Text goes in as text nodes, never as HTML. */
+/** Creates an element. Text becomes text nodes, never HTML. */
 export function el(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
 }
 
-/** For those who hear the page. */
+/** Announces a text to screen readers. */
 export const say = (text) => { $('spoken').textContent = text; };
 
-/** Says where the booking stands. A new title is read out; a countdown under the same title is not. */
+/** Shows the status of the booking. Screen readers announce a new title, but not a countdown under the same title. */
 export function showBanner(kind, title, content = [], action = null, act = null) {
   const isNews = $('banner').hidden || $('banner-title').textContent !== title;
   const hadFocus = $('banner').contains(document.activeElement);
@@ -32,10 +32,10 @@ export function hideBanner() {
   say('');
 }
 
-/** Where we are: `{concert, ticket}` of #concert=…&ticket=… */
+/** The current `{concert, ticket}`, from #concert=…&ticket=… */
 export const address = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
 
-/** Changes the address and stays, so that a reload goes on from here. */
+/** Changes the address without navigating, so that a reload continues here. */
 export function remember(concert, ticket) {
   history.replaceState(null, '', `#${new URLSearchParams(ticket ? { concert, ticket } : { concert })}`);
 }

@@ -1,10 +1,10 @@
-// Numbers and moments in words.
+// Formats numbers and times.
 
 export const count = (n, thing) => `${n} ${thing}${n === 1 ? '' : 's'}`;
 export const about = (seconds) => `about ${count(Math.ceil(seconds), 'second')}`;
 const date = (moment, dateStyle) => new Date(moment).toLocaleString('en-GB', { dateStyle, timeStyle: 'short' });
 
-/** Date and time of a concert are the venue's own: they are shown as they stand. */
+/** Date and time of a concert are local to the venue and shown without conversion. */
 export const when = (concert) => date(`${concert.date}T${concert.time}`, 'full');
 
 export function saleWindow(opens, closes) {

@@ -1,22 +1,22 @@
-// Keeps the seat map as it is at the API: by events, and by asking now and then where events do not pass.
+// Keeps the seat map current: by events, or by polling where event streams are blocked.
 
 import { listen, load, pause } from './api.js';
 import { $ } from './dom.js';
 import { seatCount, showBooked, showChange, showSeats } from './seats.js';
 
-const SILENCE = 120; // seconds: then a new stream, should this one be dead unnoticed. Its snapshot may be big.
-const POLLING = 30; // seconds, and up to as many more: then the stream is tried again
+const SILENCE = 120; // seconds until a silent stream, which may be dead, is replaced. A new snapshot may be large.
+const POLLING = 30; // seconds, randomly up to twice as long, until the stream is tried again
 
 export async function loadSeats(concert, signal) {
   showSeats((await load(`/seats/concert/${concert}`, signal)).seats);
 }
 
-/** Once the seats are loaded, until the signal. */
+/** Call after the seats are loaded. Runs until the signal aborts. */
 export async function watchSeats(concert, signal) {
   try {
     for (;;) {
       await seen(signal);
-      // A page that nobody looks at gives its stream back: a browser opens six connections to a server, for all tabs.
+      // A hidden page closes its stream, because a browser opens only six connections to a server, for all tabs.
       const looking = AbortSignal.any([signal, hidden(signal)]);
       await follow(concert, looking).catch((error) => { if (!looking.aborted) throw error; });
     }
@@ -35,7 +35,7 @@ async function follow(concert, signal) {
   const end = await listen(`/seats/concert/${concert}/events`, { snapshot, change }, SILENCE, signal);
   if (end === 'failed') await poll(concert, signal);
   if (end === 'done') {
-    // The hall has been rebuilt. Not everybody who watches loads it at the same moment.
+    // Seats were added or removed. The random pause keeps clients from reloading all at once.
     await pause(1 + 2 * Math.random(), signal);
     await loadSeats(concert, signal);
   }
@@ -46,12 +46,12 @@ async function poll(concert, signal) {
   while (performance.now() < end) {
     const started = performance.now();
     await loadSeats(concert, signal);
-    // A big map on a slow line must not be all that the line carries.
+    // On a slow connection, a large map must not use the whole bandwidth.
     await pause(Math.max(4, (performance.now() - started) / 50), signal);
   }
 }
 
-/** Resolves as soon as the page is seen. */
+/** Resolves once the page is visible. */
 function seen(signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
@@ -61,7 +61,7 @@ function seen(signal) {
   });
 }
 
-/** Aborts as soon as the page is not seen. */
+/** Aborts once the page is hidden. */
 function hidden(signal) {
   const controller = new AbortController();
   document.addEventListener('visibilitychange', () => controller.abort(), { signal, once: true });

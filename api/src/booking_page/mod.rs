@@ -1,4 +1,4 @@
-//! The booking page: plain HTML and JavaScript that uses the api as any other client does.
+//! The booking page: plain HTML and JavaScript that uses the api like any other client.
 
 use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -7,11 +7,11 @@ use axum::routing::get;
 
 use crate::state::AppState;
 
-/// Nothing comes from elsewhere but the concerts' pictures, and nothing in the page's text is ever run.
+/// Only the concerts' pictures may come from other origins, and no inline script or style is executed.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src http: https: data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The script, which starts in `page.js`.
+/// The JavaScript modules. The entry point is `page.js`.
 const MODULES: [(&str, &str); 9] = [
     ("/page/api.js", include_str!("api.js")),
     ("/page/booking.js", include_str!("booking.js")),
@@ -34,7 +34,7 @@ pub fn routes() -> Router<AppState> {
 }
 
 fn file(content_type: &'static str, content: &'static str) -> impl IntoResponse {
-    // Asked for anew each time, so that a page never meets the script of another version.
+    // `no-cache`: revalidated each time, so that a page never runs with the script of another version.
     let headers =
         [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-cache"), (CONTENT_SECURITY_POLICY, POLICY)];
     (headers, content)

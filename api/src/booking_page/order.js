@@ -5,7 +5,7 @@ import { money, priceOf, sum, tierName } from './prices.js';
 import { choice, unchoose } from './seats.js';
 import { count } from './format.js';
 
-/** With a word on what is wrong with the choice, if anything is. */
+/** `complaint` says what is wrong with the selection, if anything. */
 export function showOrder(complaint = '') {
   const seats = [...choice.seats].sort((a, b) => a.id - b.id);
   $('chosen').replaceChildren(...seats.map((seat) => el('li', {},
@@ -23,24 +23,24 @@ export function showOrder(complaint = '') {
 function remove(seat) {
   unchoose(seat);
   showOrder();
-  $('order-title').focus(); // The button that had the focus is gone.
+  $('order-title').focus(); // The focused button no longer exists.
 }
 
-/** What the form asks for at this concert. */
+/** The booking request from the form. */
 export function readOrder(concertId) {
   const { userName, userEmail } = Object.fromEntries(new FormData($('order')));
   const seatIds = [...choice.seats].map((seat) => seat.id).sort((a, b) => a - b);
   return { userName, userEmail, seatIds, concertId };
 }
 
-/** Puts each error next to its field. Returns those that have no field here. */
+/** Shows each error next to its field. Returns the errors whose field the form does not have. */
 export function showFieldErrors(errors) {
   const labels = { userName: 'Your name', userEmail: 'Your e-mail', seatIds: 'Your choice' };
   for (const [field, label] of Object.entries(labels)) {
-    const told = errors.filter((error) => error.field.startsWith(field)); // seatIds[1] is about seatIds, too.
-    errors = errors.filter((error) => !told.includes(error));
-    $(`${field}-error`).textContent = told.map(({ detail }) => `${label} ${detail}.`).join(' ');
-    $(field)?.setAttribute('aria-invalid', told.length > 0);
+    const ofField = errors.filter((error) => error.field.startsWith(field)); // seatIds[1] is about seatIds, too.
+    errors = errors.filter((error) => !ofField.includes(error));
+    $(`${field}-error`).textContent = ofField.map(({ detail }) => `${label} ${detail}.`).join(' ');
+    $(field)?.setAttribute('aria-invalid', ofField.length > 0);
   }
   $('order').querySelector('[aria-invalid=true]')?.focus();
   return errors;

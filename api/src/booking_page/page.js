@@ -1,8 +1,8 @@
-// Starts here: what the address names is shown, the list of concerts or one of them. The rest is in
-//   seats.js    the seat map and the choice          live.js    keeps the map current
+// The entry point: shows the list of concerts, or the concert that the address names. The other modules:
+//   seats.js    the seat map and the choice          live.js    keeps the seat map current
 //   order.js    the chosen seats and the form        booking.js sends a booking and follows its ticket
-//   api.js      requests, retries, event streams     prices.js  what tickets are called and cost
-//   dom.js      elements, banner, address            format.js   numbers and moments in words
+//   api.js      requests, retries, event streams     prices.js  ticket names and prices
+//   dom.js      elements, banner, address            format.js   numbers and times
 
 import { load } from './api.js';
 import { endBooking, follow, resume, showFailure, showOutcomeAgain } from './booking.js';
@@ -12,7 +12,7 @@ import { loadTiers, money, sum, tiers } from './prices.js';
 import { forgetSeats } from './seats.js';
 import { count, saleWindow, when } from './format.js';
 
-let current = new AbortController(); // ends when the address leads elsewhere
+let current = new AbortController(); // aborted when the address changes
 
 async function visit() {
   const { concert, ticket } = address();
@@ -49,7 +49,7 @@ function concertCard(concert) {
   const offer = free.length === 0 ? (offered.length > 0 ? 'Sold out' : 'No seats yet')
     : `From ${money(Math.min(...free.map((tier) => tier.cents)))} · `
       + count(sum(free.map((tier) => tier.available)), 'free seat');
-  // The title's first letter stands in for a picture that does not load.
+  // The title's first letter replaces a picture that does not load.
   const image = el('img', { alt: '', loading: 'lazy', referrerPolicy: 'no-referrer', src: concert.image });
   image.addEventListener('error', () => image.remove());
   return el('a', { className: 'card', href: `#${new URLSearchParams({ concert: concert.id })}` },
@@ -70,7 +70,7 @@ async function showConcert(id, signal) {
   $('concert-text').textContent = concert.description ?? '';
   $('concert-sale').textContent = saleWindow(concert.salesOpenAt, concert.salesCloseAt);
   $('concert').hidden = false;
-  if (document.activeElement === document.body) $('concert-title').focus(); // The link that led here is gone.
+  if (document.activeElement === document.body) $('concert-title').focus(); // The clicked link no longer exists.
   await loadSeats(path, signal);
   showOutcomeAgain();
   watchSeats(path, signal);

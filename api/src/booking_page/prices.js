@@ -1,4 +1,4 @@
-// What tickets are called and what they cost. A tier is one kind of ticket at one concert, with its price.
+// Ticket names and prices. A tier is one kind of ticket at one concert, with its price.
 
 import { load } from './api.js';
 
@@ -14,11 +14,11 @@ export async function loadTiers(signal) {
   }
 }
 
-/** Of a seat, or of anything else that has a tier. */
+/** For a seat, or anything else with a `ticketTierId`. */
 export const tierName = ({ ticketTierId }) => tiers.get(ticketTierId)?.name ?? 'Ticket';
 export const priceOf = ({ ticketTierId }) => tiers.get(ticketTierId)?.cents ?? NaN;
 
-/** Money is added up in whole hundredths: prices are decimal strings, and floats would lose cents. */
+/** Prices are decimal strings and are added up in whole cents, because floats would lose cents. */
 export function cents(decimal) {
   const [, whole, fraction = ''] = /^(\d+)(?:\.(\d\d?)0*)?$/.exec(decimal) ?? [];
   return whole ? Number(whole + fraction.padEnd(2, '0')) : NaN;

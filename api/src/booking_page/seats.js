@@ -1,52 +1,52 @@
-// The seat map: the seats of one concert, and those that the visitor has chosen.
+// The seat map: the seats of one concert, and the visitor's selection.
 
 import { $, el, say } from './dom.js';
 import { money, priceOf, tierName } from './prices.js';
 
-const MAX_SEATS = 10; // The API's default; it has the last word.
-const MANY_SEATS = 1000; // In a hall of more, sections start closed.
+const MAX_SEATS = 10; // The API's default. The API itself enforces the limit.
+const MANY_SEATS = 1000; // With more seats than this, sections start collapsed.
 
-const hall = new Map(); // all seats by id, each with its button once its section has been opened
+const seatsById = new Map(); // each seat has a button once its section was opened
 let sections = [];
 
 export const choice = {
   seats: new Set(),
-  isLocked: false, // while a booking is under way
-  asked: [], // ids in a booking whose outcome is not known: should these be taken, then perhaps by us
+  isLocked: false, // while a booking is sent or followed
+  asked: [], // seat ids of a booking whose outcome is unknown: if they are taken, it may be by this booking
 };
 
-/** Whoever shows the choice is told that it has changed, with a word on what is wrong with it, if anything is. */
-function tellChoice(complaint = '') {
+/** Fires the event `choice` after a change. `complaint` says what is wrong with the selection, if anything. */
+function notifyChoice(complaint = '') {
   $('map').dispatchEvent(new CustomEvent('choice', { detail: complaint }));
 }
 
 // ---- What is taken -------------------------------------------------------------------------------------------------
-export const seatCount = () => hall.size;
+export const seatCount = () => seatsById.size;
 
 export function forgetSeats() {
-  hall.clear();
+  seatsById.clear();
   sections = [];
   choice.seats.clear();
   $('map').replaceChildren('Loading the seats…');
 }
 
-/** All seats, as the API lists them. */
+/** Shows all seats, as listed by the API. */
 export function showSeats(seats) {
-  if (seats.length > 0 && seats.length === hall.size && seats.every(({ id }) => hall.has(id))) {
+  if (seats.length > 0 && seats.length === seatsById.size && seats.every(({ id }) => seatsById.has(id))) {
     return mark(seats.map(({ id, isBooked }) => [id, isBooked]));
   }
-  hall.clear();
-  for (const seat of seats) hall.set(seat.id, seat);
-  choice.seats = new Set([...choice.seats].map(({ id }) => hall.get(id)).filter(Boolean));
+  seatsById.clear();
+  for (const seat of seats) seatsById.set(seat.id, seat);
+  choice.seats = new Set([...choice.seats].map(({ id }) => seatsById.get(id)).filter(Boolean));
   buildMap();
-  tellChoice();
+  notifyChoice();
   unchooseLost();
 }
 
-/** Those with these ids are taken, and no others. */
+/** Marks these seats as taken, and all others as free. */
 export function showBooked(ids) {
   const booked = new Set(ids);
-  mark([...hall.keys()].map((id) => [id, booked.has(id)]));
+  mark([...seatsById.keys()].map((id) => [id, booked.has(id)]));
 }
 
 export function showChange(bookedIds, freedIds) {
@@ -55,7 +55,7 @@ export function showChange(bookedIds, freedIds) {
 
 function mark(seats) {
   for (const [id, isBooked] of seats) {
-    const seat = hall.get(id);
+    const seat = seatsById.get(id);
     if (!seat || seat.isBooked === isBooked) continue;
     seat.isBooked = isBooked;
     paint(seat);
@@ -64,19 +64,19 @@ function mark(seats) {
   unchooseLost();
 }
 
-/** What somebody else has got is chosen no more. */
+/** Removes seats from the selection that other buyers have booked. */
 export function unchooseLost() {
   const lost = [...choice.seats].filter((seat) => seat.isBooked && !choice.asked.includes(seat.id));
   if (lost.length === 0) return;
   for (const seat of lost) unchoose(seat);
-  tellChoice(`${seatsNamed(lost)} went to somebody else in the meantime.`);
+  notifyChoice(`${seatsNamed(lost)} went to another buyer in the meantime.`);
 }
 
-/** A booking's outcome has named these as taken, by it or before it. Returns those that are in this hall. */
+/** Marks seats as taken that an outcome names. Returns those that belong to this concert. */
 export function showOutcomeSeats(ids) {
-  const seats = ids.map((id) => hall.get(id)).filter(Boolean);
+  const seats = ids.map((id) => seatsById.get(id)).filter(Boolean);
   seats.forEach(unchoose);
-  tellChoice();
+  notifyChoice();
   mark(seats.map(({ id }) => [id, true]));
   return seats;
 }
@@ -90,17 +90,17 @@ export const seatsNamed = (seats) =>
   (seats.length === 1 ? 'Seat ' : 'Seats ') + new Intl.ListFormat('en').format(seats.map((seat) => seat.seatNumber));
 
 // ---- The map -------------------------------------------------------------------------------------------------------
-/** A section is what has one name and one price. Those nearest to the stage come first. */
+/** Groups the seats by section and tier, nearest to the stage first. */
 function buildMap() {
-  const seats = [...hall.values()].sort((a, b) => a.row - b.row || a.id - b.id);
+  const seats = [...seatsById.values()].sort((a, b) => a.row - b.row || a.id - b.id);
   const blocks = Map.groupBy(seats, (seat) => JSON.stringify([seat.section, seat.ticketTierId]));
   sections = [...blocks.values()].map((seats) => {
     const free = el('span', { className: 'muted small' });
     const summary = el('summary', {}, el('h3', {}, tierName(seats[0])), ' ', free);
     const details = el('details', { className: 'card' }, summary);
-    // Seats are made when somebody looks at them.
+    // The seats of a section are created when it is opened.
     details.addEventListener('toggle', () => fillSection(seats, details), { once: true });
-    details.open = hall.size <= MANY_SEATS;
+    details.open = seatsById.size <= MANY_SEATS;
     return { seats, details, free };
   });
   $('map').replaceChildren(...sections.map((section) => section.details));
@@ -116,13 +116,13 @@ function showFree({ seats, free }) {
   free.textContent = `${money(priceOf(seats[0]))} · ${where}${offer}`;
 }
 
-/** Row by row, letting go now and then, so that thousands of seats do not freeze the page. */
+/** Creates the seats row by row and yields now and then, so that thousands of seats do not freeze the page. */
 async function fillSection(seats, details) {
   let started = performance.now();
   for (const [number, row] of Map.groupBy(seats, (seat) => seat.row)) {
     const label = { className: 'seats', role: 'group', ariaLabel: `Row ${number}` };
     const buttons = el('div', label, ...row.map(seatButton));
-    // The Tab key stops once a section; from there the arrow keys lead on.
+    // Each section is one Tab stop. The arrow keys move within it.
     if (row[0] === seats[0]) buttons.firstChild.tabIndex = 0;
     const range = el('span', { className: 'muted' }, `${row[0].seatNumber} to ${row.at(-1).seatNumber}`);
     details.append(el('div', { className: 'row' }, el('span', {}, `Row ${number}`, el('br'), range), buttons));
@@ -150,16 +150,16 @@ function paint(seat) {
 
 // ---- Choosing ------------------------------------------------------------------------------------------------------
 $('map').addEventListener('click', ({ target }) => {
-  const seat = hall.get(Number(target.closest('.seat')?.dataset.id));
+  const seat = seatsById.get(Number(target.closest('.seat')?.dataset.id));
   if (!seat) return;
-  if (choice.isLocked) return say('Your booking is under way. Wait for it before you choose again.');
+  if (choice.isLocked) return say('Your booking is being processed. Wait for its outcome first.');
   let complaint = '';
-  if (choice.seats.delete(seat)) { /* It was chosen, and is so no more. */ }
+  if (choice.seats.delete(seat)) { /* It was selected and is now deselected. */ }
   else if (seat.isBooked) return say(`Seat ${seat.seatNumber} is taken.`);
   else if (choice.seats.size < MAX_SEATS) choice.seats.add(seat);
-  else complaint = `You can book ${MAX_SEATS} seats at once, no more.`;
+  else complaint = `You can book at most ${MAX_SEATS} seats at once.`;
   paint(seat);
-  tellChoice(complaint);
+  notifyChoice(complaint);
 });
 
 $('map').addEventListener('keydown', (event) => {
