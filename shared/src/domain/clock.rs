@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use crate::faults::clock_offset_millis;
 
-/// A moment in UTC, cut to milliseconds: what a ticket id can hold and what the wire shows
-/// (`2026-11-22T16:14:22.341Z`), so that a moment reads the same wherever it has been.
+// Truncated to milliseconds, the precision of a ticket id, so that a timestamp is equal wherever it is stored.
+/// A timestamp in UTC with milliseconds, such as `2026-11-22T16:14:22.341Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-11-22T16:14:22.341Z")]
 pub struct Timestamp(DateTime<Utc>);

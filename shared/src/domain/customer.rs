@@ -9,7 +9,7 @@ use email_address::{EmailAddress, Options};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A customer's name: 1 to 100 characters, trimmed, none of them a control character.
+/// A customer's name: 1 to 100 characters without control characters, trimmed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String, example = "Alice")]

@@ -8,8 +8,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-/// An amount of money: zero or more, at most 9 999 999 999.99, to the hundredth. On the wire a decimal string
-/// (`"100.00"`), since a binary float cannot hold one.
+// A string, because a binary float cannot represent most decimals.
+/// An amount of money from 0 to 9999999999.99, as a string with two decimals such as `"100.00"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String, pattern = r"^[0-9]+\.[0-9]{2}$", example = "100.00")]

@@ -24,15 +24,16 @@ macro_rules! id {
 }
 
 id! {
-    /// A concert.
+    /// The id of a concert.
     ConcertId(Uuid)
 }
 id! {
-    /// A price tier of one concert.
+    /// The id of a ticket tier.
     TierId(i32)
 }
 id! {
-    /// One seat of one tier. Seats are locked in the order of their ids, everywhere.
+    // Seats are locked in the order of their ids, everywhere.
+    /// The id of a seat.
     #[schema(minimum = 1, maximum = 2_147_483_647, example = 21)]
     SeatId(i32)
 }

@@ -24,8 +24,8 @@ use uuid::Uuid;
 use super::Timestamp;
 use super::serial::Serials;
 
-/// The id of a ticket. Off the queue or out of the database it is taken on trust; what a client sends becomes
-/// one only by [`TicketKeys::verify`].
+// An id from the queue or the database is trusted. [`TicketKeys::verify`] checks an id from a client.
+/// The id of a ticket.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct TicketId(pub Uuid);
