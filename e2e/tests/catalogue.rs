@@ -21,6 +21,8 @@ async fn start() -> Result<Installation> {
 async fn created(client: &Client, path: &str, body: Value) -> Result<Value> {
     let answer = client.write(Method::POST, path, &body).await?;
     assert_eq!(answer.status, 201, "{path}: {answer:?}");
+    let location = client.get(answer.location()?).await?;
+    assert_eq!(location.status, 200, "{path}: {answer:?}, {location:?}");
     Ok(answer.body)
 }
 

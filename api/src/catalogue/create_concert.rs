@@ -1,12 +1,11 @@
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use hamro_shared::database::{Database, StoredDate, StoredTimestamp};
 use hamro_shared::domain::Timestamp;
 use sqlx::postgres::PgConnection;
 
 use super::concert::{Concert, ConcertBody, ConcertDetails, ConcertRow};
 use crate::http::admin_auth::Admin;
+use crate::http::created::Created;
 use crate::http::extract::JsonBody;
 use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
 use crate::http::problem::Problem;
@@ -22,7 +21,9 @@ use crate::http::problem::Problem;
     security(("adminToken" = [])),
     request_body = ConcertBody,
     responses(
-        (status = 201, description = "The new concert", body = Concert),
+        (status = 201, description = "The new concert", body = Concert, headers(
+            ("Location" = String, description = "URL of the concert"),
+        )),
         BodyProblems, AdminProblems, ServerProblems,
     ),
 )]
@@ -30,10 +31,10 @@ pub async fn create_concert(
     _: Admin,
     State(database): State<Database>,
     JsonBody(body): JsonBody<ConcertBody>,
-) -> Result<(StatusCode, Json<Concert>), Problem> {
+) -> Result<Created<Concert>, Problem> {
     let details = body.parse()?;
     let row = database.transaction(move |connection| Box::pin(insert(connection, details))).await?;
-    Ok((StatusCode::CREATED, Json(row.into())))
+    Ok(Created { location: format!("/concerts/{}", row.id), body: row.into() })
 }
 
 async fn insert(connection: &mut PgConnection, details: ConcertDetails) -> Result<ConcertRow, sqlx::Error> {

@@ -1,6 +1,4 @@
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use hamro_shared::database::Database;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnection;
@@ -9,6 +7,7 @@ use uuid::Uuid;
 
 use super::ticket_tier::TicketTier;
 use crate::http::admin_auth::Admin;
+use crate::http::created::Created;
 use crate::http::extract::{FieldErrors, JsonBody, PathId};
 use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems, text};
 use crate::http::problem::Problem;
@@ -74,7 +73,9 @@ struct Block {
     params(("concertId" = Uuid, Path, description = "The concert's id")),
     request_body = SeatBlockBody,
     responses(
-        (status = 201, description = "The seats that were added", body = SeatBlock),
+        (status = 201, description = "The seats that were added", body = SeatBlock, headers(
+            ("Location" = String, description = "URL of the concert's seat map"),
+        )),
         NotFoundProblem, BodyProblems, AdminProblems, ServerProblems,
     ),
 )]
@@ -83,10 +84,10 @@ pub async fn create_seats(
     State(database): State<Database>,
     PathId(concert): PathId<Uuid>,
     JsonBody(body): JsonBody<SeatBlockBody>,
-) -> Result<(StatusCode, Json<SeatBlock>), Problem> {
+) -> Result<Created<SeatBlock>, Problem> {
     let block = body.parse()?;
     let added = database.transaction(move |connection| Box::pin(block.add(connection, concert))).await?;
-    Ok((StatusCode::CREATED, Json(added?)))
+    Ok(Created { location: format!("/seats/concert/{concert}"), body: added? })
 }
 
 impl SeatBlockBody {

@@ -1,11 +1,10 @@
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use hamro_shared::database::Database;
 use sqlx::postgres::PgConnection;
 
 use super::ticket_tier::{TicketTier, TicketTierBody, TicketTierDetails, map_foreign_key};
 use crate::http::admin_auth::Admin;
+use crate::http::created::Created;
 use crate::http::extract::JsonBody;
 use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
 use crate::http::problem::Problem;
@@ -21,7 +20,9 @@ use crate::http::problem::Problem;
     security(("adminToken" = [])),
     request_body = TicketTierBody,
     responses(
-        (status = 201, description = "The new tier", body = TicketTier),
+        (status = 201, description = "The new tier", body = TicketTier, headers(
+            ("Location" = String, description = "URL of the tier"),
+        )),
         BodyProblems, AdminProblems, ServerProblems,
     ),
 )]
@@ -29,13 +30,13 @@ pub async fn create_ticket_tier(
     _: Admin,
     State(database): State<Database>,
     JsonBody(body): JsonBody<TicketTierBody>,
-) -> Result<(StatusCode, Json<TicketTier>), Problem> {
+) -> Result<Created<TicketTier>, Problem> {
     let details = body.parse()?;
     let tier = database
         .transaction(move |connection| Box::pin(insert(connection, details)))
         .await
         .map_err(map_foreign_key)?;
-    Ok((StatusCode::CREATED, Json(tier)))
+    Ok(Created { location: format!("/ticket-tiers/{}", tier.id), body: tier })
 }
 
 async fn insert(

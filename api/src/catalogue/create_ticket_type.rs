@@ -1,6 +1,4 @@
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use hamro_shared::database::Database;
 use serde::Deserialize;
 use sqlx::postgres::PgConnection;
@@ -9,6 +7,7 @@ use utoipa::ToSchema;
 use super::is_violation_of;
 use super::list_ticket_types::TicketType;
 use crate::http::admin_auth::Admin;
+use crate::http::created::Created;
 use crate::http::extract::{FieldErrors, JsonBody};
 use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, ExistsProblem, ServerProblems, text};
 use crate::http::problem::{Problem, ProblemCode};
@@ -29,7 +28,9 @@ pub struct TicketTypeBody {
     security(("adminToken" = [])),
     request_body = TicketTypeBody,
     responses(
-        (status = 201, description = "The new ticket type", body = TicketType),
+        (status = 201, description = "The new ticket type", body = TicketType, headers(
+            ("Location" = String, description = "URL of the list of ticket types"),
+        )),
         ExistsProblem, BodyProblems, AdminProblems, ServerProblems,
     ),
 )]
@@ -37,14 +38,14 @@ pub async fn create_ticket_type(
     _: Admin,
     State(database): State<Database>,
     JsonBody(body): JsonBody<TicketTypeBody>,
-) -> Result<(StatusCode, Json<TicketType>), Problem> {
+) -> Result<Created<TicketType>, Problem> {
     let mut fields = FieldErrors::default();
     let name = fields.text("name", body.name, 100);
     let name = fields.finish(name)?;
     let created = database.transaction(move |connection| Box::pin(insert(connection, name))).await.map_err(
         |error| if is_violation_of(&error, "ticket_types_name") { exists() } else { error.into() },
     )?;
-    Ok((StatusCode::CREATED, Json(created)))
+    Ok(Created { location: "/ticket-types".to_owned(), body: created })
 }
 
 fn exists() -> Problem {

@@ -3,6 +3,7 @@
 //! Nothing here depends on the broker, the outcomes, the seat feed or an endpoint.
 
 pub mod admin_auth;
+pub mod created;
 pub mod etag;
 pub mod extract;
 pub mod large_responses;
