@@ -1,9 +1,10 @@
-//! How many requests a client may make a second: `RATE_LIMIT_PER_SECOND`, off unless it is set.
+//! Limits the requests per second of each client. Off unless `RATE_LIMIT_PER_SECOND` is set.
 //!
-//! A client is an IPv4 address or an IPv6 network of 64 bits, which is what one customer of a provider gets. Behind a
-//! proxy all requests come from the proxy's address; `TRUSTED_PROXIES` says whose `X-Forwarded-For` is believed.
+//! A client is an IPv4 address or an IPv6 /64 network, which is what a provider assigns to one customer. Behind a
+//! proxy, all requests come from the proxy's address. `TRUSTED_PROXIES` lists the proxies whose `X-Forwarded-For` is
+//! trusted.
 //!
-//! Each instance counts for itself. The headers are those of draft-ietf-httpapi-ratelimit-headers-10.
+//! Each instance counts separately. The headers follow draft-ietf-httpapi-ratelimit-headers-10.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -27,17 +28,17 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// How often clients that have not been seen for long are forgotten.
-const FORGET_EVERY: Duration = Duration::from_secs(10);
+/// How often idle clients are evicted.
+const EVICTION_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 pub struct RateLimitConfig {
-    /// Requests that a client may make a second, and at once.
+    /// The requests that a client may send per second, and in one burst.
     pub per_second: Option<NonZeroU32>,
     pub trusted_proxies: TrustedProxies,
 }
 
-/// The addresses whose `X-Forwarded-For` is believed.
+/// The networks of the proxies whose `X-Forwarded-For` is trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -53,8 +54,11 @@ impl Setting for TrustedProxies {
 
 impl RateLimitConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        let per_second =
-            env.optional("RATE_LIMIT_PER_SECOND", "requests, such as 20", str::parse::<NonZeroU32>);
+        let per_second = env.optional(
+            "RATE_LIMIT_PER_SECOND",
+            "a number of requests such as 20",
+            str::parse::<NonZeroU32>,
+        );
         let trusted_proxies = env.or(
             "TRUSTED_PROXIES",
             TrustedProxies::default(),
@@ -75,30 +79,35 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// The limit, if there is to be one.
+    /// Returns `None` if no limit is configured.
     pub fn new(config: &RateLimitConfig) -> Option<Self> {
         let per_second = config.per_second?;
         let limiter = RateLimiter::keyed(Quota::per_second(per_second)).with_middleware();
-        let policy = HeaderValue::try_from(format!("\"client\";q={per_second};w=1")).expect("is ASCII");
+        let policy =
+            HeaderValue::try_from(format!("\"client\";q={per_second};w=1")).expect("the text is ASCII");
         let trusted_proxies = config.trusted_proxies.clone();
         Some(Self { limiter, clock: DefaultClock::default(), policy, per_second, trusted_proxies })
     }
 
-    /// Counts a request, and returns what its client is told of the limit; a problem if it has been reached.
+    /// Counts a request. Returns the headers that describe the client's quota, or a problem if the client has used it
+    /// up.
     pub fn check(
         &self,
         peer: Option<IpAddr>,
         headers: &HeaderMap,
     ) -> Result<[(HeaderName, HeaderValue); 2], Problem> {
         let Some(peer) = peer else {
-            // Only a connection without an address, which there is none of.
+            // Never happens in production: the server adds the peer's address to every request.
             return Ok(self.headers(self.per_second.get(), 0));
         };
-        match self.limiter.check_key(&client(self.trusted_proxies.client_ip(peer, headers))) {
+        match self.limiter.check_key(&client_key(self.trusted_proxies.client_ip(peer, headers))) {
             Ok(state) => Ok(self.headers(state.remaining_burst_capacity(), 1)),
-            Err(map_foreign_key) => {
-                let wait = whole_seconds(map_foreign_key.wait_time_from(self.clock.now())).max(1);
-                let detail = format!("A client may make {} requests a second here.", self.per_second);
+            Err(not_until) => {
+                let wait = whole_seconds(not_until.wait_time_from(self.clock.now())).max(1);
+                let detail = format!(
+                    "A client may send {} requests per second. Retry-After says when to try again.",
+                    self.per_second
+                );
                 let problem =
                     Problem::new(ProblemCode::TooManyRequests, detail).with_header(RETRY_AFTER, wait.into());
                 Err(self
@@ -109,9 +118,9 @@ impl RateLimit {
         }
     }
 
-    /// Forgets clients that have been away for so long that nothing counts against them any more.
+    /// Until `stop` is cancelled, evicts the clients that have been idle for so long that their quota is full again.
     pub async fn evict_idle(&self, stop: CancellationToken) {
-        let mut ticks = interval(FORGET_EVERY);
+        let mut ticks = interval(EVICTION_INTERVAL);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -122,9 +131,10 @@ impl RateLimit {
         }
     }
 
-    /// `remaining` requests may follow at once; in `reset` seconds there are more.
+    /// Builds the headers. The client may send `remaining` more requests now, and more after `reset` seconds.
     fn headers(&self, remaining: u32, reset: u64) -> [(HeaderName, HeaderValue); 2] {
-        let state = HeaderValue::try_from(format!("\"client\";r={remaining};t={reset}")).expect("is ASCII");
+        let state =
+            HeaderValue::try_from(format!("\"client\";r={remaining};t={reset}")).expect("the text is ASCII");
         [(RATE_LIMIT_POLICY, self.policy.clone()), (RATE_LIMIT, state)]
     }
 }
@@ -134,17 +144,18 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Where a request came from. Each proxy adds the address that it was asked by at the end of the header, so it is
-    /// read from there, for as long as it is written by somebody trusted; what stands before that anybody can make up.
+    /// Returns the address of the client behind trusted proxies. Each proxy appends the address of its own peer to
+    /// `X-Forwarded-For`, so the header is read from the end, as long as a trusted proxy wrote the entry. Clients can
+    /// forge everything before that.
     fn client_ip(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client_ip = peer.to_canonical();
         let lines = headers.get_all(FORWARDED_FOR).into_iter();
-        // As bytes, so that nothing is passed over: what cannot be read ends the search.
+        // Bytes, because an entry that is not text must end the search instead of being skipped.
         let mut forwarded: Vec<&[u8]> =
             lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
         while self.trusts(client_ip) {
-            match forwarded.pop().and_then(address) {
-                Some(before) => client_ip = before.to_canonical(),
+            match forwarded.pop().and_then(parse_address) {
+                Some(address) => client_ip = address.to_canonical(),
                 None => break,
             }
         }
@@ -152,14 +163,14 @@ impl TrustedProxies {
     }
 }
 
-/// An address as proxies write it: some add the port.
-fn address(text: &[u8]) -> Option<IpAddr> {
+/// Parses an address as written by proxies. Some append the port.
+fn parse_address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim();
     text.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
 }
 
-/// What is counted as one client.
-fn client(address: IpAddr) -> IpAddr {
+/// Returns the key under which a client is counted: its IPv4 address, or the /64 network of its IPv6 address.
+fn client_key(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
@@ -178,34 +189,34 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_trusted_proxy_has_written_is_believed() {
-        let ours = "10.0.0.0/8, 192.168.1.7";
-        assert_eq!(client_ip(ours, "203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
-        assert_eq!(client_ip(ours, "10.1.2.3", &["198.51.100.1"]), "198.51.100.1");
-        // Made up by the client, before the first proxy wrote the truth behind it.
-        assert_eq!(client_ip(ours, "10.1.2.3", &["8.8.8.8, 198.51.100.1"]), "198.51.100.1");
-        assert_eq!(client_ip(ours, "10.1.2.3", &["8.8.8.8", "198.51.100.1, 192.168.1.7"]), "198.51.100.1");
-        assert_eq!(client_ip(ours, "::ffff:10.1.2.3", &["198.51.100.1"]), "198.51.100.1");
-        assert_eq!(client_ip(ours, "10.1.2.3", &["198.51.100.1:5123"]), "198.51.100.1");
-        assert_eq!(client_ip(ours, "10.1.2.3", &["[2001:db8::1]:443"]), "2001:db8::1");
-        // A line that is no text hides nothing: what stands before it is not looked at.
-        assert_eq!(client_ip(ours, "10.1.2.3", &["8.8.8.8", "é, 198.51.100.1"]), "198.51.100.1");
-        assert_eq!(client_ip(ours, "10.1.2.3", &["8.8.8.8", "198.51.100.1, é"]), "10.1.2.3");
-        // A proxy that says nothing of use is itself the client.
-        assert_eq!(client_ip(ours, "10.1.2.3", &["unknown"]), "10.1.2.3");
-        assert_eq!(client_ip(ours, "10.1.2.3", &[]), "10.1.2.3");
+    fn only_entries_written_by_trusted_proxies_are_trusted() {
+        let trusted = "10.0.0.0/8, 192.168.1.7";
+        assert_eq!(client_ip(trusted, "203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
+        assert_eq!(client_ip(trusted, "10.1.2.3", &["198.51.100.1"]), "198.51.100.1");
+        // The client forged the first entry. The proxy appended the real address.
+        assert_eq!(client_ip(trusted, "10.1.2.3", &["8.8.8.8, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(client_ip(trusted, "10.1.2.3", &["8.8.8.8", "198.51.100.1, 192.168.1.7"]), "198.51.100.1");
+        assert_eq!(client_ip(trusted, "::ffff:10.1.2.3", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(client_ip(trusted, "10.1.2.3", &["198.51.100.1:5123"]), "198.51.100.1");
+        assert_eq!(client_ip(trusted, "10.1.2.3", &["[2001:db8::1]:443"]), "2001:db8::1");
+        // An entry that is not ASCII ends the search. Entries before it are ignored.
+        assert_eq!(client_ip(trusted, "10.1.2.3", &["8.8.8.8", "é, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(client_ip(trusted, "10.1.2.3", &["8.8.8.8", "198.51.100.1, é"]), "10.1.2.3");
+        // Without a valid entry, the proxy itself is the client.
+        assert_eq!(client_ip(trusted, "10.1.2.3", &["unknown"]), "10.1.2.3");
+        assert_eq!(client_ip(trusted, "10.1.2.3", &[]), "10.1.2.3");
     }
 
     #[test]
-    fn an_ipv6_client_cannot_hide_in_its_own_network() {
-        let client = |address: &str| client(address.parse().unwrap());
-        assert_eq!(client("2001:db8:1:2::1"), client("2001:db8:1:2:ffff::9"));
-        assert_ne!(client("2001:db8:1:2::1"), client("2001:db8:1:3::1"));
-        assert_ne!(client("198.51.100.1"), client("198.51.100.2"));
+    fn addresses_of_one_ipv6_network_count_as_one_client() {
+        let key = |address: &str| client_key(address.parse().unwrap());
+        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+        assert_ne!(key("198.51.100.1"), key("198.51.100.2"));
     }
 
     #[test]
-    fn a_client_beyond_its_limit_is_refused_and_no_other() {
+    fn a_client_above_its_limit_is_refused_and_others_are_not() {
         let limit = RateLimit::new(&RateLimitConfig {
             per_second: NonZeroU32::new(3),
             trusted_proxies: TrustedProxies::default(),
@@ -213,7 +224,7 @@ mod tests {
         .unwrap();
         let check = |peer: &str| limit.check(peer.parse().ok(), &HeaderMap::new());
         assert_eq!(check("198.51.100.1").unwrap()[1].1, "\"client\";r=2;t=1");
-        // Requests come to be allowed again while they are counted, but never this many.
+        // The quota refills while the test runs, but not by this much.
         assert!((0..1_000).any(|_| check("198.51.100.1").is_err()));
         assert!(check("198.51.100.2").is_ok());
     }
