@@ -3,7 +3,7 @@
 //! For as long as a connection lasts, hyper keeps a buffer of 8 KB to read into, another to write from, and a task that has
 //! room for either HTTP. An event stream lasts for minutes and needs none of it: its client has said all that it will say,
 //! and events are small. So where one begins on HTTP/1.1 the socket is taken back from hyper, and the answer goes its own
-//! way (`event_stream`). `make bench-intake ARGS=streams` shows what that saves.
+//! way (`detached_streams`). `make bench-intake ARGS=streams` shows what that saves.
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
@@ -30,8 +30,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::debug;
 
-use super::detachable_socket::DetachableSocket;
-use super::event_stream;
+use super::detached_streams::sender;
+use super::detached_streams::socket::DetachableSocket;
 
 /// How often an HTTP/2 client is asked whether it is still there, and how long it has to say so.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -70,7 +70,7 @@ impl Connections {
         self.tasks.spawn(async move {
             if let Some((stream, answer)) = this.answer(stream, peer).await {
                 // In a task of its own once more: this one has room for all that hyper needs.
-                let sending = event_stream::send(stream, answer);
+                let sending = sender::send(stream, answer);
                 this.tasks.spawn(this.abort_all.clone().run_until_cancelled_owned(sending));
             }
         });
@@ -99,7 +99,7 @@ impl Connections {
             let (answering, detached) = (self.router.clone().oneshot(request), detached.clone());
             async move {
                 let answer = answering.await?;
-                if may_detach && event_stream::is_one(&answer) {
+                if may_detach && sender::is_event_stream(&answer) {
                     *detached.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
                     // hyper is not to begin an answer.
                     return pending().await;

@@ -2,8 +2,7 @@
 
 pub mod config;
 mod connection;
-mod detachable_socket;
-mod event_stream;
+mod detached_streams;
 pub mod middleware;
 pub mod rate_limit;
 

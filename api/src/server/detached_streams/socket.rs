@@ -1,4 +1,4 @@
-//! A socket that is lent to hyper, and can be taken back.
+//! A socket that hyper reads and writes, and that can be detached from it.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Clones are of the same socket. It is one task's, so nobody ever waits for the lock.
+/// Clones share one socket. One task uses all of them, so the lock is never contended.
 #[derive(Clone)]
-pub(super) struct DetachableSocket(Arc<Mutex<Inner>>);
+pub struct DetachableSocket(Arc<Mutex<Inner>>);
 
 struct Inner {
     stream: Option<TcpStream>,
@@ -22,12 +22,12 @@ impl DetachableSocket {
         Self(Arc::new(Mutex::new(Inner { stream: Some(stream), is_flushed: true })))
     }
 
-    /// Whether the last bytes that were to be written have been. hyper writes on until it has nothing left or has to wait.
+    /// Whether the last write completed. hyper writes until it has nothing left or a write is pending.
     pub fn is_flushed(&self) -> bool {
         self.inner().is_flushed
     }
 
-    /// Whoever it was lent to finds it closed from here on.
+    /// Takes the socket out. All clones behave like a closed socket from now on.
     pub fn detach(&self) -> Option<TcpStream> {
         self.inner().stream.take()
     }
@@ -42,9 +42,9 @@ impl Inner {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
-    fn written(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.is_flushed = written.is_ready();
-        written
+    fn record_write(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.is_flushed = result.is_ready();
+        result
     }
 }
 
@@ -61,8 +61,8 @@ impl AsyncRead for DetachableSocket {
 impl AsyncWrite for DetachableSocket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut inner = self.inner();
-        let written = inner.stream()?.poll_write(context, bytes);
-        inner.written(written)
+        let result = inner.stream()?.poll_write(context, bytes);
+        inner.record_write(result)
     }
 
     fn poll_write_vectored(
@@ -71,8 +71,8 @@ impl AsyncWrite for DetachableSocket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut inner = self.inner();
-        let written = inner.stream()?.poll_write_vectored(context, slices);
-        inner.written(written)
+        let result = inner.stream()?.poll_write_vectored(context, slices);
+        inner.record_write(result)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -18,14 +18,14 @@ use tracing::debug;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Whether hyper is not needed for this answer.
-pub(super) fn is_one(answer: &Response) -> bool {
+pub fn is_event_stream(answer: &Response) -> bool {
     let headers = answer.headers();
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream")
         && !headers.contains_key(CONTENT_LENGTH)
 }
 
 /// Sends the answer, and closes the connection behind it. Ends early if the client goes away.
-pub(super) async fn send(stream: TcpStream, answer: Response) {
+pub async fn send(stream: TcpStream, answer: Response) {
     if let Err(error) = send_all(stream, answer).await {
         debug!("an event stream ended early: {error}");
     }
