@@ -1,4 +1,6 @@
-//! Serves HTTP until it is asked to stop, and then answers what is in flight.
+//! The HTTP server: accepts connections until it is told to stop, then lets the requests in flight finish.
+//!
+//! docs/decisions/0016-our-own-accept-loop.md explains why this is not `axum::serve`.
 
 pub mod config;
 mod connection;
@@ -16,22 +18,21 @@ use hamro_shared::backoff::Backoff;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::config::HttpConfig;
 use self::connection::Connections;
 
-/// How long a client may leave what it was sent unacknowledged before the connection counts as lost.
-const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
+/// How long sent data may stay unacknowledged before the connection counts as lost.
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Connections that may wait until they are accepted. The usual 1024 are not enough in the moment a sale opens: a client who
-/// finds no room is dropped without a word, and tries again after a second. The kernel has the last word
+/// The number of connections that may wait to be accepted. The usual 1024 are too few when a sale opens: the kernel
+/// drops the packets of further clients silently, and they retry after a second. The kernel's limit also applies
 /// (`net.core.somaxconn`, 4096).
 const BACKLOG: u32 = 65_535;
 
-/// Needs a runtime around it.
+/// Opens the listening socket. Must be called within a tokio runtime.
 pub fn bind(config: &HttpConfig) -> anyhow::Result<TcpListener> {
     let address = config.address;
     listen(address)
@@ -45,16 +46,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// How long clients are waited for.
+/// How long the server waits for clients.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerTimeouts {
-    /// For the head of a request, also between two on one connection.
+    /// For the head of a request. Also limits how long a connection may be idle between requests.
     pub head: Duration,
-    /// For the last of them to take their answers, once the process is stopping.
+    /// For clients to read their responses during shutdown.
     pub drain: Duration,
 }
 
-/// Takes connections until `stop` is cancelled, and returns once the last of them has got its answers. Each request
+/// Accepts connections until `stop` is cancelled. Returns once all are closed, or after `timeouts.drain`. Each request
 /// carries the address of its peer.
 pub async fn serve(
     listener: TcpListener,
@@ -62,46 +63,44 @@ pub async fn serve(
     timeouts: ServerTimeouts,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    raise_limit_of_open_files();
+    raise_open_file_limit();
     info!("listening on http://{}", listener.local_addr()?);
-    let connections = Connections::new(router, timeouts.head, stop.clone());
+    let connections = Connections::new(router, timeouts.head);
     loop {
         let (stream, peer) = tokio::select! {
             accepted = accept(&listener) => accepted,
             () = stop.cancelled() => break,
         };
-        // Answers and events are small and written whole: none should wait for the client's acknowledgement of the last.
+        // Responses and events are small and written whole. None should wait until the client acknowledges the previous
+        // one.
         let _ = stream.set_nodelay(true);
-        // Or a client that went away without a word would keep its stream, and a stopping process, for a quarter of an hour.
-        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        // Otherwise a client that vanished would keep its stream open, and delay a shutdown, for a quarter of an hour.
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
         connections.serve(stream, peer);
     }
     drop(listener);
-    if timeout(timeouts.drain, connections.ended()).await.is_err() {
-        warn!("left clients that do not take their answers");
-        connections.abort_all();
-    }
+    connections.drain(timeouts.drain).await;
     Ok(())
 }
 
-/// The next connection. There may be none for a while, as when the process has as many files open as it may.
+/// Accepts the next connection. Retries with a backoff after an error, such as too many open files (EMFILE).
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
-            Err(error) => warn!("cannot take a connection: {error}"),
+            Err(error) => warn!("cannot accept a connection: {error}; retrying"),
         }
         backoff.pause().await;
     }
 }
 
-/// Each connection is an open file, and the usual limit of 1024 is a courtesy to programs that cannot do with more: every
-/// process may raise it to the hard limit by itself.
-fn raise_limit_of_open_files() {
+/// Each connection is an open file, and the usual soft limit is 1024. A process may raise it to its hard limit without
+/// privileges.
+fn raise_open_file_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
-        warn!("cannot raise the limit of open files: {error}");
+        warn!("cannot raise the limit on open files: {error}");
     }
 }

@@ -1,11 +1,9 @@
-//! The answer that is an event stream, written to its socket as HTTP/1.1 has it (RFC 9112).
+//! Writes a detached response to its socket.
 
 use std::io;
 use std::time::{Duration, SystemTime};
 
 use axum::http::HeaderValue;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFER_ENCODING};
-use axum::http::response::Parts;
 use axum::response::Response;
 use futures_util::StreamExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -13,100 +11,84 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 
-/// How long the client may take to close the connection after the last event. Closed by us at once, with something from it
-/// unread, the connection would be reset, and the last event could be lost on its way.
+use super::framing::{LAST_CHUNK, encode_chunk, encode_head};
+
+/// How long the client may take to close the connection after the last event. If we closed it first while data from the
+/// client is unread, the kernel would reset the connection, and the client could lose the last event.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Whether hyper is not needed for this answer.
-pub fn is_event_stream(answer: &Response) -> bool {
-    let headers = answer.headers();
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream")
-        && !headers.contains_key(CONTENT_LENGTH)
+/// An event stream that is still to be sent, and its connection.
+pub struct DetachedStream {
+    socket: TcpStream,
+    response: Response,
 }
 
-/// Sends the answer, and closes the connection behind it. Ends early if the client goes away.
-pub async fn send(stream: TcpStream, answer: Response) {
-    if let Err(error) = send_all(stream, answer).await {
-        debug!("an event stream ended early: {error}");
+impl DetachedStream {
+    pub fn new(socket: TcpStream, response: Response) -> Self {
+        Self { socket, response }
+    }
+
+    /// Sends the stream and closes the connection. Stops early if the client closes it.
+    pub async fn send(self) {
+        if let Err(error) = send(self.socket, self.response).await {
+            debug!("an event stream ended early: {error}");
+        }
     }
 }
 
-async fn send_all(mut stream: TcpStream, answer: Response) -> io::Result<()> {
-    let (head, body) = answer.into_parts();
-    let (mut client, mut out) = stream.split();
-    out.write_all(&encode_head(head)).await?;
+async fn send(mut socket: TcpStream, response: Response) -> io::Result<()> {
+    let (head, body) = response.into_parts();
+    let (mut reader, mut writer) = socket.split();
+    let now = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
+        .expect("an HTTP date is valid in a header value");
+    writer.write_all(&encode_head(head, now)).await?;
     let mut chunks = body.into_data_stream();
     loop {
-        let next = tokio::select! {
-            next = chunks.next() => next,
-            gone = until_closed(&mut client) => return gone,
+        let chunk = tokio::select! {
+            chunk = chunks.next() => chunk,
+            closed = until_closed(&mut reader) => return closed,
         };
-        match next {
-            // An empty chunk would be the last.
-            Some(Ok(data)) if data.is_empty() => {}
-            Some(Ok(data)) => out.write_all(&encode_chunk(&data)).await?,
-            // Without its last chunk the answer counts as broken off.
+        match chunk {
+            Some(Ok(data)) => writer.write_all(&encode_chunk(&data)).await?,
+            // The client sees an incomplete response, because the last chunk is missing.
             Some(Err(error)) => return Err(io::Error::other(error)),
             None => break,
         }
     }
-    out.write_all(b"0\r\n\r\n").await?;
-    out.shutdown().await?;
-    let _ = timeout(LINGER, until_closed(&mut client)).await;
+    writer.write_all(LAST_CHUNK).await?;
+    writer.shutdown().await?;
+    let _ = timeout(LINGER, until_closed(&mut reader)).await;
     Ok(())
 }
 
-fn encode_head(mut head: Parts) -> Vec<u8> {
-    let date = httpdate::fmt_http_date(SystemTime::now());
-    head.headers.extend(HeaderValue::try_from(date).ok().map(|date| (DATE, date)));
-    head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    let reason = head.status.canonical_reason().unwrap_or_default();
-    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", head.status.as_str()).into_bytes();
-    for (name, value) in &head.headers {
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes
-}
-
-fn encode_chunk(data: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("{:x}\r\n", data.len()).into_bytes();
-    bytes.extend_from_slice(data);
-    bytes.extend_from_slice(b"\r\n");
-    bytes
-}
-
-/// Returns once the client has closed its end. What it says meanwhile is of no interest: its request has been answered.
-async fn until_closed(client: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
-    let mut ignored = [0; 64];
-    while client.read(&mut ignored).await? > 0 {}
+/// Resolves once the client has closed its side. Discards what the client sends: no further request is answered.
+async fn until_closed(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    let mut discarded = [0; 64];
+    while reader.read(&mut discarded).await? > 0 {}
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use axum::http::header::CONTENT_TYPE;
     use futures_util::stream;
     use tokio::net::TcpListener;
 
     use super::*;
 
-    fn answer(events: Vec<Result<&'static str, io::Error>>) -> Response {
+    fn response(events: Vec<Result<&'static str, io::Error>>) -> Response {
         let body = Body::from_stream(stream::iter(events));
         Response::builder().header(CONTENT_TYPE, "text/event-stream").body(body).unwrap()
     }
 
-    /// What a client receives that reads to the end, and has said this behind its request.
-    async fn receive(answer: Response, said: &str) -> String {
+    /// Returns what a client reads until the end. It sends `extra` after its request.
+    async fn receive(response: Response, extra: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        client.write_all(said.as_bytes()).await.unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
-        let sending = tokio::spawn(send(stream, answer));
+        client.write_all(extra.as_bytes()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let sending = tokio::spawn(DetachedStream::new(socket, response).send());
         let mut received = String::new();
         client.read_to_string(&mut received).await.unwrap();
         drop(client);
@@ -115,9 +97,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_event_is_a_chunk_and_an_empty_one_does_not_end_the_answer() {
+    async fn each_event_is_one_chunk_and_an_empty_event_does_not_end_the_body() {
         let events = vec![Ok("data: 1\n\n"), Ok(""), Ok("data: 22222222222\n\n")];
-        let received = receive(answer(events), "GET /next HTTP/1.1\r\n").await;
+        let received = receive(response(events), "GET /next HTTP/1.1\r\n").await;
         let (head, body) = received.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         for header in
@@ -129,8 +111,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_breaks_off_has_no_last_chunk() {
-        let received = receive(answer(vec![Ok("data: 1\n\n"), Err(io::Error::other("broken"))]), "").await;
+    async fn a_body_that_fails_has_no_last_chunk() {
+        let received =
+            receive(response(vec![Ok("data: 1\n\n"), Err(io::Error::other("test error"))]), "").await;
         assert!(received.ends_with("9\r\ndata: 1\n\n\r\n"), "{received}");
     }
 }
