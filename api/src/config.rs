@@ -152,6 +152,7 @@ mod tests {
             ("RATE_LIMIT_PER_SECOND", "0"),
             ("TRUSTED_PROXIES", "10.0.0.0/33"),
             ("STREAMS_MAX", "many"),
+            ("EVENT_STREAMS", "axum"),
             ("HEAD_TIMEOUT", "0s"),
         ];
         for (name, value) in invalid {

@@ -163,7 +163,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let drain = config.shutdown_timeout.mul_f64(0.75);
     let timeouts = server::ServerTimeouts { head: config.http.head_timeout, drain };
     let router = router(state, &config.http.cors_origin, middleware);
-    lifecycle.work("http", |stop| server::serve(listener, router, timeouts, stop));
+    let event_streams = config.http.event_streams;
+    lifecycle.work("http", |stop| server::serve(listener, router, timeouts, event_streams, stop));
     Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
 }
 

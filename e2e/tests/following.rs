@@ -98,6 +98,24 @@ async fn a_stream_tells_the_state_and_then_the_outcome_and_ends() -> Result<()> 
 }
 
 #[tokio::test]
+async fn a_stream_that_hyper_writes_reports_the_outcome_and_ends() -> Result<()> {
+    let setup = Setup { workers: 0, variables: vec![("EVENT_STREAMS", "hyper")], ..Setup::default() };
+    let mut installation = Installation::start(setup).await?;
+    let client = installation.client().clone();
+    let accepted = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
+    let path = format!("{}/events", accepted.location()?);
+    let mut events = Events::open(&client, &path).await?;
+    assert_eq!(events.next().await?.context("no first event")?.id, "queued");
+    installation.start_worker(&[]).await?;
+    assert_eq!(events.settled().await?.id, "confirmed");
+    assert_eq!(events.next().await?, None);
+    // A detached stream closes its connection.
+    let response = client.request(Method::GET, &path).send().await?;
+    assert_eq!((response.status().as_u16(), response.headers().get("connection")), (200, None));
+    installation.close().await
+}
+
+#[tokio::test]
 async fn a_stream_tells_a_new_place_in_the_queue() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();

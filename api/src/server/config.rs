@@ -13,13 +13,14 @@ pub struct HttpConfig {
     pub address: SocketAddr,
     pub cors_origin: CorsOrigin,
     pub rate_limit: RateLimitConfig,
-    /// The most event streams that may be open at a time.
+    /// The maximum number of open event streams.
     pub streams_max: u32,
-    /// How long a client may take to send the head of a request, and leave a connection idle.
+    pub event_streams: EventStreamMode,
+    /// How long a client may take to send the head of a request, or leave a connection idle.
     pub head_timeout: Duration,
 }
 
-/// Which pages of other origins may use the api. Nothing here is done on the strength of a cookie, so any may.
+/// The origins whose pages may use the api. Any origin is safe, because the api does not use cookies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CorsOrigin {
     Any,
@@ -40,7 +41,26 @@ impl Setting for CorsOrigin {
     }
 }
 
-/// A stream takes some 5 KB (`make bench-intake ARGS=streams`).
+/// Who writes event streams to an HTTP/1.1 connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventStreamMode {
+    /// The module `detached_streams`. A stream takes about 5 KB.
+    Detached,
+    /// hyper, like every other response. A stream takes about 23 KB.
+    Hyper,
+}
+
+impl Setting for EventStreamMode {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "detached" => Some(Self::Detached),
+            "hyper" => Some(Self::Hyper),
+            _ => None,
+        }
+    }
+}
+
+/// About 250 MB of detached streams (`make bench-intake ARGS=streams`).
 const STREAMS_MAX: u32 = 50_000;
 
 impl HttpConfig {
@@ -48,7 +68,7 @@ impl HttpConfig {
         let host = env.or(
             "HOST",
             IpAddr::V4(Ipv4Addr::LOCALHOST),
-            "the address to listen on, such as 127.0.0.1 or ::",
+            "an address to listen on, such as 127.0.0.1 or ::",
         );
         let port = env.or("PORT", 3000, "a TCP port such as 3000");
         let cors_origin = env.or(
@@ -57,17 +77,19 @@ impl HttpConfig {
             "*, or origins such as https://shop.example.com, separated by commas",
         );
         let rate_limit = RateLimitConfig::read(env);
-        let streams_max = env.or("STREAMS_MAX", STREAMS_MAX, "the most open event streams, such as 50000");
-        // Longer than a load balancer keeps its connections: it should be the one to close them.
+        let streams_max = env.or("STREAMS_MAX", STREAMS_MAX, "a number of event streams such as 50000");
+        let event_streams = env.or("EVENT_STREAMS", EventStreamMode::Detached, "detached or hyper");
+        // Longer than load balancers keep idle connections, so that they close them and the api does not.
         let head_timeout = env.or("HEAD_TIMEOUT", Duration::from_secs(75), "a duration such as 75s");
         if head_timeout == Some(Duration::ZERO) {
-            env.fault("HEAD_TIMEOUT is set to nothing: it should be a duration such as 75s");
+            env.fault("HEAD_TIMEOUT is zero: it should be a duration such as 75s");
         }
         Some(Self {
             address: SocketAddr::new(host?, port?),
             cors_origin: cors_origin?,
             rate_limit: rate_limit?,
             streams_max: streams_max?,
+            event_streams: event_streams?,
             head_timeout: head_timeout?,
         })
     }

@@ -9,7 +9,8 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::TcpStream;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use super::config::EventStreamMode;
 use super::detached_streams::{self, DetachedStream};
 
 /// How often the server pings an HTTP/2 client, and how long the client may take to respond.
@@ -37,12 +39,13 @@ struct ConnectionServer {
     router: Router,
     /// How long a client may take to send the head of a request.
     head_timeout: Duration,
+    event_streams: EventStreamMode,
     /// Closes all connections at once.
     abort_all: CancellationToken,
 }
 
 impl Connections {
-    pub fn new(router: Router, head_timeout: Duration) -> Self {
+    pub fn new(router: Router, head_timeout: Duration, event_streams: EventStreamMode) -> Self {
         let mut http = Builder::new(TokioExecutor::new());
         http.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout);
         http.http2()
@@ -50,7 +53,7 @@ impl Connections {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
         let abort_all = CancellationToken::new();
-        let server = ConnectionServer { http, router, head_timeout, abort_all };
+        let server = ConnectionServer { http, router, head_timeout, event_streams, abort_all };
         Self { server, graceful: GracefulShutdown::new() }
     }
 
@@ -93,7 +96,21 @@ impl ConnectionServer {
             request.extensions_mut().insert(ConnectInfo(peer));
             self.router.clone().oneshot(request)
         };
-        let serving = detached_streams::serve(&self.http, watcher, stream, respond);
+        let serving = async {
+            match self.event_streams {
+                EventStreamMode::Detached => {
+                    detached_streams::serve(&self.http, watcher, stream, respond).await
+                }
+                EventStreamMode::Hyper => {
+                    let connection = self.http.serve_connection(TokioIo::new(stream), service_fn(respond));
+                    // Boxed, because the futures around this one would otherwise contain it several times.
+                    if let Err(error) = Box::pin(watcher.watch(connection)).await {
+                        debug!("a connection failed: {error}");
+                    }
+                    None
+                }
+            }
+        };
         tokio::select! {
             stream = serving => stream,
             () = self.abort_all.cancelled() => None,
@@ -111,5 +128,100 @@ async fn first_request_timeout(has_requested: &AtomicBool, limit: Duration) {
     let _ = timeout(limit, pending::<()>()).await;
     if has_requested.load(Ordering::Relaxed) {
         pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::response::sse::{Event, Sse};
+    use axum::routing::get;
+    use futures_util::{FutureExt, StreamExt, stream};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const MODES: [EventStreamMode; 2] = [EventStreamMode::Detached, EventStreamMode::Hyper];
+    const GET_STREAM: &[u8] = b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n";
+
+    /// Serves one connection, whose event stream sends one event and ends once `end` is dropped.
+    async fn connect(mode: EventStreamMode) -> (Connections, TcpStream, oneshot::Sender<()>) {
+        let (end, ended) = oneshot::channel::<()>();
+        let ended = ended.map(|_| ()).shared();
+        let stream = move || {
+            let first = stream::once(async { Ok::<_, Infallible>(Event::default().data("first")) });
+            let events = first.chain(stream::pending()).take_until(ended.clone());
+            std::future::ready(Sse::new(events))
+        };
+        let router = Router::new().route("/stream", get(stream)).route("/other", get(async || "other"));
+        let connections = Connections::new(router, Duration::from_mins(1), mode);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        connections.serve(stream, peer);
+        (connections, client, end)
+    }
+
+    async fn read_until(client: &mut TcpStream, marker: &str) -> String {
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains(marker) {
+            assert_ne!(client.read_buf(&mut read).await.unwrap(), 0, "{}", String::from_utf8_lossy(&read));
+        }
+        String::from_utf8(read).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_event_stream_closes_its_connection_only_if_it_is_detached() {
+        for mode in MODES {
+            let (_connections, mut client, end) = connect(mode).await;
+            client.write_all(GET_STREAM).await.unwrap();
+            let head = read_until(&mut client, "data: first\n\n").await;
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+            assert_eq!(head.contains("connection: close"), mode == EventStreamMode::Detached, "{head}");
+            drop(end);
+            read_until(&mut client, "0\r\n\r\n").await;
+            match mode {
+                EventStreamMode::Detached => assert_eq!(client.read(&mut [0]).await.unwrap(), 0),
+                EventStreamMode::Hyper => {
+                    client.write_all(b"GET /other HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+                    read_until(&mut client, "other").await;
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_drain_waits_for_an_open_event_stream() {
+        for mode in MODES {
+            let (connections, mut client, end) = connect(mode).await;
+            client.write_all(GET_STREAM).await.unwrap();
+            read_until(&mut client, "data: first\n\n").await;
+            let drain = tokio::spawn(connections.drain(Duration::from_mins(1)));
+            // Twice, so that the drain has begun in any case.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            assert!(!drain.is_finished(), "{mode:?}");
+            drop(end);
+            read_until(&mut client, "0\r\n\r\n").await;
+            drop(client);
+            timeout(Duration::from_secs(30), drain).await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_drain_that_times_out_closes_open_event_streams() {
+        for mode in MODES {
+            let (connections, mut client, _end) = connect(mode).await;
+            client.write_all(GET_STREAM).await.unwrap();
+            read_until(&mut client, "data: first\n\n").await;
+            connections.drain(Duration::from_millis(1)).await;
+            // The last chunk is missing, or the connection is reset.
+            let mut rest = Vec::new();
+            let _ = client.read_to_end(&mut rest).await;
+            assert_eq!(rest, b"", "{mode:?}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::config::HttpConfig;
+use self::config::{EventStreamMode, HttpConfig};
 use self::connection::Connections;
 
 /// How long sent data may stay unacknowledged before the connection counts as lost.
@@ -61,11 +61,12 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     timeouts: ServerTimeouts,
+    event_streams: EventStreamMode,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     raise_open_file_limit();
     info!("listening on http://{}", listener.local_addr()?);
-    let connections = Connections::new(router, timeouts.head);
+    let connections = Connections::new(router, timeouts.head, event_streams);
     loop {
         let (stream, peer) = tokio::select! {
             accepted = accept(&listener) => accepted,

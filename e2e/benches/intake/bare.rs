@@ -87,6 +87,7 @@ pub async fn serve() -> Result<()> {
         listener,
         router(AppState::new(app), cors_origin, MiddlewareState::default()),
         timeouts,
+        config.http.event_streams,
         stop,
     )
     .await

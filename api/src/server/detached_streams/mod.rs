@@ -4,13 +4,14 @@
 //! detached stream takes about 5 KB. With hyper it takes about 23 KB, and 50 000 take 1.2 GB: for as long as a
 //! connection is open, hyper keeps an 8 KB read buffer, a write buffer and a task that is large enough for either
 //! version of HTTP. A stream needs none of these, because its client sends nothing more and its events are small.
-//!
+//! The benchmark `make bench-intake ARGS=streams` measures both.
 //!
 //! hyper parses every request and writes every other response. When a handler returns an event stream on HTTP/1.1, this
 //! module waits until hyper has written all earlier responses, detaches the socket from hyper ([`socket`]), writes the
 //! response itself ([`sender`], [`framing`]) and closes the connection.
 //!
-//! [`serve`] is the only entry. See docs/decisions/0006-event-streams-leave-hyper.md.
+//! [`serve`] is the only entry. With `EVENT_STREAMS=hyper` it is not called, and none of this module runs. See
+//! docs/decisions/0006-event-streams-leave-hyper.md.
 
 mod framing;
 mod sender;
