@@ -37,7 +37,7 @@ loadtest: ## flood a private installation and prove that nothing was lost; two m
 chaos: ## inject one fault after another under load and check the result (DURATION=10m; SEED=1 selects the faults)
 	@CHAOS_DURATION=$(DURATION) CHAOS_SEED=$(SEED) deploy/dev/test.sh --run-ignored only --no-capture -E 'binary(faults) & test(/^chaos::/)'
 
-fuzz: ## fuzz the parsers of external input, two minutes (FUZZ_SECONDS=60 for each)
+fuzz: ## fuzz the parsers of external input and the event stream encoder, three minutes (FUZZ_SECONDS=60 for each)
 	@deploy/dev/fuzz.sh
 
 sqlx: ## regenerate .sqlx after a change of queries or migrations

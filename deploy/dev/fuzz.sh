@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make fuzz`: fuzzes the parsers in shared/fuzz for FUZZ_SECONDS each (default 60). Failing inputs are stored in
+# `make fuzz`: runs each target in shared/fuzz for FUZZ_SECONDS (default 60). Failing inputs are stored in
 # shared/fuzz/artifacts/.
 
 # shellcheck source=deploy/dev/common.sh
@@ -15,7 +15,7 @@ main() {
     ensure_installed linker cxx
     ensure_tools cargo-fuzz
     local target
-    for target in parcel ticket; do
+    for target in parcel ticket response_framing; do
         # No sanitizer: it would need a nightly compiler. The code has no `unsafe`, so the fuzzer only looks for panics.
         step "Fuzzing $target" cargo fuzz run --sanitizer none "$target" -- \
             -max_total_time="${FUZZ_SECONDS:-60}" -print_final_stats=1 -verbosity=0

@@ -1,4 +1,5 @@
-//! What a worker takes from the queue. Whatever it is, it is read or refused; and what can be read is written as it was.
+//! Messages that a worker receives. Any bytes are decoded or rejected without a panic. Whatever can be decoded survives
+//! being encoded and decoded again.
 
 #![no_main]
 
@@ -13,7 +14,10 @@ fuzz_target!(|bytes: &[u8]| {
         parcel.push(&envelope.clone().encode());
     }
     let encoded = parcel.encode();
-    let read = Parcel::decode(&encoded).expect("a parcel of ours can be read");
-    let again: Vec<Envelope> = read.into_iter().map(|raw| Envelope::decode(raw).expect("an envelope of ours can be read")).collect();
-    assert_eq!(again, envelopes);
+    let decoded = Parcel::decode(&encoded).expect("an encoded parcel can be decoded");
+    let decoded: Vec<Envelope> = decoded
+        .into_iter()
+        .map(|raw| Envelope::decode(raw).expect("an encoded envelope can be decoded"))
+        .collect();
+    assert_eq!(decoded, envelopes);
 });
