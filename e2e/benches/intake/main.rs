@@ -1,11 +1,12 @@
-//! What the intake can do, each figure beside its limit in the same run. `make bench-intake` starts it.
+//! Benchmarks of the intake. Each measures its limit in the same run. `make bench-intake` runs them.
 //!
-//! - `accept`: bookings accepted a second, beside the same server without a broker, and beside a bare publisher
-//! - `polls`: status polls a second behind the watermark, and what they cost the database
-//! - `streams`: the memory of ten thousand open event streams, and how soon all of them hear how their tickets ended
-//! - `latency`: how long a booking takes to be accepted at a steady rate, beside a bare publish at the same rate
+//! - `accept`: bookings accepted per second, compared with the same server without a broker and with a bare publisher
+//! - `polls`: status polls per second beyond the watermark, and the queries they cause
+//! - `streams`: the memory of ten thousand open event streams, and the time until all have received their outcomes, in
+//!   both modes of `EVENT_STREAMS`
+//! - `latency`: the time to accept a booking at a steady rate, compared with a bare publish at the same rate
 //!
-//! Arguments pick some of them; without any, all are run.
+//! Arguments select benchmarks. Without arguments, all run.
 
 mod accept;
 mod bare;
@@ -19,30 +20,30 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    // Ten thousand streams are as many open files.
+    // Each of the ten thousand streams is an open file.
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    // cargo bench adds --bench.
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if chosen.first().is_some_and(|argument| argument == bare::SERVE) {
+    // `cargo bench` adds the argument `--bench`.
+    let selected: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if selected.first().is_some_and(|argument| argument == bare::SERVE) {
         return bare::serve().await;
     }
-    for name in &chosen {
+    for name in &selected {
         if !["accept", "polls", "streams", "latency"].contains(&name.as_str()) {
-            bail!("there is no benchmark {name}: accept, polls, streams and latency are what there is");
+            bail!("unknown benchmark {name}; choose from accept, polls, streams and latency");
         }
     }
-    let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
-    if is_chosen("accept") {
+    let is_selected = |name: &str| selected.is_empty() || selected.iter().any(|selected| selected == name);
+    if is_selected("accept") {
         accept::run().await?;
     }
-    if is_chosen("polls") {
+    if is_selected("polls") {
         polls::run().await?;
     }
-    if is_chosen("streams") {
+    if is_selected("streams") {
         streams::run().await?;
     }
-    if is_chosen("latency") {
+    if is_selected("latency") {
         latency::run().await?;
     }
     Ok(())
