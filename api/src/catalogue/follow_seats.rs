@@ -48,13 +48,9 @@ impl From<SeatFeedError> for Problem {
     fn from(error: SeatFeedError) -> Self {
         match error {
             SeatFeedError::ConcertNotFound => Self::not_found("concert"),
-            SeatFeedError::TimedOut => {
-                let detail = "Too many requests are waiting. Try again in a moment.";
-                Self::new(ProblemCode::Overloaded, detail).retry_after(2).because(error)
-            }
+            SeatFeedError::TimedOut => Self::of(ProblemCode::Overloaded).retry_after(2).caused_by(error),
             SeatFeedError::Aborted(_) => {
-                let detail = "Try again in a moment.";
-                Self::new(ProblemCode::DatabaseUnavailable, detail).retry_after(2).because(error)
+                Self::of(ProblemCode::DatabaseUnavailable).retry_after(2).caused_by(error)
             }
             SeatFeedError::Database(error) => error.into(),
         }

@@ -133,9 +133,7 @@ async fn respond(request: Request, next: Next) -> Response {
     match timeout(RESPONSE_TIMEOUT, handler).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => panic_problem(panic.as_ref()).into_response(),
-        Err(_) => Problem::new(ProblemCode::TimedOut, "The request took too long. Try again in a moment.")
-            .retry_after(2)
-            .into_response(),
+        Err(_) => Problem::of(ProblemCode::TimedOut).retry_after(2).into_response(),
     }
 }
 

@@ -21,7 +21,7 @@ use ipnet::IpNet;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::problem::{Problem, ProblemCode};
+use crate::http::problem::Problem;
 use crate::http::retry_after::whole_seconds;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -104,12 +104,7 @@ impl RateLimit {
             Ok(state) => Ok(self.headers(state.remaining_burst_capacity(), 1)),
             Err(not_until) => {
                 let wait = whole_seconds(not_until.wait_time_from(self.clock.now())).max(1);
-                let detail = format!(
-                    "A client may send {} requests per second. Retry-After says when to try again.",
-                    self.per_second
-                );
-                let problem =
-                    Problem::new(ProblemCode::TooManyRequests, detail).with_header(RETRY_AFTER, wait.into());
+                let problem = Problem::rate_limited(self.per_second).with_header(RETRY_AFTER, wait.into());
                 Err(self
                     .headers(0, wait)
                     .into_iter()
