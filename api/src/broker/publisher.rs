@@ -11,16 +11,18 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
 use hamro_shared::config::Env;
 #[cfg(feature = "faults")]
 use hamro_shared::faults::{Safeguard, is_disabled};
-use hamro_shared::queue::{BOOKINGS_HEADER, Envelope, Parcel, Session, Topology};
+use hamro_shared::queue::{
+    self, BOOKINGS_HEADER, Envelope, Parcel, Session, Topology, check_confirmation, properties,
+};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, Event};
+use lapin::{Channel, Connection, Event};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -32,9 +34,6 @@ const PARCELS_IN_FLIGHT: usize = 32;
 
 /// How often to check that the broker still confirms.
 const WATCHDOG_EVERY: Duration = Duration::from_millis(500);
-
-/// AMQP delivery mode: without it, a durable queue loses the message in a restart.
-const PERSISTENT: u8 = 2;
 
 #[derive(Clone, Copy, Debug)]
 pub struct PublisherConfig {
@@ -273,22 +272,17 @@ impl PublishingTask {
         let mut headers = FieldTable::default();
         let bookings = i32::try_from(receipts.len()).unwrap_or(i32::MAX);
         headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(bookings));
-        let properties = BasicProperties::default()
-            .with_delivery_mode(PERSISTENT)
-            .with_content_type("application/json".into())
-            .with_headers(headers);
+        let properties = properties(headers);
         let (exchange, key) = (self.exchange.as_str().into(), self.routing_key.as_str().into());
         async move {
             let options = BasicPublishOptions::default();
             let confirm = channel.basic_publish(exchange, key, options, &body, properties).await?;
-            // Only `Ack(None)` proves that the parcel is stored. Without `confirm_select`, lapin returns `NotRequested`
-            // at once.
-            let result = match confirm.await.context("waiting for a confirm")? {
-                Confirmation::Ack(None) => Ok(()),
+            let result = match check_confirmation(confirm.await.context("waiting for a confirm")?) {
+                Ok(()) => Ok(()),
                 #[cfg(feature = "faults")]
-                Confirmation::Nack(_) if is_disabled(Safeguard::Confirms) => Ok(()),
-                Confirmation::Nack(_) => Err(PublishError::Refused),
-                other => bail!("unexpected confirm of a parcel: {other:?}"),
+                Err(queue::PublishError::Refused) if is_disabled(Safeguard::Confirms) => Ok(()),
+                Err(queue::PublishError::Refused) => Err(PublishError::Refused),
+                Err(error) => return Err(error.into()),
             };
             for receipt in receipts {
                 // Fails if the handler has stopped waiting.

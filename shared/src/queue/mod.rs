@@ -1,6 +1,7 @@
-//! RabbitMQ: what is on the wire between the intake and the workers, and how to stay connected to it.
+//! RabbitMQ: the messages between the api and the workers, the topology, and connections that are re-established.
 
 mod broker;
+mod consume;
 mod envelope;
 mod parcel;
 mod publish;
@@ -8,8 +9,9 @@ mod settled;
 mod topology;
 
 pub use broker::{Broker, BrokerConfig, QueueDeleted, Session, supervise};
+pub use consume::consume;
 pub use envelope::{Envelope, EnvelopeHeader, Undecodable};
 pub use parcel::{BOOKINGS_HEADER, ISOLATED_HEADER, Parcel};
-pub use publish::{PublishError, publish_confirmed};
+pub use publish::{PublishError, check_confirmation, properties, publish_confirmed};
 pub use settled::{RawSettledEvent, RawSettledTicket, SettledEvent, SoldSeats};
 pub use topology::{INTAKE_MAX_BYTES, Topology};

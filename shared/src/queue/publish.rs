@@ -1,52 +1,62 @@
-//! One message put into one queue, and the broker's word that it is there. For whoever has few messages and must know of
-//! each; the intake, which has many, pipelines its own.
+//! Publishes messages that survive a restart of the broker.
 
 use lapin::options::BasicPublishOptions;
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation};
 
-/// AMQP's "store it": without it a durable queue would lose the message in a restart.
+/// AMQP's delivery mode for messages that are stored on disk. Even a durable queue loses other messages in a restart.
 const PERSISTENT: u8 = 2;
 
-/// Why a message is not known to be in its queue.
+/// Why it is not certain that a message is in its queue.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The queue has no room for it. Try again later.
+    /// The queue is full. Try again later.
     #[error("the broker refused the message: the queue is full")]
     Refused,
-    /// Somebody has deleted the queue. A new connection declares it again.
+    /// The queue was deleted. A new connection declares it again.
     #[error("the queue does not exist")]
     NoQueue,
-    /// It may be in the queue, or not.
+    /// The message may or may not be in the queue.
     #[error("the broker did not confirm the message")]
     Unknown(#[source] lapin::Error),
-    /// The channel is not in confirm mode: a mistake of ours.
-    #[error("no confirm was asked for")]
+    /// The channel is not in confirm mode, which is a bug.
+    #[error("the channel is not in confirm mode")]
     Unconfirmed,
 }
 
-/// Puts a message into `queue`. The channel is in confirm mode, and nobody else publishes on it, so that what is returned
-/// belongs to this message.
+/// The properties of a persistent JSON message.
+pub fn properties(headers: FieldTable) -> BasicProperties {
+    BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_content_type("application/json".into())
+        .with_headers(headers)
+}
+
+/// Whether the broker has stored the message. `NoQueue` is possible only for a message that was published as
+/// `mandatory`.
+pub fn check_confirmation(confirmation: Confirmation) -> Result<(), PublishError> {
+    match confirmation {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(_)) => Err(PublishError::NoQueue),
+        Confirmation::Nack(_) => Err(PublishError::Refused),
+        Confirmation::NotRequested => Err(PublishError::Unconfirmed),
+    }
+}
+
+/// Publishes one message to `queue` and waits for the confirm. The channel must be in confirm mode, and no other task
+/// may publish on it, so that a confirm or a returned message belongs to this message. The api, which has many
+/// messages, pipelines them instead.
 pub async fn publish_confirmed(
     channel: &Channel,
     queue: &str,
     body: &[u8],
     headers: FieldTable,
 ) -> Result<(), PublishError> {
-    // By the default exchange, which knows every queue by its name, and says so if there is none.
+    // The default exchange routes to every queue by its name. `mandatory` makes the broker report a missing queue.
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let properties = BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_content_type("application/json".into())
-        .with_headers(headers);
     let confirm = channel
-        .basic_publish("".into(), queue.into(), options, body, properties)
+        .basic_publish("".into(), queue.into(), options, body, properties(headers))
         .await
         .map_err(PublishError::Unknown)?;
-    match confirm.await.map_err(PublishError::Unknown)? {
-        Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(_)) => Err(PublishError::NoQueue),
-        Confirmation::Nack(_) => Err(PublishError::Refused),
-        Confirmation::NotRequested => Err(PublishError::Unconfirmed),
-    }
+    check_confirmation(confirm.await.map_err(PublishError::Unknown)?)
 }
