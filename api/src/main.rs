@@ -104,7 +104,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Healthcheck => {
             let mut env = Env::process();
             let config = HttpConfig::read(&mut env);
-            healthcheck::ask(env.finish(config)?.address).await?;
+            healthcheck::check(env.finish(config)?.address).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! The `healthcheck` commands: for container health checks, in images that have no curl.
+//! The `healthcheck` commands, for container health checks in images without curl.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -8,11 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Asks the instance that listens on `address` whether it is ready.
-pub async fn ask(address: SocketAddr) -> anyhow::Result<()> {
-    let status = timeout(PATIENCE, status_line(reachable(address))).await.context("no answer")??;
+/// Returns an error unless the instance that listens on `address` is ready.
+pub async fn check(address: SocketAddr) -> anyhow::Result<()> {
+    let status = timeout(TIMEOUT, status_line(reachable(address))).await.context("no response")??;
     if !status.starts_with("HTTP/1.1 200 ") {
         bail!("not ready: {status}");
     }
@@ -29,7 +29,7 @@ async fn status_line(address: SocketAddr) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(line).into_owned())
 }
 
-/// Where to reach what listens on all addresses.
+/// An address to connect to: the loopback address if the instance listens on all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let host = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

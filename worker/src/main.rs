@@ -71,7 +71,7 @@ async fn main() -> ExitCode {
 async fn check_health() -> anyhow::Result<ExitCode> {
     let mut env = Env::process();
     let config = HealthConfig::read(&mut env);
-    healthcheck::ask(env.finish(config)?.address.context("WORKER_HTTP_PORT is not set")?).await?;
+    healthcheck::check(env.finish(config)?.address.context("WORKER_HTTP_PORT is not set")?).await?;
     Ok(ExitCode::SUCCESS)
 }
 
