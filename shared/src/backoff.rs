@@ -1,12 +1,12 @@
-//! How long to wait before trying again.
+//! Delays between retries.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use rand::RngExt;
 
-/// Delays that double up to a cap, each drawn evenly between nothing and its bound (full jitter), so that those
-/// who failed together do not come back together.
+/// Exponential delays up to a cap, with full jitter: each delay is drawn uniformly between zero and its bound. Clients
+/// that fail together therefore do not retry together.
 #[derive(Debug)]
 pub struct Backoff {
     shape: ExponentialBuilder,
@@ -19,19 +19,18 @@ impl Backoff {
         Self { shape, bounds: shape.build() }
     }
 
-    /// The next delay.
     pub fn next_delay(&mut self) -> Duration {
         let bound = self.bounds.next().unwrap_or_default();
         rand::rng().random_range(Duration::ZERO..=bound)
     }
 
-    /// Waits for the next delay.
+    /// Sleeps for the next delay.
     #[expect(clippy::disallowed_methods, reason = "this is the back-off")]
     pub async fn pause(&mut self) {
         tokio::time::sleep(self.next_delay()).await;
     }
 
-    /// Starts from the first delay again.
+    /// Starts again with the first delay.
     pub fn reset(&mut self) {
         self.bounds = self.shape.build();
     }
@@ -42,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_stay_under_their_growing_bounds_and_never_end() {
+    fn delays_stay_within_their_growing_bounds_and_never_run_out() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         let bounds = [100, 200, 400, 800, 1600, 2000, 2000];
         for bound in bounds {

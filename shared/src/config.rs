@@ -1,12 +1,12 @@
-//! Settings come from the environment, once, at start. A section of settings is a struct with a
-//! `read(&mut Env)`; whatever is wrong with any of them is said together, by name, before anything starts.
+//! Settings are read from the environment, once, at start. A section of settings is a struct with a `read(&mut Env)`.
+//! All errors are reported together, each with the name of its variable, before anything starts.
 
 use std::fmt;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-/// The environment, and what was found wrong with it so far.
+/// The environment, and the errors found in it so far.
 pub struct Env {
     lookup: Lookup,
     faults: Vec<String>,
@@ -14,13 +14,13 @@ pub struct Env {
 
 type Lookup = Box<dyn Fn(&str) -> Option<String>>;
 
-/// Everything that is wrong with the environment.
+/// All errors found in the environment.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError(Vec<String>);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the environment is not complete:")?;
+        write!(f, "invalid configuration:")?;
         self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
     }
 }
@@ -32,7 +32,7 @@ impl Env {
         Self::new(|name| std::env::var(name).ok())
     }
 
-    /// An environment of these variables alone.
+    /// An environment of only these variables.
     pub fn of(variables: &[(&str, &str)]) -> Self {
         let variables: Vec<(String, String)> =
             variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -43,8 +43,8 @@ impl Env {
         Self { lookup: Box::new(lookup), faults: Vec::new() }
     }
 
-    /// The variable's value by `parse`; `None`, and a fault noted, if it is missing or no value. `expected` says
-    /// what it should look like.
+    /// Reads a variable that must be set. Records an error and returns `None` if it is missing or `parse` fails.
+    /// `expected` describes a valid value.
     pub fn required<T, E>(
         &mut self,
         name: &str,
@@ -60,7 +60,7 @@ impl Env {
         }
     }
 
-    /// The same, for a variable that may be left out; the outer `None` is a fault.
+    /// Reads a variable that may be missing (`Some(None)`). The outer `None` means that an error was recorded.
     pub fn optional<T, E>(
         &mut self,
         name: &str,
@@ -73,7 +73,7 @@ impl Env {
         }
     }
 
-    /// The same, for a variable that has a default.
+    /// Reads a variable that has a default.
     pub fn or<T: Setting>(&mut self, name: &str, default: T, expected: &str) -> Option<T> {
         match self.lookup(name) {
             None => Some(default),
@@ -81,12 +81,12 @@ impl Env {
         }
     }
 
-    /// Notes that two settings, each fine by itself, do not go together.
+    /// Records an error that `parse` cannot find, such as two settings that contradict each other.
     pub fn fault(&mut self, fault: impl Into<String>) {
         self.faults.push(fault.into());
     }
 
-    /// What was built of the settings, if nothing was wrong with any of them.
+    /// Returns what was built from the settings, unless an error was recorded.
     pub fn finish<T>(self, built: Option<T>) -> Result<T, ConfigError> {
         match built {
             Some(built) if self.faults.is_empty() => Ok(built),
@@ -94,7 +94,7 @@ impl Env {
         }
     }
 
-    /// An empty variable counts as one that is not set: that is what a compose file makes of a missing one.
+    /// An empty variable counts as missing, because a compose file turns a missing variable into an empty one.
     fn lookup(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
@@ -108,14 +108,14 @@ impl Env {
     ) -> Option<T> {
         let parsed = parse(value.trim()).ok();
         if parsed.is_none() {
-            // The value itself may be a secret.
-            self.faults.push(format!("{name} is set to something else: it should be {expected}"));
+            // The message omits the value: it may be a secret.
+            self.faults.push(format!("{name} is invalid: it should be {expected}"));
         }
         parsed
     }
 }
 
-/// A type that a plain setting can have.
+/// A type that a setting with a default can have.
 pub trait Setting: Sized {
     fn parse(text: &str) -> Option<Self>;
 }
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_is_named_with_what_the_variable_should_look_like() {
+    fn a_configuration_error_names_each_invalid_variable_and_its_expected_value() {
         let mut env =
             Env::of(&[("PORT", "http"), ("BOOKING_WAIT", "10s"), ("SECRET", "hunter2"), ("EMPTY", " ")]);
         assert_eq!(env.or("PORT", 3000_u16, "a TCP port such as 3000"), None);
@@ -174,10 +174,10 @@ mod tests {
         let error = env.finish(Some(())).unwrap_err().to_string();
         assert_eq!(
             error,
-            "the environment is not complete:\
-             \n  PORT is set to something else: it should be a TCP port such as 3000\
+            "invalid configuration:\
+             \n  PORT is invalid: it should be a TCP port such as 3000\
              \n  AMQP_URL is not set: it should be amqp://user:password@host:5672/%2f\
-             \n  SECRET is set to something else: it should be longer"
+             \n  SECRET is invalid: it should be longer"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What the intake and the workers share. `domain` knows nothing of the rest.
+//! Code that the api and the workers share. `domain` depends on no other module.
 
 pub mod backoff;
 pub mod config;

@@ -1,9 +1,9 @@
-//! How a process ends: stop taking work, finish what is in hand, then go.
+//! Two-phase shutdown: stop accepting work, finish work in progress, exit.
 //!
-//! SIGTERM or SIGINT asks the *work* to stop; each task finishes what it holds and returns. Once all work has
-//! ended, the *support* (what the work needed until its last moment) is asked as well. A second signal, or the
-//! deadline, ends the process at once: nothing is lost by that, as what was not acknowledged comes back. A task
-//! that ends unasked takes the process down, rather than leave it standing there without it.
+//! On SIGTERM or SIGINT the *work* tasks are asked to stop; each finishes its work in progress and returns. Once all of
+//! them have ended, the *support* tasks, on which the work depends, are asked to stop. A second signal or the deadline
+//! ends the process at once. That loses nothing, because the broker redelivers unacknowledged messages. A task that
+//! ends unexpectedly ends the process, so that it does not keep running without the task.
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ struct Signals {
 }
 
 impl Lifecycle {
-    /// Listens for signals from here on.
+    /// Installs the signal handlers.
     pub fn new() -> Result<Self> {
         let signals = Signals {
             terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
@@ -42,12 +42,12 @@ impl Lifecycle {
         Ok(Self { work: Group::new(), support: Group::new(), signals })
     }
 
-    /// Cancelled once the process should take no more work.
+    /// Cancelled once the process should accept no more work.
     pub fn stopping(&self) -> CancellationToken {
         self.work.stop.clone()
     }
 
-    /// A task that takes work: it is asked to stop first. It gets the token that asks it.
+    /// Spawns a task that accepts work. It is asked to stop first, by the token that it receives.
     pub fn work<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = Result<()>> + Send + 'static,
@@ -55,7 +55,7 @@ impl Lifecycle {
         self.work.spawn(name, task);
     }
 
-    /// A task that the work depends on: it is asked to stop once all work has ended.
+    /// Spawns a task that the work depends on. It is asked to stop once all work tasks have ended.
     pub fn support<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = Result<()>> + Send + 'static,
@@ -63,7 +63,7 @@ impl Lifecycle {
         self.support.spawn(name, task);
     }
 
-    /// Runs to the end, and says in the log and to whoever started the process how it ended.
+    /// Runs until all tasks have ended. Reports the result in the log and as the exit code.
     pub async fn run_to_exit(self, deadline: Duration) -> ExitCode {
         match self.run(deadline).await {
             Ok(()) => {
@@ -77,12 +77,12 @@ impl Lifecycle {
         }
     }
 
-    /// Runs until a signal has ended all tasks in order, which is success; or until a task fails, or ends unasked,
-    /// or does not end within `deadline` of the signal.
+    /// Succeeds if all tasks end in order after a signal. Fails if a task fails, ends without a signal, or has not
+    /// ended within `deadline` of the signal.
     async fn run(mut self, deadline: Duration) -> Result<()> {
-        let unasked = tokio::select! {
+        let ended_early = tokio::select! {
             name = self.signals.next() => {
-                info!("{name}: finishing what is in hand");
+                info!("{name} received: finishing work in progress");
                 None
             }
             ended = self.work.next() => Some(ended),
@@ -90,18 +90,18 @@ impl Lifecycle {
         };
         let stopped = tokio::select! {
             result = tokio::time::timeout(deadline, stop_in_order(&mut self.work, &mut self.support)) => {
-                result.map_err(|_| anyhow!("not done within {deadline:?}: leaving what is in hand")).flatten()
+                result.map_err(|_| anyhow!("shutdown timed out after {deadline:?}: abandoning work in progress")).flatten()
             }
-            name = self.signals.next() => Err(anyhow!("{name} again: leaving what is in hand")),
+            name = self.signals.next() => Err(anyhow!("{name} received again: abandoning work in progress")),
         };
-        match unasked {
+        match ended_early {
             None => stopped,
             Some((name, result)) => {
                 if let Err(error) = stopped {
-                    warn!("while stopping: {error:#}");
+                    warn!("shutdown failed: {error:#}");
                 }
-                result.with_context(|| format!("the task {name} failed"))?;
-                bail!("the task {name} ended unasked");
+                result.with_context(|| format!("task {name} failed"))?;
+                bail!("task {name} ended unexpectedly");
             }
         }
     }
@@ -125,20 +125,21 @@ impl Group {
         self.tasks.spawn(async move { (name, task.await) });
     }
 
-    /// The next task to end; never, if there is none.
+    /// Waits for a task to end. Never returns if there is none.
     async fn next(&mut self) -> (&'static str, Result<()>) {
         match self.tasks.join_next().await {
             None => std::future::pending().await,
             Some(Ok(ended)) => ended,
-            Some(Err(error)) => ("a task", Err(error.into())),
+            // The error of a task that panicked does not carry its name.
+            Some(Err(error)) => ("(unnamed)", Err(error.into())),
         }
     }
 
     async fn stop(&mut self) -> Result<()> {
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {
-            let (name, result) = ended.context("a task died")?;
-            result.with_context(|| format!("the task {name} failed"))?;
+            let (name, result) = ended.context("a task panicked")?;
+            result.with_context(|| format!("task {name} failed"))?;
         }
         Ok(())
     }
@@ -160,42 +161,42 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test]
-    async fn a_task_that_ends_unasked_takes_the_process_down() {
+    async fn a_task_that_ends_unexpectedly_ends_the_process() {
         let mut lifecycle = Lifecycle::new().unwrap();
-        lifecycle.work("steady", |stop| async move {
+        lifecycle.work("stable", |stop| async move {
             stop.cancelled().await;
             Ok(())
         });
-        lifecycle.support("fickle", |_| async { Ok(()) });
+        lifecycle.support("unstable", |_| async { Ok(()) });
         let error = lifecycle.run(LONG).await.unwrap_err();
-        assert_eq!(error.to_string(), "the task fickle ended unasked");
+        assert_eq!(error.to_string(), "task unstable ended unexpectedly");
     }
 
     #[tokio::test]
-    async fn a_task_that_panics_takes_the_process_down() {
+    async fn a_task_that_panics_ends_the_process() {
         let mut lifecycle = Lifecycle::new().unwrap();
-        lifecycle.work("broken", |_| async { panic!("as the test has it") });
+        lifecycle.work("broken", |_| async { panic!("on purpose") });
         assert!(lifecycle.run(LONG).await.is_err());
     }
 
     #[tokio::test]
-    async fn support_outlives_the_work() {
+    async fn support_tasks_outlive_the_work_tasks() {
         let mut lifecycle = Lifecycle::new().unwrap();
-        let (work_ended, support_sees) = tokio::sync::oneshot::channel();
+        let (work_ended, wait_for_work) = tokio::sync::oneshot::channel();
         let stopping = lifecycle.stopping();
         lifecycle.work("work", |stop| async move {
             stop.cancelled().await;
-            work_ended.send(()).map_err(|()| anyhow!("support was gone first"))
+            work_ended.send(()).map_err(|()| anyhow!("support ended before the work"))
         });
         lifecycle.support("support", |stop| async move {
             stop.cancelled().await;
-            support_sees.await.context("support was asked to stop before the work had ended")
+            wait_for_work.await.context("support was asked to stop before the work had ended")
         });
-        lifecycle.work("asks all to stop", |_| async move {
+        lifecycle.work("stopper", |_| async move {
             stopping.cancel();
             Ok(())
         });
         let error = lifecycle.run(LONG).await.unwrap_err();
-        assert_eq!(error.to_string(), "the task asks all to stop ended unasked");
+        assert_eq!(error.to_string(), "task stopper ended unexpectedly");
     }
 }

@@ -1,8 +1,9 @@
-//! During an upgrade, old and new versions read each other's messages and rows. These are the exact texts that the first
-//! versions write. Each must be read today, and today's version must write the same bytes, so that an older version reads
-//! them too. Never change a text here: add one beside it.
+//! Compatibility with the messages and rows of earlier versions. During an upgrade, old and new versions read each
+//! other's data. The constants here are the exact texts that the first versions write. The current version must read
+//! them, and must write the same bytes, so that older versions can read them too. Never change one of these texts; add
+//! another one.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use hamro_shared::domain::{
     Booking, BookingRequest, ConcertId, CustomerName, Email, IdempotencyKey, Outcome, Price, Rejection,
@@ -17,8 +18,8 @@ const CONCERT: Uuid = uuid!("755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11");
 
 const CONFIRMED: &str = r#"{"status":"confirmed","booking":{"id":40205,"userName":"Alice","userEmail":"alice@example.com","ticketData":[{"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","ticketTierId":2,"quantity":2,"pricePerTicket":"50.00","totalAmount":"100.00","status":"SUCCESS","createdAt":"2026-11-22T16:14:22.341Z","seatNumbers":["F-1","F-2"]},{"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","ticketTierId":3,"quantity":1,"pricePerTicket":"0.00","totalAmount":"0.00","status":"SUCCESS","createdAt":"2026-11-22T16:14:22.341Z","seatNumbers":["G-1"]}],"seatIds":[21,22,41]}}"#;
 
-/// Ten seats at the highest price. The first versions write it, and cannot read it.
-const DEAREST: &str = r#"{"status":"confirmed","booking":{"id":1,"userName":"Alice","userEmail":"alice@example.com","ticketData":[{"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","ticketTierId":2,"quantity":10,"pricePerTicket":"9999999999.99","totalAmount":"99999999999.90","status":"SUCCESS","createdAt":"2026-11-22T16:14:22.341Z","seatNumbers":["F-0","F-1","F-2","F-3","F-4","F-5","F-6","F-7","F-8","F-9"]}],"seatIds":[0,1,2,3,4,5,6,7,8,9]}}"#;
+/// Ten seats at the highest price. The first versions write this but cannot read it.
+const MOST_EXPENSIVE: &str = r#"{"status":"confirmed","booking":{"id":1,"userName":"Alice","userEmail":"alice@example.com","ticketData":[{"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","ticketTierId":2,"quantity":10,"pricePerTicket":"9999999999.99","totalAmount":"99999999999.90","status":"SUCCESS","createdAt":"2026-11-22T16:14:22.341Z","seatNumbers":["F-0","F-1","F-2","F-3","F-4","F-5","F-6","F-7","F-8","F-9"]}],"seatIds":[0,1,2,3,4,5,6,7,8,9]}}"#;
 
 const REJECTIONS: [&str; 6] = [
     r#"{"code":"seats-taken","seatIds":[21,22]}"#,
@@ -50,7 +51,7 @@ fn confirmed(sale: i64, seats: Vec<SoldSeat>) -> Outcome {
     Outcome::Confirmed { booking: Booking::of_sale(sale, name, email, at(), seats) }
 }
 
-fn dearest() -> Outcome {
+fn most_expensive() -> Outcome {
     let seats = (0..10).map(|id| seat(id, &format!("F-{id}"), 2, "9999999999.99"));
     confirmed(1, seats.collect())
 }
@@ -66,7 +67,7 @@ fn rejections() -> [Rejection; 6] {
     ]
 }
 
-/// Every outcome that the first versions know, and what they write for it.
+/// Every outcome that the first versions know, and the JSON that they write for it.
 fn outcomes() -> Vec<(Outcome, String)> {
     let seats = vec![seat(21, "F-1", 2, "50"), seat(22, "F-2", 2, "50"), seat(41, "G-1", 3, "0")];
     let mut outcomes = vec![
@@ -93,26 +94,26 @@ fn message(outcome: Outcome) -> SettledEvent {
 }
 
 #[test]
-fn announcements_of_earlier_versions_are_read_and_written_as_before() {
+fn announcements_are_compatible_with_earlier_versions() {
     for (outcome, json) in outcomes() {
         let text = announcement(&json);
-        let heard = RawSettledEvent::decode(text.as_bytes()).unwrap();
-        assert_eq!((heard.bookings, heard.parcels), (3, 2));
-        assert_eq!(heard.tickets[0].decode().unwrap().outcome, outcome);
+        let received = RawSettledEvent::decode(text.as_bytes()).unwrap();
+        assert_eq!((received.bookings, received.parcels), (3, 2));
+        assert_eq!(received.tickets[0].decode().unwrap().outcome, outcome);
         assert_eq!(String::from_utf8(message(outcome).encode()).unwrap(), text);
     }
 }
 
 #[test]
-fn an_announcement_of_the_dearest_sale_is_read_and_is_written_as_before() {
-    let text = announcement(DEAREST);
-    let heard = RawSettledEvent::decode(text.as_bytes()).unwrap();
-    assert_eq!(heard.tickets[0].decode().unwrap().outcome, dearest());
-    assert_eq!(String::from_utf8(message(dearest()).encode()).unwrap(), text);
+fn the_announcement_of_the_most_expensive_sale_is_compatible_with_earlier_versions() {
+    let text = announcement(MOST_EXPENSIVE);
+    let received = RawSettledEvent::decode(text.as_bytes()).unwrap();
+    assert_eq!(received.tickets[0].decode().unwrap().outcome, most_expensive());
+    assert_eq!(String::from_utf8(message(most_expensive()).encode()).unwrap(), text);
 }
 
 #[test]
-fn stored_rejections_of_earlier_versions_are_read_and_written_as_before() {
+fn stored_rejections_are_compatible_with_earlier_versions() {
     for (rejection, json) in rejections().into_iter().zip(REJECTIONS) {
         assert_eq!(serde_json::from_str::<Rejection>(json).unwrap(), rejection);
         assert_eq!(serde_json::to_string(&rejection).unwrap(), json);
@@ -120,7 +121,7 @@ fn stored_rejections_of_earlier_versions_are_read_and_written_as_before() {
 }
 
 #[test]
-fn envelopes_of_earlier_versions_are_read_and_written_as_before() {
+fn envelopes_are_compatible_with_earlier_versions() {
     let ticket = Ticket { id: TicketId(TICKET), deadline: at() };
     let request = |seats: &[i32], concert| {
         let (name, email) =

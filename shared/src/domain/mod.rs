@@ -1,8 +1,9 @@
-//! The words of the business: what a booking asks for and how it can end.
+//! The business types: what a booking requests and how it can end.
 //!
-//! Nothing in here knows of SQL, AMQP or HTTP. Input becomes a value of one of these types only by its single fallible
-//! constructor, which deserialising goes through as well. What is stored, and what workers announce, is trusted instead:
-//! it becomes one by `from_stored`, and the fields of a [`Booking`] are deserialised that way.
+//! This module has no SQL, AMQP or HTTP. The one exception is `utoipa::ToSchema`, a derive that keeps the OpenAPI
+//! document beside the types. Each type has a single fallible constructor for input, which deserialization also uses.
+//! Stored data and announcements of workers are trusted instead: `from_stored` converts them, and the fields of a
+//! [`Booking`] are deserialized that way.
 
 mod booking;
 mod clock;

@@ -1,27 +1,28 @@
-//! How a ticket can end. Exactly one of these is wire for each, once, and never changes.
+//! How a ticket can end. Each ticket gets exactly one outcome, which never changes.
 //!
-//! Only workers write outcomes. So they are read without the rules for input.
+//! Only workers write outcomes, so reading them does not apply the validation rules for input.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::{Amount, ConcertId, CustomerName, Email, Price, Rejection, SeatId, TicketId, TierId, Timestamp};
 
-/// The end of a ticket.
+/// The final result of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "camelCase", try_from = "OutcomeWire")]
 pub enum Outcome {
-    /// All the seats are the customer's.
+    /// The customer has all requested seats.
     Confirmed { booking: Booking },
-    /// None of the seats are, for a reason that lies with the request or the seats.
+    /// The customer has none of the seats, for a reason that lies with the request or the seats.
     Rejected { rejection: Rejection },
-    /// Nobody settled it before its deadline.
+    /// The ticket was not settled before its deadline.
     Expired,
-    /// It could not be processed, for a fault of ours; operators have been told.
+    /// The booking could not be processed. It is stored as a dead letter, which an operator resolves.
     Failed,
 }
 
-/// An outcome with all that any of them can have, the form in which serde reads it without a copy of the whole.
+/// An outcome with the fields of all variants. Serde decodes it directly, whereas it would buffer an internally tagged
+/// enum first.
 #[derive(Deserialize)]
 struct OutcomeWire {
     status: Status,
@@ -64,7 +65,7 @@ impl TryFrom<OutcomeWire> for Outcome {
     "seatIds": [21, 22],
 }))]
 pub struct Booking {
-    /// The number of the sale.
+    /// Number of the sale.
     pub id: i64,
     #[serde(default = "CustomerName::erased", deserialize_with = "stored_name")]
     #[schema(required = true)]
@@ -72,13 +73,13 @@ pub struct Booking {
     #[serde(default = "Email::erased", deserialize_with = "stored_email")]
     #[schema(required = true)]
     pub user_email: Email,
-    /// A line for each tier that seats were bought in, in the order of the customer's seats.
+    /// One line per tier and price, in the order of the requested seats.
     pub ticket_data: Vec<TierLine>,
-    /// In the order that the customer gave.
+    /// In the order of the request.
     pub seat_ids: Vec<SeatId>,
 }
 
-/// What was bought of one tier.
+/// The seats bought in one tier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TierLine {
@@ -94,7 +95,7 @@ pub struct TierLine {
     pub seat_numbers: Vec<String>,
 }
 
-/// The earlier system's word on a line; a line that is shown was sold.
+/// Status of a line, kept for compatibility with the earlier system. Every line that is shown was sold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LineStatus {
@@ -113,9 +114,8 @@ pub struct SoldSeat {
 }
 
 impl Booking {
-    /// The booking that the sale `id` of `seats` at the moment `sold_at` makes. `seats` are in the order that the
-    /// customer gave. The worker calls this for what it has just sold and the intake for what it reads back, so
-    /// that both tell a customer the same.
+    /// Builds the booking that clients see from the sale `id`. `seats` are in the order of the request. The worker
+    /// calls this after a sale and the api when it reads a sale back, so a customer sees the same booking either way.
     pub fn of_sale(
         id: i64,
         user_name: CustomerName,
@@ -159,7 +159,7 @@ fn stored_email<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Email, D::
     Option::deserialize(deserializer).map(Email::from_stored)
 }
 
-/// A ticket that has reached its end: what a status shows, and what the workers tell the intake.
+/// A ticket with its outcome. The status endpoint shows it, and workers announce it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SettledTicket {

@@ -1,8 +1,8 @@
 //! Why a booking was rejected.
 //!
-//! Only workers write a rejection. It is stored as JSON with a `code`, and codes are an open set: a newer worker may have
-//! written one that this version does not know, or a known one with other members. Such a rejection is kept whole, so that
-//! it reads the same wherever a retry shares it.
+//! Only workers write rejections. A rejection is stored as JSON with a `code`, and codes are an open set: a newer
+//! worker may write a code that this version does not know, or a known code with other members. Such a rejection is
+//! kept unchanged, so that a retry that shares the outcome stores the same JSON.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -14,24 +14,24 @@ use super::{SeatId, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self", tag = "code", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Rejection {
-    /// These of the seats belong to somebody else.
+    /// These of the requested seats are sold.
     SeatsTaken { seat_ids: Vec<SeatId> },
-    /// These do too, and no other seat of their concert is left.
+    /// These of the requested seats are sold, and so are all other seats of their concert.
     SoldOut { seat_ids: Vec<SeatId> },
-    /// These seats do not exist, or not in the concert that the request names.
+    /// These seats do not exist, or are not in the concert that the request names.
     SeatsNotFound { seat_ids: Vec<SeatId> },
-    /// The ticket was issued before the concert's sale opens.
+    /// The ticket was issued before the concert's sales window opened.
     SaleNotOpen { opens_at: Timestamp },
-    /// The ticket was issued after the concert's sale closed.
+    /// The ticket was issued after the concert's sales window closed.
     SaleClosed { closed_at: Timestamp },
-    /// The customer has used this idempotency key for another request.
+    /// The customer used this idempotency key for a different request before.
     IdempotencyKeyReused,
-    /// This version would lose a part of it.
+    /// A rejection that this version cannot represent completely.
     #[serde(skip)]
     Other(StoredRejection),
 }
 
-/// The JSON of a rejection, as it is stored.
+/// The stored JSON of a rejection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRejection(Value);
 
@@ -40,15 +40,15 @@ impl StoredRejection {
         self.0.get("code")?.as_str()
     }
 
-    /// The rejection that is left when members that this version does not know are ignored; `None` if its code, or a
-    /// member that belongs to the code, cannot be read.
+    /// The rejection without the members that this version does not know. `None` if the code is unknown, or a member
+    /// that belongs to it cannot be read.
     pub fn known(&self) -> Option<Rejection> {
         Rejection::deserialize(&self.0).ok()
     }
 }
 
 impl Rejection {
-    /// Any JSON is a rejection.
+    /// Accepts any JSON.
     pub fn from_stored(json: Value) -> Self {
         let stored = StoredRejection(json);
         let is_same = |known: &Self| serde_json::to_value(known).is_ok_and(|written| written == stored.0);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_know_is_written_again_unchanged() {
+    fn an_unknown_rejection_is_written_back_unchanged() {
         for json in [
             r#"{"code":"limit-exceeded","limit":{"seats":4,"used":[1,2]},"note":null}"#,
             r#"{"code":"seats-taken","concertId":"755c","seatIds":[21]}"#,
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_rejection_is_recognised_among_members_that_are_not() {
+    fn a_known_rejection_is_recognized_despite_unknown_members() {
         let known = |json| match read(json) {
             Rejection::Other(stored) => (stored.code().map(str::to_owned), stored.known()),
             known => panic!("{known:?} is known"),

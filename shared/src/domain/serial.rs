@@ -1,4 +1,4 @@
-//! The 42 bits of a ticket's id that tell it from others of the same millisecond.
+//! The 42 bits that distinguish a ticket's id from others of the same millisecond.
 //!
 //! ```text
 //!  +------+-----------------+-------------------+
@@ -7,9 +7,9 @@
 //!  +------+-----------------+-------------------+
 //! ```
 //!
-//! A process counts, so no two of its tickets are alike; the count is permuted by a secret of the process, so that nobody can
-//! tell the ticket before or after his own. Instances with numbers of their own (1) cannot collide either. Before a process has
-//! its number it uses a random one (0).
+//! A counter makes the ids of one process distinct. It is permuted with a secret of the process, so a client cannot
+//! derive the ids issued before and after its own. The instance number, marked by a leading 1, keeps instances from
+//! colliding. Until a process has its number it uses a random one, marked by a leading 0.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -21,10 +21,11 @@ const HALF_MASK: u64 = (1 << HALF_BITS) - 1;
 const INSTANCE_MASK: u32 = (1 << 15) - 1;
 const IS_NUMBERED: u32 = 1 << 15;
 
-/// Rounds of a Feistel network: whatever is mixed in, it maps no two counts to one serial, and four rounds look random.
+/// Rounds of a Feistel network. Such a network is a permutation whatever its round function is, and the result of four
+/// rounds looks random.
 const ROUNDS: u8 = 4;
 
-/// What makes the ids of one process. Clones count together.
+/// Generates the serials of one process. Clones share the counter.
 #[derive(Clone, Debug)]
 pub struct Serials(Arc<Inner>);
 
@@ -46,12 +47,12 @@ impl Default for Serials {
 }
 
 impl Serials {
-    /// From here on this is instance `number`, of which there is no other. Only the lower 15 bits count.
+    /// Sets the unique number of this instance. Only the lower 15 bits are used.
     pub fn set_instance(&self, number: u32) {
         self.0.instance.store(number & INSTANCE_MASK | IS_NUMBERED, Ordering::Relaxed);
     }
 
-    /// The next 42 bits. They are unlike the 67 million before them.
+    /// Returns the next 42 bits, which differ from the previous 67 million.
     pub fn next(&self) -> u64 {
         let count = self.0.counter.fetch_add(1, Ordering::Relaxed);
         let instance = self.0.instance.load(Ordering::Relaxed);
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_never_repeats_itself() {
+    fn a_process_never_repeats_a_serial() {
         let serials = Serials::default();
         let seen: HashSet<u64> = (0..1_000_000).map(|_| serials.next()).collect();
         assert_eq!(seen.len(), 1_000_000);
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_do_not_tell_each_other() {
+    fn a_serial_does_not_reveal_its_neighbours() {
         let serials = Serials::default();
         let steps: HashSet<u64> = (0..1_000).map(|_| serials.next().abs_diff(serials.next())).collect();
         assert!(steps.len() > 900, "{}", steps.len());

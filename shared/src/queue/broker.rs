@@ -1,8 +1,8 @@
-//! Connections to the broker, and what to do when one is lost.
+//! Connections to the broker, and recovery when one is lost.
 //!
-//! A lost connection is not patched up: everything that hung on it (channels, confirms, delivery tags) is dropped,
-//! and a session starts anew on a fresh one. So a tag from before a reconnect cannot be used, and there is one way
-//! to recover, whatever was lost: the connection, a channel, a queue under its consumer.
+//! A lost connection is not repaired. Everything that depended on it (channels, confirms, delivery tags) is dropped,
+//! and a new session starts on a new connection. A delivery tag therefore cannot be used after a reconnect, and
+//! recovery is the same whether the connection, a channel or a consumed queue was lost.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use super::{PublishError, Topology};
 use crate::backoff::Backoff;
 use crate::config::Env;
 
-/// Seconds without a sign of the broker after which a connection counts as lost (twice this, by the protocol).
+/// Heartbeat interval in seconds. By the protocol, a connection counts as lost after two intervals of silence.
 const HEARTBEAT: u16 = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A session that lasted this long was a good one: the next try need not wait as if it had failed.
+/// A session that lasts this long counts as a success and resets the backoff.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl BrokerConfig {
     }
 }
 
-/// The broker, as one process sees it.
+/// The address of the broker, the topology, and the name under which this process connects.
 #[derive(Clone)]
 pub struct Broker {
     uri: AMQPUri,
@@ -55,7 +55,7 @@ impl fmt::Debug for Broker {
 }
 
 impl Broker {
-    /// `process` is the name that its connections show in the broker's own tools.
+    /// `process` is the name of its connections in the management tools of RabbitMQ.
     pub fn new(config: &BrokerConfig, process: &str) -> Self {
         let mut uri = config.uri.clone();
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
@@ -66,7 +66,7 @@ impl Broker {
         &self.topology
     }
 
-    /// A fresh connection, on which the topology stands. `role` tells a process's connections apart.
+    /// Opens a connection and declares the topology. `role` distinguishes the connections of a process.
     pub async fn connect(&self, role: &str) -> anyhow::Result<Connection> {
         let properties =
             ConnectionProperties::default().with_connection_name(format!("{} {role}", self.process).into());
@@ -80,17 +80,17 @@ impl Broker {
             channel.close(200, "done".into()).await?;
             anyhow::Ok(connection)
         };
-        timeout(CONNECT_TIMEOUT, connecting).await.context("the broker does not answer")?
+        timeout(CONNECT_TIMEOUT, connecting).await.context("the broker did not respond in time")?
     }
 }
 
-/// Something that is done on a connection for as long as it lasts, and done anew on the next.
+/// Work that runs on a connection for as long as it lasts, and restarts on the next one.
 pub trait Session: Send {
-    /// What the connection is for, as its name says in the broker's own tools.
+    /// What the connection is for. Part of the connection's name in the management tools of RabbitMQ.
     const ROLE: &'static str;
 
-    /// Has the connection and one channel of it to itself. Ends well when there is nothing left to do or `stop` asks for
-    /// it, and with an error as soon as it finds them, or what it had on them, unusable.
+    /// Has exclusive use of the connection and of one channel. Returns `Ok` when there is nothing left to do or `stop`
+    /// is cancelled, and an error as soon as the connection, the channel or anything opened on them is unusable.
     fn run(
         &mut self,
         connection: &Connection,
@@ -99,27 +99,28 @@ pub trait Session: Send {
     ) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// Somebody has deleted a queue.
+/// A consumed queue was deleted.
 #[derive(Debug, thiserror::Error)]
-#[error("the queue {0} has gone")]
+#[error("queue {0} was deleted")]
 pub struct QueueDeleted(pub String);
 
-/// How long RabbitMQ may take to delete a queue. Who declares it again meanwhile may get a wreck, on which everything ends
-/// with `INTERNAL_ERROR` (seen with 3.10).
+/// How long RabbitMQ may take to delete a queue. A queue that is declared again before that may be broken: every
+/// operation on it then fails with `INTERNAL_ERROR` (observed with 3.10).
 const QUEUE_DELETION_DELAY: Duration = Duration::from_secs(1);
 
-/// Runs the session on one fresh connection after the other, until it ends well or `stop` is cancelled between two.
+/// Runs the session, on a new connection after each error, until it returns `Ok` or `stop` is cancelled between two
+/// connections.
 pub async fn supervise<S: Session>(broker: &Broker, stop: &CancellationToken, session: &mut S) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     while !stop.is_cancelled() {
         let started = Instant::now();
         let Err(error) = attempt(broker, stop, session).await else { return };
-        warn!("the connection for {} is lost: {error:#}", S::ROLE);
+        warn!("broker connection for {} lost; reconnecting: {error:#}", S::ROLE);
         if started.elapsed() > STABLE_AFTER {
             backoff.reset();
         }
         if is_queue_missing(&error) {
-            // Elapses unless we are to stop.
+            // The timeout elapses unless `stop` is cancelled.
             let _ = timeout(QUEUE_DELETION_DELAY, stop.cancelled()).await;
         }
         stop.run_until_cancelled(backoff.pause()).await;
@@ -142,8 +143,8 @@ async fn attempt<S: Session>(
     info!("connected to {broker:?} for {}", S::ROLE);
     let channel = connection.create_channel().await?;
     session.run(&connection, &channel, stop).await?;
-    // Best effort: the session is over, and the broker notices a closed socket as well. Not the channel first: a consumer
-    // that was dropped a moment ago cancels itself on it, and on a channel that is closed that is an error.
+    // Best effort: the broker also detects a closed socket. The channel is not closed first, because a consumer that
+    // was just dropped still cancels itself on it, which would be an error on a closed channel.
     let _ = timeout(Duration::from_secs(1), connection.close(200, "done".into())).await;
     Ok(())
 }

@@ -1,12 +1,12 @@
-//! One booking as it lies in the queue.
+//! One booking, as it is stored in the queue.
 //!
 //! ```json
 //! {"v":1,"kind":"book","ticketId":"…","deadline":"2026-11-22T16:29:22.341Z","idempotencyKey":"…",
 //!  "request":{"userName":"…","userEmail":"…","seatIds":[1,2]}}
 //! ```
 //!
-//! Workers are upgraded before the intake, so a worker may meet an older version and must read it. A newer one means that
-//! the order was turned round: it is put back for a newer worker.
+//! Workers are upgraded before the api, so a worker must read older versions. If the order is reversed, a worker
+//! requeues an envelope of a newer version for a newer worker.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -23,14 +23,14 @@ pub struct Envelope {
     pub request: BookingRequest,
 }
 
-/// Why an envelope could not be read.
+/// Why an envelope could not be decoded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
-    /// Written by a newer intake. Put it back: a newer worker can read it.
-    #[error("the envelope has version {0}, this worker reads up to {VERSION}")]
+    /// Written by a newer api. Requeue it: a newer worker can read it.
+    #[error("envelope version {0} is not supported (supported: up to {VERSION})")]
     Newer(u16),
-    /// Nobody can read it. The ticket, if at least that could be read, ends as failed.
-    #[error("the envelope cannot be read: {reason}")]
+    /// No version can read it. The ticket fails, if its id could be read.
+    #[error("invalid envelope: {reason}")]
     Unreadable { ticket: Option<TicketId>, reason: String },
 }
 
@@ -46,14 +46,14 @@ struct EnvelopeV1 {
     request: BookingRequest,
 }
 
-/// The command. There is one so far.
+/// The command. So far there is only one.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Kind {
     Book,
 }
 
-/// What is read of an envelope that cannot, or should not, be read as a whole.
+/// The fields that are read from an envelope that cannot, or should not, be decoded completely.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EnvelopeHeader {
@@ -66,7 +66,7 @@ impl EnvelopeHeader {
         serde_json::from_str(raw.get()).unwrap_or_default()
     }
 
-    /// The envelope's version, if only a newer worker can read that.
+    /// The envelope's version, if only a newer worker can read it.
     pub fn newer_version(&self) -> Option<u16> {
         self.v.filter(|version| *version > VERSION)
     }
@@ -77,7 +77,6 @@ impl EnvelopeHeader {
 }
 
 impl Envelope {
-    /// The envelope's JSON.
     pub fn encode(self) -> Vec<u8> {
         let wire = EnvelopeV1 {
             v: VERSION,
@@ -99,11 +98,11 @@ impl Envelope {
             }),
             Ok(wire) => Err(Undecodable::Newer(wire.v)),
             Err(error) => {
-                let remains = EnvelopeHeader::of(raw);
-                match remains.newer_version() {
+                let header = EnvelopeHeader::of(raw);
+                match header.newer_version() {
                     Some(version) => Err(Undecodable::Newer(version)),
                     None => {
-                        Err(Undecodable::Unreadable { ticket: remains.ticket(), reason: error.to_string() })
+                        Err(Undecodable::Unreadable { ticket: header.ticket(), reason: error.to_string() })
                     }
                 }
             }
@@ -140,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_envelope_comes_out_as_it_went_in(
+        fn a_decoded_envelope_equals_the_encoded_one(
             seats in proptest::collection::hash_set(any::<i32>(), 1..20),
             key in proptest::option::of("[ !#-~]{1,255}"),
         ) {
@@ -151,25 +150,25 @@ mod tests {
         }
 
         #[test]
-        fn any_json_is_read_or_refused(key in "[a-zA-Z]{0,12}", number in any::<i64>(), text in "[^\"\\\\\\p{C}]*") {
+        fn an_invalid_envelope_is_reported_as_unreadable(key in "[a-zA-Z]{0,12}", number in any::<i64>(), text in "[^\"\\\\\\p{C}]*") {
             let json = format!(r#"{{"{key}":{number},"v":1,"ticketId":"{text}","request":[]}}"#);
-            let refused = matches!(Envelope::decode(&raw(json)), Err(Undecodable::Unreadable { .. }));
-            prop_assert!(refused);
+            let is_unreadable = matches!(Envelope::decode(&raw(json)), Err(Undecodable::Unreadable { .. }));
+            prop_assert!(is_unreadable);
         }
     }
 
     #[test]
-    fn a_newer_version_is_put_back_even_if_nothing_else_of_it_is_known() {
+    fn a_newer_version_is_recognized_even_if_its_other_fields_are_unknown() {
         assert_eq!(Envelope::decode(&raw(r#"{"v":2,"kind":"hold"}"#)), Err(Undecodable::Newer(2)));
         let json = String::from_utf8(envelope(&[1]).encode()).unwrap().replace("\"v\":1", "\"v\":2");
         assert_eq!(Envelope::decode(&raw(json)), Err(Undecodable::Newer(2)));
     }
 
     #[test]
-    fn the_ticket_is_saved_from_an_envelope_that_cannot_be_read() {
+    fn the_ticket_is_read_from_an_otherwise_unreadable_envelope() {
         let json = String::from_utf8(envelope(&[1]).encode()).unwrap().replace("[1]", "[1,1]");
         let Err(Undecodable::Unreadable { ticket, reason }) = Envelope::decode(&raw(json)) else {
-            panic!("was read");
+            panic!("an invalid envelope was decoded");
         };
         assert_eq!(ticket, Some(TicketId(Uuid::from_u128(7))));
         assert!(reason.contains("names 1 twice"), "{reason}");

@@ -1,18 +1,18 @@
-//! Many bookings in one message, since a broker's cost is per message.
+//! Many bookings in one message, because the cost of the broker is per message.
 //!
-//! A parcel is a JSON array of envelopes. Each keeps its own ticket, deadline and fate: one that cannot be read does
-//! not spoil the others.
+//! A parcel is a JSON array of envelopes. Each has its own ticket, deadline and outcome: an envelope that cannot be
+//! read does not affect the others.
 
 use serde_json::value::RawValue;
 
-/// The header that says how many bookings a message holds, for whoever counts without reading.
+/// Message header with the number of bookings, for readers that do not decode the message.
 pub const BOOKINGS_HEADER: &str = "x-bookings";
 
-/// The header of a parcel that the reaper has made: its one booking is on its own, and what the broker counts of the
-/// message it counts of that booking.
+/// Message header of an isolated booking: the parcel contains only this booking, so the broker's redelivery count of
+/// the message is the redelivery count of the booking.
 pub const ISOLATED_HEADER: &str = "x-alone";
 
-/// A parcel in the making.
+/// Builds a parcel.
 #[derive(Debug, Default)]
 pub struct Parcel {
     json: Vec<u8>,
@@ -20,9 +20,9 @@ pub struct Parcel {
 }
 
 impl Parcel {
-    /// At most this many bookings go into one parcel.
+    /// The maximum number of bookings in a parcel.
     pub const MAX_BOOKINGS: usize = 64;
-    /// A parcel that has reached this many bytes takes no further booking.
+    /// A parcel that has reached this many bytes is full.
     pub const MAX_BYTES: usize = 64 * 1024;
 
     /// Adds an encoded envelope.
@@ -40,7 +40,7 @@ impl Parcel {
         self.bookings
     }
 
-    /// The message's body.
+    /// Returns the message body.
     pub fn encode(mut self) -> Vec<u8> {
         if self.bookings == 0 {
             self.json.push(b'[');
@@ -49,7 +49,7 @@ impl Parcel {
         self.json
     }
 
-    /// The envelopes in a message's body, each still to be decoded.
+    /// Splits a message body into its envelopes, which are not decoded yet.
     pub fn decode(body: &[u8]) -> Result<Vec<&RawValue>, serde_json::Error> {
         serde_json::from_slice(body)
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn envelopes_come_out_of_a_parcel_in_order() {
+    fn a_decoded_parcel_has_its_envelopes_in_order() {
         let mut parcel = Parcel::default();
         for envelope in ["{\"v\":1}", "7", "null"] {
             parcel.push(envelope.as_bytes());

@@ -1,36 +1,38 @@
-//! The exchanges and queues, declared alike by every process at every connect.
+//! The exchanges and queues. Every process declares all of them on every connection.
 //!
 //! ```text
-//!  bookings ──direct──▶ bookings.intake ──too often, refused──▶ bookings.dead ──fanout──▶ bookings.dead
+//!  bookings ──direct──▶ bookings.intake ──delivery limit──▶ bookings.dead ──fanout──▶ bookings.dead
 //!     └── no queue bound ──▶ bookings.unrouted ──fanout──▶ bookings.unrouted
 //!  bookings.settled ──fanout──▶ one exclusive queue for each api instance
 //! ```
 //!
-//! The worker's reaper reads `bookings.dead`, and its rerouter `bookings.unrouted`.
+//! The worker's poison isolator consumes `bookings.dead`, and its unrouted forwarder `bookings.unrouted`.
 //!
-//! The arguments are constants: were one a setting, two processes with different settings would refuse each other's
-//! declarations (406).
+//! The arguments are constants, not settings: a declaration with other arguments than the existing queue's fails (406),
+//! so two processes with different settings could not run together.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 
-/// The bound of the intake queue. Past it the broker refuses (`reject-publish`), which the intake answers with 503:
-/// some three million bookings, far more than can be settled within their deadline.
+/// The limit of the intake queue: about three million bookings, far more than can be settled within their deadline.
+/// Beyond it the broker rejects messages (`reject-publish`), and the api responds with 503.
 pub const INTAKE_MAX_BYTES: i64 = 1 << 30;
 
-/// How often a parcel may come back before the broker takes it for poison. Every worker that dies takes one from each
-/// parcel it had been sent.
+/// How often a parcel may be redelivered before the broker moves it to `bookings.dead`. When a worker dies, the broker
+/// redelivers every parcel that it had sent to the worker.
 const DELIVERY_LIMIT: i64 = 20;
 
-/// The same for what is kept beside the intake queue, where nothing is behind it any more: RabbitMQ 4 drops what comes back
-/// more than 20 times, unless it is told otherwise. 3.10 takes no word for "never", so this is a number that is never reached.
+/// The delivery limit of the other queues, which have no dead-letter exchange. By default RabbitMQ 4 drops a message
+/// that was redelivered more than 20 times. RabbitMQ 3.10 has no value for "unlimited", hence a number that is never
+/// reached.
 const UNREACHABLE_DELIVERY_LIMIT: i64 = 1_000_000;
 
-/// Messages that wait for an api instance; beyond that the oldest are dropped, as they are only hints.
+/// Announcements that wait for one api instance. Beyond this the broker drops the oldest, since the database has them
+/// all.
 const SETTLED_MAX_LENGTH: i64 = 10_000;
 
-/// The names of everything, and how it is declared.
+/// The names and declarations of all exchanges and queues.
 #[derive(Clone, Debug)]
 pub struct Topology {
     prefix: String,
@@ -41,7 +43,7 @@ impl Topology {
         Self { prefix: prefix.to_owned() }
     }
 
-    /// The exchange that bookings are published to, and the routing key of the queue that the workers read.
+    /// The exchange that the api publishes bookings to, with the name of the intake queue as the routing key.
     pub fn bookings(&self) -> String {
         self.name("bookings")
     }
@@ -72,39 +74,40 @@ impl Topology {
         self.queue(channel, self.dead(), never_dead_letter()).await?;
         self.bind(channel, self.dead(), self.dead()).await?;
 
-        // Publishing is pipelined, where a `mandatory` return cannot be matched to its message: what finds no queue
-        // is kept by the alternate exchange instead.
+        // Publishing is pipelined, so a `mandatory` return could not be matched to its message. The alternate exchange
+        // keeps messages that reach no queue instead.
         self.exchange(channel, self.unrouted(), ExchangeKind::Fanout, FieldTable::default()).await?;
         self.queue(channel, self.unrouted(), never_dead_letter()).await?;
         self.bind(channel, self.unrouted(), self.unrouted()).await?;
 
-        let mut kept = FieldTable::default();
-        kept.insert("alternate-exchange".into(), text(self.unrouted()));
-        self.exchange(channel, self.bookings(), ExchangeKind::Direct, kept).await?;
-        let mut bounds = FieldTable::default();
-        bounds.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(INTAKE_MAX_BYTES));
-        bounds.insert("x-overflow".into(), text("reject-publish"));
-        bounds.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
-        bounds.insert("x-dead-letter-exchange".into(), text(self.dead()));
-        bounds.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-        self.queue(channel, self.intake(), bounds).await?;
+        let mut alternate = FieldTable::default();
+        alternate.insert("alternate-exchange".into(), text(self.unrouted()));
+        self.exchange(channel, self.bookings(), ExchangeKind::Direct, alternate).await?;
+        let mut limits = FieldTable::default();
+        limits.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(INTAKE_MAX_BYTES));
+        limits.insert("x-overflow".into(), text("reject-publish"));
+        limits.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+        limits.insert("x-dead-letter-exchange".into(), text(self.dead()));
+        limits.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+        self.queue(channel, self.intake(), limits).await?;
         self.bind(channel, self.intake(), self.bookings()).await?;
 
         self.exchange(channel, self.settled(), ExchangeKind::Fanout, FieldTable::default()).await
     }
 
-    /// A queue of this connection alone that hears every outcome from now on. Returns its name.
+    /// Declares a queue that is exclusive to this connection and receives every announcement from now on. Returns its
+    /// name.
     pub async fn subscribe_to_settled(&self, channel: &Channel) -> Result<String, lapin::Error> {
-        let mut bounds = FieldTable::default();
-        bounds.insert("x-max-length".into(), AMQPValue::LongLongInt(SETTLED_MAX_LENGTH));
+        let mut limits = FieldTable::default();
+        limits.insert("x-max-length".into(), AMQPValue::LongLongInt(SETTLED_MAX_LENGTH));
         let options =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-        let queue = channel.queue_declare("".into(), options, bounds).await?;
+        let queue = channel.queue_declare("".into(), options, limits).await?;
         self.bind(channel, queue.name().to_string(), self.settled()).await?;
         Ok(queue.name().to_string())
     }
 
-    /// How many messages wait in the intake queue; those that a worker has in hand are not counted.
+    /// The number of messages in the intake queue, without those that were delivered to a worker.
     pub async fn waiting_messages(&self, channel: &Channel) -> Result<u32, lapin::Error> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let queue = channel.queue_declare(self.intake().into(), options, FieldTable::default()).await?;
@@ -122,7 +125,7 @@ impl Topology {
         channel.exchange_declare(name.into(), kind, options, arguments).await
     }
 
-    /// A durable quorum queue: it survives the loss of a broker in a cluster of three or more.
+    /// Declares a durable quorum queue, which survives the loss of a node in a cluster of three or more.
     async fn queue(
         &self,
         channel: &Channel,

@@ -1,7 +1,7 @@
-//! Each place in the code may log so many lines a second, whoever wrote it, libraries included: no flood of requests,
-//! messages or errors becomes a flood of lines. What is left out is counted and reported once a second.
+//! Limits the lines that each call site, including those in libraries, may log per second. A burst of requests,
+//! messages or errors therefore does not flood the log. Suppressed lines are counted and reported once a second.
 //!
-//! DEBUG and TRACE are not limited: whoever turns them on wants all of it.
+//! DEBUG and TRACE are not limited: an operator who enables them wants all lines.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,54 +12,58 @@ use tracing::{Event, Level, Metadata, Subscriber, warn};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// More than a process has to say of anything that happens in good order.
+/// More than any call site logs in normal operation.
 const LINES_PER_SECOND: u32 = 20;
 
 #[derive(Clone, Default)]
 pub(super) struct LineLimit(Arc<Mutex<HashMap<Identifier, Window>>>);
 
-/// What a place in the code has logged in the second that began then.
+/// What one call site has logged in the current second.
 struct Window {
-    place: &'static Metadata<'static>,
-    begun: Instant,
+    call_site: &'static Metadata<'static>,
+    started: Instant,
     lines: u32,
-    left_out: u64,
+    suppressed: u64,
 }
 
 impl LineLimit {
-    /// Whether one more line from this place is logged.
-    fn admits(&self, place: &'static Metadata<'static>, now: Instant) -> bool {
+    /// Counts a line from this call site. Returns whether to log it.
+    fn admits(&self, call_site: &'static Metadata<'static>, now: Instant) -> bool {
         let mut windows = self.lock();
-        let window =
-            windows.entry(place.callsite()).or_insert(Window { place, begun: now, lines: 0, left_out: 0 });
-        if now.duration_since(window.begun) >= Duration::from_secs(1) {
-            window.begun = now;
+        let window = windows.entry(call_site.callsite()).or_insert(Window {
+            call_site,
+            started: now,
+            lines: 0,
+            suppressed: 0,
+        });
+        if now.duration_since(window.started) >= Duration::from_secs(1) {
+            window.started = now;
             window.lines = 0;
         }
         let is_admitted = window.lines < LINES_PER_SECOND;
         if is_admitted {
             window.lines += 1;
         } else {
-            window.left_out += 1;
+            window.suppressed += 1;
         }
         is_admitted
     }
 
-    /// Logs how many lines have been left out since the last report, and of which places.
+    /// Logs how many lines of each call site were suppressed since the last report.
     pub fn report(&self) {
-        let Some(places) = self.take_left_out() else { return };
-        warn!("log lines left out, beyond {LINES_PER_SECOND} a second from one place: {places}");
+        let Some(suppressed) = self.take_suppressed() else { return };
+        warn!("suppressed log lines (limit {LINES_PER_SECOND} a second per call site): {suppressed}");
     }
 
-    fn take_left_out(&self) -> Option<String> {
-        let mut left_out: Vec<String> = Vec::new();
-        for window in self.lock().values_mut().filter(|window| window.left_out > 0) {
-            let (place, count) = (window.place, std::mem::take(&mut window.left_out));
-            let line = place.line().unwrap_or_default();
-            left_out.push(format!("{count} {} from {}:{line}", place.level(), place.target()));
+    fn take_suppressed(&self) -> Option<String> {
+        let mut suppressed: Vec<String> = Vec::new();
+        for window in self.lock().values_mut().filter(|window| window.suppressed > 0) {
+            let (call_site, count) = (window.call_site, std::mem::take(&mut window.suppressed));
+            let line = call_site.line().unwrap_or_default();
+            suppressed.push(format!("{count} {} from {}:{line}", call_site.level(), call_site.target()));
         }
-        left_out.sort_unstable();
-        (!left_out.is_empty()).then(|| left_out.join(", "))
+        suppressed.sort_unstable();
+        (!suppressed.is_empty()).then(|| suppressed.join(", "))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, Window>> {
@@ -83,7 +87,7 @@ mod tests {
     use crate::telemetry::queue::{LineQueue, Lines};
 
     #[test]
-    fn a_place_that_logs_in_a_loop_is_limited_and_what_it_left_out_is_reported() {
+    fn a_call_site_that_logs_in_a_loop_is_limited_and_its_suppressed_lines_are_reported() {
         let (limit, queue) = (LineLimit::default(), Arc::new(LineQueue::new(LogIds::random())));
         let layer = fmt::layer().with_ansi(false).with_writer(queue.clone());
         tracing::subscriber::with_default(Registry::default().with(limit.clone()).with(layer), || {
@@ -91,19 +95,19 @@ mod tests {
                 warn!("line {number}");
                 tracing::debug!("not limited");
             }
-            tracing::error!("another place");
+            tracing::error!("another call site");
             limit.report();
         });
         let mut lines = Lines::default();
         queue.take(&mut lines, Duration::ZERO);
         let text = String::from_utf8(lines.bytes).unwrap();
         let count = |what| text.lines().filter(|line| line.contains(what)).count();
-        // The loop may have taken more than a second.
+        // The loop may take longer than a second.
         assert!(
             (20..500).contains(&count("WARN hamro_shared::telemetry::line_limit::tests: line ")),
             "{text}"
         );
-        assert_eq!((count("not limited"), count("another place")), (1_000, 1));
+        assert_eq!((count("not limited"), count("another call site")), (1_000, 1));
         assert_eq!(count(" WARN from hamro_shared::telemetry::line_limit::tests:"), 1, "{text}");
     }
 }

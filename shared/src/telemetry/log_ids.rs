@@ -1,5 +1,6 @@
-//! What stands in a log for a ticket. A ticket's id is what its holder shows for it, so no log has it whole: whoever reads
-//! the log could follow the ticket. The log id finds a ticket's lines for somebody who knows the ticket, and no more.
+//! Log ids, which replace ticket ids in the log. The id of a ticket is all that a client needs to read its status, so
+//! the log must not contain it. Whoever knows a ticket id can compute its log id and find its lines; the reverse is
+//! impossible.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,12 +14,12 @@ use uuid::fmt::Hyphenated;
 use crate::config::{Env, Setting};
 use crate::domain::{TicketId, TicketKeys};
 
-/// `LOG_KEY`: programs that have the same one write the same log ids.
+/// The key of the log ids (`LOG_KEY`). Programs with the same key write the same log ids.
 #[derive(Clone)]
 pub struct LogKey([u8; 32]);
 
 impl LogKey {
-    /// The outer `None` is a wrong setting.
+    /// The outer `None` means that the setting is invalid.
     pub fn read(env: &mut Env) -> Option<Option<Self>> {
         env.optional("LOG_KEY", "64 hexadecimal digits (openssl rand -hex 32)", |text| {
             Self::parse(text).ok_or(())
@@ -32,7 +33,7 @@ impl Setting for LogKey {
     }
 }
 
-/// Gives tickets their log ids.
+/// Computes log ids.
 #[derive(Clone)]
 pub struct LogIds(Hmac<Sha256>);
 
@@ -45,12 +46,12 @@ impl LogIds {
         Self(Hmac::new_from_slice(&key.0).expect("HMAC takes a key of any length"))
     }
 
-    /// For a program that is given the keys of tickets: the same log ids on all instances that have the same first key.
+    /// Derives the key from the first of `TICKET_KEYS`. All instances that share it write the same log ids.
     pub fn of_ticket_keys(keys: &TicketKeys) -> Self {
         Self::new(&LogKey(keys.derive_key("hamro-concert log ids")))
     }
 
-    /// For a program that has no key: its log ids tell tickets apart, and are those of this process alone.
+    /// Uses a random key, for a program without a configured one. Its log ids are valid only within this process.
     pub fn random() -> Self {
         let mut key = [0; 32];
         rand::rng().fill_bytes(&mut key);
@@ -64,7 +65,7 @@ impl LogIds {
         id
     }
 
-    /// The line with a log id in the place of every ticket id, whoever put it there.
+    /// Replaces every ticket id in the line by its log id.
     pub(super) fn redact<'a>(&self, line: &'a [u8]) -> Cow<'a, [u8]> {
         let Some((first, ticket)) = find_ticket(line) else { return Cow::Borrowed(line) };
         let mut redacted = line[..first].to_vec();
@@ -80,7 +81,7 @@ impl LogIds {
     }
 }
 
-/// Where the first ticket id is: a UUID with hyphens, of version 8, which nothing else here has.
+/// Finds the first ticket id: a hyphenated UUID of version 8. No other ids here have this version.
 fn find_ticket(line: &[u8]) -> Option<(usize, TicketId)> {
     const VERSION_AT: usize = 14;
     let candidates = line.windows(Hyphenated::LENGTH).enumerate();
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_log_ids_in_the_place_of_ticket_ids() {
+    fn ticket_ids_in_a_line_are_replaced_by_log_ids() {
         let (keys, log_ids) = (keys("a"), LogIds::random());
         let now = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
         let (one, other) = (keys.issue(now), keys.issue(now));
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn log_ids_are_the_same_where_the_key_is() {
+    fn the_same_key_yields_the_same_log_ids() {
         let ticket = TicketId(Uuid::from_u128(7));
         let log_id = |keys: TicketKeys| LogIds::of_ticket_keys(&keys).of(ticket);
         assert_eq!(log_id(keys("a")), log_id(keys("a")));
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_key_of_the_wrong_length_is_refused() {
+    fn an_invalid_log_key_is_rejected() {
         assert!(LogKey::parse(&"a".repeat(64)).is_some());
         for bad in ["", "abcd", &"z".repeat(64), &"a".repeat(66)] {
             assert!(LogKey::parse(bad).is_none(), "{bad}");

@@ -1,11 +1,11 @@
-//! Logs: one line an event, for people or, with `LOG_FORMAT=json`, for machines. `RUST_LOG` sets what is shown.
+//! Logging: one line per event, as text or, with `LOG_FORMAT=json`, as JSON. `RUST_LOG` is the filter.
 //!
-//! Writing a log never blocks, slows down or ends the process: lines wait in a bounded queue (`queue`), a thread of its own
-//! writes them (`writer`), and what does not fit is dropped and counted. Each place in the code may log so many lines a
-//! second (`line_limit`); what requests cause is counted and logged once a second (`tally`).
+//! Logging never blocks, slows down or ends the process. Lines wait in a bounded queue (`queue`) for a dedicated writer
+//! thread (`writer`); lines that do not fit are dropped and counted. The lines per second of each call site are limited
+//! (`line_limit`). Failed requests are counted and logged once a second (`tally`).
 //!
-//! A name or an e-mail address is never logged. Call sites log a ticket's id as the field `ticket.log_id`; the queue replaces
-//! every ticket id in a line by its log id, a keyed hash (`log_ids`).
+//! Names and e-mail addresses are never logged. Call sites log a ticket as the field `ticket.log_id`. The queue also
+//! replaces every ticket id in a line by its log id, a keyed hash (`log_ids`).
 
 mod line_limit;
 mod log_ids;
@@ -50,7 +50,7 @@ impl Setting for LogFormat {
     }
 }
 
-/// What is logged, in the words of `tracing_subscriber::EnvFilter`.
+/// A filter in the syntax of `tracing_subscriber::EnvFilter`.
 #[derive(Clone, Debug)]
 struct LogFilter(String);
 
@@ -78,29 +78,28 @@ impl TelemetryConfig {
     }
 }
 
-/// Starts logging to stdout, panics included, for the rest of the process's life. What waits is written when the value that
-/// this returns is dropped.
+/// Starts logging to stdout, including panics. Dropping the returned value writes the lines that are still queued.
 pub fn start(config: &TelemetryConfig, log_ids: LogIds) -> anyhow::Result<Logging> {
     let queue = Arc::new(LineQueue::new(log_ids));
     let limit = LineLimit::default();
-    // What is said of dropped lines and of panics is shown whatever else is.
-    let own: Directive = "hamro_shared::telemetry=info".parse().context("the filter of our own lines")?;
+    // Reports of dropped lines and of panics pass any filter.
+    let own: Directive = "hamro_shared::telemetry=info".parse().context("the filter for telemetry")?;
     let filter = EnvFilter::try_new(&config.filter.0).context("RUST_LOG")?.add_directive(own);
     Registry::default()
         .with(filter)
         .with(limit.clone())
         .with(format(config.format, queue.clone()))
         .try_init()
-        .context("logging has been started already")?;
+        .context("logging was already started")?;
     panics::log_panics();
-    Logging::start(queue, limit).context("starting the thread that writes the log")
+    Logging::start(queue, limit).context("starting the log writer thread")
 }
 
 fn format<S>(format: LogFormat, queue: Arc<LineQueue>) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    // By default it reports errors of its own to stderr, which may be full or closed.
+    // By default, the layer reports its own errors to stderr, which may be full or closed.
     let layer = fmt::layer().with_ansi(stdout().is_terminal()).log_internal_errors(false).with_writer(queue);
     match format {
         LogFormat::Text => layer.with_target(false).boxed(),

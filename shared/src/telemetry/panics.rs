@@ -1,4 +1,4 @@
-//! A panic is a line in the log. By default it goes to stderr, under a lock, however long that takes.
+//! Logs panics. The default hook writes them to stderr under a lock, which blocks while the reader of stderr stalls.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};
@@ -13,13 +13,13 @@ pub(super) fn log_panics() {
 fn log(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let thread = thread.name().unwrap_or("unnamed");
-    let said = panic.payload_as_str().unwrap_or("nothing");
+    let message = panic.payload_as_str().unwrap_or("(no message)");
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
-    // Only if RUST_BACKTRACE asks for it.
+    // Captured only if RUST_BACKTRACE is set.
     let backtrace = Backtrace::capture();
     let backtrace =
         (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(backtrace));
-    error!(thread, location, backtrace, "panicked at {location}: {said}");
+    error!(thread, location, backtrace, "panicked at {location}: {message}");
 }
 
 #[cfg(test)]
@@ -37,17 +37,16 @@ mod tests {
     fn a_panic_is_logged_with_its_message_and_location() {
         let queue = Arc::new(LineQueue::new(LogIds::random()));
         let subscriber = fmt().with_ansi(false).with_writer(queue.clone()).finish();
-        let usual = panic::take_hook();
+        let default_hook = panic::take_hook();
         log_panics();
-        let panicked = tracing::subscriber::with_default(subscriber, || {
-            panic::catch_unwind(|| panic!("as the test has it"))
-        });
-        panic::set_hook(usual);
+        let panicked =
+            tracing::subscriber::with_default(subscriber, || panic::catch_unwind(|| panic!("on purpose")));
+        panic::set_hook(default_hook);
         assert!(panicked.is_err());
         let mut lines = Lines::default();
         queue.take(&mut lines, Duration::ZERO);
         let text = String::from_utf8(lines.bytes).unwrap();
-        for part in ["ERROR", "panicked at ", "panics.rs:", "as the test has it"] {
+        for part in ["ERROR", "panicked at ", "panics.rs:", "on purpose"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

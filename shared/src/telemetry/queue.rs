@@ -1,4 +1,5 @@
-//! Lines that wait to be written. Whoever logs puts a line here and goes on; the lock is held for no more than a copy.
+//! The queue of lines that wait to be written. A caller that logs only copies its line under the lock, and never waits
+//! for the writer.
 
 use std::io;
 use std::mem;
@@ -7,34 +8,34 @@ use std::time::Duration;
 
 use super::LogIds;
 
-/// The most bytes that wait. As many again may be on their way to the reader of the log.
+/// The maximum number of queued bytes. The writer may hold as many again.
 const CAPACITY: usize = 1 << 20;
-/// What an empty buffer keeps allocated.
+/// The allocation that an empty buffer keeps.
 const KEPT: usize = 64 << 10;
 
 pub(super) struct LineQueue {
     log_ids: LogIds,
     state: Mutex<State>,
-    /// Notified when the first line comes into an empty queue.
+    /// Notified when a line is pushed to the empty queue.
     filled: Condvar,
-    /// Notified when everything is written.
+    /// Notified when all lines are written or dropped.
     drained: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     waiting: Lines,
-    /// Lines that were not written and never will be.
+    /// The number of lines dropped since the last report.
     dropped: u64,
-    /// Whether lines have been taken that are not settled yet.
+    /// Whether the writer has taken lines and not yet called `finish_write`.
     is_writing: bool,
 }
 
-/// Whole lines, one after the other.
+/// Complete lines.
 #[derive(Default)]
 pub(super) struct Lines {
     pub bytes: Vec<u8>,
-    /// How many there are. One may have line breaks in it.
+    /// The number of lines. A line may contain line breaks.
     pub count: u64,
 }
 
@@ -60,31 +61,31 @@ impl LineQueue {
         }
     }
 
-    /// Takes all that waits, as soon as there is something; nothing after `patience`. `settle` must follow.
-    pub fn take(&self, lines: &mut Lines, patience: Duration) {
+    /// Takes all queued lines. Waits up to `timeout` for a first one. The caller must call `finish_write` afterwards.
+    pub fn take(&self, lines: &mut Lines, timeout: Duration) {
         lines.bytes.clear();
         lines.bytes.shrink_to(KEPT);
         lines.count = 0;
         let state = self.lock();
         let empty = |state: &mut State| state.waiting.bytes.is_empty();
-        let waited = self.filled.wait_timeout_while(state, patience, empty);
+        let waited = self.filled.wait_timeout_while(state, timeout, empty);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         mem::swap(&mut state.waiting, lines);
         state.is_writing = true;
     }
 
-    /// So many of the lines that were taken could not be written.
+    /// Counts taken lines that could not be written.
     pub fn drop_lines(&self, count: u64) {
         self.lock().dropped += count;
     }
 
-    /// How many lines have been dropped since this was last asked.
+    /// Returns the number of lines dropped since the last call.
     pub fn take_dropped(&self) -> u64 {
         mem::take(&mut self.lock().dropped)
     }
 
-    /// What was taken is written or dropped.
-    pub fn settle(&self) {
+    /// The taken lines are written or dropped.
+    pub fn finish_write(&self) {
         let mut state = self.lock();
         state.is_writing = false;
         if state.waiting.bytes.is_empty() {
@@ -92,20 +93,20 @@ impl LineQueue {
         }
     }
 
-    /// Waits until everything is written or dropped, for so long at most.
-    pub fn wait_until_drained(&self, patience: Duration) {
+    /// Waits up to `timeout` until all lines are written or dropped.
+    pub fn wait_until_drained(&self, timeout: Duration) {
         let state = self.lock();
         let busy = |state: &mut State| state.is_writing || !state.waiting.bytes.is_empty();
-        drop(self.drained.wait_timeout_while(state, patience, busy));
+        drop(self.drained.wait_timeout_while(state, timeout, busy));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that runs under the lock can leave the state half changed.
+        // A panic cannot leave the state inconsistent: no code under the lock panics between two changes.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// `tracing_subscriber` writes each line whole, by one call.
+/// `tracing_subscriber` writes each line with a single call.
 impl io::Write for &LineQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);

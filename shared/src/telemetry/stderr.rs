@@ -1,4 +1,4 @@
-//! Lines for whoever started the process, on stderr: what is wrong with a setting is said before there is a log.
+//! Messages on stderr, for errors that occur before logging starts, such as an invalid setting.
 
 use std::fs::File;
 use std::io::{Write, stderr};
@@ -7,16 +7,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// A reader that has stalled holds the process up for no longer than this.
+/// The longest that a stalled reader of stderr may block the process.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Says that the program has failed, and why.
+/// Prints the error that ended the program.
 pub fn report_failure(program: &str, error: &anyhow::Error) {
     write_to_stderr(format!("{program}: {error:#}\n"));
 }
 
-/// Writes the text to stderr, if that can be done. `eprintln!` panics where stderr is closed, and waits for as long as
-/// its reader stalls.
+/// Writes the text to stderr, best effort. `eprintln!` panics if stderr is closed, and blocks while its reader stalls.
 pub fn write_to_stderr(text: String) {
     let (is_done, done) = mpsc::channel();
     let write = move || {

@@ -1,5 +1,5 @@
-//! What requests were refused or failed, and why: counted, and logged once a second. A line for each would be a second
-//! flood on top of the first.
+//! Counts refused and failed requests by problem code, and logs the counts once a second. One line per request would
+//! add a flood of log lines to a flood of requests.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use tracing::{error, warn};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Counts by code, since the last report.
+/// Counts by code since the last report.
 #[derive(Default)]
 pub struct Tally(Mutex<BTreeMap<&'static str, Count>>);
 
@@ -25,8 +25,8 @@ struct Count {
 }
 
 impl Tally {
-    /// Counts one. `is_error`: whether it is a fault of ours, which somebody should look at. `sample` describes it, and is
-    /// called only while there is no sample of this code since the last report.
+    /// Counts a request. `is_error` marks a failure of this system, which needs an operator. `sample` describes the
+    /// request; it is called only if this code has no sample since the last report.
     pub fn count(&self, code: &'static str, is_error: bool, sample: impl FnOnce() -> Option<String>) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(code).or_default();
@@ -37,13 +37,13 @@ impl Tally {
         }
     }
 
-    /// The sample of this code that the next report will have.
+    /// The sample of this code for the next report.
     pub fn sample(&self, code: &str) -> Option<String> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.get(code)?.sample.clone()
     }
 
-    /// Reports once a second what was counted, until `stop`, and then once more.
+    /// Logs the counts once a second until `stop` is cancelled, and then once more.
     pub async fn report_every_second(&self, stop: CancellationToken) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -66,21 +66,21 @@ impl Tally {
         }
         for (code, Count { is_error, sample, .. }) in counts {
             match sample {
-                Some(sample) if is_error => error!(code, "for example {code}: {sample}"),
-                Some(sample) => warn!(code, "for example {code}: {sample}"),
+                Some(sample) if is_error => error!(code, "example of {code}: {sample}"),
+                Some(sample) => warn!(code, "example of {code}: {sample}"),
                 None => {}
             }
         }
     }
 }
 
-/// The most frequent first.
+/// The counts by code, the highest first.
 fn summary(counts: &BTreeMap<&'static str, Count>) -> String {
     let mut listed: Vec<_> = counts.iter().map(|(code, count)| (Reverse(count.requests), code)).collect();
     listed.sort_unstable();
     let listed: Vec<String> =
         listed.iter().map(|(Reverse(requests), code)| format!("{requests} {code}")).collect();
-    format!("refused or failed in the last second: {}", listed.join(", "))
+    format!("requests refused or failed in the last second: {}", listed.join(", "))
 }
 
 #[cfg(test)]
@@ -92,7 +92,7 @@ mod tests {
     use crate::telemetry::queue::{LineQueue, Lines};
 
     #[test]
-    fn requests_are_reported_as_counts_by_code_with_one_sample_each() {
+    fn a_report_lists_counts_by_code_with_one_example_each() {
         let (tally, queue) = (Tally::default(), Arc::new(LineQueue::new(LogIds::random())));
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(queue.clone()).finish();
         tracing::subscriber::with_default(subscriber, || {
@@ -109,14 +109,14 @@ mod tests {
         let mut lines = Lines::default();
         queue.take(&mut lines, Duration::ZERO);
         let text = String::from_utf8(lines.bytes).unwrap();
-        let said: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1.trim()).collect();
+        let logged: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1.trim()).collect();
         assert_eq!(
-            said,
+            logged,
             [
-                "ERROR hamro_shared::telemetry::tally: refused or failed in the last second: \
+                "ERROR hamro_shared::telemetry::tally: requests refused or failed in the last second: \
                  301 queue-full, 300 too-many-requests, 1 internal",
-                "ERROR hamro_shared::telemetry::tally: for example internal: GET /concerts: broken code=\"internal\"",
-                "WARN hamro_shared::telemetry::tally: for example queue-full: number 0 code=\"queue-full\"",
+                "ERROR hamro_shared::telemetry::tally: example of internal: GET /concerts: broken code=\"internal\"",
+                "WARN hamro_shared::telemetry::tally: example of queue-full: number 0 code=\"queue-full\"",
             ]
         );
     }

@@ -1,6 +1,6 @@
-//! The thread that writes the log. It alone waits for the reader of the log, and for as long as that takes.
+//! The thread that writes the log. Only this thread blocks while the reader of the log stalls.
 //!
-//! It writes to a duplicate of the descriptor: nobody else ever waits for the lock of `std::io::stdout`.
+//! It writes to a duplicate of stdout's file descriptor, so no other thread waits for the lock of `std::io::stdout`.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write, stdout};
@@ -14,15 +14,15 @@ use tracing::warn;
 use super::line_limit::LineLimit;
 use super::queue::{LineQueue, Lines};
 
-/// How often what the limit has left out is reported.
+/// How often suppressed lines are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// How long the end of the process may be held up by a log that is not read.
+/// The longest that a stalled reader of the log may delay the end of the process.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// Before trying again on a descriptor that somebody has made non-blocking.
+/// Delay before a retry if another process has made the descriptor non-blocking.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The log while it is written. When this is dropped, what waits is written, if that takes no more than a second.
-#[must_use = "the last lines are lost unless this lives as long as the process"]
+/// Keeps logging. Dropping it writes the queued lines, for up to a second.
+#[must_use = "the last lines are lost unless this value lives as long as the process"]
 pub struct Logging {
     queue: Arc<LineQueue>,
     limit: LineLimit,
@@ -48,7 +48,7 @@ impl Drop for Logging {
 
 struct Writer<W> {
     output: W,
-    /// Whether the last line was written in part.
+    /// Whether the last line was written only in part.
     is_torn: bool,
 }
 
@@ -73,7 +73,7 @@ impl<W: Write> Writer<W> {
         queue.take(lines, REPORT_EVERY);
         if lines.count > 0 {
             match self.write(&lines.bytes) {
-                // Now there is room to say it.
+                // There is room again, so the lines dropped earlier can be reported.
                 Ok(()) => report_dropped(queue.take_dropped()),
                 Err(rest) => {
                     let breaks = rest.split(|byte| *byte == b'\n').skip(1).count();
@@ -81,10 +81,10 @@ impl<W: Write> Writer<W> {
                 }
             }
         }
-        queue.settle();
+        queue.finish_write();
     }
 
-    /// Writes all of it. The error is what could not be written.
+    /// Writes all lines. The error holds the bytes that were not written.
     fn write<'a>(&mut self, lines: &'a [u8]) -> Result<(), &'a [u8]> {
         if self.is_torn {
             self.write_bytes(b"\n").map_err(|_| lines)?;
@@ -103,7 +103,7 @@ impl<W: Write> Writer<W> {
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
-                // The reader has gone, or the disk is full. It may be another time.
+                // The reader is gone or the disk is full. A later write may succeed.
                 Err(_) => return Err(bytes),
             }
         }
@@ -113,10 +113,7 @@ impl<W: Write> Writer<W> {
 
 fn report_dropped(dropped: u64) {
     if dropped > 0 {
-        warn!(
-            dropped,
-            "{dropped} log lines were dropped: the reader of the log is too slow, or its disk is full"
-        );
+        warn!(dropped, "dropped {dropped} log lines: the log reader is too slow or its disk is full");
     }
 }
 
@@ -127,7 +124,7 @@ mod tests {
     use super::*;
     use crate::telemetry::LogIds;
 
-    /// A disk with room for so many bytes.
+    /// A disk with limited space.
     struct Disk {
         room: usize,
         written: Vec<u8>,
@@ -150,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_a_full_disk_refused_are_counted_and_do_not_run_into_the_next() {
+    fn lines_lost_on_a_full_disk_are_counted_and_do_not_corrupt_the_next_line() {
         let queue = Arc::new(LineQueue::new(LogIds::random()));
         let mut writer = Writer::new(Disk { room: 12, written: Vec::new() });
         let mut lines = Lines::default();
@@ -170,7 +167,7 @@ mod tests {
         });
         let text = String::from_utf8(writer.output.written).unwrap();
         assert!(text.starts_with("whole\ncut of\nthere is room\n"), "{text}");
-        assert!(text.contains("3 log lines were dropped"), "{text}");
+        assert!(text.contains("dropped 3 log lines: "), "{text}");
         queue.wait_until_drained(Duration::ZERO);
     }
 }
