@@ -1,4 +1,4 @@
-//! Whether what was promised was kept, judged by what clients were told and what is found in the end.
+//! Checks the system's guarantees, from what clients were told and from the final state of database and broker.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -16,39 +16,40 @@ mod final_status;
 
 pub use final_status::{Reads, count_reads};
 
-/// What was promised.
+/// A guarantee of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Promise {
-    /// Every ticket that a 202 names reaches a final status, and its client can see it.
+    /// Every ticket returned with a 202 gets a final status, and its client can read it.
     EveryTicketEnds,
-    /// It never changes: not between two status reads, and not from what a client saw to what stands in the end. The
-    /// instance that reported it reports it from then on; another may answer `queued` for up to one second longer.
+    /// A final status never changes, neither between two status reads nor between a read and the final state. The
+    /// instance that reported it reports it from then on; another instance may respond with `queued` for up to one
+    /// second longer.
     FinalStatusStands,
-    /// Nothing is settled that nobody asked for, and nobody gets other seats than those asked for.
+    /// Every outcome belongs to a request, and a sale has exactly the requested seats.
     NothingUnasked,
-    /// A try has one effect at most, also one that was refused or broken off.
+    /// Each attempt has at most one effect, even if it was refused or its connection broke.
     OneEffectPerTry,
-    /// All tries under one key end alike.
+    /// All attempts under one idempotency key have the same outcome.
     OneOutcomePerKey,
-    /// What is decided is decided before its deadline, and what expires expires after it.
+    /// Tickets are confirmed or rejected before their deadline, and expire only after it.
     DeadlinesHold,
-    /// Seats that somebody is told to be taken belong to somebody else.
+    /// A seat that a rejection reports as taken is sold to another customer.
     NoFalseRefusal,
-    /// No seat is in two live sales; seats in live sales, sold seats and the counters of the tiers are the same.
+    /// No seat is in two live sales. Live sales, sold seats and the counters of the tiers agree.
     BooksBalance,
-    /// Transactions never wait for each other in a circle.
+    /// Transactions never deadlock.
     NoDeadlock,
-    /// No transaction is left open, and so no lock held.
+    /// No transaction, and therefore no lock, is left open.
     NothingLeftOpen,
     /// No message is left in any queue.
     NothingLeftQueued,
-    /// There is a dead letter for each booking that could not be processed, and for no other.
+    /// There is one dead letter for each booking that could not be processed, and no other.
     DeadLettersAddUp,
-    /// A booking that comes in after the fault is settled within the stated time.
+    /// A booking that is sent after the fault is settled within the stated time.
     Recovers,
 }
 
-/// A promise that was not kept, and how that shows.
+/// A broken guarantee, with details.
 #[derive(Clone, Debug)]
 pub struct Violation {
     pub broken: Promise,
@@ -61,20 +62,20 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What was agreed on.
+/// The expectations of a test.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// How long a ticket may be sold.
+    /// How long after its issue a ticket may be sold.
     pub deadline: Duration,
-    /// The same, on the endpoint that waits.
+    /// The same for the waiting endpoint.
     pub wait: Duration,
-    /// Within what time a new booking has its outcome again.
+    /// The longest that a new booking may take to be settled after the fault.
     pub recovery: Duration,
-    /// How many bookings could not be processed.
+    /// The number of bookings that cannot be processed.
     pub dead_letters: i64,
 }
 
-/// Everything that was promised and not kept.
+/// Returns all broken guarantees.
 pub fn check(evidence: &Evidence, terms: &Terms) -> Vec<Violation> {
     let mut case = Case::of(evidence, terms);
     case.tickets_end();
@@ -89,27 +90,27 @@ pub fn check(evidence: &Evidence, terms: &Terms) -> Vec<Violation> {
     case.violations
 }
 
-/// The evidence, sorted.
+/// The evidence, indexed.
 struct Case<'a> {
     evidence: &'a Evidence,
     terms: &'a Terms,
     /// By customer.
     wishes: HashMap<&'a str, Asked<'a>>,
-    /// Those that clients were told of.
+    /// The tickets that clients know.
     tickets: BTreeMap<Uuid, Story<'a>>,
     settled: HashMap<Uuid, &'a Settled>,
     violations: Vec<Violation>,
 }
 
-/// A wish, and how often it was asked for.
+/// A booking that a client wants, and its attempts.
 struct Asked<'a> {
     wish: &'a Wish,
     tries: usize,
-    /// Tries whose ticket the client does not know.
+    /// Attempts whose ticket the client does not know.
     without_ticket: usize,
 }
 
-/// What clients know of a ticket.
+/// What clients know about a ticket.
 struct Story<'a> {
     is_accepted: bool,
     seen: Vec<(&'a Standing, &'a StatusRead)>,
@@ -151,7 +152,8 @@ impl<'a> Case<'a> {
         for (ticket, story) in &self.tickets {
             if story.is_accepted && !story.seen.iter().any(|(standing, _)| standing.is_final()) {
                 let row = self.settled.get(ticket).map(|settled| &settled.standing);
-                let detail = format!("{ticket} was accepted and nobody saw it end; its row is {row:?}");
+                let detail =
+                    format!("{ticket} was accepted, but no client saw a final status; its row: {row:?}");
                 self.violations.push(Violation { broken: Promise::EveryTicketEnds, detail });
             }
         }
@@ -169,7 +171,7 @@ impl<'a> Case<'a> {
                     *rows.entry(customer).or_default() += 1;
                     *untold.entry(customer).or_default() += usize::from(!is_told);
                 }
-                // One that was fenced off by somebody who knew no more than its ticket.
+                // A fence inserted without the booking has no customer.
                 None => nameless += usize::from(!is_told),
             }
         }
@@ -178,18 +180,18 @@ impl<'a> Case<'a> {
                 self.wishes.get(customer).map_or((0, 0), |asked| (asked.tries, asked.without_ticket));
             if untold > without_ticket {
                 let detail = format!(
-                    "{customer} has {untold} outcomes that belong to {without_ticket} tries without a ticket"
+                    "{customer} has {untold} outcomes under unknown tickets, but {without_ticket} attempts without a ticket"
                 );
                 self.violations.push(Violation { broken: Promise::NothingUnasked, detail });
             }
             if rows[customer] > tries {
-                let detail = format!("{customer} asked {tries} times and has {} outcomes", rows[customer]);
+                let detail = format!("{customer} made {tries} attempts and has {} outcomes", rows[customer]);
                 self.violations.push(Violation { broken: Promise::OneEffectPerTry, detail });
             }
         }
         let waiting = self.wishes.values().filter(|asked| asked.wish.way == Way::Wait);
         if nameless > waiting.map(|asked| asked.without_ticket).sum() {
-            let detail = format!("{nameless} tickets were fenced off that nobody was given");
+            let detail = format!("{nameless} fenced tickets belong to no request");
             self.violations.push(Violation { broken: Promise::NothingUnasked, detail });
         }
     }
@@ -200,8 +202,10 @@ impl<'a> Case<'a> {
             *sales.entry(&sale.customer).or_default() += 1;
             let wanted = self.wishes.get(sale.customer.as_str()).map(|asked| &asked.wish.seats);
             if wanted != Some(&sale.seats) {
-                let detail =
-                    format!("sale {} to {} is of {:?}, not {wanted:?}", sale.id, sale.customer, sale.seats);
+                let detail = format!(
+                    "sale {} to {} has seats {:?}, not {wanted:?}",
+                    sale.id, sale.customer, sale.seats
+                );
                 self.violations.push(Violation { broken: Promise::NothingUnasked, detail });
             }
         }
@@ -209,7 +213,7 @@ impl<'a> Case<'a> {
             let Some(asked) = self.wishes.get(customer) else { continue };
             let most = if asked.wish.key.is_some() { 1 } else { asked.tries };
             if sales > most {
-                let detail = format!("{customer} was sold to {sales} times");
+                let detail = format!("{customer} has {sales} sales");
                 self.violations.push(Violation { broken: Promise::OneEffectPerTry, detail });
             }
         }
@@ -218,7 +222,7 @@ impl<'a> Case<'a> {
     fn keys_have_one_outcome(&mut self) {
         let mut decided: BTreeMap<&str, BTreeSet<&Standing>> = BTreeMap::new();
         for settled in &self.evidence.bookings {
-            // What expires or fails holds no key: the next try is a new one.
+            // An expired or failed booking does not hold its key, so the next attempt is a new booking.
             if let Some(customer) = settled.customer.as_deref()
                 && ["confirmed", "rejected"].contains(&settled.standing.status.as_str())
                 && self.wishes.get(customer).is_some_and(|asked| asked.wish.key.is_some())
@@ -227,7 +231,7 @@ impl<'a> Case<'a> {
             }
         }
         for (customer, outcomes) in decided.into_iter().filter(|(_, outcomes)| outcomes.len() > 1) {
-            let detail = format!("{customer} has under one key {outcomes:?}");
+            let detail = format!("{customer} has different outcomes under one key: {outcomes:?}");
             self.violations.push(Violation { broken: Promise::OneOutcomePerKey, detail });
         }
     }
@@ -242,7 +246,7 @@ impl<'a> Case<'a> {
             let (ticket, status) = (settled.ticket, &settled.standing.status);
             let detail = match status.as_str() {
                 "confirmed" | "rejected" if is_late => format!("{ticket} was {status} after its deadline"),
-                "expired" if !is_late => format!("{ticket} has expired before its deadline"),
+                "expired" if !is_late => format!("{ticket} expired before its deadline"),
                 _ => continue,
             };
             self.violations.push(Violation { broken: Promise::DeadlinesHold, detail });
@@ -258,9 +262,10 @@ impl<'a> Case<'a> {
             let has_key = self.wishes.get(customer).is_some_and(|asked| asked.wish.key.is_some());
             for seat in &settled.taken {
                 let owner = owners.get(seat).copied();
-                // Who tries twice without a key may well have it already.
+                // Without a key, a second attempt may find the seat sold to the same customer.
                 if owner.is_none() || has_key && owner == Some(customer) {
-                    let detail = format!("{customer} was refused seat {seat}, which is {owner:?}'s");
+                    let detail =
+                        format!("{customer} was told that seat {seat} is taken; its owner is {owner:?}");
                     self.violations.push(Violation { broken: Promise::NoFalseRefusal, detail });
                 }
             }
@@ -271,22 +276,22 @@ impl<'a> Case<'a> {
         let Evidence { deadlocks, dead_letters, forgotten_transactions, recovery, .. } = self.evidence;
         let imbalances = self.evidence.imbalances.iter().map(|rule| (Promise::BooksBalance, rule.clone()));
         let left = self.evidence.left.iter().map(|(queue, messages)| {
-            (Promise::NothingLeftQueued, format!("{messages} messages are left in {queue}"))
+            (Promise::NothingLeftQueued, format!("{queue} still has {messages} messages"))
         });
         let mut found: Vec<(Promise, String)> = imbalances.chain(left).collect();
         if *deadlocks > 0 {
             found.push((Promise::NoDeadlock, format!("{deadlocks} deadlocks")));
         }
         if *forgotten_transactions > 0 {
-            let detail = format!("{forgotten_transactions} transactions are left open");
+            let detail = format!("{forgotten_transactions} transactions are still open");
             found.push((Promise::NothingLeftOpen, detail));
         }
         if *dead_letters != self.terms.dead_letters {
-            let detail = format!("{dead_letters} dead letters, not {}", self.terms.dead_letters);
+            let detail = format!("{dead_letters} dead letters instead of {}", self.terms.dead_letters);
             found.push((Promise::DeadLettersAddUp, detail));
         }
         if *recovery > self.terms.recovery {
-            let detail = format!("it took {recovery:?} until a booking was settled again");
+            let detail = format!("a new booking was settled only {recovery:?} after the fault");
             found.push((Promise::Recovers, detail));
         }
         self.violations.extend(found.into_iter().map(|(broken, detail)| Violation { broken, detail }));

@@ -1,4 +1,4 @@
-//! A client of the api, as a stranger would write one.
+//! A client of the api. It uses none of the api's own types.
 
 use anyhow::{Context, Result};
 use reqwest::header::{HeaderMap, LOCATION};
@@ -15,7 +15,7 @@ pub struct Client {
     instance: String,
 }
 
-/// An answer, read whole.
+/// A response with its decoded body.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -24,7 +24,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The code of the problem that this is; nothing if it is none.
+    /// The problem code, or an empty string if the response is not a problem.
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
@@ -33,13 +33,17 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The path of the ticket that this answer names.
+    /// The `Location` header, which is the path of the ticket.
     pub fn location(&self) -> Result<&str> {
-        self.headers.get(LOCATION).context("no Location")?.to_str().context("Location is not text")
+        self.headers
+            .get(LOCATION)
+            .context("no Location header")?
+            .to_str()
+            .context("the Location header is not ASCII")
     }
 }
 
-/// A booking request of this customer for these seats.
+/// The body of a booking request.
 pub fn booking(customer: &str, seats: &[i64]) -> Value {
     json!({"userName": customer, "userEmail": format!("{customer}@example.com"), "seatIds": seats})
 }
@@ -55,18 +59,18 @@ impl Client {
         self.http.request(method, format!("{}{path}", self.url))
     }
 
-    /// The address of this path.
+    /// The URL of this path.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
 
-    /// The api's host and port.
+    /// The host and port of the api.
     pub fn address(&self) -> &str {
         host_and_port(&self.url)
     }
 
-    /// Names the process that answers. An api that is restarted at the same address is another instance, and gets a
-    /// client of its own.
+    /// Identifies the api process. An api that is restarted at the same address is another instance, and needs a new
+    /// client.
     pub fn instance(&self) -> &str {
         &self.instance
     }
@@ -88,7 +92,7 @@ impl Client {
         Self::send(self.request(Method::POST, path).json(body)).await
     }
 
-    /// A write with the admin token.
+    /// Sends a request with the admin token.
     pub async fn write(&self, method: Method, path: &str, body: &Value) -> Result<Answer> {
         Self::send(self.request(method, path).bearer_auth(ADMIN_TOKEN).json(body)).await
     }
@@ -101,27 +105,27 @@ impl Client {
         .await
     }
 
-    /// Books and waits, on the earlier endpoint.
+    /// Books on the waiting endpoint.
     pub async fn book_seats(&self, customer: &str, seats: &[i64]) -> Result<Answer> {
         self.post("/ticket-bookings/seats", &booking(customer, seats)).await
     }
 
-    /// Books without waiting.
+    /// Books on the endpoint that responds with a ticket.
     pub async fn create_booking(&self, customer: &str, seats: &[i64]) -> Result<Answer> {
         self.post("/ticket-bookings", &booking(customer, seats)).await
     }
 
-    /// The status document of a ticket, once it is final.
+    /// Waits for the final status of a ticket.
     pub async fn final_status(&self, location: &str) -> Result<Value> {
         wait_until(&format!("{location} is settled"), async || {
             let answer = self.get(location).await?;
-            anyhow::ensure!(answer.status == 200, "{location} answers {answer:?}");
+            anyhow::ensure!(answer.status == 200, "{location}: {answer:?}");
             Ok((answer.body["status"] != "queued").then_some(answer.body))
         })
         .await
     }
 
-    /// The seats of the demo concert at this place in the list, as `(concert id, seat map)`.
+    /// The id and the seat map of the demo concert at this index of the list.
     pub async fn seat_map(&self, concert: usize) -> Result<(String, Value)> {
         let concerts = self.get("/concerts").await?;
         let id = concerts.body["data"][concert]["id"].as_str().context("no such concert")?.to_owned();
@@ -129,7 +133,7 @@ impl Client {
         Ok((id, map.body))
     }
 
-    /// The ids of the seats of the demo concert at this place in the list, in order.
+    /// The ids of the seats of the demo concert at this index of the list, in order.
     pub async fn seat_ids(&self, concert: usize) -> Result<Vec<i64>> {
         let (_, map) = self.seat_map(concert).await?;
         let seats = map["seats"].as_array().context("no seats")?;

@@ -1,5 +1,5 @@
-//! Clients that book all at once, and behave as real ones do: they follow their tickets or do not, retry under their keys,
-//! hang up, ask twice, and want seats that others want, in another order.
+//! Simulated clients that book concurrently and behave like real ones: they follow their tickets or not, retry under
+//! their idempotency keys, disconnect, send requests twice, and compete for the same seats in a different order.
 
 mod follow;
 
@@ -25,19 +25,19 @@ use crate::status_read::StatusRead;
 use crate::wait_until;
 
 const CLIENTS: usize = 24;
-/// Each client has a wish this often, if its last one has come to an end.
+/// How often each client starts a booking, once its previous one has ended.
 const WISH_EVERY: Duration = Duration::from_millis(80);
-/// No answer may take longer than this; whoever waits longer hangs up.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-/// Too short for most answers.
-const NO_PATIENCE: Duration = Duration::from_millis(3);
+/// How long a client waits for a response before it disconnects.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Too short for most responses.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(3);
 
 pub struct Crowd {
     pub journal: Journal,
-    /// How long a client tries before it gives up.
-    pub patience: Duration,
+    /// How long a client retries before it gives up.
+    pub retry_timeout: Duration,
     seats: Vec<i64>,
-    /// The instances of the api, as a load balancer knows them.
+    /// The api instances behind a simulated load balancer.
     doors: RwLock<Vec<Client>>,
     wishes: AtomicU64,
     attempts: AtomicU64,
@@ -50,10 +50,10 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    pub fn new(journal: Journal, seats: Vec<i64>, apis: &[Api], patience: Duration) -> Arc<Self> {
+    pub fn new(journal: Journal, seats: Vec<i64>, apis: &[Api], retry_timeout: Duration) -> Arc<Self> {
         let crowd = Self {
             journal,
-            patience,
+            retry_timeout,
             seats,
             doors: RwLock::default(),
             wishes: AtomicU64::new(0),
@@ -69,13 +69,13 @@ impl Crowd {
         Arc::new(crowd)
     }
 
-    /// From here on, clients go to these instances of the api.
+    /// Directs clients to these instances of the api from here on.
     pub fn enter_by(&self, apis: &[Api]) {
         let doors = apis.iter().map(|api| api.client.clone()).collect();
         *self.doors.write().unwrap_or_else(PoisonError::into_inner) = doors;
     }
 
-    /// Lets the clients in. They have one wish after the other until the crowd is closed, and end the last.
+    /// Starts the clients. Each makes one booking after another until `close`, and completes its last one.
     pub fn gather(self: &Arc<Self>) -> JoinSet<Result<()>> {
         (0..CLIENTS).map(|_| self.clone().stay()).collect()
     }
@@ -97,27 +97,27 @@ impl Crowd {
         self.closing.cancel();
     }
 
-    /// Waits until this many more wishes have come to an end, one way or the other.
+    /// Waits until this many more bookings have ended, successfully or not.
     pub async fn has_pursued(&self, more: usize) -> Result<()> {
-        more_of(&self.ended, more, "wishes have come to an end").await
+        more_of(&self.ended, more, "bookings have ended").await
     }
 
-    /// Waits until this many more bookings are in the queue.
+    /// Waits until this many more bookings are accepted.
     pub async fn is_accepted(&self, more: usize) -> Result<()> {
         more_of(&self.accepted, more, "bookings are accepted").await
     }
 
-    /// Waits until this many more tries are refused.
+    /// Waits until this many more attempts are refused.
     pub async fn is_refused(&self, more: usize) -> Result<()> {
-        more_of(&self.refused, more, "tries are refused").await
+        more_of(&self.refused, more, "attempts are refused").await
     }
 
-    /// Waits until this many more questions for a ticket's status bring no status.
+    /// Waits until this many more status reads fail.
     pub async fn is_unanswered(&self, more: usize) -> Result<()> {
-        more_of(&self.unanswered, more, "questions have brought no answer").await
+        more_of(&self.unanswered, more, "status reads have failed").await
     }
 
-    /// So many clients come at once, each with a wish.
+    /// Starts this many additional clients at once, with one booking each.
     pub async fn burst(&self, clients: u64) -> Result<()> {
         let first = self.wishes.fetch_add(clients, Ordering::Relaxed);
         let wishes: Vec<Wish> = (first..first + clients).map(|number| self.wish(number)).collect();
@@ -125,7 +125,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Notes a booking that was put into the queue under this ticket by the test itself.
+    /// Records a booking that the test itself published under this ticket.
     pub fn has_published(&self, customer: &str, seats: &[i64], ticket: Uuid) -> Result<()> {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
         let (customer, seats) = (customer.to_owned(), seats.to_owned());
@@ -134,7 +134,7 @@ impl Crowd {
         self.journal.note(&Entry::Answered { attempt, status: 202, ticket: Some(ticket) })
     }
 
-    /// How many wishes there were.
+    /// The number of bookings started.
     pub fn wishes(&self) -> u64 {
         self.wishes.load(Ordering::Relaxed)
     }
@@ -143,8 +143,8 @@ impl Crowd {
         self.seats[..1].to_vec()
     }
 
-    /// Wish number such and such. Neighbours want some of the same seats, in opposite order, and about half of them can
-    /// have what they want.
+    /// The booking with this number. Consecutive bookings request some of the same seats in opposite order, and about
+    /// half of them can succeed.
     fn wish(&self, number: u64) -> Wish {
         const WAYS: [Way; 9] = [
             Way::Poll,
@@ -165,14 +165,14 @@ impl Crowd {
         }
         Wish {
             customer: format!("customer{n}"),
-            // Some have none.
+            // One in ten has no key.
             key: (n % 10 != 1).then(|| format!("wish-{n}")),
             seats,
             way: WAYS[n % WAYS.len()],
         }
     }
 
-    /// Does what a client does that wants this, to the end, and reads its final status again.
+    /// Makes a booking as its client would, until it ends, and reads its final status again.
     pub async fn pursue(&self, wish: &Wish) -> Result<()> {
         let times = if wish.way == Way::Twice { 2 } else { 1 };
         let pursuing = (0..times).map(async |_| match self.settle(wish).await? {
@@ -182,7 +182,7 @@ impl Crowd {
         try_join_all(pursuing).await.map(drop)
     }
 
-    /// Books, and follows the ticket. Returns it with the instance that reported its final status.
+    /// Books and follows the ticket. Returns the ticket and the instance that reported its final status.
     pub async fn settle(&self, wish: &Wish) -> Result<Option<(Uuid, Client)>> {
         match self.book(wish).await? {
             Booked::Settled(ticket, door) => Ok(Some((ticket, door))),
@@ -193,23 +193,23 @@ impl Crowd {
         }
     }
 
-    /// Asks until there is an answer that settles it, or the client gives up.
+    /// Sends the booking until it is accepted or decided, or the client gives up.
     async fn book(&self, wish: &Wish) -> Result<Booked> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
-        let begun = Instant::now();
-        let mut answer_within = if wish.way == Way::HangUp { NO_PATIENCE } else { ANSWER_WITHIN };
+        let started = Instant::now();
+        let mut response_timeout = if wish.way == Way::HangUp { SHORT_TIMEOUT } else { RESPONSE_TIMEOUT };
         loop {
             let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
             self.journal.note(&Entry::Asked { attempt, wish: wish.clone() })?;
             let (door, sent) = (self.door(), Instant::now());
-            let answer = timeout(answer_within, send(&door, wish)).await.ok().and_then(Result::ok);
+            let answer = timeout(response_timeout, send(&door, wish)).await.ok().and_then(Result::ok);
             let read = self.journal.status_read(door.instance(), sent, Instant::now());
-            answer_within = ANSWER_WITHIN;
+            response_timeout = RESPONSE_TIMEOUT;
             match &answer {
                 Some(answer) => match self.take(attempt, wish, answer, read)? {
                     Told::Outcome(ticket) => return Ok(Booked::Settled(ticket, door)),
                     Told::Ticket(ticket) => return Ok(Booked::Queued(ticket)),
-                    // A second try without a key might book twice.
+                    // A second attempt without a key might book twice.
                     Told::Unknown if wish.key.is_none() => return Ok(Booked::Unknown),
                     Told::Unknown | Told::TryAgain => {}
                 },
@@ -220,14 +220,14 @@ impl Crowd {
                     }
                 }
             }
-            if begun.elapsed() > self.patience {
+            if started.elapsed() > self.retry_timeout {
                 return Ok(Booked::Unknown);
             }
             backoff.pause().await;
         }
     }
 
-    /// Notes what a client is told, and what it makes of it.
+    /// Records a response, and derives what the client does next.
     fn take(&self, attempt: u64, wish: &Wish, answer: &Answer, read: StatusRead) -> Result<Told> {
         let ticket = answer.location().ok().and_then(|path| path.rsplit('/').next()?.parse().ok());
         self.journal.note(&Entry::Answered { attempt, status: answer.status, ticket })?;
@@ -242,10 +242,10 @@ impl Crowd {
         }
         .fetch_add(1, Ordering::Relaxed);
         Ok(match (answer.status, ticket) {
-            (202, ticket) => Told::Ticket(ticket.context("a 202 names no ticket")?),
+            (202, ticket) => Told::Ticket(ticket.context("a 202 has no ticket")?),
             (500.., Some(_)) => Told::Unknown,
             (429 | 500.., None) => Told::TryAgain,
-            _ => anyhow::bail!("{wish:?} was answered {answer:?}"),
+            _ => anyhow::bail!("unexpected response to {wish:?}: {answer:?}"),
         })
     }
 
@@ -262,25 +262,25 @@ async fn more_of(count: &AtomicUsize, more: usize, what: &str) -> Result<()> {
         .await
 }
 
-/// What has become of a booking when its client stops asking for it.
+/// The state of a booking when its client stops sending it.
 enum Booked {
-    /// It has its outcome, by this instance.
+    /// This instance reported its outcome.
     Settled(Uuid, Client),
     /// It is in the queue.
     Queued(Uuid),
-    /// Nobody knows.
+    /// The client does not know whether it is in the queue.
     Unknown,
 }
 
-/// What an answer means to a client.
+/// The meaning of a response to a client.
 enum Told {
-    /// It is over.
+    /// The booking has its outcome.
     Outcome(Uuid),
-    /// It is in the queue.
+    /// The booking is in the queue.
     Ticket(Uuid),
-    /// Nobody knows whether it is.
+    /// The booking may be in the queue.
     Unknown,
-    /// It is not.
+    /// The booking is not in the queue.
     TryAgain,
 }
 

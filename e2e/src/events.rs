@@ -1,4 +1,4 @@
-//! A client's end of an event stream.
+//! A client of event streams.
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Method, Response};
@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::Client;
-use crate::wait::PATIENCE;
+use crate::wait::TIMEOUT;
 
 /// An event stream, read event by event.
 pub struct Events {
@@ -26,7 +26,7 @@ impl Events {
         Self::open_after(client, path, None).await
     }
 
-    /// Opens it as a client does that has received the event `last` before.
+    /// Opens the stream as a client that has already received the event `last`.
     pub async fn open_after(client: &Client, path: &str, last: Option<&str>) -> Result<Self> {
         let mut request = client.request(Method::GET, path);
         if let Some(last) = last {
@@ -38,20 +38,21 @@ impl Events {
         Ok(Self { response, read: String::new() })
     }
 
-    /// The next event; nothing when the stream has ended.
+    /// The next event. `None` at the end of the stream.
     pub async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some((block, rest)) = self.read.split_once("\n\n") {
                 let event = Event::read(block)?;
                 let rest = rest.len();
                 self.read.drain(..self.read.len() - rest);
-                // A comment is none.
+                // A block without data is a comment.
                 if event.is_some() {
                     return Ok(event);
                 }
                 continue;
             }
-            let chunk = timeout(PATIENCE, self.response.chunk()).await.context("the stream says nothing")?;
+            let chunk =
+                timeout(TIMEOUT, self.response.chunk()).await.context("timed out waiting for an event")?;
             match chunk? {
                 Some(chunk) => self.read.push_str(std::str::from_utf8(&chunk)?),
                 None => return Ok(None),
@@ -59,7 +60,7 @@ impl Events {
         }
     }
 
-    /// The event that tells how the ticket has ended.
+    /// Waits for the event with the final status.
     pub async fn settled(&mut self) -> Result<Event> {
         loop {
             let event = self.next().await?.context("the stream ended before the ticket was settled")?;

@@ -1,4 +1,4 @@
-//! What is found when all is over: the journal of the clients, and what the database and the broker hold.
+//! The final state of a test: the journal of the clients, and the contents of the database and the queues.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use uuid::Uuid;
 use crate::journal::{Entry, Standing};
 use crate::{Installation, ledger, wait_until};
 
-/// Everything that the checker judges by.
+/// All data that the checker uses.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     pub journal: Vec<Entry>,
     pub bookings: Vec<Settled>,
     pub sales: Vec<Sale>,
-    /// Rules of the ledger that are broken.
+    /// Broken consistency rules of the database.
     pub imbalances: Vec<String>,
     pub dead_letters: i64,
     pub deadlocks: i64,
-    /// Transactions that have been open for longer than any should be.
+    /// Transactions that have been open for too long.
     pub forgotten_transactions: i64,
-    /// Messages that are left in a queue, by its name.
+    /// The names of the queues that are not empty, and their numbers of messages.
     pub left: Vec<(String, u32)>,
-    /// How long after the end of the fault a new booking had its outcome.
+    /// How long after the end of the fault a new booking was settled.
     pub recovery: Duration,
 }
 
@@ -35,7 +35,7 @@ pub struct Settled {
     pub customer: Option<String>,
     pub standing: Standing,
     pub settled_at_millis: i64,
-    /// The seats that a rejected booking was told to be somebody else's.
+    /// The seats that a rejection reports as taken.
     pub taken: Vec<i64>,
 }
 
@@ -48,7 +48,7 @@ pub struct Sale {
 }
 
 impl Evidence {
-    /// Stops the workers, once they have settled everything, and reads what there is.
+    /// Waits until the workers have settled everything, stops them, and reads the final state.
     pub async fn gather(
         installation: &mut Installation,
         journal: Vec<Entry>,
@@ -112,7 +112,7 @@ async fn sales(pool: &PgPool) -> Result<Vec<Sale>> {
     Ok(rows.into_iter().map(sale).collect())
 }
 
-/// What is left in the queues, once there is nothing or patience has come to its end.
+/// Waits for the queues to become empty, and returns what is left in them after the timeout.
 async fn left_in_queues(installation: &Installation) -> Result<Vec<(String, u32)>> {
     let topology = &installation.topology;
     let queues = [topology.intake(), topology.dead(), topology.unrouted()];

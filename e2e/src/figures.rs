@@ -1,8 +1,8 @@
-//! What benchmarks say of what they have measured.
+//! Statistics and output of the benchmarks.
 
 use std::fmt::Display;
 
-/// A line of a benchmark's output.
+/// Prints a line of the benchmark's output.
 #[expect(clippy::print_stdout, reason = "this is the benchmark's output")]
 pub fn say(line: impl Display) {
     println!("{line}");
@@ -13,12 +13,12 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// The value below which this share of the sorted figures lies.
+/// The value at this quantile (0 to 1) of the sorted values.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "an index"
+    reason = "the result is an index"
 )]
 pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share).round() as usize]

@@ -1,4 +1,4 @@
-//! An installation of its own for each test: a database, a set of queues, and processes that use them.
+//! An isolated installation per test: a database, a set of queues, and processes that use them.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use crate::{Client, ledger, wait_until};
 
 pub const ADMIN_TOKEN: &str = "a-token-for-tests-only";
 
-/// Who the bookings are for that the tests send behind all others.
+/// Customer name of the bookings that the tests publish to detect when the queue is drained.
 pub const MARKER: &str = "marker";
 
 const TICKET_KEY: &str = "5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e";
 
-/// A ticket as an instance of the api would issue it, and a booking under it.
+/// A booking with a valid ticket, as the api would publish it.
 pub fn envelope(customer: &str, seats: &[i64]) -> Result<Envelope> {
     let now = Clock::system().now();
     let request = serde_json::from_value(booking(customer, seats))?;
@@ -33,11 +33,11 @@ pub fn envelope(customer: &str, seats: &[i64]) -> Result<Envelope> {
     Ok(Envelope { ticket, idempotency_key: None, request })
 }
 
-/// What to start.
+/// The processes to start.
 pub struct Setup {
     pub apis: usize,
     pub workers: usize,
-    /// Settings on top of those that every process needs.
+    /// Settings in addition to those that every process needs.
     pub variables: Vec<(&'static str, &'static str)>,
 }
 
@@ -55,23 +55,23 @@ pub struct Installation {
     pub workers: Vec<Process>,
     pub pool: PgPool,
     pub topology: Topology,
-    /// Whether the processes have reason to log errors. Where they have none, one is a fault, even if it passes.
+    /// Whether the processes may log errors. Otherwise a logged error fails the test, even if the process recovered.
     pub expects_errors: bool,
-    /// Whether bookings may be left in the queue that nobody will settle.
+    /// Whether messages may be left in the queues at the end.
     pub expects_leftovers: bool,
     broker: Broker,
     pub(crate) connection: Connection,
     pub channel: Channel,
 }
 
-/// An instance of the api, and how to talk to it.
+/// An instance of the api, with a client.
 pub struct Api {
     pub process: Process,
     pub client: Client,
 }
 
 impl Installation {
-    /// Starts everything, and waits until it is ready.
+    /// Starts all processes, and waits until they are ready.
     pub async fn start(setup: Setup) -> Result<Self> {
         let mut installation = Self::prepare(&setup).await?;
         for _ in 0..setup.apis {
@@ -83,12 +83,12 @@ impl Installation {
         Ok(installation)
     }
 
-    /// An empty database and a set of names for queues, and no process yet.
+    /// Creates an empty database and chooses a prefix for queues, but starts no process.
     pub async fn prepare(setup: &Setup) -> Result<Self> {
         let name = format!("e2e_{}", Uuid::from_u128(rand::random()).simple());
         let server: PgConnectOptions = outer("DATABASE_URL")?.parse()?;
         let mut connection = server.connect().await.context("connecting to DATABASE_URL")?;
-        // The name is ours: letters and digits.
+        // The name was generated above and has only letters, digits and underscores.
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(server.clone().database(&name));
 
@@ -126,14 +126,14 @@ impl Installation {
         })
     }
 
-    /// Starts an instance of the api and waits until it is ready. Returns its number.
+    /// Starts an instance of the api and waits until it is ready. Returns its index.
     pub async fn start_api(&mut self, variables: &[(&str, &str)]) -> Result<usize> {
         let number = self.launch_api(variables).await?;
         self.apis[number].client.wait_until_ready().await?;
         Ok(number)
     }
 
-    /// Starts an instance of the api and waits until it listens. Returns its number.
+    /// Starts an instance of the api and waits until it listens. Returns its index.
     pub async fn launch_api(&mut self, variables: &[(&str, &str)]) -> Result<usize> {
         let number = self.apis.len();
         let mut process =
@@ -143,7 +143,7 @@ impl Installation {
         Ok(number)
     }
 
-    /// Starts a worker and waits until it consumes. Returns its number.
+    /// Starts a worker and waits until it consumes. Returns its index.
     pub async fn start_worker(&mut self, variables: &[(&str, &str)]) -> Result<usize> {
         let number = self.workers.len();
         let name = format!("worker-{number}");
@@ -153,7 +153,7 @@ impl Installation {
         Ok(number)
     }
 
-    /// Kills a worker.
+    /// Kills a worker with SIGKILL.
     pub async fn kill_worker(&mut self, number: usize) -> Result<()> {
         let mut killed = self.workers.remove(number);
         killed.signal(Signal::SIGKILL)?;
@@ -161,12 +161,12 @@ impl Installation {
         Ok(())
     }
 
-    /// What its database is called, and nothing else.
+    /// The name of the database, which is unique to this installation.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The settings of a process of this installation, with some of them changed.
+    /// The environment of a process of this installation, with these changes.
     pub fn environment(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut variables = self.variables.clone();
         variables.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
@@ -179,12 +179,12 @@ impl Installation {
         &self.apis[0].client
     }
 
-    /// Messages that wait in the intake queue, those that a worker holds not counted.
+    /// The number of messages in the intake queue, without those that were delivered to a worker.
     pub async fn waiting_messages(&self) -> Result<u32> {
         Ok(self.topology.waiting_messages(&self.channel).await?)
     }
 
-    /// Stops the apis as an operator would, and checks that each left well.
+    /// Stops the api instances with SIGTERM, and checks that each exits successfully.
     pub async fn stop_apis(&mut self) -> Result<()> {
         for mut api in std::mem::take(&mut self.apis) {
             self.stop(&mut api.process).await?;
@@ -192,13 +192,13 @@ impl Installation {
         Ok(())
     }
 
-    /// Stops one worker likewise.
+    /// Stops one worker in the same way.
     pub async fn stop_worker(&mut self, number: usize) -> Result<()> {
         let mut worker = self.workers.remove(number);
         self.stop(&mut worker).await
     }
 
-    /// Stops the workers likewise.
+    /// Stops the workers in the same way.
     pub async fn stop_workers(&mut self) -> Result<()> {
         for mut worker in std::mem::take(&mut self.workers) {
             self.stop(&mut worker).await?;
@@ -206,8 +206,8 @@ impl Installation {
         Ok(())
     }
 
-    /// Stops every process as an operator would, checks that each left well, that nothing is left in any queue and that
-    /// the books balance, and removes the database and the queues.
+    /// Stops every process with SIGTERM. Checks that each exits successfully, that the queues are empty and that the
+    /// database is consistent. Then removes the database and the queues.
     pub async fn close(mut self) -> Result<()> {
         self.stop_apis().await?;
         self.retire_workers().await?;
@@ -215,12 +215,12 @@ impl Installation {
         for queue in [self.topology.intake(), self.topology.dead(), self.topology.unrouted()] {
             let left =
                 self.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
-            ensure!(left == 0 || self.expects_leftovers, "{left} messages are left in {queue}");
+            ensure!(left == 0 || self.expects_leftovers, "{queue} still has {left} messages");
         }
         self.remove().await
     }
 
-    /// Kills every process and removes the database and the queues, whatever is in them.
+    /// Kills every process, and removes the database and the queues without any check.
     pub async fn abandon(mut self) -> Result<()> {
         self.apis.clear();
         self.workers.clear();
@@ -243,9 +243,9 @@ impl Installation {
         self.drop_database().await
     }
 
-    /// Stops the workers likewise, once everything that is in the queue has been settled.
+    /// Stops the workers once everything in the queue has been settled.
     pub async fn retire_workers(&mut self) -> Result<()> {
-        // What a worker has not begun goes back into the queue; the last one gets it all.
+        // Parcels that a worker has not started return to the queue. The last worker settles all of them.
         let mut last = self.workers.pop();
         self.stop_workers().await?;
         if let Some(last) = &mut last {
@@ -258,24 +258,24 @@ impl Installation {
     async fn stop(&self, process: &mut Process) -> Result<()> {
         process.signal(Signal::SIGTERM)?;
         let status = process.ended().await?;
-        ensure!(status.success(), "{} left with {status}:\n{}", process.name, process.printed());
+        ensure!(status.success(), "{} ended with {status}:\n{}", process.name, process.printed());
         let errors = process.printed().contains(" ERROR ");
-        ensure!(self.expects_errors || !errors, "{} met an error:\n{}", process.name, process.printed());
+        ensure!(self.expects_errors || !errors, "{} logged an error:\n{}", process.name, process.printed());
         Ok(())
     }
 
-    /// Publishes this parcel as the intake would, and waits until the broker has it.
+    /// Publishes this parcel as the api would, and waits for the confirm.
     pub async fn publish(&self, parcel: &[u8]) -> Result<()> {
         let (exchange, key) = (self.topology.bookings(), self.topology.intake());
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
         let confirm =
             self.channel.basic_publish(exchange.into(), key.into(), options, parcel, properties).await?;
-        ensure!(confirm.await? == Confirmation::Ack(None), "the broker refused a parcel");
+        ensure!(confirm.await? == Confirmation::Ack(None), "the broker did not accept a parcel");
         Ok(())
     }
 
-    /// Waits until everything that is in the queue now has been settled, where one worker is left to do it: sends a
-    /// booking behind it, for a seat that does not exist.
+    /// Waits until everything that is in the queue now has been settled. Requires that only one worker consumes: this
+    /// publishes a booking for a seat that does not exist, and waits until it is settled.
     pub async fn drained(&self) -> Result<()> {
         let marker = envelope(MARKER, &[i64::from(i32::MAX)])?;
         let ticket = marker.ticket.id.0;
@@ -293,7 +293,7 @@ impl Installation {
         .await
     }
 
-    /// Locks a seat, until the transaction is over.
+    /// Locks a seat until the returned transaction ends.
     pub async fn hold_seat(&self, seat: i64) -> Result<Transaction<'static, Postgres>> {
         let mut holder = self.pool.begin().await?;
         sqlx::query("SELECT FROM seats WHERE id = $1 FOR UPDATE")
@@ -303,7 +303,7 @@ impl Installation {
         Ok(holder)
     }
 
-    /// Waits until a worker waits for a lock that somebody else holds.
+    /// Waits until a worker waits for a database lock.
     pub async fn worker_waits_for_a_lock(&self) -> Result<()> {
         wait_until("a worker waits for a lock", async || {
             let waiting: bool = sqlx::query_scalar(
@@ -327,26 +327,26 @@ impl Installation {
         Ok(())
     }
 
-    /// The address of the broker for connections that count as lost after about twice so many seconds of silence.
+    /// The broker's URL with a heartbeat interval. A connection counts as lost after about two intervals of silence.
     pub fn broker_with_heartbeat(seconds: u16) -> Result<String> {
         Ok(format!("{}?heartbeat={seconds}", outer("AMQP_URL")?))
     }
 
-    /// Connects anew to the broker, after it was away.
+    /// Reconnects to the broker after an outage.
     pub async fn reconnect(&mut self) -> Result<()> {
         (self.connection, self.channel) = connect(&self.broker).await?;
         Ok(())
     }
 
-    /// From here on no api instance hears of what is settled.
+    /// Makes all announcements fail from here on, by deleting their exchange.
     pub async fn lose_announcements(&mut self) -> Result<()> {
-        // The workers are told that their exchange has gone, again and again.
+        // The workers log the missing exchange repeatedly.
         self.expects_errors = true;
         let options = ExchangeDeleteOptions::default();
         Ok(self.channel.exchange_delete(self.topology.settled().into(), options).await?)
     }
 
-    /// Tells the api instances that a ticket was settled which nobody has, issued at this moment.
+    /// Announces the outcome of a ticket that was issued just now and that no client has.
     pub async fn announce_another(&self) -> Result<()> {
         let ticket = envelope("nobody", &[1])?.ticket.id;
         let another =
@@ -363,7 +363,7 @@ impl Installation {
 }
 
 impl Drop for Installation {
-    /// A test that fails does not get to `close`: it shows what the processes had to say.
+    /// Prints the output of the processes, unless `close` was reached.
     fn drop(&mut self) {
         if std::thread::panicking() || !self.apis.is_empty() || !self.workers.is_empty() {
             let processes = self.apis.iter().map(|api| &api.process).chain(&self.workers);
@@ -381,8 +381,8 @@ async fn connect(broker: &Broker) -> Result<(Connection, Channel)> {
     Ok((connection, channel))
 }
 
-/// A variable that names one of the servers that the tests run against.
-#[expect(clippy::disallowed_methods, reason = "the servers of the tests are settings of the tests")]
+/// Reads a setting of the tests themselves, such as the address of a server.
+#[expect(clippy::disallowed_methods, reason = "the settings of the tests come from the environment")]
 pub(crate) fn outer(name: &str) -> Result<String> {
-    std::env::var(name).with_context(|| format!("{name} is not set: run the tests by `make test`"))
+    std::env::var(name).with_context(|| format!("{name} is not set: run the tests with `make test`"))
 }

@@ -1,7 +1,7 @@
-//! What clients asked for and what they were told, in a file outside the system under test.
+//! A file, outside the system under test, with the requests of clients and the responses to them.
 //!
-//! A line is with the kernel before the client that wrote it goes on, so that the journal knows at least what that client
-//! knew, whatever is killed next.
+//! Each line is written to the kernel before its client continues. The journal therefore contains everything that the
+//! client knew, whichever process is killed next.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -20,13 +20,13 @@ use crate::status_read::StatusRead;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "camelCase")]
 pub enum Entry {
-    /// A client is about to send a booking: its try number `attempt`, of all that all clients make.
+    /// A client is about to send a booking. `attempt` is unique among all clients.
     Asked { attempt: u64, wish: Wish },
-    /// The try was answered.
+    /// The attempt received a response.
     Answered { attempt: u64, status: u16, ticket: Option<Uuid> },
-    /// It was not: the connection broke, or the client hung up.
+    /// The attempt received no response: the connection broke, or the client disconnected.
     BrokenOff { attempt: u64 },
-    /// A client was told where a ticket stands.
+    /// A client read the status of a ticket.
     Seen {
         ticket: Uuid,
         standing: Standing,
@@ -35,7 +35,7 @@ pub enum Entry {
     },
 }
 
-/// What a client wants, however often it has to ask. All that ask for it have one customer's name, and no other wish has.
+/// A booking that a client wants. All attempts for it, and no others, use its customer name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
     pub customer: String,
@@ -44,39 +44,39 @@ pub struct Wish {
     pub way: Way,
 }
 
-/// How a client goes about it.
+/// How a client books and follows its ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {
     /// Books and polls.
     Poll,
-    /// Books and has the answer to its poll held.
+    /// Books and polls with `wait`, so that the response is held.
     Hold,
-    /// Books and listens to the ticket's events.
+    /// Books and reads the ticket's event stream.
     Listen,
-    /// Books on the endpoint that waits.
+    /// Books on the waiting endpoint.
     Wait,
-    /// Books and looks at its ticket when all is over.
+    /// Books, and reads its status only at the end of the test.
     Leave,
-    /// Asks twice at once.
+    /// Sends the booking twice at the same time.
     Twice,
-    /// Hangs up before it is answered, and tries again.
+    /// Disconnects before the response, and retries.
     HangUp,
-    /// Puts the booking into the queue by its own hands, as an intake would.
+    /// Publishes the booking directly to the queue, as the api would.
     Publish,
 }
 
-/// Where a ticket stands.
+/// The status of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Standing {
     pub status: String,
     /// The number of the sale of a confirmed ticket.
     pub sale: Option<i64>,
-    /// Why a rejected one was rejected.
+    /// The problem code of a rejected ticket.
     pub reason: Option<String>,
 }
 
 impl Standing {
-    /// As a status document has it.
+    /// Reads a status document.
     pub fn of_document(document: &Value) -> Self {
         let status = document["status"].as_str().unwrap_or_default();
         let reason = document["problem"]["code"].as_str().filter(|_| status == "rejected");
@@ -87,7 +87,7 @@ impl Standing {
         }
     }
 
-    /// As the endpoint that waits tells it; nothing, if its answer tells of no outcome.
+    /// Reads a response of the waiting endpoint. `None` if it reports no outcome.
     pub fn of_answer(status: u16, body: &Value) -> Option<Self> {
         let code = body["code"].as_str().unwrap_or_default();
         let (standing, reason) = match (status, code) {
@@ -109,19 +109,19 @@ impl Standing {
     }
 }
 
-/// A journal that is being written.
+/// An open journal.
 pub struct Journal {
     path: PathBuf,
     file: Mutex<File>,
-    /// What the times of the status reads count from.
-    begun: Instant,
+    /// Origin of the times of the status reads.
+    started: Instant,
 }
 
 impl Journal {
     pub fn create(name: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("{name}.jsonl"));
         let file = File::create_new(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self { path, file: Mutex::new(file), begun: Instant::now() })
+        Ok(Self { path, file: Mutex::new(file), started: Instant::now() })
     }
 
     pub fn path(&self) -> &Path {
@@ -134,28 +134,28 @@ impl Journal {
         Ok(self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)?)
     }
 
-    /// A status read from this instance, by this journal's clock.
+    /// A status read from this instance, in the time of this journal.
     pub fn status_read(&self, instance: &str, sent: Instant, received: Instant) -> StatusRead {
         let (sent, received) = (self.nanos(sent) / 1_000, self.nanos(received).div_ceil(1_000));
         StatusRead { instance: instance.to_owned(), sent, received }
     }
 
-    /// The event of a stream that comes after the one that was this read.
+    /// The read that follows `before` on the same event stream.
     pub fn next_event(&self, before: &StatusRead, received: Instant) -> StatusRead {
         let received = self.nanos(received).div_ceil(1_000);
         StatusRead { instance: before.instance.clone(), sent: before.received, received }
     }
 
     fn nanos(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.begun).as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(at.saturating_duration_since(self.started).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Everything that has been written, from the file.
+    /// Reads all entries from the file.
     pub fn read(&self) -> Result<Vec<Entry>> {
         fs::read_to_string(&self.path)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 
-    /// It has served its purpose.
+    /// Deletes the file.
     pub fn remove(&self) -> Result<()> {
         Ok(fs::remove_file(&self.path)?)
     }
@@ -170,10 +170,10 @@ mod tests {
     #[test]
     fn an_event_of_a_stream_counts_as_sent_when_the_event_before_it_was_received() {
         let journal = Journal::create(&format!("events-{}", Uuid::from_u128(rand::random()))).unwrap();
-        let at = |nanos| journal.begun + Duration::from_nanos(nanos);
+        let at = |nanos| journal.started + Duration::from_nanos(nanos);
         let first = journal.status_read("a", at(1_999), at(3_001));
         assert_eq!((first.sent, first.received), (1, 4));
-        // At the same moment: both came at once.
+        // Both events were received at the same moment.
         let second = journal.next_event(&first, at(3_001));
         assert_eq!((second.sent, second.received), (4, 4));
         assert!(second.must_be_final_after(&first));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_read_as_it_was_written() {
+    fn a_decoded_entry_equals_the_written_one() {
         let journal = Journal::create(&format!("entries-{}", Uuid::from_u128(rand::random()))).unwrap();
         let standing = Standing { status: "confirmed".to_owned(), sale: Some(7), reason: None };
         let read = StatusRead { instance: "a".to_owned(), sent: 1, received: 4 };

@@ -1,9 +1,9 @@
-//! Whether the books balance: what must be true of the database at every moment at which nothing is under way.
+//! Consistency rules of the database. They hold whenever no booking is being settled.
 
 use anyhow::{Result, ensure};
 use sqlx::postgres::PgPool;
 
-/// What is wrong if the query counts any.
+/// Descriptions of inconsistencies, each with a query that counts them.
 const RULES: [(&str, &str); 8] = [
     (
         "seats are in two live sales",
@@ -15,7 +15,7 @@ const RULES: [(&str, &str); 8] = [
          ON l.seat_id = s.id WHERE (s.booked_at IS NOT NULL) IS DISTINCT FROM (l.seat_id IS NOT NULL)",
     ),
     (
-        "tiers count other than what their seats say",
+        "tiers have counters that differ from their seats",
         "SELECT count(*) FROM ticket_tiers t
          CROSS JOIN LATERAL (SELECT count(*) AS total, count(*) FILTER (WHERE booked_at IS NULL) AS available
                              FROM seats WHERE ticket_tier_id = t.id) s
@@ -32,7 +32,7 @@ const RULES: [(&str, &str); 8] = [
          (SELECT FROM sales s JOIN sale_seats l ON l.sale_id = s.id WHERE s.id = b.sale_id)",
     ),
     (
-        "sales are shared by bookings that are no retries of each other",
+        "bookings share a sale without being retries of each other",
         "SELECT count(*) FROM bookings b JOIN sales s ON s.id = b.sale_id
          WHERE b.ticket_id <> s.ticket_id AND b.alias_of IS DISTINCT FROM s.ticket_id",
     ),
@@ -42,20 +42,20 @@ const RULES: [(&str, &str); 8] = [
          OR NOT EXISTS (SELECT FROM sales s WHERE s.id = l.sale_id)",
     ),
     (
-        "transactions are left open",
+        "transactions are open",
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
          AND state LIKE 'idle in transaction%'",
     ),
 ];
 
-/// Fails with the rules that are broken.
+/// Returns an error that lists the broken rules.
 pub async fn check(pool: &PgPool) -> Result<()> {
     let imbalances = imbalances(pool).await?;
     ensure!(imbalances.is_empty(), "{}", imbalances.join("; "));
     Ok(())
 }
 
-/// The rules that are broken, each with how often. A database without a schema breaks none.
+/// The broken rules, each with its number of rows. A database without a schema breaks none.
 pub async fn imbalances(pool: &PgPool) -> Result<Vec<String>> {
     let mut imbalances = Vec::new();
     if sqlx::query_scalar("SELECT to_regclass('bookings') IS NULL").fetch_one(pool).await? {
@@ -70,13 +70,13 @@ pub async fn imbalances(pool: &PgPool) -> Result<Vec<String>> {
     Ok(imbalances)
 }
 
-/// How often transactions have waited for each other in a circle, so that Postgres had to end one.
+/// The number of deadlocks that Postgres has resolved.
 pub async fn deadlocks(pool: &PgPool) -> Result<i64> {
     let query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     Ok(sqlx::query_scalar(query).fetch_one(pool).await?)
 }
 
-/// How many rows a table has.
+/// The number of rows in a table.
 pub async fn count(pool: &PgPool, table: &'static str) -> Result<i64> {
     let query = match table {
         "bookings" => "SELECT count(*) FROM bookings",

@@ -1,7 +1,7 @@
-//! What the tests across real processes share: an installation of its own for each test, a client that speaks the
-//! contract, and a look into the database to see whether all is as it must be.
+//! Shared code of the end-to-end tests, which run real processes: an installation per test, a client of the HTTP api,
+//! fault injection, and checks of the final state of database and broker.
 
-#![expect(clippy::print_stderr, reason = "what a test has to say beside its result")]
+#![expect(clippy::print_stderr, reason = "tests print details of a failure")]
 
 pub mod checker;
 pub mod client;

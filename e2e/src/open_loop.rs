@@ -1,4 +1,4 @@
-//! Load at a rate that does not depend on the answers.
+//! An open-loop load generator: its rate does not depend on the responses.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-/// Starts `count` pieces of work, one after the other when it is due, whatever has become of those before; each is told its
-/// number and when it was due. Returns the seconds from when each was due until it was done, sorted.
+/// Starts `count` tasks at fixed times, whether or not earlier ones have finished. `start` receives the number of the
+/// task and its due time. Returns the sorted latencies in seconds, each measured from the due time.
 pub async fn open_loop<F>(per_second: u32, count: u32, start: impl Fn(u32, Instant) -> F) -> Result<Vec<f64>>
 where
     F: Future<Output = Result<()>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! A server of the tests that is out of order. All tests share it, so one that does this has to run alone: see
+//! Outages of the servers that all tests share. A test that causes an outage must run alone: see
 //! `.config/nextest.toml`.
 
 use std::fs;
@@ -9,25 +9,25 @@ use anyhow::{Context, Result, ensure};
 use crate::installation::outer;
 use crate::{Installation, wait_until};
 
-/// Something that is wrong with a server. It is put right when this is dropped.
+/// An outage of a server. Dropping it ends the outage.
 pub struct Outage {
     remedy: Option<Command>,
 }
 
 impl Outage {
-    /// Kills the server: `postgres` or `rabbitmq`. The remedy starts it, and waits until it is ready.
+    /// Kills the server: `postgres` or `rabbitmq`. The remedy starts it and waits until it is ready.
     pub fn of(service: &str) -> Result<Self> {
         let outage = Self { remedy: Some(script(&["start", service])?) };
         run(script(&["kill", service])?)?;
         Ok(outage)
     }
 
-    /// Kills the broker, once the names of this installation's queues are on its disk. It writes them there some seconds
-    /// after a queue was declared, and a quorum queue whose name it does not find again stays without a leader.
+    /// Kills the broker, once the names of this installation's queues are on its disk. The broker writes them some
+    /// seconds after a declaration. If it restarts before that, the quorum queue has no leader.
     pub async fn of_broker(installation: &Installation) -> Result<Self> {
         let quorum = format!("{}/rabbitmq/data/node/quorum", outer("HAMRO_STACK_DIR")?);
         let queue = installation.topology.intake();
-        wait_until("the broker has written down the queue's name", async || {
+        wait_until("the broker has stored the name of the queue", async || {
             for node in fs::read_dir(&quorum)? {
                 let names = fs::read(node?.path().join("names.dets"))?;
                 if names.windows(queue.len()).any(|name| name == queue.as_bytes()) {
@@ -40,14 +40,14 @@ impl Outage {
         Self::of("rabbitmq")
     }
 
-    /// Freezes the server with all its processes: it holds its connections and says nothing.
+    /// Stops all processes of the server with SIGSTOP. Its connections stay open but do not respond.
     pub fn freeze(service: &str) -> Result<Self> {
         let outage = Self { remedy: Some(script(&["thaw", service])?) };
         run(script(&["freeze", service])?)?;
         Ok(outage)
     }
 
-    /// Has the broker believe that it is out of memory.
+    /// Triggers the broker's memory alarm.
     pub fn memory_alarm() -> Result<Self> {
         let watermark = |bytes| rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", bytes]);
         let outage = Self { remedy: Some(watermark("1GB")?) };
@@ -55,27 +55,27 @@ impl Outage {
         Ok(outage)
     }
 
-    /// Makes all sessions of Postgres read-only whose database does not say otherwise, those that are open too.
+    /// Makes Postgres read-only, including open sessions, except in databases that override the setting.
     pub fn read_only() -> Result<Self> {
         let outage = Self { remedy: Some(reconfigure("ALTER SYSTEM RESET default_transaction_read_only")?) };
         run(reconfigure("ALTER SYSTEM SET default_transaction_read_only = on")?)?;
         Ok(outage)
     }
 
-    /// Has the broker close channels whose consumers do not acknowledge within three seconds, and look every second. Holds for
-    /// channels that are opened from here on.
+    /// Makes the broker close channels whose consumers do not acknowledge within three seconds, with a check every
+    /// second. Applies to channels that are opened afterwards.
     pub fn impatience_with_consumers() -> Result<Self> {
-        let patience = |timeout: u32, looks: u32| {
+        let set_timeout = |timeout: u32, interval: u32| {
             rabbitmqctl(&[
                 "eval",
                 &format!(
                     "application:set_env(rabbit, consumer_timeout, {timeout}), \
-                     application:set_env(rabbit, channel_tick_interval, {looks})."
+                     application:set_env(rabbit, channel_tick_interval, {interval})."
                 ),
             ])
         };
-        let outage = Self { remedy: Some(patience(1_800_000, 60_000)?) };
-        run(patience(3_000, 1_000)?)?;
+        let outage = Self { remedy: Some(set_timeout(1_800_000, 60_000)?) };
+        run(set_timeout(3_000, 1_000)?)?;
         Ok(outage)
     }
 
@@ -98,17 +98,17 @@ fn script(arguments: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// Changes the configuration of the running Postgres.
+/// Changes the configuration of the running Postgres server.
 fn reconfigure(statement: &str) -> Result<Command> {
     let mut command = Command::new("psql");
     let (url, reload) = (outer("DATABASE_URL")?, "SELECT pg_reload_conf()");
     command.args(["--no-psqlrc", "--quiet", "--dbname", &url, "--command", statement, "--command", reload]);
-    // The remedy, too, is a statement of a session that the outage has hit.
+    // The remedy runs in a session that the outage would make read-only.
     command.env("PGOPTIONS", "-c default_transaction_read_only=off");
     Ok(command)
 }
 
-/// Tells the broker something that its protocol has no words for.
+/// A `rabbitmqctl` command for the broker of the tests.
 pub fn rabbitmqctl(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(format!("{}/rabbitmqctl", outer("HAMRO_STACK_DIR")?));
     command.args(arguments);
@@ -117,7 +117,7 @@ pub fn rabbitmqctl(arguments: &[&str]) -> Result<Command> {
 
 pub fn run(mut command: Command) -> Result<()> {
     let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
-    let said = [String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)].concat();
-    ensure!(status.success(), "{command:?}: {said}");
+    let output = [String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)].concat();
+    ensure!(status.success(), "{command:?}: {output}");
     Ok(())
 }

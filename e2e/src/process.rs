@@ -1,4 +1,4 @@
-//! One of our binaries, as a real process.
+//! A process that runs one of the project's binaries.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, PipeReader, Write};
@@ -18,30 +18,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::wait_until;
 
-/// A running process. It is killed when this is dropped.
+/// A running process. Dropping it kills the process.
 pub struct Process {
     pub name: String,
     child: Child,
     log: Log,
     collectors: Vec<Collector>,
     stop_reading: CancellationToken,
-    /// What is open, and not read any more.
+    /// Pipes that are open but no longer read.
     unread: Vec<Pipe>,
     stalled: Option<PipeReader>,
 }
 
-/// What a process prints into, as we see it.
+/// The reading end of a pipe that a process prints to.
 type Pipe = Box<dyn AsyncRead + Unpin + Send + Sync>;
 
-/// Reads what a process prints, until it is asked to stop; then it gives back the pipe.
+/// A task that reads the output of a process until it is asked to stop. Then it returns the pipe.
 type Collector = JoinHandle<Option<Pipe>>;
 
-/// Where a process prints what nobody reads, from the beginning.
+/// Output of a process that is never read.
 #[derive(Clone, Copy, Debug)]
 pub enum Sink {
-    /// A pipe in which there is room for nothing.
+    /// A full pipe.
     StalledPipe,
-    /// A pipe whose reader has gone.
+    /// A pipe whose reader is closed.
     ClosedPipe,
     /// Every write fails.
     FullDisk,
@@ -53,12 +53,13 @@ impl Sink {
     pub const ALL: [Self; 4] = [Self::StalledPipe, Self::ClosedPipe, Self::FullDisk, Self::Closed];
 }
 
-/// What a process has printed so far, a line each.
+/// The lines that a process has printed so far.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Process {
-    /// Starts `program` (`hamro-api`) with these variables and no others of ours, under a name for the log.
+    /// Starts `program` (such as `hamro-api`) with only these environment variables. `name` identifies the process in
+    /// messages.
     pub fn start(
         name: &str,
         program: &str,
@@ -70,7 +71,7 @@ impl Process {
         Self::spawn(name, command, variables)
     }
 
-    /// Starts it so that nobody reads what it prints.
+    /// Starts a process whose output is never read.
     pub fn start_unread(
         name: &str,
         program: &str,
@@ -119,7 +120,7 @@ impl Process {
         })
     }
 
-    /// From here on nobody reads what it prints, and there is room for nothing more.
+    /// Stops reading the output, and fills the pipes so that every further write blocks.
     pub async fn stall_output(&mut self) -> Result<()> {
         self.stop_reading().await?;
         for descriptor in [1, 2] {
@@ -128,7 +129,7 @@ impl Process {
         Ok(())
     }
 
-    /// Reads again what it prints.
+    /// Resumes reading the output.
     pub fn resume_output(&mut self) {
         self.stop_reading = CancellationToken::new();
         let unread = std::mem::take(&mut self.unread);
@@ -144,7 +145,7 @@ impl Process {
         Ok(())
     }
 
-    /// Runs `program` to its end.
+    /// Runs `program` until it exits.
     pub async fn output(program: &str, arguments: &[&str], variables: &[(String, String)]) -> Result<Output> {
         let path = binary(program)?;
         let mut command = Command::new(&path);
@@ -152,12 +153,12 @@ impl Process {
         command.stdin(Stdio::null()).output().await.with_context(|| format!("running {}", path.display()))
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> Result<u32> {
         self.child.id().with_context(|| format!("{} has ended", self.name))
     }
 
-    /// The rest of the first line that has `marker` in it, as soon as it is printed.
+    /// Waits for a line that contains `marker`, and returns the rest of the first such line.
     pub async fn line_after(&mut self, marker: &str) -> Result<String> {
         let what = format!("{} prints {marker:?}", self.name);
         wait_until(&what, async || {
@@ -176,12 +177,12 @@ impl Process {
         Ok(kill(Pid::from_raw(self.id()?.try_into()?), signal)?)
     }
 
-    /// How much memory it has.
+    /// Resident memory.
     pub fn resident_kilobytes(&self) -> Result<u64> {
         self.kilobytes("VmRSS:")
     }
 
-    /// The most memory that it has had.
+    /// Peak resident memory.
     pub fn peak_kilobytes(&self) -> Result<u64> {
         self.kilobytes("VmHWM:")
     }
@@ -189,17 +190,17 @@ impl Process {
     fn kilobytes(&self, name: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?))?;
         let value = status.lines().find_map(|line| line.strip_prefix(name));
-        let value = value.with_context(|| format!("no {name}"))?;
+        let value = value.with_context(|| format!("no {name} in /proc"))?;
         Ok(value.trim().trim_end_matches(" kB").parse()?)
     }
 
-    /// Its exit status, once it has ended by itself.
+    /// Waits until the process exits, and returns its status.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         let name = self.name.clone();
         wait_until(&format!("{name} ends"), async || Ok(self.child.try_wait()?)).await
     }
 
-    /// Everything it has printed.
+    /// Everything that the process has printed.
     pub fn printed(&self) -> String {
         self.log.0.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
@@ -224,9 +225,9 @@ impl Log {
     }
 }
 
-/// Writes into a pipe until there is room for nothing more.
+/// Writes to a pipe until it is full.
 fn fill_pipe(path: &str) -> Result<()> {
-    // Opened anew, so that it is non-blocking for us alone.
+    // Opened again, so that only this descriptor is non-blocking.
     let mut pipe =
         OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(Path::new(path))?;
     for size in [4096, 1] {
@@ -241,7 +242,7 @@ fn fill_pipe(path: &str) -> Result<()> {
     Ok(())
 }
 
-/// The binary of this build: it lies beside the directory of the test that is running.
+/// The path of a binary of this build, which is in the parent directory of the running test.
 fn binary(program: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let directory =

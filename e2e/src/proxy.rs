@@ -1,4 +1,4 @@
-//! A TCP connection that can be disturbed, between a client and a server that know nothing of it.
+//! A TCP proxy that injects network faults between a client and a server.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,35 +14,35 @@ use tokio_util::sync::CancellationToken;
 use crate::Installation;
 use crate::installation::outer;
 
-/// Listens in the place of a server.
+/// A proxy in front of a server.
 pub struct Proxy {
     pub address: SocketAddr,
-    /// That of connections to come, and of those before them up to the last cut.
+    /// Controls new connections, and the existing ones since the last cut or freeze.
     link: Arc<Mutex<Arc<Link>>>,
     accepted: Arc<AtomicUsize>,
 }
 
-/// What happens to connections.
+/// The faults of a set of connections.
 #[derive(Default)]
 struct Link {
-    /// What clients send does not arrive.
+    /// Drops data from clients.
     is_mute: AtomicBool,
-    /// What the server answers does not arrive.
+    /// Drops data from the server.
     is_deaf: AtomicBool,
-    /// Something has not arrived for that.
+    /// Whether data from the server was dropped.
     has_lost: AtomicBool,
-    /// The answer to a request that has these bytes in it does not arrive, and is the last.
+    /// Closes the connection after a request that contains these bytes, without its response.
     last_words: Mutex<Option<Vec<u8>>>,
-    /// From the request on that has these bytes in it, what the server answers waits.
+    /// Delays the responses from the first request on that contains these bytes.
     held_from: Mutex<Option<Vec<u8>>>,
     is_holding: watch::Sender<bool>,
-    /// How long everything takes to arrive.
+    /// Latency in each direction.
     delay: Mutex<Duration>,
     cut: CancellationToken,
 }
 
 impl Proxy {
-    /// In front of the server at `target`, a host and port.
+    /// Starts a proxy in front of the server at `target`, a host and port.
     pub async fn start(target: &str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -54,7 +54,7 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
                 let (target, link) = (target.clone(), lock(&current).clone());
-                // A connection that fails is one that is closed.
+                // A connection that fails is simply closed.
                 tokio::spawn(
                     async move { link.cut.run_until_cancelled(connect(client, &target, &link)).await },
                 );
@@ -63,70 +63,71 @@ impl Proxy {
         Ok(Self { address, link, accepted })
     }
 
-    /// From here on, what clients send arrives, and what the server answers does not.
+    /// Drops all data from the server from here on. Data from clients still arrives.
     pub fn lose_answers(&self) {
         lock(&self.link).is_deaf.store(true, Ordering::Relaxed);
     }
 
-    /// Whether something was lost by that.
+    /// Whether data from the server was dropped.
     pub fn has_lost(&self) -> bool {
         lock(&self.link).has_lost.load(Ordering::Relaxed)
     }
 
-    /// From here on, what the server answers arrives again.
+    /// Delivers data from the server again.
     pub fn deliver_answers(&self) {
         lock(&self.link).is_deaf.store(false, Ordering::Relaxed);
     }
 
-    /// From here on, what the server says arrives, and what clients send does not.
+    /// Drops all data from clients from here on. Data from the server still arrives.
     pub fn lose_requests(&self) {
         lock(&self.link).is_mute.store(true, Ordering::Relaxed);
     }
 
-    /// The next request with this in it is served, and before its answer arrives the connection is closed.
+    /// Lets the server process the next request that contains this text, and closes the connection before its response
+    /// arrives.
     pub fn lose_answer_to(&self, request: &str) {
         *lock(&lock(&self.link).last_words) = Some(request.into());
     }
 
-    /// Whether that has happened.
+    /// Whether [`Self::lose_answer_to`] has taken effect.
     pub fn has_lost_answer(&self) -> bool {
         lock(&lock(&self.link).last_words).is_none()
     }
 
-    /// How many connections there have been.
+    /// The number of connections accepted so far.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// The next request with this in it arrives, and no answer does any more until [`Self::release`].
+    /// Delivers the next request that contains this text, and from then on holds all responses until [`Self::release`].
     pub fn hold_answers_from(&self, request: &str) {
         *lock(&lock(&self.link).held_from) = Some(request.into());
     }
 
-    /// Whether that has happened.
+    /// Whether [`Self::hold_answers_from`] has taken effect.
     pub fn is_holding(&self) -> bool {
         *lock(&self.link).is_holding.borrow()
     }
 
-    /// The answers that were held arrive.
+    /// Delivers the held responses.
     pub fn release(&self) {
         lock(&self.link).is_holding.send_replace(false);
     }
 
-    /// Everything takes this much longer to arrive, either way.
+    /// Sets the latency in each direction.
     pub fn delay(&self, delay: Duration) {
         *lock(&lock(&self.link).delay) = delay;
     }
 
-    /// Connections that are open carry nothing any more, and stay open: as if a firewall had forgotten them. New ones work as
-    /// they should.
+    /// Drops all data of the open connections without closing them, like a firewall that has lost its state. New
+    /// connections work normally.
     pub fn freeze_open(&self) {
         let frozen = std::mem::take(&mut *lock(&self.link));
         frozen.is_mute.store(true, Ordering::Relaxed);
         frozen.is_deaf.store(true, Ordering::Relaxed);
     }
 
-    /// Closes all connections. New ones work as they should.
+    /// Closes all connections. New connections work normally.
     pub fn cut(&self) {
         std::mem::take(&mut *lock(&self.link)).cut.cancel();
     }
@@ -151,7 +152,7 @@ async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()>
                     }
                     server.write_all(&sent[..length]).await?;
                     if Link::takes(&link.last_words, &sent[..length]) {
-                        // The server has done what it was asked for once it answers.
+                        // A response means that the server has processed the request.
                         server.readable().await?;
                         return Ok(());
                     }
@@ -171,7 +172,7 @@ async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()>
 }
 
 impl Link {
-    #[expect(clippy::disallowed_methods, reason = "a slow network")]
+    #[expect(clippy::disallowed_methods, reason = "simulates a slow network")]
     async fn wait(&self) {
         let delay = *lock(&self.delay);
         if !delay.is_zero() {
@@ -179,7 +180,7 @@ impl Link {
         }
     }
 
-    /// Whether these are the bytes that were waited for, which happens once.
+    /// Whether the data contains the awaited bytes. Returns true at most once.
     fn takes(awaited: &Mutex<Option<Vec<u8>>>, sent: &[u8]) -> bool {
         let mut awaited = lock(awaited);
         let are_these =
@@ -192,12 +193,12 @@ impl Link {
 }
 
 impl Installation {
-    /// A proxy in front of the broker, and the setting that leads a process to the broker by way of it.
+    /// A proxy in front of the broker, and the `AMQP_URL` that leads through it.
     pub async fn broker_behind_proxy(&self) -> Result<(Proxy, String)> {
         behind_proxy(&outer("AMQP_URL")?).await
     }
 
-    /// The same in front of Postgres.
+    /// A proxy in front of Postgres, and the `DATABASE_URL` that leads through it.
     pub async fn database_behind_proxy(&self) -> Result<(Proxy, String)> {
         let settings = self.environment(&[]);
         let url = settings.iter().find(|(name, _)| name == "DATABASE_URL").context("no DATABASE_URL")?;

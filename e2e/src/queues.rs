@@ -1,4 +1,4 @@
-//! What tests do to the intake queue itself.
+//! Operations on the intake queue.
 
 use anyhow::Result;
 use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
@@ -8,28 +8,28 @@ use crate::outage::{rabbitmqctl, run};
 use crate::{Installation, wait_until};
 
 impl Installation {
-    /// Lets the broker hold no more than this many messages in the intake queue.
+    /// Limits the intake queue to this many messages.
     pub fn limit_queue(&self, messages: u32) -> Result<()> {
         let pattern = format!("^{}$", self.topology.intake().replace('.', "\\."));
         let bound = format!(r#"{{"max-length":{messages}}}"#);
         run(rabbitmqctl(&["set_policy", "--apply-to", "queues", self.name(), &pattern, &bound])?)
     }
 
-    /// Takes that bound away again.
+    /// Removes the limit.
     pub fn unlimit_queue(&self) -> Result<()> {
         run(rabbitmqctl(&["clear_policy", self.name()])?)
     }
 
-    /// Deletes the intake queue with everything in it.
+    /// Deletes the intake queue and its messages.
     pub async fn delete_queue(&self) -> Result<()> {
         self.channel.queue_delete(self.topology.intake().into(), QueueDeleteOptions::default()).await?;
         Ok(())
     }
 
-    /// Waits until so many consume from the intake queue.
+    /// Waits until the intake queue has this many consumers.
     pub async fn is_consumed_by(&self, consumers: u32) -> Result<()> {
-        wait_until(&format!("{consumers} consume from the intake queue"), async || {
-            // A question for a queue that does not exist costs the channel.
+        wait_until(&format!("the intake queue has {consumers} consumers"), async || {
+            // A passive declaration of a missing queue closes the channel, hence a separate one.
             let channel = self.connection.create_channel().await?;
             let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
             let state =
@@ -39,7 +39,7 @@ impl Installation {
         .await
     }
 
-    /// A queue that gets a copy of everything that is put into the intake queue from here on.
+    /// Declares a queue that receives a copy of every message published to the intake queue from here on.
     pub async fn tap(&self) -> Result<String> {
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let tap = self.channel.queue_declare("".into(), options, FieldTable::default()).await?;
@@ -51,7 +51,7 @@ impl Installation {
         Ok(tap)
     }
 
-    /// Takes everything out of the intake queue and returns the messages' bodies.
+    /// Removes all messages from the intake queue and returns their bodies.
     pub async fn take_messages(&self) -> Result<Vec<Vec<u8>>> {
         let mut bodies = Vec::new();
         let options = BasicGetOptions { no_ack: true };

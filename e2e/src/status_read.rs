@@ -1,20 +1,20 @@
-//! The stated consistency of status reads.
+//! The documented consistency of status reads.
 //!
-//! A final status never changes. The instance that reported it reports it from then on. Another instance may answer
+//! A final status never changes. The instance that reported it reports it from then on. Another instance may report
 //! `queued` for up to one second longer.
 
 use serde::{Deserialize, Serialize};
 
-/// How much longer than one instance another may answer `queued`, in microseconds.
+/// How much longer than one instance another may report `queued`, in microseconds.
 const LAG_ALLOWED: u64 = 1_000_000;
 
-/// When a ticket's status was read, and from which instance. Times are microseconds of the journal's clock.
+/// When and from which instance a ticket's status was read. Times are in microseconds since the start of the journal.
 ///
 /// A later event of a stream counts as sent when the event before it was received. A held request counts as sent when
-/// the client sent it: it may answer `queued` when its time is up.
+/// the client sent it, because its response may be `queued` when its time is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusRead {
-    /// The process that answered.
+    /// The process that responded.
     pub instance: String,
     /// Rounded down.
     pub sent: u64,
@@ -23,7 +23,7 @@ pub struct StatusRead {
 }
 
 impl StatusRead {
-    /// Whether this read must not be answered `queued`, because `earlier` was answered with a final status.
+    /// Whether this read must not return `queued`, because `earlier` returned a final status.
     pub fn must_be_final_after(&self, earlier: &Self) -> bool {
         if self.instance == earlier.instance {
             self.sent >= earlier.received
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn another_instance_must_report_it_after_more_than_a_second() {
+    fn another_instance_must_report_a_final_status_after_more_than_a_second() {
         let earlier = read("a", 100, 200);
         assert!(!read("b", 200, 300).must_be_final_after(&earlier));
         assert!(!read("b", 1_000_200, 1_000_300).must_be_final_after(&earlier));

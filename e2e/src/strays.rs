@@ -1,4 +1,4 @@
-//! Messages that have strayed from their way, as tests bring it about.
+//! Messages that tests publish to queues other than the intake queue.
 
 use anyhow::{Context, Result};
 use hamro_shared::queue::{Envelope, ISOLATED_HEADER, Parcel, publish_confirmed};
@@ -9,7 +9,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use crate::outage::{rabbitmqctl, run};
 use crate::{Installation, wait_until};
 
-/// A parcel of these.
+/// The encoded parcel of these envelopes.
 pub fn parcel<'a>(envelopes: impl IntoIterator<Item = &'a Envelope>) -> Vec<u8> {
     let mut parcel = Parcel::default();
     envelopes.into_iter().for_each(|envelope| parcel.push(&envelope.clone().encode()));
@@ -17,12 +17,13 @@ pub fn parcel<'a>(envelopes: impl IntoIterator<Item = &'a Envelope>) -> Vec<u8> 
 }
 
 impl Installation {
-    /// Puts this into the queue of the dead, as the broker does with what came back too often.
+    /// Publishes this to `bookings.dead`, like the broker after too many redeliveries.
     pub async fn give_up(&self, parcel: &[u8]) -> Result<()> {
         Ok(publish_confirmed(&self.channel, &self.topology.dead(), parcel, FieldTable::default()).await?)
     }
 
-    /// Has the booking come back as often, alone, as it takes to be given up for good.
+    /// Publishes an isolated booking, and returns it to the queue often enough that the poison isolator stops trying
+    /// it.
     pub async fn condemn(&self, envelope: &Envelope) -> Result<()> {
         let mut alone = FieldTable::default();
         alone.insert(ISOLATED_HEADER.into(), AMQPValue::Boolean(true));
@@ -31,11 +32,11 @@ impl Installation {
         self.die_holding(&queue, 3).await
     }
 
-    /// Takes a message from the queue and dies with it in hand, as often as that.
+    /// Receives a message and closes the channel without acknowledging it, this many times.
     pub async fn die_holding(&self, queue: &str, times: u32) -> Result<()> {
         for time in 1..=times {
             let channel = self.connection.create_channel().await?;
-            wait_until(&format!("{queue} has a message for the {time}th time"), async || {
+            wait_until(&format!("{queue} has a message (round {time})"), async || {
                 Ok(channel.basic_get(queue.into(), BasicGetOptions::default()).await?)
             })
             .await?;
@@ -44,20 +45,20 @@ impl Installation {
         Ok(())
     }
 
-    /// Takes a message out of the queue for good.
+    /// Removes a message from the queue.
     pub async fn take(&self, queue: &str) -> Result<BasicGetMessage> {
         let options = BasicGetOptions { no_ack: true };
-        self.channel.basic_get(queue.into(), options).await?.with_context(|| format!("nothing in {queue}"))
+        self.channel.basic_get(queue.into(), options).await?.with_context(|| format!("{queue} is empty"))
     }
 
-    /// How many messages are in the queue, those that somebody holds not counted.
+    /// The number of messages in the queue, without those that were delivered to a consumer.
     pub async fn messages_in(&self, queue: &str) -> Result<u32> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let queue = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
         Ok(queue.message_count())
     }
 
-    /// Lets the queue of the dead hold no more than this many messages, or as many as it likes.
+    /// Limits `bookings.dead` to this many messages, or removes the limit.
     pub fn limit_dead(&self, messages: Option<u32>) -> Result<()> {
         let queue = self.topology.dead();
         run(match messages {

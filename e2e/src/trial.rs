@@ -1,7 +1,8 @@
-//! A fault in the middle of a load, and the verdict afterwards.
+//! Runs a fault under load and checks the system's guarantees afterwards.
 //!
-//! A crowd books; once it is at it the fault happens; when that is over the crowd goes on for a while, and goes. Then all
-//! tickets are followed to their end, the workers are stopped, and the checker looks at what there is.
+//! Simulated clients book. Once they are running, the fault happens. After the fault the clients continue for a while
+//! and stop. Then all tickets are followed until they are final, the workers are stopped, and the checker examines the
+//! final state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -23,14 +24,14 @@ use crate::evidence::Evidence;
 use crate::journal::{Entry, Journal, Way, Wish};
 use crate::{Client, Installation, Setup};
 
-/// Wishes that come to an end before the fault, and after it.
+/// Bookings that end before the fault, and after it.
 const BEFORE: usize = 150;
 const AFTER: usize = 150;
 
-/// How long a client has patience, and how long anything may take in the end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client retries, and how long the final follow-up may take per ticket.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Tickets that are followed at the same time in the end.
+/// Tickets that are followed concurrently at the end.
 const FOLLOWED_AT_ONCE: usize = 256;
 
 pub struct Trial {
@@ -40,13 +41,13 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Starts an installation with a hall of its own, and a crowd that is not in yet.
+    /// Starts an installation with a concert for the test, and prepares the clients.
     pub async fn start(setup: Setup) -> Result<Self> {
-        Self::start_with_patience(setup, PATIENCE).await
+        Self::start_with_retry_timeout(setup, RETRY_TIMEOUT).await
     }
 
-    /// The same with clients that give up earlier, where some of their tickets are going to be lost.
-    pub async fn start_with_patience(setup: Setup, patience: Duration) -> Result<Self> {
+    /// The same, with a different client timeout: a short one saves time where tickets will be lost.
+    pub async fn start_with_retry_timeout(setup: Setup, retry_timeout: Duration) -> Result<Self> {
         let setting = |name, default| {
             let found = setup.variables.iter().find(|(known, _)| *known == name);
             found.and_then(|(_, text)| Duration::parse(text)).unwrap_or(default)
@@ -58,28 +59,28 @@ impl Trial {
             dead_letters: 0,
         };
         let mut installation = Installation::start(setup).await?;
-        // That faults are logged as errors is as it should be.
+        // Faults are expected to be logged as errors.
         installation.expects_errors = true;
         let seats = build_hall(installation.client(), &installation.pool).await?;
         let journal = Journal::create(installation.name())?;
-        let crowd = Crowd::new(journal, seats, &installation.apis, patience);
+        let crowd = Crowd::new(journal, seats, &installation.apis, retry_timeout);
         Ok(Self { installation, crowd, terms })
     }
 
-    /// Runs the trial, and fails with the promises that were broken.
+    /// Runs the test. Fails if a guarantee is broken.
     pub async fn passes(
         mut self,
         fault: impl AsyncFnOnce(&mut Installation, &Crowd) -> Result<()>,
     ) -> Result<()> {
         let violations = self.run(fault).await?;
         if !violations.is_empty() {
-            bail!("{}the journal: {}", list(&violations), self.crowd.journal.path().display());
+            bail!("{}journal: {}", list(&violations), self.crowd.journal.path().display());
         }
         self.crowd.journal.remove()?;
         self.installation.close().await
     }
 
-    /// Runs the trial with a rule broken, and returns the promises that the checker finds broken.
+    /// Runs the test with a safeguard disabled, and returns the guarantees that the checker finds broken.
     pub async fn breaks(
         mut self,
         fault: impl AsyncFnOnce(&mut Installation, &Crowd) -> Result<()>,
@@ -97,9 +98,9 @@ impl Trial {
     ) -> Result<Vec<Violation>> {
         let clients = self.crowd.gather();
         self.crowd.has_pursued(BEFORE).await?;
-        let begun = Instant::now();
-        fault(&mut self.installation, &self.crowd).await.context("the fault itself has failed")?;
-        let fault_took = begun.elapsed();
+        let started = Instant::now();
+        fault(&mut self.installation, &self.crowd).await.context("injecting the fault failed")?;
+        let fault_took = started.elapsed();
         let recovery = self.recovery().await?;
         self.crowd.has_pursued(AFTER).await?;
         self.crowd.close();
@@ -110,28 +111,29 @@ impl Trial {
         ensure!(reads != Reads::default(), "no final status was read again");
         let evidence = Evidence::gather(&mut self.installation, journal, recovery).await?;
         eprintln!(
-            "{} wishes, {} outcomes, {} sales; the fault took {fault_took:.1?}, a booking was settled {recovery:.1?} \
-             after it, and all was over {:.1?} after its beginning; a final status was read again {} times from the \
-             instance that had reported it, and {} times from another more than a second later",
+            "{} bookings started, {} outcomes, {} sales; the fault lasted {fault_took:.1?}, a new booking was settled \
+             {recovery:.1?} after it, and everything {:.1?} after its start; final statuses read again: {} from the \
+             same instance, {} from another one more than a second later",
             self.crowd.wishes(),
             evidence.bookings.len(),
             evidence.sales.len(),
-            begun.elapsed(),
+            started.elapsed(),
             reads.same_instance,
             reads.other_instance,
         );
         Ok(check(&evidence, &self.terms))
     }
 
-    /// How long it takes from now until a booking has its outcome.
+    /// Measures how long a new booking takes to be settled.
     async fn recovery(&self) -> Result<Duration> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let (customer, key) = ("first-after".to_owned(), Some("first-after".to_owned()));
         self.crowd.settle(&Wish { customer, key, seats: self.crowd.first_seat(), way: Way::Poll }).await?;
-        Ok(begun.elapsed())
+        Ok(started.elapsed())
     }
 
-    /// Follows each accepted ticket to its end, and takes a last look at those of which nobody knew whether they were.
+    /// Follows each accepted ticket until it is final. Reads the others once: their clients do not know whether they
+    /// were accepted.
     async fn follow_the_rest(&self) -> Result<()> {
         let mut tickets: BTreeMap<Uuid, bool> = BTreeMap::new();
         for entry in self.crowd.journal.read()? {
@@ -156,7 +158,7 @@ fn list(violations: &[Violation]) -> String {
     iter::once(format!("{} violations\n", violations.len())).chain(shown).collect()
 }
 
-/// A concert with a hall of 10 000 seats in two tiers. Returns the seats, which alternate between the two.
+/// Creates a concert with 10 000 seats in two tiers. Returns the seats, which alternate between the tiers.
 async fn build_hall(client: &Client, pool: &PgPool) -> Result<Vec<i64>> {
     let created = async |path: &str, body: Value| {
         let answer = client.write(Method::POST, path, &body).await?;

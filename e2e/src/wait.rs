@@ -1,14 +1,14 @@
-//! Waiting for a condition, and never for a time.
+//! Waits for conditions. Tests never sleep for a fixed time.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::time::{interval, timeout};
 
-/// How long a condition may take to come true before the test fails: long enough for the slowest machine.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a condition may take before the test fails. Long enough for the slowest machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Waits until `condition` yields something. `what` says what is waited for.
+/// Waits until `condition` returns a value. `what` describes the condition.
 pub async fn wait_until<T>(what: &str, mut condition: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let mut ticks = interval(Duration::from_millis(20));
     let waiting = async {
@@ -19,5 +19,5 @@ pub async fn wait_until<T>(what: &str, mut condition: impl AsyncFnMut() -> Resul
             }
         }
     };
-    timeout(PATIENCE, waiting).await.with_context(|| format!("waited in vain until {what}"))?
+    timeout(TIMEOUT, waiting).await.with_context(|| format!("timed out waiting until {what}"))?
 }

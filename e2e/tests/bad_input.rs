@@ -1,4 +1,4 @@
-//! Whatever a client sends, it is told what to change, nothing is put into the queue, and nothing is half done.
+//! Invalid requests: the response says what to change, nothing is queued, and no partial effect remains.
 
 use anyhow::{Context, Result};
 use hamro_e2e::client::{Answer, Client};
@@ -6,47 +6,47 @@ use hamro_e2e::{Installation, Setup, ledger};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// An installation without workers: what gets into the queue stays there, to be seen.
+/// An installation without workers, so that a booking that was queued by mistake would stay in the queue.
 async fn start() -> Result<Installation> {
     Installation::start(Setup { workers: 0, ..Setup::default() }).await
 }
 
-fn good() -> Value {
+fn valid() -> Value {
     json!({"userName": "Alice", "userEmail": "alice@example.com", "seatIds": [1, 2]})
 }
 
 fn with(field: &str, value: Value) -> String {
-    let mut body = good();
+    let mut body = valid();
     body[field] = value;
     body.to_string()
 }
 
 fn without(field: &str) -> String {
-    let mut body = good();
+    let mut body = valid();
     body.as_object_mut().map(|body| body.remove(field));
     body.to_string()
 }
 
-/// The fields that a problem complains of.
+/// The invalid fields that the problem names.
 fn fields(answer: &Answer) -> Vec<&str> {
     let errors = answer.body["errors"].as_array();
     errors.into_iter().flatten().filter_map(|error| error["field"].as_str()).collect()
 }
 
 async fn assert_untouched(installation: &Installation) -> Result<()> {
-    assert_eq!(installation.waiting_messages().await?, 0, "something is in the queue");
+    assert_eq!(installation.waiting_messages().await?, 0, "the queue is not empty");
     assert_eq!(ledger::count(&installation.pool, "bookings").await?, 0);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_bad_booking_is_refused_and_never_queued() -> Result<()> {
+async fn an_invalid_booking_is_rejected_and_never_queued() -> Result<()> {
     let installation = start().await?;
     let client = installation.client();
     let cases: Vec<(&str, String, u16, &str, &[&str])> = vec![
         ("cut short", r#"{"userName":"Al"#.to_owned(), 400, "malformed-request", &[]),
-        ("nothing", String::new(), 400, "malformed-request", &[]),
-        ("two documents", format!("{}{}", good(), good()), 400, "malformed-request", &[]),
+        ("empty body", String::new(), 400, "malformed-request", &[]),
+        ("two documents", format!("{}{}", valid(), valid()), 400, "malformed-request", &[]),
         (
             "an array",
             r#"["Alice", "alice@example.com", [1], null]"#.to_owned(),
@@ -63,7 +63,7 @@ async fn a_bad_booking_is_refused_and_never_queued() -> Result<()> {
         ("long name", with("userName", json!("x".repeat(101))), 422, "invalid-request", &["userName"]),
         ("name with a NUL", with("userName", json!("a\0b")), 422, "invalid-request", &["userName"]),
         ("no e-mail", without("userEmail"), 422, "invalid-request", &["userEmail"]),
-        ("no such e-mail", with("userEmail", json!("alice")), 422, "invalid-request", &["userEmail"]),
+        ("invalid e-mail", with("userEmail", json!("alice")), 422, "invalid-request", &["userEmail"]),
         (
             "long e-mail",
             with("userEmail", json!(format!("{}@example.com", "a".repeat(300)))),
@@ -85,14 +85,20 @@ async fn a_bad_booking_is_refused_and_never_queued() -> Result<()> {
         ("a huge seat", with("seatIds", json!([9_999_999_999_i64])), 422, "invalid-request", &["seatIds"]),
         ("a textual seat", with("seatIds", json!([1, "two"])), 422, "invalid-request", &["seatIds[1]"]),
         ("half a seat", with("seatIds", json!([1.5])), 422, "invalid-request", &["seatIds[0]"]),
-        ("no such concert", with("concertId", json!("rock-night")), 422, "invalid-request", &["concertId"]),
+        (
+            "invalid concert id",
+            with("concertId", json!("rock-night")),
+            422,
+            "invalid-request",
+            &["concertId"],
+        ),
     ];
     for path in ["/ticket-bookings", "/ticket-bookings/seats"] {
-        for (name, body, status, code, wrong) in &cases {
+        for (name, body, status, code, invalid) in &cases {
             let request = client.request(Method::POST, path).header("content-type", "application/json");
             let answer = Client::send(request.body(body.clone())).await?;
             assert_eq!((answer.status, answer.code()), (*status, *code), "{name}: {answer:?}");
-            assert_eq!(fields(&answer), *wrong, "{name}: {answer:?}");
+            assert_eq!(fields(&answer), *invalid, "{name}: {answer:?}");
             assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{name}");
             assert!(
                 answer.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
@@ -104,10 +110,10 @@ async fn a_bad_booking_is_refused_and_never_queued() -> Result<()> {
             client.request(Method::POST, path).header("content-type", "application/json").body(large);
         let answer = Client::send(request).await?;
         assert_eq!((answer.status, answer.code()), (413, "payload-too-large"));
-        let answer = Client::send(client.request(Method::POST, path).body(good().to_string())).await?;
+        let answer = Client::send(client.request(Method::POST, path).body(valid().to_string())).await?;
         assert_eq!((answer.status, answer.code()), (415, "unsupported-media-type"));
         let keyed =
-            client.request(Method::POST, path).header("Idempotency-Key", "k".repeat(256)).json(&good());
+            client.request(Method::POST, path).header("Idempotency-Key", "k".repeat(256)).json(&valid());
         let answer = Client::send(keyed).await?;
         assert_eq!((answer.status, answer.code()), (422, "invalid-request"));
         assert_eq!(fields(&answer), ["Idempotency-Key"]);
@@ -117,7 +123,7 @@ async fn a_bad_booking_is_refused_and_never_queued() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_bad_path_or_query_is_told_what_it_should_be() -> Result<()> {
+async fn an_invalid_path_or_query_is_answered_with_a_problem() -> Result<()> {
     let installation = start().await?;
     let client = installation.client();
     for (path, status, code) in [
@@ -143,7 +149,7 @@ async fn a_bad_path_or_query_is_told_what_it_should_be() -> Result<()> {
         assert_eq!((answer.status, answer.code()), (status, code), "{path}: {answer:?}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
     }
-    // A page behind the last one is no mistake.
+    // A page after the last one is empty, not an error.
     let empty = client.get("/concerts?page=1000000000&limit=1000").await?;
     assert_eq!((empty.status, &empty.body["data"]), (200, &json!([])));
 
@@ -157,9 +163,9 @@ async fn a_bad_path_or_query_is_told_what_it_should_be() -> Result<()> {
 async fn a_ticket_with_one_bit_changed_is_not_found() -> Result<()> {
     let installation = start().await?;
     let client = installation.client();
-    let taken = client.create_booking("alice", &[1]).await?;
+    let accepted = client.create_booking("alice", &[1]).await?;
     let ticket =
-        u128::from_str_radix(&taken.body["ticketId"].as_str().context("no ticket")?.replace('-', ""), 16)?;
+        u128::from_str_radix(&accepted.body["ticketId"].as_str().context("no ticket")?.replace('-', ""), 16)?;
     for bit in 0..128 {
         let forged = uuid::Uuid::from_u128(ticket ^ 1 << bit);
         let answer = client.get(&format!("/ticket-bookings/{forged}")).await?;
@@ -172,7 +178,7 @@ async fn a_ticket_with_one_bit_changed_is_not_found() -> Result<()> {
 }
 
 #[tokio::test]
-async fn seats_that_do_not_exist_end_as_not_found_on_both_endpoints() -> Result<()> {
+async fn a_booking_of_unknown_seats_is_rejected_on_both_endpoints() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
@@ -180,14 +186,14 @@ async fn seats_that_do_not_exist_end_as_not_found_on_both_endpoints() -> Result<
     assert_eq!((answer.status, answer.code()), (404, "seats-not-found"), "{answer:?}");
     assert_eq!(answer.body["seatIds"], json!([2_000_000]));
 
-    // Seats of two concerts, though the booking names one of them.
+    // The booking names one concert and has a seat of another.
     let (other, map) = client.seat_map(1).await?;
     let elsewhere = map["seats"][0]["id"].clone();
-    let mut body = good();
+    let mut body = valid();
     body["seatIds"] = json!([seats[0], elsewhere]);
     body["concertId"] = json!(other);
-    let taken = client.post("/ticket-bookings", &body).await?;
-    let status = client.final_status(taken.location()?).await?;
+    let accepted = client.post("/ticket-bookings", &body).await?;
+    let status = client.final_status(accepted.location()?).await?;
     assert_eq!(
         (&status["status"], &status["problem"]["code"]),
         (&json!("rejected"), &json!("seats-not-found"))

@@ -1,4 +1,4 @@
-//! What a worker settles together, and in which order.
+//! Which bookings a worker settles in one batch, and in which order.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use hamro_e2e::{Installation, Setup, ledger, wait_until};
 use hamro_shared::domain::TicketId;
 use hamro_shared::queue::{Envelope, Parcel};
 
-/// Publishes the bookings in one parcel, and returns where their statuses are.
+/// Publishes the bookings in one parcel, and returns the paths of their statuses.
 async fn publish(installation: &Installation, bookings: &[Envelope]) -> Result<Vec<String>> {
     let mut parcel = Parcel::default();
     for envelope in bookings {
@@ -26,7 +26,7 @@ async fn is_settled(installation: &Installation, ticket: TicketId) -> Result<boo
 }
 
 #[tokio::test]
-async fn what_comes_in_while_a_batch_is_in_hand_is_settled_together() -> Result<()> {
+async fn bookings_that_arrive_during_a_batch_are_settled_together() -> Result<()> {
     let variables = vec![("RUST_LOG", "info,hamro_worker=debug")];
     let mut installation = Installation::start(Setup { variables, ..Setup::default() }).await?;
     let client = installation.client().clone();
@@ -36,8 +36,8 @@ async fn what_comes_in_while_a_batch_is_in_hand_is_settled_together() -> Result<
     installation.worker_waits_for_a_lock().await?;
     let mut others = Vec::new();
     for seat in &seats[1..11] {
-        let taken = client.create_booking("bob", &[*seat]).await?;
-        others.push(taken.location()?.to_owned());
+        let accepted = client.create_booking("bob", &[*seat]).await?;
+        others.push(accepted.location()?.to_owned());
     }
     installation.workers[0].line_after("10 bookings are buffered").await?;
     holder.rollback().await?;
@@ -52,9 +52,9 @@ async fn what_comes_in_while_a_batch_is_in_hand_is_settled_together() -> Result<
     installation.close().await
 }
 
-/// Each booking wants a seat of the one before. In the order in which they come, every other one is sold.
+/// Each booking shares a seat with the previous one, so every second booking is sold if they are settled in order.
 #[tokio::test]
-async fn a_worker_sells_in_the_order_of_arrival_although_it_has_two_batches_in_hand() -> Result<()> {
+async fn a_worker_with_two_batches_in_flight_sells_in_order_of_arrival() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let mut seats = Vec::new();
     for concert in 0..3 {
@@ -78,12 +78,12 @@ async fn a_worker_sells_in_the_order_of_arrival_although_it_has_two_batches_in_h
 }
 
 #[tokio::test]
-async fn a_batch_asks_for_its_seats_only_when_the_one_before_has_locked_its_own() -> Result<()> {
+async fn a_batch_locks_its_seats_only_after_the_previous_batch_has_locked_its_own() -> Result<()> {
     let variables = vec![("RUST_LOG", "info,hamro_worker=debug"), ("BATCH_MAX", "2")];
     let mut installation = Installation::start(Setup { variables, ..Setup::default() }).await?;
     let seats = installation.client().seat_ids(0).await?;
     let holder = installation.hold_seat(seats[0]).await?;
-    // Waits for the first of its seats, and has yet to lock the second.
+    // This batch waits for its first seat and has not locked the second one yet.
     let first =
         publish(&installation, &[envelope("alice", &seats[..2])?, envelope("bob", &seats[2..3])?]).await?;
     installation.worker_waits_for_a_lock().await?;
@@ -94,7 +94,7 @@ async fn a_batch_asks_for_its_seats_only_when_the_one_before_has_locked_its_own(
     for _ in 0..200 {
         assert!(
             !is_settled(&installation, later[0].ticket.id).await?,
-            "it took what the batch before it wants"
+            "it locked a seat that the previous batch wants"
         );
     }
     holder.rollback().await?;
@@ -106,29 +106,29 @@ async fn a_batch_asks_for_its_seats_only_when_the_one_before_has_locked_its_own(
 }
 
 #[tokio::test]
-async fn a_full_batch_overtakes_one_that_is_held_up_and_is_not_acknowledged_before_it() -> Result<()> {
+async fn a_full_batch_overtakes_a_blocked_one_but_is_acknowledged_after_it() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     installation.start_worker(&[("BATCH_MAX", "2")]).await?;
     let (here, elsewhere) =
         (installation.client().seat_ids(0).await?, installation.client().seat_ids(1).await?);
-    let held_up = [envelope("alice", &here[..1])?, envelope("bob", &here[1..2])?];
+    let blocked = [envelope("alice", &here[..1])?, envelope("bob", &here[1..2])?];
     let overtaking = [envelope("carol", &elsewhere[..1])?, envelope("dave", &elsewhere[1..2])?];
-    // What a batch locks last: its seats are locked by then, and so the next may begin.
+    // A batch locks tiers last. Its seats are locked by then, so the next batch may start.
     let mut holder = installation.pool.begin().await?;
     sqlx::query("SELECT FROM ticket_tiers tier JOIN seats ON seats.ticket_tier_id = tier.id WHERE seats.id = $1 FOR UPDATE OF tier")
         .bind(i32::try_from(here[0])?)
         .execute(&mut *holder)
         .await?;
-    let mut locations = publish(&installation, &held_up).await?;
+    let mut locations = publish(&installation, &blocked).await?;
     installation.worker_waits_for_a_lock().await?;
     locations.extend(publish(&installation, &overtaking).await?);
     wait_until("the second batch is settled", async || {
         Ok(is_settled(&installation, overtaking[1].ticket.id).await?.then_some(()))
     })
     .await?;
-    assert!(!is_settled(&installation, held_up[0].ticket.id).await?);
+    assert!(!is_settled(&installation, blocked[0].ticket.id).await?);
 
-    // Whatever was acknowledged by now would never come again.
+    // A parcel that was already acknowledged would not be redelivered.
     installation.kill_worker(0).await?;
     holder.rollback().await?;
     installation.start_worker(&[]).await?;

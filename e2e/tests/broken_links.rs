@@ -1,4 +1,4 @@
-//! Connections that break at the worst moment.
+//! Connections that break at critical moments.
 
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
@@ -6,8 +6,8 @@ use futures_util::future::try_join_all;
 use hamro_e2e::client::{Answer, Client, booking};
 use hamro_e2e::proxy::Proxy;
 use hamro_e2e::{Installation, Setup, ledger, wait_until};
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use hamro_shared::queue::consume;
+use lapin::options::{BasicCancelOptions, BasicNackOptions};
 use reqwest::Method;
 
 async fn book_under_key(client: &Client, key: &str, seats: &[i64]) -> Result<Answer> {
@@ -16,7 +16,7 @@ async fn book_under_key(client: &Client, key: &str, seats: &[i64]) -> Result<Ans
 }
 
 #[tokio::test]
-async fn a_client_that_is_cut_off_before_its_answer_books_once_when_it_tries_again() -> Result<()> {
+async fn a_client_that_loses_its_connection_and_retries_books_once() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -26,16 +26,16 @@ async fn a_client_that_is_cut_off_before_its_answer_books_once_when_it_tries_aga
     proxy.lose_answers();
     let first = {
         let seats = seats[..2].to_vec();
-        tokio::spawn(async move { book_under_key(&cut_off, "one-wish", &seats).await })
+        tokio::spawn(async move { book_under_key(&cut_off, "key-1", &seats).await })
     };
     wait_until("the booking is in the queue", async || {
         Ok((installation.waiting_messages().await? == 1).then_some(()))
     })
     .await?;
     proxy.cut();
-    assert!(first.await?.is_err(), "it was answered");
+    assert!(first.await?.is_err(), "the first attempt got a response");
 
-    let again = book_under_key(&client, "one-wish", &seats[..2]).await?;
+    let again = book_under_key(&client, "key-1", &seats[..2]).await?;
     assert_eq!(again.status, 202, "{again:?}");
     installation.start_worker(&[]).await?;
     assert_eq!(client.final_status(again.location()?).await?["status"], "confirmed");
@@ -45,11 +45,11 @@ async fn a_client_that_is_cut_off_before_its_answer_books_once_when_it_tries_aga
 }
 
 #[tokio::test]
-async fn a_thousand_tries_at_once_under_one_key_book_once() -> Result<()> {
+async fn a_thousand_concurrent_attempts_under_one_key_book_once() -> Result<()> {
     let installation = Installation::start(Setup { apis: 2, workers: 2, ..Setup::default() }).await?;
     let seats = installation.client().seat_ids(0).await?;
-    let tries = (0..1_000).map(|n| book_under_key(&installation.apis[n % 2].client, "one-wish", &seats[..2]));
-    let answers = try_join_all(tries).await?;
+    let attempts = (0..1_000).map(|n| book_under_key(&installation.apis[n % 2].client, "key-1", &seats[..2]));
+    let answers = try_join_all(attempts).await?;
     let mut booked = None;
     for answer in &answers {
         assert_eq!(answer.status, 202, "{answer:?}");
@@ -71,7 +71,7 @@ async fn a_booking_whose_confirm_is_lost_can_be_followed() -> Result<()> {
     let client = installation.apis[number].client.clone();
 
     proxy.lose_answers();
-    let unknown = book_under_key(&client, "one-wish", &seats[..1]).await?;
+    let unknown = book_under_key(&client, "key-1", &seats[..1]).await?;
     assert_eq!((unknown.status, unknown.code()), (503, "broker-unavailable"), "{unknown:?}");
     assert_eq!(
         unknown.body["ticketId"].as_str().map(|id| format!("/ticket-bookings/{id}")).as_deref(),
@@ -80,23 +80,23 @@ async fn a_booking_whose_confirm_is_lost_can_be_followed() -> Result<()> {
     assert!(unknown.header("retry-after").is_some());
     assert_eq!(client.final_status(unknown.location()?).await?["status"], "confirmed");
 
-    // The connection is given up: from here on nobody has to wait to be refused, until there is a better one.
-    wait_until("the link is given up", async || {
+    // The api drops the connection. Until it has a new one, bookings are refused at once.
+    wait_until("the api has dropped the connection", async || {
         Ok((client.get("/queue").await?.body["accepting"] == false).then_some(()))
     })
     .await?;
-    let refused = book_under_key(&client, "one-wish", &seats[..1]).await?;
+    let refused = book_under_key(&client, "key-1", &seats[..1]).await?;
     assert_eq!((refused.status, &refused.body["ticketId"]), (503, &serde_json::Value::Null));
     proxy.cut();
     client.wait_until_ready().await?;
-    let again = book_under_key(&client, "one-wish", &seats[..1]).await?;
+    let again = book_under_key(&client, "key-1", &seats[..1]).await?;
     assert_eq!(client.final_status(again.location()?).await?["status"], "confirmed");
     assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
     installation.close().await
 }
 
 #[tokio::test]
-async fn the_endpoint_that_waits_finds_the_outcome_of_a_booking_whose_confirm_is_lost() -> Result<()> {
+async fn the_waiting_endpoint_reports_the_outcome_of_a_booking_whose_confirm_is_lost() -> Result<()> {
     let mut installation = Installation::start(Setup::default()).await?;
     let seats = installation.client().seat_ids(0).await?;
     let (proxy, url) = installation.broker_behind_proxy().await?;
@@ -109,51 +109,47 @@ async fn the_endpoint_that_waits_finds_the_outcome_of_a_booking_whose_confirm_is
     installation.close().await
 }
 
-/// As if the broker believed to have delivered what has never left it.
+/// The broker counts a message as delivered that never arrived.
 #[tokio::test]
-async fn what_the_broker_believes_to_have_delivered_to_an_idle_worker_is_settled_all_the_same() -> Result<()>
-{
+async fn a_lost_delivery_to_an_idle_worker_is_still_settled() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
     let (proxy, url) = installation.broker_behind_proxy().await?;
     installation.start_worker(&[("AMQP_URL", &url)]).await?;
     proxy.lose_answers();
-    let taken = client.create_booking("alice", &seats[..1]).await?;
+    let accepted = client.create_booking("alice", &seats[..1]).await?;
     wait_until("the delivery is lost", async || Ok(proxy.has_lost().then_some(()))).await?;
     proxy.deliver_answers();
-    assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
     installation.close().await
 }
 
-/// An installation whose only worker waits for a queue that has gone, and was made anew.
-async fn with_a_forgotten_worker() -> Result<(Installation, Proxy)> {
+/// An installation whose only worker does not know that its queue was deleted and declared again.
+async fn with_silently_cancelled_consumer() -> Result<(Installation, Proxy)> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     installation.expects_errors = true;
     let (proxy, url) = installation.broker_behind_proxy().await?;
     installation.start_worker(&[("AMQP_URL", &url)]).await?;
-    // What the broker tells the consumers of a queue that it deletes does not arrive.
+    // The `basic.cancel` that the broker sends does not arrive.
     proxy.lose_answers();
     installation.delete_queue().await?;
-    wait_until("the word is lost", async || Ok(proxy.has_lost().then_some(()))).await?;
+    wait_until("the cancellation is lost", async || Ok(proxy.has_lost().then_some(()))).await?;
     installation.topology.declare(&installation.channel).await?;
     proxy.deliver_answers();
     Ok((installation, proxy))
 }
 
 #[tokio::test]
-async fn a_worker_that_the_broker_has_forgotten_while_others_consume_notices_that_it_gets_nothing()
--> Result<()> {
-    let (installation, _proxy) = with_a_forgotten_worker().await?;
+async fn a_silently_cancelled_consumer_resubscribes_while_others_consume() -> Result<()> {
+    let (installation, _proxy) = with_silently_cancelled_consumer().await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
-    // Somebody who takes a single message, and keeps it.
-    let (channel, queue) = (&installation.channel, installation.topology.intake());
-    channel.basic_qos(1, BasicQosOptions::default()).await?;
-    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-    let mut other = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
+    // Another consumer receives one message and keeps it.
+    let channel = &installation.channel;
+    let mut other = consume(channel, &installation.topology.intake(), 1).await?;
     let first = client.create_booking("alice", &seats[..1]).await?;
-    let kept = other.next().await.context("the queue has gone")??;
+    let kept = other.next().await.context("the queue was deleted")??;
     let second = client.create_booking("bob", &seats[1..2]).await?;
     assert_eq!(client.final_status(second.location()?).await?["status"], "confirmed");
     channel.basic_cancel(other.tag(), BasicCancelOptions::default()).await?;
@@ -163,11 +159,11 @@ async fn a_worker_that_the_broker_has_forgotten_while_others_consume_notices_tha
 }
 
 #[tokio::test]
-async fn a_worker_that_the_broker_has_forgotten_without_a_word_notices() -> Result<()> {
-    let (installation, _proxy) = with_a_forgotten_worker().await?;
+async fn a_silently_cancelled_consumer_resubscribes_when_it_is_the_only_one() -> Result<()> {
+    let (installation, _proxy) = with_silently_cancelled_consumer().await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
-    let taken = client.create_booking("alice", &seats[..1]).await?;
-    assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    let accepted = client.create_booking("alice", &seats[..1]).await?;
+    assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
     installation.close().await
 }

@@ -1,4 +1,4 @@
-//! An organiser's way, from nothing to a concert that can be booked, over HTTP alone.
+//! The catalogue endpoints, as an organizer uses them to create and manage concerts.
 
 use anyhow::{Context, Result};
 use hamro_e2e::client::Client;
@@ -27,7 +27,7 @@ async fn created(client: &Client, path: &str, body: Value) -> Result<Value> {
 }
 
 #[tokio::test]
-async fn a_concert_goes_from_nothing_to_booked_over_http_alone() -> Result<()> {
+async fn a_concert_is_created_and_booked_over_http() -> Result<()> {
     let installation = start().await?;
     let client = installation.client();
     assert_eq!(
@@ -85,7 +85,7 @@ async fn a_concert_goes_from_nothing_to_booked_over_http_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_has_been_sold_cannot_be_deleted_and_what_has_not_can() -> Result<()> {
+async fn tiers_and_concerts_with_sales_cannot_be_deleted() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let (concert, map) = client.seat_map(0).await?;
@@ -111,7 +111,7 @@ async fn what_has_been_sold_cannot_be_deleted_and_what_has_not_can() -> Result<(
 }
 
 #[tokio::test]
-async fn writes_need_the_admin_token_and_reads_do_not() -> Result<()> {
+async fn writes_require_the_admin_token_and_reads_do_not() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let closed = installation.start_api(&[("ADMIN_TOKEN", "")]).await?;
     let id = installation.client().seat_map(0).await?.0;
@@ -145,7 +145,7 @@ async fn writes_need_the_admin_token_and_reads_do_not() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_bad_write_is_told_every_field_that_is_wrong() -> Result<()> {
+async fn an_invalid_write_is_answered_with_every_invalid_field() -> Result<()> {
     let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client();
     let (id, map) = client.seat_map(0).await?;
@@ -159,7 +159,7 @@ async fn a_bad_write_is_told_every_field_that_is_wrong() -> Result<()> {
     };
     let block = json!({"ticketTierId": tier, "section": "vip", "rows": 1, "seatsPerRow": 1});
     let new_tier = json!({"concertId": id, "ticketTypeId": 1, "price": "1.00"});
-    for (method, path, body, wrong) in [
+    for (method, path, body, invalid) in [
         (
             Method::POST,
             "/concerts",
@@ -204,7 +204,7 @@ async fn a_bad_write_is_told_every_field_that_is_wrong() -> Result<()> {
         assert_eq!((answer.status, answer.code()), (422, "invalid-request"), "{path} {body}: {answer:?}");
         let errors = answer.body["errors"].as_array().context("no errors")?;
         let fields: Vec<&str> = errors.iter().filter_map(|error| error["field"].as_str()).collect();
-        assert_eq!(fields, wrong, "{path} {body}: {answer:?}");
+        assert_eq!(fields, invalid, "{path} {body}: {answer:?}");
     }
     let twice = client.write(Method::POST, "/ticket-types", &json!({"name": "VIP"})).await?;
     assert_eq!((twice.status, twice.code()), (409, "already-exists"));
@@ -221,7 +221,7 @@ async fn a_bad_write_is_told_every_field_that_is_wrong() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_sales_window_is_kept_by_the_worker_and_shown_by_the_catalogue() -> Result<()> {
+async fn a_sales_window_is_enforced_by_the_worker_and_shown_in_the_catalogue() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let (id, map) = client.seat_map(0).await?;
@@ -246,13 +246,13 @@ async fn a_sales_window_is_kept_by_the_worker_and_shown_by_the_catalogue() -> Re
     assert_eq!((late.status, late.code()), (409, "sale-closed"));
 
     update["salesOpenAt"] = json!("2020-01-03T00:00:00Z");
-    let turned = client.write(Method::PUT, "/concerts", &update).await?;
-    assert_eq!((turned.status, turned.code()), (422, "invalid-request"));
+    let reversed = client.write(Method::PUT, "/concerts", &update).await?;
+    assert_eq!((reversed.status, reversed.code()), (422, "invalid-request"));
     installation.close().await
 }
 
 #[tokio::test]
-async fn a_new_price_holds_for_what_is_sold_from_then_on() -> Result<()> {
+async fn a_new_price_applies_only_to_later_sales() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let (concert, map) = client.seat_map(0).await?;
@@ -265,14 +265,14 @@ async fn a_new_price_holds_for_what_is_sold_from_then_on() -> Result<()> {
     assert_eq!(client.write(Method::PUT, "/ticket-tiers", &change).await?.body["price"], "120.00");
     let after = client.book_seats("bob", &seats[1..2]).await?;
     assert_eq!(after.body["ticketData"][0]["totalAmount"], "120.00");
-    // What was paid is not rewritten.
+    // The price of an earlier sale does not change.
     let status = client.get(before.location()?).await?;
     assert_eq!(status.body["booking"]["ticketData"][0]["totalAmount"], "100.00");
     installation.close().await
 }
 
 #[tokio::test]
-async fn many_instances_that_start_at_once_migrate_and_seed_once() -> Result<()> {
+async fn instances_that_start_together_migrate_and_seed_once() -> Result<()> {
     let mut installation = Installation::prepare(&Setup::default()).await?;
     for _ in 0..4 {
         installation.launch_api(&[]).await?;
@@ -282,14 +282,13 @@ async fn many_instances_that_start_at_once_migrate_and_seed_once() -> Result<()>
         assert_eq!(api.client.get("/concerts").await?.body["total"], 3);
     }
     let seats =
-        wait_until("the seats are there", async || Ok(Some(installation.client().seat_ids(2).await?)))
-            .await?;
+        wait_until("the seats exist", async || Ok(Some(installation.client().seat_ids(2).await?))).await?;
     assert_eq!(seats.len(), 100);
     installation.close().await
 }
 
 #[tokio::test]
-async fn seat_maps_take_two_sessions_of_the_database_at_a_time_and_leave_the_others_free() -> Result<()> {
+async fn seat_map_queries_use_at_most_two_database_sessions() -> Result<()> {
     let variables = vec![("DATABASE_CONNECTIONS", "4")];
     let installation = Installation::start(Setup { variables, ..Setup::default() }).await?;
     let client = installation.client().clone();
@@ -304,18 +303,18 @@ async fn seat_maps_take_two_sessions_of_the_database_at_a_time_and_leave_the_oth
         })
     });
     let maps: Vec<_> = maps.collect();
-    wait_until("two maps are being read", async || {
+    wait_until("two seat maps are being read", async || {
         let waiting: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
              AND application_name LIKE 'hamro-api%'",
         )
         .fetch_one(&installation.pool)
         .await?;
-        assert!(waiting <= 2, "{waiting} are");
+        assert!(waiting <= 2, "{waiting} seat maps are being read");
         Ok((waiting == 2).then_some(()))
     })
     .await?;
-    // The others wait for their turn without a session.
+    // The other requests for seat maps wait without a session.
     let created = client.write(Method::POST, "/ticket-types", &json!({"name": "Balcony"})).await?;
     assert_eq!(created.status, 201, "{created:?}");
     assert_eq!(client.get("/concerts").await?.status, 200);
@@ -328,12 +327,12 @@ async fn seat_maps_take_two_sessions_of_the_database_at_a_time_and_leave_the_oth
 }
 
 #[tokio::test]
-async fn a_write_that_the_state_of_the_database_does_not_allow_is_no_fault_of_the_request() -> Result<()> {
+async fn a_write_that_fails_because_of_the_database_state_is_answered_503() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
-    // The cause is an error in the log.
+    // The cause is logged as an error.
     installation.expects_errors = true;
     let client = installation.client().clone();
-    let breaks = [
+    let causes = [
         (
             "ALTER SEQUENCE ticket_types_id_seq MAXVALUE 1000; SELECT setval('ticket_types_id_seq', 1000)",
             "reached maximum",
@@ -343,7 +342,7 @@ async fn a_write_that_the_state_of_the_database_does_not_allow_is_no_fault_of_th
             "ticket_types_pkey",
         ),
     ];
-    for (statements, cause) in breaks {
+    for (statements, cause) in causes {
         sqlx::raw_sql(statements).execute(&installation.pool).await?;
         let answer = client.write(Method::POST, "/ticket-types", &json!({"name": "Balcony"})).await?;
         assert_eq!((answer.status, answer.code()), (503, "database-fault"), "{answer:?}");

@@ -1,11 +1,11 @@
-//! Machines whose clocks are wrong. The database's clock judges deadlines and sales windows, whatever the others show.
+//! Machines with wrong clocks. Only the database clock decides deadlines and sales windows.
 
 use anyhow::{Context, Result};
 use hamro_e2e::{Installation, Setup, wait_until};
 
 async fn start() -> Result<Installation> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
-    // A clock that is wrong is an error, which wants a person.
+    // A wrong clock is logged as an error, because it needs an operator.
     installation.expects_errors = true;
     Ok(installation)
 }
@@ -18,12 +18,12 @@ async fn a_worker_whose_clock_is_ahead_expires_no_booking() -> Result<()> {
     let seats = client.seat_ids(0).await?;
     let booked = client.book_seats("alice", &seats[..1]).await?;
     assert_eq!(booked.status, 201, "{booked:?}");
-    installation.workers[worker].line_after("ahead of the database's").await?;
+    installation.workers[worker].line_after("ahead of the database clock").await?;
     installation.close().await
 }
 
 #[tokio::test]
-async fn an_api_whose_clock_is_ahead_expires_no_booking_of_another() -> Result<()> {
+async fn an_api_whose_clock_is_ahead_expires_no_booking_of_another_instance() -> Result<()> {
     let mut installation = start().await?;
     let ahead = installation.start_api(&[("HAMRO_FAULTS", "clock=+16m")]).await?;
     let seats = installation.client().seat_ids(0).await?;
@@ -53,12 +53,12 @@ async fn an_api_whose_clock_is_ahead_sells_nothing_before_the_sale_opens() -> Re
 }
 
 #[tokio::test]
-async fn a_ticket_of_an_api_whose_clock_is_ahead_is_final_on_the_others_once_it_is_settled() -> Result<()> {
+async fn a_ticket_issued_by_an_api_whose_clock_is_ahead_becomes_final_on_other_instances() -> Result<()> {
     let mut installation = start().await?;
     installation.start_worker(&[]).await?;
-    // Longer than the tests wait for anything.
+    // Longer than any timeout of the tests.
     let ahead = installation.start_api(&[("HAMRO_FAULTS", "clock=+3m")]).await?;
-    // It hears of the outcome from nobody, and has to ask.
+    // The api receives no announcements and has to query the database.
     installation.lose_announcements().await?;
     let seats = installation.client().seat_ids(0).await?;
     let accepted = installation.apis[ahead].client.create_booking("alice", &seats[..1]).await?;
@@ -68,13 +68,13 @@ async fn a_ticket_of_an_api_whose_clock_is_ahead_is_final_on_the_others_once_it_
 }
 
 #[tokio::test]
-async fn an_instance_that_knows_no_time_is_not_ready_and_takes_bookings_all_the_same() -> Result<()> {
+async fn an_api_that_has_not_measured_its_clock_is_not_ready_but_accepts_bookings() -> Result<()> {
     let mut installation = start().await?;
     let seats = installation.client().seat_ids(0).await?;
     let nowhere = "postgres://hamro:hamro@127.0.0.1:1/hamro";
     let api = installation.launch_api(&[("DATABASE_URL", nowhere)]).await?;
     let client = &installation.apis[api].client;
-    wait_until("it takes bookings", async || {
+    wait_until("the api accepts bookings", async || {
         Ok((client.get("/queue").await?.body["accepting"] == true).then_some(()))
     })
     .await?;
@@ -88,9 +88,9 @@ async fn an_instance_that_knows_no_time_is_not_ready_and_takes_bookings_all_the_
 }
 
 #[tokio::test]
-async fn a_clock_of_the_database_that_jumps_turns_nobody_red() -> Result<()> {
+async fn a_jump_of_the_database_clock_does_not_affect_readiness() -> Result<()> {
     let mut installation = start().await?;
-    // The programs ask for `clock_timestamp()`; here they get that of the schema `public`, which can be moved.
+    // The programs call `clock_timestamp()`. The search path replaces it by a function whose time can be shifted.
     sqlx::raw_sql(
         "CREATE TABLE jump (by interval NOT NULL); INSERT INTO jump VALUES ('0 s');
          CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
@@ -98,13 +98,13 @@ async fn a_clock_of_the_database_that_jumps_turns_nobody_red() -> Result<()> {
     )
     .execute(&installation.pool)
     .await?;
-    let moved = format!("ALTER DATABASE {} SET search_path = public, pg_catalog", installation.name());
-    sqlx::raw_sql(sqlx::AssertSqlSafe(moved)).execute(&installation.pool).await?;
+    let statement = format!("ALTER DATABASE {} SET search_path = public, pg_catalog", installation.name());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&installation.pool).await?;
     let api = installation.start_api(&[]).await?;
     let worker = installation.start_worker(&[]).await?;
     sqlx::raw_sql("UPDATE jump SET by = '5 minutes'").execute(&installation.pool).await?;
-    installation.apis[api].process.line_after("behind the database's").await?;
-    installation.workers[worker].line_after("behind the database's").await?;
+    installation.apis[api].process.line_after("behind the database clock").await?;
+    installation.workers[worker].line_after("behind the database clock").await?;
     let client = &installation.apis[api].client;
     assert_eq!(client.get("/health/ready").await?.status, 200);
     let seats = client.seat_ids(0).await?;
@@ -114,6 +114,6 @@ async fn a_clock_of_the_database_that_jumps_turns_nobody_red() -> Result<()> {
         .fetch_optional(&installation.pool)
         .await?
         .context("nothing was settled")?;
-    assert!(settled, "it was settled at the time of the machine");
+    assert!(settled, "it was settled at the time of the system clock");
     installation.close().await
 }

@@ -1,5 +1,5 @@
-//! The api keeps to its own OpenAPI document: schemathesis makes requests of all kinds out of it, good ones and bad ones,
-//! and compares the answers with it. `contract/schemathesis.toml` says how.
+//! Conformance of the api to its OpenAPI document. Schemathesis generates valid and invalid requests from the document
+//! and checks the responses against it. `contract/schemathesis.toml` configures it.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contract");
-const SCHEMATHESIS: &str = "schemathesis is needed on the PATH: `make test` installs it";
-const PATIENCE: Duration = Duration::from_mins(3);
+const SCHEMATHESIS: &str = "schemathesis must be on the PATH; `make test` installs it";
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 #[tokio::test]
-async fn the_api_keeps_to_its_openapi_document() -> Result<()> {
+async fn the_api_conforms_to_its_openapi_document() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let document = installation.client().request(Method::GET, "/openapi.json").build()?.url().to_string();
     let mut schemathesis = Command::new("schemathesis");
@@ -24,14 +24,14 @@ async fn the_api_keeps_to_its_openapi_document() -> Result<()> {
         .args(["run", &document])
         .current_dir(DIRECTORY)
         .env("ADMIN_TOKEN", ADMIN_TOKEN)
-        // What it writes by the way belongs elsewhere.
+        // Keep its other files out of the source directory.
         .env("HYPOTHESIS_STORAGE_DIRECTORY", env!("CARGO_TARGET_TMPDIR"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let output = timeout(PATIENCE, schemathesis.output())
+    let output = timeout(TIMEOUT, schemathesis.output())
         .await
-        .context("schemathesis comes to no end")?
+        .context("schemathesis timed out")?
         .context(SCHEMATHESIS)?;
     ensure!(
         output.status.success(),

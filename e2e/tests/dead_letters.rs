@@ -11,22 +11,22 @@ use hamro_shared::domain::IdempotencyKey;
 use hamro_shared::queue::Envelope;
 use serde_json::Value;
 
-/// Nobody listens there.
+/// An address on which nothing listens.
 const NO_BROKER: (&str, &str) = ("AMQP_URL", "amqp://127.0.0.1:1/%2f");
 
 async fn installation() -> Result<Installation> {
     let variables = vec![("REAPER_DELAY", "0s")];
     let mut installation = Installation::start(Setup { workers: 0, variables, ..Setup::default() }).await?;
-    // A dead letter is an error in the log.
+    // A dead letter is logged as an error.
     installation.expects_errors = true;
     Ok(installation)
 }
 
-/// The number of the dead letter that is left of this booking, once a worker has given it up.
+/// Turns this booking into a dead letter, and returns its number.
 async fn dead_letter(installation: &mut Installation, envelope: &Envelope) -> Result<String> {
     installation.condemn(envelope).await?;
     installation.start_worker(&[]).await?;
-    let id: i64 = wait_until("the dead letter is kept", async || {
+    let id: i64 = wait_until("the dead letter is stored", async || {
         Ok(sqlx::query_scalar("SELECT id FROM dead_letters WHERE ticket_id = $1")
             .bind(envelope.ticket.id.0)
             .fetch_optional(&installation.pool)
@@ -36,13 +36,13 @@ async fn dead_letter(installation: &mut Installation, envelope: &Envelope) -> Re
     Ok(id.to_string())
 }
 
-/// `hamro-worker dead-letters` with these arguments, in an environment with these changes.
+/// Runs `hamro-worker dead-letters` with these arguments and these changes to the environment.
 async fn run(installation: &Installation, arguments: &[&str], changes: &[(&str, &str)]) -> Result<Output> {
     let arguments = [&["dead-letters"], arguments].concat();
     Process::output("hamro-worker", &arguments, &installation.environment(changes)).await
 }
 
-/// What the command prints, if it succeeds.
+/// The output of a command that must succeed.
 async fn says(installation: &Installation, arguments: &[&str]) -> Result<String> {
     let output = run(installation, arguments, &[]).await?;
     ensure!(output.status.success(), "{arguments:?}: {output:?}");
@@ -53,7 +53,7 @@ async fn json(installation: &Installation, arguments: &[&str]) -> Result<Value> 
     Ok(serde_json::from_str(&says(installation, &[arguments, &["--json"]].concat()).await?)?)
 }
 
-/// What the command complains of, if it fails.
+/// The error message of a command that must fail.
 async fn complains(
     installation: &Installation,
     arguments: &[&str],
@@ -65,7 +65,7 @@ async fn complains(
     Ok(String::from_utf8(output.stderr)?)
 }
 
-/// Reissues the letter, and returns the ticket that it has become.
+/// Reissues the dead letter, and returns its new ticket.
 async fn reissue(installation: &Installation, id: &str) -> Result<String> {
     let answer = json(installation, &["reissue", id]).await?;
     Ok(answer["ticketId"].as_str().context("no ticketId")?.to_owned())
@@ -76,7 +76,7 @@ async fn final_status(installation: &Installation, ticket: impl ToString) -> Res
 }
 
 #[tokio::test]
-async fn dead_letters_are_listed_without_names_shown_whole_and_discarded_with_a_reason() -> Result<()> {
+async fn dead_letters_can_be_listed_shown_and_discarded() -> Result<()> {
     let mut installation = installation().await?;
     assert_eq!(says(&installation, &["list"]).await?, "There are none.\n");
     let seats = installation.client().seat_ids(0).await?;
@@ -113,13 +113,13 @@ async fn dead_letters_are_listed_without_names_shown_whole_and_discarded_with_a_
     assert!(shown.contains("she has got other seats"), "{shown}");
     for again in [&["discard", &id, "--because", "twice"][..], &["reissue", &id]] {
         let complaint = complains(&installation, again, &[]).await?;
-        assert!(complaint.contains("has been discarded already"), "{complaint}");
+        assert!(complaint.contains("was already discarded"), "{complaint}");
     }
     installation.close().await
 }
 
 #[tokio::test]
-async fn a_letter_that_is_reissued_is_one_booking_under_a_new_ticket() -> Result<()> {
+async fn a_reissued_dead_letter_is_booked_once_under_a_new_ticket() -> Result<()> {
     let mut installation = installation().await?;
     let seats = installation.client().seat_ids(0).await?;
     let alice = envelope("alice", &seats[..2])?;
@@ -131,9 +131,12 @@ async fn a_letter_that_is_reissued_is_one_booking_under_a_new_ticket() -> Result
     assert_ne!(ticket, alice.ticket.id.to_string());
     assert_eq!(final_status(&installation, &ticket).await?["status"], "confirmed");
     let complaint = complains(&installation, &["reissue", &id], &[]).await?;
-    assert!(complaint.contains(&format!("already: ticket {ticket} is confirmed")), "{complaint}");
+    assert!(
+        complaint.contains(&format!("was already reissued: ticket {ticket} is confirmed")),
+        "{complaint}"
+    );
     let complaint = complains(&installation, &["discard", &id, "--because", "late"], &[]).await?;
-    assert!(complaint.contains("has been reissued already"), "{complaint}");
+    assert!(complaint.contains("was already reissued"), "{complaint}");
 
     assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
     assert_eq!(final_status(&installation, alice.ticket.id).await?, failed);
@@ -143,13 +146,13 @@ async fn a_letter_that_is_reissued_is_one_booking_under_a_new_ticket() -> Result
 }
 
 #[tokio::test]
-async fn a_reissue_that_is_broken_off_goes_on_with_the_same_ticket() -> Result<()> {
+async fn an_interrupted_reissue_resumes_with_the_same_ticket() -> Result<()> {
     let mut installation = installation().await?;
     let seats = installation.client().seat_ids(0).await?;
     let alice = envelope("alice", &seats[..1])?;
     let id = dead_letter(&mut installation, &alice).await?;
 
-    // Before the booking is in the queue.
+    // Interrupted before the booking is in the queue.
     let complaint = complains(&installation, &["reissue", &id], &[NO_BROKER]).await?;
     let (_, ticket) = complaint.split_once("the same ticket ").context("no ticket")?;
     let ticket = ticket.split(':').next().context("no ticket")?;
@@ -159,12 +162,12 @@ async fn a_reissue_that_is_broken_off_goes_on_with_the_same_ticket() -> Result<(
     assert!(complaint.contains("to its end"), "{complaint}");
     assert_eq!(reissue(&installation, &id).await?, ticket);
 
-    // Behind that, before it is marked as done; and the worker has not settled it yet, or it has.
-    let forget = "UPDATE dead_letters SET resolution = NULL, resolved_at = NULL";
-    sqlx::raw_sql(forget).execute(&installation.pool).await?;
+    // Interrupted after that, before it is marked as reissued. The worker may or may not have settled it.
+    let reset = "UPDATE dead_letters SET resolution = NULL, resolved_at = NULL";
+    sqlx::raw_sql(reset).execute(&installation.pool).await?;
     assert_eq!(reissue(&installation, &id).await?, ticket);
     assert_eq!(final_status(&installation, ticket).await?["status"], "confirmed");
-    sqlx::raw_sql(forget).execute(&installation.pool).await?;
+    sqlx::raw_sql(reset).execute(&installation.pool).await?;
     assert_eq!(reissue(&installation, &id).await?, ticket);
     installation.drained().await?;
     assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
@@ -172,22 +175,22 @@ async fn a_reissue_that_is_broken_off_goes_on_with_the_same_ticket() -> Result<(
 }
 
 #[tokio::test]
-async fn a_letter_whose_new_ticket_has_expired_can_be_reissued_again() -> Result<()> {
+async fn a_dead_letter_can_be_reissued_again_after_its_new_ticket_expired() -> Result<()> {
     let mut installation = installation().await?;
     let seats = installation.client().seat_ids(0).await?;
     let alice = envelope("alice", &seats[..1])?;
     let id = dead_letter(&mut installation, &alice).await?;
-    let overdue = ("BOOKING_DEADLINE", "1ms");
+    let short_deadline = ("BOOKING_DEADLINE", "1ms");
     let mut tickets = Vec::new();
     for _ in 0..2 {
-        let complaint = complains(&installation, &["reissue", &id], &[NO_BROKER, overdue]).await?;
+        let complaint = complains(&installation, &["reissue", &id], &[NO_BROKER, short_deadline]).await?;
         let (_, ticket) = complaint.split_once("the same ticket ").context("no ticket")?;
         tickets.push(ticket.split(':').next().context("no ticket")?.to_owned());
     }
-    let output = run(&installation, &["reissue", &id, "--json"], &[overdue]).await?;
+    let output = run(&installation, &["reissue", &id, "--json"], &[short_deadline]).await?;
     let answer: Value = serde_json::from_slice(&output.stdout)?;
     tickets.push(answer["ticketId"].as_str().context("no ticketId")?.to_owned());
-    // Each was fenced off before there was another.
+    // Each ticket was fenced before the next one was issued.
     for ticket in &tickets {
         assert_eq!(final_status(&installation, ticket).await?["status"], "expired");
     }
@@ -200,7 +203,7 @@ async fn a_letter_whose_new_ticket_has_expired_can_be_reissued_again() -> Result
 }
 
 #[tokio::test]
-async fn a_letter_whose_seats_are_taken_by_now_is_rejected_under_its_new_ticket() -> Result<()> {
+async fn a_reissued_dead_letter_is_rejected_if_its_seats_are_taken() -> Result<()> {
     let mut installation = installation().await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -219,7 +222,7 @@ async fn a_letter_whose_seats_are_taken_by_now_is_rejected_under_its_new_ticket(
 }
 
 #[tokio::test]
-async fn a_customer_who_has_tried_again_under_the_same_key_is_not_sold_the_seats_twice() -> Result<()> {
+async fn a_reissue_shares_the_outcome_of_a_retry_under_the_same_key() -> Result<()> {
     let mut installation = installation().await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -239,7 +242,7 @@ async fn a_customer_who_has_tried_again_under_the_same_key_is_not_sold_the_seats
 }
 
 #[tokio::test]
-async fn a_booking_that_was_settled_before_workers_died_of_it_is_not_reissued() -> Result<()> {
+async fn a_booking_that_is_already_settled_is_not_reissued() -> Result<()> {
     let mut installation = installation().await?;
     let seats = installation.client().seat_ids(0).await?;
     let alice = envelope("alice", &seats[..1])?;
@@ -258,7 +261,7 @@ async fn a_booking_that_was_settled_before_workers_died_of_it_is_not_reissued() 
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said_and_fails() -> Result<()> {
+async fn failed_commands_explain_the_error_and_exit_with_a_nonzero_code() -> Result<()> {
     let mut installation = installation().await?;
     installation.start_worker(&[]).await?;
     installation.publish(b"no parcel").await?;
@@ -277,16 +280,16 @@ async fn what_cannot_be_done_is_said_and_fails() -> Result<()> {
     assert!(complaint.contains("the database cannot be reached"), "{complaint}");
     let complaint = complains(&installation, &["reissue", &id], &[("TICKET_KEYS", "")]).await?;
     assert!(complaint.contains("TICKET_KEYS is not set"), "{complaint}");
-    for wrong in
+    for invalid in
         [&["discard", &id][..], &["discard", &id, "--because", ""], &["list", "--limit", "0"], &["show", "x"]]
     {
-        assert_eq!(run(&installation, wrong, &[]).await?.status.code(), Some(2), "{wrong:?}");
+        assert_eq!(run(&installation, invalid, &[]).await?.status.code(), Some(2), "{invalid:?}");
     }
-    // For these, the database is enough.
-    let alone = [("AMQP_URL", ""), ("TICKET_KEYS", "")];
-    for enough in [&["list"][..], &["show", &id], &["discard", &id, "--because", "nobody can read it"]] {
-        let output = run(&installation, enough, &alone).await?;
-        assert!(output.status.success(), "{enough:?}: {output:?}");
+    // These commands need only the database.
+    let database_only = [("AMQP_URL", ""), ("TICKET_KEYS", "")];
+    for command in [&["list"][..], &["show", &id], &["discard", &id, "--because", "it cannot be read"]] {
+        let output = run(&installation, command, &database_only).await?;
+        assert!(output.status.success(), "{command:?}: {output:?}");
     }
     installation.close().await
 }

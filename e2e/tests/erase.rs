@@ -1,4 +1,4 @@
-//! The operator's command for a person who asks to be forgotten: `hamro-api erase`.
+//! The operator's command that erases a person's data: `hamro-api erase`.
 
 use anyhow::{Context, Result, ensure};
 use hamro_e2e::process::Process;
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 
-/// `_` and `%` are wildcards where somebody compares by LIKE.
+/// Contains `_` and `%`, which are wildcards of LIKE.
 const ADDRESS: &str = "zenobia_%@example.com";
 
-/// What must be left nowhere, in lower case.
+/// Texts that must be gone everywhere, in lower case.
 const TRACES: [&str; 2] = ["zenobia_%@example.com", "zenobia quartz"];
 
 const NEIGHBOURS: [&str; 4] =
@@ -24,7 +24,7 @@ fn booking(name: &str, address: &str, seats: &[i64]) -> Value {
 
 async fn installation() -> Result<Installation> {
     let mut installation = Installation::start(Setup::default()).await?;
-    // A dead letter is an error in the log.
+    // A dead letter is logged as an error.
     installation.expects_errors = true;
     Ok(installation)
 }
@@ -36,7 +36,7 @@ async fn erase(installation: &Installation, arguments: &[&str]) -> Result<(Optio
     Ok((output.status.code(), printed))
 }
 
-/// The tables of the schema, each with all its rows as text.
+/// All tables of the schema, with their rows as text.
 async fn contents(pool: &PgPool) -> Result<Vec<(String, String)>> {
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
@@ -51,7 +51,7 @@ async fn contents(pool: &PgPool) -> Result<Vec<(String, String)>> {
     Ok(contents)
 }
 
-/// The columns in which this text is still to be found.
+/// The columns that contain this text.
 async fn columns_with(pool: &PgPool, text: &str) -> Result<Vec<String>> {
     let columns: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns
@@ -76,7 +76,7 @@ async fn columns_with(pool: &PgPool, text: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Two messages of the person that no worker can read, and the numbers of their dead letters.
+/// Publishes two unreadable messages of the person, and returns the numbers of their dead letters.
 async fn unreadable(installation: &Installation) -> Result<Vec<i64>> {
     for seat in [1, 2] {
         let request = booking("Zenobia Quartz", ADDRESS, &[seat]);
@@ -95,7 +95,7 @@ async fn discard(installation: &Installation, id: i64, because: &str) -> Result<
 }
 
 #[tokio::test]
-async fn an_erased_person_is_gone_from_every_table_and_keeps_the_seats() -> Result<()> {
+async fn an_erasure_removes_a_person_from_every_table_and_keeps_the_seats_sold() -> Result<()> {
     let mut installation = installation().await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -103,8 +103,8 @@ async fn an_erased_person_is_gone_from_every_table_and_keeps_the_seats() -> Resu
     let keyed = booking("Zenobia Quartz", ADDRESS, &seats[..2]);
     let first = Client::send(book(keyed.clone()).header("Idempotency-Key", "k1")).await?;
     assert_eq!(first.status, 201);
-    let shouted = booking("ZENOBIA QUARTZ", &ADDRESS.to_uppercase(), &seats[2..3]);
-    assert_eq!(Client::send(book(shouted)).await?.status, 201);
+    let upper_case = booking("ZENOBIA QUARTZ", &ADDRESS.to_uppercase(), &seats[2..3]);
+    assert_eq!(Client::send(book(upper_case)).await?.status, 201);
     let rejected = Client::send(book(booking("Zenobia Quartz", ADDRESS, &seats[..1]))).await?;
     assert_eq!(rejected.code(), "seats-taken");
     for (neighbour, seat) in NEIGHBOURS.iter().zip(&seats[3..]) {
@@ -120,10 +120,10 @@ async fn an_erased_person_is_gone_from_every_table_and_keeps_the_seats() -> Resu
     }
 
     let before = contents(&installation.pool).await?;
-    let (status, said) = erase(&installation, &["--email", &ADDRESS.to_uppercase()]).await?;
-    assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("Nothing was changed"), "{said}");
-    assert!(said.contains("2 sales, 3 bookings and 2 resolved dead letters"), "{said}");
+    let (status, message) = erase(&installation, &["--email", &ADDRESS.to_uppercase()]).await?;
+    assert_eq!(status, Some(0), "{message}");
+    assert!(message.contains("Nothing was changed"), "{message}");
+    assert!(message.contains("2 sales, 3 bookings and 2 resolved dead letters"), "{message}");
     assert_eq!(contents(&installation.pool).await?, before);
 
     let (status, applied) = erase(&installation, &["--email", &ADDRESS.to_uppercase(), "--apply"]).await?;
@@ -131,10 +131,10 @@ async fn an_erased_person_is_gone_from_every_table_and_keeps_the_seats() -> Resu
     assert!(applied.contains("2 sales, 3 bookings and 2 resolved dead letters"), "{applied}");
     for trace in TRACES {
         let columns: Vec<String> = columns_with(&installation.pool, trace).await?;
-        // One neighbour's address has the person's in it, and another's begins with it.
+        // Two neighbours have addresses that contain the person's.
         let others = if trace == ADDRESS { 2 } else { 0 };
         assert_eq!(columns.len(), others, "{trace}: {columns:?}");
-        for printed in [&said, &applied] {
+        for printed in [&message, &applied] {
             assert!(!printed.to_lowercase().contains(trace), "{printed}");
         }
     }
@@ -153,11 +153,11 @@ async fn an_erased_person_is_gone_from_every_table_and_keeps_the_seats() -> Resu
     )
     .fetch_one(&installation.pool)
     .await?;
-    assert_eq!(persons, 4, "only the neighbours are left");
+    assert_eq!(persons, 4, "only the neighbours remain");
     let (status, again) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
     assert!(status == Some(0) && again.contains("0 sales, 0 bookings and 0"), "{again}");
 
-    // An instance that has nothing of it in memory.
+    // An instance with an empty cache.
     let fresh = installation.start_api(&[]).await?;
     let fresh = installation.apis[fresh].client.clone();
     let status = fresh.final_status(first.location()?).await?;
@@ -173,42 +173,42 @@ async fn an_erased_person_is_gone_from_every_table_and_keeps_the_seats() -> Resu
 }
 
 #[tokio::test]
-async fn an_erasure_refuses_and_changes_nothing_while_a_dead_letter_of_the_person_is_open() -> Result<()> {
+async fn an_erasure_is_refused_while_a_dead_letter_of_the_person_is_open() -> Result<()> {
     let installation = installation().await?;
     let seats = installation.client().seat_ids(0).await?;
     let body = booking("Zenobia Quartz", ADDRESS, &seats[..1]);
     assert_eq!(installation.client().post("/ticket-bookings/seats", &body).await?.status, 201);
     let letters = unreadable(&installation).await?;
     let (decided, open) = (letters.first().context("no letter")?, letters.last().context("no letter")?);
-    discard(&installation, *decided, "nobody can read it").await?;
+    discard(&installation, *decided, "it cannot be read").await?;
 
     let before = contents(&installation.pool).await?;
-    let (status, said) = erase(&installation, &["--email", ADDRESS]).await?;
-    assert_eq!(status, Some(0), "{said}");
+    let (status, message) = erase(&installation, &["--email", ADDRESS]).await?;
+    assert_eq!(status, Some(0), "{message}");
     let (refused, complaint) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
     assert_eq!(refused, Some(1), "{complaint}");
-    for printed in [said, complaint] {
+    for printed in [message, complaint] {
         assert!(printed.contains(&format!("of this person: {open}. Resolve each")), "{printed}");
         assert!(!printed.to_lowercase().contains("zenobia"), "{printed}");
     }
     assert_eq!(contents(&installation.pool).await?, before);
 
-    discard(&installation, *open, "nobody can read it").await?;
-    let (status, said) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
-    assert!(status == Some(0) && said.contains("1 sales, 1 bookings and 2"), "{said}");
+    discard(&installation, *open, "it cannot be read").await?;
+    let (status, message) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
+    assert!(status == Some(0) && message.contains("1 sales, 1 bookings and 2"), "{message}");
     installation.close().await
 }
 
 #[tokio::test]
-async fn an_erasure_of_an_address_that_is_none_says_what_is_wrong() -> Result<()> {
+async fn an_erasure_with_an_invalid_address_explains_the_error() -> Result<()> {
     let installation = installation().await?;
     for (arguments, complaint) in [
         (&["--email", "zenobia"][..], "must be an e-mail address such as"),
         (&[][..], "--email <ADDRESS>"),
         (&["--email", Email::erased().as_str(), "--apply"][..], "is the placeholder for erased addresses"),
     ] {
-        let (status, said) = erase(&installation, arguments).await?;
-        assert!(status.is_some_and(|status| status > 0) && said.contains(complaint), "{said}");
+        let (status, message) = erase(&installation, arguments).await?;
+        assert!(status.is_some_and(|status| status > 0) && message.contains(complaint), "{message}");
     }
     installation.close().await
 }

@@ -1,4 +1,4 @@
-//! The ways to follow a ticket.
+//! Following a ticket: held requests, conditional requests and event streams.
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join;
@@ -14,7 +14,7 @@ async fn book_with(client: &Client, prefer: &'static str, customer: &str, seats:
 }
 
 #[tokio::test]
-async fn a_client_that_prefers_to_wait_gets_the_outcome_as_the_earlier_endpoint_gives_it() -> Result<()> {
+async fn a_client_that_prefers_to_wait_gets_the_response_of_the_waiting_endpoint() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
@@ -35,25 +35,25 @@ async fn a_client_that_prefers_to_wait_gets_the_outcome_as_the_earlier_endpoint_
 }
 
 #[tokio::test]
-async fn a_wait_that_is_in_vain_ends_with_the_ticket() -> Result<()> {
+async fn a_wait_that_times_out_returns_the_ticket() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
-    let taken = book_with(&client, "wait=1", "alice", &client.seat_ids(0).await?[..1]).await?;
-    assert_eq!((taken.status, taken.header("preference-applied")), (202, Some("wait=1")));
-    let status = client.get(&format!("{}?wait=1", taken.location()?)).await?;
+    let accepted = book_with(&client, "wait=1", "alice", &client.seat_ids(0).await?[..1]).await?;
+    assert_eq!((accepted.status, accepted.header("preference-applied")), (202, Some("wait=1")));
+    let status = client.get(&format!("{}?wait=1", accepted.location()?)).await?;
     assert_eq!((status.status, &status.body["status"]), (200, &Value::from("queued")));
-    let wrong = client.get(&format!("{}?wait=soon", taken.location()?)).await?;
+    let wrong = client.get(&format!("{}?wait=soon", accepted.location()?)).await?;
     assert_eq!((wrong.status, wrong.code()), (422, "invalid-request"));
     installation.start_worker(&[]).await?;
     installation.close().await
 }
 
 #[tokio::test]
-async fn a_held_status_is_answered_on_any_instance_as_soon_as_the_ticket_is_settled() -> Result<()> {
+async fn a_held_status_request_is_answered_on_any_instance_once_the_ticket_is_settled() -> Result<()> {
     let mut installation = Installation::start(Setup { apis: 2, workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
-    let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
-    let path = format!("{}?wait=30", taken.location()?);
+    let accepted = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
+    let path = format!("{}?wait=30", accepted.location()?);
     let other = installation.apis[1].client.clone();
     let (held, _) = try_join(other.get(&path), installation.start_worker(&[])).await?;
     assert_eq!(held.body["status"], "confirmed", "{held:?}");
@@ -61,7 +61,7 @@ async fn a_held_status_is_answered_on_any_instance_as_soon_as_the_ticket_is_sett
 }
 
 #[tokio::test]
-async fn a_final_status_is_not_sent_again_to_who_has_it() -> Result<()> {
+async fn an_unchanged_final_status_is_answered_304() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let booked = client.book_seats("alice", &client.seat_ids(0).await?[..1]).await?;
@@ -75,21 +75,21 @@ async fn a_final_status_is_not_sent_again_to_who_has_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_stream_tells_the_state_and_then_the_outcome_and_ends() -> Result<()> {
+async fn a_stream_sends_the_status_then_the_outcome_and_ends() -> Result<()> {
     let mut installation = Installation::start(Setup { apis: 2, workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
-    let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
-    let location = taken.location()?;
+    let accepted = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
+    let location = accepted.location()?;
     let mut events = Events::open(&installation.apis[1].client, &format!("{location}/events")).await?;
     let first = events.next().await?.context("no first event")?;
-    assert_eq!((first.id.as_str(), &first.data["ticketId"]), ("queued", &taken.body["ticketId"]));
+    assert_eq!((first.id.as_str(), &first.data["ticketId"]), ("queued", &accepted.body["ticketId"]));
 
     installation.start_worker(&[]).await?;
     let last = events.settled().await?;
     assert_eq!((last.id.as_str(), &last.data["status"]), ("confirmed", &Value::from("confirmed")));
     assert_eq!(events.next().await?, None);
 
-    // A stream that is opened later tells it at once; one that has told it has nothing more to tell.
+    // A stream that is opened later sends the outcome at once. A stream that is resumed after it has nothing to send.
     let mut late = Events::open(&client, &format!("{location}/events")).await?;
     assert_eq!(late.next().await?.as_ref(), Some(&last));
     let resumed = client.request(Method::GET, &format!("{location}/events")).header("Last-Event-ID", last.id);
@@ -116,21 +116,21 @@ async fn a_stream_that_hyper_writes_reports_the_outcome_and_ends() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_stream_tells_a_new_place_in_the_queue() -> Result<()> {
+async fn a_stream_sends_a_new_queue_position() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
-    let taken = client.create_booking("alice", &seats[..1]).await?;
+    let accepted = client.create_booking("alice", &seats[..1]).await?;
     wait_until("the booking is counted", async || {
         Ok((client.get("/queue").await?.body["depth"] == 1).then_some(()))
     })
     .await?;
-    let mut events = Events::open(&client, &format!("{}/events", taken.location()?)).await?;
+    let mut events = Events::open(&client, &format!("{}/events", accepted.location()?)).await?;
     let before = events.next().await?.context("no first event")?;
-    assert_eq!(before.data["queue"]["ahead"], Value::Null, "nobody knows yet what has been served");
-    // Somebody is settled who came later: now it is known that nobody is before her.
+    assert_eq!(before.data["queue"]["ahead"], Value::Null, "no ticket has been settled yet");
+    // A later ticket is settled, so nothing is ahead of this one.
     installation.announce_another().await?;
-    let after = events.next().await?.context("no event of a new place")?;
+    let after = events.next().await?.context("no event with a new position")?;
     assert_eq!((after.id.as_str(), &after.data["queue"]["ahead"]), ("queued", &Value::from(0)));
     installation.start_worker(&[]).await?;
     assert_eq!(events.settled().await?.id, "confirmed");
@@ -138,7 +138,7 @@ async fn a_stream_tells_a_new_place_in_the_queue() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_instance_opens_no_more_streams_than_it_is_meant_to() -> Result<()> {
+async fn an_instance_opens_no_more_streams_than_its_limit() -> Result<()> {
     let setup = Setup { workers: 0, variables: vec![("STREAMS_MAX", "1")], ..Setup::default() };
     let installation = Installation::start(setup).await?;
     let client = installation.client();
@@ -149,22 +149,22 @@ async fn an_instance_opens_no_more_streams_than_it_is_meant_to() -> Result<()> {
     assert_eq!((refused.status, refused.code()), (503, "too-many-streams"));
     assert!(refused.header("retry-after").is_some());
     drop(open);
-    wait_until("there is a place again", async || Ok(Events::open(client, &path).await.ok())).await?;
+    wait_until("another stream can be opened", async || Ok(Events::open(client, &path).await.ok())).await?;
     installation.close().await
 }
 
 #[tokio::test]
-async fn a_stopping_api_ends_its_streams_and_held_answers() -> Result<()> {
+async fn a_stopping_api_ends_its_streams_and_held_requests() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
-    let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
-    let location = taken.location()?.to_owned();
+    let accepted = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
+    let location = accepted.location()?.to_owned();
     let mut events = Events::open(&client, &format!("{location}/events")).await?;
     assert!(events.next().await?.is_some());
     let held = tokio::spawn(async move { client.get(&format!("{location}?wait=30")).await });
     installation.apis[0].process.signal(Signal::SIGTERM)?;
     assert_eq!(events.next().await?, None);
-    // Answered, or refused because it came too late: never held until the end.
+    // Either response is fine, a status or a refusal, as long as the request is not held until its timeout.
     let _ = held.await?;
     let mut api = installation.apis.remove(0).process;
     assert!(api.ended().await?.success(), "{}", api.printed());
@@ -173,12 +173,12 @@ async fn a_stopping_api_ends_its_streams_and_held_answers() -> Result<()> {
 }
 
 #[tokio::test]
-async fn polls_beyond_the_watermark_ask_the_database_nothing() -> Result<()> {
+async fn polls_beyond_the_watermark_run_no_queries() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
-    let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
-    let location = taken.location()?;
-    // The statistics of a session are written when it is idle, so this counts what came before as well: at least that.
+    let accepted = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
+    let location = accepted.location()?;
+    // Postgres publishes a session's statistics when it is idle, so the difference may include earlier transactions.
     let transactions = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
     let before: i64 = sqlx::query_scalar(transactions).fetch_one(&installation.pool).await?;
     for _ in 0..2_000 {
@@ -193,14 +193,14 @@ async fn polls_beyond_the_watermark_ask_the_database_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_outcome_whose_announcement_is_lost_is_found_all_the_same() -> Result<()> {
+async fn an_outcome_whose_announcement_is_lost_is_still_delivered() -> Result<()> {
     let mut installation = Installation::start(Setup::default()).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
-    // Nothing is announced to this instance, whose queue is bound to nothing any more.
+    // The queue of this instance is no longer bound to an exchange, so it receives no announcements.
     installation.lose_announcements().await?;
-    let taken = client.create_booking("alice", &seats[..1]).await?;
-    let mut events = Events::open(&client, &format!("{}/events", taken.location()?)).await?;
+    let accepted = client.create_booking("alice", &seats[..1]).await?;
+    let mut events = Events::open(&client, &format!("{}/events", accepted.location()?)).await?;
     assert_eq!(events.settled().await?.id, "confirmed");
     installation.expects_errors = true;
     installation.close().await

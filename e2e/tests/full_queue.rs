@@ -1,4 +1,4 @@
-//! What happens when the queue is full.
+//! Behaviour when the queue is full.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use hamro_e2e::{Installation, Setup, wait_until};
 use hamro_shared::queue::{Envelope, Parcel};
 use serde_json::Value;
 
-/// The tickets of everything that is in the queue.
+/// The tickets of all bookings in the queue.
 async fn queued_tickets(installation: &Installation) -> Result<BTreeSet<String>> {
     let mut tickets = BTreeSet::new();
     for body in installation.take_messages().await? {
@@ -21,12 +21,12 @@ async fn queued_tickets(installation: &Installation) -> Result<BTreeSet<String>>
 }
 
 #[tokio::test]
-async fn a_booking_that_the_full_queue_refuses_is_never_answered_202() -> Result<()> {
+async fn a_booking_refused_by_the_full_queue_is_never_answered_202() -> Result<()> {
     let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     installation.limit_queue(5)?;
     let client = installation.client();
     let mut answers: Vec<Answer> = Vec::new();
-    // Waves of 256 publishers at once, until the queue has refused some.
+    // Waves of 256 concurrent bookings, until the queue has refused some.
     while !answers.iter().any(|answer| answer.status == 503) {
         let customers: Vec<String> = (0..256).map(|n| format!("customer{n}")).collect();
         answers.extend(
@@ -49,14 +49,14 @@ async fn a_booking_that_the_full_queue_refuses_is_never_answered_202() -> Result
 }
 
 #[tokio::test]
-async fn the_queue_is_seen_by_everybody_and_refuses_beyond_its_bound() -> Result<()> {
+async fn a_queue_at_its_limit_is_reported_and_refuses_bookings() -> Result<()> {
     let setup = Setup { workers: 0, variables: vec![("QUEUE_MAX", "5")], ..Setup::default() };
     let mut installation = Installation::start(setup).await?;
     let client = installation.client().clone();
     for n in 0..5 {
         assert_eq!(client.create_booking(&format!("customer{n}"), &[1]).await?.status, 202);
     }
-    let full = wait_until("the queue is seen to be full", async || {
+    let full = wait_until("the api reports a full queue", async || {
         let queue = client.get("/queue").await?;
         Ok((queue.body["depth"] == 5).then_some(queue))
     })
@@ -68,7 +68,7 @@ async fn the_queue_is_seen_by_everybody_and_refuses_beyond_its_bound() -> Result
     assert_eq!((refused.status, refused.code()), (503, "queue-full"));
 
     installation.start_worker(&[]).await?;
-    wait_until("the queue takes bookings again", async || {
+    wait_until("the queue accepts bookings again", async || {
         let queue = client.get("/queue").await?.body;
         Ok((queue["accepting"] == true && queue["depth"] == 0 && queue["drainRate"].is_number())
             .then_some(()))

@@ -1,4 +1,4 @@
-//! What every answer has, whatever it is an answer to.
+//! HTTP behaviour that is common to all endpoints.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn a_request_keeps_its_id_or_gets_one() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_large_seat_map_is_compressed_for_who_can_read_it() -> Result<()> {
+async fn a_large_seat_map_is_compressed_if_the_client_accepts_it() -> Result<()> {
     let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client();
     let (concert, map) = client.seat_map(0).await?;
@@ -49,7 +49,7 @@ async fn a_large_seat_map_is_compressed_for_who_can_read_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_too_often_is_turned_away_and_no_other() -> Result<()> {
+async fn only_a_client_beyond_the_rate_limit_is_refused() -> Result<()> {
     let setup = Setup {
         workers: 0,
         variables: vec![("RATE_LIMIT_PER_SECOND", "5"), ("TRUSTED_PROXIES", "127.0.0.1")],
@@ -63,9 +63,9 @@ async fn a_client_that_asks_too_often_is_turned_away_and_no_other() -> Result<()
     let first = ask("198.51.100.1").await?;
     assert_eq!((first.status, first.header("ratelimit-policy")), (200, Some("\"client\";q=5;w=1")));
     assert_eq!(first.header("ratelimit"), Some("\"client\";r=4;t=1"));
-    // Each answer allows for more, so many at once are needed to be sure.
+    // The quota refills while requests run, so this sends many at once.
     let many = try_join_all((0..100).map(|_| ask("198.51.100.1"))).await?;
-    let refused = many.iter().find(|answer| answer.status != 200).context("none was turned away")?;
+    let refused = many.iter().find(|answer| answer.status != 200).context("no request was refused")?;
     assert_eq!((refused.status, refused.code()), (429, "too-many-requests"));
     assert_eq!(
         (refused.header("retry-after"), refused.header("ratelimit")),
@@ -78,7 +78,7 @@ async fn a_client_that_asks_too_often_is_turned_away_and_no_other() -> Result<()
 }
 
 #[tokio::test]
-async fn the_address_that_a_stranger_makes_up_is_not_believed() -> Result<()> {
+async fn a_forwarded_address_from_an_untrusted_client_is_ignored() -> Result<()> {
     let setup = Setup { workers: 0, variables: vec![("RATE_LIMIT_PER_SECOND", "5")], ..Setup::default() };
     let installation = Installation::start(setup).await?;
     let client = installation.client();
@@ -92,7 +92,7 @@ async fn the_address_that_a_stranger_makes_up_is_not_believed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_may_use_what_the_contract_has() -> Result<()> {
+async fn cors_allows_the_methods_and_headers_of_the_contract() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let closed = installation.start_api(&[("CORS_ORIGIN", "https://shop.example.com")]).await?;
     let preflight = async |client: &Client, origin: &str| {
@@ -123,10 +123,10 @@ async fn pages_of_other_origins_may_use_what_the_contract_has() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_connection_on_which_no_request_comes_is_closed() -> Result<()> {
+async fn a_connection_without_a_request_is_closed() -> Result<()> {
     let setup = Setup { workers: 0, variables: vec![("HEAD_TIMEOUT", "1s")], ..Setup::default() };
     let installation = Installation::start(setup).await?;
-    // Nothing; what may become HTTP/2; half a head; nothing after an answer.
+    // No data; a possible HTTP/2 preface; half a request head; no further request after a response.
     for sent in ["", "P", "GET / HTTP/1.1\r\nHost: x\r\n", "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"] {
         let mut connection = TcpStream::connect(installation.client().address()).await?;
         connection.write_all(sent.as_bytes()).await?;
@@ -137,7 +137,7 @@ async fn a_connection_on_which_no_request_comes_is_closed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_answer_does_not_keep_the_api_from_stopping_well() -> Result<()> {
+async fn a_client_that_reads_no_response_does_not_block_shutdown() -> Result<()> {
     let setup = Setup { workers: 0, variables: vec![("SHUTDOWN_TIMEOUT", "4s")], ..Setup::default() };
     let installation = Installation::start(setup).await?;
     let client = installation.client();
@@ -145,7 +145,7 @@ async fn a_client_that_takes_no_answer_does_not_keep_the_api_from_stopping_well(
     let tier = &map["seats"][0]["ticketTierId"];
     let block = json!({"ticketTierId": tier, "section": "stadium", "rows": 100, "seatsPerRow": 500});
     client.write(Method::POST, &format!("/concerts/{concert}/seats"), &block).await?;
-    // More than the buffers in between can hold, of which nothing is read.
+    // The response is larger than all socket buffers, and the client reads none of it.
     let mut connection = TcpStream::connect(client.address()).await?;
     let request = format!("GET /seats/concert/{concert} HTTP/1.1\r\nHost: x\r\n\r\n");
     connection.write_all(request.as_bytes()).await?;
@@ -154,23 +154,23 @@ async fn a_client_that_takes_no_answer_does_not_keep_the_api_from_stopping_well(
 }
 
 #[tokio::test]
-async fn an_event_stream_waits_for_the_answers_before_it_on_its_connection() -> Result<()> {
+async fn an_event_stream_starts_after_the_earlier_responses_on_its_connection() -> Result<()> {
     const BEFORE: usize = 20_000;
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
-    let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
+    let accepted = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
 
-    // All at once, and nothing is read yet.
+    // All requests are sent before the client reads a response.
     let mut connection = TcpStream::connect(client.address()).await?;
     let before = "HEAD /health/live HTTP/1.1\r\nHost: x\r\n\r\n".repeat(BEFORE);
-    let requests = format!("{before}GET {}/events HTTP/1.1\r\nHost: x\r\n\r\n", taken.location()?);
+    let requests = format!("{before}GET {}/events HTTP/1.1\r\nHost: x\r\n\r\n", accepted.location()?);
     connection.write_all(requests.as_bytes()).await?;
     installation.start_worker(&[]).await?;
-    assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
     let mut answers = String::new();
     timeout(Duration::from_mins(1), connection.read_to_string(&mut answers)).await??;
     assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), BEFORE + 1);
-    let (_, stream) = answers.rsplit_once("HTTP/1.1 200 OK\r\n").context("no answer")?;
+    let (_, stream) = answers.rsplit_once("HTTP/1.1 200 OK\r\n").context("no response")?;
     assert!(stream.contains("\"status\":\"confirmed\"") && stream.ends_with("\r\n0\r\n\r\n"), "{stream}");
     installation.close().await
 }

@@ -1,4 +1,4 @@
-//! Seat maps, and who watches them.
+//! Seat maps and their event streams.
 
 use anyhow::{Context, Result};
 use hamro_e2e::client::Client;
@@ -7,13 +7,13 @@ use hamro_e2e::{Events, Installation, Setup};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// Reads on until all of these seats have been told as booked.
+/// Reads events until all of these seats are reported as booked.
 async fn booked(events: &mut Events, seats: &[i64]) -> Result<Event> {
     let mut missing: Vec<Value> = seats.iter().copied().map(Value::from).collect();
     loop {
         let event = events.next().await?.context("the stream has ended")?;
-        let told = event.data["bookedSeatIds"].as_array().context("no seats")?;
-        missing.retain(|seat| !told.contains(seat));
+        let booked = event.data["bookedSeatIds"].as_array().context("no seats")?;
+        missing.retain(|seat| !booked.contains(seat));
         if missing.is_empty() {
             return Ok(event);
         }
@@ -21,7 +21,7 @@ async fn booked(events: &mut Events, seats: &[i64]) -> Result<Event> {
 }
 
 #[tokio::test]
-async fn who_watches_a_seat_map_sees_every_sale_on_every_instance() -> Result<()> {
+async fn watchers_of_a_seat_map_see_every_sale_on_every_instance() -> Result<()> {
     let installation = Installation::start(Setup { apis: 2, ..Setup::default() }).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
@@ -40,15 +40,15 @@ async fn who_watches_a_seat_map_sees_every_sale_on_every_instance() -> Result<()
     assert_eq!(client.book_seats("bob", &seats[2..4]).await?.status, 201);
     assert_eq!(client.book_seats("bob", &seats[3..5]).await?.status, 409);
     for events in &mut streams {
-        let told = events.next().await?.context("no change")?;
+        let event = events.next().await?.context("no change")?;
         let change = json!({"availableSeats": 96, "bookedSeatIds": &seats[2..4], "freedSeatIds": []});
-        assert_eq!((told.name.as_str(), told.data), ("change", change));
+        assert_eq!((event.name.as_str(), event.data), ("change", change));
     }
     installation.close().await
 }
 
 #[tokio::test]
-async fn a_sale_whose_announcement_is_lost_is_seen_by_who_watches_all_the_same() -> Result<()> {
+async fn watchers_see_a_sale_whose_announcement_is_lost() -> Result<()> {
     let mut installation = Installation::start(Setup::default()).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -65,7 +65,7 @@ async fn a_sale_whose_announcement_is_lost_is_seen_by_who_watches_all_the_same()
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_is_told_what_it_missed_or_everything() -> Result<()> {
+async fn a_reconnecting_client_receives_the_missed_changes_or_a_snapshot() -> Result<()> {
     let installation = Installation::start(Setup { apis: 2, ..Setup::default() }).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
@@ -76,20 +76,20 @@ async fn a_client_that_comes_back_is_told_what_it_missed_or_everything() -> Resu
     drop(events);
     assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
 
-    let mut back = Events::open_after(client, &path, Some(&first.id)).await?;
-    let missed = booked(&mut back, &seats[..1]).await?;
+    let mut resumed = Events::open_after(client, &path, Some(&first.id)).await?;
+    let missed = booked(&mut resumed, &seats[..1]).await?;
     assert_eq!((missed.name.as_str(), &missed.data["availableSeats"]), ("change", &json!(99)));
-    // No other instance knows what an event of this one was called, and nobody a name that was made up.
-    for (api, id) in [(1, missed.id.as_str()), (0, "what-is-this")] {
-        let mut anew = Events::open_after(&installation.apis[api].client, &path, Some(id)).await?;
-        let all = anew.next().await?.context("no snapshot")?;
+    // An event id of another instance and an unknown id both lead to a snapshot.
+    for (api, id) in [(1, missed.id.as_str()), (0, "unknown-id")] {
+        let mut events = Events::open_after(&installation.apis[api].client, &path, Some(id)).await?;
+        let all = events.next().await?.context("no snapshot")?;
         assert_eq!((all.name.as_str(), &all.data["bookedSeatIds"]), ("snapshot", &json!(&seats[..1])));
     }
     installation.close().await
 }
 
 #[tokio::test]
-async fn who_watches_is_told_when_seats_are_added() -> Result<()> {
+async fn watchers_receive_a_snapshot_when_seats_are_added() -> Result<()> {
     let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client();
     let (concert, map) = client.seat_map(0).await?;
@@ -105,7 +105,7 @@ async fn who_watches_is_told_when_seats_are_added() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_concert_that_does_not_exist_cannot_be_watched() -> Result<()> {
+async fn an_unknown_concert_cannot_be_watched() -> Result<()> {
     let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client();
     let unknown = client.get("/seats/concert/00000000-0000-4000-8000-000000000000/events").await?;
@@ -116,7 +116,7 @@ async fn a_concert_that_does_not_exist_cannot_be_watched() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_seat_map_is_sent_again_only_once_a_seat_has_changed() -> Result<()> {
+async fn an_unchanged_seat_map_is_answered_304() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;

@@ -1,4 +1,4 @@
-//! What becomes of the log, and of the process whose log nobody reads.
+//! Logging: its contents and limits, and processes whose log is not read.
 
 use std::net::TcpListener;
 use std::time::Instant;
@@ -13,14 +13,14 @@ use hamro_shared::domain::TicketId;
 use hamro_shared::queue::Parcel;
 use nix::sys::signal::Signal;
 
-/// No broker is there: every booking is refused at once.
+/// An address without a broker: every booking is refused at once.
 const NO_BROKER: (&str, &str) = ("AMQP_URL", "amqp://127.0.0.1:1/%2f");
-/// Everything that we log ourselves: some lines for each request and each batch.
+/// All of the project's own log lines: several for each request and each batch.
 const DEBUG: (&str, &str) = ("RUST_LOG", "info,hamro_api=debug,hamro_shared=debug,hamro_worker=debug");
 
 const REFUSALS: usize = 2_000;
 
-/// Asks for so many bookings, which are all refused.
+/// Sends this many bookings, which must all be refused.
 async fn is_refused(client: &Client, count: usize) -> Result<()> {
     for wave in 0..count / 100 {
         let customers: Vec<String> = (0..100).map(|number| format!("customer{wave}-{number}")).collect();
@@ -33,47 +33,48 @@ async fn is_refused(client: &Client, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// How many requests the log counts under this code.
+/// The number of requests that the log reports with this code.
 fn counted(log: &str, code: &str) -> usize {
-    let lines = log.lines().filter_map(|line| line.split_once("refused or failed in the last second: "));
+    let lines =
+        log.lines().filter_map(|line| line.split_once("requests refused or failed in the last second: "));
     let counts = lines.flat_map(|(_, counts)| counts.split(", ").map(|count| count.trim().split_once(' ')));
     counts.flatten().filter(|(_, of)| *of == code).filter_map(|(count, _)| count.parse::<usize>().ok()).sum()
 }
 
-/// Stops the process as an operator would; it leaves well.
+/// Stops the process with SIGTERM. It must exit successfully.
 async fn stops_well(process: &mut Process) -> Result<()> {
     process.signal(Signal::SIGTERM)?;
     let status = process.ended().await?;
-    ensure!(status.success(), "{} left with {status}", process.name);
+    ensure!(status.success(), "{} ended with {status}", process.name);
     Ok(())
 }
 
-/// A port that nobody listens on.
+/// An unused port.
 fn free_port() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string())
 }
 
-/// Settles a booking, which makes the worker log if it logs at DEBUG.
+/// Settles a booking, which makes a worker log at DEBUG.
 async fn settles_a_booking(installation: &Installation, seat: usize) -> Result<()> {
     let seats = installation.client().seat_ids(0).await?;
-    let taken = installation.client().create_booking("alice", &seats[seat..=seat]).await?;
-    let status = installation.client().final_status(taken.location()?).await?;
+    let accepted = installation.client().create_booking("alice", &seats[seat..=seat]).await?;
+    let status = installation.client().final_status(accepted.location()?).await?;
     ensure!(status["status"] == "confirmed", "{status}");
     Ok(())
 }
 
 #[tokio::test]
-async fn an_api_whose_log_is_not_read_answers_and_says_afterwards_what_it_dropped() -> Result<()> {
+async fn an_api_whose_log_is_not_read_responds_and_later_reports_dropped_lines() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let number = installation.launch_api(&[NO_BROKER, DEBUG]).await?;
     let api = &mut installation.apis[number];
     api.process.stall_output().await?;
-    // Some lines for each request: more than the queue of lines holds.
+    // Several lines for each request, more in total than the line queue holds.
     is_refused(&api.client, 4 * REFUSALS).await?;
     assert_eq!(api.client.get("/health/live").await?.status, 200);
 
     api.process.resume_output();
-    api.process.line_after("log lines were dropped").await?;
+    api.process.line_after("the log reader is too slow or its disk is full").await?;
     api.process.stall_output().await?;
     is_refused(&api.client, 100).await?;
     stops_well(&mut installation.apis.remove(number).process).await?;
@@ -81,7 +82,7 @@ async fn an_api_whose_log_is_not_read_answers_and_says_afterwards_what_it_droppe
 }
 
 #[tokio::test]
-async fn no_state_of_its_output_holds_up_or_ends_a_process() -> Result<()> {
+async fn an_unwritable_output_neither_blocks_nor_ends_a_process() -> Result<()> {
     let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     for (seat, sink) in Sink::ALL.into_iter().enumerate() {
         let (api_port, worker_port) = (free_port()?, free_port()?);
@@ -90,7 +91,8 @@ async fn no_state_of_its_output_holds_up_or_ends_a_process() -> Result<()> {
         let variables = installation.environment(&[DEBUG, ("WORKER_HTTP_PORT", &worker_port)]);
         let mut worker = Process::start_unread("worker", "hamro-worker", &[], &variables, sink)?;
         let client = Client::new(&format!("http://127.0.0.1:{api_port}"));
-        let is_live = wait_until("the api answers", async || Ok(client.get("/health/live").await.ok())).await;
+        let is_live =
+            wait_until("the api responds", async || Ok(client.get("/health/live").await.ok())).await;
         is_live.with_context(|| format!("{sink:?}"))?;
         is_refused(&client, REFUSALS).await?;
         Client::new(&format!("http://127.0.0.1:{worker_port}")).wait_until_ready().await?;
@@ -102,7 +104,7 @@ async fn no_state_of_its_output_holds_up_or_ends_a_process() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_wrong_setting_ends_the_process_whatever_becomes_of_stderr() -> Result<()> {
+async fn an_invalid_setting_ends_the_process_even_if_stderr_is_unwritable() -> Result<()> {
     let installation = Installation::prepare(&Setup::default()).await?;
     let variables = installation.environment(&[("AMQP_URL", "amqp//nowhere")]);
     for program in ["hamro-api", "hamro-worker"] {
@@ -116,7 +118,7 @@ async fn a_wrong_setting_ends_the_process_whatever_becomes_of_stderr() -> Result
 }
 
 #[tokio::test]
-async fn the_output_of_a_command_may_be_cut_short_by_its_reader() -> Result<()> {
+async fn a_command_succeeds_if_the_reader_of_its_output_closes_the_pipe() -> Result<()> {
     for (sink, code) in [(Sink::ClosedPipe, 0), (Sink::FullDisk, 1)] {
         let mut openapi = Process::start_unread("openapi", "hamro-api", &["openapi"], &[], sink)?;
         assert_eq!(openapi.ended().await?.code(), Some(code), "{sink:?}");
@@ -125,29 +127,29 @@ async fn the_output_of_a_command_may_be_cut_short_by_its_reader() -> Result<()> 
 }
 
 #[tokio::test]
-async fn refused_requests_are_counted_in_a_line_a_second() -> Result<()> {
+async fn refused_requests_are_logged_as_one_count_per_second() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let number = installation.launch_api(&[NO_BROKER]).await?;
     let api = &mut installation.apis[number];
-    let begun = Instant::now();
+    let started = Instant::now();
     is_refused(&api.client, REFUSALS).await?;
     wait_until("all refusals are counted", async || {
         Ok((counted(&api.process.printed(), "broker-unavailable") == REFUSALS).then_some(()))
     })
     .await?;
-    let seconds = usize::try_from(begun.elapsed().as_secs())?;
+    let seconds = usize::try_from(started.elapsed().as_secs())?;
     let log = api.process.printed();
     let lines = |what: &str| log.lines().filter(|line| line.contains(what)).count();
-    // One with the count, one with a sample, and those of the first and the last second.
+    // One line with the count and one with an example per second, with a margin for the first and the last second.
     assert!(lines("broker-unavailable") <= 2 * (seconds + 2), "{log}");
-    let sample = "for example broker-unavailable: POST /ticket-bookings, request ";
-    assert!(lines(sample) > 0, "{log}");
+    let example = "example of broker-unavailable: POST /ticket-bookings, request ";
+    assert!(lines(example) > 0, "{log}");
     assert!(!log.contains("customer0"), "{log}");
     installation.close().await
 }
 
 #[tokio::test]
-async fn a_flood_of_bad_messages_is_some_lines_and_a_count() -> Result<()> {
+async fn a_flood_of_unreadable_messages_is_logged_as_some_lines_and_a_count() -> Result<()> {
     const BAD: usize = 100;
     let mut installation = Installation::start(Setup::default()).await?;
     installation.expects_errors = true;
@@ -157,38 +159,37 @@ async fn a_flood_of_bad_messages_is_some_lines_and_a_count() -> Result<()> {
     }
     installation.publish(&parcel.encode()).await?;
     let worker = &mut installation.workers[0];
-    let left_out = worker.line_after("log lines left out, beyond 20 a second from one place: ").await?;
-    let (left_out, place) = left_out.split_once(" ERROR from ").context("no count")?;
-    assert!(place.starts_with("hamro_worker::settlement::write:"), "{place}");
+    let suppressed = worker.line_after("suppressed log lines (limit 20 a second per call site): ").await?;
+    let (suppressed, call_site) = suppressed.split_once(" ERROR from ").context("no count")?;
+    assert!(call_site.starts_with("hamro_worker::settlement::write:"), "{call_site}");
     let log = worker.printed();
-    let lines =
-        log.lines().filter(|line| line.contains("keeping a dead letter: unreadable-envelope")).count();
-    assert_eq!(lines + left_out.parse::<usize>()?, BAD, "{log}");
+    let lines = log.lines().filter(|line| line.contains("storing dead letter: unreadable-envelope")).count();
+    assert_eq!(lines + suppressed.parse::<usize>()?, BAD, "{log}");
     installation.close().await
 }
 
 #[tokio::test]
-async fn a_log_shows_no_ticket_and_nobody_who_has_one() -> Result<()> {
+async fn logs_contain_no_ticket_ids_and_no_customer_names() -> Result<()> {
     let key = ("LOG_KEY", "10910910910910910910910910910910910910910910910910910910910910ab");
     let setup = Setup { workers: 0, variables: vec![DEBUG, key], ..Setup::default() };
     let mut installation = Installation::start(setup).await?;
     installation.expects_errors = true;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
-    let taken = client.create_booking("alice", &seats[..1]).await?;
-    let ticket = taken.body["ticketId"].as_str().context("no ticket")?.to_owned();
-    let location = taken.location()?.to_owned();
+    let accepted = client.create_booking("alice", &seats[..1]).await?;
+    let ticket = accepted.body["ticketId"].as_str().context("no ticket")?.to_owned();
+    let location = accepted.location()?.to_owned();
     let mut events = Events::open(&client, &format!("{location}/events")).await?;
     installation.start_worker(&[]).await?;
     assert_eq!(client.final_status(&location).await?["status"], "confirmed");
     while events.next().await?.is_some() {}
-    // The ticket comes again with another request, which is told as an error.
+    // The same ticket with another request is logged as an error.
     let mut envelope = envelope("mallory", &seats[1..2])?;
     envelope.ticket.id = TicketId(ticket.parse()?);
     let mut parcel = Parcel::default();
     parcel.push(&envelope.encode());
     installation.publish(&parcel.encode()).await?;
-    installation.workers[0].line_after("keeping a dead letter: ticket-reused").await?;
+    installation.workers[0].line_after("storing dead letter: ticket-reused").await?;
 
     let mut log_id =
         Process::start("log-id", "hamro-api", &["log-id", &ticket], &installation.environment(&[]))?;

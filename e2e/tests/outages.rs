@@ -1,4 +1,4 @@
-//! The intake while a server is away. These tests kill the servers that all others use, and run alone for that.
+//! The api during outages of Postgres and RabbitMQ. These tests stop servers that all tests share, so they run alone.
 
 use std::time::Duration;
 
@@ -8,21 +8,23 @@ use hamro_e2e::outage::Outage;
 use hamro_e2e::{Installation, Setup, wait_until};
 use tokio::time::timeout;
 
-/// Far longer than any answer takes, and far shorter than any time-out.
+/// Far longer than any response takes, and shorter than any timeout.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// A time-out that nobody should have to sit out.
-const NEVER: (&str, &str) = ("CONFIRM_TIMEOUT", "10s");
+/// A timeout that must not elapse.
+const LONG_TIMEOUT: (&str, &str) = ("CONFIRM_TIMEOUT", "10s");
 
-async fn takes_bookings(client: &Client) -> Result<bool> {
+async fn accepts_bookings(client: &Client) -> Result<bool> {
     Ok(client.get("/queue").await?.body["accepting"] == true)
 }
 
-/// Books, and is refused without having to wait.
+/// Checks that bookings are refused without a wait.
 async fn is_refused_at_once(client: &Client, seats: &[i64]) -> Result<()> {
     for answer in [
-        timeout(AT_ONCE, client.create_booking("bob", seats)).await.context("it kept us waiting")??,
-        timeout(AT_ONCE, client.book_seats("bob", seats)).await.context("it kept us waiting")??,
+        timeout(AT_ONCE, client.create_booking("bob", seats))
+            .await
+            .context("the response took too long")??,
+        timeout(AT_ONCE, client.book_seats("bob", seats)).await.context("the response took too long")??,
     ] {
         assert_eq!((answer.status, answer.code()), (503, "broker-unavailable"), "{answer:?}");
         assert!(answer.header("retry-after").is_some());
@@ -32,24 +34,25 @@ async fn is_refused_at_once(client: &Client, seats: &[i64]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn while_the_broker_is_away_bookings_are_refused_at_once_and_then_taken_again() -> Result<()> {
-    let mut installation = Installation::start(Setup { variables: vec![NEVER], ..Setup::default() }).await?;
-    // lapin tells of a lost connection as an error.
+async fn while_the_broker_is_away_bookings_are_refused_at_once_and_accepted_afterwards() -> Result<()> {
+    let mut installation =
+        Installation::start(Setup { variables: vec![LONG_TIMEOUT], ..Setup::default() }).await?;
+    // lapin logs a lost connection as an error.
     installation.expects_errors = true;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
     assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
 
     let outage = Outage::of_broker(&installation).await?;
-    wait_until("the api has noticed", async || Ok((!takes_bookings(&client).await?).then_some(()))).await?;
+    wait_until("the api has noticed", async || Ok((!accepts_bookings(&client).await?).then_some(()))).await?;
     is_refused_at_once(&client, &seats[1..2]).await?;
     assert_eq!(client.get("/health/ready").await?.code(), "not-ready");
 
     outage.end()?;
     client.wait_until_ready().await?;
     installation.reconnect().await?;
-    // Until the queue has found its leader the broker may refuse what it is sent.
-    let after = wait_until("a booking is taken", async || {
+    // Until the queue has elected a leader, the broker may refuse messages.
+    let after = wait_until("a booking is accepted", async || {
         let answer = client.create_booking("carol", &seats[2..3]).await?;
         Ok((answer.status == 202).then_some(answer))
     })
@@ -59,34 +62,35 @@ async fn while_the_broker_is_away_bookings_are_refused_at_once_and_then_taken_ag
 }
 
 #[tokio::test]
-async fn while_the_broker_is_short_of_memory_bookings_are_refused_at_once_and_then_taken_again() -> Result<()>
-{
-    let installation = Installation::start(Setup { variables: vec![NEVER], ..Setup::default() }).await?;
+async fn while_the_broker_is_short_of_memory_bookings_are_refused_at_once_and_accepted_afterwards()
+-> Result<()> {
+    let installation =
+        Installation::start(Setup { variables: vec![LONG_TIMEOUT], ..Setup::default() }).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
     let outage = Outage::memory_alarm()?;
-    // The broker says so to whoever publishes. What was published by then is stored once it can be.
-    let caught = {
+    // The broker reports its alarm to a connection that publishes. It stores the message once the alarm is over.
+    let pending = {
         let (client, seats) = (client.clone(), seats[..1].to_vec());
         tokio::spawn(async move { client.create_booking("alice", &seats).await })
     };
-    wait_until("the api has noticed", async || Ok((!takes_bookings(&client).await?).then_some(()))).await?;
+    wait_until("the api has noticed", async || Ok((!accepts_bookings(&client).await?).then_some(()))).await?;
     is_refused_at_once(&client, &seats[1..2]).await?;
 
     outage.end()?;
-    let caught = caught.await??;
-    // In time, or with the ticket to follow.
-    assert!(caught.status == 202 || caught.body["ticketId"].is_string(), "{caught:?}");
-    wait_until("the api has noticed", async || Ok(takes_bookings(&client).await?.then_some(()))).await?;
+    let pending = pending.await??;
+    // The confirm came in time, or the response names the ticket.
+    assert!(pending.status == 202 || pending.body["ticketId"].is_string(), "{pending:?}");
+    wait_until("the api has noticed", async || Ok(accepts_bookings(&client).await?.then_some(()))).await?;
     let after = client.create_booking("carol", &seats[2..3]).await?;
-    for taken in [caught, after] {
-        assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    for accepted in [pending, after] {
+        assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
     }
     installation.close().await
 }
 
 #[tokio::test]
-async fn while_postgres_is_away_bookings_are_taken_and_outcomes_that_are_known_are_told() -> Result<()> {
+async fn while_postgres_is_away_bookings_are_accepted_and_known_outcomes_are_reported() -> Result<()> {
     let mut installation = Installation::start(Setup::default()).await?;
     installation.expects_errors = true;
     let client = installation.client().clone();
@@ -96,31 +100,31 @@ async fn while_postgres_is_away_bookings_are_taken_and_outcomes_that_are_known_a
     assert_eq!(settled.status, 201);
 
     let outage = Outage::of("postgres")?;
-    let taken = client.create_booking("bob", &seats[1..2]).await?;
-    assert_eq!(taken.status, 202);
+    let accepted = client.create_booking("bob", &seats[1..2]).await?;
+    assert_eq!(accepted.status, 202);
     assert_eq!(client.get(settled.location()?).await?.body["status"], "confirmed");
     let unknown = wait_until("the watermark is too old", async || {
-        let answer = client.get(taken.location()?).await?;
+        let answer = client.get(accepted.location()?).await?;
         Ok((answer.status != 200).then_some(answer))
     })
     .await?;
     assert_eq!((unknown.status, unknown.code()), (503, "database-unavailable"));
     assert!(unknown.header("retry-after").is_some());
     for path in [format!("/seats/concert/{concert}"), "/concerts".to_owned()] {
-        let answer = timeout(AT_ONCE, client.get(&path)).await.context("it kept us waiting")??;
+        let answer = timeout(AT_ONCE, client.get(&path)).await.context("the response took too long")??;
         assert_eq!((answer.status, answer.code()), (503, "database-unavailable"), "{path}");
     }
     let ready = client.get("/health/ready").await?;
-    assert_eq!(ready.status, 200, "the intake works");
-    assert_eq!(ready.body["database"], "unavailable", "and readiness tells of the database");
+    assert_eq!(ready.status, 200, "the api accepts bookings");
+    assert_eq!(ready.body["database"], "unavailable", "readiness reports the database");
 
     outage.end()?;
-    wait_until("readiness tells that it is back", async || {
+    wait_until("readiness reports that the database is back", async || {
         Ok(client.get("/health/ready").await?.body["database"].is_null().then_some(()))
     })
     .await?;
     let status = wait_until("the booking is settled", async || {
-        let answer = client.get(taken.location()?).await?;
+        let answer = client.get(accepted.location()?).await?;
         Ok((answer.body["status"] == "confirmed").then_some(answer))
     })
     .await?;
@@ -129,7 +133,7 @@ async fn while_postgres_is_away_bookings_are_taken_and_outcomes_that_are_known_a
 }
 
 #[tokio::test]
-async fn sessions_that_turn_read_only_are_replaced_within_the_request() -> Result<()> {
+async fn sessions_that_become_read_only_are_replaced_within_the_request() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -137,7 +141,7 @@ async fn sessions_that_turn_read_only_are_replaced_within_the_request() -> Resul
         tokio::try_join!(client.book_seats("alice", &seats[..1]), client.book_seats("bob", &seats[1..2]))?;
     assert_eq!((one.status, other.status), (201, 201));
 
-    // As after a failover: what is open cannot write any more, and what is opened anew can.
+    // As after a failover: open sessions can no longer write, and new sessions can.
     let name = installation.name();
     let writable = format!("ALTER DATABASE {name} SET default_transaction_read_only = off");
     sqlx::raw_sql(sqlx::AssertSqlSafe(writable)).execute(&installation.pool).await?;
@@ -160,7 +164,7 @@ async fn sessions_that_turn_read_only_are_replaced_within_the_request() -> Resul
 }
 
 #[tokio::test]
-async fn a_channel_that_the_broker_closes_under_a_stuck_batch_is_noticed_at_once() -> Result<()> {
+async fn a_channel_closed_by_the_broker_during_a_stuck_batch_is_noticed_at_once() -> Result<()> {
     let outage = Outage::impatience_with_consumers()?;
     let mut installation = Installation::start(Setup::default()).await?;
     // The AMQP library logs a channel that the broker closes.
@@ -169,11 +173,11 @@ async fn a_channel_that_the_broker_closes_under_a_stuck_batch_is_noticed_at_once
     let seats = client.seat_ids(0).await?;
     let mut holder = installation.pool.begin().await?;
     sqlx::raw_sql("LOCK TABLE bookings IN EXCLUSIVE MODE").execute(&mut *holder).await?;
-    let taken = client.create_booking("alice", &seats[..1]).await?;
-    // While the batch is stuck.
-    installation.workers[0].line_after("the connection for consuming is lost").await?;
+    let accepted = client.create_booking("alice", &seats[..1]).await?;
+    // The connection is lost while the batch is still stuck.
+    installation.workers[0].line_after("broker connection for consuming lost").await?;
     outage.end()?;
     holder.rollback().await?;
-    assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
     installation.close().await
 }

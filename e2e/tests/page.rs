@@ -1,4 +1,4 @@
-//! The booking page, as a browser gets it.
+//! The booking page, as a browser loads it.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use hamro_e2e::{Client, Installation, Setup};
 use reqwest::Method;
 
 #[tokio::test]
-async fn the_page_comes_with_all_that_it_names_and_runs_nothing_from_elsewhere() -> Result<()> {
+async fn the_booking_page_serves_all_its_files_and_allows_no_foreign_scripts() -> Result<()> {
     let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client();
     let page = client.request(Method::GET, "/").send().await?;
@@ -18,22 +18,22 @@ async fn the_page_comes_with_all_that_it_names_and_runs_nothing_from_elsewhere()
     }
     let html = page.text().await?;
     for name in ["/page/page.css", "/page/page.js"] {
-        assert!(html.contains(name), "the page does not name {name}");
+        assert!(html.contains(name), "the page does not refer to {name}");
     }
     for inline in ["<script>", "<style", "style=", "onclick="] {
         assert!(!html.contains(inline), "the policy forbids {inline}");
     }
     file(client, "/page/page.css", "text/css; charset=utf-8").await?;
 
-    let mut met = BTreeSet::new();
-    let mut ahead = vec!["page.js".to_owned()];
-    while let Some(name) = ahead.pop() {
-        if met.insert(name.clone()) {
+    let mut loaded = BTreeSet::new();
+    let mut pending = vec!["page.js".to_owned()];
+    while let Some(name) = pending.pop() {
+        if loaded.insert(name.clone()) {
             let module = file(client, &format!("/page/{name}"), "text/javascript; charset=utf-8").await?;
-            ahead.extend(imports(&module));
+            pending.extend(imports(&module));
         }
     }
-    assert!(met.len() > 1, "{met:?}");
+    assert!(loaded.len() > 1, "{loaded:?}");
     installation.close().await
 }
 
@@ -44,7 +44,7 @@ async fn file(client: &Client, path: &str, content_type: &str) -> Result<String>
     Ok(file.text().await?)
 }
 
-/// The modules beside this one that it imports.
+/// The modules in the same directory that this module imports.
 fn imports(module: &str) -> impl Iterator<Item = String> {
     module.split(" from './").skip(1).filter_map(|rest| Some(rest.split_once('\'')?.0.to_owned()))
 }

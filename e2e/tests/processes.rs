@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 #[tokio::test]
-async fn a_missing_or_wrong_setting_stops_the_process_with_its_name() -> Result<()> {
+async fn a_missing_or_invalid_setting_stops_the_process_with_its_name() -> Result<()> {
     let installation = Installation::prepare(&Setup::default()).await?;
     for (program, setting, value) in [
         ("hamro-api", "DATABASE_URL", ""),
@@ -25,18 +25,18 @@ async fn a_missing_or_wrong_setting_stops_the_process_with_its_name() -> Result<
         let mut process =
             Process::start(program, program, &[], &installation.environment(&[(setting, value)]))?;
         assert!(!process.ended().await?.success(), "{program} started with {setting}={value:?}");
-        let said = process.line_after(&format!("{setting} is ")).await?;
-        assert!(said.contains("it should be"), "{said}");
+        let message = process.line_after(&format!("{setting} is ")).await?;
+        assert!(message.contains("it should be"), "{message}");
         assert!(!process.printed().contains("secret"), "{}", process.printed());
     }
     installation.close().await
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_stops_the_api_with_what_to_do() -> Result<()> {
+async fn a_port_in_use_stops_the_api_with_instructions() -> Result<()> {
     let installation = Installation::prepare(&Setup::default()).await?;
-    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let port = taken.local_addr()?.port().to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port().to_string();
     let mut api = Process::start("api", "hamro-api", &[], &installation.environment(&[("PORT", &port)]))?;
     assert!(!api.ended().await?.success());
     api.line_after("set HOST and PORT to an address that is free").await?;
@@ -44,7 +44,7 @@ async fn a_port_that_is_taken_stops_the_api_with_what_to_do() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_commands_prepare_the_database_and_print_the_document() -> Result<()> {
+async fn the_commands_migrate_seed_and_print_the_openapi_document() -> Result<()> {
     let installation = Installation::prepare(&Setup::default()).await?;
     for command in ["migrate", "migrate", "seed", "seed"] {
         let mut process = Process::start(command, "hamro-api", &[command], &installation.environment(&[]))?;
@@ -62,7 +62,7 @@ async fn the_commands_prepare_the_database_and_print_the_document() -> Result<()
 }
 
 #[tokio::test]
-async fn a_stopping_api_answers_what_is_in_flight() -> Result<()> {
+async fn a_stopping_api_answers_requests_in_flight() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let seats = installation.client().seat_ids(0).await?;
     let client = installation.client().clone();
@@ -73,8 +73,8 @@ async fn a_stopping_api_answers_what_is_in_flight() -> Result<()> {
     .await?;
 
     installation.apis[0].process.signal(Signal::SIGTERM)?;
-    installation.apis[0].process.line_after("SIGTERM: finishing what is in hand").await?;
-    wait_until("it takes no more connections", async || {
+    installation.apis[0].process.line_after("SIGTERM received: finishing work in progress").await?;
+    wait_until("it accepts no more connections", async || {
         Ok(installation.client().get("/health/live").await.is_err().then_some(()))
     })
     .await?;
@@ -86,12 +86,12 @@ async fn a_stopping_api_answers_what_is_in_flight() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_killed_inside_its_transaction_loses_nothing() -> Result<()> {
+async fn a_worker_killed_inside_its_transaction_loses_nothing() -> Result<()> {
     let mut installation = Installation::start(Setup::default()).await?;
     let seats = installation.client().seat_ids(0).await?;
-    // The worker gets as far as the seat that this transaction holds.
+    // The worker blocks at the seat that this transaction has locked.
     let holder = installation.hold_seat(seats[0]).await?;
-    let taken = installation.client().create_booking("alice", &seats[..2]).await?;
+    let accepted = installation.client().create_booking("alice", &seats[..2]).await?;
     installation.worker_waits_for_a_lock().await?;
     let mut killed = installation.workers.remove(0);
     killed.signal(Signal::SIGKILL)?;
@@ -99,21 +99,21 @@ async fn a_worker_that_is_killed_inside_its_transaction_loses_nothing() -> Resul
     holder.rollback().await?;
 
     installation.start_worker(&[]).await?;
-    let status = installation.client().final_status(taken.location()?).await?;
+    let status = installation.client().final_status(accepted.location()?).await?;
     assert_eq!(status["status"], "confirmed");
     installation.close().await
 }
 
 #[tokio::test]
-async fn the_number_of_workers_can_change_while_bookings_come_in() -> Result<()> {
+async fn workers_can_be_added_and_removed_while_bookings_arrive() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 1, ..Setup::default() }).await?;
     let seats = installation.client().seat_ids(0).await?;
     let client = installation.client().clone();
     let buying = async move {
         let mut locations = Vec::new();
         for (n, seat) in seats.iter().enumerate() {
-            let taken = client.create_booking(&format!("customer{n}"), &[*seat]).await?;
-            locations.push(taken.location()?.to_owned());
+            let accepted = client.create_booking(&format!("customer{n}"), &[*seat]).await?;
+            locations.push(accepted.location()?.to_owned());
         }
         for location in &locations {
             assert_eq!(client.final_status(location).await?["status"], "confirmed");
@@ -133,29 +133,29 @@ async fn the_number_of_workers_can_change_while_bookings_come_in() -> Result<()>
 }
 
 #[tokio::test]
-async fn the_intake_takes_bookings_while_the_database_is_away() -> Result<()> {
+async fn the_api_accepts_bookings_while_the_database_is_away() -> Result<()> {
     let mut installation = Installation::start(Setup::default()).await?;
     let seats = installation.client().seat_ids(0).await?;
-    // Nobody listens there. So it does not know the time, and is not ready; it takes bookings all the same.
+    // Nothing listens on this address. The api cannot measure its clock and is not ready, but it accepts bookings.
     let away = [("DATABASE_URL", "postgres://hamro@127.0.0.1:1/hamro")];
     let cut_off = installation.launch_api(&away).await?;
     let client = &installation.apis[cut_off].client;
-    wait_until("it takes bookings", async || {
+    wait_until("the api accepts bookings", async || {
         Ok((client.get("/queue").await?.body["accepting"] == true).then_some(()))
     })
     .await?;
-    let taken = client.create_booking("alice", &seats[..1]).await?;
-    assert_eq!(taken.status, 202);
-    let status = client.get(taken.location()?).await?;
+    let accepted = client.create_booking("alice", &seats[..1]).await?;
+    assert_eq!(accepted.status, 202);
+    let status = client.get(accepted.location()?).await?;
     assert_eq!((status.status, status.code()), (503, "database-unavailable"));
-    assert_eq!(installation.client().final_status(taken.location()?).await?["status"], "confirmed");
-    // Outcomes come by the broker, so even the endpoint that waits can answer.
+    assert_eq!(installation.client().final_status(accepted.location()?).await?["status"], "confirmed");
+    // Outcomes arrive through the broker, so even the waiting endpoint can respond.
     assert_eq!(client.book_seats("bob", &seats[1..2]).await?.status, 201);
     installation.close().await
 }
 
 #[tokio::test]
-async fn without_a_broker_the_api_says_so_at_once() -> Result<()> {
+async fn without_a_broker_bookings_are_refused_at_once() -> Result<()> {
     let mut installation = Installation::start(Setup::default()).await?;
     let number = installation.launch_api(&[("AMQP_URL", "amqp://127.0.0.1:1/%2f")]).await?;
     let client = &installation.apis[number].client;
@@ -170,7 +170,7 @@ async fn without_a_broker_the_api_says_so_at_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_worker_says_whether_it_works() -> Result<()> {
+async fn a_halted_worker_reports_not_ready() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     installation.expects_errors = true;
     let number = installation.start_worker(&[("WORKER_HTTP_PORT", "0")]).await?;
@@ -178,25 +178,25 @@ async fn a_worker_says_whether_it_works() -> Result<()> {
     let worker = hamro_e2e::Client::new(&url);
     worker.wait_until_ready().await?;
     let port = url.rsplit(':').next().unwrap_or_default().to_owned();
-    let asking = installation.environment(&[("WORKER_HTTP_PORT", &port)]);
-    let mut healthcheck = Process::start("healthcheck", "hamro-worker", &["healthcheck"], &asking)?;
+    let environment = installation.environment(&[("WORKER_HTTP_PORT", &port)]);
+    let mut healthcheck = Process::start("healthcheck", "hamro-worker", &["healthcheck"], &environment)?;
     assert!(healthcheck.ended().await?.success(), "{}", healthcheck.printed());
 
-    // A fault that is no booking's: the worker comes to a stop over it, with the booking in hand.
+    // An error that no booking causes: the worker halts and keeps the booking.
     let seats = installation.client().seat_ids(0).await?;
     sqlx::raw_sql("ALTER TABLE sales RENAME TO gone").execute(&installation.pool).await?;
-    let taken = installation.client().create_booking("alice", &seats[..1]).await?;
-    wait_until("the worker is red", async || {
+    let accepted = installation.client().create_booking("alice", &seats[..1]).await?;
+    wait_until("the worker is not ready", async || {
         let ready = worker.get("/health/ready").await?;
         Ok((ready.status == 503).then_some(()))
     })
     .await?;
     assert_eq!(worker.get("/health/live").await?.status, 200);
-    let mut healthcheck = Process::start("healthcheck", "hamro-worker", &["healthcheck"], &asking)?;
+    let mut healthcheck = Process::start("healthcheck", "hamro-worker", &["healthcheck"], &environment)?;
     assert!(!healthcheck.ended().await?.success());
 
     sqlx::raw_sql("ALTER TABLE gone RENAME TO sales").execute(&installation.pool).await?;
-    assert_eq!(installation.client().final_status(taken.location()?).await?["status"], "confirmed");
+    assert_eq!(installation.client().final_status(accepted.location()?).await?["status"], "confirmed");
     worker.wait_until_ready().await?;
     installation.close().await
 }

@@ -1,4 +1,4 @@
-//! What becomes of bookings that have strayed from their way: parcels that workers died of, and parcels that found no queue.
+//! Recovery of bookings outside the intake queue: parcels that killed workers, and parcels that reached no queue.
 
 use anyhow::{Context, Result, ensure};
 use hamro_e2e::installation::envelope;
@@ -11,11 +11,11 @@ use lapin::types::{AMQPValue, FieldTable};
 use nix::sys::signal::Signal;
 use sqlx::AssertSqlSafe;
 
-/// Workers that reap as soon as they are up, and none of them started yet.
+/// An installation without workers. Workers that are started later run their poison isolator at once.
 async fn without_workers() -> Result<Installation> {
     let variables = vec![("REAPER_DELAY", "0s")];
     let mut installation = Installation::start(Setup { workers: 0, variables, ..Setup::default() }).await?;
-    // What comes back too often is worth a warning, and what is given up an error.
+    // Dead letters are logged as errors.
     installation.expects_errors = true;
     Ok(installation)
 }
@@ -30,12 +30,12 @@ async fn ends_as(installation: &Installation, envelope: &Envelope, status: &str)
     Ok(())
 }
 
-/// Bookings of these seats, by a customer each.
+/// One booking for each of these seats, with a different customer each.
 fn envelopes(seats: &[i64]) -> Result<Vec<Envelope>> {
     seats.iter().map(|seat| envelope(&format!("customer{seat}"), &[*seat])).collect()
 }
 
-/// Waits until this worker is in the middle of a booking for a seat that somebody holds.
+/// Waits until this worker waits for the lock on a seat.
 async fn waits_for_seat(installation: &Installation, worker: &Process) -> Result<()> {
     let query = format!(
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
@@ -51,14 +51,14 @@ async fn waits_for_seat(installation: &Installation, worker: &Process) -> Result
 }
 
 #[tokio::test]
-async fn a_parcel_that_came_back_too_often_is_settled_all_the_same() -> Result<()> {
+async fn a_parcel_beyond_its_delivery_limit_is_still_settled() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
     let bookings = envelopes(&seats[..3])?;
     installation.publish(&parcel(&bookings)).await?;
     let (intake, dead) = (installation.topology.intake(), installation.topology.dead());
     installation.die_holding(&intake, 21).await?;
-    wait_until("the broker has given the parcel up", async || {
+    wait_until("the broker has moved the parcel to bookings.dead", async || {
         Ok((installation.messages_in(&dead).await? == 1).then_some(()))
     })
     .await?;
@@ -80,11 +80,11 @@ async fn a_parcel_that_came_back_too_often_is_settled_all_the_same() -> Result<(
 }
 
 #[tokio::test]
-async fn of_a_parcel_that_workers_die_of_only_the_culprit_fails() -> Result<()> {
+async fn only_the_poison_booking_of_a_parcel_fails() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
     let bookings = envelopes(&seats[..3])?;
-    // Whoever tries the second booking gets as far as the seat that this transaction holds, and dies there.
+    // A worker that tries the second booking blocks at the seat that this transaction has locked, and is killed there.
     let holder = installation.hold_seat(seats[1]).await?;
     installation.give_up(&parcel(&bookings)).await?;
     for _ in 0..3 {
@@ -110,12 +110,12 @@ async fn of_a_parcel_that_workers_die_of_only_the_culprit_fails() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_parcel_is_whole_however_often_its_splitting_is_broken_off() -> Result<()> {
+async fn an_interrupted_split_of_a_parcel_loses_no_booking() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
     let bookings = envelopes(&seats[..8])?;
     installation.give_up(&parcel(&bookings)).await?;
-    // Some of the bookings find room, and the rest does not.
+    // The queue has room for only some of the bookings.
     installation.limit_dead(Some(2))?;
     installation.start_worker(&[]).await?;
     let mut worker = installation.workers.pop().context("no worker")?;
@@ -139,7 +139,7 @@ async fn a_parcel_is_whole_however_often_its_splitting_is_broken_off() -> Result
 }
 
 #[tokio::test]
-async fn a_dead_booking_with_which_a_worker_dies_after_its_commit_is_settled_once() -> Result<()> {
+async fn an_isolated_booking_is_settled_once_if_a_worker_dies_after_its_commit() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
     let bookings = envelopes(&seats[..2])?;
@@ -154,7 +154,7 @@ async fn a_dead_booking_with_which_a_worker_dies_after_its_commit_is_settled_onc
         ends_as(&installation, booking, "confirmed").await?;
     }
     let dead = installation.topology.dead();
-    wait_until("the first has come again", async || {
+    wait_until("the redelivered booking is acknowledged", async || {
         Ok((installation.messages_in(&dead).await? == 0).then_some(()))
     })
     .await?;
@@ -164,7 +164,7 @@ async fn a_dead_booking_with_which_a_worker_dies_after_its_commit_is_settled_onc
 }
 
 #[tokio::test]
-async fn any_number_of_workers_settle_each_dead_booking_once() -> Result<()> {
+async fn concurrent_poison_isolators_settle_each_booking_once() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
     let bookings = envelopes(&seats[..24])?;
@@ -185,7 +185,7 @@ async fn any_number_of_workers_settle_each_dead_booking_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_kept_out_of_the_queue_of_the_dead_too() -> Result<()> {
+async fn unreadable_messages_in_the_dead_queue_become_dead_letters() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
     let good = envelope("alice", &seats[..1])?;
@@ -206,7 +206,7 @@ async fn what_cannot_be_read_is_kept_out_of_the_queue_of_the_dead_too() -> Resul
 }
 
 #[tokio::test]
-async fn what_only_a_newer_worker_can_read_stays_where_it_is_and_counts_no_returns() -> Result<()> {
+async fn a_message_for_a_newer_worker_stays_queued_without_counting_redeliveries() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
     let (old, new) = (envelope("alice", &seats[..1])?, envelope("bob", &seats[1..2])?);
@@ -215,18 +215,21 @@ async fn what_only_a_newer_worker_can_read_stays_where_it_is_and_counts_no_retur
     both.push(String::from_utf8(new.encode())?.replace("\"v\":1", "\"v\":2").as_bytes());
     installation.give_up(&both.encode()).await?;
     let dead = installation.topology.dead();
-    // More often than a booking that can be read is tried.
+    // One redelivery more than a readable booking is allowed.
     for _ in 0..4 {
         let number = installation.start_worker(&[("WORKER_HTTP_PORT", "0")]).await?;
         let worker = &mut installation.workers[number];
         let health = Client::new(&worker.line_after("serving health checks on ").await?);
         worker.line_after("poison isolation stopped").await?;
-        // What the consumer settles in the meantime does not make this worker ready again.
+        // Batches that the consumer settles do not make this worker ready again.
         installation.drained().await?;
         let ready = health.get("/health/ready").await?;
         assert_eq!(ready.status, 503);
         assert!(
-            ready.body["status"].as_str().is_some_and(|said| said.contains("poison-isolator: ")),
+            ready.body["status"]
+                .as_str()
+                .is_some_and(|status| status
+                    .contains("poison-isolator: a message in bookings.dead needs a newer worker")),
             "{ready:?}"
         );
         let mut worker = installation.workers.pop().context("no worker")?;
@@ -243,7 +246,7 @@ async fn what_only_a_newer_worker_can_read_stays_where_it_is_and_counts_no_retur
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_nothing_is_taken_from_the_queue_of_the_dead() -> Result<()> {
+async fn while_the_database_is_away_the_poison_isolator_receives_nothing() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
     let booking = envelope("alice", &seats[..1])?;
@@ -251,7 +254,7 @@ async fn while_the_database_is_away_nothing_is_taken_from_the_queue_of_the_dead(
     let away = installation.environment(&[("DATABASE_URL", "postgres://hamro@127.0.0.1:1/hamro")]);
     let mut cut_off = Process::start("cut off", "hamro-worker", &[], &away)?;
     cut_off.line_after("for isolating poison messages").await?;
-    wait_until("the consumer and the reaper wait for the database", async || {
+    wait_until("the consumer and the poison isolator wait for the database", async || {
         Ok((cut_off.printed().matches("waiting for the schema").count() >= 4).then_some(()))
     })
     .await?;
@@ -264,30 +267,30 @@ async fn while_the_database_is_away_nothing_is_taken_from_the_queue_of_the_dead(
 }
 
 #[tokio::test]
-async fn a_booking_that_was_taken_while_there_was_no_queue_is_settled_all_the_same() -> Result<()> {
+async fn a_booking_accepted_while_the_intake_queue_is_missing_is_settled() -> Result<()> {
     let mut installation = without_workers().await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
     let (intake, unrouted) = (installation.topology.intake(), installation.topology.unrouted());
-    // The api declares the queue again as soon as it has noticed: until a booking was faster.
-    let taken = wait_until("a booking has found no queue", async || {
+    // The api declares the queue again as soon as it notices. Repeat until a booking arrives before that.
+    let accepted = wait_until("a booking has reached no queue", async || {
         installation.channel.queue_delete(intake.as_str().into(), QueueDeleteOptions::default()).await?;
-        let taken = client.create_booking("alice", &seats[..1]).await?;
-        ensure!(taken.status == 202, "{taken:?}");
-        Ok((installation.messages_in(&unrouted).await? > 0).then_some(taken))
+        let accepted = client.create_booking("alice", &seats[..1]).await?;
+        ensure!(accepted.status == 202, "{accepted:?}");
+        Ok((installation.messages_in(&unrouted).await? > 0).then_some(accepted))
     })
     .await?;
     installation.start_worker(&[]).await?;
-    assert_eq!(client.final_status(taken.location()?).await?["status"], "confirmed");
+    assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
     installation.close().await
 }
 
 #[tokio::test]
-async fn what_found_no_queue_waits_until_there_is_room_in_it() -> Result<()> {
+async fn an_unrouted_parcel_waits_while_the_intake_queue_is_full() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
     let (intake, unrouted) = (installation.topology.intake(), installation.topology.unrouted());
-    // One that only a newer worker can read keeps the consumer away from the queue, and fills it.
+    // A message that only a newer worker can read stops the consumer, so the queue stays full.
     let newer = String::from_utf8(parcel(&envelopes(&seats[..1])?))?.replace("\"v\":1", "\"v\":2");
     installation.limit_queue(1)?;
     wait_until("the queue is full", async || {
@@ -298,10 +301,10 @@ async fn what_found_no_queue_waits_until_there_is_room_in_it() -> Result<()> {
     let stray = parcel(&envelopes(&seats[1..2])?);
     publish_confirmed(&installation.channel, &unrouted, &stray, FieldTable::default()).await?;
     let number = installation.start_worker(&[]).await?;
-    installation.workers[number].line_after("waits until there is room").await?;
+    installation.workers[number].line_after(" is full; an unrouted parcel is waiting").await?;
 
     installation.unlimit_queue()?;
-    wait_until("the stray is in the queue", async || {
+    wait_until("the unrouted parcel is in the queue", async || {
         Ok((installation.messages_in(&intake).await? == full + 1).then_some(()))
     })
     .await?;
@@ -313,7 +316,7 @@ async fn what_found_no_queue_waits_until_there_is_room_in_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_worker_that_has_just_started_leaves_alone_what_others_died_of() -> Result<()> {
+async fn a_poison_isolator_receives_nothing_during_its_start_delay() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
     let booking = envelope("alice", &seats[..1])?;

@@ -1,4 +1,4 @@
-//! Sessions of the database that are cut off, forgotten by the network, or no longer of any use.
+//! Database sessions whose requester, connection or query plan is lost.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn concert(title: &str) -> Value {
     })
 }
 
-/// Sends a request. Whoever drops what is returned hangs up.
+/// Sends a request. Dropping the returned stream closes the connection.
 async fn send(client: &Client, method: &str, path: &str) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(client.address()).await?;
     let request =
@@ -26,7 +26,7 @@ async fn send(client: &Client, method: &str, path: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// The api has seen by now what other clients have sent, or that they have hung up.
+/// Waits until the api has processed what other clients have sent, and that they have disconnected.
 async fn has_seen_the_others(client: &Client) -> Result<()> {
     for _ in 0..20 {
         assert_eq!(client.get("/health/live").await?.status, 200);
@@ -42,7 +42,7 @@ const IN_TRANSACTION: &str = "SELECT count(*) FROM pg_stat_activity WHERE datnam
      AND application_name LIKE 'hamro-api%' AND state LIKE 'idle in transaction%'";
 
 #[tokio::test]
-async fn clients_that_hang_up_in_the_middle_of_a_write_leave_no_session_inside_a_transaction() -> Result<()> {
+async fn clients_that_disconnect_during_a_write_leave_no_open_transaction() -> Result<()> {
     let mut installation = Installation::start(Setup { apis: 0, workers: 0, ..Setup::default() }).await?;
     let (proxy, url) = installation.database_behind_proxy().await?;
     let api = installation.start_api(&[("DATABASE_URL", &url), ("DATABASE_CONNECTIONS", "1")]).await?;
@@ -57,26 +57,26 @@ async fn clients_that_hang_up_in_the_middle_of_a_write_leave_no_session_inside_a
         let created = client.write(Method::POST, "/concerts", &concert(moment)).await?;
         assert_eq!(created.status, 201, "{created:?}");
         let id = created.body["id"].as_str().context("no id")?;
-        // Somebody else sees it, on a session of their own.
+        // Another session sees it.
         let found: i64 = sqlx::query_scalar("SELECT count(*) FROM concerts WHERE id::text = $1")
             .bind(id)
             .fetch_one(&installation.pool)
             .await?;
-        assert_eq!(found, 1, "after {moment}, 201 was answered, and nothing is there");
+        assert_eq!(found, 1, "after {moment}, the api responded 201, but the concert does not exist");
     }
     assert_eq!(count(&installation, IN_TRANSACTION).await?, 0);
     installation.close().await
 }
 
 #[tokio::test]
-async fn sessions_that_the_network_has_forgotten_cost_no_request_its_answer() -> Result<()> {
+async fn sessions_with_a_dead_connection_fail_no_request() -> Result<()> {
     let mut installation = Installation::start(Setup { apis: 0, workers: 0, ..Setup::default() }).await?;
     let (proxy, url) = installation.database_behind_proxy().await?;
     let api = installation.start_api(&[("DATABASE_URL", &url)]).await?;
     installation.start_worker(&[("DATABASE_URL", &url)]).await?;
     let client = installation.apis[api].client.clone();
     let seats = client.seat_ids(0).await?;
-    // Several sessions are open, in the api and in the worker.
+    // Opens several sessions, in the api and in the worker.
     let reads = (0..8).map(|_| client.get("/concerts"));
     for answer in futures_util::future::try_join_all(reads).await? {
         assert_eq!(answer.status, 200);
@@ -96,13 +96,13 @@ async fn sessions_that_the_network_has_forgotten_cost_no_request_its_answer() ->
 }
 
 #[tokio::test]
-async fn a_storm_of_clients_that_hang_up_opens_no_sessions() -> Result<()> {
+async fn clients_that_disconnect_open_no_extra_sessions() -> Result<()> {
     let mut installation = Installation::start(Setup { apis: 0, workers: 0, ..Setup::default() }).await?;
     let (proxy, url) = installation.database_behind_proxy().await?;
     let api = installation.start_api(&[("DATABASE_URL", &url)]).await?;
     let client = installation.apis[api].client.clone();
     let (concert, _) = client.seat_map(0).await?;
-    // The requests are in the middle of their queries when their clients leave.
+    // The delay makes clients disconnect while their queries run.
     proxy.delay(Duration::from_millis(5));
     let before = proxy.accepted();
     for round in 0..20 {
@@ -110,7 +110,7 @@ async fn a_storm_of_clients_that_hang_up_opens_no_sessions() -> Result<()> {
         for n in 0..10 {
             requests.push(send(&client, "GET", "/concerts").await?);
             requests.push(send(&client, "GET", &format!("/seats/concert/{concert}/events")).await?);
-            // There is no such concert.
+            // This concert does not exist.
             let other = format!("/seats/concert/00000000-0000-4000-8000-{round:06}{n:06}/events");
             requests.push(send(&client, "GET", &other).await?);
         }
@@ -118,19 +118,19 @@ async fn a_storm_of_clients_that_hang_up_opens_no_sessions() -> Result<()> {
     }
     proxy.delay(Duration::ZERO);
     assert_eq!(client.get("/concerts").await?.status, 200);
-    // As many as the pool may hold.
+    // The size of the pool.
     let opened = proxy.accepted() - before;
     ensure!(opened <= 10, "{opened} sessions were opened");
     installation.close().await
 }
 
 #[tokio::test]
-async fn a_booking_whose_plans_are_out_of_date_is_settled_at_once() -> Result<()> {
+async fn a_booking_is_settled_at_once_despite_outdated_query_plans() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
     assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
-    // The results of statements that are prepared in the api and in the worker change their types.
+    // Changes the result types of statements that the api and the worker have prepared.
     sqlx::raw_sql(
         "ALTER TABLE seats ALTER COLUMN seat_number TYPE varchar(20);
          ALTER TABLE concerts ALTER COLUMN title TYPE varchar(200);

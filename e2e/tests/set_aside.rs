@@ -1,4 +1,4 @@
-//! Bookings that the database refuses for no fault of their own: they are set aside, and nobody else notices.
+//! Bookings that the database rejects through no fault of their own. They are set aside without affecting others.
 
 use anyhow::Result;
 use hamro_e2e::installation::envelope;
@@ -6,7 +6,7 @@ use hamro_e2e::strays::parcel;
 use hamro_e2e::{Client, Installation, Setup, ledger, wait_until};
 use serde_json::Value;
 
-/// An installation whose worker tells whether it is ready. Returns who to ask.
+/// An installation with one worker, and a client of the worker's health endpoints.
 async fn start(variables: Vec<(&'static str, &'static str)>) -> Result<(Installation, Client)> {
     let mut installation = Installation::start(Setup { workers: 0, variables, ..Setup::default() }).await?;
     installation.expects_errors = true;
@@ -15,7 +15,7 @@ async fn start(variables: Vec<(&'static str, &'static str)>) -> Result<(Installa
     Ok((installation, Client::new(&url)))
 }
 
-/// Makes the database refuse this customer with an SQLSTATE that says nothing of the booking.
+/// Makes the database reject this customer's bookings with an SQLSTATE that does not blame the booking.
 async fn refuse(installation: &Installation, customer: &str) -> Result<()> {
     let statements = format!(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -32,10 +32,10 @@ async fn execute(installation: &Installation, statement: &'static str) -> Result
     Ok(())
 }
 
-async fn is_ready(health: &Client, expected: u16, said: &str) -> Result<()> {
-    wait_until(&format!("readiness is {expected} and says {said:?}"), async || {
+async fn is_ready(health: &Client, expected: u16, text: &str) -> Result<()> {
+    wait_until(&format!("readiness is {expected} and contains {text:?}"), async || {
         let ready = health.get("/health/ready").await?;
-        Ok((ready.status == expected && ready.body.to_string().contains(said)).then_some(()))
+        Ok((ready.status == expected && ready.body.to_string().contains(text)).then_some(()))
     })
     .await
 }
@@ -45,7 +45,7 @@ async fn status(installation: &Installation, location: &str) -> Result<Value> {
 }
 
 #[tokio::test]
-async fn a_sequence_that_has_run_out_fails_no_booking_and_all_are_sold_once_it_is_repaired() -> Result<()> {
+async fn an_exhausted_sequence_fails_no_booking() -> Result<()> {
     let (installation, health) = start(Vec::new()).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -76,13 +76,13 @@ async fn a_sequence_that_has_run_out_fails_no_booking_and_all_are_sold_once_it_i
 }
 
 #[tokio::test]
-async fn a_booking_that_alone_fails_waits_and_is_sold_once_the_cause_is_gone() -> Result<()> {
+async fn a_booking_that_fails_alone_is_sold_once_the_cause_is_removed() -> Result<()> {
     let (installation, health) = start(Vec::new()).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
     refuse(&installation, "odd").await?;
     let odd = client.create_booking("odd", &seats[..1]).await?.location()?.to_owned();
-    // It has come into the dead queue, and was tried there in vain.
+    // The booking was moved to the dead queue and has failed there.
     is_ready(&health, 200, "poison-isolator: a booking is set aside").await?;
     for seat in &seats[1..6] {
         let sold = client.create_booking("alice", &[*seat]).await?.location()?.to_owned();
@@ -97,7 +97,7 @@ async fn a_booking_that_alone_fails_waits_and_is_sold_once_the_cause_is_gone() -
 }
 
 #[tokio::test]
-async fn a_booking_set_aside_holds_up_nothing_in_the_dead_queue_and_costs_no_tries() -> Result<()> {
+async fn a_booking_set_aside_blocks_no_other_and_counts_no_redeliveries() -> Result<()> {
     let (mut installation, health) = start(Vec::new()).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -108,13 +108,13 @@ async fn a_booking_set_aside_holds_up_nothing_in_the_dead_queue_and_costs_no_tri
     installation.give_up(&parcel([&behind])).await?;
     let behind = format!("/ticket-bookings/{}", behind.ticket.id);
     assert_eq!(status(&installation, &behind).await?, "confirmed");
-    // Copies that a killed worker has left wait until they are due.
+    // A killed worker leaves duplicates, which wait until they are due.
     installation.expects_leftovers = true;
-    // More often than a booking is tried that workers die of.
+    // One time more than a poison booking is tried.
     for _ in 0..4 {
         installation.kill_worker(0).await?;
         installation.start_worker(&[("REAPER_DELAY", "0s")]).await?;
-        installation.workers[0].line_after("is set aside until it can be settled").await?;
+        installation.workers[0].line_after("booking set aside; retrying until its deadline").await?;
     }
     execute(&installation, "DROP TRIGGER refuse ON bookings").await?;
     assert_eq!(status(&installation, &odd).await?, "confirmed");
@@ -123,14 +123,14 @@ async fn a_booking_set_aside_holds_up_nothing_in_the_dead_queue_and_costs_no_tri
 }
 
 #[tokio::test]
-async fn a_booking_that_stays_set_aside_expires_at_its_deadline_and_is_kept() -> Result<()> {
+async fn a_booking_that_stays_set_aside_expires_and_becomes_a_dead_letter() -> Result<()> {
     let (installation, _) = start(vec![("BOOKING_DEADLINE", "3s"), ("BOOKING_WAIT", "1s")]).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
     refuse(&installation, "odd").await?;
     client.create_booking("odd", &seats[..1]).await?;
-    // Nobody asks for its status, which would end it as well.
-    let (ended, reason): (String, String) = wait_until("the worker ends it", async || {
+    // No client reads its status, because that would expire the ticket too.
+    let (ended, reason): (String, String) = wait_until("the worker expires it", async || {
         let query = "SELECT booking.status, letter.reason FROM dead_letters letter \
                      JOIN bookings booking ON booking.ticket_id = letter.ticket_id";
         Ok(sqlx::query_as(query).fetch_optional(&installation.pool).await?)
@@ -139,6 +139,9 @@ async fn a_booking_that_stays_set_aside_expires_at_its_deadline_and_is_kept() ->
     assert_eq!((ended.as_str(), reason.as_str()), ("expired", "set-aside"));
     let payload: Vec<u8> =
         sqlx::query_scalar("SELECT payload FROM dead_letters").fetch_one(&installation.pool).await?;
-    assert!(String::from_utf8(payload)?.contains("\"userName\":\"odd\""), "an operator has the booking");
+    assert!(
+        String::from_utf8(payload)?.contains("\"userName\":\"odd\""),
+        "the dead letter contains the booking"
+    );
     installation.close().await
 }

@@ -1,4 +1,4 @@
-//! Stored rows that today's rules refuse, as clients of the api meet them.
+//! Stored rows that violate the current input rules.
 
 use anyhow::{Context, Result};
 use hamro_e2e::installation::envelope;
@@ -13,7 +13,7 @@ async fn run(installation: &Installation, statements: &'static str) -> Result<()
 }
 
 #[tokio::test]
-async fn a_fresh_api_answers_for_tickets_whose_rows_break_the_rules_for_input() -> Result<()> {
+async fn an_api_reports_tickets_whose_rows_violate_the_input_rules() -> Result<()> {
     let mut installation = Installation::start(Setup::default()).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -45,7 +45,7 @@ async fn a_fresh_api_answers_for_tickets_whose_rows_break_the_rules_for_input() 
 }
 
 #[tokio::test]
-async fn an_unreadable_ticket_is_answered_500_and_holds_up_nobody_who_waits() -> Result<()> {
+async fn an_unreadable_ticket_is_answered_500_and_delays_no_other_ticket() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     installation.expects_errors = true;
     installation.expects_leftovers = true;
@@ -56,7 +56,7 @@ async fn an_unreadable_ticket_is_answered_500_and_holds_up_nobody_who_waits() ->
         let queued = client.create_booking(customer, &seats[..1]).await?;
         tickets.push(queued.body["ticketId"].as_str().context("no ticketId")?.to_owned());
         let mut events = Events::open(&client, &format!("{}/events", queued.location()?)).await?;
-        // From here on it is waited for, so that the shared look-up asks for both in one query.
+        // An open stream makes the shared lookup query both tickets together.
         assert_eq!(events.next().await?.map(|event| event.id).as_deref(), Some("queued"));
         streams.push(events);
     }
@@ -72,18 +72,18 @@ async fn an_unreadable_ticket_is_answered_500_and_holds_up_nobody_who_waits() ->
     assert_eq!(streams[1].settled().await?.id, "failed");
     let path = format!("/ticket-bookings/{}", tickets[0]);
     for _ in 0..5 {
-        // The instance may have looked up its watermark a moment before.
-        let asked = wait_until("the unreadable ticket is no longer queued", async || {
-            let asked = client.get(&path).await?;
-            Ok((asked.body["status"] != "queued").then_some(asked))
+        // The watermark of the instance may be slightly old.
+        let answer = wait_until("the unreadable ticket is no longer queued", async || {
+            let answer = client.get(&path).await?;
+            Ok((answer.body["status"] != "queued").then_some(answer))
         })
         .await?;
-        assert_eq!((asked.status, asked.code()), (500, "internal"), "{asked:?}");
+        assert_eq!((answer.status, answer.code()), (500, "internal"), "{answer:?}");
     }
     streams.clear();
     let printed = installation.apis[0].process.printed();
     assert_eq!(printed.matches("its sale is missing").count(), 1, "{printed}");
-    // As an operator repairs it.
+    // The repair that an operator would make.
     run(
         &installation,
         "UPDATE bookings SET status = 'failed', sale_id = NULL, request_hash = NULL WHERE status = 'confirmed'",
@@ -94,7 +94,7 @@ async fn an_unreadable_ticket_is_answered_500_and_holds_up_nobody_who_waits() ->
 }
 
 #[tokio::test]
-async fn one_odd_row_of_the_catalogue_hides_no_other() -> Result<()> {
+async fn an_invalid_catalogue_row_hides_no_other_row() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -129,7 +129,7 @@ async fn one_odd_row_of_the_catalogue_hides_no_other() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_dearest_booking_is_told_and_announced() -> Result<()> {
+async fn the_most_expensive_booking_is_reported_and_announced() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -142,7 +142,7 @@ async fn the_dearest_booking_is_told_and_announced() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_retry_of_an_unreadable_ticket_fails_and_the_bookings_behind_it_are_sold() -> Result<()> {
+async fn a_retry_of_an_unreadable_ticket_fails_and_later_bookings_are_sold() -> Result<()> {
     let mut installation = Installation::start(Setup::default()).await?;
     installation.expects_errors = true;
     let client = installation.client().clone();

@@ -1,4 +1,4 @@
-//! A session that holds the lock on one seat for as long as it likes: a backup, or somebody at a console.
+//! A database session, such as a backup or an operator's console, that holds the lock on one seat for a long time.
 
 use anyhow::{Result, ensure};
 use hamro_e2e::installation::envelope;
@@ -7,7 +7,7 @@ use hamro_e2e::{Client, Installation, Setup, ledger, wait_until};
 use nix::sys::signal::Signal;
 use sqlx::{Postgres, Transaction};
 
-/// An installation, and who to ask whether its worker is ready.
+/// An installation with one worker, and a client of the worker's health endpoints.
 async fn start(variables: Vec<(&'static str, &'static str)>) -> Result<(Installation, Client)> {
     let mut installation = Installation::start(Setup { workers: 0, variables, ..Setup::default() }).await?;
     let variables =
@@ -17,10 +17,10 @@ async fn start(variables: Vec<(&'static str, &'static str)>) -> Result<(Installa
     Ok((installation, Client::new(&url)))
 }
 
-async fn is_ready(health: &Client, expected: u16, said: &str) -> Result<()> {
-    wait_until(&format!("readiness is {expected} and says {said:?}"), async || {
+async fn is_ready(health: &Client, expected: u16, text: &str) -> Result<()> {
+    wait_until(&format!("readiness is {expected} and contains {text:?}"), async || {
         let ready = health.get("/health/ready").await?;
-        Ok((ready.status == expected && ready.body.to_string().contains(said)).then_some(()))
+        Ok((ready.status == expected && ready.body.to_string().contains(text)).then_some(()))
     })
     .await
 }
@@ -35,7 +35,7 @@ async fn ends_as(installation: &Installation, location: &str, status: &str) -> R
     Ok(())
 }
 
-/// Somebody wants a seat that another session holds, and the worker has found out.
+/// Locks a seat, books it, and waits until the worker has deferred the booking.
 async fn held_seat(
     installation: &mut Installation,
 ) -> Result<(Transaction<'static, Postgres>, String, Vec<i64>)> {
@@ -47,16 +47,16 @@ async fn held_seat(
 }
 
 #[tokio::test]
-async fn a_seat_that_is_held_keeps_no_other_from_being_sold_and_is_sold_once_it_is_free() -> Result<()> {
+async fn a_locked_seat_delays_no_other_sale_and_is_sold_once_unlocked() -> Result<()> {
     let (mut installation, health) = start(Vec::new()).await?;
     let (holder, wanted, seats) = held_seat(&mut installation).await?;
-    is_ready(&health, 503, "seats: another session").await?;
+    is_ready(&health, 503, "seats: another database session").await?;
     for seat in &seats[1..20] {
         let free = book(&installation, "bob", *seat).await?;
         ends_as(&installation, &free, "confirmed").await?;
     }
     let found = installation.client().get(&wanted).await?;
-    assert_eq!(found.body["status"], "queued", "nobody is rejected because of a lock");
+    assert_eq!(found.body["status"], "queued", "a lock must not reject a booking");
     holder.rollback().await?;
     ends_as(&installation, &wanted, "confirmed").await?;
     is_ready(&health, 200, "ok").await?;
@@ -64,12 +64,12 @@ async fn a_seat_that_is_held_keeps_no_other_from_being_sold_and_is_sold_once_it_
 }
 
 #[tokio::test]
-async fn a_booking_of_a_held_seat_expires_at_its_deadline_by_the_worker() -> Result<()> {
+async fn a_worker_expires_a_booking_of_a_locked_seat_at_its_deadline() -> Result<()> {
     let variables = vec![("BOOKING_DEADLINE", "8s"), ("BOOKING_WAIT", "1s")];
     let (mut installation, _) = start(variables).await?;
     let (holder, _, _) = held_seat(&mut installation).await?;
-    // Nobody asks for its status, which would end it as well.
-    wait_until("the worker ends it while the seat is held", async || {
+    // No client reads its status, because that would expire the ticket too.
+    wait_until("the worker expires it while the seat is locked", async || {
         let ended: Option<String> =
             sqlx::query_scalar("SELECT status FROM bookings").fetch_optional(&installation.pool).await?;
         Ok(ended.map(|ended| assert_eq!(ended, "expired")))
@@ -80,13 +80,13 @@ async fn a_booking_of_a_held_seat_expires_at_its_deadline_by_the_worker() -> Res
 }
 
 #[tokio::test]
-async fn a_worker_that_is_killed_or_stopped_while_a_booking_is_deferred_loses_nothing() -> Result<()> {
+async fn a_worker_killed_or_stopped_while_a_booking_is_deferred_loses_nothing() -> Result<()> {
     let (mut installation, _) = start(Vec::new()).await?;
-    // A copy that a killed worker has left may be deferred once more just before the seat is free.
+    // A duplicate left by a killed worker may be deferred again just before the seat is unlocked.
     installation.expects_leftovers = true;
     let (holder, wanted, seats) = held_seat(&mut installation).await?;
     for seat in &seats[1..4] {
-        // Somewhere between publishing it again and acknowledging it.
+        // At some moment between republishing and acknowledging.
         installation.kill_worker(0).await?;
         installation.start_worker(&[("RUST_LOG", "info,hamro_worker=debug")]).await?;
         let free = book(&installation, "bob", *seat).await?;
@@ -102,8 +102,7 @@ async fn a_worker_that_is_killed_or_stopped_while_a_booking_is_deferred_loses_no
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_between_publishing_a_booking_again_and_acknowledging_it_sells_it_once()
--> Result<()> {
+async fn a_worker_that_dies_between_republishing_and_acknowledging_sells_once() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     installation.expects_leftovers = true;
     let seats = installation.client().seat_ids(0).await?;
@@ -123,15 +122,15 @@ async fn a_worker_that_dies_between_publishing_a_booking_again_and_acknowledging
     installation.close().await
 }
 
-/// There is one worker, and all of the queue's room is taken: it must not wait for room that only it can make.
+/// With one worker and a full queue, the worker must not wait for room that only it can make.
 #[tokio::test]
-async fn a_deferred_booking_that_finds_the_queue_full_stops_nobody_and_is_not_lost() -> Result<()> {
+async fn a_deferred_booking_survives_a_full_queue_and_blocks_no_other() -> Result<()> {
     let (mut installation, _) = start(vec![("PREFETCH", "1")]).await?;
     let (holder, wanted, _) = held_seat(&mut installation).await?;
     installation.limit_queue(1)?;
     let mut locations = Vec::new();
     wait_until("the queue has no room for the deferred booking", async || {
-        // While its parcel is not acknowledged, the worker receives nothing else, and the queue fills.
+        // Until the worker acknowledges the parcel it receives nothing else, so the queue fills.
         let booking = envelope("bob", &[i64::from(i32::MAX)])?;
         if installation.publish(&parcel([&booking])).await.is_ok() {
             locations.push(format!("/ticket-bookings/{}", booking.ticket.id));
@@ -150,13 +149,13 @@ async fn a_deferred_booking_that_finds_the_queue_full_stops_nobody_and_is_not_lo
 }
 
 #[tokio::test]
-async fn a_batch_that_is_in_hand_for_long_is_told_of() -> Result<()> {
+async fn a_worker_with_a_stuck_batch_reports_not_ready() -> Result<()> {
     let (mut installation, health) = start(Vec::new()).await?;
     let seats = installation.client().seat_ids(0).await?;
     let mut holder = installation.pool.begin().await?;
     sqlx::raw_sql("LOCK TABLE bookings IN EXCLUSIVE MODE").execute(&mut *holder).await?;
     let wanted = book(&installation, "alice", seats[0]).await?;
-    is_ready(&health, 503, "settlement: a batch has been running").await?;
+    is_ready(&health, 503, "settlement: a batch has been running for more than 10 s").await?;
     let mut stopped = installation.workers.remove(0);
     stopped.signal(Signal::SIGTERM)?;
     ensure!(stopped.ended().await?.success(), "{}", stopped.printed());

@@ -1,4 +1,4 @@
-//! `docs/book-seats.ts` does what it shows: Node.js runs it, by `typescript_client/run.ts`, on networks good and bad.
+//! Tests of `docs/book-seats.ts`. Node.js runs it through `typescript_client/run.ts`, which injects network faults.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,35 +13,35 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/typescript_client/run.ts");
-const NODE: &str = "Node.js 22.18 or later is needed on the PATH: `make test` installs it";
-const PATIENCE: Duration = Duration::from_mins(1);
+const NODE: &str = "Node.js 22.18 or later must be on the PATH; `make test` installs it";
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Lets the TypeScript client book on a network with this fault. Returns what it sent (`requests`), what it was told
-/// (`statuses`), and how it ended (`final`, `problem` or `error`).
+/// Runs the TypeScript client on a network with this fault. Returns its `requests`, the `statuses` that it received,
+/// and its result (`final`, `problem` or `error`).
 async fn run_client(client: &Client, request: &Value, fault: &str) -> Result<Value> {
     let api = client.request(Method::GET, "/").build()?.url().to_string();
     let mut node = Command::new("node");
     node.args([SCRIPT, &api, &request.to_string(), fault]).stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(PATIENCE, node.output())
+    let output = timeout(TIMEOUT, node.output())
         .await
-        .with_context(|| format!("with {fault} the client comes to no end"))?
+        .with_context(|| format!("the client timed out with the fault {fault}"))?
         .context(NODE)?;
     ensure!(output.status.success(), "{NODE}. It failed:\n{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).context("it printed no JSON")
+    serde_json::from_slice(&output.stdout).context("the client printed no JSON")
 }
 
-/// Every `field` of the requests that the client sent, in their order.
+/// This field of each request that the client sent.
 fn sent<'a>(run: &'a Value, field: &'a str) -> impl Iterator<Item = &'a Value> {
     run["requests"].as_array().into_iter().flatten().map(move |request| &request[field])
 }
 
-/// What the client asked for, one after the other: `book`, `events` or `poll`.
+/// The kinds of the client's requests, in order: `book`, `events` or `poll`.
 fn kinds(run: &Value) -> Vec<&str> {
     sent(run, "kind").filter_map(Value::as_str).collect()
 }
 
 #[tokio::test]
-async fn the_typescript_client_books_and_follows_by_events() -> Result<()> {
+async fn the_typescript_client_books_and_follows_the_event_stream() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
@@ -57,23 +57,20 @@ async fn the_typescript_client_books_and_follows_by_events() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_typescript_client_goes_on_where_a_stream_broke_off() -> Result<()> {
+async fn the_typescript_client_resumes_a_broken_stream() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let request = booking("alice", &client.seat_ids(0).await?[..1]);
     let run = run_client(client, &request, "broken-stream").await?;
     assert_eq!(kinds(&run), ["book", "events", "events"]);
-    assert_eq!(
-        run["statuses"][1]["status"], "sorted",
-        "a status of the future is told, and not taken for final"
-    );
+    assert_eq!(run["statuses"][1]["status"], "sorted", "an unknown status is reported, and is not final");
     assert!(sent(&run, "lastEventId").eq([&Value::Null, &Value::Null, &json!("sorted")]), "{run}");
     assert_eq!(run["final"]["status"], "confirmed", "{run}");
     installation.close().await
 }
 
 #[tokio::test]
-async fn the_typescript_client_falls_back_to_polling_where_streams_do_not_pass() -> Result<()> {
+async fn the_typescript_client_falls_back_to_polling_if_streams_fail() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
@@ -88,7 +85,7 @@ async fn the_typescript_client_falls_back_to_polling_where_streams_do_not_pass()
 }
 
 #[tokio::test]
-async fn the_typescript_client_retries_a_cut_connection_and_books_once() -> Result<()> {
+async fn the_typescript_client_retries_a_broken_connection_and_books_once() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let request = booking("alice", &client.seat_ids(0).await?[..1]);
@@ -102,7 +99,7 @@ async fn the_typescript_client_retries_a_cut_connection_and_books_once() -> Resu
 }
 
 #[tokio::test]
-async fn the_typescript_client_waits_as_it_is_asked_to_and_retries_an_unknown_outcome() -> Result<()> {
+async fn the_typescript_client_honours_retry_after_and_retries_an_unknown_outcome() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let request = booking("alice", &client.seat_ids(0).await?[..1]);
@@ -110,14 +107,19 @@ async fn the_typescript_client_waits_as_it_is_asked_to_and_retries_an_unknown_ou
     assert_eq!(kinds(&run), ["book", "book", "events"]);
     assert_eq!(run["requests"][0]["key"], run["requests"][1]["key"]);
     let at: Vec<i64> = sent(&run, "at").filter_map(Value::as_i64).collect();
-    assert!(at[1] - at[0] >= 1000, "asked for a second, it waited from {} to {} ms", at[0], at[1]);
+    assert!(
+        at[1] - at[0] >= 1000,
+        "Retry-After was 1 s, but the requests were sent at {} and {} ms",
+        at[0],
+        at[1]
+    );
     assert_eq!(run["final"]["status"], "confirmed", "{run}");
     assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
     installation.close().await
 }
 
 #[tokio::test]
-async fn the_typescript_client_is_told_why_it_gets_no_seats_and_does_not_insist() -> Result<()> {
+async fn the_typescript_client_reports_a_rejection_without_retrying() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
@@ -141,7 +143,7 @@ async fn the_typescript_client_is_told_why_it_gets_no_seats_and_does_not_insist(
 }
 
 #[tokio::test]
-async fn the_typescript_client_stops_when_it_is_told_to() -> Result<()> {
+async fn the_typescript_client_stops_when_it_is_aborted() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
     let request = booking("alice", &client.seat_ids(0).await?[..1]);

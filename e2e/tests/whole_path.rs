@@ -1,4 +1,4 @@
-//! A booking's whole way, through real processes.
+//! Bookings from the request to the outcome, through real processes.
 
 use anyhow::{Context, Result};
 use futures_util::future::{join_all, try_join_all};
@@ -13,39 +13,39 @@ fn statuses(answers: &[Answer]) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn a_booking_is_taken_with_a_ticket_that_tells_its_outcome() -> Result<()> {
+async fn an_accepted_booking_has_a_ticket_that_reports_its_outcome() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
 
-    let taken = client.create_booking("alice", &seats[20..22]).await?;
-    assert_eq!(taken.status, 202, "{taken:?}");
-    assert_eq!(taken.body["status"], "queued");
-    let queue = taken.body["queue"].as_object().context("no queue")?;
+    let accepted = client.create_booking("alice", &seats[20..22]).await?;
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    assert_eq!(accepted.body["status"], "queued");
+    let queue = accepted.body["queue"].as_object().context("no queue")?;
     assert!(queue.contains_key("ahead") && queue.contains_key("etaSeconds"), "{queue:?}");
-    assert!(taken.header("retry-after").is_some());
-    let ticket = taken.body["ticketId"].as_str().context("no ticketId")?;
-    assert_eq!(taken.location()?, format!("/ticket-bookings/{ticket}"));
+    assert!(accepted.header("retry-after").is_some());
+    let ticket = accepted.body["ticketId"].as_str().context("no ticketId")?;
+    assert_eq!(accepted.location()?, format!("/ticket-bookings/{ticket}"));
 
-    let status = client.final_status(taken.location()?).await?;
+    let status = client.final_status(accepted.location()?).await?;
     assert_eq!(status["status"], "confirmed");
     assert_eq!(status["ticketId"], ticket);
     assert_eq!(status["booking"]["seatIds"], json!(seats[20..22]));
     assert_eq!(status["booking"]["userEmail"], "alice@example.com");
     assert!(status["settledAt"].as_str() >= status["submittedAt"].as_str());
 
-    // A final status never changes, whoever wants the seats afterwards.
+    // A final status does not change when another client wants the seats.
     let late = client.create_booking("bob", &seats[21..23]).await?;
     let late = client.final_status(late.location()?).await?;
     assert_eq!(late["status"], "rejected");
     assert_eq!(late["problem"]["code"], "seats-taken");
     assert_eq!(late["problem"]["seatIds"], json!([seats[21]]));
-    assert_eq!(client.final_status(taken.location()?).await?, status);
+    assert_eq!(client.final_status(accepted.location()?).await?, status);
     installation.close().await
 }
 
 #[tokio::test]
-async fn the_earlier_endpoint_answers_as_it_always_did() -> Result<()> {
+async fn the_waiting_endpoint_responds_like_the_earlier_system() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let (concert, map) = client.seat_map(0).await?;
@@ -77,7 +77,7 @@ async fn the_earlier_endpoint_answers_as_it_always_did() -> Result<()> {
     assert_eq!(body, expected);
     assert!(body["id"].is_i64());
 
-    // The status of its ticket shows the same booking, read back from the database.
+    // The status of its ticket shows the same booking, which is read from the database.
     let status = client.get(answer.location()?).await?;
     assert_eq!(status.body["booking"], answer.body);
 
@@ -92,7 +92,7 @@ async fn the_earlier_endpoint_answers_as_it_always_did() -> Result<()> {
 }
 
 #[tokio::test]
-async fn of_100_who_want_one_seat_exactly_one_gets_it() -> Result<()> {
+async fn exactly_one_of_100_clients_gets_a_seat() -> Result<()> {
     let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
     let client = installation.client();
     let seat = client.seat_ids(0).await?[0];
@@ -117,7 +117,7 @@ async fn of_100_who_want_one_seat_exactly_one_gets_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn two_who_want_different_seats_both_get_them() -> Result<()> {
+async fn two_clients_that_want_different_seats_both_get_them() -> Result<()> {
     let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
@@ -128,8 +128,8 @@ async fn two_who_want_different_seats_both_get_them() -> Result<()> {
 }
 
 #[tokio::test]
-async fn bookings_that_overlap_in_opposite_order_neither_deadlock_nor_share_a_seat() -> Result<()> {
-    // Batches of one, so that the workers' transactions meet all the time.
+async fn overlapping_bookings_in_opposite_order_neither_deadlock_nor_share_a_seat() -> Result<()> {
+    // Batches of one booking, so that the workers' transactions often conflict.
     let setup =
         Setup { workers: 4, variables: vec![("BATCH_MAX", "1"), ("PREFETCH", "1")], ..Setup::default() };
     let installation = Installation::start(setup).await?;
@@ -154,7 +154,7 @@ async fn bookings_that_overlap_in_opposite_order_neither_deadlock_nor_share_a_se
         .map(Vec::len)
         .sum();
     assert_eq!(i64::try_from(sold)?, ledger::count(&installation.pool, "sale_seats").await?);
-    assert!(sold >= 5, "nobody got anything");
+    assert!(sold >= 5, "nothing was sold");
 
     let deadlocks: i64 =
         sqlx::query_scalar("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
@@ -165,7 +165,7 @@ async fn bookings_that_overlap_in_opposite_order_neither_deadlock_nor_share_a_se
 }
 
 #[tokio::test]
-async fn a_message_that_is_delivered_twice_changes_nothing() -> Result<()> {
+async fn a_redelivered_message_changes_nothing() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
@@ -186,13 +186,13 @@ async fn a_message_that_is_delivered_twice_changes_nothing() -> Result<()> {
 
     assert_eq!(client.final_status(&location).await?, status);
     assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
-    // The other one is the marker of `drained`.
+    // The other row is the marker of `drained`.
     assert_eq!(ledger::count(&installation.pool, "bookings").await?, 2);
     installation.close().await
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_kept_and_spoils_nothing() -> Result<()> {
+async fn unreadable_messages_become_dead_letters_and_affect_no_other_booking() -> Result<()> {
     let mut installation = Installation::start(Setup::default()).await?;
     installation.expects_errors = true;
     let client = installation.client();
@@ -213,7 +213,7 @@ async fn what_cannot_be_read_is_kept_and_spoils_nothing() -> Result<()> {
     let failed = client.final_status(&bad_location).await?;
     assert_eq!(failed["status"], "failed");
     assert_eq!(failed["problem"]["code"], "internal");
-    let kept = wait_until("both dead letters are kept", async || {
+    let kept = wait_until("both dead letters are stored", async || {
         let letters: Vec<(String, Vec<u8>)> =
             sqlx::query_as("SELECT reason, payload FROM dead_letters ORDER BY reason")
                 .fetch_all(&installation.pool)
@@ -227,7 +227,7 @@ async fn what_cannot_be_read_is_kept_and_spoils_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_booking_that_nobody_settles_in_time_expires_and_cannot_be_sold_later() -> Result<()> {
+async fn a_booking_that_has_expired_cannot_be_sold_later() -> Result<()> {
     let setup = Setup { workers: 0, variables: vec![("BOOKING_WAIT", "200ms")], ..Setup::default() };
     let mut installation = Installation::start(setup).await?;
     let seats = installation.client().seat_ids(0).await?;
@@ -243,14 +243,14 @@ async fn a_booking_that_nobody_settles_in_time_expires_and_cannot_be_sold_later(
     installation.start_worker(&[]).await?;
     installation.drained().await?;
     assert_eq!(installation.client().final_status(&location).await?, expired);
-    // The seat is free for who comes after.
+    // The seat can still be sold to another customer.
     let next = installation.client().create_booking("bob", &seats[..1]).await?;
     assert_eq!(installation.client().final_status(next.location()?).await?["status"], "confirmed");
     installation.close().await
 }
 
 #[tokio::test]
-async fn a_ticket_past_its_deadline_is_expired_by_whoever_looks() -> Result<()> {
+async fn a_status_read_expires_a_ticket_past_its_deadline() -> Result<()> {
     let setup = Setup {
         workers: 0,
         variables: vec![("BOOKING_DEADLINE", "300ms"), ("BOOKING_WAIT", "200ms")],
@@ -258,19 +258,19 @@ async fn a_ticket_past_its_deadline_is_expired_by_whoever_looks() -> Result<()> 
     };
     let mut installation = Installation::start(setup).await?;
     let seats = installation.client().seat_ids(0).await?;
-    let taken = installation.client().create_booking("alice", &seats[..1]).await?;
-    assert_eq!(installation.client().final_status(taken.location()?).await?["status"], "expired");
+    let accepted = installation.client().create_booking("alice", &seats[..1]).await?;
+    assert_eq!(installation.client().final_status(accepted.location()?).await?["status"], "expired");
     installation.start_worker(&[]).await?;
     installation.drained().await?;
     installation.close().await
 }
 
 #[tokio::test]
-async fn an_outcome_is_heard_by_every_instance() -> Result<()> {
+async fn every_instance_receives_every_outcome() -> Result<()> {
     let installation = Installation::start(Setup { apis: 2, ..Setup::default() }).await?;
     let seats = installation.client().seat_ids(0).await?;
-    let taken = installation.client().create_booking("alice", &seats[..1]).await?;
-    let status = installation.apis[1].client.final_status(taken.location()?).await?;
+    let accepted = installation.client().create_booking("alice", &seats[..1]).await?;
+    let status = installation.apis[1].client.final_status(accepted.location()?).await?;
     assert_eq!(status["status"], "confirmed");
     let answers = try_join_all([
         installation.apis[0].client.book_seats("bob", &seats[1..2]),
@@ -282,7 +282,7 @@ async fn an_outcome_is_heard_by_every_instance() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_key_of_spaces_is_a_key_like_any_other() -> Result<()> {
+async fn an_idempotency_key_of_spaces_is_valid() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
@@ -294,7 +294,7 @@ async fn a_key_of_spaces_is_a_key_like_any_other() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_retry_under_one_key_books_once() -> Result<()> {
+async fn retries_under_one_key_book_once() -> Result<()> {
     let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
     let client = installation.client();
     let seats = client.seat_ids(0).await?;
@@ -304,8 +304,8 @@ async fn a_retry_under_one_key_books_once() -> Result<()> {
             .header("Idempotency-Key", "\"k1\"");
         hamro_e2e::Client::send(request.json(&booking("alice", seats))).await
     };
-    let tries = (0..20).map(|_| book(&seats[..2]));
-    let answers = try_join_all(tries).await?;
+    let attempts = (0..20).map(|_| book(&seats[..2]));
+    let answers = try_join_all(attempts).await?;
     for answer in &answers {
         assert_eq!((answer.status, &answer.body), (201, &answers[0].body));
     }

@@ -1,6 +1,6 @@
-//! The ceiling: what one connection can write when nothing but the statements stands in its way. The same rows in the same
-//! tables as a worker writes, under the same locks, in as few statements, from values that are ready; nothing is received,
-//! decoded, looked up, decided, announced or acknowledged.
+//! The upper limit: how fast one connection can execute the bare statements. It writes the same rows to the same tables
+//! as a worker, under the same locks and with as few statements, from prepared values. Nothing is received, decoded,
+//! looked up, decided, announced or acknowledged.
 
 use anyhow::Result;
 use hamro_e2e::installation::envelope;
@@ -10,18 +10,18 @@ use sqlx::types::Uuid;
 use sqlx::{Connection, PgPool};
 use tokio::time::Instant;
 
-/// What one transaction writes.
+/// The values that one transaction writes.
 struct Batch {
     tickets: Vec<Uuid>,
     hashes: Vec<Vec<u8>>,
     names: Vec<String>,
     emails: Vec<String>,
-    /// Of the booking with the same place in `tickets`, by its index.
+    /// For each seat, the 1-based index of its booking.
     seat_of: Vec<i32>,
     seats: Vec<i32>,
 }
 
-/// Sells the seats of each booking in batches of this size, and returns how many bookings that was a second.
+/// Sells the seats of each booking in batches of this size. Returns the bookings per second.
 pub async fn sell(pool: &PgPool, batch: usize, bookings: &[Vec<i64>]) -> Result<f64> {
     let batches: Vec<Batch> = bookings.chunks(batch).map(Batch::of).collect::<Result<_>>()?;
     let mut connection = pool.acquire().await?;
@@ -29,7 +29,7 @@ pub async fn sell(pool: &PgPool, batch: usize, bookings: &[Vec<i64>]) -> Result<
     for batch in &batches {
         batch.sell(&mut connection).await?;
     }
-    #[expect(clippy::cast_precision_loss, reason = "far from where it would matter")]
+    #[expect(clippy::cast_precision_loss, reason = "the values are small enough")]
     let rate = bookings.len() as f64 / began.elapsed().as_secs_f64();
     Ok(rate)
 }

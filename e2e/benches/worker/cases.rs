@@ -1,4 +1,4 @@
-//! Rates at which the queue is drained, by what is booked and by whom.
+//! Drain rates by batch size, kind of booking and number of workers.
 
 use anyhow::Result;
 use hamro_e2e::figures::{median, say};
@@ -7,24 +7,25 @@ use crate::bare;
 use crate::drain::{self, Drained, Plan};
 use crate::kind::Kind;
 
-/// Each figure is the median of so many, measured in turns, so that a machine that has better and worse moments is fair to all.
+/// Each result is the median of this many rounds. The rounds of all cases alternate, so that a varying machine affects
+/// all of them equally.
 const ROUNDS: usize = 3;
 
 const BOOKINGS: usize = 300_000;
 
-/// What a batch really holds of `BATCH_MAX` 500: parcels are settled whole.
+/// The actual batch size with `BATCH_MAX` 500, because a batch has whole parcels.
 const WHOLE_PARCELS: usize = 512;
 
-/// As many take half a minute, one by one.
+/// This many take half a minute with one booking per batch.
 const ONE_BY_ONE: usize = 20_000;
 
-/// Which batch size is best.
+/// Measures batch sizes.
 pub async fn batches() -> Result<()> {
     let sizes = [1, 64, 128, 200, 320, 500, 1_000, 2_000];
     let mut rates = vec![(Vec::new(), Vec::new()); sizes.len()];
     for _ in 0..ROUNDS {
         for (size, (worker, bare)) in sizes.into_iter().zip(&mut rates) {
-            // A parcel is settled whole: where a batch is to be smaller, parcels are.
+            // A batch has whole parcels, so a smaller batch needs smaller parcels.
             let plan = Plan { batch_max: size, parcel: size.min(Plan::USUAL.parcel), ..Plan::USUAL };
             let count = if size == 1 { ONE_BY_ONE } else { BOOKINGS };
             worker.push(measure(Kind::DistinctSeats, plan, count).await?.rate);
@@ -41,7 +42,7 @@ pub async fn batches() -> Result<()> {
     Ok(())
 }
 
-/// What is drained, by kind of booking.
+/// Measures the drain rate by kind of booking.
 pub async fn drain() -> Result<()> {
     let mut rates = vec![Vec::new(); Kind::ALL.len()];
     let (mut bare, mut one_by_one, mut peak) = (Vec::new(), Vec::new(), 0);
@@ -58,25 +59,28 @@ pub async fn drain() -> Result<()> {
     let (bare, one_by_one) = (median(bare), median(one_by_one));
     let rates: Vec<f64> = rates.into_iter().map(median).collect();
     for (kind, rate) in Kind::ALL.into_iter().zip(&rates) {
-        say(format!("drain, medians: {kind}: {rate:.0} bookings/s = {:.2} of the first", rate / rates[0]));
+        say(format!(
+            "drain, medians: {kind}: {rate:.0} bookings/s = {:.2} of the first case",
+            rate / rates[0]
+        ));
     }
     say(format!(
-        "drain, medians: the first = {:.2} of the bare statements ({bare:.0}/s; wanted 0.8) = {:.1} × one by one \
-         ({one_by_one:.0}/s; wanted 8)",
+        "drain, medians: the first case = {:.2} of the bare statements ({bare:.0}/s; target 0.8) = {:.1} × one by one \
+         ({one_by_one:.0}/s; target 8)",
         rates[0] / bare,
         rates[0] / one_by_one
     ));
     say(format!(
-        "drain, medians: in a concert 100 times larger a booking costs {:.2} times as much as in small ones on sale at once \
-         (wanted 1.1), and {:.2} times as much as in small ones in turn",
+        "drain, medians: a booking in a concert 100 times larger costs {:.2} times as much as in small concerts on sale \
+         together (target 1.1), and {:.2} times as much as in small concerts one after the other",
         rates[1] / rates[0],
         rates[2] / rates[0]
     ));
-    say(format!("drain: a worker has had {} MB resident at most (wanted 64)", peak / 1024));
+    say(format!("drain: peak resident memory of a worker: {} MB (target 64)", peak / 1024));
     Ok(())
 }
 
-/// The one figure that counts most, in a minute: sales beside the bare statements.
+/// Measures the most important result in a minute: sales, compared with the bare statements.
 pub async fn sales() -> Result<()> {
     let (mut worker, mut bare) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
@@ -90,13 +94,13 @@ pub async fn sales() -> Result<()> {
     }
     let (worker, bare) = (median(worker), median(bare));
     say(format!(
-        "sales, medians: {worker:.0} bookings/s = {:.2} of the bare statements ({bare:.0}/s; wanted 0.8)",
+        "sales, medians: {worker:.0} bookings/s = {:.2} of the bare statements ({bare:.0}/s; target 0.8)",
         worker / bare
     ));
     Ok(())
 }
 
-/// What more workers bring.
+/// Measures the drain rate by number of workers.
 pub async fn scale() -> Result<()> {
     let counts = [1, 2, 4];
     let mut rates = vec![Vec::new(); counts.len()];

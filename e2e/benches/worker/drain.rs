@@ -1,4 +1,4 @@
-//! Fills the queue, and measures how fast workers empty it.
+//! Fills the queue, and measures how fast workers drain it.
 
 use anyhow::{Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -8,40 +8,40 @@ use hamro_shared::queue::Parcel;
 use sqlx::types::Uuid;
 use tokio::time::Instant;
 
-/// How the queue is filled and by whom it is emptied.
+/// How the queue is filled and drained.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub workers: usize,
-    /// Bookings a transaction.
+    /// Bookings per transaction.
     pub batch_max: usize,
-    /// Bookings a message.
+    /// Bookings per message.
     pub parcel: usize,
 }
 
 impl Plan {
-    /// One worker as it comes, and parcels as they are in a rush.
+    /// One worker with its default settings, and full parcels, as under high load.
     pub const USUAL: Self = Self { workers: 1, batch_max: 500, parcel: Parcel::MAX_BOOKINGS };
-    /// One booking a message, a transaction, an acknowledgement.
+    /// One booking per message, transaction and acknowledgement.
     pub const ONE_BY_ONE: Self = Self { workers: 1, batch_max: 1, parcel: 1 };
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Drained {
-    /// Bookings a second, from when the workers are started until the last is settled.
+    /// Bookings per second, from the start of the workers until the last booking is settled.
     pub rate: f64,
-    /// The largest of the workers, at its largest.
+    /// The largest peak memory of any worker.
     pub peak_kilobytes: u64,
 }
 
-/// An empty installation whose workers are yet to start.
+/// An empty installation without workers.
 pub async fn installation() -> Result<Installation> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
-    // The api has put the schema in place, and has nothing else to do here.
+    // The api was only needed to create the schema.
     installation.stop_apis().await?;
     Ok(installation)
 }
 
-/// Has workers settle these bookings, each for the seats that are given.
+/// Publishes bookings of these seats, starts workers, and measures how fast they settle them.
 pub async fn drain(installation: &mut Installation, plan: Plan, bookings: &[Vec<i64>]) -> Result<Drained> {
     let last = last_ticket(installation).await?;
     fill(installation, plan.parcel, bookings).await?;
@@ -52,13 +52,13 @@ pub async fn drain(installation: &mut Installation, plan: Plan, bookings: &[Vec<
     }
     let wanted = i64::try_from(bookings.len())?;
     wait_until("the queue is drained", async || {
-        // To count is work for the database: only when there is reason to.
+        // Counting rows loads the database, so wait for an empty queue first.
         Ok((installation.waiting_messages().await? == 0).then_some(()))
     })
     .await?;
     wait_until("all bookings are settled", async || {
         let settled = settled_since(installation, last).await?;
-        ensure!(settled <= wanted, "{settled} bookings are settled, of {wanted}");
+        ensure!(settled <= wanted, "{settled} bookings are settled, but only {wanted} were published");
         Ok((settled == wanted).then_some(()))
     })
     .await?;
@@ -68,18 +68,18 @@ pub async fn drain(installation: &mut Installation, plan: Plan, bookings: &[Vec<
         peak_kilobytes = peak_kilobytes.max(worker.peak_kilobytes()?);
     }
     installation.stop_workers().await?;
-    #[expect(clippy::cast_precision_loss, reason = "far from where it would matter")]
+    #[expect(clippy::cast_precision_loss, reason = "the values are small enough")]
     let rate = bookings.len() as f64 / seconds;
     Ok(Drained { rate, peak_kilobytes })
 }
 
-/// The latest ticket that is settled. Tickets sort by the time of their issue.
+/// The latest settled ticket. Tickets sort by the time of their issue.
 async fn last_ticket(installation: &Installation) -> Result<Uuid> {
     let last = "SELECT ticket_id FROM bookings ORDER BY ticket_id DESC LIMIT 1";
     Ok(sqlx::query_scalar(last).fetch_optional(&installation.pool).await?.unwrap_or_default())
 }
 
-/// To count them all would take its time, with millions in the table.
+/// Counts only newer tickets, because the table may have millions of rows.
 async fn settled_since(installation: &Installation, last: Uuid) -> Result<i64> {
     let count = "SELECT count(*) FROM bookings WHERE ticket_id > $1";
     Ok(sqlx::query_scalar(count).bind(last).fetch_one(&installation.pool).await?)

@@ -1,4 +1,4 @@
-//! Whether the rate holds as bookings pile up over the years.
+//! The drain rate with years of bookings in the database.
 
 use anyhow::Result;
 use hamro_e2e::figures::say;
@@ -8,7 +8,7 @@ use crate::bare;
 use crate::drain::{self, Plan};
 use crate::kind::{Kind, concert};
 
-/// Bookings that are in the database already.
+/// The number of earlier bookings.
 const PAST: i64 = 10_000_000;
 
 const BOOKINGS: usize = 200_000;
@@ -27,7 +27,7 @@ pub async fn run() -> Result<()> {
             let bookings = Kind::DistinctSeats.bookings(&pool, BOOKINGS).await?;
             let bare = bare::sell(&pool, Plan::USUAL.batch_max, &bookings).await?;
             say(format!(
-                "growth, round {round} with {past} bookings in the database and more: {worker:.0} bookings/s = {:.2} of \
+                "growth, round {round} with at least {past} bookings in the database: {worker:.0} bookings/s = {:.2} of \
                  the bare statements ({bare:.0}/s)",
                 worker / bare
             ));
@@ -36,7 +36,7 @@ pub async fn run() -> Result<()> {
     installation.close().await
 }
 
-/// Puts so many confirmed bookings into the database, as workers would have over the years, from one concert to the next.
+/// Inserts this many confirmed bookings, one concert after another.
 async fn have_sold(pool: &PgPool, count: i64) -> Result<()> {
     const CONCERT: i32 = 100_000;
     for _ in 0..count / i64::from(CONCERT) {

@@ -1,4 +1,4 @@
-//! What is booked.
+//! The kinds of bookings that are measured.
 
 use std::fmt;
 
@@ -10,14 +10,13 @@ use sqlx::PgPool;
 
 use crate::bare;
 
-/// A kind of booking.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    /// Everybody another seat of one concert, which has just enough.
+    /// A different seat per booking, of one concert with exactly enough seats.
     DistinctSeats,
-    /// The same of concerts of 3 000 seats, which are all on sale at the same time.
+    /// A different seat per booking, of concerts with 3 000 seats that are on sale at the same time.
     ConcertsAtOnce,
-    /// The same, but they go on sale one after the other: a batch's seats lie close together.
+    /// The same, but the concerts go on sale one after the other, so the seats of a batch are close together.
     ConcertsInTurn,
     /// A seat in each of two tiers.
     TwoTiers,
@@ -35,7 +34,7 @@ impl Kind {
         Self::HotSeat,
     ];
 
-    /// Prepares the database for so many, and returns the seats of each.
+    /// Prepares the database for this many bookings, and returns the seats of each.
     pub async fn bookings(self, pool: &PgPool, count: usize) -> Result<Vec<Vec<i64>>> {
         let seats = i32::try_from(count)?;
         match self {
@@ -63,11 +62,11 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DistinctSeats => "distinct seats of one concert",
-            Self::ConcertsAtOnce => "distinct seats of concerts of 3 000, all on sale at once",
-            Self::ConcertsInTurn => "distinct seats of concerts of 3 000, one after the other",
+            Self::ConcertsAtOnce => "distinct seats of concerts with 3 000 seats, all on sale together",
+            Self::ConcertsInTurn => "distinct seats of concerts with 3 000 seats, one after the other",
             Self::TwoTiers => "seats in two tiers",
-            Self::SoldOut => "a concert that is sold out",
-            Self::HotSeat => "one hot seat",
+            Self::SoldOut => "a sold-out concert",
+            Self::HotSeat => "the same seat for all",
         })
     }
 }
@@ -84,7 +83,7 @@ fn each(seats: Vec<i64>) -> Vec<Vec<i64>> {
     seats.into_iter().map(|seat| vec![seat]).collect()
 }
 
-/// Puts a concert with so many seats, spread evenly over its tiers, into the database. Returns the seats' ids, tier by tier.
+/// Inserts a concert with this many seats, distributed evenly over its tiers. Returns the seat ids, tier by tier.
 pub async fn concert(pool: &PgPool, seats: i32, tiers: i32) -> Result<Vec<i64>> {
     let ids: Vec<i32> = sqlx::query_scalar(
         "WITH concert AS (
@@ -107,12 +106,12 @@ pub async fn concert(pool: &PgPool, seats: i32, tiers: i32) -> Result<Vec<i64>> 
     .bind(tiers)
     .fetch_all(pool)
     .await?;
-    // As autovacuum does it some seconds after so many rows have come.
+    // Autovacuum would do this some seconds later.
     sqlx::raw_sql("VACUUM ANALYZE seats, ticket_tiers").execute(pool).await?;
     Ok(ids.into_iter().map(i64::from).collect())
 }
 
-/// The same in an order that has nothing to do with the seats' places, as customers choose them. The same for all runs.
+/// Shuffles with a fixed seed: customers choose seats in no particular order.
 fn shuffled<T>(mut items: Vec<T>) -> Vec<T> {
     items.shuffle(&mut SmallRng::seed_from_u64(1));
     items

@@ -1,6 +1,5 @@
-//! How long a booking takes from the moment at which it is due in the queue until it is settled, at a rate that does not
-//! depend on the answers. Beside it, at the same time and rate: a message that the broker confirms, and then a row that
-//! Postgres commits.
+//! The latency from the moment a booking is due in the queue until it is settled, at a fixed rate that does not depend
+//! on responses. For comparison, at the same time and rate: a confirmed publish followed by the commit of one row.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -30,7 +29,7 @@ pub async fn run() -> Result<()> {
         .execute(&installation.pool)
         .await?;
     let installation = Arc::new(installation);
-    // Queues of its own, which nobody reads.
+    // Separate queues without consumers.
     let mut aside = Installation::prepare(&Setup::default()).await?;
     aside.expects_leftovers = true;
     let aside = Arc::new(aside);
@@ -51,23 +50,23 @@ pub async fn run() -> Result<()> {
     let (settled, bare) = (median(settles), median(bares));
     say(format!(
         "latency, medians of p99 at {PER_SECOND}/s: from enqueued to settled {:.1} ms = {:.2} × a bare confirmed publish \
-         and a bare commit ({:.1} ms; wanted 2)",
+         and a bare commit ({:.1} ms; target 2)",
         settled * 1e3,
         settled / bare,
         bare * 1e3
     ));
-    Arc::into_inner(aside).context("somebody holds it")?.close().await?;
-    Arc::into_inner(installation).context("somebody holds it")?.close().await
+    Arc::into_inner(aside).context("the installation is still shared")?.close().await?;
+    Arc::into_inner(installation).context("the installation is still shared")?.close().await
 }
 
-/// The seconds that each booking took, sorted.
+/// Returns the sorted latencies in seconds.
 async fn settle(installation: &Arc<Installation>) -> Result<Vec<f64>> {
     let count = PER_SECOND * SECONDS;
     let bookings = Kind::DistinctSeats.bookings(&installation.pool, count as usize).await?;
     let queue = installation.topology.subscribe_to_settled(&installation.channel).await?;
     let (options, arguments) =
         (BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() }, FieldTable::default());
-    let mut announced =
+    let mut announcements =
         installation.channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
     let due = Arc::<Mutex<HashMap<TicketId, Instant>>>::default();
 
@@ -81,19 +80,19 @@ async fn settle(installation: &Arc<Installation>) -> Result<Vec<f64>> {
             installation.publish(&parcel.encode()).await
         }
     });
-    let listening = async {
+    let receiving = async {
         let mut latencies = Vec::new();
         while latencies.len() < count as usize {
-            let delivery = announced.next().await.context("nothing is announced any more")??;
-            let heard = Instant::now();
+            let delivery = announcements.next().await.context("the announcement queue was deleted")??;
+            let received = Instant::now();
             for ticket in RawSettledEvent::decode(&delivery.data)?.tickets {
                 let began = due.lock().ok().context("poisoned")?.remove(&ticket.ticket_id);
-                latencies.push((heard - began.context("a ticket that nobody has")?).as_secs_f64());
+                latencies.push((received - began.context("an unknown ticket was announced")?).as_secs_f64());
             }
         }
         Ok(latencies)
     };
-    let (_, mut latencies) = try_join(publishing, listening).await?;
+    let (_, mut latencies) = try_join(publishing, receiving).await?;
     latencies.sort_by(f64::total_cmp);
     Ok(latencies)
 }

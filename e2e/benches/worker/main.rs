@@ -1,14 +1,14 @@
-//! What a worker can do, each figure beside its limit in the same run. `make bench-worker` starts it.
+//! Benchmark of the worker. Each result is compared with an upper limit measured in the same run. `make bench-worker`
+//! runs it.
 //!
-//! - `batches`: the rate by `BATCH_MAX`, and the bare statements at the same sizes
-//! - `sales`: what is drained a second where every booking is a sale, beside the bare statements, in a minute
-//! - `drain`: what is drained a second, by kind of booking, beside the bare statements, and one booking at a time
-//! - `scale`: the same with 1, 2 and 4 workers
-//! - `latency`: from enqueued to settled at a steady rate, beside a bare publish and a bare commit at the same rate
-//! - `growth`: the rate with ten million bookings in the database, beside that of an empty one. It takes long, and runs
-//!   only when it is named.
+//! - `batches`: drain rate by `BATCH_MAX`, and the bare statements with the same batch sizes
+//! - `sales`: drain rate if every booking is a sale, and the bare statements; takes a minute, runs only if named
+//! - `drain`: drain rate by kind of booking, the bare statements, and one booking at a time
+//! - `scale`: drain rate with 1, 2 and 4 workers
+//! - `latency`: from enqueued to settled at a fixed rate, and a bare publish and commit at the same rate
+//! - `growth`: drain rate with ten million bookings in the database, and with none; takes long, runs only if named
 //!
-//! Arguments pick some of them.
+//! Arguments select benchmarks.
 
 mod bare;
 mod cases;
@@ -26,7 +26,7 @@ async fn main() -> Result<()> {
     for name in &chosen {
         if !["batches", "sales", "drain", "scale", "latency", "growth"].contains(&name.as_str()) {
             bail!(
-                "there is no benchmark {name}: batches, sales, drain, scale, latency and growth are what there is"
+                "unknown benchmark {name}; the benchmarks are batches, sales, drain, scale, latency and growth"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Whether final statuses stood, by what clients were told.
+//! Checks that final statuses do not change, from what clients were told.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -18,7 +18,7 @@ impl Case<'_> {
             let stands = self.settled.get(ticket).map(|settled| &settled.standing);
             finals.extend(stands);
             if finals.len() > 1 || stands.is_none() {
-                let detail = format!("{ticket} was seen as {finals:?}, and in the end it is {stands:?}");
+                let detail = format!("clients saw {ticket} as {finals:?}; its final state is {stands:?}");
                 self.violations.push(Violation { broken: Promise::FinalStatusStands, detail });
             }
         }
@@ -48,16 +48,16 @@ impl<'a> Story<'a> {
     }
 }
 
-/// How many status reads had to be answered with a final status, because another read had been before.
+/// The number of status reads that had to return a final status, because an earlier read had returned one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
-    /// From the instance that had reported it.
+    /// From the instance that had reported the status.
     pub same_instance: usize,
     /// From another instance, more than a second later.
     pub other_instance: usize,
 }
 
-/// Counts the status reads that the promise binds: where there are none, it is not tested.
+/// Counts the status reads to which the guarantee applies. If there are none, it was not tested.
 pub fn count_reads(journal: &[Entry]) -> Reads {
     let mut finals: HashMap<Uuid, Vec<&StatusRead>> = HashMap::new();
     for entry in journal {

@@ -1,4 +1,4 @@
-//! Journals that lie, and the lie that is found.
+//! The checker finds every broken guarantee in manipulated evidence.
 
 use std::time::Duration;
 
@@ -37,13 +37,14 @@ fn answered(attempt: u64, status: u16, ticket: Option<Uuid>) -> Entry {
     Entry::Answered { attempt, status, ticket }
 }
 
-/// The ticket's status was read from this instance in the given microseconds.
+/// A read of the ticket's status from this instance, with its times in microseconds.
 fn seen(n: u128, standing: &Standing, instance: &str, sent: u64, received: u64) -> Entry {
     let read = StatusRead { instance: instance.to_owned(), sent, received };
     Entry::Seen { ticket: ticket(n), standing: standing.clone(), read }
 }
 
-/// Alice gets seats 1 and 2, after a try that broke off and went through all the same; Bob is late for 2 and 3.
+/// Alice gets seats 1 and 2, after an attempt whose connection broke but which was processed. Bob comes too late for 2
+/// and 3.
 fn honest() -> Evidence {
     let sold = standing("confirmed", Some(7), None);
     let refused = standing("rejected", None, Some("seats-taken"));
@@ -70,7 +71,7 @@ fn honest() -> Evidence {
     }
 }
 
-/// The promises that are broken once this has been done to the evidence.
+/// The guarantees that are broken after this change to the evidence.
 fn broken_by(tamper: impl FnOnce(&mut Evidence)) -> Vec<Promise> {
     let mut evidence = honest();
     tamper(&mut evidence);
@@ -80,12 +81,12 @@ fn broken_by(tamper: impl FnOnce(&mut Evidence)) -> Vec<Promise> {
 }
 
 #[test]
-fn an_honest_journal_breaks_no_promise() {
+fn correct_evidence_breaks_no_guarantee() {
     assert_eq!(broken_by(|_| {}), []);
 }
 
 #[test]
-fn a_ticket_that_nobody_sees_end_is_lost() {
+fn a_ticket_without_a_final_status_is_reported_as_lost() {
     let lost = broken_by(|evidence| {
         evidence.journal.truncate(8);
         evidence.bookings.truncate(2);
@@ -94,26 +95,26 @@ fn a_ticket_that_nobody_sees_end_is_lost() {
 }
 
 #[test]
-fn a_final_status_that_changes_is_found_in_the_journal_and_in_the_books() {
+fn a_changed_final_status_is_found_in_the_journal_and_in_the_database() {
     let changed = standing("rejected", None, Some("sold-out"));
-    let between_looks = broken_by(|evidence| {
+    let between_reads = broken_by(|evidence| {
         evidence.journal.push(seen(2, &changed, "b", 700, 800));
     });
-    assert_eq!(between_looks, [Promise::FinalStatusStands]);
-    let in_the_end = broken_by(|evidence| evidence.bookings[2].standing = changed.clone());
-    assert_eq!(in_the_end, [Promise::FinalStatusStands]);
-    let gone = broken_by(|evidence| evidence.bookings.truncate(2));
-    assert_eq!(gone, [Promise::FinalStatusStands]);
+    assert_eq!(between_reads, [Promise::FinalStatusStands]);
+    let in_the_database = broken_by(|evidence| evidence.bookings[2].standing = changed.clone());
+    assert_eq!(in_the_database, [Promise::FinalStatusStands]);
+    let missing = broken_by(|evidence| evidence.bookings.truncate(2));
+    assert_eq!(missing, [Promise::FinalStatusStands]);
 }
 
-/// What is broken if Bob, who was told at 600 us by instance `b` that he is refused, is told this as well.
+/// The guarantees that are broken if Bob also reads `queued`. Instance `b` reported his rejection at 600 us.
 fn broken_by_queued(instance: &str, sent: u64) -> Vec<Promise> {
     let queued = standing("queued", None, None);
     broken_by(|evidence| evidence.journal.push(seen(2, &queued, instance, sent, sent + 2_000_000)))
 }
 
 #[test]
-fn a_final_status_that_its_instance_takes_back_is_found() {
+fn a_final_status_that_its_instance_later_reports_as_queued_is_found() {
     assert_eq!(broken_by_queued("b", 600), [Promise::FinalStatusStands]);
     assert_eq!(broken_by_queued("b", 5_000_000), [Promise::FinalStatusStands]);
     // Sent before the final status was received: the response may have overtaken it.
@@ -121,29 +122,29 @@ fn a_final_status_that_its_instance_takes_back_is_found() {
 }
 
 #[test]
-fn another_instance_may_answer_queued_for_one_second_and_no_longer() {
+fn another_instance_may_report_queued_for_at_most_one_second() {
     assert_eq!(broken_by_queued("a", 700), []);
     assert_eq!(broken_by_queued("a", 1_000_600), []);
     assert_eq!(broken_by_queued("a", 1_000_601), [Promise::FinalStatusStands]);
 }
 
 #[test]
-fn a_status_that_no_client_knows_is_not_final_either() {
+fn an_unknown_status_does_not_count_as_final() {
     let on_hold = standing("on-hold", None, None);
     let broken = broken_by(|evidence| evidence.journal.push(seen(2, &on_hold, "b", 700, 800)));
     assert_eq!(broken, [Promise::FinalStatusStands]);
 }
 
 #[test]
-fn an_event_stream_that_goes_on_with_queued_after_the_final_event_is_found() {
+fn a_queued_event_after_the_final_event_is_found() {
     let (queued, sold) = (standing("queued", None, None), standing("confirmed", Some(7), None));
     let stream =
         [(&queued, 1_000, 1_100), (&queued, 1_100, 1_200), (&sold, 1_200, 1_300), (&queued, 1_300, 1_400)];
     let events = stream.map(|(standing, sent, received)| seen(0, standing, "c", sent, received));
-    let honest = broken_by(|evidence| evidence.journal.extend(events[..3].to_vec()));
-    assert_eq!(honest, []);
-    let lying = broken_by(|evidence| evidence.journal.extend(events.to_vec()));
-    assert_eq!(lying, [Promise::FinalStatusStands]);
+    let correct = broken_by(|evidence| evidence.journal.extend(events[..3].to_vec()));
+    assert_eq!(correct, []);
+    let with_queued_last = broken_by(|evidence| evidence.journal.extend(events.to_vec()));
+    assert_eq!(with_queued_last, [Promise::FinalStatusStands]);
 }
 
 #[test]
@@ -159,21 +160,21 @@ fn status_reads_that_must_be_final_are_counted() {
 
 #[test]
 fn an_outcome_without_a_request_is_found() {
-    let nobodys = broken_by(|evidence| {
+    let without_request = broken_by(|evidence| {
         evidence.bookings.push(settled(9, "mallory", standing("failed", None, None), &[]));
     });
-    assert_eq!(nobodys, [Promise::NothingUnasked, Promise::OneEffectPerTry]);
-    let nameless = broken_by(|evidence| {
+    assert_eq!(without_request, [Promise::NothingUnasked, Promise::OneEffectPerTry]);
+    let without_customer = broken_by(|evidence| {
         let expired = settled(9, "", standing("expired", None, None), &[]);
         evidence.bookings.push(Settled { customer: None, ..expired });
     });
-    assert_eq!(nameless, [Promise::NothingUnasked]);
+    assert_eq!(without_customer, [Promise::NothingUnasked]);
     let other_seats = broken_by(|evidence| evidence.sales[0].seats.push(4));
     assert_eq!(other_seats, [Promise::NothingUnasked]);
 }
 
 #[test]
-fn a_try_with_two_effects_is_found() {
+fn an_attempt_with_two_effects_is_found() {
     let twice = broken_by(|evidence| {
         evidence.bookings.push(settled(3, "alice", standing("confirmed", Some(7), None), &[]));
     });
@@ -183,7 +184,7 @@ fn a_try_with_two_effects_is_found() {
 }
 
 #[test]
-fn a_key_with_two_outcomes_is_found_and_so_is_a_refusal_by_ones_own_sale() {
+fn a_key_with_two_outcomes_and_a_rejection_by_the_customers_own_sale_are_found() {
     let refused = broken_by(|evidence| {
         evidence.bookings[0] = settled(0, "alice", standing("rejected", None, Some("seats-taken")), &[1]);
     });
@@ -193,7 +194,7 @@ fn a_key_with_two_outcomes_is_found_and_so_is_a_refusal_by_ones_own_sale() {
 }
 
 #[test]
-fn deadlines_are_held_against_both_sides() {
+fn a_late_decision_and_an_early_expiry_are_found() {
     let late = broken_by(|evidence| evidence.bookings[2].settled_at_millis += 900_000);
     assert_eq!(late, [Promise::DeadlinesHold]);
     let early = broken_by(|evidence| {
@@ -206,7 +207,7 @@ fn deadlines_are_held_against_both_sides() {
 }
 
 #[test]
-fn what_is_left_on_the_servers_is_found() {
+fn leftovers_on_the_servers_are_found() {
     assert_eq!(broken_by(|evidence| evidence.imbalances.push("1 seat".to_owned())), [Promise::BooksBalance]);
     assert_eq!(broken_by(|evidence| evidence.deadlocks = 1), [Promise::NoDeadlock]);
     assert_eq!(broken_by(|evidence| evidence.forgotten_transactions = 1), [Promise::NothingLeftOpen]);

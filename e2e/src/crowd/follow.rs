@@ -1,4 +1,4 @@
-//! How clients follow their tickets, and read a final status again.
+//! How clients follow their tickets and read a final status again.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -10,18 +10,18 @@ use serde_json::Value;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{ANSWER_WITHIN, Crowd};
+use super::{Crowd, RESPONSE_TIMEOUT};
 use crate::Events;
 use crate::client::Client;
 use crate::journal::{Entry, Journal, Standing, Way};
 use crate::status_read::StatusRead;
 
-/// When a final status is read again: every instance must report it by then.
+/// Delay after which a final status is read again. By then every instance must report it.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(1_100);
-/// How many a client reads again before its next wish.
+/// How many statuses a client reads again before its next booking.
 const READ_AGAIN_AT_ONCE: usize = 2;
 
-/// A final status that is read again.
+/// A final status to read again.
 pub(super) struct Again {
     due: Instant,
     ticket: Uuid,
@@ -29,34 +29,35 @@ pub(super) struct Again {
 }
 
 impl Crowd {
-    /// Follows the ticket until it has its final status, if it gets one while the client has patience. Returns the
-    /// instance that reported it.
+    /// Follows the ticket until it has its final status or the client gives up. Returns the instance that reported the
+    /// status.
     pub async fn follow(&self, ticket: Uuid, way: Way) -> Result<Option<Client>> {
-        self.follow_for(self.patience, ticket, way).await
+        self.follow_for(self.retry_timeout, ticket, way).await
     }
 
-    /// Looks at the ticket, and no longer than until it has been told where it stands.
+    /// Reads the status of the ticket once.
     pub async fn look_at(&self, ticket: Uuid) -> Result<()> {
         self.follow_for(Duration::ZERO, ticket, Way::Poll).await.map(drop)
     }
 
-    async fn follow_for(&self, patience: Duration, ticket: Uuid, way: Way) -> Result<Option<Client>> {
+    async fn follow_for(&self, retry_timeout: Duration, ticket: Uuid, way: Way) -> Result<Option<Client>> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(300));
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let door = self.door();
             if self.read_status(&door, ticket, way).await? {
                 return Ok(Some(door));
             }
-            if begun.elapsed() >= patience {
+            if started.elapsed() >= retry_timeout {
                 return Ok(None);
             }
             backoff.pause().await;
         }
     }
 
-    /// Reads a final status again: at once from any instance, and later from another than has reported it, where there is
-    /// another (see `read_due_again`). Not from that one at once: an instance that has reported it is likely to remember it.
+    /// Reads a final status again: at once from any instance, and later from an instance other than the one that
+    /// reported it, if there is one (see `read_due_again`). The reporting instance has probably cached it, so reading
+    /// it there at once would prove little.
     pub(super) async fn read_again(&self, ticket: Uuid, reported_by: Client) -> Result<()> {
         let due = Instant::now() + READ_AGAIN_AFTER;
         self.read_status(&self.door(), ticket, Way::Poll).await?;
@@ -65,7 +66,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Reads some of the final statuses again that were reported more than a second ago.
+    /// Reads some of the statuses again that were reported more than a second ago.
     pub(super) async fn read_due_again(&self) -> Result<()> {
         for _ in 0..READ_AGAIN_AT_ONCE {
             let Some(Again { ticket, reported_by, .. }) = self.next_due() else { return Ok(()) };
@@ -79,19 +80,19 @@ impl Crowd {
         again.pop_front_if(|again| again.due <= Instant::now())
     }
 
-    /// Another instance than this one, if there is another.
+    /// A different instance, if there is one.
     fn door_beside(&self, door: &Client) -> Client {
         let doors = self.doors.read().unwrap_or_else(PoisonError::into_inner);
         let others: Vec<&Client> = doors.iter().filter(|other| other.instance() != door.instance()).collect();
         if others.is_empty() { door.clone() } else { others[rand::random_range(0..others.len())].clone() }
     }
 
-    /// Asks once, and notes what is told. Returns whether a final status was.
+    /// Reads the status once and records it. Returns whether it was final.
     async fn read_status(&self, door: &Client, ticket: Uuid, way: Way) -> Result<bool> {
         let mut seen = Vec::new();
         let asking = ask(&self.journal, door, ticket, way, &mut seen);
-        // Broken off, refused or not known yet: all of them mean to ask again.
-        let _ = timeout(ANSWER_WITHIN.min(self.patience), asking).await;
+        // If the read failed, was refused or found no ticket yet, the caller reads again.
+        let _ = timeout(RESPONSE_TIMEOUT.min(self.retry_timeout), asking).await;
         if seen.is_empty() {
             self.unanswered.fetch_add(1, Ordering::Relaxed);
         }
@@ -103,7 +104,7 @@ impl Crowd {
     }
 }
 
-/// Asks once. What is told is in `seen` as soon as it is told: a stream tells more than one status.
+/// Reads the status once. `seen` receives each status at once, because a stream sends more than one.
 async fn ask(
     journal: &Journal,
     door: &Client,
@@ -127,7 +128,7 @@ async fn ask(
     match way {
         Way::Listen => {
             let mut events = Events::open(door, &format!("{path}/events")).await?;
-            // To its end, so that an event after the final one is seen.
+            // Read to the end, to detect an event after the final one.
             while let Some(event) = events.next().await? {
                 told(&event.data);
             }

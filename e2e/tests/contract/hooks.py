@@ -1,30 +1,30 @@
-"""What schemathesis does not know of the api. It loads this as schemathesis.toml says."""
+"""Checks that schemathesis does not have. schemathesis.toml loads this file."""
 
 import schemathesis
 
-# Why a request may be refused although it keeps to every schema.
+# Reasons to reject a request that conforms to every schema. Each is the beginning of an error detail, or a problem code.
 REASONS = (
-    # How two fields go together.
+    # Relations between two fields.
     "must be later than salesOpenAt",
-    # What exists at the moment, and what belongs to what.
+    # Entities that must exist, or must belong to another one.
     "must be the id of a concert",
     "must be the id of a ticket type",
     "must be the id of a tier of this concert",
     "must be the tier's own concert",
-    # What was asked for before.
+    # Earlier requests.
     "idempotency-key-reused",
-    # An integer such as `7.0`: one to JSON Schema, but nothing that a client writes for one.
+    # A number such as `7.0` is an integer in JSON Schema, but no client writes integers that way.
     "cannot be read: invalid type: floating point",
 )
 
 
 @schemathesis.check
 def refusal_of_valid_data(ctx, response, case):
-    """A request that keeps to the document is refused for no other reason than these."""
+    """A request that conforms to the document is rejected for no other reason than these."""
     if response.status_code != 422 or case.meta is None or not case.meta.generation.mode.is_positive:
         return
     problem = response.json()
     reasons = [error["detail"] for error in problem.get("errors", [])] or [problem["code"]]
     others = [reason for reason in reasons if not reason.startswith(REASONS)]
     if others:
-        raise AssertionError(f"Valid data was refused: {'; '.join(others)}")
+        raise AssertionError(f"Valid data was rejected: {'; '.join(others)}")

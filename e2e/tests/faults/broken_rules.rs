@@ -1,4 +1,4 @@
-//! The checker is checked: with a rule broken, it names the promise that is not kept.
+//! Tests of the checker: with a safeguard disabled, it names the broken guarantee.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,15 +10,16 @@ use hamro_e2e::{Installation, Setup, Trial, ledger, wait_until};
 use crate::intake::{ONE_BY_ONE, fill_the_queue};
 use crate::workers::expired;
 
-/// Clients wait in vain for tickets that are lost.
-const LITTLE_PATIENCE: Duration = Duration::from_secs(2);
+/// Short, because clients retry until this timeout for tickets that are lost.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 async fn start(workers: usize, mut variables: Vec<(&'static str, &'static str)>) -> Result<Trial> {
     variables.push(("BOOKING_WAIT", "1s"));
-    Trial::start_with_patience(Setup { workers, variables, ..Setup::default() }, LITTLE_PATIENCE).await
+    Trial::start_with_retry_timeout(Setup { workers, variables, ..Setup::default() }, SHORT_TIMEOUT).await
 }
 
-/// A worker that dies at its second batch, which is a large one: it grows while the first cannot lock its seats.
+/// Starts a worker that dies at its second batch. That batch is large, because it grows while the first one cannot lock
+/// its seats.
 async fn dies_with_a_large_batch(
     installation: &mut Installation,
     faults: &str,
@@ -29,7 +30,7 @@ async fn dies_with_a_large_batch(
     sqlx::raw_sql("LOCK TABLE seats IN EXCLUSIVE MODE").execute(&mut *holder).await?;
     let doomed = installation.start_worker(&[("HAMRO_FAULTS", faults)]).await?;
     installation.worker_waits_for_a_lock().await?;
-    // What is in the queue from here on is not in the first batch.
+    // Bookings that are queued from here on are not in the first batch.
     backlog.await?;
     wait_until("the worker has received the others", async || {
         Ok((installation.waiting_messages().await? == 0).then_some(()))
@@ -41,7 +42,7 @@ async fn dies_with_a_large_batch(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_acknowledges_before_its_commit_is_found_out() -> Result<()> {
+async fn the_checker_detects_a_worker_that_acknowledges_before_its_commit() -> Result<()> {
     let broken = start(1, Vec::new())
         .await?
         .breaks(async |installation, crowd| {
@@ -56,13 +57,13 @@ async fn a_worker_that_acknowledges_before_its_commit_is_found_out() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_does_not_look_up_what_was_settled_is_found_out() -> Result<()> {
+async fn the_checker_detects_a_worker_that_does_not_look_up_settled_tickets() -> Result<()> {
     let broken = start(1, Vec::new())
         .await?
         .breaks(async |installation, crowd| {
             let faults = "worker.after-commit=kill@2";
             dies_with_a_large_batch(installation, faults, crowd.is_accepted(15)).await?;
-            // Some have seen how their tickets ended.
+            // Some clients have read final statuses.
             crowd.has_pursued(5).await?;
             installation.start_worker(&[("HAMRO_FAULTS", "worker.no-look-up=break")]).await?;
             Ok(())
@@ -74,7 +75,7 @@ async fn a_worker_that_does_not_look_up_what_was_settled_is_found_out() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_that_lock_seats_as_they_come_are_found_out() -> Result<()> {
+async fn the_checker_detects_workers_that_lock_seats_out_of_order() -> Result<()> {
     let variables = vec![("HAMRO_FAULTS", "worker.unordered-locks=break"), ("PREFETCH", "1")];
     let broken = start(4, variables)
         .await?
@@ -90,7 +91,7 @@ async fn workers_that_lock_seats_as_they_come_are_found_out() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_knows_no_deadline_is_found_out() -> Result<()> {
+async fn the_checker_detects_a_worker_that_ignores_deadlines() -> Result<()> {
     let variables = vec![("BOOKING_DEADLINE", "2s"), ("BOOKING_WAIT", "1s")];
     let broken = Trial::start(Setup { variables, workers: 1, ..Setup::default() })
         .await?
@@ -106,7 +107,7 @@ async fn a_worker_that_knows_no_deadline_is_found_out() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_that_takes_a_refusal_for_a_receipt_is_found_out() -> Result<()> {
+async fn the_checker_detects_an_api_that_treats_a_nack_as_an_ack() -> Result<()> {
     let mut variables = ONE_BY_ONE.to_vec();
     variables.push(("HAMRO_FAULTS", "api.nack-is-ack=break"));
     let broken = start(1, variables)

@@ -1,6 +1,6 @@
-//! The long form: one fault after the other by chance, under load, for as long as is asked for. `make chaos` starts it.
+//! Random faults under load, for a configurable time. `make chaos` runs this.
 //!
-//! The seed decides which faults come, and in which order; when exactly each hits is up to the load.
+//! The seed determines the faults and their order. Their exact timing depends on the load.
 
 use std::time::Duration;
 
@@ -48,9 +48,9 @@ const ALL: [Fault; 10] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "what happens, to repeat it")]
-#[ignore = "takes as long as it is asked to: make chaos"]
-async fn one_fault_after_the_other_costs_nothing() -> Result<()> {
+#[expect(clippy::print_stderr, reason = "prints the seed and the faults, to repeat a run")]
+#[ignore = "runs for a configurable time: make chaos"]
+async fn random_faults_break_no_guarantee() -> Result<()> {
     let duration = match setting("CHAOS_DURATION") {
         Some(text) => Duration::parse(&text).context("DURATION must be a duration such as 10m")?,
         None => Duration::from_mins(10),
@@ -59,19 +59,19 @@ async fn one_fault_after_the_other_costs_nothing() -> Result<()> {
         Some(text) => text.parse().context("SEED must be a number such as 1")?,
         None => rand::random::<u32>().into(),
     };
-    eprintln!("the seed is {seed}");
-    let mut chance = SmallRng::seed_from_u64(seed);
+    eprintln!("seed: {seed}");
+    let mut rng = SmallRng::seed_from_u64(seed);
     let url = Installation::broker_with_heartbeat(2)?.leak();
     let setup = Setup { apis: 2, workers: WORKERS, variables: vec![("AMQP_URL", url), ("PREFETCH", "8")] };
     Trial::start(setup)
         .await?
         .passes(async |installation, crowd| {
-            let begun = Instant::now();
-            while begun.elapsed() < duration {
-                let fault = *ALL.choose(&mut chance).context("no fault")?;
-                eprintln!("{:>6.1} s  {fault:?}", begun.elapsed().as_secs_f64());
-                let number = chance.random_range(0..WORKERS);
-                happens(fault, number, installation, crowd).await.with_context(|| format!("{fault:?}"))?;
+            let started = Instant::now();
+            while started.elapsed() < duration {
+                let fault = *ALL.choose(&mut rng).context("no fault")?;
+                eprintln!("{:>6.1} s  {fault:?}", started.elapsed().as_secs_f64());
+                let number = rng.random_range(0..WORKERS);
+                inject(fault, number, installation, crowd).await.with_context(|| format!("{fault:?}"))?;
                 crowd.has_pursued(50).await?;
             }
             Ok(())
@@ -79,13 +79,13 @@ async fn one_fault_after_the_other_costs_nothing() -> Result<()> {
         .await
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a test takes is a setting of the test")]
+#[expect(clippy::disallowed_methods, reason = "the settings of this test come from the environment")]
 fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
-/// Brings the fault about, and puts right what does not get right by itself.
-async fn happens(fault: Fault, number: usize, installation: &mut Installation, crowd: &Crowd) -> Result<()> {
+/// Injects the fault, and repairs what does not recover by itself.
+async fn inject(fault: Fault, number: usize, installation: &mut Installation, crowd: &Crowd) -> Result<()> {
     match fault {
         Fault::WorkerKilled => {
             installation.kill_worker(number).await?;

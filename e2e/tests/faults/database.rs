@@ -1,4 +1,4 @@
-//! Sessions of Postgres that end at the worst moment.
+//! Postgres sessions that end or block at critical moments.
 
 use anyhow::Result;
 use futures_util::future::try_join;
@@ -16,7 +16,7 @@ pub async fn end_sessions(installation: &Installation) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_postgres_ends_are_replaced() -> Result<()> {
+async fn sessions_terminated_by_postgres_are_replaced() -> Result<()> {
     Trial::start(Setup { workers: 2, ..Setup::default() })
         .await?
         .passes(async |installation, crowd| {
@@ -30,11 +30,11 @@ async fn sessions_that_postgres_ends_are_replaced() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_holds_a_seat_costs_nobody_else_anything() -> Result<()> {
+async fn a_session_that_locks_a_seat_delays_only_bookings_of_that_seat() -> Result<()> {
     Trial::start(Setup { workers: 2, ..Setup::default() })
         .await?
         .passes(async |installation, crowd| {
-            // Whoever wants the seat must wait, and be told so; the others must not.
+            // Only bookings of this seat wait, and their status is `queued`.
             let seats = crowd.first_seat();
             let holder = installation.hold_seat(seats[0]).await?;
             let (customer, key) = ("patient".to_owned(), Some("patient".to_owned()));

@@ -1,4 +1,4 @@
-//! The intake, when it dies at the worst moment, or its link to the broker or the queue behind that fails.
+//! Faults of the intake: an api that dies at a critical moment, a broken connection to the broker, a full queue.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -10,7 +10,7 @@ use hamro_e2e::{Installation, Setup, Trial, wait_until};
 use nix::sys::signal::Signal;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_that_is_killed_between_confirm_and_answer_costs_nothing() -> Result<()> {
+async fn an_api_killed_between_confirm_and_response_breaks_no_guarantee() -> Result<()> {
     let mut trial = Trial::start(Setup::default()).await?;
     let doomed = trial.installation.start_api(&[("HAMRO_FAULTS", "api.after-confirm=kill@50")]).await?;
     trial.crowd.enter_by(&trial.installation.apis);
@@ -26,7 +26,7 @@ async fn an_api_that_is_killed_between_confirm_and_answer_costs_nothing() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_to_the_broker_that_carries_only_one_way_costs_nothing() -> Result<()> {
+async fn a_one_way_broker_connection_breaks_no_guarantee() -> Result<()> {
     let mut trial = Trial::start(Setup::default()).await?;
     let (proxy, url) = trial.installation.broker_behind_proxy().await?;
     let cut_off = trial.installation.start_api(&[("AMQP_URL", &url), ("CONFIRM_TIMEOUT", "1s")]).await?;
@@ -36,7 +36,7 @@ async fn a_link_to_the_broker_that_carries_only_one_way_costs_nothing() -> Resul
             let client = &installation.apis[cut_off].client;
             for lose_one_way in [Proxy::lose_answers, Proxy::lose_requests] {
                 lose_one_way(&proxy);
-                wait_until("the api gives the link up", async || {
+                wait_until("the api drops the connection", async || {
                     Ok((client.get("/queue").await?.body["accepting"] == false).then_some(()))
                 })
                 .await?;
@@ -50,7 +50,7 @@ async fn a_link_to_the_broker_that_carries_only_one_way_costs_nothing() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_full_under_256_clients_takes_no_booking_that_it_refuses() -> Result<()> {
+async fn a_full_queue_under_256_clients_keeps_no_refused_booking() -> Result<()> {
     let setup = Setup { workers: 2, variables: ONE_BY_ONE.to_vec(), ..Setup::default() };
     Trial::start(setup)
         .await?
@@ -58,10 +58,10 @@ async fn a_queue_that_is_full_under_256_clients_takes_no_booking_that_it_refuses
         .await
 }
 
-/// Workers that leave in the queue what they have not begun.
+/// Settings with which workers receive one booking at a time.
 pub const ONE_BY_ONE: [(&str, &str); 2] = [("BATCH_MAX", "1"), ("PREFETCH", "1")];
 
-/// The queue takes no more than a few messages, and the workers stand still until it is full.
+/// Limits the queue to a few messages, and freezes the workers until it is full.
 pub async fn fill_the_queue(
     installation: &Installation,
     crowd: &Crowd,
@@ -76,7 +76,7 @@ pub async fn fill_the_queue(
         for worker in &installation.workers {
             worker.signal(Signal::SIGCONT)?;
         }
-        // While they work it off, confirms and refusals come by turns.
+        // While they drain the queue, confirms and refusals alternate.
         crowd.is_accepted(100).await?;
         installation.unlimit_queue()
     };

@@ -1,6 +1,8 @@
-//! Faults in the middle of a load. Each test brings about one, and the same checker judges them all: see docs/RELIABILITY.md.
+//! Faults under load. Each test injects one kind of fault, and the same checker verifies the guarantees: see
+//! docs/RELIABILITY.md.
 //!
-//! Those in `servers` and `chaos` stop or freeze a server that all tests share, and run alone for that: see `.config/nextest.toml`.
+//! The tests in `servers` and `chaos` stop or freeze servers that all tests share, so they run alone: see
+//! `.config/nextest.toml`.
 
 mod broken_rules;
 mod chaos;

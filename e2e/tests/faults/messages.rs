@@ -1,4 +1,4 @@
-//! Messages that cannot be read or settled, and messages that come again and again.
+//! Messages that cannot be read or settled, duplicate messages, and a deleted queue.
 
 use anyhow::Result;
 use futures_util::future::{try_join, try_join_all};
@@ -10,10 +10,10 @@ use nix::sys::signal::Signal;
 use rand::seq::SliceRandom;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn poison_in_a_batch_fails_alone_and_is_kept() -> Result<()> {
+async fn a_poison_booking_in_a_batch_fails_alone_and_is_stored() -> Result<()> {
     let mut trial = Trial::start(Setup { workers: 2, ..Setup::default() }).await?;
     trial.terms.dead_letters = 3;
-    // The database refuses what this customer brings.
+    // The database rejects the bookings of this customer.
     sqlx::raw_sql(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '22021'; END $$;
@@ -40,7 +40,7 @@ async fn poison_in_a_batch_fails_alone_and_is_kept() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storm_of_duplicates_has_the_effect_of_one_of_each() -> Result<()> {
+async fn duplicate_messages_and_requests_have_one_effect_each() -> Result<()> {
     let trial = Trial::start(Setup { workers: 1, ..Setup::default() }).await?;
     let tap = trial.installation.tap().await?;
     trial
@@ -48,17 +48,17 @@ async fn a_storm_of_duplicates_has_the_effect_of_one_of_each() -> Result<()> {
             for _ in 0..3 {
                 installation.start_worker(&[]).await?;
             }
-            let tries: Vec<Wish> = (0..5)
+            let attempts: Vec<Wish> = (0..5)
                 .map(|n| Wish {
-                    customer: format!("insistent{n}"),
+                    customer: format!("repeated{n}"),
                     key: Some("the-same".to_owned()),
                     seats: crowd.first_seat(),
                     way: Way::Poll,
                 })
                 .flat_map(|wish| std::iter::repeat_n(wish, 100))
                 .collect();
-            let insisting = try_join_all(tries.iter().map(|wish| crowd.pursue(wish)));
-            let repeating = async {
+            let booking = try_join_all(attempts.iter().map(|wish| crowd.pursue(wish)));
+            let republishing = async {
                 let mut messages = Vec::new();
                 for _ in 0..installation.messages_in(&tap).await? {
                     messages.push(installation.take(&tap).await?.delivery.data);
@@ -70,7 +70,7 @@ async fn a_storm_of_duplicates_has_the_effect_of_one_of_each() -> Result<()> {
                 }
                 Ok(())
             };
-            try_join(insisting, repeating).await?;
+            try_join(booking, republishing).await?;
             for _ in 0..3 {
                 let mut worker = installation.workers.remove(0);
                 worker.signal(Signal::SIGTERM)?;
@@ -82,13 +82,13 @@ async fn a_storm_of_duplicates_has_the_effect_of_one_of_each() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_deleted_under_its_consumers_is_made_anew_and_every_ticket_ends() -> Result<()> {
-    // What was in the queue has gone with it: those tickets end at their deadline.
+async fn a_deleted_intake_queue_is_declared_again_and_every_ticket_ends() -> Result<()> {
+    // The bookings in the queue are lost with it. Their tickets expire at their deadline.
     let variables = vec![("BOOKING_DEADLINE", "4s"), ("BOOKING_WAIT", "2s")];
     Trial::start(Setup { workers: 2, variables, ..Setup::default() })
         .await?
         .passes(async |installation, crowd| {
-            // Once: see docs/RUNBOOK.md for what RabbitMQ 3.10 makes of more within seconds.
+            // Only once: docs/RUNBOOK.md explains how RabbitMQ 3.10 handles repeated deletions within seconds.
             installation.delete_queue().await?;
             crowd.has_pursued(20).await?;
             installation.is_consumed_by(2).await

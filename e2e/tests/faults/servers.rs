@@ -1,4 +1,4 @@
-//! A server that is away, silent or short of memory, under load.
+//! Servers that are stopped, frozen or short of memory, under load.
 
 use std::time::Duration;
 
@@ -16,15 +16,17 @@ pub async fn apis_are_ready(installation: &mut Installation) -> Result<()> {
     installation.reconnect().await
 }
 
-/// The intake takes bookings at once, whatever Postgres does.
+/// Checks that the api accepts a booking at once, whatever the state of Postgres.
 async fn books_meanwhile(crowd: &Crowd) -> Result<()> {
     let (customer, key) = ("meanwhile".to_owned(), Some("meanwhile".to_owned()));
     let wish = Wish { customer, key, seats: crowd.first_seat(), way: Way::Leave };
-    timeout(Duration::from_secs(3), crowd.pursue(&wish)).await.context("it was kept waiting")?
+    timeout(Duration::from_secs(3), crowd.pursue(&wish))
+        .await
+        .context("the booking was not accepted in time")?
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_killed_and_started_again_has_lost_nothing() -> Result<()> {
+async fn a_killed_and_restarted_broker_loses_nothing() -> Result<()> {
     Trial::start(Setup { apis: 2, workers: 2, ..Setup::default() })
         .await?
         .passes(async |installation, crowd| {
@@ -37,14 +39,14 @@ async fn a_broker_that_is_killed_and_started_again_has_lost_nothing() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_frozen_beyond_its_heartbeat_has_lost_nothing() -> Result<()> {
+async fn a_broker_frozen_beyond_its_heartbeat_loses_nothing() -> Result<()> {
     let url = Installation::broker_with_heartbeat(2)?.leak();
     Trial::start(Setup { workers: 2, variables: vec![("AMQP_URL", url)], ..Setup::default() })
         .await?
         .passes(async |installation, crowd| {
             let outage = Outage::freeze("rabbitmq")?;
             for worker in &mut installation.workers {
-                worker.line_after("the connection for consuming is lost").await?;
+                worker.line_after("broker connection for consuming lost").await?;
             }
             crowd.is_refused(50).await?;
             outage.end()?;
@@ -54,7 +56,7 @@ async fn a_broker_that_is_frozen_beyond_its_heartbeat_has_lost_nothing() -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_short_of_memory_has_lost_nothing() -> Result<()> {
+async fn a_broker_short_of_memory_loses_nothing() -> Result<()> {
     Trial::start(Setup { workers: 2, ..Setup::default() })
         .await?
         .passes(async |installation, crowd| {
@@ -67,7 +69,7 @@ async fn a_broker_that_is_short_of_memory_has_lost_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_that_is_killed_and_started_again_has_lost_nothing() -> Result<()> {
+async fn a_killed_and_restarted_postgres_loses_nothing() -> Result<()> {
     Trial::start(Setup { workers: 2, ..Setup::default() })
         .await?
         .passes(async |installation, crowd| {
@@ -82,13 +84,13 @@ async fn a_postgres_that_is_killed_and_started_again_has_lost_nothing() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_that_is_frozen_has_lost_nothing() -> Result<()> {
+async fn a_frozen_postgres_loses_nothing() -> Result<()> {
     Trial::start(Setup { workers: 2, ..Setup::default() })
         .await?
         .passes(async |_, crowd| {
             let outage = Outage::freeze("postgres")?;
             books_meanwhile(crowd).await?;
-            // Those who ask what has become of their tickets are told that nobody knows.
+            // Status reads fail while the database is frozen.
             crowd.is_unanswered(5).await?;
             outage.end()
         })

@@ -1,4 +1,4 @@
-//! Workers that die or freeze at the worst moment.
+//! Workers that die or freeze at critical moments.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -7,7 +7,7 @@ use hamro_e2e::{Installation, Setup, Trial, wait_until};
 use nix::sys::signal::Signal;
 use sqlx::AssertSqlSafe;
 
-/// One of two workers is killed the thirtieth time that it gets to this point, and another takes its place.
+/// Kills one of two workers when it reaches this point for the thirtieth time, and starts a replacement.
 async fn a_worker_is_killed(point: &str) -> Result<()> {
     let mut trial = Trial::start(Setup::default()).await?;
     let doomed = trial.installation.start_worker(&[("HAMRO_FAULTS", &format!("{point}=kill@30"))]).await?;
@@ -22,22 +22,22 @@ async fn a_worker_is_killed(point: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_killed_before_its_transaction_costs_nothing() -> Result<()> {
+async fn a_worker_killed_before_its_transaction_breaks_no_guarantee() -> Result<()> {
     a_worker_is_killed("worker.before-begin").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_killed_before_its_commit_costs_nothing() -> Result<()> {
+async fn a_worker_killed_before_its_commit_breaks_no_guarantee() -> Result<()> {
     a_worker_is_killed("worker.before-commit").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_killed_between_commit_and_acknowledgement_costs_nothing() -> Result<()> {
+async fn a_worker_killed_between_commit_and_acknowledgement_breaks_no_guarantee() -> Result<()> {
     a_worker_is_killed("worker.after-commit").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_answer_is_lost_is_looked_up_and_not_repeated() -> Result<()> {
+async fn a_commit_whose_response_is_lost_is_not_repeated() -> Result<()> {
     let mut trial = Trial::start(Setup::default()).await?;
     let (proxy, url) = trial.installation.database_behind_proxy().await?;
     trial.installation.start_worker(&[("DATABASE_URL", &url)]).await?;
@@ -45,7 +45,7 @@ async fn a_commit_whose_answer_is_lost_is_looked_up_and_not_repeated() -> Result
         .passes(async |_, crowd| {
             for _ in 0..5 {
                 proxy.lose_answer_to("COMMIT");
-                wait_until("the answer to a COMMIT is lost", async || {
+                wait_until("the response to a COMMIT is lost", async || {
                     Ok(proxy.has_lost_answer().then_some(()))
                 })
                 .await?;
@@ -57,8 +57,8 @@ async fn a_commit_whose_answer_is_lost_is_looked_up_and_not_repeated() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_frozen_inside_its_transaction_gives_its_seats_back() -> Result<()> {
-    // What the broker has sent ahead to the frozen one waits until their connection counts as lost: let it be little.
+async fn a_worker_frozen_inside_its_transaction_releases_its_seats() -> Result<()> {
+    // Parcels prefetched by the frozen worker wait until its connection counts as lost, so it prefetches only two.
     let setup = Setup { workers: 3, variables: vec![("PREFETCH", "2")], ..Setup::default() };
     Trial::start(setup)
         .await?
@@ -73,7 +73,7 @@ async fn a_worker_that_is_frozen_inside_its_transaction_gives_its_seats_back() -
                 let query = sqlx::query_scalar(AssertSqlSafe(transaction.clone()));
                 anyhow::Ok(query.fetch_one(&installation.pool).await?)
             };
-            wait_until("it is frozen inside a transaction", async || {
+            wait_until("the worker is frozen inside a transaction", async || {
                 frozen.signal(Signal::SIGSTOP)?;
                 let state: String = state().await?;
                 if state == "idle in transaction" {
@@ -95,7 +95,7 @@ async fn a_worker_that_is_frozen_inside_its_transaction_gives_its_seats_back() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bookings_that_no_worker_takes_in_time_expire_and_the_others_are_sold() -> Result<()> {
+async fn bookings_past_their_deadline_expire_and_the_others_are_sold() -> Result<()> {
     let variables = vec![("BOOKING_DEADLINE", "2s"), ("BOOKING_WAIT", "1s")];
     Trial::start(Setup { variables, workers: 1, ..Setup::default() })
         .await?

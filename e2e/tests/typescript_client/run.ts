@@ -1,18 +1,18 @@
-// Books with docs/book-seats.ts on a network with this fault: `node run.ts API REQUEST FAULT`. Prints a JSON document
-// of what the client sent, what it was told, and how it ended. See typescript_client.rs.
+// Runs docs/book-seats.ts on a network with this fault: `node run.ts API REQUEST FAULT`. Prints a JSON document with the
+// client's requests, the statuses it received, and its result. See typescript_client.rs.
 import process from 'node:process';
 import { bookSeats, newWish, ProblemError, type TicketStatus } from '../../../docs/book-seats.ts';
 
-/** What becomes of a request, the `nth` of its kind, counted from 0. `send` really sends it. */
+/** Handles the `nth` request of its kind, counted from 0. `send` sends it over the network. */
 type Fault = (send: () => Promise<Response>, nth: number, signal: AbortSignal) => Response | Promise<Response>;
 
-const cut = () => new TypeError('fetch failed'); // as fetch says it
+const cut = () => new TypeError('fetch failed'); // the error that fetch throws
 const stream = (body: ReadableStream) => new Response(body, { headers: { 'Content-Type': 'text/event-stream' } });
 
-// `hurry`: time passes 20 times as fast, since half a minute of silence is long for a test.
+// `hurry`: timeouts elapse 20 times as fast, because the client waits for half a minute of silence.
 const FAULTS: Record<string, { book?: Fault; events?: Fault; hurry?: boolean }> = {
   none: {},
-  impatience: {}, // of whoever uses the client, see below
+  impatience: {}, // the caller aborts, see below
   'lost-answer': {
     book: async (send, nth) => {
       const answer = await send();
@@ -30,7 +30,7 @@ const FAULTS: Record<string, { book?: Fault; events?: Fault; hurry?: boolean }> 
     },
   },
   'refused-streams': { events: () => new Response('<h1>Bad Gateway</h1>', { status: 502 }) },
-  // As through a proxy that keeps everything until the end.
+  // Like a proxy that buffers the whole response.
   'silent-streams': {
     hurry: true,
     events: (_, __, signal) =>
@@ -42,7 +42,7 @@ const FAULTS: Record<string, { book?: Fault; events?: Fault; hurry?: boolean }> 
     hurry: true,
     events: () => stream(new ReadableStream({ start: (body) => body.error(cut()) })),
   },
-  // In pieces, with all that the format allows and a status of the future, and then no more.
+  // Sends fragments with all features of the format and an unknown status, and then breaks.
   'broken-stream': {
     events: (send, nth) => {
       if (nth > 0) return send();
