@@ -14,11 +14,11 @@ use crate::wire::Target;
 
 const ENVIRONMENT: &str = "\
 Environment:
-  ADMIN_TOKEN   the api's, to make concerts
-  DATABASE_URL  to check the database as well, and for `ceiling settle`
+  ADMIN_TOKEN   the api's admin token, to create concerts
+  DATABASE_URL  to verify the database too, and for `ceiling settle`
   AMQP_URL      for `ceiling publish`";
 
-/// Load on a running Hamro Concert, as a real on-sale makes it, and the proof that nothing was lost or sold twice.
+/// Puts a running Hamro Concert under the load of a ticket sale, and verifies that nothing was lost or sold twice.
 #[derive(Parser)]
 #[command(version, after_help = ENVIRONMENT)]
 pub struct Arguments {
@@ -28,21 +28,21 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Run a scenario, measure it, and prove that nothing was lost or sold twice
+    /// Run a scenario, measure it, and verify that nothing was lost or sold twice
     ///
-    /// Exit status: 0 if all is well, 1 if something does not hold or the measurement was spoiled, 2 if the run could not be
-    /// made, 130 if it was interrupted.
+    /// Exit status: 0 if the run passed, 1 if a rule was violated or the measurement is invalid, 2 if the run could not
+    /// be started, 130 if it was interrupted.
     Run(Box<RunArguments>),
-    /// Make the proof of an earlier run again, from its journal
+    /// Repeat the verification of an earlier run from its journal
     Verify {
         journal: PathBuf,
-        /// Where the system answers now, if not where it did
+        /// URL of the system, if it has changed since the run
         #[arg(long)]
         url: Option<String>,
     },
-    /// Set the figures of two runs side by side
+    /// Compare two runs
     Compare { a: PathBuf, b: PathBuf },
-    /// Measure what the bare services can do, on the same machine: the limit that a figure stands beside
+    /// Measure the broker or the database alone, as an upper limit for the whole system on the same machine
     #[command(subcommand)]
     Ceiling(Ceiling),
 }
@@ -50,113 +50,113 @@ pub enum Command {
 #[derive(Args)]
 pub struct RunArguments {
     pub scenario: Scenario,
-    /// Where the system answers
+    /// URL of the system
     #[arg(long, default_value = "http://127.0.0.1:3000")]
     pub url: String,
-    /// Where another instance of the same system answers; may be given several times
+    /// URL of another instance of the same system; may be repeated
     ///
-    /// Tickets are read there as well. A final status never changes: the instance that reported it must report it from then
-    /// on, and another may answer `queued` for up to one second longer.
+    /// Ticket statuses are read there too. A final status never changes: the instance that reported it must report it
+    /// from then on, and another may report `queued` for up to one second longer.
     #[arg(long)]
     pub other_url: Vec<String>,
-    /// By which contract bookings are made
+    /// Booking endpoint to use
     #[arg(long, value_enum, default_value_t = Target::Async)]
     pub target: Target,
-    /// Arrivals a second; at the highest, where the shape moves it
+    /// Arrivals per second; the peak if the shape varies the rate
     #[arg(long, default_value_t = 1000.0, value_parser = rate)]
     pub rate: f64,
-    /// How the rate moves
+    /// How the rate varies over time
     #[arg(long, value_enum, default_value_t = Shape::Poisson)]
     pub shape: Shape,
-    /// For how long buyers arrive; 30s if neither this nor --buyers is given
+    /// How long buyers arrive [default: 30s, unless --buyers is given]
     #[arg(long, value_parser = humantime::parse_duration, conflicts_with = "buyers")]
     pub duration: Option<Duration>,
-    /// How many buyers arrive
+    /// Number of buyers
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub buyers: Option<u64>,
-    /// Seats of the concert that is made; by default 300 for rush and herd, and what is needed for the others
+    /// Seats to create [default: 300 for rush and herd, otherwise as many as the buyers need]
     #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub seats: Option<usize>,
-    /// Seats beyond so many go into a further concert: a concert's seat map is one answer
+    /// Maximum number of seats per concert; more seats are spread over several concerts, because a seat map is a single
+    /// response
     #[arg(long, default_value_t = 100_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub hall: usize,
-    /// Price tiers of a concert
+    /// Price tiers per concert
     #[arg(long, default_value_t = 3, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100))]
     pub tiers: usize,
-    /// The most seats that a buyer asks for; 4 for rush and herd, which ask for 1 to so many, and 1 for the others
+    /// Seats per booking; for rush and herd the maximum of a random number [default: 4 for rush and herd, otherwise 1]
     #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10))]
     pub party: Option<usize>,
-    /// Book seats of this concert instead of making one; may be given several times
+    /// Book seats of this concert instead of creating one; may be repeated
     #[arg(long)]
     pub concert: Vec<Uuid>,
-    /// Send every booking under an Idempotency-Key of its own; replay always does
+    /// Send every booking with its own Idempotency-Key; replay always does
     #[arg(long)]
     pub keys: bool,
-    /// How tickets are followed
+    /// How buyers follow their tickets
     #[arg(long, value_enum, default_value_t = Follow::Wait)]
     pub follow: Follow,
-    /// The share of tickets that is followed while the run lasts; all are at its end. By default so many that some 200 a
-    /// second are, and at least a hundredth
+    /// Share of tickets to follow during the run; at its end all are [default: about 200 per second, at least 0.01]
     #[arg(long, value_parser = share)]
     pub follow_share: Option<f64>,
-    /// The most requests at a time, each on a connection of its own; a run that reaches this fails
+    /// Maximum number of concurrent requests, each on its own connection; a run that reaches it fails
     #[arg(long, default_value_t = 10_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub in_flight_max: usize,
-    /// The most that this program itself may be late, for 99 % of arrivals; by default 5ms or a tenth of what is measured,
-    /// whichever is more. A run that is later fails
+    /// Maximum start lag of this program (p99); a run that exceeds it fails [default: 5ms or a tenth of the measured
+    /// p99, whichever is more]
     #[arg(long, value_parser = humantime::parse_duration)]
     pub lag_max: Option<Duration>,
-    /// How long a request may take
+    /// Timeout of a request
     #[arg(long, default_value = "35s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
-    /// How long after the last answer all tickets must have ended
+    /// How long after the last response all tickets must be final
     #[arg(long, default_value = "5m", value_parser = humantime::parse_duration)]
     pub settle_timeout: Duration,
-    /// Where the journal is written; by default beside you, under a name of its own
+    /// Path of the journal [default: a new file in the current directory]
     #[arg(long)]
     pub journal: Option<PathBuf>,
-    /// Write the whole report as JSON, for `compare` and other programs
+    /// Write the report as JSON, for `compare` and other programs
     #[arg(long)]
     pub json: Option<PathBuf>,
-    /// Write the report as one web page
+    /// Write the report as an HTML page
     #[arg(long)]
     pub html: Option<PathBuf>,
-    /// A JSON file of `ceiling`, whose figures the report sets beside its own; may be given several times
+    /// JSON file of `ceiling`, to compare the results with; may be repeated
     #[arg(long)]
     pub ceiling: Vec<PathBuf>,
-    /// A process whose memory is shown, and its processor time with that of all that it has started, such as api=12345; may be
-    /// given several times
+    /// Process whose memory and CPU time to report, including its children's CPU time, such as api=12345; may be
+    /// repeated
     #[arg(long)]
     pub watch: Vec<Process>,
-    /// The same without the memory, which a database's processes share, such as postgres=12345; may be given several times
+    /// The same without memory, which the processes of a database share, such as postgres=12345; may be repeated
     #[arg(long)]
     pub cost: Vec<Process>,
-    /// What the buyers do by chance follows from this number
+    /// Seed for the random decisions of buyers
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Leave the concerts that were made, even if nothing of them was sold
+    /// Keep the created concerts, even if nothing was sold
     #[arg(long)]
     pub keep: bool,
 }
 
 #[derive(Subcommand)]
 pub enum Ceiling {
-    /// Confirmed publishing to a quorum queue: a message a booking, and parcels of 64 bookings
+    /// Confirmed publishing to a quorum queue, with 1 and with 64 bookings per message
     Publish {
         #[command(flatten)]
         common: CeilingArguments,
-        /// Confirms that are waited for at a time
+        /// Maximum number of outstanding confirms
         #[arg(long, default_value_t = 256)]
         in_flight: usize,
     },
-    /// The statements that settle a batch, without anything around them, on tables of its own
+    /// The bare statements that settle a batch, in a temporary database
     Settle {
         #[command(flatten)]
         common: CeilingArguments,
-        /// Bookings a transaction
+        /// Bookings per transaction
         #[arg(long, default_value_t = 500)]
         batch: usize,
-        /// Connections that settle at a time
+        /// Concurrent connections
         #[arg(long, default_value_t = 2)]
         connections: usize,
     },
@@ -164,17 +164,17 @@ pub enum Ceiling {
 
 #[derive(Args)]
 pub struct CeilingArguments {
-    /// For how long to measure
+    /// How long to measure
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     pub duration: Duration,
-    /// Write the figures as JSON
+    /// Write the results as JSON
     #[arg(long)]
     pub json: Option<PathBuf>,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|rate| (0.01..=1e6).contains(rate));
-    rate.ok_or_else(|| "must be a number of arrivals a second, from 0.01 to 1000000".to_owned())
+    rate.ok_or_else(|| "must be a number of arrivals per second, from 0.01 to 1000000".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -189,16 +189,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_definition_is_valid() {
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_arguments_are_rejected() {
         let parse =
             |more: &[&str]| Arguments::try_parse_from([&["hamro-loadtest", "run", "rush"], more].concat());
         assert!(parse(&[]).is_ok());
-        for wrong in [
+        for invalid in [
             &["--rate", "0"][..],
             &["--rate", "fast"],
             &["--follow-share", "2"],
@@ -208,7 +208,7 @@ mod tests {
             &["--watch", "api"],
             &["--cost", "postgres=all"],
         ] {
-            assert!(parse(wrong).is_err(), "{wrong:?}");
+            assert!(parse(invalid).is_err(), "{invalid:?}");
         }
     }
 }

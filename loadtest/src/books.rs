@@ -1,4 +1,4 @@
-//! The journal and the ledger, which are written together.
+//! The journal file and the in-memory ledger, which are written together.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -12,23 +12,23 @@ use crate::status_read::{RunClock, StatusRead};
 use crate::wire::Told;
 
 pub struct Books {
-    /// None, when what has been journalled is read again.
+    /// `None` if an existing journal is being verified.
     journal: Option<Journal>,
     ledger: Mutex<Ledger>,
     clock: RunClock,
 }
 
 impl Books {
-    /// Books of a run whose times count from `start`.
+    /// Opens the books of a new run. Times are relative to `start`.
     pub fn open(journal: Journal, header: &Header, start: Instant) -> Self {
         journal.record(&Entry::Run(header.clone()));
-        // Without it the rest says nothing.
+        // The journal is useless without its header.
         journal.flush();
         let (ledger, clock) = (Mutex::new(Ledger::new(&header.name)), RunClock::starting(start));
         Self { journal: Some(journal), ledger, clock }
     }
 
-    /// Books of what was journalled before.
+    /// The books of an existing journal.
     pub fn of(ledger: Ledger) -> Self {
         let clock = RunClock::after(ledger.latest);
         Self { journal: None, ledger: Mutex::new(ledger), clock }
@@ -44,18 +44,18 @@ impl Books {
         self.ledger().enter(entry);
     }
 
-    /// A read of a ticket's status, by the clock of the journal.
+    /// A read of a ticket's status, in the time of the journal.
     pub fn status_read(&self, instance: u16, sent: Instant, received: Instant) -> StatusRead {
         self.clock.status_read(instance, sent, received)
     }
 
-    /// The event of a stream that comes after the one that was this read.
+    /// The read that follows `before` on the same event stream.
     pub fn next_event(&self, before: StatusRead, received: Instant) -> StatusRead {
         self.clock.next_event(before, received)
     }
 
-    /// What a ticket's holder was told of where it stands. Only what matters to a rule is journalled, or polls would fill
-    /// the journal. Returns whether the ticket may stand there.
+    /// Records a status that a client received. Only statuses that can violate a rule are written to the journal;
+    /// otherwise polls would fill it. Returns whether the status is allowed.
     pub fn told(&self, ticket: Uuid, told: &Told, read: StatusRead) -> bool {
         match told {
             Told::Final(outcome) => {
@@ -72,7 +72,7 @@ impl Books {
         }
     }
 
-    /// A ticket that was handed out is unknown.
+    /// Records that an issued ticket was reported as unknown.
     pub fn is_unknown(&self, ticket: Uuid, read: StatusRead) {
         self.unsettled(ticket, UNKNOWN, read);
     }
@@ -82,14 +82,14 @@ impl Books {
         self.ledger().unsettled(ticket, status, read)
     }
 
-    /// Hands to the disk what there is.
+    /// Writes buffered entries to the file.
     pub fn flush(&self) {
         if let Some(journal) = &self.journal {
             journal.flush();
         }
     }
 
-    /// Ends the journal.
+    /// Writes the end of the journal and closes it.
     pub fn close(&self, interrupted: bool) -> Result<()> {
         let end = Entry::End { interrupted };
         self.record(&end);
@@ -97,12 +97,12 @@ impl Books {
         self.leave()
     }
 
-    /// Writes the journal as far as it is, without an end.
+    /// Closes the journal without an end entry.
     pub fn leave(&self) -> Result<()> {
         self.journal.as_ref().map_or(Ok(()), Journal::close)
     }
 
-    /// Where the journal is.
+    /// The path of the journal.
     pub fn path(&self) -> String {
         self.journal.as_ref().map(|journal| journal.path.display().to_string()).unwrap_or_default()
     }

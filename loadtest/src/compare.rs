@@ -1,4 +1,4 @@
-//! Two runs side by side.
+//! Compares two runs.
 
 use std::path::Path;
 
@@ -18,13 +18,13 @@ pub fn compare(a: &Path, b: &Path) -> Result<()> {
         ));
     }
     if first.machine != second.machine {
-        say("Note: they were measured on different machines");
+        say("Note: the runs were measured on different machines");
     }
     say(table(["", "A", "B", "B / A"], rows(&first, &second)));
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for people")]
+#[expect(clippy::cast_precision_loss, reason = "the values are displayed")]
 fn rows(a: &Report, b: &Report) -> Vec<[String; 4]> {
     let mut rows = Vec::new();
     let mut row = |name: &str, a: Option<f64>, b: Option<f64>, unit: &str| {
@@ -37,7 +37,7 @@ fn rows(a: &Report, b: &Report) -> Vec<[String; 4]> {
         [rates.begun, rates.accepted, rates.settled, rates.drain_seconds].map(Some)
     };
     let (of_a, of_b) = (rates(a), rates(b));
-    let names = ["begun", "accepted", "settled", "drained after"];
+    let names = ["started", "accepted", "settled", "drain time"];
     let units = ["/s", "/s", "/s", " s"];
     for number in 0..names.len() {
         row(names[number], of_a[number], of_b[number], units[number]);
@@ -45,7 +45,12 @@ fn rows(a: &Report, b: &Report) -> Vec<[String; 4]> {
     for (process, cost) in a.all_costs() {
         let of_b = b.all_costs().find(|(name, _)| *name == process);
         let micros = |cost: &Cost| Some(cost.cpu_micros_a_request);
-        row(&format!("{process}, a request"), micros(cost), of_b.and_then(|(_, cost)| micros(cost)), " µs");
+        row(
+            &format!("{process}, CPU per request"),
+            micros(cost),
+            of_b.and_then(|(_, cost)| micros(cost)),
+            " µs",
+        );
     }
     for (name, latency) in CLOCKS {
         for (percentile, figure) in PERCENTILES {
@@ -63,7 +68,7 @@ const CLOCKS: [(&str, Clock); 4] = [
     ("accept", |report| report.latencies.accept.as_ref()),
     ("settle", |report| report.latencies.settle.as_ref()),
     ("poll", |report| report.latencies.poll.as_ref()),
-    ("in the queue", |report| report.latencies.queued.as_ref()),
+    ("queued", |report| report.latencies.queued.as_ref()),
 ];
 
 const PERCENTILES: [(&str, Figure); 3] =

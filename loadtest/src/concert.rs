@@ -1,4 +1,4 @@
-//! The concerts that a run books seats of: made for it through the admin API, or there already.
+//! The concerts of a run: created for it through the api, or existing ones.
 
 use anyhow::{Context, Result, bail, ensure};
 use hyper::Method;
@@ -11,37 +11,37 @@ use uuid::Uuid;
 use crate::http::{Client, Reply};
 use crate::journal::Concert;
 
-/// The most that the api takes in one block of seats.
+/// The maximum size of a block of seats in the api.
 const ROWS: usize = 200;
 const SEATS_A_ROW: usize = 500;
-/// The kind of ticket that all of ours are.
+/// The ticket type of all tiers that are created here.
 const TICKET_TYPE: &str = "Load test";
 
-/// What there is to be booked.
+/// The concerts and seats that buyers can book.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hall {
     pub concerts: Vec<Concert>,
-    /// The ids of all seats that are free.
+    /// The ids of all free seats.
     pub seats: Vec<i32>,
 }
 
-/// What is to be made.
+/// What to create.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     pub seats: usize,
-    /// Beyond so many a further concert is made: the seat map of a concert is one answer.
+    /// The maximum number of seats per concert, because a seat map is a single response.
     pub seats_a_concert: usize,
-    /// Price tiers of a concert.
+    /// Price tiers per concert.
     pub tiers: usize,
 }
 
-/// Who may write to the catalogue.
+/// Writes to the catalogue with the admin token.
 pub struct Organiser<'a> {
     client: &'a Client,
     token: &'a SecretString,
 }
 
-/// The whole seat map, of which only this is of interest.
+/// The fields of a seat map that are needed here.
 #[derive(Deserialize)]
 struct SeatMap {
     seats: Vec<Seat>,
@@ -71,7 +71,7 @@ struct Made<T> {
 }
 
 impl Hall {
-    /// The free seats of concerts that are there already.
+    /// Finds the free seats of existing concerts.
     pub async fn find(client: &Client, concerts: &[Uuid]) -> Result<Self> {
         let mut hall = Self::default();
         for &id in concerts {
@@ -100,9 +100,9 @@ impl<'a> Organiser<'a> {
         Self { client, token }
     }
 
-    /// Makes concerts with so many seats.
+    /// Creates concerts with seats.
     pub async fn make(&self, size: Size, run: &str) -> Result<Hall> {
-        ensure!(size.seats_a_concert >= size.tiers, "a concert needs a seat for each of its tiers");
+        ensure!(size.seats_a_concert >= size.tiers, "a concert needs at least one seat per tier");
         let kind = self.ticket_type().await?;
         let mut concerts = Vec::new();
         let mut left = size.seats;
@@ -114,7 +114,7 @@ impl<'a> Organiser<'a> {
         Hall::find(self.client, &concerts).await
     }
 
-    /// Removes what was made, and says what is left: the api keeps a concert of which a seat was sold.
+    /// Deletes the created concerts, and describes the result. The api keeps a concert with sales.
     pub async fn clean_up(&self, hall: &Hall) -> String {
         let (mut kept, mut failed) = (0, Vec::new());
         for concert in &hall.concerts {
@@ -122,15 +122,13 @@ impl<'a> Organiser<'a> {
             match self.client.write(Method::DELETE, &path, Vec::new(), self.token.expose_secret()).await {
                 Ok(Reply { status: 204, .. }) => {}
                 Ok(Reply { status: 409, .. }) => kept += 1,
-                Ok(reply) => failed.push(format!("{path} is left: the answer was {}", reply.status)),
-                Err(error) => failed.push(format!("{path} is left: {error}")),
+                Ok(reply) => failed.push(format!("{path} was not removed: the status was {}", reply.status)),
+                Err(error) => failed.push(format!("{path} was not removed: {error}")),
             }
         }
         let made = hall.concerts.len();
         if kept > 0 {
-            failed.push(format!(
-                "{kept} of {made} concerts are left: what has been sold is kept, with its bookings"
-            ));
+            failed.push(format!("{kept} of {made} concerts were kept, because they have sales"));
         }
         if failed.is_empty() { format!("{made} concerts removed") } else { failed.join("; ") }
     }
@@ -165,14 +163,14 @@ impl<'a> Organiser<'a> {
                     json!({"concertId": concert.id, "ticketTypeId": kind, "price": format!("{}.00", 10 * (tier + 1))}),
                 )
                 .await?;
-            // The seats that do not go up evenly are in the first tiers.
+            // The first tiers get the seats that cannot be divided evenly.
             let seats = seats / tiers + usize::from(tier < seats % tiers);
             self.seats(concert.id, made.id, tier, seats).await?;
         }
         Ok(concert.id)
     }
 
-    /// Full blocks first, then a block of full rows, then the rest in a row.
+    /// Creates full blocks, then a block of full rows, and then one row with the rest.
     async fn seats(&self, concert: Uuid, tier: i32, number: usize, seats: usize) -> Result<()> {
         let mut left = seats;
         while left > 0 {
@@ -192,7 +190,7 @@ impl<'a> Organiser<'a> {
         let body = serde_json::to_vec(&body)?;
         let reply = self.client.write(Method::POST, path, body, self.token.expose_secret()).await?;
         match reply.status {
-            401 | 403 => bail!("{path} refuses the admin token: ADMIN_TOKEN should be that of the api"),
+            401 | 403 => bail!("{path} rejected the admin token: ADMIN_TOKEN must be the api's"),
             _ => read(&reply, 201).with_context(|| format!("POST {path}")),
         }
     }
@@ -201,7 +199,7 @@ impl<'a> Organiser<'a> {
 fn read<T: DeserializeOwned>(reply: &Reply, expected: u16) -> Result<T> {
     if reply.status != expected {
         let body: String = String::from_utf8_lossy(&reply.body).chars().take(300).collect();
-        bail!("the answer is {} instead of {expected}: {body}", reply.status);
+        bail!("the status is {} instead of {expected}: {body}", reply.status);
     }
     Ok(serde_json::from_slice(&reply.body)?)
 }

@@ -1,4 +1,4 @@
-//! The run's main part: buyers come when they are due, until all have come and the queue is worked off.
+//! The load phase of a run: buyers arrive at their due times, and then the queue drains.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,14 +21,14 @@ use crate::sampler::{SILENCE, Sampler};
 use crate::schedule::Schedule;
 use crate::stage::SharedStage;
 
-/// So many connections are open before the first buyer is due: buyers have the page open when a sale begins. It is what
-/// comes in a tenth of a second, and no fewer than these.
+/// The minimum number of connections opened before the first buyer is due, because buyers have the page open when a
+/// sale begins. More are opened if more buyers arrive in `WARM_TIME` seconds.
 const WARM: usize = 64;
 const WARM_TIME: f64 = 0.1;
-/// How long it is asked for the length of the queue.
+/// Timeout of a request for the queue length.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// Lets the buyers come, and waits until the queue is worked off.
+/// Starts the buyers, and waits until the queue is drained.
 pub async fn flood(
     arguments: &RunArguments,
     stage: &SharedStage,
@@ -73,12 +73,16 @@ pub async fn flood(
     Ok((sampler, Seen { ending, begin, arrivals, loader, costs }))
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of connections")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the result is a number of connections"
+)]
 fn warm(rate: f64) -> usize {
     WARM.max((rate * WARM_TIME) as usize)
 }
 
-/// Starts every buyer who arrives, and never waits for an answer.
+/// Starts every buyer at the due time, without waiting for responses.
 async fn drive(stage: &SharedStage, mut pacer: Pacer, buyers: &TaskTracker) -> Result<()> {
     while let Some(Arrival { number, due }) = pacer.next().await? {
         let stage = stage.clone();
@@ -87,11 +91,11 @@ async fn drive(stage: &SharedStage, mut pacer: Pacer, buyers: &TaskTracker) -> R
     Ok(())
 }
 
-/// Waits until all have their answers, and the last tickets their ends.
-async fn settle_down(stage: &SharedStage, buyers: &TaskTracker, patience: Duration) {
-    let deadline = Instant::now() + patience;
+/// Waits until all buyers have their responses and the last tickets are final.
+async fn settle_down(stage: &SharedStage, buyers: &TaskTracker, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
     buyers.close();
-    // Requests end by their time-out; those who follow are told to give up.
+    // Requests end by their timeout. Buyers who follow a ticket are cancelled.
     let _ = tokio::time::timeout_at(deadline.into(), buyers.wait()).await;
     stage.give_up.cancel();
     buyers.wait().await;

@@ -1,4 +1,4 @@
-//! How buyers learn what became of their tickets.
+//! How buyers follow their tickets.
 
 use std::time::{Duration, Instant};
 
@@ -15,19 +15,19 @@ use crate::wire::{Outcome, Told};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Follow {
-    /// The event stream
+    /// The event stream of the ticket
     Sse,
-    /// A status request that is held until the ticket has ended
+    /// A status request that is held until the ticket is final
     Wait,
-    /// Status requests, one after the other, as often as `Retry-After` asks for
+    /// Repeated status requests, at the interval of `Retry-After`
     Poll,
 }
 
-/// Where nothing says when to come back.
+/// The polling interval without a `Retry-After`.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
 impl Follow {
-    /// Follows the ticket until it has ended, however often a connection breaks. All that is told of it is in the books.
+    /// Follows the ticket until it is final, however often a connection breaks. Records every status in the books.
     pub async fn to_the_end(self, instance: &Instance, books: &Books, ticket: Uuid) -> Outcome {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
@@ -39,17 +39,17 @@ impl Follow {
             };
             match told {
                 Ok((Told::Final(outcome), _)) => return outcome,
-                // Held until its time was up: ask at once again. Not all servers hold it.
+                // The server held the request until its time was up, so ask again at once. Some servers do not hold it.
                 Ok((Told::Queued, _)) if asked.elapsed() > POLL_EVERY => {}
                 Ok((Told::Queued, retry_after)) => pause(retry_after.unwrap_or(POLL_EVERY)).await,
-                // A ticket that is unknown may be known again: the proof asks last, and tells.
+                // An unknown ticket may become known again. The final verification decides.
                 Ok((Told::Unknown | Told::Nothing, _)) | Err(_) => backoff.pause().await,
             }
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a client that comes back when it is told to")]
+#[expect(clippy::disallowed_methods, reason = "a client waits between polls")]
 async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }
@@ -65,7 +65,7 @@ async fn ask(
     Ok((told, retry_after))
 }
 
-/// Reads the stream to its end. It may break off before the event that tells the ticket's, when its instance stops.
+/// Reads the stream to its end. It may end before the final event if its instance stops.
 async fn stream(
     instance: &Instance,
     books: &Books,
@@ -77,7 +77,7 @@ async fn stream(
         return Ok((Told::Nothing, None));
     }
     let (mut told, mut before) = (Told::Nothing, None);
-    // To its end, so that its connection can be used again, and that an event after the final one is seen.
+    // Read to the end, to reuse the connection and to detect an event after the final one.
     while let Some((_, data)) = stream.next().await? {
         let received = Instant::now();
         let event = Told::of_document(data.as_bytes());

@@ -1,7 +1,7 @@
-//! HTTP/1.1 connections of our own, kept alive and one request on each at a time, as so many browsers would have them.
+//! An HTTP/1.1 client with persistent connections and one request at a time on each, like as many browsers.
 //!
-//! A client library's pool would hide what has to be known here: whether a request waited for a connection, and how many
-//! are open. Plain `http://` only: a loader that encrypts measures its own arithmetic.
+//! The pool of a client library would hide whether a request waited for a connection, and how many are open. Only
+//! `http://` is supported, because encryption would cost the load generator CPU time.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,10 +22,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// How long a connection may take to come about.
+/// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So many are opened at a time, before the first are needed.
+/// The number of connections opened concurrently by `warm`.
 const CONNECTING: usize = 64;
 
 type Sender = SendRequest<Full<Bytes>>;
@@ -44,7 +44,7 @@ struct Inner {
     waited: AtomicU64,
 }
 
-/// An answer, read whole.
+/// A response with its body.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
@@ -53,19 +53,19 @@ pub struct Reply {
     pub body: Bytes,
 }
 
-/// Why there is no answer. Whether the request had an effect is not known, unless no connection came about.
+/// Why there is no response. The request may have had an effect, unless no connection was opened.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
     #[error("no connection: {0}")]
     Unreachable(std::io::Error),
     #[error("the connection broke: {0}")]
     Broken(#[from] hyper::Error),
-    #[error("no answer in time")]
+    #[error("the request timed out")]
     TimedOut,
 }
 
 impl NoAnswer {
-    /// A short name for it, to count by.
+    /// A short name, used as the key of a counter.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
@@ -75,20 +75,20 @@ impl NoAnswer {
     }
 }
 
-/// A connection that is in use.
+/// A connection in use.
 struct Lease {
     sender: Sender,
     _slot: OwnedSemaphorePermit,
 }
 
 impl Client {
-    /// `url` is the server's, such as `http://127.0.0.1:3000`; `max` the most connections at a time.
+    /// `url` is the server's, such as `http://127.0.0.1:3000`. `max` limits the number of connections.
     pub fn new(url: &str, max: usize, timeout: Duration) -> Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("'{url}' is no address"))?;
+        let uri: Uri = url.parse().with_context(|| format!("'{url}' is not a URL"))?;
         if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") {
-            bail!("'{url}' should look like http://127.0.0.1:3000");
+            bail!("'{url}' must look like http://127.0.0.1:3000");
         }
-        let authority = uri.authority().with_context(|| format!("'{url}' names no host"))?;
+        let authority = uri.authority().with_context(|| format!("'{url}' has no host"))?;
         let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
         let host = HeaderValue::try_from(authority.as_str())?;
         let slots = Arc::new(Semaphore::new(max));
@@ -96,12 +96,12 @@ impl Client {
         Ok(Self(Arc::new(Inner { address, host, timeout, idle, slots, waited })))
     }
 
-    /// How many requests found every connection in use, and had to wait for one.
+    /// The number of requests that had to wait for a connection.
     pub fn waited(&self) -> u64 {
         self.0.waited.load(Ordering::Relaxed)
     }
 
-    /// Opens so many connections, so that the first requests need not.
+    /// Opens connections in advance.
     pub async fn warm(&self, connections: usize) -> Result<(), NoAnswer> {
         stream::iter(0..connections)
             .map(|_| self.connect())
@@ -117,7 +117,7 @@ impl Client {
         self.send(self.request(Method::GET, path, Bytes::new())).await
     }
 
-    /// Posts a booking, under this `Idempotency-Key` if there is one.
+    /// Posts a booking, with this `Idempotency-Key` if there is one.
     pub async fn post(&self, path: &str, body: Vec<u8>, key: Option<&str>) -> Result<Reply, NoAnswer> {
         let mut request = self.request(Method::POST, path, body.into());
         if let Some(key) = key.and_then(|key| HeaderValue::try_from(format!("\"{key}\"")).ok()) {
@@ -126,7 +126,7 @@ impl Client {
         self.send(request).await
     }
 
-    /// A write to the catalogue.
+    /// Sends a request with the admin token.
     pub async fn write(
         &self,
         method: Method,
@@ -146,7 +146,7 @@ impl Client {
         let is_empty = body.is_empty();
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
-        // Paths are ours, or a Location of the server: what is none is asked for as `/`, and answered with 404.
+        // An invalid path, such as a bad Location, becomes `/`, and the server responds with 404.
         *request.uri_mut() = path.parse().unwrap_or_default();
         request.headers_mut().insert(HOST, self.0.host.clone());
         if !is_empty {
@@ -177,7 +177,7 @@ impl Client {
         Ok(Stream { client: self.clone(), lease: Some(lease), response, read: Vec::new() })
     }
 
-    /// Sends the request on a connection of its own, up to the head of the answer.
+    /// Sends the request on an unused connection, and waits for the head of the response.
     async fn begin(
         &self,
         mut request: Request<Full<Bytes>>,
@@ -194,13 +194,13 @@ impl Client {
                 if is_fresh {
                     return Err(closed.into());
                 }
-                // The server has closed it while it was idle.
+                // The server has closed the idle connection.
                 continue;
             }
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok((Lease { sender, _slot: slot }, response)),
                 Err(mut error) => match error.take_message() {
-                    // Not a byte of it was sent: another connection can be tried.
+                    // Nothing was sent, so another connection can be tried.
                     Some(unsent) if !is_fresh => request = unsent,
                     _ => return Err(error.into_error().into()),
                 },
@@ -221,12 +221,12 @@ impl Client {
         let stream = connecting.map_err(|_| NoAnswer::TimedOut)?.map_err(NoAnswer::Unreachable)?;
         stream.set_nodelay(true).map_err(NoAnswer::Unreachable)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // It ends with an error when the server breaks off, which whoever has a request on it is told.
+        // An error of the connection is also reported to the request on it.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
     }
 
-    /// The connection that was used last is used next, so that no more are kept busy than are needed.
+    /// The most recently used connection is used first, so that no more connections than necessary stay in use.
     fn put_back(&self, sender: Sender) {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
     }
@@ -242,7 +242,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// An event stream. Its connection goes back to the others if it ends well.
+/// An event stream. Its connection is reused if the stream ends normally.
 pub struct Stream {
     client: Client,
     lease: Option<Lease>,
@@ -255,14 +255,14 @@ impl Stream {
         self.response.status().as_u16()
     }
 
-    /// The next event, as its name and its data; nothing once the stream has ended.
+    /// The name and the data of the next event. `None` at the end of the stream.
     pub async fn next(&mut self) -> Result<Option<(String, String)>, NoAnswer> {
         loop {
             if let Some(end) = self.read.windows(2).position(|pair| pair == b"\n\n") {
                 let block: Vec<u8> = self.read.drain(..end + 2).collect();
                 match event(&String::from_utf8_lossy(&block)) {
                     Some(event) => return Ok(Some(event)),
-                    // A comment.
+                    // A block without data is a comment.
                     None => continue,
                 }
             }
@@ -293,19 +293,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_the_address_of_a_server_is_taken() {
+    async fn only_a_plain_http_url_without_a_path_is_accepted() {
         let client = |url| Client::new(url, 1, Duration::from_secs(1));
         assert!(client("http://127.0.0.1:3000/").is_ok());
-        for wrong in ["https://example.com", "127.0.0.1:3000", "http://127.0.0.1/api", "nonsense", ""] {
-            assert!(client(wrong).is_err(), "{wrong}");
+        for invalid in ["https://example.com", "127.0.0.1:3000", "http://127.0.0.1/api", "nonsense", ""] {
+            assert!(client(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn an_event_has_a_name_and_data_and_a_comment_is_none() {
-        let told = |name: &str, data: &str| Some((name.to_owned(), data.to_owned()));
-        assert_eq!(event("event: status\nid: queued\ndata: {}\n\n"), told("status", "{}"));
-        assert_eq!(event("data: 1\n\n"), told("message", "1"));
+    fn events_are_parsed_and_comments_are_skipped() {
+        let parsed = |name: &str, data: &str| Some((name.to_owned(), data.to_owned()));
+        assert_eq!(event("event: status\nid: queued\ndata: {}\n\n"), parsed("status", "{}"));
+        assert_eq!(event("data: 1\n\n"), parsed("message", "1"));
         assert_eq!(event(": still here\n\n"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! An instance of the api, as those know it who ask it where tickets stand.
+//! An instance of the api that ticket statuses are read from.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use crate::wire::Told;
 
 #[derive(Clone)]
 pub struct Instance {
-    /// By which the journal knows it: 0 is the one that bookings are made at.
+    /// Number in the journal. Bookings are sent to instance 0.
     pub number: u16,
     pub client: Client,
 }
 
-/// Where a ticket stands, by one instance.
+/// The status of a ticket, as reported by one instance.
 pub struct Standing {
     pub told: Told,
     pub read: StatusRead,
@@ -24,9 +24,9 @@ pub struct Standing {
 }
 
 impl Instance {
-    /// Asks once; `query` may ask to be held.
+    /// Reads the status once. `query` may ask the api to hold the request.
     pub async fn ask(&self, books: &Books, ticket: Uuid, query: &str) -> Result<Standing, NoAnswer> {
-        // Before there is a connection for it: what counts as sent is never later than it was.
+        // Taken before a connection is available, so it is never later than the actual sending.
         let sent = Instant::now();
         let reply = self.client.get(&format!("/ticket-bookings/{ticket}{query}")).await?;
         let read = books.status_read(self.number, sent, Instant::now());

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks the run to come to an end in order, the second ends it at once.
+//! Ctrl-C. The first one stops the run in order; the second one ends the process at once.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,21 +9,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::books::Books;
 
-/// What the shell calls an end by Ctrl-C.
+/// The conventional exit code after Ctrl-C.
 pub const EXIT_CODE: u8 = 130;
 
 /// A run that can be interrupted.
 #[derive(Clone, Default)]
 pub struct Interrupt {
-    /// Cancelled by the first signal, and by whatever else ends the arrivals.
+    /// Cancelled by the first signal, and by anything else that ends the arrivals.
     pub stop: CancellationToken,
     asked: CancellationToken,
-    /// What has to be written down before the process ends.
+    /// Written to disk before the process ends.
     books: Arc<OnceLock<Arc<Books>>>,
 }
 
 impl Interrupt {
-    /// Listens from here on.
+    /// Installs the signal handlers.
     pub fn listen() -> Result<Self> {
         let interrupt = Self::default();
         let (mut int, mut term) = (listener(SignalKind::interrupt())?, listener(SignalKind::terminate())?);
@@ -32,13 +32,13 @@ impl Interrupt {
             next(&mut int, &mut term).await;
             listening.asked.cancel();
             listening.stop.cancel();
-            let ending = "Ending: what was accepted is followed to its end. Again to leave at once.\n";
+            let ending = "Stopping: following accepted tickets until they are final. Press Ctrl-C again to exit at once.\n";
             write_to_stderr(ending.to_owned());
             next(&mut int, &mut term).await;
             if let Some(books) = listening.books.get() {
                 write_to_stderr(match books.leave() {
-                    Ok(()) => format!("Left. The journal: {}\n", books.path()),
-                    Err(error) => format!("Left, and the journal is not whole: {error:#}\n"),
+                    Ok(()) => format!("Exited. Journal: {}\n", books.path()),
+                    Err(error) => format!("Exited. The journal is incomplete: {error:#}\n"),
                 });
             }
             std::process::exit(i32::from(EXIT_CODE));

@@ -1,18 +1,18 @@
-//! What every client was told, line by line in a file outside the system under test, so that the proof does not hang on
-//! this process, and can be made again later.
+//! A file, outside the system under test, with every request and response. The verification does not depend on this
+//! process and can be repeated later.
 //!
 //! ```text
 //! {"run":{"version":2,"name":"k3f9","scenario":"rush", …}}
 //! {"asked":{"buyer":17,"seats":[4,5],"due":812345,"took":2411,"answer":{"accepted":{"ticket":"…"}}}}
-//! {"told":{"ticket":"…","outcome":{"status":"confirmed","sale":{"id":3,"email":"…","seats":[4,5]},"settled_at":…},"sent":815000,"took":9000}}
+//! {"told":{"ticket":"…","outcome":{"status":"confirmed","sale":{…},"settled_at":…},"sent":815000,"took":9000}}
 //! {"unsettled":{"ticket":"…","status":"queued","instance":1,"sent":824100,"took":700}}
 //! {"end":{"interrupted":false}}
 //! ```
 //!
-//! Of the reads of a ticket's status, those are left out that can break no rule: a final status that its instance has
-//! reported before, and `queued` in response to a request that was sent before anybody knew of a final status.
+//! Status reads that cannot violate a rule are omitted: a final status that the same instance has reported before, and
+//! `queued` in response to a request that was sent before any client knew a final status.
 //!
-//! Lines are written by a thread of their own: a slow disk costs memory, and never an arrival its due time.
+//! A separate thread writes the lines, so a slow disk costs memory but never delays an arrival.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -32,7 +32,7 @@ use crate::wire::{Answer, Outcome, Target, Wish};
 /// Version 1 had no times of status reads.
 const VERSION: u32 = 2;
 const OLDEST_VERSION: u32 = 1;
-/// So much is handed to the writing thread at a time; and whatever there is, once a second.
+/// The size of the chunks that the writer thread receives. Once a second it also receives an incomplete chunk.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub enum Entry {
         #[serde(flatten)]
         read: StatusRead,
     },
-    /// A ticket's status was read as `queued` after a final status had been received, or the ticket was `unknown`.
+    /// A read returned `queued` after a final status had been received, or the ticket was `unknown`.
     Unsettled {
         ticket: Uuid,
         status: Box<str>,
@@ -58,11 +58,11 @@ pub enum Entry {
     },
 }
 
-/// What a journal begins with.
+/// The first entry of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     version: u32,
-    /// The run's name, which no other has.
+    /// The unique name of the run.
     pub name: String,
     pub scenario: Scenario,
     pub target: Target,
@@ -70,19 +70,19 @@ pub struct Header {
     /// Other instances whose status reads are in the journal, numbered from 1.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub other_urls: Vec<String>,
-    /// What the times of the requests count from, in milliseconds since the Unix epoch.
+    /// Origin of the times of the requests, in milliseconds since the Unix epoch.
     pub started: i64,
     pub concerts: Vec<Concert>,
-    /// Whether the concerts were made for this run, so that nobody else buys seats of them.
+    /// Whether the concerts were created for this run, so that no one else buys their seats.
     pub own: bool,
 }
 
-/// A concert whose seats were asked for.
+/// A concert whose seats were requested.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Concert {
     pub id: Uuid,
     pub seats: usize,
-    /// Seats that were sold before the run.
+    /// The seats sold before the run.
     pub sold_before: Vec<i32>,
 }
 
@@ -100,14 +100,14 @@ impl Header {
     }
 }
 
-/// A request and what came back. Times are in microseconds.
+/// A request and its response. Times are in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     #[serde(flatten)]
     pub wish: Wish,
-    /// When it was due, from the start that the header names.
+    /// When it was due, relative to the start in the header.
     pub due: u64,
-    /// From then until the answer.
+    /// From then until the response.
     pub took: u64,
     pub answer: Answer,
 }
@@ -143,12 +143,12 @@ impl Journal {
         }
     }
 
-    /// Hands over what there is.
+    /// Passes buffered entries to the writer thread.
     pub fn flush(&self) {
         self.hand_over(std::mem::take(&mut self.buffer.lock().unwrap_or_else(PoisonError::into_inner)));
     }
 
-    /// Writes all of it to the disk. Says what went wrong with any of it.
+    /// Writes all entries to disk. Returns any error of the writer thread.
     pub fn close(&self) -> Result<()> {
         self.flush();
         self.chunks.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -156,13 +156,13 @@ impl Journal {
         match writing.map(JoinHandle::join) {
             None => Ok(()),
             Some(Ok(written)) => written,
-            Some(Err(_panic)) => bail!("the journal's thread has died"),
+            Some(Err(_panic)) => bail!("the writer thread of the journal panicked"),
         }
     }
 
     fn hand_over(&self, chunk: Vec<u8>) {
         if let Some(chunks) = &*self.chunks.lock().unwrap_or_else(PoisonError::into_inner) {
-            // If the disk is full the thread has ended; `close` says so.
+            // If a write has failed, the thread has ended, and `close` returns its error.
             let _ = chunks.send(chunk);
         }
     }
@@ -175,18 +175,18 @@ fn write(mut file: File, chunks: Receiver<Vec<u8>>) -> Result<()> {
     Ok(file.sync_all()?)
 }
 
-/// Reads a journal: its header, and then each entry. One whose process was killed may break off in the middle of a line.
+/// Reads a journal: its header, and then each entry. If the process was killed, the last line may be incomplete.
 pub fn read(path: &Path, mut each: impl FnMut(Entry)) -> Result<Header> {
     let file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
     let mut lines = BufReader::with_capacity(1 << 20, file).lines().zip(1_u64..).peekable();
     let first = lines.next().with_context(|| format!("{} is empty", path.display()))?.0?;
     let Ok(Entry::Run(header)) = serde_json::from_str(&first) else {
-        bail!("{} is no journal of this program", path.display());
+        bail!("{} is not a journal of this program", path.display());
     };
     let version = header.version;
     ensure!(
         (OLDEST_VERSION..=VERSION).contains(&version),
-        "{} is a journal of version {version}; this program reads versions {OLDEST_VERSION} to {VERSION}",
+        "{} has journal version {version}; this program reads versions {OLDEST_VERSION} to {VERSION}",
         path.display()
     );
     while let Some((line, number)) = lines.next() {
@@ -228,11 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_is_read_as_it_was_written() {
+    fn a_decoded_journal_equals_the_written_one() {
         let path = path("whole");
         let journal = Journal::create(&path).unwrap();
         journal.record(&Entry::Run(header()));
-        // More than a chunk.
+        // More than one chunk.
         let entries: Vec<Entry> = (0..2_000).map(asked).chain([Entry::End { interrupted: false }]).collect();
         for entry in &entries {
             journal.record(entry);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_breaks_off_is_read_up_to_there_and_a_garbled_one_is_refused() {
+    fn a_truncated_journal_is_read_and_a_corrupt_one_is_rejected() {
         let path = path("torn");
         let line = |entry| serde_json::to_string(&entry).unwrap();
         let (head, entry) = (line(Entry::Run(header())), line(asked(1)));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_of_version_1_is_read_without_times_and_one_of_a_later_version_is_refused() {
+    fn a_journal_of_version_1_is_read_and_one_of_a_later_version_is_rejected() {
         let path = path("versions");
         let line = |entry| serde_json::to_string(&entry).unwrap();
         let head = |version| line(Entry::Run(Header { version, ..header() }));
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_read_adds_little_to_a_line_and_is_read_as_it_was_written() {
+    fn a_status_read_is_encoded_compactly_and_decoded_unchanged() {
         let ticket = Uuid::from_u128(7);
         let read = StatusRead { instance: 0, sent: 815_000, took: 9_000 };
         let queued = Entry::Unsettled { ticket, status: "queued".into(), read };
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn no_journal_is_written_over_another() {
+    fn an_existing_journal_is_never_overwritten() {
         let path = path("twice");
         Journal::create(&path).unwrap().close().unwrap();
         assert!(Journal::create(&path).is_err());

@@ -1,4 +1,4 @@
-//! All that clients asked for and were told, small enough to hold millions: filled while a run lasts, or from its journal.
+//! All requests and responses, compact enough for millions. Filled during a run or from its journal.
 
 mod status_reads;
 
@@ -17,23 +17,23 @@ pub use status_reads::{ReadAgain, UNKNOWN};
 /// A request.
 pub struct Request {
     pub wish: Wish,
-    /// Whether it may have had an effect that no answer tells.
+    /// Whether it may have had an effect that no response reports.
     pub is_doubtful: bool,
     pub ticket: Option<Uuid>,
-    /// What was told of it: by its ticket, or by its own answer.
+    /// The outcome, from its ticket or from its own response.
     pub end: Option<End>,
-    /// Who reported that first.
+    /// The first report of the outcome.
     reported: Option<Report>,
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Sold {
         sale: i64,
         settled_at: Option<i64>,
     },
-    /// A number of [`Ledger::ends`].
+    /// `end` is an index of [`Ledger::ends`].
     Unsold {
         end: u16,
         settled_at: Option<i64>,
@@ -47,7 +47,7 @@ impl End {
         }
     }
 
-    /// Whether both are the same end; the waiting contract does not tell when it was.
+    /// Whether both are the same outcome. The time is ignored, because the waiting endpoint does not report it.
     fn is(self, other: Self) -> bool {
         match (self, other) {
             (Self::Sold { sale: a, .. }, Self::Sold { sale: b, .. }) => a == b,
@@ -57,7 +57,7 @@ impl End {
     }
 }
 
-/// A status that is no sale, and why.
+/// A final status without a sale, and its problem code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsold {
     pub status: Box<str>,
@@ -65,20 +65,20 @@ pub struct Unsold {
 }
 
 pub struct Ledger {
-    /// The run's name, by which its buyers are known.
+    /// The name of the run, which is part of its buyers' e-mail addresses.
     run: String,
     pub requests: Vec<Request>,
     tickets: HashMap<Uuid, usize>,
     ends: Vec<Unsold>,
-    /// When other instances than the first reported the end of a request, by its number and theirs.
+    /// When instances other than the first reported the outcome, by request and instance.
     reported_elsewhere: HashMap<(usize, u16), u64>,
     /// The time of the last response.
     pub latest: u64,
     /// Status reads that had to be final, because a final status had been reported before.
     pub read_again: ReadAgain,
-    /// What was wrong at once, without asking anybody.
+    /// Violations that were found in the responses themselves.
     pub violations: Violations,
-    /// Whether the journal has an end. If not, requests may have been made that are not in it.
+    /// Whether the journal has an end entry. Without it, requests may be missing.
     pub is_complete: bool,
 }
 
@@ -117,11 +117,11 @@ impl Ledger {
         if let Some(ticket) = ticket
             && self.tickets.insert(ticket, number).is_some()
         {
-            self.violations.add(Rule::OneTicketEach, format!("ticket {ticket} was handed out twice"));
+            self.violations.add(Rule::OneTicketEach, format!("ticket {ticket} was issued twice"));
         }
         let is_doubtful = answer.is_doubtful();
         self.requests.push(Request { wish, is_doubtful, ticket, end: None, reported: None });
-        // Bookings are made at the main instance. It was sent when it was due, or later.
+        // Bookings are sent to instance 0. `due` is when the request was sent, or earlier.
         let read = StatusRead { instance: 0, sent: due, took };
         self.latest = self.latest.max(read.received());
         if let Some(outcome) = answer.outcome() {
@@ -130,7 +130,7 @@ impl Ledger {
         }
     }
 
-    /// The end of the ticket's request, as far as it is known.
+    /// The outcome of the ticket, if it is known.
     pub fn end_of(&self, ticket: Uuid) -> Option<End> {
         self.requests[*self.tickets.get(&ticket)?].end
     }
@@ -144,13 +144,13 @@ impl Ledger {
         Some(&self.requests[*self.tickets.get(&ticket)?])
     }
 
-    /// Whether the ticket was handed out with the promise that it ends: not so beside a 503, when nobody knows whether it was
+    /// Whether the ticket must become final. A ticket returned with a 503 need not, because it may not have been
     /// accepted.
     pub fn is_promised(&self, ticket: Uuid) -> bool {
         self.request(ticket).is_some_and(|request| !request.is_doubtful)
     }
 
-    /// The tickets that were handed out, in the order they were.
+    /// The issued tickets, in order.
     pub fn tickets(&self) -> Vec<Uuid> {
         self.requests.iter().filter_map(|request| request.ticket).collect()
     }
@@ -160,13 +160,13 @@ impl Ledger {
         if let Some(sale) = &outcome.sale {
             self.compare(number, sale);
         } else if outcome.is_confirmed() {
-            let what = format!("{} is confirmed, and no booking is shown", self.name(number));
+            let what = format!("{} is confirmed without a booking", self.name(number));
             self.violations.add(Rule::JustWhatWasAsked, what);
         }
         match self.requests[number].end.replace(end) {
             None => true,
             Some(before) if before.is(end) => {
-                // The first to tell when it was settled is kept.
+                // Keep the first report that includes the time of settlement.
                 if before.settled_at().is_some() {
                     self.requests[number].end = Some(before);
                 }
@@ -197,13 +197,13 @@ impl Ledger {
         }
     }
 
-    /// A booking that is shown must be what its buyer asked for.
+    /// Checks that a booking is what its buyer requested.
     fn compare(&mut self, number: usize, sale: &Sale) {
         let wish = &self.requests[number].wish;
         let asked = email(&self.run, wish.buyer);
         if sale.seats != wish.seats || *sale.email != *asked {
             let what = format!(
-                "{} asked for the seats {:?} for {asked}, and got {:?} for {}",
+                "{} requested seats {:?} for {asked}, but got {:?} for {}",
                 self.name(number),
                 wish.seats,
                 sale.seats,

@@ -1,8 +1,9 @@
-//! Load as a real on-sale makes it, and the proof that the system under it lost nothing and sold no seat twice.
+//! A load generator that simulates a ticket sale and verifies that the system lost nothing and sold no seat twice.
 //!
-//! A run prepares a concert ([`concert`]), lets [`buyers`] arrive when they are due ([`schedule`], [`pacer`]), each doing
-//! what the [`scenario`] says on the shared [`stage`], measures from the due time ([`meter`]), keeps what every client was
-//! told ([`journal`], [`ledger`]), follows all tickets to their end and checks what must hold ([`proof`]), and reports.
+//! A run prepares concerts ([`concert`]) and starts [`buyers`] at their due times ([`schedule`], [`pacer`]). Each buyer
+//! acts according to the [`scenario`] with the shared state of the run ([`stage`]). Latencies are measured from the due
+//! time ([`meter`]), and every response is recorded ([`journal`], [`ledger`]). At the end all tickets are followed
+//! until they are final, the rules are checked ([`proof`]), and the run is reported ([`report`]).
 
 pub mod arguments;
 mod books;

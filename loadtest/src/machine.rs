@@ -1,4 +1,4 @@
-//! The machine that a figure was measured on, and what the loader takes of it.
+//! The machine of a measurement, and the resources that the load generator uses.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ impl Machine {
     }
 }
 
-/// What this program took while buyers arrived.
+/// The resources that this program used while buyers arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoaderCost {
     #[serde(flatten)]
@@ -32,7 +32,7 @@ pub struct LoaderCost {
     pub resident_mb: u64,
 }
 
-/// The processor time that this program has taken up to a moment.
+/// The CPU time of this program at one moment.
 #[derive(Clone, Copy)]
 pub struct CpuMark {
     at: Instant,
@@ -47,7 +47,7 @@ impl CpuMark {
         Self { at: Instant::now(), taken }
     }
 
-    /// What it took from here until now, for so many requests.
+    /// The resources used since this mark.
     pub fn cost(self, requests: u64) -> LoaderCost {
         let now = Self::now();
         let resident = kilobytes("/proc/self/status", "VmRSS");

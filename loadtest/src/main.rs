@@ -1,4 +1,4 @@
-//! `hamro-loadtest`: reads the command line and the environment, and runs what was asked for.
+//! `hamro-loadtest`: reads the command line and the environment, and runs the command.
 
 use std::process::ExitCode;
 
@@ -11,10 +11,10 @@ use hamro_loadtest::{ceiling, compare};
 use hamro_shared::config::Env;
 use hamro_shared::telemetry::report_failure;
 
-/// What clap leaves with, too, when the command line makes no sense.
+/// Exit code if a command could not run. Clap uses the same for an invalid command line.
 const CANNOT: u8 = 2;
 
-/// One thread does it all: on the machine that is measured, a second one would take from the system under test.
+/// Single-threaded: on the same machine, a second thread would take CPU time from the system under test.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match start(Arguments::parse().command).await {

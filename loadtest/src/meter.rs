@@ -1,4 +1,4 @@
-//! What a run measures while it lasts. Latencies are in microseconds, from when a request was due.
+//! The metrics of a run. Latencies are in microseconds and start when a request was due.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,37 +9,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::Answer;
 
-/// The longest that can be told apart: an hour.
+/// The largest latency that is recorded: an hour.
 const MAX_MICROS: u64 = 3_600_000_000;
-/// To a thousandth.
+/// Significant digits of the histograms.
 const DIGITS: u8 = 3;
 
 pub struct Meter(Mutex<Readings>);
 
-/// What was measured so far.
+/// The metrics so far.
 pub struct Readings {
-    /// From when a request was due until this program got round to it.
+    /// From when a request was due until this program started it.
     pub lag: Histogram<u64>,
-    /// Until the answer that takes the booking; by the waiting contract, that settles it.
+    /// Until the response that accepts the booking; on the waiting endpoint, the outcome.
     pub accept: Histogram<u64>,
-    /// Until whoever follows the ticket hears how it ended.
+    /// Until the client that follows the ticket receives its outcome.
     pub settle: Histogram<u64>,
-    /// Until the answer to a status poll.
+    /// Until the response to a status poll.
     pub poll: Histogram<u64>,
-    /// How often which answer came.
+    /// Number of responses by kind.
     pub answers: BTreeMap<Box<str>, u64>,
     pub begun: u64,
     pub accepted: u64,
     pub in_flight: u64,
     /// Tickets that are or were followed.
     pub followed: u64,
-    /// When anybody last answered.
+    /// When the last response was received.
     pub last_answer: Instant,
     pub timeline: Vec<Second>,
     window: Window,
 }
 
-/// What has happened since the last tick.
+/// The metrics since the last tick.
 struct Window {
     accept: Histogram<u64>,
     settle: Histogram<u64>,
@@ -55,12 +55,12 @@ struct Window {
 pub struct Second {
     /// Its end, in seconds from the start.
     pub at: f64,
-    /// Requests that were begun.
+    /// Requests that were started.
     pub begun: u64,
     pub accepted: u64,
     pub refused: u64,
     pub lost: u64,
-    /// Of those that are followed.
+    /// Only tickets that are followed.
     pub settled: u64,
     pub polled: u64,
     pub in_flight: u64,
@@ -72,20 +72,20 @@ pub struct Second {
     pub settle_p50: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settle_p99: Option<u64>,
-    /// Bookings in the queue, as the target says.
+    /// Bookings in the queue, as reported by the target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u64>,
-    /// Kilobytes that each process has that is watched.
+    /// Resident memory of each watched process, in kilobytes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub memory: BTreeMap<String, u64>,
 }
 
-/// For latencies in microseconds.
+/// An empty histogram for latencies in microseconds.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, MAX_MICROS, DIGITS).expect("the bounds are in order")
 }
 
-/// Longer than can be told apart is as long as can be.
+/// Larger latencies are recorded as the maximum.
 fn record(histogram: &mut Histogram<u64>, time: Duration) {
     histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(MAX_MICROS).max(1));
 }
@@ -122,7 +122,7 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request that was due is begun.
+    /// Records the start of a request.
     pub fn begin(&self, due: Instant) {
         let mut readings = self.read();
         readings.begun += 1;
@@ -131,7 +131,7 @@ impl Meter {
         record(&mut readings.lag, due.elapsed());
     }
 
-    /// A booking was answered.
+    /// Records the response to a booking.
     pub fn answered(&self, answer: &Answer, took: Duration) {
         let mut readings = self.read();
         readings.in_flight -= 1;
@@ -155,7 +155,7 @@ impl Meter {
         readings.last_answer = Instant::now();
     }
 
-    /// A status poll was answered, or was not.
+    /// Records the response to a status poll, or its error.
     pub fn polled(&self, answer: Result<Duration, &str>) {
         let mut readings = self.read();
         readings.in_flight -= 1;
@@ -176,14 +176,14 @@ impl Meter {
         self.read().followed += 1;
     }
 
-    /// A ticket's follower has heard how it ended.
-    pub fn heard(&self, took: Duration) {
+    /// Records that a follower has received the outcome of its ticket.
+    pub fn settled(&self, took: Duration) {
         let mut readings = self.read();
         record(&mut readings.settle, took);
         record(&mut readings.window.settle, took);
     }
 
-    /// Closes a second of the timeline.
+    /// Completes a second of the timeline.
     pub fn tick(&self, at: f64, queue: Option<u64>, memory: BTreeMap<String, u64>) -> Second {
         let mut readings = self.read();
         let in_flight = readings.in_flight;

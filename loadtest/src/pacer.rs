@@ -1,5 +1,5 @@
-//! Hands out the arrivals when they are due, by a timer of the kernel's (`timerfd_create(2)`): the runtime's go by whole
-//! milliseconds, and where a booking takes two, they would measure themselves.
+//! Returns arrivals at their due times, with a kernel timer (`timerfd_create(2)`). The runtime's timers have a
+//! resolution of a millisecond, which is too coarse if a booking takes two.
 
 use std::io;
 use std::iter::Zip;
@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::schedule::Schedule;
 
-/// Arrivals that are closer together than this are handed out together: at 20 000 a second, waking for each would cost more
-/// than sending it.
+/// Arrivals that are closer together than this are returned together. At 20 000 per second, a wake-up for each would
+/// cost more than sending the request.
 const STEP: Duration = Duration::from_micros(500);
 
 /// A buyer who is due.
@@ -26,8 +26,8 @@ pub struct Arrival {
     pub due: Instant,
 }
 
-/// Every arrival of a schedule from `begin` on, not before it is due and at most a step after, until `stop`. Those that are
-/// not asked for in time come late, and their due times tell.
+/// Returns every arrival of a schedule from `begin` on, never before it is due and at most one step later, until
+/// `stop`. If the caller is late, so are the arrivals; their due times show the delay.
 pub struct Pacer {
     schedule: Zip<RangeFrom<u64>, Schedule>,
     begin: Instant,
@@ -39,11 +39,11 @@ struct Timer(TimerFd);
 
 impl Pacer {
     pub fn new(schedule: Schedule, begin: Instant, stop: CancellationToken) -> Result<Self> {
-        let timer = timer().context("making a timer")?;
+        let timer = timer().context("creating a timer")?;
         Ok(Self { schedule: (0..).zip(schedule), begin, stop, timer })
     }
 
-    /// The next arrival; nothing once all have come, or no more are to.
+    /// The next arrival. `None` after the last one or after `stop`.
     pub async fn next(&mut self) -> Result<Option<Arrival>> {
         let Some((number, due)) = self.schedule.next() else { return Ok(None) };
         let due = self.begin + due;
@@ -56,10 +56,7 @@ impl Pacer {
     }
 }
 
-#[expect(
-    deprecated,
-    reason = "what replaces it is unsafe; this descriptor is the timer's own, and open as long as it"
-)]
+#[expect(deprecated, reason = "the replacement is unsafe; the timer owns this descriptor and keeps it open")]
 fn timer() -> io::Result<AsyncFd<Timer>> {
     let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
     AsyncFd::new(Timer(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?))
@@ -69,17 +66,17 @@ async fn sleep_until(timer: &AsyncFd<Timer>, due: Instant) -> io::Result<()> {
     loop {
         let left = due.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            // Where many are late they do not come before everything else.
+            // Yields to other tasks from time to time if many arrivals are late.
             consume_budget().await;
             return Ok(());
         }
         let when = Expiration::OneShot(left.max(STEP).into());
         timer.get_ref().0.set(when, TimerSetTimeFlags::empty())?;
         let mut readable = timer.readable().await?;
-        // That there was nothing to read is no error, and a late expiry of an earlier time does no harm.
+        // A spurious wake-up is not an error, and a late expiration of an earlier time is harmless.
         if let Ok(expired) = readable.try_io(|timer| Ok(timer.get_ref().0.wait()?)) {
             expired?;
-            // It expires once, and that has been read.
+            // The timer expires once, and that expiration was read.
             readable.clear_ready();
         }
     }
@@ -102,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_arrives_early_and_all_in_order() {
+    async fn arrivals_are_never_early_and_in_order() {
         let mut arrivals = arrivals(5_000.0, 500, &CancellationToken::new());
         let mut next = 0;
         while let Some(arrival) = arrivals.next().await.unwrap() {
@@ -114,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_arrives_after_it_was_stopped() {
+    async fn no_buyer_arrives_after_the_stop() {
         let stop = CancellationToken::new();
         let mut arrivals = arrivals(1.0, 1_000_000, &stop);
         arrivals.next().await.unwrap().unwrap();

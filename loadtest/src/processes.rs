@@ -1,5 +1,4 @@
-//! The processes of the system under test, where they run on this machine: what memory they have, and what processor time
-//! they take (proc(5)).
+//! Memory and CPU time of the processes of the system under test, if they run on this machine (proc(5)).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::{SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 
-/// A process that is named on the command line.
+/// A process from the command line.
 #[derive(Clone, Debug)]
 pub struct Process {
     pub name: String,
@@ -21,19 +20,19 @@ impl FromStr for Process {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, pid) = text.split_once('=').ok_or("must look like api=12345")?;
-        let pid = pid.parse().map_err(|_| "must be a name and the number of a process, such as api=12345")?;
+        let pid = pid.parse().map_err(|_| "must be a name and a process id, such as api=12345")?;
         Ok(Self { name: name.to_owned(), pid })
     }
 }
 
 impl Process {
-    /// What it has, in kilobytes; nothing, if it has ended.
+    /// Resident memory in kilobytes. `None` if the process has ended.
     pub fn resident_kilobytes(&self) -> Option<u64> {
         kilobytes(&format!("/proc/{}/status", self.pid), "VmRSS")
     }
 }
 
-/// What a process took while buyers arrived, with all that it has started.
+/// The CPU time of a process and its descendants while buyers arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Of one core.
@@ -42,7 +41,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    #[expect(clippy::cast_precision_loss, reason = "the result is displayed")]
     pub fn of(taken: Duration, during: Duration, requests: u64) -> Self {
         let taken = taken.as_secs_f64();
         Self {
@@ -52,7 +51,7 @@ impl Cost {
     }
 }
 
-/// The processor time that processes have taken up to a moment. Each has a name of its own.
+/// The CPU time of processes at one moment. Their names are distinct.
 pub struct CostMark<'a> {
     processes: &'a [Process],
     at: Instant,
@@ -67,7 +66,7 @@ impl<'a> CostMark<'a> {
         Self { processes, taken: taken.collect(), at: Instant::now() }
     }
 
-    /// What each has taken from here until now, for so many requests. Of one that has ended nothing is known.
+    /// The CPU time of each process since this mark. A process that has ended is omitted.
     pub fn costs(&self, requests: u64) -> BTreeMap<String, Cost> {
         let later = Self::now(self.processes);
         let cost = |(name, after): (&&str, &Duration)| {
@@ -78,7 +77,7 @@ impl<'a> CostMark<'a> {
     }
 }
 
-/// All processes there are: what each has started, and how many ticks it has run, with those of its children that have ended.
+/// All processes: the children of each, and its CPU ticks, including those of its terminated children.
 #[derive(Default)]
 struct Tree {
     started: BTreeMap<u32, Vec<u32>>,
@@ -90,7 +89,7 @@ impl Tree {
         let mut tree = Self::default();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // One may end while it is looked at.
+            // The process may have ended in the meantime.
             let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
             if let Some((parent, ticks)) = parse(&stat) {
                 tree.started.entry(parent).or_default().push(pid);
@@ -112,7 +111,8 @@ impl Tree {
     }
 }
 
-/// The parent and the ticks in a line of /proc/PID/stat. The second field is a name in brackets, with anything in it.
+/// The parent and the ticks in a line of /proc/PID/stat. The second field is a name in parentheses with arbitrary
+/// contents.
 fn parse(stat: &str) -> Option<(u32, u64)> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
     let parent = fields.next()?.parse().ok()?;
@@ -121,7 +121,7 @@ fn parse(stat: &str) -> Option<(u32, u64)> {
     Some((parent, ticks))
 }
 
-/// What a file of /proc says of `name`, on a line that begins with it.
+/// The value of the line that starts with `name` in a file of /proc.
 pub(crate) fn field(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
@@ -137,14 +137,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_found_by_its_line_whatever_its_name() {
+    fn a_stat_line_is_parsed_whatever_the_process_name() {
         let line = "42 (a) (b c) S 7 42 42 0 -1 4194560 1 2 3 4 100 20 3 1 20 0 1 0 5 6 7";
         assert_eq!(parse(line), Some((7, 124)));
         assert_eq!(parse("nonsense"), None);
     }
 
     #[test]
-    fn a_process_counts_with_all_that_it_has_started() {
+    fn the_cpu_time_of_a_process_includes_its_descendants() {
         let tree = Tree {
             started: BTreeMap::from([(1, vec![2, 3]), (2, vec![4])]),
             ticks: BTreeMap::from([(1, 1), (2, 10), (3, 100), (4, 1000), (5, 10_000)]),
@@ -154,12 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn what_this_process_takes_is_seen() {
+    fn the_cpu_time_of_this_process_is_measured() {
         let this = [Process { name: "this".to_owned(), pid: std::process::id() }];
         let mark = CostMark::now(&this);
         let begun = Instant::now();
         while mark.costs(1)["this"].cpu_micros_a_request == 0.0 {
-            assert!(begun.elapsed() < Duration::from_secs(30), "nothing was seen");
+            assert!(begun.elapsed() < Duration::from_secs(30), "no CPU time was measured");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A run from its beginning to its end.
+//! The phases of a run.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -31,14 +31,14 @@ use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 use crate::stage::{SharedStage, Stage};
 
-/// Those who follow the tickets in the flood, and the proof afterwards, have so many connections.
+/// Maximum number of connections for following tickets and for the verification.
 const FOLLOWERS_MAX: usize = 4_096;
-/// And so many at each other instance.
+/// Maximum number of connections to each other instance.
 const OTHERS_MAX: usize = 64;
-/// How many tickets a second are followed while the run lasts, where nothing else is said, and which share at least.
+/// The default number of tickets followed per second during the run, and the minimum share.
 const FOLLOWED: (f64, f64) = (200.0, 0.01);
 
-/// What the environment says.
+/// Settings from the environment.
 pub struct Settings {
     pub admin_token: Option<SecretString>,
     pub database: Option<PgConnectOptions>,
@@ -60,14 +60,14 @@ pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode
     raise_file_limit(&arguments)?;
     let client = Client::new(&arguments.url, arguments.in_flight_max, arguments.timeout)?;
     for client in [&client].into_iter().chain(&others(&arguments)?) {
-        client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not answer"))?;
+        client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not respond"))?;
     }
     let name = format!("{:x}", Clock::system().now().unix_millis());
 
     let party = arguments.party.unwrap_or_else(|| arguments.scenario.usual_party());
     let preparing = prepare(&arguments, &settings, &client, &name, schedule.buyers(), party);
     let Some(hall) = interrupt.stop.run_until_cancelled(preparing).await else {
-        bail!("interrupted while the concert 'Load test {name}' was made: what there is of it is left");
+        bail!("interrupted while creating the concert 'Load test {name}', which may exist in part");
     };
     let hall = hall?;
     let result =
@@ -81,21 +81,24 @@ pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode
     result
 }
 
-/// The other instances.
+/// Clients for the other instances.
 fn others(arguments: &RunArguments) -> Result<Vec<Client>> {
     arguments.other_url.iter().map(|url| Client::new(url, OTHERS_MAX, arguments.timeout)).collect()
 }
 
-/// Whether the arguments go together.
+/// Checks combinations of arguments.
 fn check(arguments: &RunArguments) -> Result<Schedule> {
     let RunArguments { scenario, target, shape, rate, seed, .. } = *arguments;
-    ensure!(scenario.works_with(target), "this scenario follows tickets, which --target sync has none of");
+    ensure!(
+        scenario.works_with(target),
+        "this scenario follows tickets, which --target sync does not return"
+    );
     let duration = arguments.duration.unwrap_or(Duration::from_secs(30));
     for file in [&arguments.json, &arguments.html, &arguments.journal].into_iter().flatten() {
         let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
         ensure!(
             directory.is_none_or(std::path::Path::is_dir),
-            "there is no directory for {}",
+            "the directory of {} does not exist",
             file.display()
         );
     }
@@ -103,7 +106,7 @@ fn check(arguments: &RunArguments) -> Result<Schedule> {
     for process in arguments.watch.iter().chain(&arguments.cost) {
         ensure!(
             names.insert(&process.name),
-            "two processes are named '{}': give each a name of its own",
+            "two processes are named '{}': names must be distinct",
             process.name
         );
     }
@@ -113,7 +116,7 @@ fn check(arguments: &RunArguments) -> Result<Schedule> {
     })
 }
 
-/// A connection is an open file.
+/// Raises the limit on open files, because each connection needs one.
 fn raise_file_limit(arguments: &RunArguments) -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
@@ -121,12 +124,12 @@ fn raise_file_limit(arguments: &RunArguments) -> Result<()> {
     let needed = (arguments.in_flight_max + FOLLOWERS_MAX + others + 100) as u64;
     ensure!(
         needed <= hard,
-        "this process may open {hard} files and needs up to {needed}: lower --in-flight-max, or raise the limit (ulimit -Hn)"
+        "this process may open {hard} files but needs up to {needed}: lower --in-flight-max or raise the limit (ulimit -Hn)"
     );
     Ok(())
 }
 
-/// The concerts, made or found, with enough seats for the scenario.
+/// Creates or finds concerts with enough seats for the scenario.
 async fn prepare(
     arguments: &RunArguments,
     settings: &Settings,
@@ -139,7 +142,7 @@ async fn prepare(
     let needed = scenario.seats_needed(buyers, party);
     let seats = arguments.seats.unwrap_or_else(|| scenario.usual_seats(buyers, party));
     let too_small = |seats: usize| {
-        format!("{buyers} buyers need {needed} free seats in this scenario, and there are {seats}")
+        format!("{buyers} buyers need {needed} free seats in this scenario, but there are {seats}")
     };
     if !arguments.concert.is_empty() {
         let hall = Hall::find(client, &arguments.concert).await?;
@@ -148,8 +151,8 @@ async fn prepare(
     }
     ensure!(seats >= needed, too_small(seats));
     let token = settings.admin_token.as_ref();
-    let token = token
-        .context("ADMIN_TOKEN is not set: it is needed to make a concert (or name one with --concert)")?;
+    let token =
+        token.context("ADMIN_TOKEN is not set: it is required to create a concert (or use --concert)")?;
     let size = Size { seats, seats_a_concert: arguments.hall, tiers: arguments.tiers };
     Organiser::new(client, token).make(size, name).await
 }
@@ -171,19 +174,19 @@ async fn measure(
     let progress = Progress::new(buyers);
     let (sampler, seen) = flood(arguments, &stage, schedule, &interrupt, progress).await?;
 
-    let patience = if seen.ending == Ending::Silent { SILENCE } else { arguments.settle_timeout };
-    let deadline = Instant::now() + patience;
+    let timeout = if seen.ending == Ending::Silent { SILENCE } else { arguments.settle_timeout };
+    let deadline = Instant::now() + timeout;
     let tickets = stage.books.ledger().tickets().len() as u64;
-    sampler.progress.next("Following every ticket to its end", tickets);
+    sampler.progress.next("Following every ticket until it is final", tickets);
     proof::follow_all(&stage.books, &stage.instances, deadline, |done| sampler.progress.step(done)).await;
-    sampler.progress.next("Checking what must hold", tickets);
+    sampler.progress.next("Verifying the rules", tickets);
     let journalled = stage.books.close(interrupt.was_asked());
     let proof = proof::prove(&stage.books, &header, &stage.followers, settings.database.as_ref()).await;
     sampler.progress.end();
 
     let mut report = crate::report::build(arguments, &stage, &header, buyers, seen, ceilings, proof);
     if let Err(error) = journalled {
-        report.verdict.reasons.push(format!("the journal is not whole: {error:#}"));
+        report.verdict.reasons.push(format!("the journal is incomplete: {error:#}"));
     }
     tell(&report, arguments)?;
     Ok(match (report.verdict.was_interrupted, report.verdict.has_passed()) {
@@ -193,17 +196,17 @@ async fn measure(
     })
 }
 
-/// Tells the report in all the forms that were asked for.
+/// Prints the report, and writes it in the requested formats.
 fn tell(report: &Report, arguments: &RunArguments) -> Result<()> {
     say(format!("\n{}", summary(report)));
-    say(format!("The journal: {}", report.run.journal));
+    say(format!("Journal: {}", report.run.journal));
     if let Some(path) = &arguments.json {
         report.write_json(path)?;
-        say(format!("The report as JSON: {}", path.display()));
+        say(format!("JSON report: {}", path.display()));
     }
     if let Some(path) = &arguments.html {
         report.write_html(path)?;
-        say(format!("The report: {}", path.display()));
+        say(format!("HTML report: {}", path.display()));
     }
     Ok(())
 }
@@ -258,7 +261,7 @@ mod tests {
     use crate::arguments::{Arguments, Command};
 
     #[test]
-    fn two_processes_of_one_name_are_refused() {
+    fn duplicate_process_names_are_rejected() {
         let check_of = |more: &[&str]| {
             let line = [&["hamro-loadtest", "run", "rush", "--watch", "worker=1"], more].concat();
             let Command::Run(arguments) = Arguments::parse_from(line).command else { unreachable!() };

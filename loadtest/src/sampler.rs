@@ -1,4 +1,5 @@
-//! Once a second: closes a second of the timeline, shows it, and ends a run whose target has gone silent.
+//! Once a second: completes a second of the timeline, shows progress, and ends the run if the target has stopped
+//! responding.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use crate::processes::Process;
 use crate::report::Progress;
 use crate::stage::SharedStage;
 
-/// A target that has answered nothing for so long, although asked, has stopped.
+/// A target that has not responded to any request for this long has stopped.
 pub const SILENCE: Duration = Duration::from_secs(15);
 
 #[derive(Deserialize)]
@@ -23,14 +24,14 @@ struct QueueState {
 
 pub struct Sampler {
     pub stage: SharedStage,
-    /// One of its own: it is not to wait behind the load.
+    /// A separate client, so that it does not wait for connections of the load.
     pub client: Client,
     pub watched: Vec<Process>,
     pub progress: Progress,
     pub begin: Instant,
     /// Ends the arrivals.
     pub stop: CancellationToken,
-    /// Set if the target has gone silent.
+    /// Set if the target has stopped responding.
     pub is_silent: AtomicBool,
 }
 
@@ -64,7 +65,7 @@ impl Sampler {
         }
     }
 
-    /// What the target says of its queue, if it says anything.
+    /// The queue length that the target reports, if any.
     async fn queue_depth(&self) -> Option<u64> {
         let reply = self.client.get("/queue").await.ok()?;
         serde_json::from_slice::<QueueState>(&reply.body).ok()?.depth

@@ -1,46 +1,46 @@
-//! The kinds of runs there are.
+//! The scenarios.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::wire::Target;
 
-/// In a storm of polls every so-manyth request is a booking.
+/// In the polls scenario, one in this many requests is a booking.
 pub const POLLS_A_BOOKING: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
-    /// All want some of the same few hundred seats, and most lose
+    /// All buyers compete for the same few hundred seats; most bookings are rejected
     Rush,
-    /// Everybody wants seats of their own
+    /// Every buyer wants different seats
     Spread,
-    /// All want one and the same seat
+    /// All buyers want the same seat
     HotSeat,
-    /// All choose free seats from the live seat map, and choose again when they lose
+    /// Buyers choose free seats from the live seat map, and choose again after a rejection
     Herd,
-    /// A storm of status polls, with a booking among a hundred
+    /// Status polls, with one booking per hundred requests
     Polls,
-    /// Everybody asks three times under one idempotency key; now and then once for other seats
+    /// Every buyer sends its request three times under one idempotency key, sometimes with other seats
     Replay,
-    /// As spread, for hours: does memory or latency drift?
+    /// Like spread, for long runs; also checks memory and latency for drift
     Soak,
 }
 
 impl Scenario {
-    /// The seats that so many buyers, in parties of so many, need at least.
+    /// The minimum number of seats for this many buyers with `party` seats each.
     pub fn seats_needed(self, buyers: u64, party: usize) -> usize {
         let buyers = usize::try_from(buyers).unwrap_or(usize::MAX);
         match self {
             Self::Rush | Self::Herd => party,
             Self::HotSeat => 1,
             Self::Spread | Self::Soak | Self::Replay => buyers.saturating_mul(party),
-            // And one for the ticket that there is before the first poll.
+            // Includes the booking before the first poll.
             Self::Polls => (buyers / POLLS_A_BOOKING + 2).saturating_mul(party),
         }
     }
 
-    /// The seats of a concert that is made for it.
+    /// The default number of seats to create.
     pub fn usual_seats(self, buyers: u64, party: usize) -> usize {
         match self {
             Self::Rush | Self::Herd => 300.max(party),
@@ -48,7 +48,7 @@ impl Scenario {
         }
     }
 
-    /// The most seats that a buyer asks for, where nothing else is said.
+    /// The default maximum number of seats per booking.
     pub fn usual_party(self) -> usize {
         match self {
             Self::Rush | Self::Herd => 4,
@@ -56,7 +56,7 @@ impl Scenario {
         }
     }
 
-    /// Whether it works by this contract.
+    /// Whether the scenario works with this endpoint.
     pub fn works_with(self, target: Target) -> bool {
         target == Target::Async || !matches!(self, Self::Herd | Self::Polls)
     }

@@ -1,5 +1,5 @@
-//! When the buyers come. Every arrival has a due time that is fixed before the run begins and depends on no answer: a
-//! system that gets slow gets no fewer requests for it, and each is measured from when it was due (an open loop).
+//! The arrival schedule (an open loop). The due time of every arrival is fixed before the run and does not depend on
+//! responses. A slow system therefore receives no fewer requests, and every latency counts from the due time.
 
 use std::time::Duration;
 
@@ -8,27 +8,27 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-/// How the rate moves over the time of a run. The rate that is asked for is its highest.
+/// How the rate varies during a run. The requested rate is the peak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// Evenly spaced
     Constant,
-    /// At random, as independent buyers come: the same rate on average, with bunches and gaps
+    /// Random, like independent buyers: the same average rate, with bursts and gaps
     Poisson,
-    /// From nothing, evenly faster up to the rate
+    /// From zero, linearly up to the rate
     Ramp,
-    /// A tenth of the rate, and in the middle fifth of the time all of it
+    /// A tenth of the rate, with the full rate in the middle fifth of the time
     Spike,
 }
 
-/// The rate of a spike before and after it, as a share of the whole.
+/// The rate before and after the spike, as a share of the peak.
 const QUIET: f64 = 0.1;
-/// When a spike begins and ends, as a share of the time.
+/// Start and end of the spike, as a share of the time.
 const SPIKE: (f64, f64) = (0.4, 0.6);
 
 impl Shape {
-    /// The average rate, as a share of the highest.
+    /// The average rate, as a share of the peak.
     fn mean(self) -> f64 {
         match self {
             Self::Constant | Self::Poisson => 1.0,
@@ -37,8 +37,8 @@ impl Shape {
         }
     }
 
-    /// When, as seconds from the start, `position` arrivals are due in a run of `seconds` that rises to `rate`: the inverse of
-    /// the rate's integral.
+    /// The time, in seconds from the start, at which `position` arrivals have been due: the inverse of the integral of
+    /// the rate.
     fn due(self, position: f64, rate: f64, seconds: f64) -> f64 {
         match self {
             Self::Constant | Self::Poisson => position / rate,
@@ -60,7 +60,7 @@ impl Shape {
     }
 }
 
-/// The due times of a run, as times from its start, in order.
+/// The due times of a run in order, relative to its start.
 #[derive(Debug)]
 pub struct Schedule {
     shape: Shape,
@@ -80,7 +80,11 @@ impl Schedule {
         Self { shape, rate, seconds, buyers, given: 0, position: 0.0, random }
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of buyers")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the result is a number of buyers"
+    )]
     pub fn of_duration(shape: Shape, rate: f64, duration: Duration, seed: u64) -> Self {
         let buyers = (rate * shape.mean() * duration.as_secs_f64()).round().max(1.0);
         Self::of_buyers(shape, rate, buyers as u64, seed)
@@ -90,7 +94,7 @@ impl Schedule {
         self.buyers
     }
 
-    /// Arrivals a second, on average.
+    /// Average arrivals per second.
     pub fn rate(&self) -> f64 {
         self.rate * self.shape.mean()
     }
@@ -106,7 +110,7 @@ impl Iterator for Schedule {
         self.given += 1;
         let due = self.shape.due(self.position, self.rate, self.seconds);
         self.position += match self.shape {
-            // The gaps of a Poisson process; 1 - u is never zero.
+            // The gaps of a Poisson process. 1 - u is never zero.
             Shape::Poisson => -(1.0 - self.random.random::<f64>()).ln(),
             Shape::Constant | Shape::Ramp | Shape::Spike => 1.0,
         };
@@ -132,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn arrivals_are_due_in_order_and_there_are_as_many_as_buyers() {
+    fn every_buyer_has_a_due_time_and_they_are_in_order() {
         for shape in SHAPES {
             let dues = seconds(Schedule::of_buyers(shape, 1_000.0, 5_000, 7));
             assert_eq!(dues.len(), 5_000, "{shape:?}");
@@ -141,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_a_duration_lasts_as_long() {
+    fn a_run_lasts_for_its_duration() {
         for shape in SHAPES {
             let schedule = Schedule::of_duration(shape, 2_000.0, Duration::from_secs(10), 7);
             let last = seconds(schedule).pop().unwrap();
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_has_its_form() {
+    fn arrivals_follow_the_shape() {
         let of = |shape| seconds(Schedule::of_duration(shape, 1_000.0, Duration::from_secs(10), 7));
         let near = |a: f64, b: f64| (a - b).abs() < 0.02;
         for shape in [Shape::Constant, Shape::Poisson] {
@@ -161,17 +165,17 @@ mod tests {
     }
 
     #[test]
-    fn random_arrivals_bunch_as_a_poisson_process_does() {
+    fn random_arrivals_have_the_gaps_of_a_poisson_process() {
         let dues = seconds(Schedule::of_buyers(Shape::Poisson, 100.0, 20_000, 7));
         let gaps: Vec<f64> = dues.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        // Of exponential gaps a share of 1/e is longer than the mean.
+        // A share of 1/e of exponential gaps is longer than the mean.
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
         let long = gaps.iter().filter(|gap| **gap > 0.01).count() as f64 / gaps.len() as f64;
         assert!((long - (-1.0_f64).exp()).abs() < 0.02, "{long}");
     }
 
     #[test]
-    fn one_seed_gives_one_schedule() {
+    fn the_same_seed_gives_the_same_schedule() {
         let of = |seed| seconds(Schedule::of_buyers(Shape::Poisson, 100.0, 100, seed));
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));

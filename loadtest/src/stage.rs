@@ -1,4 +1,4 @@
-//! What all buyers of a run share, and what a buyer does: ask, and follow the ticket.
+//! The shared state of a run, and the steps of a buyer: book, and follow the ticket.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,36 +18,36 @@ use crate::meter::Meter;
 use crate::status_read::{LAG_ALLOWED, StatusRead};
 use crate::wire::{Answer, Outcome, Target, Told, Wish};
 
-/// The share of those who follow a ticket that read its final status again.
+/// The share of followers that read the final status again.
 const READ_AGAIN_SHARE: f64 = 0.1;
-/// When they do so for the last time: every instance must report it by then.
+/// Delay before the last of these reads. By then every instance must report the status.
 const READ_AGAIN_AFTER: Duration = LAG_ALLOWED.saturating_add(Duration::from_millis(100));
 
 pub struct Stage {
     /// The run's name.
     pub run: String,
     pub target: Target,
-    /// For bookings, and status polls that are the load.
+    /// For bookings, and for polls that are part of the load.
     pub client: Client,
-    /// For those who follow tickets, so that they take no connection from those who book.
+    /// For following tickets, with separate connections.
     pub followers: Client,
-    /// Whom tickets' statuses are read from: first the one that bookings are made at.
+    /// The instances that statuses are read from. Bookings are sent to the first.
     pub instances: Vec<Instance>,
     pub meter: Meter,
     pub books: Arc<Books>,
     pub hall: Hall,
     pub cast: Cast,
     pub follow: Follow,
-    /// The share of tickets that is followed while the run lasts.
+    /// The share of tickets that is followed during the run.
     pub follow_share: f64,
-    /// What the times in the journal count from.
+    /// Origin of the times in the journal.
     pub start: Instant,
-    /// Cancelled once nobody is to wait any longer.
+    /// Cancelled when followers must stop waiting.
     pub give_up: CancellationToken,
 }
 
 impl Stage {
-    /// Books, and measures from when that was due. What comes back is in the books before anybody acts on it.
+    /// Sends a booking, and measures from its due time. The response is recorded before the caller acts on it.
     pub async fn ask(&self, wish: Wish, due: Instant) -> Answer {
         self.meter.begin(due);
         let key = wish.key(&self.run);
@@ -60,7 +60,7 @@ impl Stage {
         answer
     }
 
-    /// Books, and follows the ticket if this buyer is one of those who do. Some of those read its final status again.
+    /// Books, and follows the ticket if this buyer is a follower. Some followers read the final status again.
     pub async fn book(&self, number: u64, wish: Wish, due: Instant) {
         let answer = self.ask(wish, due).await;
         let Some(ticket) = answer.ticket().filter(|_| is_chosen(number, self.follow_share)) else { return };
@@ -73,8 +73,9 @@ impl Stage {
         }
     }
 
-    /// Reads a final status again, if this buyer is one of those who do: at once from any instance, and from every one when
-    /// each of them must report it. Not from every one at once: an instance that has reported it is likely to remember it.
+    /// Reads a final status again if this buyer is chosen: at once from a random instance, and later from every
+    /// instance, when each must report it. Reading at once from the instance that reported it would prove little,
+    /// because it has probably cached the status.
     pub async fn read_again(&self, number: u64, ticket: Uuid) {
         if is_chosen(number, self.follow_share * READ_AGAIN_SHARE) {
             let any = self.cast.wishes.chance(number).random_range(0..self.instances.len());
@@ -95,16 +96,16 @@ impl Stage {
         }
     }
 
-    /// How the ticket ends. Nothing, if the run gives up before that.
+    /// Follows the ticket until it is final. `None` if `give_up` is cancelled first.
     pub async fn follow_to_the_end(&self, ticket: Uuid, due: Instant) -> Option<Outcome> {
         self.meter.follows();
         let following = self.follow.to_the_end(&self.instances[0], &self.books, ticket);
         let outcome = self.give_up.run_until_cancelled(following).await?;
-        self.meter.heard(due.elapsed());
+        self.meter.settled(due.elapsed());
         Some(outcome)
     }
 
-    /// Asks once where a ticket stands.
+    /// Polls the status of a ticket once.
     pub async fn poll(&self, ticket: Uuid, due: Instant) {
         self.meter.begin(due);
         let sent = Instant::now();
@@ -129,19 +130,19 @@ impl Stage {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a client that comes back after a while")]
+#[expect(clippy::disallowed_methods, reason = "a client waits before it reads again")]
 async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// Whether the buyer of this number is one of the `share` that is chosen, evenly over all.
+/// Whether the buyer with this number belongs to the chosen `share`, which is distributed evenly.
 #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 buyers")]
 fn is_chosen(number: u64, share: f64) -> bool {
     let chosen_before = |n: u64| (n as f64 * share).floor();
     chosen_before(number + 1) > chosen_before(number)
 }
 
-/// What each buyer does has the stage for as long as it takes.
+/// The tasks of all buyers share the state.
 pub type SharedStage = Arc<Stage>;
 
 #[cfg(test)]
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_chosen_are_as_many_as_the_share_says() {
+    fn the_number_of_chosen_buyers_matches_the_share() {
         for (share, expected) in [(0.0, 0), (0.01, 10), (0.25, 250), (1.0, 1_000)] {
             let chosen = (0..1_000).filter(|number| is_chosen(*number, share)).count();
             assert_eq!(chosen, expected, "{share}");

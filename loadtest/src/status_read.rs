@@ -1,41 +1,41 @@
-//! The stated consistency of status reads.
+//! The documented consistency of status reads.
 //!
-//! A final status never changes. The instance that reported it reports it from then on. Another instance may answer
+//! A final status never changes. The instance that reported it reports it from then on. Another instance may report
 //! `queued` for up to one second longer.
 
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// How much longer than one instance another may answer `queued`.
+/// How much longer than one instance another may report `queued`.
 pub const LAG_ALLOWED: Duration = Duration::from_secs(1);
 const LAG_ALLOWED_MICROS: u64 = 1_000_000;
 
-/// When a ticket's status was read, and from which instance. Times are microseconds of the journal's clock.
+/// When and from which instance a ticket's status was read. Times are in microseconds since the start of the journal.
 ///
 /// A later event of a stream counts as sent when the event before it was received. A held request counts as sent when
-/// the client sent it: it may answer `queued` when its time is up. In a journal of version 1 there is none of this: what
-/// it tells was received before it was read.
+/// the client sent it, because its response may be `queued` when its time is up. Journals of version 1 have no such
+/// times; all fields are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StatusRead {
-    /// 0 is the instance that bookings were made at. An instance is known by its URL.
+    /// Number of the instance. Bookings are sent to instance 0.
     #[serde(skip_serializing_if = "is_main")]
     pub instance: u16,
     /// Rounded down.
     pub sent: u64,
-    /// From then until the response, so that their sum is rounded up.
+    /// From then until the response. The sum is rounded up.
     pub took: u64,
 }
 
-/// Which instance reported a final status, and when that was received.
+/// The instance that reported a final status, and when the report was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
     pub instance: u16,
     pub received: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]
 fn is_main(instance: &u16) -> bool {
     *instance == 0
 }
@@ -45,12 +45,12 @@ impl StatusRead {
         self.sent.saturating_add(self.took)
     }
 
-    /// What it is to later reads, if it was answered with a final status.
+    /// This read as a report of a final status.
     pub fn report(self) -> Report {
         Report { instance: self.instance, received: self.received() }
     }
 
-    /// Whether this read must not be answered `queued` after a final status was reported.
+    /// Whether this read must not return `queued`, because of an earlier report of a final status.
     pub fn must_be_final_after(self, earlier: Report) -> bool {
         if self.instance == earlier.instance {
             self.sent >= earlier.received
@@ -60,11 +60,11 @@ impl StatusRead {
     }
 }
 
-/// The clock of a journal.
+/// The clock of a journal, in microseconds since its start.
 #[derive(Clone, Copy, Debug)]
 pub struct RunClock {
     start: Instant,
-    /// What it showed at the start.
+    /// The time at `start`.
     begun_at: u64,
 }
 
@@ -73,7 +73,7 @@ impl RunClock {
         Self { start, begun_at: 0 }
     }
 
-    /// Goes on where the journal ends. Time that has passed since does not count: no read is taken for later than it was.
+    /// Continues from the end of a journal. The time since then does not count, so no read appears later than it was.
     pub fn after(latest: u64) -> Self {
         Self { start: Instant::now(), begun_at: latest }
     }
@@ -86,7 +86,7 @@ impl RunClock {
         StatusRead { instance, sent, took: received.saturating_sub(sent) }
     }
 
-    /// The event of a stream that comes after the one that was this read.
+    /// The read that follows `before` on the same event stream.
     pub fn next_event(&self, before: StatusRead, received: Instant) -> StatusRead {
         let at = self.status_read(before.instance, received, received);
         StatusRead {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn another_instance_must_report_it_after_more_than_a_second() {
+    fn another_instance_must_report_a_final_status_after_more_than_a_second() {
         let earlier = read(0, 100).report();
         assert!(!read(1, 200).must_be_final_after(earlier));
         assert!(!read(1, 1_000_200).must_be_final_after(earlier));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_rounded_so_that_no_read_counts_as_later_than_it_was() {
+    fn the_sent_time_is_rounded_down_and_the_received_time_up() {
         let start = Instant::now();
         let clock = RunClock::starting(start);
         let (sent, received) = (start + Duration::from_nanos(1_999), start + Duration::from_nanos(3_001));
@@ -136,7 +136,7 @@ mod tests {
         let clock = RunClock::starting(start);
         let at = |nanos| start + Duration::from_nanos(nanos);
         let first = clock.status_read(1, at(1_500), at(3_001));
-        // At the same moment: both came at once.
+        // Both events were received at the same moment.
         let second = clock.next_event(first, at(3_001));
         assert_eq!(second, StatusRead { instance: 1, sent: 4, took: 0 });
         assert!(second.must_be_final_after(first.report()));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_goes_on_where_a_journal_ends() {
+    fn a_clock_continues_from_the_end_of_a_journal() {
         let now = RunClock::after(5_000_000).status_read(0, Instant::now(), Instant::now());
         assert!(now.sent >= 5_000_000);
     }

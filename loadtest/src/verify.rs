@@ -1,4 +1,4 @@
-//! The proof of an earlier run, made again from its journal.
+//! Repeats the verification of an earlier run from its journal.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,8 +15,8 @@ use crate::proof::{follow_all, prove};
 use crate::report::{proof_table, say};
 use crate::run::Settings;
 
-/// What has not ended long after the run will not end within this.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for tickets that are not final. Long after a run, a longer wait is useless.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 64;
 const TIMEOUT: Duration = Duration::from_secs(35);
 
@@ -29,19 +29,19 @@ pub async fn verify(path: &Path, url: Option<&str>, settings: Settings) -> Resul
     }
     let url = url.unwrap_or(&header.url);
     let client = Client::new(url, CONNECTIONS, TIMEOUT)?;
-    client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not answer"))?;
+    client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not respond"))?;
 
     let books = Books::of(ledger);
     let instance = Instance { number: instance_number(&header, url)?, client: client.clone() };
-    follow_all(&books, &[instance], Instant::now() + PATIENCE, |_| {}).await;
+    follow_all(&books, &[instance], Instant::now() + SETTLE_TIMEOUT, |_| {}).await;
     let proof = prove(&books, &header, &client, settings.database.as_ref()).await;
     say(proof_table(&proof));
     let holds = proof.violations.is_empty();
-    say(if holds { "\nPASSED: it holds still" } else { "\nFAILED" });
+    say(if holds { "\nPASSED: all rules still hold" } else { "\nFAILED" });
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Which instance of the journal this is, if it is one of them.
+/// The number of the instance with this URL in the journal, or an unused number.
 fn instance_number(header: &Header, url: &str) -> Result<u16> {
     let mut known = [&header.url].into_iter().chain(&header.other_urls);
     let same = |known: &String| known.trim_end_matches('/') == url.trim_end_matches('/');

@@ -1,33 +1,33 @@
-//! What must hold, and what was found not to.
+//! The rules that every run must satisfy, and their violations.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What must hold of every run.
+/// A rule that every run must satisfy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
     /// Every accepted ticket reaches a final status.
     EveryTicketEnds,
-    /// A final status never changes. The instance that reported it reports it from then on; another may answer `queued`
+    /// A final status never changes. The instance that reported it reports it from then on; another may report `queued`
     /// for up to one second longer.
     NeverChanges,
     /// No two requests get the same ticket.
     OneTicketEach,
     /// No seat is in two bookings.
     NoSeatTwice,
-    /// A booking has the seats that its buyer asked for, and no others.
+    /// A booking has exactly the requested seats.
     JustWhatWasAsked,
-    /// One idempotency key, one booking; and each booking one key's.
+    /// An idempotency key has at most one booking, and a booking belongs to one key.
     OneKeyOneBooking,
-    /// Nobody is told that seats are taken that nobody has.
+    /// No request is rejected as taken if all its seats are free.
     NoFreeSeatRefused,
-    /// The seat map shows as sold what was confirmed.
+    /// The seat map shows exactly the confirmed seats as sold.
     MapAgrees,
-    /// A tier has as many seats less as are sold.
+    /// The counters of each tier match its seats.
     TiersAgree,
-    /// The database has what buyers were told.
+    /// The database matches what clients were told.
     DatabaseAgrees,
 }
 
@@ -48,31 +48,31 @@ impl Rule {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::EveryTicketEnds => "every accepted ticket reaches a final status",
-            Self::NeverChanges => "a final status never changes; another instance may lag by one second",
+            Self::NeverChanges => "a final status never changes (another instance may lag by one second)",
             Self::OneTicketEach => "no two requests get the same ticket",
             Self::NoSeatTwice => "no seat is sold twice",
-            Self::JustWhatWasAsked => "a booking has just the seats that its buyer asked for",
-            Self::OneKeyOneBooking => "one idempotency key, one booking",
-            Self::NoFreeSeatRefused => "nobody is refused a seat that nobody has",
-            Self::MapAgrees => "the seat map shows as sold what was confirmed",
-            Self::TiersAgree => "the tiers count what is sold",
-            Self::DatabaseAgrees => "the database has what buyers were told",
+            Self::JustWhatWasAsked => "a booking has exactly the requested seats",
+            Self::OneKeyOneBooking => "an idempotency key has at most one booking",
+            Self::NoFreeSeatRefused => "no free seat is refused as taken",
+            Self::MapAgrees => "the seat map shows exactly the confirmed seats as sold",
+            Self::TiersAgree => "the counters of the tiers match their seats",
+            Self::DatabaseAgrees => "the database matches what clients were told",
         }
     }
 }
 
-/// So many of each rule are told one by one; of more only the number.
+/// The number of violations of each rule that are listed. The rest are only counted.
 const LISTED: usize = 20;
 
-/// What does not hold.
+/// Violations by rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violations(BTreeMap<Rule, Broken>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broken {
-    /// How often.
+    /// The number of violations.
     pub count: u64,
-    /// The first of them.
+    /// The first violations.
     pub listed: Vec<String>,
 }
 

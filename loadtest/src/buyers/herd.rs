@@ -1,6 +1,6 @@
-//! Buyers who look at the seat map, as it changes, choose what is free, and choose again when somebody was faster.
+//! Buyers who choose free seats from the live seat map, and choose again if another buyer was faster.
 //!
-//! The map is followed once for all of them: the load that is measured here is theirs at the booking, not at the map.
+//! All buyers share one subscription to the map, because this scenario measures bookings, not event streams.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,16 +16,16 @@ use crate::http::Stream;
 use crate::stage::{SharedStage, Stage};
 use crate::wire::{Answer, Wish};
 
-/// How often a buyer tries before giving up.
+/// The maximum number of attempts of a buyer.
 const TRIES: u32 = 5;
-/// Between which milliseconds somebody who has lost needs to look at the map again.
+/// The time in milliseconds that a buyer takes to choose other seats.
 const REACTION: std::ops::Range<u64> = 200..1_000;
 
-/// The seats that are free, as the event streams of the concerts tell.
+/// The free seats, updated from the event streams of the concerts.
 #[derive(Default)]
 pub struct LiveMap(Mutex<Free>);
 
-/// The free seats, and the place of each in the list.
+/// The free seats, and the index of each in the list.
 #[derive(Default)]
 struct Free {
     seats: Vec<i32>,
@@ -50,7 +50,7 @@ impl Free {
     }
 }
 
-/// What an event of a seat map tells.
+/// An event of a seat map.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Change {
@@ -75,7 +75,7 @@ impl LiveMap {
         change.freed_seat_ids.iter().for_each(|seat| free.add(*seat));
     }
 
-    /// Some free seats, as many as wanted or as there are.
+    /// Chooses random free seats: as many as wanted, or all if there are fewer.
     fn choose(&self, party: usize, chance: &mut StdRng) -> Box<[i32]> {
         let free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut chosen = Vec::new();
@@ -89,7 +89,7 @@ impl LiveMap {
     }
 }
 
-/// Follows the seat map of every concert until the run gives up.
+/// Follows the seat map of every concert until `give_up` is cancelled.
 pub async fn watch(stage: &SharedStage) -> Result<()> {
     for concert in &stage.hall.concerts {
         let path = format!("/seats/concert/{}/events", concert.id);
@@ -106,7 +106,7 @@ pub async fn watch(stage: &SharedStage) -> Result<()> {
 async fn open(stage: &Stage, path: &str) -> Result<Stream> {
     let stream = stage.followers.stream(path).await?;
     if stream.status() != 200 {
-        bail!("the answer is {}", stream.status());
+        bail!("the status is {}", stream.status());
     }
     Ok(stream)
 }
@@ -121,7 +121,7 @@ async fn keep_reading(stage: &Stage, path: &str, mut stream: Stream) {
             }
         }
         backoff.pause().await;
-        // What was missed comes with the snapshot that a new stream begins with.
+        // A new stream starts with a snapshot, which includes the missed changes.
         if let Ok(again) = open(stage, path).await {
             stream = again;
         }
@@ -146,7 +146,7 @@ pub async fn arrive(stage: &Stage, number: u64, mut due: Instant) {
     }
 }
 
-/// Whether the buyer has lost, and may choose again; nothing, if it is not known what happened.
+/// Whether the seats went to another buyer, so that this one may choose again. `None` if the outcome is unknown.
 async fn try_once(stage: &Stage, wish: Wish, due: Instant) -> Option<bool> {
     let number = wish.buyer;
     match stage.ask(wish, due).await {
@@ -163,7 +163,7 @@ async fn try_once(stage: &Stage, wish: Wish, due: Instant) -> Option<bool> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a person takes time to choose again")]
+#[expect(clippy::disallowed_methods, reason = "simulates the time that a person takes to choose")]
 async fn react(chance: &mut StdRng) {
     tokio::time::sleep(Duration::from_millis(chance.random_range(REACTION))).await;
 }
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_free_seats_are_chosen_and_none_twice() {
+    fn chosen_seats_are_free_and_distinct() {
         let map = LiveMap::new(&[1, 2, 3, 4, 5]);
         map.change(&Change { booked_seat_ids: vec![1, 4, 9], freed_seat_ids: vec![] });
         map.change(&Change { booked_seat_ids: vec![], freed_seat_ids: vec![4, 5] });

@@ -1,4 +1,4 @@
-//! What the buyers of a run do.
+//! The behaviour of buyers in each scenario.
 
 mod herd;
 mod polls;
@@ -16,7 +16,7 @@ pub use wishes::Wishes;
 use crate::scenario::Scenario;
 use crate::stage::{SharedStage, Stage};
 
-/// Who is on the stage: the scenario, and what its buyers share.
+/// The scenario, and the state that its buyers share.
 pub struct Cast {
     pub scenario: Scenario,
     pub wishes: Wishes,
@@ -24,7 +24,7 @@ pub struct Cast {
     pub handed: Handed,
 }
 
-/// What has to be there before the first buyer is due.
+/// Prepares what the scenario needs before the first buyer arrives.
 pub async fn prepare(stage: &SharedStage) -> Result<()> {
     match stage.cast.scenario {
         Scenario::Herd => herd::watch(stage).await,
@@ -33,7 +33,7 @@ pub async fn prepare(stage: &SharedStage) -> Result<()> {
     }
 }
 
-/// What the buyer of this number does, who is due at this moment.
+/// Runs the buyer with this number, who is due at this moment.
 pub async fn arrive(stage: &Stage, number: u64, due: Instant) {
     match stage.cast.scenario {
         Scenario::Rush | Scenario::Spread | Scenario::HotSeat | Scenario::Soak => {

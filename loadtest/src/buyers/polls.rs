@@ -1,4 +1,4 @@
-//! Impatient customers: polls of tickets, some waiting and some long settled.
+//! Clients that poll tickets, some of which are queued and some settled.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -10,10 +10,10 @@ use uuid::Uuid;
 use crate::scenario::POLLS_A_BOOKING;
 use crate::stage::{SharedStage, Stage};
 
-/// So many tickets of late are asked for.
+/// The number of recent tickets to poll.
 const OF_LATE: usize = 10_000;
 
-/// The tickets that were handed out of late.
+/// The most recently issued tickets.
 #[derive(Default)]
 pub struct Handed(Mutex<(Vec<Uuid>, usize)>);
 
@@ -36,9 +36,9 @@ impl Handed {
     }
 }
 
-/// So that the first poll has something to ask for.
+/// Books once, so that the first poll has a ticket.
 pub async fn first_ticket(stage: &SharedStage) -> Result<()> {
-    book(stage, 0, Instant::now()).await.context("the first booking was not taken")
+    book(stage, 0, Instant::now()).await.context("the first booking was not accepted")
 }
 
 pub async fn arrive(stage: &Stage, number: u64, due: Instant) {

@@ -1,4 +1,4 @@
-//! Clients that do not trust the line, and send again under the same key.
+//! Clients that repeat their request under the same idempotency key.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use futures_util::future::join;
 use crate::stage::Stage;
 use crate::wire::Wish;
 
-/// One buyer of so many comes the last time with another wish under the same key.
+/// One in this many buyers sends other seats under the same key the last time.
 const CHANGES_MIND: u64 = 20;
 
-/// Twice at the same moment, and once again after the first answer.
+/// Sends the request twice concurrently, and once more after the response.
 pub async fn arrive(stage: &Stage, number: u64, due: Instant) {
     let wish = stage.cast.wishes.of(number, &stage.hall);
     let again = Wish { seats: last_seats(stage, number, &wish), ..wish.clone() };

@@ -1,4 +1,4 @@
-//! Which seats a buyer wants. It follows from the buyer's number and the run's seed alone, whoever comes first.
+//! The seats that each buyer wants. They depend only on the buyer's number and the seed of the run.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -9,9 +9,9 @@ use crate::wire::Wish;
 
 pub struct Wishes {
     pub scenario: Scenario,
-    /// The most seats of one buyer.
+    /// The maximum number of seats per buyer.
     pub party: usize,
-    /// Whether every wish goes under an idempotency key of its own.
+    /// Whether every booking has its own idempotency key.
     pub keys: bool,
     pub seed: u64,
 }
@@ -29,12 +29,12 @@ impl Wishes {
         Wish { buyer, seats, key }
     }
 
-    /// What this buyer decides by chance.
+    /// The random number generator of this buyer.
     pub fn chance(&self, buyer: u64) -> StdRng {
         StdRng::seed_from_u64(self.seed ^ buyer.wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    /// How many seats this buyer wants.
+    /// A random number of seats for this buyer.
     pub fn party(&self, chance: &mut StdRng) -> usize {
         chance.random_range(1..=self.party)
     }
@@ -46,7 +46,7 @@ impl Wishes {
         seats[first..first + party].into()
     }
 
-    /// The seats that nobody else wants.
+    /// Seats that no other buyer wants.
     fn own(&self, buyer: u64, seats: &[i32]) -> Box<[i32]> {
         let first = usize::try_from(buyer).unwrap_or(usize::MAX).saturating_mul(self.party);
         seats[first..first + self.party].into()
@@ -68,14 +68,14 @@ mod tests {
     }
 
     #[test]
-    fn in_a_spread_no_seat_is_wanted_twice() {
+    fn a_spread_requests_every_seat_at_most_once() {
         let (wishes, hall) = (wishes(Scenario::Spread, 2), hall(200));
         let all: Vec<i32> = (0..100).flat_map(|buyer| wishes.of(buyer, &hall).seats).collect();
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), 200);
     }
 
     #[test]
-    fn in_a_rush_every_seat_is_wanted_by_many_in_parties_of_all_sizes() {
+    fn a_rush_requests_every_seat_often_and_in_groups_of_all_sizes() {
         let (wishes, hall) = (wishes(Scenario::Rush, 4), hall(30));
         let all: Vec<Wish> = (0..1_000).map(|buyer| wishes.of(buyer, &hall)).collect();
         for seat in 1..=30 {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_buyer_wants_depends_on_the_seed_alone() {
+    fn the_seats_of_a_buyer_depend_only_on_the_seed() {
         let hall = hall(300);
         let of = |seed| Wishes { seed, ..wishes(Scenario::Rush, 4) }.of(5, &hall);
         assert_eq!(of(1), of(1));

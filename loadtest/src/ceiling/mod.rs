@@ -1,4 +1,4 @@
-//! What the bare services can do: the limits that a figure of the whole system stands beside.
+//! Measures the broker and the database alone: upper limits for the results of the whole system.
 
 mod publish;
 mod settle;

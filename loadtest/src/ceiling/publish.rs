@@ -1,4 +1,4 @@
-//! Publishing with confirms, to a queue like that of the intake, and nothing else: the limit of what can be accepted.
+//! Publishes with confirms to a queue declared like the intake queue: the upper limit of the accept rate.
 
 use std::time::{Duration, Instant};
 
@@ -8,24 +8,25 @@ use futures_util::stream::FuturesUnordered;
 use hamro_shared::backoff::Backoff;
 use hamro_shared::config::Env;
 use hamro_shared::domain::{Clock, Ticket, TicketId};
-use hamro_shared::queue::{Broker, BrokerConfig, Envelope, Parcel, Topology};
+use hamro_shared::queue::{Broker, BrokerConfig, Envelope, Parcel, Topology, check_confirmation, properties};
+use lapin::Channel;
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::types::FieldTable;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::report::CeilingFigure;
 
-/// How long the broker may take to get over a deletion.
+/// Delay before a failed deletion is retried.
 const DELETION: Duration = Duration::from_secs(1);
 
 pub async fn measure(mut env: Env, duration: Duration, in_flight: usize) -> Result<Vec<CeilingFigure>> {
     let url =
         env.required("AMQP_URL", "amqp://user:password@host:5672/%2f", |url| Ok::<_, ()>(url.to_owned()));
     let url = env.finish(url)?;
-    // Queues of its own, declared as those of the system are.
+    // Separate queues, declared like those of the system.
     let prefix = format!("ceiling-{:x}.", Clock::system().now().unix_millis());
     let mut env = Env::of(&[("AMQP_URL", &url), ("QUEUE_PREFIX", &prefix)]);
     let config = BrokerConfig::read(&mut env);
@@ -36,7 +37,7 @@ pub async fn measure(mut env: Env, duration: Duration, in_flight: usize) -> Resu
 
     let figures = figures(&channel, broker.topology(), duration, in_flight).await;
     let cleaned_up = clean_up(&broker, &channel).await;
-    // Best effort: what it was for is done.
+    // Best effort: the connection is no longer needed.
     let _ = connection.close(200, "done".into()).await;
     let figures = figures?;
     cleaned_up?;
@@ -52,9 +53,9 @@ async fn figures(
     let mut figures = Vec::new();
     for bookings in [1, Parcel::MAX_BOOKINGS] {
         let what = if bookings == 1 {
-            "confirmed publishing, a message a booking".to_owned()
+            "confirmed publishing, 1 booking per message".to_owned()
         } else {
-            format!("confirmed publishing, {bookings} bookings a message")
+            format!("confirmed publishing, {bookings} bookings per message")
         };
         let bookings_per_second = rate(channel, topology, bookings, duration, in_flight).await?;
         figures.push(CeilingFigure { what, bookings_per_second });
@@ -62,9 +63,9 @@ async fn figures(
     Ok(figures)
 }
 
-/// Bookings that are confirmed a second, with so many messages on their way. One task has the channel to itself: shared,
-/// it would give confirms to the wrong message.
-#[expect(clippy::cast_precision_loss, reason = "for people")]
+/// Bookings confirmed per second, with up to `in_flight` outstanding confirms. Only one task publishes: on a shared
+/// channel, lapin can assign confirms to the wrong messages.
+#[expect(clippy::cast_precision_loss, reason = "the result is displayed")]
 async fn rate(
     channel: &Channel,
     topology: &Topology,
@@ -74,19 +75,18 @@ async fn rate(
 ) -> Result<f64> {
     let body = parcel(bookings)?;
     let (exchange, key) = (topology.bookings(), topology.intake());
-    let properties =
-        BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+    let properties = properties(FieldTable::default());
     let begin = Instant::now();
     let (mut confirms, mut confirmed) = (FuturesUnordered::new(), 0_usize);
-    // Until the time is over, or the queue is full: nobody takes anything out of it.
+    // Stops when the time is over or the queue is full, since nothing consumes from it.
     'measuring: while begin.elapsed() < duration {
         let options = BasicPublishOptions::default();
         let (exchange, key) = (exchange.as_str().into(), key.as_str().into());
         confirms.push(channel.basic_publish(exchange, key, options, &body, properties.clone()).await?);
         while confirms.len() >= in_flight.max(1) {
-            match confirms.next().await.context("a confirm is missing")?? {
-                Confirmation::Ack(None) => confirmed += bookings,
-                _ => break 'measuring,
+            match check_confirmation(confirms.next().await.context("a confirm is missing")??) {
+                Ok(()) => confirmed += bookings,
+                Err(_) => break 'measuring,
             }
         }
     }
@@ -98,7 +98,7 @@ async fn rate(
     Ok(rate)
 }
 
-/// A message as the intake makes it.
+/// A message like those that the api publishes.
 fn parcel(bookings: usize) -> Result<Vec<u8>> {
     let now = Clock::system().now();
     let mut parcel = Parcel::default();
@@ -113,8 +113,8 @@ fn parcel(bookings: usize) -> Result<Vec<u8>> {
     Ok(parcel.encode())
 }
 
-/// Leaves nothing behind. RabbitMQ 3.10 sometimes falls over a queue that is deleted just after the one whose dead letters it
-/// takes, and ends the connection with `INTERNAL_ERROR`; a moment later it can be done.
+/// Deletes the queues and exchanges. RabbitMQ 3.10 sometimes closes the connection with `INTERNAL_ERROR` when a queue
+/// is deleted just after the queue whose dead letters it receives. A second attempt shortly afterwards succeeds.
 async fn clean_up(broker: &Broker, channel: &Channel) -> Result<()> {
     if remove(channel, broker.topology()).await.is_ok() {
         return Ok(());

@@ -1,5 +1,5 @@
-//! The statements of a worker's transaction, written by hand and with nothing around them, on a database of its own with
-//! the system's schema: the limit of what can be settled.
+//! Runs the bare statements of a worker's transaction in a temporary database with the system's schema: the upper limit
+//! of the settle rate.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::report::CeilingFigure;
 
-/// Seats that are made for each second of the measurement. A machine that sells more ends before its time.
+/// Seats created per second of the measurement. A machine that sells them faster ends early.
 const SEATS_A_SECOND: u64 = 100_000;
 
 pub async fn measure(
@@ -23,29 +23,29 @@ pub async fn measure(
     batch: usize,
     connections: usize,
 ) -> Result<CeilingFigure> {
-    ensure!(batch > 0 && connections > 0, "--batch and --connections must be 1 at least");
+    ensure!(batch > 0 && connections > 0, "--batch and --connections must be at least 1");
     let url = env.required("DATABASE_URL", "postgres://user:password@host:5432/database", str::parse);
     let server: PgConnectOptions = env.finish(url)?;
     let name = format!("hamro_ceiling_{:x}", Clock::system().now().unix_millis());
     let mut outer = server.connect().await.context("connecting to DATABASE_URL")?;
-    // The name is ours: letters and digits.
+    // The name was generated above and has only letters, digits and underscores.
     let create = format!("CREATE DATABASE {name}");
     sqlx::raw_sql(AssertSqlSafe(create))
         .execute(&mut outer)
         .await
-        .context("making a database to measure in")?;
+        .context("creating the temporary database")?;
     let rate = in_database(server.database(&name), duration, batch, connections).await;
     let drop = format!("DROP DATABASE {name} WITH (FORCE)");
     sqlx::raw_sql(AssertSqlSafe(drop))
         .execute(&mut outer)
         .await
-        .with_context(|| format!("database {name} is left"))?;
+        .with_context(|| format!("dropping the temporary database {name}"))?;
     outer.close().await?;
-    let what = format!("bare SQL, {batch} bookings a transaction, {connections} connections");
+    let what = format!("bare SQL, {batch} bookings per transaction, {connections} connections");
     Ok(CeilingFigure { what, bookings_per_second: rate? })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for people")]
+#[expect(clippy::cast_precision_loss, reason = "the result is displayed")]
 async fn in_database(
     options: PgConnectOptions,
     duration: Duration,
@@ -77,11 +77,11 @@ async fn in_database(
     });
     let results = try_join_all(settling).await?;
     check(options.connect().await?, results.iter().map(|(settled, _)| settled).sum()).await?;
-    // Each by its own time: whoever has run out of seats has ended before the others.
+    // Each connection counts with its own time, because one that has sold all its seats ends early.
     Ok(results.iter().map(|(settled, elapsed)| *settled as f64 / elapsed.as_secs_f64()).sum())
 }
 
-/// A limit that was reached by not doing the work would be none.
+/// Checks that all rows were written.
 async fn check(mut connection: PgConnection, settled: usize) -> Result<()> {
     let written: i64 = sqlx::query_scalar(
         "SELECT least((SELECT count(*) FROM bookings), (SELECT count(*) FROM sales), (SELECT count(*) FROM sale_seats),
@@ -92,12 +92,12 @@ async fn check(mut connection: PgConnection, settled: usize) -> Result<()> {
     .await?;
     ensure!(
         usize::try_from(written) == Ok(settled),
-        "{settled} bookings were settled, and {written} are written"
+        "{settled} bookings were settled, but {written} were written"
     );
     Ok(connection.close().await?)
 }
 
-/// A concert with three tiers and so many seats. Returns their ids.
+/// Inserts a concert with three tiers and this many seats. Returns the seat ids.
 async fn fill(connection: &mut PgConnection, seats: u64) -> Result<Vec<i32>> {
     sqlx::raw_sql(
         "INSERT INTO concerts (title, artist, date, time, venue, city, image)
@@ -128,7 +128,7 @@ async fn fill(connection: &mut PgConnection, seats: u64) -> Result<Vec<i32>> {
     Ok(sqlx::query_scalar("SELECT id FROM seats ORDER BY id").fetch_all(connection).await?)
 }
 
-/// Sells each of these seats to somebody else, in one transaction, as a worker does (worker/src/settlement/).
+/// Sells each of these seats to a different customer in one transaction, like a worker (worker/src/settlement/).
 async fn settle(connection: &mut PgConnection, seats: &[i32]) -> Result<()> {
     let tickets: Vec<Uuid> = seats.iter().map(|_| ticket()).collect();
     let mut transaction = connection.begin().await?;
@@ -216,7 +216,7 @@ async fn move_counters(connection: &mut PgConnection, locked: &[sqlx::postgres::
     Ok(())
 }
 
-/// An id that sorts by its time, as tickets' do: random ones would scatter over the whole index.
+/// An id that sorts by time, like the ids of tickets. Random ids would be scattered over the whole index.
 fn ticket() -> Uuid {
     let millis = u128::from(Clock::system().now().unix_millis().unsigned_abs());
     Uuid::from_u128(millis << 80 | rand::random::<u128>() >> 48)

@@ -1,4 +1,4 @@
-//! What the reads of tickets' statuses have told, and whether it may be.
+//! Records status reads, and checks whether each status is allowed.
 
 use std::collections::hash_map::Entry;
 
@@ -9,20 +9,20 @@ use crate::status_read::{Report, StatusRead};
 use crate::violation::Rule;
 use crate::wire::Outcome;
 
-/// What a ticket is that an instance does not know.
+/// The status of a ticket that an instance does not know.
 pub const UNKNOWN: &str = "unknown";
 
-/// How often a final status was read again when it had to be reported.
+/// The number of reads that had to return a final status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadAgain {
-    /// From the instance that had reported it.
+    /// From the instance that had reported the status.
     pub same_instance: u64,
     /// From another instance, more than a second later.
     pub other_instance: u64,
 }
 
 impl Ledger {
-    /// What a ticket's holder was told. Returns whether that is news.
+    /// Records a final status. Returns whether it is new from this instance or different.
     pub fn told(&mut self, ticket: Uuid, outcome: &Outcome, read: StatusRead) -> bool {
         self.latest = self.latest.max(read.received());
         let Some(&number) = self.tickets.get(&ticket) else { return false };
@@ -35,12 +35,12 @@ impl Ledger {
         self.reported(number, read) || is_news
     }
 
-    /// A ticket was told to be queued, or unknown though it had been handed out. Returns whether that may be.
+    /// Records that a ticket was reported as queued or unknown. Returns whether that is allowed.
     pub fn unsettled(&mut self, ticket: Uuid, status: &str, read: StatusRead) -> bool {
         self.latest = self.latest.max(read.received());
         let Some(&number) = self.tickets.get(&ticket) else { return true };
         let request = &self.requests[number];
-        let before = request.end.map_or_else(|| "handed out".to_owned(), |end| self.describe(end));
+        let before = request.end.map_or_else(|| "issued".to_owned(), |end| self.describe(end));
         let name = self.name(number);
         let what = match self.report_before(number, read) {
             Some(report) => format!(
@@ -54,13 +54,13 @@ impl Ledger {
         false
     }
 
-    /// Whether a final status had been received when this read was sent: only such a read can break a rule.
+    /// Whether a final status had been received before this read was sent. Only such a read can violate a rule.
     pub fn is_after_the_end(&self, ticket: Uuid, read: StatusRead) -> bool {
         let reported = self.request(ticket).and_then(|request| request.reported);
         reported.is_some_and(|report| read.sent >= report.received)
     }
 
-    /// The report of a final status after which this read must be final as well.
+    /// An earlier report of a final status that requires this read to be final.
     fn report_before(&self, number: usize, read: StatusRead) -> Option<Report> {
         let first = self.requests[number].reported?;
         let own = self.reported_elsewhere.get(&(number, read.instance));
@@ -68,8 +68,8 @@ impl Ledger {
         [own, Some(first)].into_iter().flatten().find(|report| read.must_be_final_after(*report))
     }
 
-    /// Notes who has reported the end of the request. Returns whether this instance had not done so before. What is
-    /// received is noted at once, so the first that is noted is the earliest.
+    /// Records that an instance has reported the outcome of the request. Returns whether it is the first report of this
+    /// instance. Responses are recorded at once, so the first one recorded is the earliest.
     pub(super) fn reported(&mut self, number: usize, read: StatusRead) -> bool {
         let report = read.report();
         match self.requests[number].reported {
@@ -105,7 +105,7 @@ mod tests {
         serde_json::from_str(&format!(r#"{{"status":"rejected","code":"{code}"}}"#)).unwrap()
     }
 
-    /// A ticket that instance 0 reported as rejected, and later instance 1 as well: received at 1 100 and at 51 100 us.
+    /// A ticket that instance 0 and later instance 1 reported as rejected, received at 1 100 and at 51 100 us.
     fn ledger() -> Ledger {
         let mut ledger = Ledger::new("run");
         let wish = Wish { buyer: 1, seats: [1].into(), key: None };
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn each_instance_is_held_to_its_own_report_and_others_to_the_first_a_second_later() {
+    fn a_reported_status_binds_its_instance_at_once_and_others_after_a_second() {
         for (instance, sent, may_be) in [
             (0, 1_099, true),
             (0, 1_100, false),
@@ -134,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_read_that_was_sent_after_a_final_status_was_received_can_break_the_rule() {
+    fn only_a_read_sent_after_a_final_status_can_violate_the_rule() {
         let ledger = ledger();
         assert!(!ledger.is_after_the_end(TICKET, read(0, 1_099)));
         assert!(ledger.is_after_the_end(TICKET, read(2, 1_100)));
     }
 
     #[test]
-    fn a_final_status_is_news_once_from_each_instance_and_another_final_status_is_a_violation() {
+    fn a_final_status_is_new_once_per_instance_and_a_different_one_is_a_violation() {
         let mut ledger = ledger();
         assert!(!ledger.told(TICKET, &rejected("sold-out"), read(0, 60_000)));
         assert!(!ledger.told(TICKET, &rejected("sold-out"), read(1, 60_000)));
@@ -153,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_that_is_unknown_is_a_violation_whenever_that_is_told() {
+    fn an_unknown_ticket_is_always_a_violation() {
         let mut ledger = ledger();
         assert!(!ledger.unsettled(TICKET, UNKNOWN, read(1, 600)));
         assert!(ledger.violations.of(Rule::NeverChanges).is_some());
     }
 
     #[test]
-    fn an_outcome_in_the_response_to_the_booking_binds_its_instance() {
+    fn an_outcome_in_the_booking_response_binds_its_instance() {
         let mut ledger = Ledger::new("run");
         let wish = Wish { buyer: 1, seats: [1].into(), key: None };
         let answer = Answer::Refused { status: 409, code: "seats-taken".into(), ticket: Some(TICKET) };

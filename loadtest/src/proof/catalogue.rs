@@ -1,4 +1,4 @@
-//! What clients were told, compared with what everybody is shown: the seat map and the tiers.
+//! Compares what clients were told with the seat map and the tiers.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use crate::http::Client;
 use crate::journal::{Concert, Header};
 use crate::violation::{Rule, Violations};
 
-/// Adds to the proof what does not agree. If the catalogue cannot be read, the proof fails.
+/// Adds differences to the proof. If the catalogue cannot be read, the proof fails.
 pub(super) async fn compare(proof: &mut Proof, books: &Books, header: &Header, client: &Client) {
     if let Err(error) = compare_all(proof, books, header, client).await {
         proof.violations.add(Rule::MapAgrees, format!("the catalogue cannot be read: {error:#}"));
@@ -26,11 +26,12 @@ async fn compare_all(proof: &mut Proof, books: &Books, header: &Header, client: 
         let in_doubt: HashSet<i32> = doubtful.flat_map(|request| &request.wish.seats).copied().collect();
         (sold_seats(&ledger, &mut Violations::default()), in_doubt)
     };
-    // Who else may have bought a seat, of whom this journal does not know.
+    // Otherwise buyers that are not in this journal may have bought seats.
     let is_whole = header.own && books.ledger().is_complete;
     if !is_whole {
         proof.remarks.push(
-            "others may buy seats of these concerts: what is sold besides was not questioned".to_owned(),
+            "other buyers may have bought seats of these concerts: additional sold seats were not checked"
+                .to_owned(),
         );
     }
     let tiers = tiers(client).await?;
@@ -43,7 +44,7 @@ async fn compare_all(proof: &mut Proof, books: &Books, header: &Header, client: 
     Ok(())
 }
 
-/// `may_be_sold` says of a seat that nobody is known to have whether somebody may have it all the same.
+/// `may_be_sold` returns whether a seat without a known owner may be sold.
 fn compare_map(
     proof: &mut Proof,
     concert: &Concert,
@@ -56,15 +57,15 @@ fn compare_map(
         let id = seat.id;
         match (sold.get(&id), seat.is_booked) {
             (Some(sale), false) => {
-                let what = format!("seat {id} is in booking {sale}, and the map shows it as free");
+                let what = format!("seat {id} is in booking {sale}, but the seat map shows it as free");
                 proof.violations.add(Rule::MapAgrees, what);
             }
             (Some(sale), true) if before.contains(&id) => {
-                let what = format!("seat {id} is in booking {sale}, and was sold before the run");
+                let what = format!("seat {id} is in booking {sale}, but was sold before the run");
                 proof.violations.add(Rule::NoSeatTwice, what);
             }
             (None, true) if !before.contains(&id) && !may_be_sold(id) => {
-                let what = format!("the map shows seat {id} as sold, and nobody was told to have it");
+                let what = format!("the seat map shows seat {id} as sold, but no client was told so");
                 proof.violations.add(Rule::MapAgrees, what);
             }
             _ => {}
@@ -78,10 +79,10 @@ fn compare_tiers(proof: &mut Proof, seats: &[Seat], tiers: &[&Tier], is_quiet: b
         let sold = of_tier().filter(|seat| seat.is_booked).count();
         let (total, gone) = (of_tier().count(), tier.total - tier.available);
         let agrees = usize::try_from(tier.total) == Ok(total) && usize::try_from(gone) == Ok(sold);
-        // Where others buy, one may have done so between the two answers.
+        // Other buyers may have bought a seat between the two responses.
         if !agrees && is_quiet {
             let what = format!(
-                "tier {} counts {gone} of {} seats as sold, the map shows {sold} of {total}",
+                "tier {} counts {gone} of {} seats as sold, but the seat map shows {sold} of {total}",
                 tier.id, tier.total
             );
             proof.violations.add(Rule::TiersAgree, what);

@@ -1,4 +1,4 @@
-//! What clients were told, compared with what the database has.
+//! Compares what clients were told with the database.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,10 +15,10 @@ use crate::ledger::{End, Ledger};
 use crate::violation::{Rule, Violations};
 use crate::wire::buyer_of;
 
-/// So many tickets are looked up at a time.
+/// Tickets per query.
 const CHUNK: usize = 10_000;
 
-/// What is wrong with these concerts if the query counts any.
+/// Descriptions of inconsistencies in these concerts, each with a query that counts them.
 const BROKEN: [(&str, &str); 3] = [
     (
         "seats are in two live sales",
@@ -31,7 +31,7 @@ const BROKEN: [(&str, &str); 3] = [
          WHERE s.concert_id = ANY($1) AND (s.booked_at IS NOT NULL) <> (l.seat_id IS NOT NULL)",
     ),
     (
-        "tiers count other than what their seats say",
+        "tiers have counters that differ from their seats",
         "SELECT count(*) FROM ticket_tiers t
          JOIN LATERAL (SELECT count(*) AS total, count(*) FILTER (WHERE booked_at IS NULL) AS available
                        FROM seats WHERE ticket_tier_id = t.id) s ON true
@@ -39,7 +39,7 @@ const BROKEN: [(&str, &str); 3] = [
     ),
 ];
 
-/// Adds to the proof what does not agree. If the database cannot be read, the proof fails.
+/// Adds differences to the proof. If the database cannot be read, the proof fails.
 pub(super) async fn compare(proof: &mut Proof, books: &Books, header: &Header, options: &PgConnectOptions) {
     proof.by_sql = true;
     if let Err(error) = compare_all(&mut proof.violations, books, header, options).await {
@@ -102,11 +102,11 @@ fn compare_tickets(
         };
         if !agrees {
             let has = rows.get(ticket).map_or_else(
-                || "has no row of it".to_owned(),
+                || "has no row for it".to_owned(),
                 |(status, sale)| format!("has it as {status}, sale {sale:?}"),
             );
             let what =
-                format!("ticket {ticket} was told to be {}, and the database {has}", ledger.describe(end));
+                format!("ticket {ticket} was reported as {}, but the database {has}", ledger.describe(end));
             violations.add(Rule::DatabaseAgrees, what);
         }
     }
@@ -140,8 +140,8 @@ async fn sales_of(connection: &mut PgConnection, concerts: &[Uuid]) -> Result<BT
     Ok(sales)
 }
 
-/// Every sale is one that somebody asked for, with just those seats, and was told of. Without a ticket that we know it
-/// must be that of a request whose answer we do not have.
+/// Checks that every sale was requested with exactly its seats, and was reported to its buyer. A sale with an unknown
+/// ticket must belong to a request without a response.
 fn compare_sales(
     violations: &mut Violations,
     ledger: &Ledger,
@@ -155,7 +155,7 @@ fn compare_sales(
     for (id, sale) in sales {
         let Some(buyer) = buyer_of(&header.name, &sale.email) else {
             if header.own {
-                let what = format!("sale {id} is nobody's of this run: {}", sale.email);
+                let what = format!("sale {id} belongs to no buyer of this run: {}", sale.email);
                 violations.add(Rule::DatabaseAgrees, what);
             }
             continue;
@@ -168,7 +168,7 @@ fn compare_sales(
                     && (was_told || request.is_doubtful)
             }
             None => match doubtful.get_mut(&(buyer, sale.seats.as_slice())) {
-                // Each of them may have had one effect.
+                // Each such request may have had one effect.
                 Some(left) if *left > 0 => {
                     *left -= 1;
                     true
@@ -177,8 +177,7 @@ fn compare_sales(
             },
         };
         if !is_known {
-            let what =
-                format!("sale {id} has the seats {:?} for buyer {buyer}, who was not told so", sale.seats);
+            let what = format!("sale {id} of seats {:?} was not reported to buyer {buyer}", sale.seats);
             violations.add(Rule::DatabaseAgrees, what);
         }
     }

@@ -1,5 +1,5 @@
-//! The proof that nothing was lost and nothing sold twice: all accepted tickets are followed to their end, and what
-//! clients were told is compared with itself, with the seat map, with the tiers, and with the database.
+//! Verifies that nothing was lost and nothing was sold twice. All accepted tickets are followed until they are final.
+//! What clients were told is checked for consistency and compared with the seat map, the tiers and the database.
 
 mod catalogue;
 mod database;
@@ -16,34 +16,34 @@ use crate::http::Client;
 use crate::journal::Header;
 use crate::violation::Violations;
 
-/// What the proof has found.
+/// The result of the verification.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proof {
     pub requests: u64,
-    /// Tickets that were handed out, and how they ended.
+    /// Issued tickets, followed by the numbers of each outcome.
     pub tickets: u64,
     pub confirmed: u64,
     pub rejected: u64,
     pub expired: u64,
     pub failed: u64,
-    /// Requests of which no answer tells whether they had an effect.
+    /// Requests that may have had an effect that no response reports.
     pub doubtful: u64,
     pub seats_sold: u64,
     pub seats: u64,
-    /// How often a final status was read again from the instance that had reported it.
+    /// Final statuses read again from the instance that had reported them.
     #[serde(default)]
     pub read_again: u64,
-    /// And from another instance, more than a second later.
+    /// Final statuses read again from another instance, more than a second later.
     #[serde(default)]
     pub read_again_elsewhere: u64,
-    /// Whether the database was asked too.
+    /// Whether the database was checked too.
     pub by_sql: bool,
     pub violations: Violations,
-    /// What could not be checked, and other things that whoever reads this should know.
+    /// Notes, such as checks that were not possible.
     pub remarks: Vec<String>,
 }
 
-/// Checks everything, once no ticket is to be waited for any longer.
+/// Checks all rules, after tickets have been followed.
 pub async fn prove(
     books: &Books,
     header: &Header,
@@ -54,7 +54,7 @@ pub async fn prove(
     catalogue::compare(&mut proof, books, header, client).await;
     match database {
         Some(options) => database::compare(&mut proof, books, header, options).await,
-        None => proof.remarks.push("DATABASE_URL is not set: the database was not asked".to_owned()),
+        None => proof.remarks.push("DATABASE_URL is not set: the database was not checked".to_owned()),
     }
     proof
 }

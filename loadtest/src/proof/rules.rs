@@ -1,4 +1,4 @@
-//! What must hold among the answers themselves.
+//! Rules for the responses themselves.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use crate::journal::Header;
 use crate::ledger::{End, Ledger, Request};
 use crate::violation::{Rule, Violations};
 
-/// The answers, compared with each other.
+/// Compares the responses with each other.
 pub(super) fn check(ledger: &Ledger, header: &Header) -> Proof {
     let mut violations = ledger.violations.clone();
     let sold = sold_seats(ledger, &mut violations);
@@ -16,7 +16,7 @@ pub(super) fn check(ledger: &Ledger, header: &Header) -> Proof {
     no_free_seat_refused(ledger, header, &sold, &mut violations);
     let mut remarks = Vec::new();
     if !ledger.is_complete {
-        remarks.push("the journal breaks off: requests may have been made that are not in it".to_owned());
+        remarks.push("the journal has no end: it may not contain all requests".to_owned());
     }
     let requests = &ledger.requests;
     let counted =
@@ -24,7 +24,7 @@ pub(super) fn check(ledger: &Ledger, header: &Header) -> Proof {
     let ended_as = |status: &str| counted(&|request| status_of(ledger, request) == Some(status));
     let doubtful = counted(&|request| request.is_doubtful && request.end.is_none());
     if doubtful > 0 {
-        remarks.push(format!("{doubtful} requests have no answer that tells whether they had an effect"));
+        remarks.push(format!("{doubtful} requests have no response that shows whether they had an effect"));
     }
     Proof {
         requests: requests.len() as u64,
@@ -51,18 +51,20 @@ fn status_of<'a>(ledger: &'a Ledger, request: &Request) -> Option<&'a str> {
     }
 }
 
-/// The seats that were confirmed, each with its booking.
+/// The confirmed seats, each with its booking.
 pub(super) fn sold_seats(ledger: &Ledger, violations: &mut Violations) -> HashMap<i32, i64> {
     let mut sold = HashMap::new();
     for (number, request) in ledger.requests.iter().enumerate() {
         let Some(End::Sold { sale, .. }) = request.end else { continue };
         for seat in &request.wish.seats {
-            // Retries under one key share a booking, and so its seats.
+            // Retries under one key share a booking and its seats.
             if let Some(other) = sold.insert(*seat, sale)
                 && other != sale
             {
-                let what =
-                    format!("seat {seat} is in booking {other} and in {sale}, by {}", ledger.name(number));
+                let what = format!(
+                    "seat {seat} is in bookings {other} and {sale}, according to {}",
+                    ledger.name(number)
+                );
                 violations.add(Rule::NoSeatTwice, what);
             }
         }
@@ -70,12 +72,11 @@ pub(super) fn sold_seats(ledger: &Ledger, violations: &mut Violations) -> HashMa
     sold
 }
 
-/// A ticket that was accepted has an end. One that came with a 503, where nobody knows whether it was accepted, need not
-/// have one yet.
+/// Every accepted ticket must be final. A ticket returned with a 503 need not, because it may not have been accepted.
 fn every_ticket_ends(ledger: &Ledger, violations: &mut Violations) {
     for (number, request) in ledger.requests.iter().enumerate() {
         if request.ticket.is_some() && request.end.is_none() && !request.is_doubtful {
-            violations.add(Rule::EveryTicketEnds, format!("{} has not ended", ledger.name(number)));
+            violations.add(Rule::EveryTicketEnds, format!("{} is not final", ledger.name(number)));
         }
     }
 }
@@ -85,15 +86,17 @@ fn one_key_one_booking(ledger: &Ledger, violations: &mut Violations) {
     let mut key_of = HashMap::new();
     for (number, request) in ledger.requests.iter().enumerate() {
         let Some(End::Sold { sale, .. }) = request.end else { continue };
-        // Without a key every request is one of its own.
+        // Without a key, every request is a separate booking.
         let key = request
             .wish
             .key
             .map_or((request.wish.buyer, None, number), |key| (request.wish.buyer, Some(key), 0));
         let first = *of_key.entry(key).or_insert(sale);
         if first != sale {
-            let what =
-                format!("{} is confirmed as booking {sale}, and another as {first}", ledger.name(number));
+            let what = format!(
+                "{} is confirmed as booking {sale}, but another request under its key as {first}",
+                ledger.name(number)
+            );
             violations.add(Rule::OneKeyOneBooking, what);
         }
         if *key_of.entry(sale).or_insert(key) != key {
@@ -104,7 +107,8 @@ fn one_key_one_booking(ledger: &Ledger, violations: &mut Violations) {
     }
 }
 
-/// Of the seats that were refused as taken, somebody has one. Seats are not given back, so that holds at the end as well.
+/// If a request was rejected because of taken seats, at least one of them must be sold. Seats are never released, so
+/// this also holds at the end.
 fn no_free_seat_refused(
     ledger: &Ledger,
     header: &Header,
@@ -113,7 +117,8 @@ fn no_free_seat_refused(
 ) {
     let before: HashSet<i32> =
         header.concerts.iter().flat_map(|concert| &concert.sold_before).copied().collect();
-    // Where others buy too, or an answer is missing, somebody unknown may have them.
+    // A request without a response may have bought its seats. So may other buyers, in which case nothing can be
+    // checked.
     let in_doubt: HashSet<i32> = ledger
         .requests
         .iter()
@@ -133,7 +138,7 @@ fn no_free_seat_refused(
             && !request.wish.seats.iter().any(is_taken)
         {
             let what = format!(
-                "{} was refused the seats {:?}, which nobody has",
+                "{} was refused seats {:?}, but none of them is sold",
                 ledger.name(number),
                 request.wish.seats
             );

@@ -1,4 +1,4 @@
-//! Waiting for the end of all tickets.
+//! Waits until all tickets are final.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,17 @@ use crate::follow::Follow;
 use crate::instance::{Instance, Standing};
 use crate::wire::Told;
 
-/// So many tickets are asked for at a time.
+/// Concurrent status reads.
 const AT_ONCE: usize = 64;
-/// So many of the tickets that were handed out last are waited for before all are asked for.
+/// The number of the latest tickets to wait for before all tickets are read.
 const LAST: usize = 8;
 
-/// Waits until the last tickets have ended, with next to no load: asking for all of them while the queue is worked off
-/// would slow down what is measured. The queue is not in strict order, so others may still be on their way.
+/// Waits until the latest tickets are final, which causes almost no load. Reading all tickets while the queue drains
+/// would slow down the measured system. The queue is not strictly ordered, so other tickets may still be queued.
 pub async fn drain(books: &Books, instance: &Instance, deadline: Instant) {
     let mut last = books.ledger().tickets();
     last.retain(|ticket| books.ledger().is_promised(*ticket));
-    // Tickets sort by the time they were issued.
+    // Tickets sort by time of issue.
     last.sort_unstable_by(|a, b| b.cmp(a));
     last.truncate(LAST);
     for ticket in last {
@@ -32,9 +32,9 @@ pub async fn drain(books: &Books, instance: &Instance, deadline: Instant) {
     }
 }
 
-/// Asks for every ticket, also for those that have been told to have ended, and again for those that have not, until all
-/// have or the deadline is there. Every instance is asked for its share of them, and for another share the next time.
-/// `progress` hears how many have been asked for.
+/// Reads the status of every ticket, including those that are known to be final. Repeats this for tickets that are not
+/// final, until all are or the deadline has passed. Each instance is asked for a share of the tickets, and for a
+/// different share in each round. `progress` receives the number of tickets read.
 pub async fn follow_all(books: &Books, instances: &[Instance], deadline: Instant, progress: impl Fn(u64)) {
     let mut tickets = books.ledger().tickets();
     tickets.sort_unstable();
@@ -61,7 +61,7 @@ pub async fn follow_all(books: &Books, instances: &[Instance], deadline: Instant
     }
 }
 
-/// Returns whether there is nothing more to wait for.
+/// Reads the status once. Returns whether the ticket need not be read again.
 async fn ask(books: &Books, instance: &Instance, ticket: Uuid) -> (Uuid, bool) {
     let Ok(Standing { told, read, .. }) = instance.ask(books, ticket, "").await else {
         return (ticket, false);
@@ -69,7 +69,7 @@ async fn ask(books: &Books, instance: &Instance, ticket: Uuid) -> (Uuid, bool) {
     let may_be = books.told(ticket, &told, read);
     let is_over = match told {
         Told::Final(_) => true,
-        // If that may not be, no patience brings it back.
+        // A violation does not go away by waiting.
         Told::Queued => !may_be,
         Told::Unknown => {
             books.is_unknown(ticket, read);

@@ -1,4 +1,4 @@
-//! Puts a report together.
+//! Builds the report of a run.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::processes::Cost;
 use crate::proof::Proof;
 use crate::stage::Stage;
 
-/// What was seen of a run, until nothing was under way any more.
+/// The facts about the load phase.
 pub struct Seen {
     pub ending: Ending,
     /// When the first buyer was due.
@@ -26,11 +26,11 @@ pub struct Seen {
     /// How long buyers arrived.
     pub arrivals: Duration,
     pub loader: LoaderCost,
-    /// Of the processes that were named, while buyers arrived: what was worked off afterwards is not in it.
+    /// CPU time of the named processes while buyers arrived. It excludes the time in which the queue drained.
     pub costs: BTreeMap<String, Cost>,
 }
 
-/// The random part of a ticket's id is what other systems have all of.
+/// UUID version of ticket ids that contain their time of issue. Other systems may use random ids.
 const TICKET_VERSION: usize = 8;
 
 pub(crate) fn build(
@@ -110,7 +110,7 @@ fn facts(arguments: &RunArguments, stage: &Stage, header: &Header, buyers: u64) 
     }
 }
 
-/// When the tickets ended, by the system's own clock.
+/// When tickets were settled, by the clock of the system under test.
 struct Ends {
     count: u64,
     by_second: Vec<u64>,
@@ -125,7 +125,7 @@ impl Ends {
         for request in &ledger.requests {
             let Some(settled_at) = request.end.and_then(End::settled_at) else { continue };
             ends.count += 1;
-            // Its clock may be behind ours.
+            // The clock of the system may be behind this machine's.
             let after = (settled_at - begun_at).max(0);
             ends.last = ends.last.max(after);
             let second = usize::try_from(after / 1_000).unwrap_or_default();
@@ -134,7 +134,7 @@ impl Ends {
             }
             ends.by_second[second] += 1;
             if let Some(ticket) = request.ticket.filter(|ticket| ticket.get_version_num() == TICKET_VERSION) {
-                // Both are cut to milliseconds: it took that and a part of one more.
+                // Both times are truncated to milliseconds, so the duration is rounded up.
                 let queued = settled_at - TicketId(ticket).issued_at().unix_millis() + 1;
                 ends.queued.saturating_record(u64::try_from(queued).unwrap_or_default().max(1) * 1_000);
             }
@@ -142,7 +142,7 @@ impl Ends {
         ends
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds fit")]
     fn last_seconds(&self) -> f64 {
         self.last as f64 / 1e3
     }
@@ -152,7 +152,7 @@ fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for people")]
+#[expect(clippy::cast_precision_loss, reason = "the result is displayed")]
 fn per_second(count: u64, seconds: f64) -> f64 {
     count as f64 / seconds.max(1e-3)
 }

@@ -1,4 +1,4 @@
-//! The limits that a figure of the whole system stands beside.
+//! Upper limits to compare the results with.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 
-/// What was measured in one go.
+/// The results of one `ceiling` command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CeilingFigures {
     /// RFC 3339.
@@ -25,6 +25,7 @@ pub struct CeilingFigure {
 impl CeilingFigures {
     pub fn read(path: &Path) -> Result<Self> {
         let json = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_slice(&json).with_context(|| format!("{} is no output of `ceiling`", path.display()))
+        serde_json::from_slice(&json)
+            .with_context(|| format!("{} is not an output of `ceiling`", path.display()))
     }
 }

@@ -1,4 +1,4 @@
-//! The plots of a report, as SVG.
+//! The charts of a report, as SVG.
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
@@ -7,7 +7,7 @@ use super::Report;
 use crate::meter::Second;
 
 const SIZE: (u32, u32) = (900, 320);
-/// Told apart by the colour-blind too (Okabe and Ito).
+/// A palette for colour-blind readers too (Okabe and Ito).
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -16,10 +16,10 @@ const COLOURS: [RGBColor; 5] = [
     RGBColor(86, 86, 86),
 ];
 
-/// A plot of a report, with what it shows.
+/// A chart with its title and legend.
 pub struct Chart {
     pub title: &'static str,
-    /// The name of each line, and its colour as CSS has it.
+    /// The name and the CSS colour of each line.
     pub legend: Vec<(String, String)>,
     pub svg: String,
 }
@@ -29,12 +29,12 @@ struct Line {
     points: Vec<(f64, f64)>,
 }
 
-/// What the numbers of an axis mean.
+/// How an axis is labelled.
 #[derive(Clone, Copy)]
 struct Axis {
     name: &'static str,
     shown: fn(f64) -> String,
-    /// How many labels there are up to this value.
+    /// The number of labels up to this value.
     labels: fn(f64) -> usize,
 }
 
@@ -42,13 +42,13 @@ const SECONDS: Axis = Axis { name: "seconds from the first arrival", shown: plai
 /// Decades of milliseconds.
 const LATENCY: Axis = Axis { name: "milliseconds", shown: power, labels: some };
 /// Nines: 90 %, 99 %, 99.9 %, …
-const NINES: Axis = Axis { name: "share of all that is faster", shown: share, labels: one_each };
+const NINES: Axis = Axis { name: "percentile", shown: share, labels: one_each };
 
 fn some(_: f64) -> usize {
     11
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few nines")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is small")]
 fn one_each(value: f64) -> usize {
     value as usize + 1
 }
@@ -72,16 +72,16 @@ fn share(nines: f64) -> String {
     if nines > 2.5 { format!("{share:.3} %") } else { format!("{share:.0} %") }
 }
 
-/// All plots that there is something to show in.
+/// All charts that have data.
 pub fn charts(report: &Report) -> Result<Vec<Chart>> {
     let timeline = &report.timeline;
     let of = |name: &str, figure: &dyn Fn(&Second) -> Option<f64>| {
         let points = timeline.iter().filter_map(|second| Some((second.at, figure(second)?))).collect();
         Line { name: name.to_owned(), points }
     };
-    let ended = Line { name: "ended".to_owned(), points: numbered(&report.ended) };
+    let ended = Line { name: "settled".to_owned(), points: numbered(&report.ended) };
     let rates = vec![
-        of("begun", &|second| Some(count(second.begun))),
+        of("started", &|second| Some(count(second.begun))),
         of("accepted", &|second| Some(count(second.accepted))),
         ended,
         of("refused or lost", &|second| Some(count(second.refused + second.lost))),
@@ -98,8 +98,8 @@ pub fn charts(report: &Report) -> Result<Vec<Chart>> {
     ];
     let rate = |name| Axis { name, shown: plain, labels: some };
     let plots = [
-        ("Each second", SECONDS, rate("a second"), rates),
-        ("What waits", SECONDS, rate("waiting"), waiting),
+        ("Rates", SECONDS, rate("per second"), rates),
+        ("Queue and requests in flight", SECONDS, rate("count"), waiting),
         ("Latency over time", SECONDS, LATENCY, latencies),
         ("Latency by percentile", NINES, LATENCY, percentiles(report)),
         ("Memory", SECONDS, rate("MB"), memory(timeline)),
@@ -115,8 +115,8 @@ pub fn charts(report: &Report) -> Result<Vec<Chart>> {
     Ok(charts)
 }
 
-/// The figure of each second, at its end.
-#[expect(clippy::cast_precision_loss, reason = "for a plot")]
+/// One point per second, at its end.
+#[expect(clippy::cast_precision_loss, reason = "the values are plotted")]
 fn numbered(figures: &[u64]) -> Vec<(f64, f64)> {
     figures.iter().enumerate().map(|(second, figure)| (second as f64 + 1.0, count(*figure))).collect()
 }
@@ -127,8 +127,8 @@ fn percentiles(report: &Report) -> Vec<Line> {
         ("accept", latencies.accept.as_ref()),
         ("settle", latencies.settle.as_ref()),
         ("poll", latencies.poll.as_ref()),
-        ("in the queue", latencies.queued.as_ref()),
-        ("lag of the loader", Some(&latencies.lag)),
+        ("queued", latencies.queued.as_ref()),
+        ("start lag", Some(&latencies.lag)),
     ];
     let line = |(name, latency): (&str, Option<&super::Latency>)| {
         let below_all = latency?.curve.iter().filter(|(share, _)| *share < 1.0);
@@ -147,12 +147,12 @@ fn memory(timeline: &[Second]) -> Vec<Line> {
     last.memory.keys().map(of).collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for a plot")]
+#[expect(clippy::cast_precision_loss, reason = "the values are plotted")]
 fn count(figure: u64) -> f64 {
     figure as f64
 }
 
-/// Microseconds as a power of ten of milliseconds.
+/// The decimal logarithm of a latency in milliseconds.
 fn decades(micros: u64) -> f64 {
     (count(micros.max(1)) / 1e3).log10()
 }
@@ -187,7 +187,7 @@ fn draw(x: Axis, y: Axis, lines: &[Line]) -> Result<String, Box<dyn std::error::
     Ok(svg)
 }
 
-/// All values, from zero where none is below it, and a little more on top.
+/// The range of all values, including zero, with a margin at the top.
 fn range(lines: &[Line], value: impl Fn(&(f64, f64)) -> f64) -> std::ops::Range<f64> {
     let values = || lines.iter().flat_map(|line| &line.points).map(&value);
     let (low, high) = (values().fold(0.0, f64::min), values().fold(f64::NEG_INFINITY, f64::max));

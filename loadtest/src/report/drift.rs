@@ -1,4 +1,4 @@
-//! Whether a long run gets slower, or larger: its last quarter beside its first.
+//! Detects whether a long run gets slower or uses more memory, by comparing its last quarter with its first.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meter::Second;
 
-/// A figure that should be the same at the end of a long run as at its beginning.
+/// A metric that should not change during a long run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
     pub what: String,
@@ -16,9 +16,9 @@ pub struct Drift {
     pub has_drifted: bool,
 }
 
-/// The latencies of a noisy machine differ by as much without a cause. In microseconds.
+/// Latencies on a noisy machine vary this much without a cause. In microseconds.
 const LATENCY: Allowance = Allowance { factor: 1.5, more: 5_000 };
-/// Memory grows into its caches, which are bounded. In kilobytes.
+/// Memory grows as bounded caches fill. In kilobytes.
 const MEMORY: Allowance = Allowance { factor: 1.2, more: 16 * 1024 };
 
 struct Allowance {
@@ -26,12 +26,12 @@ struct Allowance {
     more: u64,
 }
 
-/// What a run of fewer seconds shows is chance.
+/// A shorter run shows only noise.
 const MIN_SECONDS: usize = 60;
 
-/// The figures of a run that was long enough.
+/// The drifts of a run, if it was long enough.
 pub fn drifts(timeline: &[Second]) -> Vec<Drift> {
-    // The seconds in which buyers arrived: those after are the end of it.
+    // Only the seconds in which buyers arrived.
     let busy: Vec<&Second> = timeline.iter().filter(|second| second.begun > 0).collect();
     if busy.len() < MIN_SECONDS {
         return Vec::new();
@@ -56,7 +56,7 @@ pub fn drifts(timeline: &[Second]) -> Vec<Drift> {
 }
 
 impl Allowance {
-    #[expect(clippy::cast_precision_loss, reason = "microseconds and kilobytes")]
+    #[expect(clippy::cast_precision_loss, reason = "the values are small enough")]
     fn is_exceeded(&self, first: u64, last: u64) -> bool {
         last > first + self.more && last as f64 > first as f64 * self.factor
     }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_as_it_was_has_not_drifted() {
+    fn noise_is_not_reported_as_drift() {
         let noisy =
             timeline(400, |at| (10_000 + u64::from(at % 7) * 3_000, 60_000 + u64::from(at % 5) * 1_000));
         assert!(drifted(&noisy).is_empty());
@@ -98,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_has() {
+    fn steady_growth_is_reported_as_drift() {
         let growing = timeline(400, |at| (10_000 + u64::from(at) * 100, 60_000 + u64::from(at) * 200));
         assert_eq!(drifted(&growing), ["accept p99", "memory of api"]);
     }
 
     #[test]
-    fn a_short_run_says_nothing_of_it() {
+    fn a_short_run_reports_no_drifts() {
         assert!(drifts(&timeline(30, |at| (u64::from(at), 1))).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing from elsewhere.
+//! The report as a self-contained HTML page.
 
 use std::fmt::Write;
 
@@ -48,8 +48,8 @@ fn head(page: &mut String, report: &Report) -> Result<()> {
     let (run, machine, verdict) = (&report.run, &report.machine, &report.verdict);
     writeln!(
         page,
-        "<p class=\"small\">{} · {} · {} buyers, {} seats in {}, parties of up to {}, {} arrivals, {} contract, \
-         followed by {} ({:.1} %) · {} × {}, {} MB</p>",
+        "<p class=\"small\">{} · {} · {} buyers, {} seats in {}, up to {} seats per booking, {} arrivals, {} endpoint, \
+         {:.1} % of tickets followed by {} · {} × {}, {} MB</p>",
         run.started,
         escaped(&run.url),
         run.buyers,
@@ -58,16 +58,14 @@ fn head(page: &mut String, report: &Report) -> Result<()> {
         run.party,
         name(run.shape),
         name(run.target),
-        name(run.follow),
         run.follow_share * 100.0,
+        name(run.follow),
         machine.cores,
         escaped(&machine.processor),
         machine.memory_mb
     )?;
     if verdict.has_passed() {
-        page.push_str(
-            "<div class=\"verdict passed\">Passed: nothing was lost, and nothing sold twice</div>\n",
-        );
+        page.push_str("<div class=\"verdict passed\">Passed: nothing was lost or sold twice</div>\n");
     } else {
         page.push_str("<div class=\"verdict failed\">Failed<ul>");
         for reason in &verdict.reasons {
@@ -80,9 +78,9 @@ fn head(page: &mut String, report: &Report) -> Result<()> {
 
 fn figures(page: &mut String, report: &Report) -> Result<()> {
     let rates = &report.rates;
-    page.push_str("<h2>Figures</h2>\n<table><tr><th><th>a second\n");
+    page.push_str("<h2>Results</h2>\n<table><tr><th><th>per second\n");
     for (name, rate) in
-        [("begun", rates.begun), ("accepted", rates.accepted), ("settled, end to end", rates.settled)]
+        [("started", rates.begun), ("accepted", rates.accepted), ("settled, end to end", rates.settled)]
     {
         writeln!(page, "<tr><td>{name}<td>{rate:.0}")?;
     }
@@ -90,16 +88,17 @@ fn figures(page: &mut String, report: &Report) -> Result<()> {
         let (what, limit) = (escaped(&figure.what), figure.bookings_per_second);
         writeln!(
             page,
-            "<tr><td>limit: {what} (settled is {:.2} of it)<td>{limit:.0}",
+            "<tr><td>limit: {what} (settled reached {:.2} of it)<td>{limit:.0}",
             rates.settled / limit
         )?;
     }
     writeln!(
         page,
-        "</table>\n<p class=\"small\">Buyers arrived for {:.1} s; the last ticket ended {:.1} s later. The loader had {} MB.</p>",
+        "</table>\n<p class=\"small\">Buyers arrived for {:.1} s; the last ticket was settled {:.1} s later. The load generator \
+         used {} MB of memory.</p>",
         rates.arrivals_seconds, rates.drain_seconds, report.loader.resident_mb
     )?;
-    page.push_str("<table><tr><th>processor time<th>a request<th>of a core\n");
+    page.push_str("<table><tr><th>CPU time<th>per request<th>of one core\n");
     for (name, cost) in report.all_costs() {
         let (name, Cost { cpu_percent, cpu_micros_a_request }) = (escaped(name), cost);
         writeln!(page, "<tr><td>{name}<td>{cpu_micros_a_request:.1} µs<td>{cpu_percent:.0} %")?;
@@ -107,11 +106,11 @@ fn figures(page: &mut String, report: &Report) -> Result<()> {
     page.push_str("</table>\n<table><tr><th><th>count<th>p50<th>p90<th>p99<th>p99.9<th>max\n");
     let latencies = &report.latencies;
     let clocks = [
-        ("accept: due → answer", latencies.accept.as_ref()),
-        ("settle: due → outcome heard", latencies.settle.as_ref()),
-        ("poll: due → answer", latencies.poll.as_ref()),
-        ("in the queue, by the system's clock", latencies.queued.as_ref()),
-        ("start lag of the loader", Some(&latencies.lag)),
+        ("accept: due → response", latencies.accept.as_ref()),
+        ("settle: due → outcome received", latencies.settle.as_ref()),
+        ("poll: due → response", latencies.poll.as_ref()),
+        ("queued: issued → settled, by the system's clock", latencies.queued.as_ref()),
+        ("start lag of the load generator", Some(&latencies.lag)),
     ];
     for (name, latency) in clocks {
         let Some(latency) = latency else { continue };
@@ -121,7 +120,7 @@ fn figures(page: &mut String, report: &Report) -> Result<()> {
         }
         page.push('\n');
     }
-    page.push_str("</table>\n<h2>Answers</h2>\n<table>\n");
+    page.push_str("</table>\n<h2>Responses</h2>\n<table>\n");
     for (answer, count) in &report.answers {
         writeln!(page, "<tr><td>{}<td>{count}", escaped(answer))?;
     }
@@ -133,7 +132,7 @@ fn proof(page: &mut String, report: &Report) -> Result<()> {
     let proof = &report.proof;
     writeln!(
         page,
-        "<h2>Proof</h2>\n<p>{} requests, {} tickets: {} confirmed, {} rejected, {} expired, {} failed. {} of {} seats sold.</p>",
+        "<h2>Verification</h2>\n<p>{} requests, {} tickets: {} confirmed, {} rejected, {} expired, {} failed. {} of {} seats sold.</p>",
         proof.requests,
         proof.tickets,
         proof.confirmed,
@@ -145,14 +144,14 @@ fn proof(page: &mut String, report: &Report) -> Result<()> {
     )?;
     writeln!(
         page,
-        "<p>Final statuses were read again {} times, and {} times from another instance more than a second later.</p>",
+        "<p>Final statuses read again: {} from the same instance, {} from another one more than a second later.</p>",
         proof.read_again, proof.read_again_elsewhere
     )?;
     page.push_str("<table>\n");
     for rule in Rule::ALL.into_iter().filter(|rule| *rule != Rule::DatabaseAgrees || proof.by_sql) {
         let word = match proof.violations.of(rule) {
             None => "holds".to_owned(),
-            Some(broken) => format!("<span class=\"broken\">broken {} times</span>", broken.count),
+            Some(broken) => format!("<span class=\"broken\">violated {} times</span>", broken.count),
         };
         writeln!(page, "<tr><td>{}<td>{word}", rule.sentence())?;
     }

@@ -1,4 +1,4 @@
-//! What is told of a distribution of latencies.
+//! Percentiles of a latency distribution.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ pub struct Latency {
     pub p99: u64,
     pub p999: u64,
     pub max: u64,
-    /// Shares and the latencies below which they lie, for a plot.
+    /// Quantiles and their latencies, for a chart.
     pub curve: Vec<(f64, u64)>,
 }
 
-/// Points of the curve for each halving of the distance to all.
+/// Points of the curve each time the distance to 100 % halves.
 const TICKS: u32 = 4;
 
 impl Latency {
-    /// Nothing of nothing.
+    /// `None` if the histogram is empty.
     pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
         (!histogram.is_empty()).then(|| Self::of_any(histogram))
     }
@@ -44,8 +44,8 @@ impl Latency {
     }
 }
 
-/// `1.8 ms`, `12 s`: three digits, for people.
-#[expect(clippy::cast_precision_loss, reason = "for people")]
+/// Formats a latency with three digits, such as `1.83 ms`.
+#[expect(clippy::cast_precision_loss, reason = "the result is displayed")]
 pub fn shown(micros: u64) -> String {
     let digits = |value: f64, unit: &str| {
         let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_distribution_is_told_by_its_percentiles() {
+    fn a_distribution_is_summarized_by_its_percentiles() {
         let mut histogram = Histogram::new(3).unwrap();
         assert!(Latency::of(&histogram).is_none());
         (1..=1_000).for_each(|micros| histogram.record(micros).unwrap());

@@ -1,4 +1,4 @@
-//! What a run has found, in the forms that it is told in.
+//! The report of a run: text, JSON and HTML.
 
 mod build;
 mod ceiling;
@@ -35,7 +35,7 @@ use crate::scenario::Scenario;
 use crate::schedule::Shape;
 use crate::wire::Target;
 
-/// Everything that is known of a run.
+/// The results of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub run: RunFacts,
@@ -45,11 +45,11 @@ pub struct Report {
     pub latencies: Latencies,
     pub answers: BTreeMap<Box<str>, u64>,
     pub loader: LoaderCost,
-    /// What the processes took that were named: none in a report of before there was this.
+    /// CPU time of the named processes. Empty in reports of older versions.
     #[serde(default)]
     pub costs: BTreeMap<String, Cost>,
     pub timeline: Vec<Second>,
-    /// Tickets that ended in each second from the start, by the system's own clock: all of them, followed or not.
+    /// Tickets settled in each second from the start, by the system's clock. Includes tickets that were not followed.
     pub ended: Vec<u64>,
     pub drifts: Vec<Drift>,
     pub ceilings: Vec<CeilingFigures>,
@@ -79,17 +79,17 @@ pub struct RunFacts {
     pub journal: String,
 }
 
-/// A second, on average.
+/// Average rates per second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
     /// How long buyers arrived, in seconds.
     pub arrivals_seconds: f64,
-    /// Requests that were begun in that time.
+    /// Requests started in that time.
     pub begun: f64,
     pub accepted: f64,
-    /// Tickets that ended, from the first arrival to the last end.
+    /// Tickets settled, from the first arrival until the last settlement.
     pub settled: f64,
-    /// From the last arrival to the end of the last ticket, in seconds.
+    /// From the last arrival until the last settlement, in seconds.
     pub drain_seconds: f64,
 }
 
@@ -99,20 +99,20 @@ pub struct Latencies {
     pub accept: Option<Latency>,
     pub settle: Option<Latency>,
     pub poll: Option<Latency>,
-    /// From the issue of a ticket until it was decided on, by the system's own clock, in begun milliseconds: all tickets.
+    /// From the issue of a ticket until it was settled, by the system's clock, rounded up to milliseconds. All tickets.
     pub queued: Option<Latency>,
 }
 
 impl Report {
     pub fn read(path: &Path) -> Result<Self> {
         let json = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_slice(&json).with_context(|| format!("{} is no report of a run", path.display()))
+        serde_json::from_slice(&json).with_context(|| format!("{} is not a report of a run", path.display()))
     }
 
-    /// What the loader and every process that was named took of the processors.
+    /// CPU time of the named processes and of the load generator.
     pub fn all_costs(&self) -> impl Iterator<Item = (&str, &Cost)> {
         let named = self.costs.iter().map(|(name, cost)| (name.as_str(), cost));
-        named.chain([("the loader", &self.loader.cpu)])
+        named.chain([("load generator", &self.loader.cpu)])
     }
 
     pub fn write_json(&self, path: &Path) -> Result<()> {

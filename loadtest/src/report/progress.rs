@@ -1,4 +1,4 @@
-//! How a run is going, while it goes: a bar on a terminal, a line now and then elsewhere.
+//! Progress during a run: a bar on a terminal, otherwise a line every few seconds.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::latency::shown;
 use crate::meter::{Readings, Second};
 
-/// Where there is no terminal, so many seconds pass from line to line.
+/// Seconds between lines if stderr is not a terminal.
 const LINE_EVERY: u64 = 5;
 
 pub struct Progress {
@@ -21,7 +21,7 @@ impl Progress {
     pub fn new(buyers: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {wide_msg}");
-            ProgressBar::new(buyers).with_style(style.expect("the template is sound"))
+            ProgressBar::new(buyers).with_style(style.expect("the template is valid"))
         });
         Self { bar, seconds: AtomicU64::new(0) }
     }
@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// Another part of the work begins, of so many steps.
+    /// Starts another phase, with this number of steps.
     pub fn next(&self, what: &str, steps: u64) {
         match &self.bar {
             Some(bar) => {
@@ -62,12 +62,12 @@ impl Progress {
 }
 
 fn line(second: &Second, readings: &Readings) -> String {
-    let mut parts = vec![format!("{}/s begun, {}/s accepted", second.begun, second.accepted)];
+    let mut parts = vec![format!("{}/s started, {}/s accepted", second.begun, second.accepted)];
     if second.polled > 0 {
         parts.push(format!("{}/s polls answered", second.polled));
     }
     if readings.followed > 0 {
-        parts.push(format!("{} of {} followed settled", readings.settle.len(), readings.followed));
+        parts.push(format!("{} of {} followed tickets settled", readings.settle.len(), readings.followed));
     }
     let others = readings.answers.iter().filter(|(name, _)| !matches!(&***name, "accepted" | "booked"));
     parts.extend(others.map(|(name, count)| format!("{count} {name}")));

@@ -1,4 +1,4 @@
-//! The summary at the end of a run.
+//! The text summary at the end of a run.
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
@@ -9,7 +9,7 @@ use crate::processes::Cost;
 use crate::proof::Proof;
 use crate::violation::Rule;
 
-/// A table whose columns but the first are numbers.
+/// A table with numbers in all columns but the first.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY).set_header(header);
@@ -59,7 +59,7 @@ pub(super) fn concerts(count: usize) -> String {
     format!("{count} {}", if count == 1 { "concert" } else { "concerts" })
 }
 
-/// As it is written on the command line.
+/// The name of a value on the command line.
 pub(super) fn name(value: impl clap::ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
@@ -67,38 +67,38 @@ pub(super) fn name(value: impl clap::ValueEnum) -> String {
 fn rates(report: &Report) -> String {
     let rates = &report.rates;
     let mut rows = vec![
-        ["requests begun".to_owned(), format!("{:.0}/s", rates.begun)],
+        ["requests started".to_owned(), format!("{:.0}/s", rates.begun)],
         ["accepted".to_owned(), format!("{:.0}/s", rates.accepted)],
         ["settled, end to end".to_owned(), format!("{:.0}/s", rates.settled)],
-        ["drained after the last arrival".to_owned(), format!("{:.1} s", rates.drain_seconds)],
+        ["drain time after the last arrival".to_owned(), format!("{:.1} s", rates.drain_seconds)],
     ];
     for ceiling in &report.ceilings {
         for figure in &ceiling.figures {
             let share = rates.settled / figure.bookings_per_second;
-            rows.push([format!("settled, of the limit: {}", figure.what), format!("{share:.2}")]);
+            rows.push([format!("settled / limit: {}", figure.what), format!("{share:.2}")]);
         }
     }
-    rows.push(["memory of the loader".to_owned(), format!("{} MB", report.loader.resident_mb)]);
+    rows.push(["memory of the load generator".to_owned(), format!("{} MB", report.loader.resident_mb)]);
     table(["rates", ""], rows)
 }
 
-/// What everybody took of the processors, for a request.
+/// CPU time per request and process.
 fn costs(report: &Report) -> String {
     let rows = report.all_costs().map(|(name, cost)| {
         let Cost { cpu_percent, cpu_micros_a_request } = cost;
         [name.to_owned(), format!("{cpu_micros_a_request:.1} µs"), format!("{cpu_percent:.0} %")]
     });
-    table(["processor time", "a request", "of a core"], rows)
+    table(["CPU time", "per request", "of one core"], rows)
 }
 
 fn latencies(report: &Report) -> String {
     let latencies = &report.latencies;
     let named: [(&str, Option<&Latency>); 5] = [
-        ("accept: due → answer", latencies.accept.as_ref()),
-        ("settle: due → outcome heard", latencies.settle.as_ref()),
-        ("poll: due → answer", latencies.poll.as_ref()),
-        ("in the queue, by the system's clock", latencies.queued.as_ref()),
-        ("start lag of the loader", Some(&latencies.lag)),
+        ("accept: due → response", latencies.accept.as_ref()),
+        ("settle: due → outcome received", latencies.settle.as_ref()),
+        ("poll: due → response", latencies.poll.as_ref()),
+        ("queued: issued → settled, by the system's clock", latencies.queued.as_ref()),
+        ("start lag of the load generator", Some(&latencies.lag)),
     ];
     let rows = named.into_iter().filter_map(|(name, latency)| {
         let latency = latency?;
@@ -110,7 +110,7 @@ fn latencies(report: &Report) -> String {
 }
 
 fn answers(report: &Report) -> String {
-    table(["answers", ""], report.answers.iter().map(|(name, count)| [name.to_string(), count.to_string()]))
+    table(["responses", ""], report.answers.iter().map(|(name, count)| [name.to_string(), count.to_string()]))
 }
 
 fn drifts(report: &Report) -> String {
@@ -121,10 +121,10 @@ fn drifts(report: &Report) -> String {
         let figure = |figure: u64| {
             if drift.what.starts_with("memory") { format!("{} MB", figure / 1024) } else { shown(figure) }
         };
-        let word = if drift.has_drifted { "drifts" } else { "steady" };
+        let word = if drift.has_drifted { "drifted" } else { "stable" };
         [drift.what.clone(), figure(drift.first), figure(drift.last), word.to_owned()]
     });
-    table(["median of a second", "first quarter", "last quarter", ""], rows)
+    table(["median per second", "first quarter", "last quarter", ""], rows)
 }
 
 pub fn proof_table(proof: &Proof) -> String {
@@ -140,21 +140,21 @@ pub fn proof_table(proof: &Proof) -> String {
         proof.seats
     )];
     lines.push(format!(
-        "Final statuses were read again {} times, and {} times from another instance more than a second later",
+        "Final statuses read again: {} from the same instance, {} from another one more than a second later",
         proof.read_again, proof.read_again_elsewhere
     ));
     let rules = || Rule::ALL.into_iter().filter(|rule| *rule != Rule::DatabaseAgrees || proof.by_sql);
     let rows = rules().map(|rule| {
         let word = match proof.violations.of(rule) {
             None => "holds".to_owned(),
-            Some(broken) => format!("BROKEN {} times", broken.count),
+            Some(broken) => format!("VIOLATED {} times", broken.count),
         };
         [rule.sentence().to_owned(), word]
     });
-    lines.push(table(["proof", ""], rows));
+    lines.push(table(["verification", ""], rows));
     for rule in rules() {
         let Some(broken) = proof.violations.of(rule) else { continue };
-        lines.push(format!("Broken: {}", rule.sentence()));
+        lines.push(format!("Violated: {}", rule.sentence()));
         lines.extend(broken.listed.iter().map(|what| format!("  {what}")));
         let more = broken.count.saturating_sub(broken.listed.len() as u64);
         if more > 0 {
@@ -167,7 +167,7 @@ pub fn proof_table(proof: &Proof) -> String {
 
 pub(super) fn verdict(verdict: &Verdict) -> String {
     if verdict.has_passed() {
-        return "PASSED: nothing was lost, and nothing sold twice".to_owned();
+        return "PASSED: nothing was lost or sold twice".to_owned();
     }
     let reasons = verdict.reasons.iter().map(|reason| format!("  - {reason}"));
     ["FAILED".to_owned()].into_iter().chain(reasons).collect::<Vec<_>>().join("\n")

@@ -1,4 +1,4 @@
-//! Whether a run has passed, and if not, why.
+//! Decides whether a run has passed.
 
 use std::time::Duration;
 
@@ -10,41 +10,41 @@ use crate::scenario::Scenario;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Why it has not passed. Nothing, if it has.
+    /// Why the run has failed. Empty if it has passed.
     pub reasons: Vec<String>,
     pub was_interrupted: bool,
 }
 
-/// How the arrivals came to an end.
+/// How the arrivals ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// All had arrived.
+    /// All buyers arrived.
     Whole,
     Interrupted,
-    /// The target answered nothing any more.
+    /// The target stopped responding.
     Silent,
 }
 
-/// What the verdict rests on.
+/// The data that the verdict is based on.
 pub struct Evidence<'a> {
     pub scenario: Scenario,
     pub ending: Ending,
     pub proof: &'a Proof,
     pub latencies: &'a Latencies,
     pub drifts: &'a [Drift],
-    /// The most that 99 % of arrivals may have been late.
+    /// The maximum p99 of the start lag.
     pub lag_limit: Duration,
-    /// Requests that found all connections in use.
+    /// The number of requests that waited for a connection.
     pub waited: u64,
     pub in_flight_max: usize,
 }
 
-/// So much lag is always allowed.
+/// A start lag up to this is always allowed.
 const LAG_ALLOWED: Duration = Duration::from_millis(5);
-/// Lag is a part of what is measured; it may be this share of it.
+/// The measured latency includes the start lag, which may be at most one part in this many.
 const LAG_SHARE: u64 = 10;
 
-/// What this program may be late itself, where nothing else is said.
+/// The default limit for the start lag of this program.
 pub fn lag_limit(latencies: &Latencies) -> Duration {
     let measured = latencies.accept.as_ref().or(latencies.poll.as_ref()).map_or(0, |latency| latency.p99);
     LAG_ALLOWED.max(Duration::from_micros(measured / LAG_SHARE))
@@ -58,19 +58,20 @@ impl Verdict {
     pub fn of(evidence: &Evidence) -> Self {
         let mut reasons = Vec::new();
         if !evidence.proof.violations.is_empty() {
-            reasons.push("what must hold does not: see the proof".to_owned());
+            reasons.push("rules were violated: see the verification".to_owned());
         }
         match evidence.ending {
             Ending::Whole => {}
             Ending::Interrupted => {
-                reasons.push("it was interrupted; the rest holds for what was done".to_owned());
+                reasons.push("the run was interrupted; the results cover the requests until then".to_owned());
             }
             Ending::Silent => {
-                reasons.push("the target stopped answering; what was accepted was followed".to_owned());
+                reasons
+                    .push("the target stopped responding; accepted tickets were still followed".to_owned());
             }
         }
         if evidence.latencies.accept.is_none() {
-            reasons.push("no booking was taken".to_owned());
+            reasons.push("no booking was accepted".to_owned());
         }
         reasons.extend(evidence.spoiled());
         if evidence.scenario == Scenario::Soak {
@@ -82,20 +83,20 @@ impl Verdict {
 }
 
 impl Evidence<'_> {
-    /// Why the figures say something of this program rather than of the system.
+    /// Reasons why the measurement is invalid: it would describe this program rather than the system.
     fn spoiled(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         let lag = Duration::from_micros(self.latencies.lag.p99);
         if lag > self.lag_limit {
             reasons.push(format!(
-                "the measurement is spoiled: this program could not offer the rate here; 1 % of arrivals began more than \
-                 {lag:.1?} late, and {:.1?} is allowed",
+                "the measurement is invalid: this program could not sustain the rate; 1 % of requests started more than \
+                 {lag:.1?} late (limit {:.1?})",
                 self.lag_limit
             ));
         }
         if self.waited > 0 {
             reasons.push(format!(
-                "the measurement is spoiled: {} requests waited for one of the {} connections (--in-flight-max)",
+                "the measurement is invalid: {} requests waited for one of the {} connections (--in-flight-max)",
                 self.waited, self.in_flight_max
             ));
         }

@@ -1,4 +1,4 @@
-//! What comes back for a booking, by either contract.
+//! Responses to bookings, on both endpoints.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::status::{Outcome, Problem, Sale};
 use crate::http::{NoAnswer, Reply};
 
-/// What came back for a request.
+/// The response to a booking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
@@ -18,14 +18,14 @@ pub enum Answer {
         ticket: Option<Uuid>,
         sale: Sale,
     },
-    /// A problem. It names a ticket where that has an outcome, or may get one.
+    /// A problem. It has a ticket if the ticket has an outcome or may get one.
     Refused {
         status: u16,
         code: Box<str>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         ticket: Option<Uuid>,
     },
-    /// None, or one that makes no sense: the request may have had an effect.
+    /// No response, or an invalid one. The request may have had an effect.
     Lost { why: Box<str> },
 }
 
@@ -47,7 +47,7 @@ impl Answer {
                 .map_or_else(senseless, |sale| Self::Booked { ticket, sale }),
             status => {
                 let problem: Option<Problem> = serde_json::from_slice(&reply.body).ok();
-                // The earlier system has no codes.
+                // The earlier system has no problem codes.
                 let code = problem.and_then(|problem| problem.code);
                 let code = code.unwrap_or_else(|| format!("http-{status}").into());
                 Self::Refused { status, code, ticket }
@@ -67,7 +67,7 @@ impl Answer {
         }
     }
 
-    /// Whether its request may have an effect that the answer does not tell.
+    /// Whether the request may have had an effect that the response does not report.
     pub fn is_doubtful(&self) -> bool {
         match self {
             Self::Lost { .. } => true,
@@ -80,7 +80,7 @@ impl Answer {
         }
     }
 
-    /// What it is counted as.
+    /// The name under which the response is counted.
     pub fn name(&self) -> &str {
         match self {
             Self::Accepted { .. } => "accepted",
@@ -90,13 +90,13 @@ impl Answer {
         }
     }
 
-    /// The final status that it tells, where it tells one: the waiting contract answers with the outcome itself.
+    /// The final status, if the response reports one. The waiting endpoint responds with the outcome itself.
     pub fn outcome(&self) -> Option<Outcome> {
         match self {
             Self::Booked { sale, .. } => {
                 Some(Outcome { sale: Some(sale.clone()), ..Outcome::of("confirmed") })
             }
-            // Without a ticket: the earlier system's word.
+            // Without a ticket: a response of the earlier system.
             Self::Refused { status, code, ticket }
                 if !self.is_doubtful() && (ticket.is_some() || matches!(status, 404 | 409)) =>
             {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_as_the_contract_has_them() {
+    fn responses_are_read_according_to_the_contract() {
         let ticket: Uuid = TICKET.parse().unwrap();
         let accepted = Answer::read(&reply(202, &format!(r#"{{"ticketId":"{TICKET}","status":"queued"}}"#)));
         assert_eq!(accepted, Answer::Accepted { ticket });
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_journalled_is_read_again_as_it_was() {
+    fn a_decoded_response_equals_the_written_one() {
         let sale = Sale { id: 7, email: "b@example.com".into(), seats: [3, 1].into() };
         for answer in [
             Answer::Accepted { ticket: TICKET.parse().unwrap() },

@@ -1,4 +1,4 @@
-//! What is asked for, and what is answered, as the contract has it. Only what the proof needs is read of an answer.
+//! Requests and responses of the contract. Only the fields that the verification needs are read.
 
 mod answer;
 mod status;
@@ -11,13 +11,13 @@ pub use answer::Answer;
 pub use status::{Outcome, Sale, Told};
 pub use wish::{Wish, buyer_of, email};
 
-/// Which of the two contracts bookings are made by.
+/// The booking endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
-    /// `POST /ticket-bookings`: 202 and a ticket to follow
+    /// `POST /ticket-bookings`: responds with 202 and a ticket
     Async,
-    /// `POST /ticket-bookings/seats`: 201 or why not, as the earlier system has it too
+    /// `POST /ticket-bookings/seats`: waits for the outcome; the earlier system has it too
     Sync,
 }
 

@@ -1,20 +1,20 @@
-//! Where a ticket stands, and how it ends.
+//! Ticket statuses and outcomes.
 
 use hamro_shared::domain::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::http::Reply;
 
-/// A final status. Which there are is an open set.
+/// A final status. Statuses are an open set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     pub status: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sale: Option<Sale>,
-    /// Why there is no sale.
+    /// The problem code if there is no sale.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub code: Option<Box<str>>,
-    /// When, by the system's own clock, in milliseconds since the Unix epoch.
+    /// By the system's clock, in milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub settled_at: Option<i64>,
 }
@@ -28,13 +28,13 @@ impl Outcome {
         &*self.status == "confirmed"
     }
 
-    /// Whether both tell the same, so far as they tell it.
+    /// Whether both are equal, apart from the time.
     pub fn agrees_with(&self, other: &Self) -> bool {
         self.status == other.status && self.sale == other.sale && self.code == other.code
     }
 }
 
-/// A booking, as buyers are told of it.
+/// A booking, as clients receive it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sale {
     pub id: i64,
@@ -44,7 +44,7 @@ pub struct Sale {
     pub seats: Box<[i32]>,
 }
 
-/// Of a problem document, what kind it is. The earlier system has none.
+/// The code of a problem document. The earlier system has none.
 #[derive(Deserialize)]
 pub(super) struct Problem {
     #[serde(default)]
@@ -61,14 +61,14 @@ struct StatusDocument {
     problem: Option<Problem>,
 }
 
-/// Where a ticket stands, as it was told.
+/// The status of a ticket in a response.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Told {
     Queued,
     Final(Outcome),
-    /// There is no such ticket.
+    /// The ticket does not exist.
     Unknown,
-    /// Nothing of use: a problem of the moment, or no sense.
+    /// No status: a temporary problem or an invalid response.
     Nothing,
 }
 
@@ -90,7 +90,7 @@ impl Told {
                 code: document.problem.and_then(|problem| problem.code),
                 settled_at: document.settled_at.map(Timestamp::unix_millis),
             }),
-            // `queued`; and one that we do not know is not final either.
+            // `queued`, or an unknown status, which does not count as final.
             _ => Self::Queued,
         }
     }
@@ -105,11 +105,11 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_final_only_if_it_is_known_to_be() {
-        let told = |status: &str| Told::read(&reply(200, &format!(r#"{{"status":"{status}"}}"#)));
-        assert_eq!(told("queued"), Told::Queued);
-        assert_eq!(told("on-hold"), Told::Queued);
-        assert!(matches!(told("failed"), Told::Final(_)));
+    fn an_unknown_status_does_not_count_as_final() {
+        let read = |status: &str| Told::read(&reply(200, &format!(r#"{{"status":"{status}"}}"#)));
+        assert_eq!(read("queued"), Told::Queued);
+        assert_eq!(read("on-hold"), Told::Queued);
+        assert!(matches!(read("failed"), Told::Final(_)));
         assert_eq!(Told::read(&reply(404, "{}")), Told::Unknown);
         assert_eq!(Told::read(&reply(503, "{}")), Told::Nothing);
     }

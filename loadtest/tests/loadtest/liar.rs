@@ -1,5 +1,5 @@
-//! A booking system that tells lies, each of which the proof has to catch. It keeps everything in memory, settles at once,
-//! and is honest in all but its one lie.
+//! A booking server with one configurable defect, which the verification must detect. It keeps everything in memory and
+//! settles at once.
 
 mod status;
 
@@ -21,25 +21,25 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
     None,
-    /// The tenth booking gets a seat that is gone.
+    /// The tenth booking gets a seat that is already sold.
     SellsASeatTwice,
-    /// The tenth ticket never ends.
+    /// The tenth ticket never becomes final.
     LosesATicket,
-    /// The tenth ticket does not exist, once it has been accepted.
+    /// The tenth ticket is unknown after it was accepted.
     ForgetsATicket,
-    /// The tenth ticket is confirmed, and then rejected.
+    /// The tenth ticket is reported as confirmed, and then as rejected.
     ChangesItsMind,
-    /// The tenth ticket is confirmed, and then queued.
+    /// The tenth ticket is reported as confirmed, and then as queued.
     TakesItBack,
-    /// The event stream of the tenth ticket goes on with `queued` after the final event.
+    /// The event stream of the tenth ticket sends `queued` after the final event.
     StreamTakesItBack,
-    /// The second instance answers `queued` for so long after the first has told an end.
+    /// The second instance reports `queued` for this long after the first has reported a final status.
     LagsBehind(Duration),
-    /// The tenth booking gets another seat than was asked for.
+    /// The tenth booking gets a different seat than requested.
     GivesAnotherSeat,
-    /// The tenth booking is refused for a seat that nobody has.
+    /// The tenth booking is rejected although its seat is free.
     RefusesAFreeSeat,
-    /// A retry is sold anew.
+    /// A retry is sold again.
     ForgetsKeys,
     /// The tenth ticket has the id of the ninth.
     HandsOutATicketTwice,
@@ -47,21 +47,21 @@ pub enum Lie {
     HidesASale,
     /// The seat map shows a free seat as sold.
     InventsASale,
-    /// A tier counts one sale less.
+    /// A tier counts one sale too few.
     Miscounts,
-    /// Answers nothing until so many requests have come, from the tenth on.
+    /// Delays responses from the tenth request on, until this many requests have arrived.
     StallsUntil(u64),
-    /// Answers nothing any more, from the tenth request on.
+    /// Never responds from the tenth request on.
     FallsSilent,
 }
 
-/// The booking that is lied about.
+/// The number of the booking with the defect.
 const THE_TENTH: u64 = 10;
 
 pub struct Liar {
     lie: Lie,
     books: Mutex<Books>,
-    /// Booking requests that have come.
+    /// The number of booking requests so far.
     requests: watch::Sender<u64>,
 }
 
@@ -69,7 +69,7 @@ pub struct Liar {
 struct Books {
     seats: Vec<Seat>,
     tickets: HashMap<Uuid, Ticket>,
-    /// The ticket that each key is held by, and the seats that it was for.
+    /// The ticket and the seats of each idempotency key.
     keys: HashMap<String, (Uuid, Value)>,
     last_ticket: Uuid,
     tiers: i32,
@@ -84,16 +84,16 @@ struct Seat {
 
 #[derive(Clone)]
 struct Ticket {
-    /// Which of the bookings it is, from 1.
+    /// Number of the booking, from 1.
     number: u64,
-    /// Or else the code of the problem.
+    /// The booking, or a problem code.
     booking: Result<Value, &'static str>,
     polls: u32,
-    /// When the first instance told the end of it.
+    /// When the first instance first reported its final status.
     told_at: Option<Instant>,
 }
 
-/// By which of its two addresses it was asked.
+/// The instance that received a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Door {
     First,
@@ -103,12 +103,12 @@ enum Door {
 const CONCERT: &str = "00000000-0000-0000-0000-000000000001";
 
 impl Liar {
-    /// Returns where it listens.
+    /// Starts one instance and returns its URL.
     pub async fn start(lie: Lie) -> Result<String> {
         Self::new(lie).listen(Door::First).await
     }
 
-    /// Returns where its two instances listen.
+    /// Starts two instances and returns their URLs.
     pub async fn start_two(lie: Lie) -> Result<(String, String)> {
         let liar = Self::new(lie);
         Ok((liar.clone().listen(Door::First).await?, liar.listen(Door::Second).await?))
@@ -171,7 +171,7 @@ async fn create_seats(State(liar): State<Arc<Liar>>, Json(block): Json<Value>) -
 async fn seat_map(State(liar): State<Arc<Liar>>) -> Json<Value> {
     let books = liar.books();
     let mut shown: Vec<(&Seat, bool)> = books.seats.iter().map(|seat| (seat, seat.sale.is_some())).collect();
-    // Not while the run is prepared.
+    // No invented sale while the run is prepared.
     let has_begun = !books.tickets.is_empty();
     let wrong = match liar.lie {
         Lie::HidesASale => shown.iter_mut().find(|(_, is_booked)| *is_booked),

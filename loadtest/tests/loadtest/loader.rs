@@ -1,4 +1,4 @@
-//! Runs the program, and reads what it says.
+//! Runs the program and reads its output.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,16 +11,16 @@ use uuid::Uuid;
 
 pub const ADMIN_TOKEN: &str = "a-token-for-tests-only";
 
-/// What a run has left behind.
+/// The result of a run.
 pub struct Outcome {
     pub code: i32,
-    pub said: String,
-    /// Nothing, if there was no report.
+    pub printed: String,
+    /// `Null` if there is no report.
     pub report: Value,
     pub files: Files,
 }
 
-/// A directory of its own for the files of a run.
+/// A temporary directory for the files of a run.
 pub struct Files(PathBuf);
 
 impl Files {
@@ -49,14 +49,14 @@ impl Drop for Files {
     }
 }
 
-/// Different in every test, and in every process.
+/// Different for every test and every process.
 fn rand() -> u128 {
     use std::hash::{BuildHasher, RandomState};
     u128::from(RandomState::new().hash_one(std::process::id())) << 64
         | u128::from(RandomState::new().hash_one(std::thread::current().id()))
 }
 
-/// The program with these arguments, and no variables but the token and these.
+/// The program with these arguments. Its environment has only the token and these variables.
 pub fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hamro-loadtest"));
     command
@@ -71,7 +71,7 @@ pub fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// `run` with these arguments, written with spaces between them, against the system at `url`.
+/// The command `run` with these arguments, separated by spaces, against the system at `url`.
 pub fn run_command(url: &str, arguments: &str, variables: &[(&str, &str)], files: &Files) -> Command {
     let mut command = command(&["run"], variables);
     command.args(arguments.split_whitespace()).args(["--url", url]);
@@ -85,20 +85,20 @@ pub fn run_command(url: &str, arguments: &str, variables: &[(&str, &str)], files
     command
 }
 
-/// Runs to the end.
+/// Runs the command to its end.
 pub async fn run(url: &str, arguments: &str, variables: &[(&str, &str)]) -> Result<Outcome> {
     let files = Files::new()?;
-    // The machine is busy with other tests.
+    // Other tests keep the machine busy, so the start lag is not limited.
     let lag = if arguments.contains("--lag-max") { "" } else { " --lag-max 1m" };
     let output = run_command(url, &format!("{arguments}{lag}"), variables, &files).output().await?;
     Outcome::of(output, files)
 }
 
-/// Makes the proof of a journal again.
+/// Verifies a journal.
 pub async fn verify(journal: &Path, variables: &[(&str, &str)]) -> Result<(i32, String)> {
-    let journal = journal.to_str().context("a path of text")?;
+    let journal = journal.to_str().context("the path is not UTF-8")?;
     let output = command(&["verify", journal], variables).output().await?;
-    Ok((output.status.code().unwrap_or(-1), said(&output)))
+    Ok((output.status.code().unwrap_or(-1), printed(&output)))
 }
 
 impl Outcome {
@@ -107,7 +107,7 @@ impl Outcome {
             Ok(json) => serde_json::from_slice(&json)?,
             Err(_) => Value::Null,
         };
-        Ok(Self { code: output.status.code().unwrap_or(-1), said: said(&output), report, files })
+        Ok(Self { code: output.status.code().unwrap_or(-1), printed: printed(&output), report, files })
     }
 
     /// The names of the rules that were broken.
@@ -117,17 +117,17 @@ impl Outcome {
     }
 }
 
-fn said(output: &std::process::Output) -> String {
+fn printed(output: &std::process::Output) -> String {
     [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat()
 }
 
-/// Waits until the process has said on its standard error what has `word` in it.
+/// Waits until the process prints a line that contains `word` on stderr.
 pub async fn wait_for_word(child: &mut Child, word: &str) -> Result<()> {
-    let mut lines = BufReader::new(child.stderr.as_mut().context("no standard error")?).lines();
+    let mut lines = BufReader::new(child.stderr.as_mut().context("stderr is not piped")?).lines();
     while let Some(line) = lines.next_line().await? {
         if line.contains(word) {
             return Ok(());
         }
     }
-    anyhow::bail!("it never said {word:?}")
+    anyhow::bail!("the process never printed {word:?}")
 }

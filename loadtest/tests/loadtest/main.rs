@@ -1,4 +1,4 @@
-//! The program as a whole, against the real system and against one that lies.
+//! Tests of the program against the real system and against a faulty server.
 
 mod liar;
 mod lies;

@@ -1,24 +1,24 @@
-//! Every scenario against the real system.
+//! Tests of every scenario against the real system.
 
 use anyhow::{Context, Result};
 use hamro_e2e::{Installation, Setup};
 
 use crate::loader::{Outcome, command, run, verify};
 
-/// The installation's database, for the proof.
+/// The URL of the installation's database.
 fn database(installation: &Installation) -> Result<String> {
     let variables = installation.environment(&[]);
     let url = variables.into_iter().find(|(name, _)| name == "DATABASE_URL");
     Ok(url.context("no DATABASE_URL")?.1)
 }
 
-/// Runs with these arguments, and checks that all is well.
+/// Runs with these arguments, and checks that the run passes.
 async fn passes(installation: &Installation, arguments: &str) -> Result<Outcome> {
     let url = installation.client().url("");
     let database = database(installation)?;
     let outcome = run(&url, arguments, &[("DATABASE_URL", &database)]).await?;
-    assert_eq!(outcome.code, 0, "{arguments}\n{}", outcome.said);
-    assert!(outcome.said.contains("the database has what buyers were told"), "{}", outcome.said);
+    assert_eq!(outcome.code, 0, "{arguments}\n{}", outcome.printed);
+    assert!(outcome.printed.contains("the database matches what clients were told"), "{}", outcome.printed);
     Ok(outcome)
 }
 
@@ -27,7 +27,7 @@ fn count(outcome: &Outcome, what: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_rush_sells_every_seat_once_and_the_proof_can_be_made_again() -> Result<()> {
+async fn a_rush_sells_every_seat_once_and_can_be_verified_again() -> Result<()> {
     let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
     let outcome = passes(&installation, "rush --rate 300 --buyers 600 --seats 20 --party 1").await?;
     assert_eq!(count(&outcome, "tickets"), 600);
@@ -35,17 +35,17 @@ async fn a_rush_sells_every_seat_once_and_the_proof_can_be_made_again() -> Resul
     assert_eq!(queued["count"], 600);
     assert!((Some(1_000)..Some(60_000_000)).contains(&queued["p50"].as_u64()), "{queued}");
     assert_eq!(count(&outcome, "seats_sold"), 20);
-    assert!(outcome.said.contains("1 of 1 concerts are left"), "{}", outcome.said);
+    assert!(outcome.printed.contains("1 of 1 concerts were kept"), "{}", outcome.printed);
 
     let database = database(&installation)?;
-    let (code, said) = verify(&outcome.files.journal(), &[("DATABASE_URL", &database)]).await?;
-    assert_eq!(code, 0, "{said}");
-    // As if somebody had lost a sale.
+    let (code, printed) = verify(&outcome.files.journal(), &[("DATABASE_URL", &database)]).await?;
+    assert_eq!(code, 0, "{printed}");
+    // Simulates lost sales.
     sqlx::query("UPDATE bookings SET sale_id = sale_id + 1000 WHERE status = 'confirmed'")
         .execute(&installation.pool)
         .await?;
-    let (code, said) = verify(&outcome.files.journal(), &[("DATABASE_URL", &database)]).await?;
-    assert_eq!(code, 1, "{said}");
+    let (code, printed) = verify(&outcome.files.journal(), &[("DATABASE_URL", &database)]).await?;
+    assert_eq!(code, 1, "{printed}");
     sqlx::query("UPDATE bookings SET sale_id = sale_id - 1000 WHERE status = 'confirmed'")
         .execute(&installation.pool)
         .await?;
@@ -53,7 +53,7 @@ async fn a_rush_sells_every_seat_once_and_the_proof_can_be_made_again() -> Resul
 }
 
 #[tokio::test]
-async fn a_spread_sells_everybody_a_seat_however_tickets_are_followed() -> Result<()> {
+async fn a_spread_sells_every_buyer_a_seat_with_each_way_to_follow_tickets() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     for follow in ["sse", "wait", "poll"] {
         let arguments =
@@ -67,20 +67,20 @@ async fn a_spread_sells_everybody_a_seat_however_tickets_are_followed() -> Resul
 }
 
 #[tokio::test]
-async fn two_instances_report_a_final_status_from_then_on_and_one_a_second_after_the_other() -> Result<()> {
+async fn two_instances_report_final_statuses_consistently() -> Result<()> {
     let installation = Installation::start(Setup { apis: 2, workers: 2, ..Setup::default() }).await?;
     let other = installation.apis[1].client.url("");
     let arguments = format!("rush --rate 200 --buyers 300 --seats 100 --follow-share 1 --other-url {other}");
     for follow in ["sse", "wait", "poll"] {
         let outcome = passes(&installation, &format!("{arguments} --follow {follow}")).await?;
-        assert!(count(&outcome, "read_again") > 0, "{}", outcome.said);
-        assert!(count(&outcome, "read_again_elsewhere") > 0, "{}", outcome.said);
+        assert!(count(&outcome, "read_again") > 0, "{}", outcome.printed);
+        assert!(count(&outcome, "read_again_elsewhere") > 0, "{}", outcome.printed);
     }
     installation.close().await
 }
 
 #[tokio::test]
-async fn every_other_scenario_passes_too() -> Result<()> {
+async fn every_other_scenario_passes() -> Result<()> {
     let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
     let hot_seat = passes(&installation, "hot-seat --rate 200 --buyers 200").await?;
     assert_eq!((count(&hot_seat, "confirmed"), count(&hot_seat, "rejected")), (1, 199));
@@ -100,7 +100,7 @@ async fn every_other_scenario_passes_too() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_earlier_contract_is_measured_and_proven_as_well() -> Result<()> {
+async fn the_waiting_endpoint_is_measured_and_verified() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let outcome =
         passes(&installation, "rush --target sync --rate 100 --buyers 200 --seats 20 --party 1").await?;
@@ -110,39 +110,39 @@ async fn the_earlier_contract_is_measured_and_proven_as_well() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_concert_that_is_there_can_be_booked_and_what_was_made_in_vain_is_removed() -> Result<()> {
+async fn an_existing_concert_can_be_booked_and_an_unused_one_is_removed() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let (concert, _) = installation.client().seat_map(0).await?;
     let outcome = passes(&installation, &format!("spread --rate 50 --buyers 40 --concert {concert}")).await?;
     assert_eq!(count(&outcome, "seats_sold"), 40);
     let url = installation.client().url("");
     let small = run(&url, &format!("spread --buyers 61 --concert {concert}"), &[]).await?;
-    assert_eq!(small.code, 2, "{}", small.said);
+    assert_eq!(small.code, 2, "{}", small.printed);
     assert!(
-        small.said.contains("61 buyers need 61 free seats in this scenario, and there are 60"),
+        small.printed.contains("61 buyers need 61 free seats in this scenario, but there are 60"),
         "{}",
-        small.said
+        small.printed
     );
 
-    // Nothing is sold where no worker is.
+    // The arguments are rejected before a concert is created.
     let outcome = run(&url, "polls --target sync", &[]).await?;
-    assert_eq!(outcome.code, 2, "{}", outcome.said);
+    assert_eq!(outcome.code, 2, "{}", outcome.printed);
     let concerts = hamro_e2e::ledger::count(&installation.pool, "concerts").await?;
     assert_eq!(concerts, 3);
     installation.close().await
 }
 
 #[tokio::test]
-async fn what_the_bare_services_can_do_is_measured_and_leaves_nothing_behind() -> Result<()> {
+async fn ceilings_are_measured_and_leave_nothing_behind() -> Result<()> {
     let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let variables = installation.environment(&[]);
     let variables: Vec<(&str, &str)> =
         variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     for arguments in [["ceiling", "publish", "--duration", "1s"], ["ceiling", "settle", "--duration", "1s"]] {
         let output = command(&arguments, &variables).output().await?;
-        let said =
+        let printed =
             [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
-        assert!(output.status.success() && said.contains("/s"), "{said}");
+        assert!(output.status.success() && printed.contains("/s"), "{printed}");
     }
     let left: i64 =
         sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname LIKE 'hamro_ceiling_%'")

@@ -1,4 +1,4 @@
-//! What the liar says of tickets.
+//! Ticket statuses of the faulty server.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +23,7 @@ pub async fn status(
     }
 }
 
-/// All events of a ticket at once.
+/// Sends all events of a ticket at once.
 pub async fn events(
     State(liar): State<Arc<Liar>>,
     Extension(door): Extension<Door>,
@@ -32,9 +32,9 @@ pub async fn events(
     let Some(last) = liar.status_document(door, id) else { return StatusCode::NOT_FOUND.into_response() };
     let queued = json!({"ticketId": id, "status": "queued"});
     let takes_back = liar.lies(liar.number_of(id), Lie::StreamTakesItBack);
-    let told = if takes_back { vec![&queued, &last, &queued] } else { vec![&queued, &last] };
+    let documents = if takes_back { vec![&queued, &last, &queued] } else { vec![&queued, &last] };
     let events: Vec<String> =
-        told.iter().map(|document| format!("event: status\ndata: {document}\n\n")).collect();
+        documents.iter().map(|document| format!("event: status\ndata: {document}\n\n")).collect();
     let body = events.concat();
     ([("content-type", "text/event-stream")], body).into_response()
 }
@@ -44,7 +44,7 @@ impl Liar {
         self.books().tickets.get(&id).map(|ticket| ticket.number).unwrap_or_default()
     }
 
-    /// What it says of a ticket, true or not; nothing of one that it does not know.
+    /// The status document of a ticket, with the defect. `None` if the ticket is unknown.
     fn status_document(&self, door: Door, id: Uuid) -> Option<Value> {
         let mut books = self.books();
         let ticket = books.tickets.get_mut(&id)?;
