@@ -7,9 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use futures_util::future::try_join;
-use hamro_shared::queue::{RawSettledEvent, Session, Topology};
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use hamro_shared::queue::{RawSettledEvent, Session, Topology, consume};
+use lapin::options::BasicAckOptions;
 use lapin::{Channel, Connection};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -77,10 +76,7 @@ impl OutcomeSubscriber {
     async fn consume(&self, channel: &Channel) -> anyhow::Result<()> {
         let queue = self.topology.subscribe_to_settled(channel).await?;
         // Limits what is buffered in this process. The broker's queue has its own limit and drops the oldest messages.
-        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-        let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
-        let mut messages =
-            channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+        let mut messages = consume(channel, &queue, PREFETCH).await?;
         while let Some(message) = messages.next().await {
             let message = message?;
             self.on_settled(&message.data);

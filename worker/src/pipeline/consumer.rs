@@ -7,9 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::future::try_join;
 use hamro_shared::config::Env;
-use hamro_shared::queue::{QueueDeleted, Session, SettledEvent};
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use hamro_shared::queue::{QueueDeleted, Session, SettledEvent, consume};
+use lapin::options::BasicCancelOptions;
 use lapin::{Channel, Connection};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
@@ -113,9 +112,7 @@ impl Consumer {
     }
 
     async fn subscribe(&self, channel: &Channel) -> anyhow::Result<lapin::Consumer> {
-        within_timeout(channel.basic_qos(self.config.prefetch.get(), BasicQosOptions::default())).await?;
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        within_timeout(channel.basic_consume(self.queue.as_str().into(), "".into(), options, arguments)).await
+        within_timeout(consume(channel, &self.queue, self.config.prefetch.get())).await
     }
 
     /// Settles and acknowledges what comes on this channel, until the watchdog, the prefetch task or `stop` ends it.

@@ -9,10 +9,10 @@ use anyhow::bail;
 use futures_util::StreamExt;
 use hamro_shared::backoff::Backoff;
 use hamro_shared::queue::{
-    BOOKINGS_HEADER, PublishError, QueueDeleted, Session, Topology, publish_confirmed,
+    BOOKINGS_HEADER, PublishError, QueueDeleted, Session, Topology, consume, publish_confirmed,
 };
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
+use lapin::options::{BasicAckOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio_util::sync::CancellationToken;
@@ -30,10 +30,7 @@ impl UnroutedForwarder {
 
     async fn forward_all(&self, channel: &Channel) -> anyhow::Result<()> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        channel.basic_qos(1, BasicQosOptions::default()).await?;
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let mut deliveries =
-            channel.basic_consume(self.from.as_str().into(), "".into(), options, arguments).await?;
+        let mut deliveries = consume(channel, &self.from, 1).await?;
         loop {
             let delivery = deliveries.next().await.ok_or_else(|| QueueDeleted(self.from.clone()))??;
             self.forward(channel, &delivery).await?;

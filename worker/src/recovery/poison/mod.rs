@@ -28,9 +28,8 @@ use futures_util::StreamExt;
 use hamro_shared::config::Env;
 use hamro_shared::database::{DatabaseClock, Sessions, wait_until_usable};
 use hamro_shared::domain::Clock;
-use hamro_shared::queue::{Broker, QueueDeleted, Session, supervise};
-use lapin::options::{BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
-use lapin::types::FieldTable;
+use hamro_shared::queue::{Broker, QueueDeleted, Session, consume, supervise};
+use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -114,11 +113,8 @@ impl Session for PoisonIsolator {
             return Ok(());
         }
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        channel.basic_qos(1, BasicQosOptions::default()).await?;
-        let queue = self.queue.as_str();
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let mut deliveries = channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
-        info!("consuming from {queue}");
+        let mut deliveries = consume(channel, &self.queue, 1).await?;
+        info!("isolating poison messages from {}", self.queue);
         self.readiness.set_ready();
         let result = self.consume(&mut deliveries, channel, stop).await;
         self.readiness.set_not_ready("not consuming");
