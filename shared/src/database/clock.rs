@@ -1,14 +1,13 @@
-//! The database's clock, which judges all deadlines and sales windows.
+//! The database clock, which decides all deadlines and sales windows.
 //!
-//! Instances run on machines whose clocks differ, and one machine's clock must not decide what another's has promised. So
-//! each process measures how far its own clock is from the database's, and corrects every moment that it takes by that.
-//! While the database is away the last measurement stays in use: a clock that was right a minute ago is still the best there is.
+//! Instances run on machines whose clocks differ, and one clock must not decide what another has promised. So each process
+//! measures the offset between its own clock and the database clock, and corrects every timestamp that it takes by that
+//! offset. While the database is unreachable, the last measurement stays in use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -18,51 +17,51 @@ use tracing::{debug, error, info, warn};
 use super::Database;
 use crate::domain::{Clock, Timestamp};
 
-/// How often to measure. A clock that is set while the process runs is wrong for so long.
+/// How often to measure: a clock that is set while the process runs stays uncorrected for this long.
 const MEASURE_EVERY: Duration = Duration::from_secs(2);
 
-/// A measurement that took longer than this says too little.
+/// A slower measurement is too imprecise to replace an earlier one.
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(500);
 
-/// A difference that a person should see to.
+/// The offset above which an operator is alerted.
 const ALERT_BEYOND: Duration = Duration::from_secs(2);
 
-/// How often that person is told while it lasts.
+/// How often the alert is repeated while the offset lasts.
 const ALERT_EVERY: Duration = Duration::from_mins(1);
 
-/// The database's clock, as this process knows it.
+/// The database clock, as this process has measured it.
 #[derive(Clone)]
 pub struct DatabaseClock {
-    machine: Clock,
-    /// By how many milliseconds the database's clock is ahead of the machine's.
+    system: Clock,
+    /// How many milliseconds the database clock is ahead of the system clock.
     offset: Arc<AtomicI64>,
     measured: watch::Sender<bool>,
 }
 
 impl DatabaseClock {
-    /// Not measured yet: until then it shows what `machine` does.
-    pub fn new(machine: Clock) -> Self {
-        Self { machine, offset: Arc::default(), measured: watch::Sender::new(false) }
+    /// An unmeasured clock, which shows the time of `system` until the first measurement.
+    pub fn new(system: Clock) -> Self {
+        Self { system, offset: Arc::default(), measured: watch::Sender::new(false) }
     }
 
-    /// The time by the database's clock.
+    /// A clock that shows the corrected time.
     pub fn clock(&self) -> Clock {
-        let (machine, offset) = (self.machine.clone(), self.offset.clone());
-        Clock::new(move || shifted(machine.now(), offset.load(Ordering::Relaxed)))
+        let (system, offset) = (self.system.clone(), self.offset.clone());
+        Clock::new(move || shifted(system.now(), offset.load(Ordering::Relaxed)))
     }
 
-    /// Whether it has been measured at least once.
+    /// Whether the clock has been measured at least once.
     pub fn is_measured(&self) -> bool {
         *self.measured.borrow()
     }
 
-    /// Waits until it has been measured.
+    /// Waits for the first measurement.
     pub async fn measured(&self) {
-        // Fails only if the sender is gone, which `self` holds.
+        // Fails only if the sender is dropped, and `self` holds it.
         let _ = self.measured.subscribe().wait_for(|measured| *measured).await;
     }
 
-    /// Measures again and again until `stop` is cancelled.
+    /// Measures every two seconds until `stop` is cancelled.
     pub async fn keep_measuring(self, database: Database, stop: CancellationToken) -> anyhow::Result<()> {
         let mut ticks = interval(MEASURE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -72,11 +71,9 @@ impl DatabaseClock {
                 ticks.tick().await;
                 match self.measure(&database).await {
                     Ok(()) => self.alert(&mut alerted),
-                    // Who needs the database says so; a measurement that fails changes nothing.
-                    Err(error) if self.is_measured() => {
-                        debug!("cannot read the database's clock: {error}");
-                    }
-                    Err(error) => warn!("cannot read the database's clock: {error}"),
+                    // The last measurement stays in use, and the parts that need the database log its failures.
+                    Err(error) if self.is_measured() => debug!("cannot read the database clock: {error}"),
+                    Err(error) => warn!("cannot read the database clock: {error}"),
                 }
             }
         };
@@ -84,10 +81,10 @@ impl DatabaseClock {
         Ok(())
     }
 
-    /// Measures once. A measurement that took too long counts only if there is no other.
+    /// Measures once. A slow measurement counts only if it is the first.
     pub async fn measure(&self, database: &Database) -> Result<(), sqlx::Error> {
-        let machine = self.machine.clone();
-        let reading = database.query(move |connection| Box::pin(read_clock(connection, machine.clone())));
+        let system = self.system.clone();
+        let reading = database.query(move |connection| Box::pin(read_clock(connection, system.clone())));
         let Reading { offset, round_trip } = reading.await?;
         if round_trip < ROUND_TRIP_MAX || !self.is_measured() {
             self.offset.store(offset, Ordering::Relaxed);
@@ -101,15 +98,15 @@ impl DatabaseClock {
         let difference = Duration::from_millis(offset.unsigned_abs());
         if difference <= ALERT_BEYOND {
             if alerted.take().is_some() {
-                info!("the clock of this machine agrees with the database's again");
+                info!("system clock agrees with the database clock again");
             }
         } else if alerted.is_none_or(|at| at.elapsed() >= ALERT_EVERY) {
             *alerted = Some(Instant::now());
             let direction = if offset < 0 { "ahead of" } else { "behind" };
             error!(
                 clock.offset_ms = offset,
-                "the clock of this machine is {difference:.1?} {direction} the database's: correct it. Until then deadlines \
-                 are judged by the database's"
+                "system clock is {difference:.1?} {direction} the database clock: correct it. Until then the database clock \
+                 decides deadlines"
             );
         }
     }
@@ -120,18 +117,18 @@ struct Reading {
     round_trip: Duration,
 }
 
-async fn read_clock(connection: &mut PgConnection, machine: Clock) -> Result<Reading, sqlx::Error> {
-    let (before, asked) = (machine.now(), Instant::now());
-    let there = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(connection).await?;
-    let round_trip = asked.elapsed();
-    let offset = Timestamp::from(there).unix_millis() - (before + round_trip / 2).unix_millis();
+async fn read_clock(connection: &mut PgConnection, system: Clock) -> Result<Reading, sqlx::Error> {
+    let (before, started) = (system.now(), Instant::now());
+    let database_time =
+        sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!: Timestamp""#).fetch_one(connection).await?;
+    let round_trip = started.elapsed();
+    let offset = database_time.unix_millis() - (before + round_trip / 2).unix_millis();
     Ok(Reading { offset, round_trip })
 }
 
-/// `moment` moved by so many milliseconds.
-fn shifted(moment: Timestamp, millis: i64) -> Timestamp {
-    let moment: DateTime<Utc> = moment.datetime();
-    moment.checked_add_signed(TimeDelta::milliseconds(millis)).unwrap_or(moment).into()
+/// `moment` plus `offset` milliseconds; unchanged if that is out of range.
+fn shifted(moment: Timestamp, offset: i64) -> Timestamp {
+    Timestamp::from_unix_millis(moment.unix_millis().saturating_add(offset)).unwrap_or(moment)
 }
 
 #[cfg(test)]
@@ -139,10 +136,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_that_is_ahead_shows_the_time_of_the_database() {
-        let machine = Timestamp::from_unix_millis(1_000_000).unwrap();
-        let clock = DatabaseClock::new(Clock::stopped_at(machine));
-        assert_eq!(clock.clock().now(), machine);
+    fn a_system_clock_that_is_ahead_is_corrected_to_the_database_clock() {
+        let system = Timestamp::from_unix_millis(1_000_000).unwrap();
+        let clock = DatabaseClock::new(Clock::stopped_at(system));
+        assert_eq!(clock.clock().now(), system);
         clock.offset.store(-16_000, Ordering::Relaxed);
         assert_eq!(clock.clock().now(), Timestamp::from_unix_millis(984_000).unwrap());
     }

@@ -1,18 +1,20 @@
-//! Postgres: the only truth about seats and outcomes.
+//! Access to Postgres, the authority on seats and outcomes.
 
 mod clock;
 mod config;
 mod errors;
-mod moment;
 mod pool;
 mod schema;
 mod sessions;
 pub mod tickets;
+mod types;
 
 pub use clock::DatabaseClock;
 pub use config::DatabaseConfig;
 pub use errors::{is_transient, needs_repair};
-pub use moment::{StoredDate, StoredTimestamp};
 pub use pool::{Database, Work};
 pub use schema::{MIGRATOR, SchemaError, migrate, next_instance_number, seed, wait_until_usable};
 pub use sessions::{CHECK_AFTER, Session, Sessions};
+pub use types::StoredDate;
+
+pub use crate::domain::Timestamp as StoredTimestamp;

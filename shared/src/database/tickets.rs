@@ -1,36 +1,34 @@
-//! What became of a ticket: its row in `bookings`, and the sale behind it.
+//! Outcomes of tickets: their rows in `bookings`, and the sales that these refer to.
 //!
-//! What is stored is trusted, not validated. A row that cannot be read all the same costs its own ticket its answer, and no
-//! other ticket of the query.
+//! Stored data is trusted, not validated. A row that is unreadable nevertheless affects only its own ticket, and no other
+//! ticket of the query.
 
 use sqlx::postgres::PgConnection;
-use sqlx::types::{Decimal, Uuid};
 
-use super::StoredTimestamp;
 use crate::domain::{
     Booking, ConcertId, CustomerName, Email, Outcome, Price, Rejection, SeatId, SettledTicket, SoldSeat,
     TicketId, TierId, Timestamp,
 };
 
-/// One row a seat of a confirmed ticket, one row for any other ticket.
+/// One row per seat of a confirmed ticket; one row for any other ticket.
 struct Row {
-    ticket_id: Uuid,
+    ticket_id: TicketId,
     status: String,
-    settled_at: StoredTimestamp,
-    /// As text: one that is too large to be parsed must not make the query fail.
+    settled_at: Timestamp,
+    /// As text: JSON that cannot be parsed must not make the query fail.
     rejection: Option<String>,
     sale_id: Option<i64>,
-    user_name: Option<String>,
-    user_email: Option<String>,
-    sold_at: Option<StoredTimestamp>,
-    seat_id: Option<i32>,
+    user_name: Option<CustomerName>,
+    user_email: Option<Email>,
+    sold_at: Option<Timestamp>,
+    seat_id: Option<SeatId>,
     seat_number: Option<String>,
-    concert_id: Option<Uuid>,
-    ticket_tier_id: Option<i32>,
-    price: Option<Decimal>,
+    concert_id: Option<ConcertId>,
+    ticket_tier_id: Option<TierId>,
+    price: Option<Price>,
 }
 
-/// A settled ticket whose outcome this version cannot read: a newer one has written it, or somebody has changed it by hand.
+/// A settled ticket whose outcome this version cannot read: a newer version wrote it, or it was changed by hand.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stored outcome of ticket {ticket} cannot be read: {reason}")]
 pub struct Unreadable {
@@ -38,22 +36,21 @@ pub struct Unreadable {
     pub reason: String,
 }
 
-/// Those of the tickets that are settled, with their outcomes where these can be read, in one query.
+/// Reads the outcomes of those tickets that are settled, in one query.
 pub async fn find_settled(
     connection: &mut PgConnection,
     tickets: &[TicketId],
 ) -> Result<Vec<Result<SettledTicket, Unreadable>>, sqlx::Error> {
-    let tickets: Vec<Uuid> = tickets.iter().map(|ticket| ticket.0).collect();
-    // NaN is a numeric that a Decimal cannot be, and would make the query fail.
+    // NaN is a valid `numeric` but not a `Decimal`, so decoding it would make the query fail.
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT booking.ticket_id, booking.status, booking.settled_at AS "settled_at: StoredTimestamp",
-               booking.rejection::text, booking.sale_id,
-               sale.user_name AS "user_name?", sale.user_email AS "user_email?",
-               sale.created_at AS "sold_at?: StoredTimestamp",
-               seat.id AS "seat_id?", seat.seat_number AS "seat_number?", seat.concert_id AS "concert_id?",
-               seat.ticket_tier_id AS "ticket_tier_id?", NULLIF(sold.price, 'NaN') AS "price?"
+        SELECT booking.ticket_id AS "ticket_id: TicketId", booking.status,
+               booking.settled_at AS "settled_at: Timestamp", booking.rejection::text, booking.sale_id,
+               sale.user_name AS "user_name?: CustomerName", sale.user_email AS "user_email?: Email",
+               sale.created_at AS "sold_at?: Timestamp", seat.id AS "seat_id?: SeatId",
+               seat.seat_number AS "seat_number?", seat.concert_id AS "concert_id?: ConcertId",
+               seat.ticket_tier_id AS "ticket_tier_id?: TierId", NULLIF(sold.price, 'NaN') AS "price?: Price"
         FROM bookings booking
         LEFT JOIN sales sale ON sale.id = booking.sale_id
         LEFT JOIN sale_seats sold ON sold.sale_id = booking.sale_id
@@ -61,29 +58,29 @@ pub async fn find_settled(
         WHERE booking.ticket_id = ANY($1)
         ORDER BY booking.ticket_id, sold.position
         "#,
-        &tickets
+        tickets as &[TicketId]
     )
     .fetch_all(connection)
     .await?;
     Ok(rows.chunk_by(|one, next| one.ticket_id == next.ticket_id).map(settled_ticket).collect())
 }
 
-/// Fences off a ticket whose deadline has passed by the database's clock: from here on it can never be sold. If it has been
-/// settled in the meantime, that stands. Returns what stands; nothing if the deadline has not passed.
+/// Fences a ticket whose deadline has passed by the database clock: it can no longer be sold. If it has been settled in the
+/// meantime, that outcome stands. Returns the final outcome, or `None` if the deadline has not passed.
 pub async fn expire(
     connection: &mut PgConnection,
     ticket: TicketId,
     deadline: Timestamp,
 ) -> Result<Option<Result<SettledTicket, Unreadable>>, sqlx::Error> {
-    // While a worker's transaction holds the ticket's row, this waits for its commit.
+    // If a worker has inserted the ticket's row and not committed yet, this waits for it.
     sqlx::query!(
         r#"
         INSERT INTO bookings (ticket_id, status, settled_at)
         SELECT $1, 'expired', now FROM date_trunc('milliseconds', clock_timestamp()) AS now WHERE now > $2
         ON CONFLICT DO NOTHING
         "#,
-        ticket.0,
-        deadline.datetime()
+        ticket as TicketId,
+        deadline as Timestamp
     )
     .execute(&mut *connection)
     .await?;
@@ -92,9 +89,8 @@ pub async fn expire(
 
 fn settled_ticket(rows: &[Row]) -> Result<SettledTicket, Unreadable> {
     let row = &rows[0];
-    let ticket_id = TicketId(row.ticket_id);
-    let outcome = outcome(rows).map_err(|reason| Unreadable { ticket: ticket_id, reason })?;
-    Ok(SettledTicket { ticket_id, settled_at: row.settled_at.into(), outcome })
+    let outcome = outcome(rows).map_err(|reason| Unreadable { ticket: row.ticket_id, reason })?;
+    Ok(SettledTicket { ticket_id: row.ticket_id, settled_at: row.settled_at, outcome })
 }
 
 fn outcome(rows: &[Row]) -> Result<Outcome, String> {
@@ -102,7 +98,7 @@ fn outcome(rows: &[Row]) -> Result<Outcome, String> {
     match row.status.as_str() {
         "confirmed" => Ok(Outcome::Confirmed { booking: booking(rows)? }),
         "rejected" => {
-            let json = row.rejection.as_deref().ok_or("it was rejected for no reason")?;
+            let json = row.rejection.as_deref().ok_or("it is rejected, and its reason is missing")?;
             let json = serde_json::from_str(json).map_err(|error| format!("its rejection: {error}"))?;
             Ok(Outcome::Rejected { rejection: Rejection::from_stored(json) })
         }
@@ -119,17 +115,17 @@ fn booking(rows: &[Row]) -> Result<Booking, String> {
     };
     let seats = rows.iter().map(sold_seat).collect::<Option<Vec<_>>>();
     let seats = seats.ok_or_else(|| format!("a seat of sale {sale} is missing, or has no price"))?;
-    let name = CustomerName::from_stored(row.user_name.clone());
-    let email = Email::from_stored(row.user_email.clone());
-    Ok(Booking::of_sale(sale, name, email, sold_at.into(), seats))
+    let name = row.user_name.clone().unwrap_or_else(CustomerName::erased);
+    let email = row.user_email.clone().unwrap_or_else(Email::erased);
+    Ok(Booking::of_sale(sale, name, email, sold_at, seats))
 }
 
 fn sold_seat(row: &Row) -> Option<SoldSeat> {
     Some(SoldSeat {
-        id: SeatId(row.seat_id?),
+        id: row.seat_id?,
         number: row.seat_number.clone()?,
-        concert_id: ConcertId(row.concert_id?),
-        tier_id: TierId(row.ticket_tier_id?),
-        price: Price::from_stored(row.price?),
+        concert_id: row.concert_id?,
+        tier_id: row.ticket_tier_id?,
+        price: row.price?,
     })
 }

@@ -1,4 +1,4 @@
-//! What a customer asks for.
+//! The request of a booking.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{ConcertId, CustomerName, Email, SeatId};
 
-/// One customer's wish for a set of seats: all of them, or none.
+/// One customer's request for a set of seats: all of them, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", try_from = "BookingRequestWire")]
 pub struct BookingRequest {
@@ -26,7 +26,7 @@ pub enum SeatsError {
     SameSeatTwice(SeatId),
 }
 
-/// As it stands on the wire, before it is checked as a whole.
+/// The serialised form, before the request is validated as a whole.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BookingRequestWire {
@@ -45,7 +45,7 @@ impl TryFrom<BookingRequestWire> for BookingRequest {
 }
 
 impl BookingRequest {
-    /// `concert_id`, where given, is the concert that all the seats must belong to.
+    /// If `concert_id` is given, all seats must belong to that concert.
     pub fn new(
         user_name: CustomerName,
         user_email: Email,
@@ -56,7 +56,7 @@ impl BookingRequest {
         Ok(Self { user_name, user_email, seat_ids, concert_id })
     }
 
-    /// Whether these could be the seats of a request.
+    /// Checks that there are seats, each of them once.
     pub fn check_seats(seat_ids: &[SeatId]) -> Result<(), SeatsError> {
         let mut sorted = seat_ids.to_vec();
         sorted.sort_unstable();
@@ -75,7 +75,7 @@ impl BookingRequest {
         &self.user_email
     }
 
-    /// At least one, each once, in the order that the customer gave.
+    /// At least one seat, each once, in the customer's order.
     pub fn seat_ids(&self) -> &[SeatId] {
         &self.seat_ids
     }
@@ -84,8 +84,8 @@ impl BookingRequest {
         self.concert_id
     }
 
-    /// What tells this request from another: equal for two spellings of one wish (the order of the seats,
-    /// the case of the address), different for anything that would book something else.
+    /// Identifies the request. Equal for two spellings of the same request (another order of the seats, another case of the
+    /// address), different for anything that would book something else.
     pub fn hash(&self) -> RequestHash {
         let mut seats = self.seat_ids.clone();
         seats.sort_unstable();
@@ -111,6 +111,13 @@ impl BookingRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestHash(pub [u8; 16]);
 
+impl RequestHash {
+    /// A hash from the database; `None` if it has the wrong length, which a repair by hand may have left.
+    pub fn from_stored(hash: &[u8]) -> Option<Self> {
+        hash.try_into().ok().map(Self)
+    }
+}
+
 impl fmt::Debug for RequestHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RequestHash({})", hex::encode(self.0))
@@ -132,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn two_spellings_of_one_wish_have_one_hash() {
+    fn two_spellings_of_one_request_have_the_same_hash() {
         assert_eq!(
             request("alice@example.com", &[1, 2]).hash(),
             request("Alice@Example.com", &[2, 1]).hash()
@@ -140,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn another_wish_has_another_hash() {
+    fn different_requests_have_different_hashes() {
         let hash = request("alice@example.com", &[1, 2]).hash();
         assert_ne!(hash, request("bob@example.com", &[1, 2]).hash());
         assert_ne!(hash, request("alice@example.com", &[1, 3]).hash());
@@ -148,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_off_the_wire_is_checked_like_any_other() {
+    fn a_deserialised_request_is_validated() {
         let json = |seats: &str| {
             format!(r#"{{"userName":"Alice","userEmail":"alice@example.com","seatIds":{seats}}}"#)
         };
