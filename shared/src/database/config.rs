@@ -1,4 +1,4 @@
-//! How to reach Postgres.
+//! The settings of the connection to Postgres.
 
 use std::num::NonZeroU16;
 use std::str::FromStr;
@@ -9,17 +9,17 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use super::Sessions;
 use crate::config::Env;
 
-/// Where Postgres is.
+/// The address and credentials of Postgres.
 #[derive(Clone)]
 pub struct DatabaseConfig {
     options: PgConnectOptions,
 }
 
-/// How long a caller waits for a free connection before it is told that there is none.
+/// How long a caller waits for a free connection before it gets an error.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl DatabaseConfig {
-    /// `DATABASE_URL`.
+    /// Reads `DATABASE_URL`.
     pub fn read(env: &mut Env) -> Option<Self> {
         let options = env.required("DATABASE_URL", "postgres://user:password@host:5432/database", |url| {
             if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -31,17 +31,17 @@ impl DatabaseConfig {
         Some(Self { options: options? })
     }
 
-    /// For connections that show up at the server as `process`.
+    /// Connection options with `process` as the application name.
     pub fn options(&self, process: &str) -> PgConnectOptions {
         self.options.clone().application_name(process)
     }
 
-    /// Sessions of `process` that live as long as they work.
+    /// Long-lived sessions for `process`, which are replaced when they stop working.
     pub fn sessions(&self, process: &str, settings: &[(&'static str, &'static str)]) -> Sessions {
         Sessions::new(self.options(process), settings)
     }
 
-    /// A pool of connections with these settings, for a command that ends soon.
+    /// A pool of connections with these settings, for a short-lived command.
     pub fn pool(&self, process: &str, session: &[(&str, &str)], connections: NonZeroU16) -> PgPool {
         PgPoolOptions::new()
             .max_connections(connections.get().into())

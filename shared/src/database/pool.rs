@@ -1,9 +1,9 @@
-//! The database as handlers use it: every piece of work runs in a task of its own, on a session of a bounded pool.
+//! A bounded pool of sessions for request handlers. Each piece of work runs in its own task.
 //!
-//! hyper drops a handler when its client hangs up. Work that was dropped in the middle would leave its session inside a
-//! transaction, or half way through opening. So nothing here runs in a future that a client's disconnect, a time limit or a
-//! shutdown can drop: work that has a session goes on to its end, or to a limit of its own, at which the session is closed.
-//! Work that still waits for a session gives up when nobody wants its result any more.
+//! hyper drops a handler's future when its client disconnects. Dropped work would leave its session inside a transaction, or
+//! half open. So nothing here runs in a future that a disconnect, a timeout or a shutdown can drop: work that has a session
+//! runs to its end, or to its own time limit, at which the session is closed. Work that still waits for a session stops when
+//! its requester is gone.
 
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,16 +21,16 @@ use tokio_util::sync::CancellationToken;
 use super::errors::{is_session_lost, unavailable};
 use super::sessions::{CHECK_AFTER, OPEN_TIMEOUT, Session, Sessions};
 
-/// How long work may wait for a session before it is refused.
+/// How long work may wait for a session before it fails.
 const WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// How much work may wait for a session. More is refused at once.
+/// How many pieces of work may wait for a session. Any more fail at once.
 const WAITING_MAX: usize = 1_000;
 
-/// How long one run of a query may take.
+/// How long one attempt of a query may take.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a transaction may take: a few statements, each of which the server limits.
+/// How long a transaction may take: it has a few statements, each of them limited by the server.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A bounded number of sessions, shared by all clones.
@@ -39,31 +39,31 @@ pub struct Database(Arc<Pool>);
 
 struct Pool {
     sessions: Sessions,
-    /// Sessions that nobody uses. The one that was used last is taken first.
+    /// Unused sessions. The most recently used one is taken first.
     idle: Mutex<Vec<Session>>,
-    /// A permit for each session that may be open.
+    /// One permit per session that may be open.
     slots: Semaphore,
     waiting: Arc<Semaphore>,
 }
 
-/// Where work runs.
+/// Where a piece of work runs.
 #[derive(Clone, Copy)]
 enum Threads {
-    /// Among the runtime's other tasks.
+    /// On the runtime's worker threads.
     Runtime,
-    /// On a thread of its own: what takes long to decode would hold up the other tasks.
+    /// On its own thread: a result that takes long to decode would hold up other tasks.
     Blocking,
 }
 
-/// Work on a session.
+/// A piece of work on a session.
 pub type Work<'c, T> = BoxFuture<'c, Result<T, sqlx::Error>>;
 
 impl Database {
-    /// The longest that a query can take, with the wait for a session and a second try on a new one.
+    /// The longest that a query can take: the wait for a session and two attempts, each on a new session.
     pub const LONGEST_QUERY: Duration =
         WAIT_MAX.saturating_add(OPEN_TIMEOUT.saturating_add(QUERY_TIMEOUT).saturating_mul(2));
 
-    /// At most so many sessions, which are opened when they are needed.
+    /// A pool of at most `size` sessions, which are opened on demand.
     pub fn new(sessions: Sessions, size: NonZeroU16) -> Self {
         Self(Arc::new(Pool {
             sessions,
@@ -73,13 +73,13 @@ impl Database {
         }))
     }
 
-    /// Whether no session can be opened at this moment, as far as is known.
+    /// Whether the last attempt to open a session failed.
     pub fn is_unavailable(&self) -> bool {
-        self.0.sessions.are_refused()
+        self.0.sessions.last_open_failed()
     }
 
-    /// Runs `work`, which has the same effect however often it runs: it reads, or writes what may be there already. If its
-    /// session turns out to be useless it runs once more, on a new one.
+    /// Runs `work`, which must be idempotent. If its session turns out to be unusable, `work` runs once more, on another
+    /// session.
     pub async fn query<T, W>(&self, work: W) -> Result<T, sqlx::Error>
     where
         T: Send + 'static,
@@ -88,7 +88,7 @@ impl Database {
         self.query_on(Threads::Runtime, work).await
     }
 
-    /// The same for work that reads thousands of rows.
+    /// Like [`Self::query`], for work that reads thousands of rows.
     pub async fn query_large<T, W>(&self, work: W) -> Result<T, sqlx::Error>
     where
         T: Send + 'static,
@@ -112,8 +112,8 @@ impl Database {
         .await
     }
 
-    /// Runs `work` in a transaction, which is committed if it succeeds, and rolled back if it fails. After an error of the
-    /// connection nobody knows which of the two has happened.
+    /// Runs `work` in a transaction, and commits it if `work` succeeds, or rolls it back. After a connection error, either may
+    /// have happened.
     pub async fn transaction<T, W>(&self, work: W) -> Result<T, sqlx::Error>
     where
         T: Send + 'static,
@@ -125,7 +125,7 @@ impl Database {
         .await
     }
 
-    /// Runs `work` detached from the caller once there is room for a session. Returns early if the caller is gone by then.
+    /// Runs `work` in its own task once a session may be used, unless the caller is gone by then.
     async fn detach<T, F>(
         &self,
         threads: Threads,
@@ -135,17 +135,18 @@ impl Database {
         T: Send + 'static,
         F: Future<Output = Result<T, sqlx::Error>> + Send,
     {
-        let place = self.0.waiting.clone().try_acquire_owned().map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let waiting_permit =
+            self.0.waiting.clone().try_acquire_owned().map_err(|_| sqlx::Error::PoolTimedOut)?;
         let (reply, result) = oneshot::channel();
         let requester = Requester(CancellationToken::new());
-        let _leaves_when_dropped = requester.0.clone().drop_guard();
+        let _cancel_when_dropped = requester.0.clone().drop_guard();
         let pool = self.0.clone();
         let task = async move {
             let slot = tokio::select! {
                 slot = timeout(WAIT_MAX, pool.slots.acquire()) => slot,
                 () = requester.0.cancelled() => return,
             };
-            drop(place);
+            drop(waiting_permit);
             let result = match slot {
                 Ok(Ok(_slot)) => work(pool.clone(), requester).await,
                 Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
@@ -157,16 +158,16 @@ impl Database {
             Threads::Runtime => drop(spawn(task)),
             Threads::Blocking => drop(spawn_blocking(move || Handle::current().block_on(task))),
         }
-        // Work that panics drops `reply`, and its session is closed.
+        // A panic drops `reply`, and closes the session.
         result.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 }
 
-/// Cancelled when nobody waits for the result of the work any more.
+/// Cancelled when nobody waits for the result any more.
 struct Requester(CancellationToken);
 
 impl Requester {
-    fn is_present(&self) -> Result<(), sqlx::Error> {
+    fn check_present(&self) -> Result<(), sqlx::Error> {
         if self.0.is_cancelled() { Err(sqlx::Error::PoolClosed) } else { Ok(()) }
     }
 }
@@ -203,17 +204,17 @@ impl Pool {
         .await
     }
 
-    /// An idle session, checked if it has been idle for `checked_after`, or else a new one.
-    async fn take(&self, checked_after: Duration) -> Result<Session, sqlx::Error> {
+    /// An idle session, checked first if it has been idle for `check_after`, or else a new one.
+    async fn take(&self, check_after: Duration) -> Result<Session, sqlx::Error> {
         loop {
             let Some(mut session) = self.idle().pop() else { return self.sessions.open().await };
-            if self.sessions.check(&mut session, checked_after).await {
+            if self.sessions.check(&mut session, check_after).await {
                 return Ok(session);
             }
         }
     }
 
-    /// Runs `work` to its end, or closes the session in the middle of it once the time is up.
+    /// Runs `work` to its end, or closes its session when the time is up.
     async fn run<T>(
         &self,
         mut session: Session,
@@ -221,10 +222,10 @@ impl Pool {
         requester: &Requester,
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T>,
     ) -> Result<T, sqlx::Error> {
-        let result = match requester.is_present() {
+        let result = match requester.check_present() {
             Ok(()) => timeout(limit, work(&mut session.connection))
                 .await
-                .unwrap_or_else(|_| Err(unavailable("the database does not answer in time"))),
+                .unwrap_or_else(|_| Err(unavailable("the database did not respond in time"))),
             Err(gone) => {
                 self.idle().push(session);
                 return Err(gone);

@@ -1,4 +1,4 @@
-//! The schema and the demo data: both are put in place at start, by however many instances start at once.
+//! The schema and the demo data. Any number of instances may apply them at once when they start.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use tracing::{info, warn};
 use super::{DatabaseClock, Sessions, is_transient};
 use crate::backoff::Backoff;
 
-/// The migrations in `migrations/`, as they were when this was built.
+/// The migrations in `migrations/`, embedded at build time.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
 const DEMO: &str = include_str!("../../../seeds/demo.sql");
 
-/// Serialises seeding among instances; any number that nothing else uses will do.
+/// The advisory lock that lets one instance seed at a time; any number that nothing else uses.
 const SEED_LOCK: i64 = 0x6861_6d72_6f5f_7365;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// Worth another try.
+    /// Temporary; worth a retry.
     #[error("the database cannot be reached")]
     Unreachable(#[source] sqlx::Error),
-    /// Not to be mended by waiting.
+    /// Permanent; waiting does not help.
     #[error("the schema cannot be brought up to date")]
     Broken(#[source] MigrateError),
 }
@@ -43,8 +43,8 @@ impl From<MigrateError> for SchemaError {
     }
 }
 
-/// Brings the schema up to date. Instances that start together take turns. A schema that is newer than this binary is
-/// left as it is: in a rolling upgrade, or after a roll-back, old and new run side by side.
+/// Brings the schema up to date. Instances that start together take turns. A schema that is newer than this binary is left
+/// unchanged: in a rolling upgrade, or after a rollback, old and new binaries run side by side.
 pub async fn migrate(connection: &mut PgConnection) -> Result<(), SchemaError> {
     let migrator =
         Migrator { migrations: MIGRATOR.migrations.clone(), ignore_missing: true, ..Migrator::DEFAULT };
@@ -52,7 +52,8 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), SchemaError> {
     Ok(())
 }
 
-/// Puts the demo concerts into a catalogue that is empty: one that has ticket types has been somebody's already. Instances that start together seed it once.
+/// Adds the demo concerts to an empty catalogue. One that has ticket types is already in use. Instances that start together
+/// seed it once.
 pub async fn seed(connection: &mut PgConnection) -> Result<(), SchemaError> {
     let mut transaction = connection.begin().await?;
     sqlx::query!("SELECT pg_advisory_xact_lock($1)", SEED_LOCK).execute(&mut *transaction).await?;
@@ -64,7 +65,7 @@ pub async fn seed(connection: &mut PgConnection) -> Result<(), SchemaError> {
     if empty {
         sqlx::raw_sql(DEMO).execute(&mut *transaction).await?;
         transaction.commit().await?;
-        info!("put the demo concerts into the empty catalogue");
+        info!("added the demo concerts to the empty catalogue");
     }
     Ok(())
 }
@@ -73,33 +74,32 @@ fn code(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
 }
 
-/// A number that no other running instance has.
+/// The next number of an instance. They repeat only after 32768 starts.
 pub async fn next_instance_number(connection: &mut PgConnection) -> Result<u32, SchemaError> {
     let number = sqlx::query_scalar!(r#"SELECT nextval('instance_numbers') AS "number!""#);
     let number = number.fetch_one(connection).await.map_err(|error| match code(&error).as_deref() {
-        // undefined_table: somebody else has yet to migrate.
+        // undefined_table: another process has yet to migrate the schema.
         Some("42P01") => SchemaError::Unreachable(error),
         _ => error.into(),
     })?;
     Ok(u32::try_from(number).unwrap_or_default())
 }
 
-/// Waits until the schema is at least as new as this binary. It is put in place by the api, and a worker may well
-/// be up before it.
+/// Waits until the schema is at least as new as this binary. The api migrates it, and a worker may start before the api.
 async fn wait_for_schema(sessions: &Sessions) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-    let wanted = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let required = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
     loop {
         match schema_version(sessions).await {
-            Ok(Some(found)) if found >= wanted => return,
-            Ok(found) => info!(schema.found = found, schema.wanted = wanted, "waiting for the schema"),
+            Ok(Some(found)) if found >= required => return,
+            Ok(found) => info!(schema.found = found, schema.required = required, "waiting for the schema"),
             Err(error) => warn!("waiting for the schema: {error}"),
         }
         backoff.pause().await;
     }
 }
 
-/// Waits until bookings can be settled: the schema is there, and it is known what time it is by the database's clock.
+/// Waits until bookings can be settled: the schema is up to date, and the database clock has been measured.
 pub async fn wait_until_usable(sessions: &Sessions, clock: &DatabaseClock) {
     wait_for_schema(sessions).await;
     clock.measured().await;
@@ -107,7 +107,7 @@ pub async fn wait_until_usable(sessions: &Sessions, clock: &DatabaseClock) {
 
 async fn schema_version(sessions: &Sessions) -> Result<Option<i64>, sqlx::Error> {
     let mut connection = sessions.open().await?.connection;
-    // Checked at run time: the table is sqlx's own and in none of our migrations.
+    // Not checked at compile time: sqlx creates the table, our migrations do not.
     let version = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
         .fetch_one(&mut connection)
         .await?;

@@ -1,8 +1,8 @@
-//! Sessions of Postgres: opened alike, verified when they open, and trusted only as long as they work.
+//! Postgres sessions: verified when they are opened, checked after idling, and discarded together after a failure.
 //!
-//! A server, a firewall or a pooler can make a session useless without a word: it turns read-only in a failover, or the
-//! network forgets it. Sessions that were opened together usually go together. So the first one that is found useless
-//! condemns all that were opened before that moment, and nobody else has to find out by waiting.
+//! A server, a firewall or a pooler can make a session unusable without notice: a failover turns it read-only, or the network
+//! drops it. Sessions that were opened together usually fail together. So the first failure discards all sessions that were
+//! opened before it, and no other caller has to run into the same timeout.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,28 +14,28 @@ use tracing::warn;
 
 use super::errors::{is_session_lost, unavailable};
 
-/// How long a server may take to open a session.
+/// How long opening a session may take.
 pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A session that has not been used for this long should be checked before it is used.
+/// A session that has been idle for this long should be checked before it is used.
 pub const CHECK_AFTER: Duration = Duration::from_secs(1);
 
-/// How long the check may take. Sessions that died without a word answer nothing at all.
+/// How long the check may take. A session that died silently does not respond at all.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// After this long a session is replaced, so that changes of the server's settings and addresses arrive.
+/// A session is replaced at this age, so that changes of the server's settings and addresses take effect.
 const MAX_AGE: Duration = Duration::from_mins(30);
 
-/// While a server refuses sessions, nobody asks it for one more often than this.
-const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// The pause between attempts to open a session, after one has failed.
+const RETRY_OPEN_AFTER: Duration = Duration::from_millis(100);
 
-/// A server on which every session fails is not worth a line in the log for each of them.
+/// The pause between warnings about failed sessions: there may be many at once.
 const WARN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// The settings that must hold. Others depend on the kind of connection.
+/// The settings that are verified: the time limits. The others depend on the kind of connection.
 const LIMITS: [&str; 3] = ["idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout"];
 
-/// Where sessions come from. Clones share what they know about dead sessions.
+/// Opens and checks sessions. Clones share the record of failures.
 #[derive(Clone)]
 pub struct Sessions(Arc<Inner>);
 
@@ -46,15 +46,15 @@ struct Inner {
 }
 
 struct State {
-    /// Sessions that were opened up to this moment are not used again.
-    condemned: Instant,
-    /// When that was last written to the log.
-    warned: Option<Instant>,
-    /// The last time that no session could be opened, and why.
-    refused: Option<(Instant, String)>,
+    /// Sessions that were opened up to this time are not used again.
+    discarded_until: Instant,
+    /// When the last warning about failed sessions was logged.
+    warned_at: Option<Instant>,
+    /// When and why the last attempt to open a session failed; `None` if it succeeded.
+    open_failure: Option<(Instant, String)>,
 }
 
-/// A session that nobody else uses. Dropping it closes it; the server then rolls back what was not committed.
+/// A session with one user. Dropping it closes it, and the server rolls back an open transaction.
 pub struct Session {
     pub connection: PgConnection,
     opened_at: Instant,
@@ -62,31 +62,31 @@ pub struct Session {
 }
 
 impl Sessions {
-    /// Sessions with these settings, by name and value, on top of those in `options`.
+    /// Sessions with these settings, as names and values, in addition to those in `options`.
     pub fn new(options: PgConnectOptions, settings: &[(&'static str, &'static str)]) -> Self {
         let options = options.options(settings.iter().copied());
-        let state = State { condemned: Instant::now(), warned: None, refused: None };
+        let state = State { discarded_until: Instant::now(), warned_at: None, open_failure: None };
         Self(Arc::new(Inner { options, settings: settings.to_vec(), state: Mutex::new(state) }))
     }
 
-    /// A new session, on a server that takes writes, with the settings that were asked for.
+    /// Opens a session. Fails unless it is writable and has the required settings.
     pub async fn open(&self) -> Result<Session, sqlx::Error> {
-        if let Some((at, reason)) = &self.state().refused
-            && at.elapsed() < OPEN_AGAIN_AFTER
+        if let Some((at, reason)) = &self.state().open_failure
+            && at.elapsed() < RETRY_OPEN_AFTER
         {
             return Err(unavailable(reason));
         }
         let opened_at = Instant::now();
         let opened = timeout(OPEN_TIMEOUT, self.connect()).await;
-        let opened = opened.unwrap_or_else(|_| Err(unavailable("the database opens no session in time")));
+        let opened = opened.unwrap_or_else(|_| Err(unavailable("opening a database session timed out")));
         let mut state = self.state();
         match opened {
             Ok(connection) => {
-                state.refused = None;
+                state.open_failure = None;
                 Ok(Session { connection, opened_at, used_at: Instant::now() })
             }
             Err(error) => {
-                state.refused = Some((Instant::now(), error.to_string()));
+                state.open_failure = Some((Instant::now(), error.to_string()));
                 Err(error)
             }
         }
@@ -96,7 +96,7 @@ impl Sessions {
         let mut connection = self.0.options.connect().await?;
         let (names, wanted): (Vec<&str>, Vec<&str>) =
             self.0.settings.iter().filter(|(name, _)| LIMITS.contains(name)).copied().unzip();
-        // A pooler may have ignored the settings of the start-up message.
+        // A pooler may have ignored the settings in the startup message.
         let state = sqlx::query!(
             r#"
             SELECT current_setting('transaction_read_only')::boolean AS "is_read_only!",
@@ -114,49 +114,49 @@ impl Sessions {
         }
         match state.missing {
             Some(missing) => Err(unavailable(&format!(
-                "the database does not apply {missing}: connect to the server itself, or to a pooler that \
-                 passes settings on"
+                "the database does not apply {missing}: connect to the server directly, or through a pooler that \
+                 forwards settings"
             ))),
             None => Ok(connection),
         }
     }
 
-    /// Whether the last try to open a session has failed.
-    pub fn are_refused(&self) -> bool {
-        self.state().refused.is_some()
+    /// Whether the last attempt to open a session failed.
+    pub fn last_open_failed(&self) -> bool {
+        self.state().open_failure.is_some()
     }
 
-    /// Whether the session can be used. One that has not been used for `checked_after` has to answer at once, take writes, and
-    /// not be inside a transaction.
-    pub async fn check(&self, session: &mut Session, checked_after: Duration) -> bool {
+    /// Whether the session can be used. One that has been idle for `check_after` must respond promptly, be writable, and not
+    /// be inside a transaction.
+    pub async fn check(&self, session: &mut Session, check_after: Duration) -> bool {
         if !self.is_trusted(session) {
             return false;
         }
-        if session.used_at.elapsed() < checked_after {
+        if session.used_at.elapsed() < check_after {
             return true;
         }
-        let answer = timeout(CHECK_TIMEOUT, is_good(&mut session.connection)).await;
-        match answer.unwrap_or_else(|_| Err(unavailable("a session of the database does not answer"))) {
+        let checked = timeout(CHECK_TIMEOUT, is_usable(&mut session.connection)).await;
+        match checked.unwrap_or_else(|_| Err(unavailable("a session does not respond"))) {
             Ok(true) => {
                 session.used_at = Instant::now();
                 true
             }
             Ok(false) => {
-                self.condemn("a session is read-only, or inside a transaction");
+                self.discard_all("a session is read-only or inside a transaction");
                 false
             }
             Err(error) => {
-                self.condemn(&error.to_string());
+                self.discard_all(&error.to_string());
                 false
             }
         }
     }
 
-    /// Notes how the session fared. Returns whether it can be used again.
+    /// Records the result of work on the session. Returns whether the session can be used again.
     pub fn keeps(&self, session: &mut Session, error: Option<&sqlx::Error>) -> bool {
         match error {
             Some(error) if is_session_lost(error) => {
-                self.condemn(&error.to_string());
+                self.discard_all(&error.to_string());
                 false
             }
             _ => {
@@ -166,18 +166,18 @@ impl Sessions {
         }
     }
 
-    /// No session that was opened up to now is used again.
-    fn condemn(&self, reason: &str) {
+    /// Makes all sessions that were opened up to now unusable.
+    fn discard_all(&self, reason: &str) {
         let mut state = self.state();
-        state.condemned = Instant::now();
-        if state.warned.is_none_or(|at| at.elapsed() > WARN_AGAIN_AFTER) {
-            state.warned = Some(Instant::now());
-            warn!("closing all sessions of the database that are open: {reason}");
+        state.discarded_until = Instant::now();
+        if state.warned_at.is_none_or(|at| at.elapsed() > WARN_AGAIN_AFTER) {
+            state.warned_at = Some(Instant::now());
+            warn!("discarding all open database sessions: {reason}");
         }
     }
 
     fn is_trusted(&self, session: &Session) -> bool {
-        session.opened_at.elapsed() < MAX_AGE && session.opened_at > self.state().condemned
+        session.opened_at.elapsed() < MAX_AGE && session.opened_at > self.state().discarded_until
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -185,10 +185,10 @@ impl Sessions {
     }
 }
 
-/// Whether the session takes writes and is not inside a transaction. In a simple query (which needs no prepared statement) `now`,
-/// the beginning of the transaction, is the beginning of the statement only outside of one.
-async fn is_good(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let question =
+/// Whether the session is writable and not inside a transaction. In a simple query, which needs no prepared statement, `now()`
+/// (the start of the transaction) equals the start of the statement only outside a transaction.
+async fn is_usable(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let query =
         "SELECT now() = statement_timestamp() AND NOT current_setting('transaction_read_only')::boolean";
-    sqlx::raw_sql(question).fetch_one(connection).await?.try_get(0)
+    sqlx::raw_sql(query).fetch_one(connection).await?.try_get(0)
 }

@@ -1,4 +1,4 @@
-//! Time as everything here sees it: UTC, in whole milliseconds, and taken from a clock that tests can set.
+//! Timestamps in UTC, in whole milliseconds, and an injected clock, which tests can set.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::faults::clock_offset_millis;
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// The moment `millis` milliseconds after the Unix epoch; `None` if no calendar reaches that far.
+    /// `millis` milliseconds after the Unix epoch; `None` if that is out of chrono's range.
     pub fn from_unix_millis(millis: i64) -> Option<Self> {
         DateTime::from_timestamp_millis(millis).map(Self)
     }
@@ -46,7 +46,7 @@ impl std::ops::Add<Duration> for Timestamp {
 }
 
 impl Timestamp {
-    /// How long from `self` until `later`; zero if that is past.
+    /// The time from `self` until `later`; zero if `later` is earlier.
     pub fn until(self, later: Self) -> Duration {
         (later.0 - self.0).to_std().unwrap_or_default()
     }
@@ -76,15 +76,14 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Where the time comes from. `Utc::now` is banned elsewhere, so that a test can move the clock instead of
-/// waiting for it.
+/// The source of the current time. `Utc::now` is banned elsewhere, so that a test can set the clock instead of waiting.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// The clock of the machine.
+    /// The system clock.
     pub fn system() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
         Self::new(|| (Utc::now() + TimeDelta::milliseconds(clock_offset_millis())).into())
     }
 
@@ -92,7 +91,7 @@ impl Clock {
         Self(Arc::new(read))
     }
 
-    /// A clock that stands still.
+    /// A clock that always shows `moment`.
     pub fn stopped_at(moment: Timestamp) -> Self {
         Self::new(move || moment)
     }
@@ -113,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timestamp_survives_the_wire_and_keeps_its_milliseconds() {
+    fn a_timestamp_survives_serialisation_with_its_milliseconds() {
         let moment = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
         let json = serde_json::to_string(&moment).unwrap();
         assert_eq!(json, "\"2026-11-22T16:14:22.341Z\"");
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn time_until_a_past_moment_is_zero() {
+    fn the_time_until_a_past_timestamp_is_zero() {
         let now = Timestamp::from_unix_millis(1_000).unwrap();
         assert_eq!((now + Duration::from_secs(5)).until(now), Duration::ZERO);
         assert_eq!(now.until(now + Duration::from_secs(5)), Duration::from_secs(5));

@@ -1,7 +1,7 @@
-//! Who books.
+//! The customer of a booking.
 //!
-//! Input is validated; what is stored is trusted. A row may have been changed on the person's request, or be older than
-//! today's rules, and a name that breaks them is no reason to withhold the seats that were bought under it.
+//! Input is validated, stored data is trusted. A row may have been changed on the customer's request, or be older than the
+//! current rules, and a name that breaks them must not hide the booking.
 
 use std::fmt;
 
@@ -41,13 +41,13 @@ impl CustomerName {
         }
     }
 
-    /// A name that was stored, or announced by a worker. A missing or empty one becomes the placeholder.
+    /// A name from the database or from a worker's announcement. A missing or empty one becomes the placeholder.
     pub fn from_stored(text: Option<String>) -> Self {
         present(text).map_or_else(Self::erased, Self)
     }
 
-    /// What stands in the place of a name that was erased. It passes the rules for input, so that a version that applies
-    /// them to stored names reads it too.
+    /// The placeholder for an erased name. It is valid input, so that a version that validates stored names can read it
+    /// too.
     pub fn erased() -> Self {
         Self("Erased customer".to_owned())
     }
@@ -57,7 +57,7 @@ impl CustomerName {
     }
 }
 
-/// The text, if there is anything in it.
+/// The text, unless it is blank.
 fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
@@ -77,7 +77,7 @@ pub enum EmailError {
 }
 
 impl Email {
-    /// The longest address that mail can be sent to (RFC 5321, with erratum 1690 to RFC 3696).
+    /// The longest address that can receive mail (RFC 5321, with erratum 1690 to RFC 3696).
     pub const MAX_CHARS: usize = 254;
 
     pub fn parse(text: &str) -> Result<Self, EmailError> {
@@ -91,13 +91,13 @@ impl Email {
             .map_err(|_| EmailError::Malformed)
     }
 
-    /// An address that was stored, or announced by a worker. A missing or empty one becomes the placeholder.
+    /// An address from the database or from a worker's announcement. A missing or empty one becomes the placeholder.
     pub fn from_stored(text: Option<String>) -> Self {
         present(text).map_or_else(Self::erased, Self)
     }
 
-    /// What stands in the place of an address that was erased. It passes the rules for input, as the name's placeholder
-    /// does, and no mail can reach it (RFC 2606, section 2).
+    /// The placeholder for an erased address. It is valid input, as the name's placeholder is, and cannot receive mail
+    /// (RFC 2606, section 2).
     pub fn erased() -> Self {
         Self("erased@customer.invalid".to_owned())
     }
@@ -112,7 +112,7 @@ impl Email {
     }
 }
 
-// Neither a name nor an address may reach a log: printing one says only that it is there.
+// Names and addresses must not reach a log, so `Debug` does not print them.
 impl fmt::Debug for CustomerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CustomerName(…)")
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_trimmed_and_must_be_printable() {
+    fn a_name_is_trimmed_and_has_no_control_characters() {
         assert_eq!(CustomerName::parse("  Alice ").unwrap().as_str(), "Alice");
         assert_eq!(CustomerName::parse(" \t"), Err(NameError::Empty));
         assert_eq!(CustomerName::parse(&"न".repeat(101)), Err(NameError::TooLong));
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_must_look_like_one() {
+    fn a_malformed_or_too_long_address_is_rejected() {
         for good in ["alice@example.com", "a.b+c@sub.example.np", " alice@example.com "] {
             assert!(Email::parse(good).is_ok(), "{good}");
         }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_customer_is_trusted_and_a_missing_one_becomes_the_placeholder() {
+    fn a_stored_customer_is_not_validated_and_a_missing_one_becomes_the_placeholder() {
         for odd in ["A\0lice", &"न".repeat(500), " Alice", "no address"] {
             assert_eq!(CustomerName::from_stored(Some(odd.to_owned())).as_str(), odd);
             assert_eq!(Email::from_stored(Some(odd.to_owned())).as_str(), odd);
@@ -192,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_passes_the_rules_for_input() {
+    fn a_placeholder_is_valid_input() {
         let (name, email) = (CustomerName::erased(), Email::erased());
         assert_eq!(CustomerName::parse(name.as_str()), Ok(name));
         assert_eq!(Email::parse(email.as_str()), Ok(email));
     }
 
     #[test]
-    fn printing_a_customer_shows_nothing_of_them() {
+    fn debug_output_contains_neither_name_nor_address() {
         let printed = format!("{:?} {:?}", CustomerName::parse("Alice"), Email::parse("alice@example.com"));
         assert!(!printed.to_lowercase().contains("alice"), "{printed}");
     }

@@ -1,4 +1,4 @@
-//! How a retry is known from a second wish.
+//! Idempotency keys, which distinguish a retry from a second booking.
 
 use std::fmt;
 
@@ -20,13 +20,13 @@ pub struct IdempotencyKeyError;
 impl IdempotencyKey {
     pub const MAX_CHARS: usize = 255;
 
-    /// The key in the header's value: a quoted string, as the draft has it, or the bare key that most clients send.
+    /// Parses the header's value: a quoted string, as the draft specifies, or the bare key that most clients send.
     pub fn from_header(value: &str) -> Result<Self, IdempotencyKeyError> {
         let value = value.trim();
         Self::new(value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value))
     }
 
-    /// The key itself, to the letter.
+    /// A key without quotes or surrounding white space to remove.
     pub fn new(key: &str) -> Result<Self, IdempotencyKeyError> {
         let printable = key.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"');
         if key.is_empty() || key.len() > Self::MAX_CHARS || !printable {
@@ -35,7 +35,7 @@ impl IdempotencyKey {
         Ok(Self(key.to_owned()))
     }
 
-    /// The key as one customer's own: two customers who choose the same key do not meet.
+    /// The digest of the key and its customer: two customers may choose the same key.
     pub fn digest(&self, customer: &Email) -> IdempotencyDigest {
         let mut hasher = Sha256::new();
         let customer = customer.normalised();
@@ -62,8 +62,8 @@ impl From<IdempotencyKey> for String {
     }
 }
 
-/// The first 128 bits of the SHA-256 of a customer's normalised address and their key: one value to index,
-/// which says nothing of either.
+/// The first 128 bits of the SHA-256 of a customer's normalised address and their key: one value to index, which reveals
+/// neither.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IdempotencyDigest(pub [u8; 16]);
 
@@ -90,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_key_that_the_intake_takes_is_the_same_off_the_queue(value in "[ -~]{0,300}") {
+        fn an_accepted_key_survives_serialisation(value in "[ -~]{0,300}") {
             if let Ok(key) = IdempotencyKey::from_header(&value) {
                 let json = serde_json::to_string(&key).unwrap();
                 prop_assert_eq!(serde_json::from_str::<IdempotencyKey>(&json).unwrap(), key);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_belongs_to_one_customer_however_they_spell_their_address() {
+    fn the_digest_depends_on_the_customer_and_not_on_the_case_of_the_address() {
         let key = IdempotencyKey::new("k").unwrap();
         let email = |text| Email::parse(text).unwrap();
         assert_eq!(key.digest(&email("alice@example.com")), key.digest(&email("ALICE@example.com")));

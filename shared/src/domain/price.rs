@@ -1,4 +1,4 @@
-//! Money.
+//! Prices and sums of prices.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 #[schema(value_type = String, pattern = r"^[0-9]+\.[0-9]{2}$", example = "100.00")]
 pub struct Price(Decimal);
 
-/// A sum of prices, such as what a booking costs. It has the form of a price and holds any sum of them.
+/// A sum of prices, such as the total of a booking. It looks like a price, but may exceed the largest price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Amount(Decimal);
@@ -25,7 +25,7 @@ pub struct Amount(Decimal);
 pub struct PriceError;
 
 impl Price {
-    /// The largest amount, in hundredths: what the database's `numeric(12, 2)` holds.
+    /// The largest price in hundredths: the limit of `numeric(12, 2)` in the database.
     const MAX_HUNDREDTHS: i64 = 999_999_999_999;
 
     pub fn new(amount: Decimal) -> Result<Self, PriceError> {
@@ -41,12 +41,12 @@ impl Price {
         Ok(Self(exact))
     }
 
-    /// A price that was stored, or announced by a worker.
+    /// A price from the database or from a worker's announcement, which is not validated.
     pub fn from_stored(amount: Decimal) -> Self {
         Self(in_hundredths(amount))
     }
 
-    /// For serde: the announced form of [`Self::from_stored`].
+    /// For serde: like [`Self::from_stored`], for an announced price.
     pub(super) fn deserialize_stored<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         decimal(deserializer).map(Self::from_stored)
     }
@@ -55,15 +55,15 @@ impl Price {
         self.0
     }
 
-    /// The price of `count` of these.
+    /// The price of `count` seats.
     #[must_use]
     pub fn times(self, count: u32) -> Amount {
-        // A decimal has room for 10¹⁶ times the largest price, and a stored one beyond that range stays at its limit.
+        // A decimal holds 10¹⁶ times the largest price. A larger stored price saturates.
         Amount(in_hundredths(self.0.saturating_mul(Decimal::from(count))))
     }
 }
 
-/// With exactly two decimals, where it has no more than that.
+/// Extends `amount` to two decimals; keeps any further ones.
 fn in_hundredths(amount: Decimal) -> Decimal {
     let mut exact = amount.normalize();
     if exact.scale() < 2 {
@@ -102,7 +102,7 @@ impl From<Price> for String {
     }
 }
 
-/// Only we write amounts, so that any number is one.
+/// Only workers write amounts, so any number is accepted.
 impl TryFrom<String> for Amount {
     type Error = rust_decimal::Error;
 
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_always_shows_two_decimals() {
+    fn a_price_is_shown_with_two_decimals() {
         for (given, shown) in
             [("100", "100.00"), ("50.5", "50.50"), ("0", "0.00"), ("-0", "0.00"), ("1.230", "1.23")]
         {
@@ -136,11 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_has_room_for_any_booking_and_reads_back_as_it_was_written() {
-        let dearest = price("9999999999.99").unwrap();
+    fn an_amount_holds_the_total_of_any_booking_and_survives_serialisation() {
+        let largest = price("9999999999.99").unwrap();
         for (sum, written) in [
-            (dearest.times(10), "\"99999999999.90\""),
-            (dearest.times(u32::MAX), "\"42949672949957050327.05\""),
+            (largest.times(10), "\"99999999999.90\""),
+            (largest.times(u32::MAX), "\"42949672949957050327.05\""),
             (price("0").unwrap().times(3), "\"0.00\""),
         ] {
             assert_eq!(serde_json::to_string(&sum).unwrap(), written);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_price_is_trusted_and_has_two_decimals() {
+    fn a_stored_price_is_not_validated_and_is_shown_with_two_decimals() {
         for (stored, shown) in
             [("-1", "-1.00"), ("0", "0.00"), ("10000000000", "10000000000.00"), ("1.234", "1.234")]
         {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_price_is_refused() {
+    fn an_invalid_price_is_rejected() {
         for bad in ["", "ten", "-1", "1.234", "10000000000", "NaN"] {
             assert_eq!(price(bad), Err(PriceError), "{bad}");
         }

@@ -1,7 +1,7 @@
-//! The ticket that the intake hands out: an id that proves by itself that we issued it.
+//! The ticket that the intake issues. Its id proves that an instance of the api issued it.
 //!
-//! The intake stores nothing, and yet the status endpoint must tell "still waiting" from "never existed". So a
-//! ticket id carries a MAC over itself, and every instance that knows the key can check it.
+//! The intake stores nothing, and yet the status endpoint must distinguish a queued ticket from one that never existed. So a
+//! ticket id contains a MAC of itself, which every instance that knows the key can verify.
 //!
 //! ```text
 //!  0               48   52        64 66             96                128
@@ -11,7 +11,8 @@
 //!  +----------------+----+---------+--+--------------+-----------------+
 //! ```
 //!
-//! The serial tells it from other tickets of that millisecond: see `serial.rs`. It is a UUID of version 8 (RFC 9562, section 5.8). Ids sort by the time they were issued.
+//! The serial distinguishes tickets of the same millisecond: see `serial.rs`. The id is a UUID of version 8 (RFC 9562,
+//! section 5.8). Ids sort by their time of issue.
 
 use std::fmt;
 
@@ -36,7 +37,7 @@ impl TicketId {
         Self(Uuid::from_u128(time_bits(moment) | ((1 << 80) - 1)))
     }
 
-    /// When the ticket was issued, by the clock of the instance that issued it.
+    /// When the ticket was issued, by the clock of the issuing instance.
     pub fn issued_at(self) -> Timestamp {
         let millis = self.0.as_u128() >> 80;
         i64::try_from(millis)
@@ -58,15 +59,15 @@ impl fmt::Debug for TicketId {
     }
 }
 
-/// A ticket as it travels: its id, and the moment after which it may no longer be sold.
+/// A ticket in the queue: its id and its deadline, after which it may no longer be sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     pub id: TicketId,
     pub deadline: Timestamp,
 }
 
-/// The keys that sign ticket ids. All instances share them; the first signs, every one verifies, so that a key
-/// can be changed without voiding the tickets that are out.
+/// The keys that sign ticket ids, shared by all instances. The first key signs and all keys verify, so that the signing key
+/// can be changed without invalidating issued tickets.
 #[derive(Clone)]
 pub struct TicketKeys {
     signing: Hmac<Sha256>,
@@ -80,7 +81,7 @@ pub struct TicketKeys {
 )]
 pub struct TicketKeysError;
 
-/// Characters of a UUID with hyphens, the form in which tickets are handed out.
+/// The length of a UUID with hyphens, the form in which tickets are issued.
 const HYPHENATED_LEN: usize = uuid::fmt::Hyphenated::LENGTH;
 
 impl TicketKeys {
@@ -97,7 +98,7 @@ impl TicketKeys {
         Ok(Self { signing, verifying, serials: Serials::default() })
     }
 
-    /// Makes the ids that are issued from here on unlike those of all other numbered instances.
+    /// From now on, issued ids differ from those of all other numbered instances.
     pub fn set_instance(&self, number: u32) {
         self.serials.set_instance(number);
     }
@@ -114,27 +115,26 @@ impl TicketKeys {
         TicketId(Uuid::from_u128(body | u128::from(mac)))
     }
 
-    /// A key for another purpose, which says nothing of these. What the keys sign otherwise is 12 bytes long; a purpose must
-    /// not be.
+    /// Derives a key for another purpose, which reveals nothing about these keys. A purpose must not be 12 bytes long, because
+    /// the signed part of a ticket id is.
     pub fn derive_key(&self, purpose: &str) -> [u8; 32] {
         assert!(purpose.len() != 12, "it could be the body of an id");
         self.signing.clone().chain_update(purpose).finalize().into_bytes().into()
     }
 
-    /// The ticket id that `text` is, if it is one that was signed with one of these keys.
+    /// Parses a ticket id; `None` unless it was signed with one of these keys.
     pub fn verify(&self, text: &str) -> Option<TicketId> {
-        // A UUID has other forms as well; a ticket has one name.
+        // A UUID has other forms as well; a ticket id has only this one.
         let id = Uuid::try_parse(text).ok().filter(|_| text.len() == HYPHENATED_LEN)?;
         let body = id.as_u128() & !u128::from(u32::MAX);
         let given = id.as_u128() ^ body;
-        // 32 bits that an attacker can only guess at online need no comparison in constant time, but it is free:
-        // the XOR looks at all of them at once.
+        // The XOR compares all 32 bits at once. An attacker could only guess online, so constant time is not essential.
         let signed = self.verifying.iter().any(|key| u128::from(mac(key, body)) ^ given == 0);
         signed.then_some(TicketId(id))
     }
 }
 
-/// A moment's milliseconds, where an id has them.
+/// The milliseconds of `moment`, at their position in an id.
 fn time_bits(moment: Timestamp) -> u128 {
     (u128::from(moment.unix_millis().unsigned_abs()) & ((1 << 48) - 1)) << 80
 }
@@ -169,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_issued_ticket_is_known_again_and_keeps_its_time(millis in 0_i64..(1 << 48)) {
+        fn an_issued_ticket_is_verified_and_keeps_its_time(millis in 0_i64..(1 << 48)) {
             let keys = keys(&key("a"));
             let now = Timestamp::from_unix_millis(millis).unwrap();
             let id = keys.issue(now);
@@ -180,7 +180,7 @@ mod tests {
         }
 
         #[test]
-        fn a_ticket_with_one_bit_changed_is_none_of_ours(bit in 0_u32..128) {
+        fn a_ticket_with_one_bit_changed_is_not_verified(bit in 0_u32..128) {
             let keys = keys(&key("a"));
             let id = keys.issue(Timestamp::from_unix_millis(1_795_364_062_341).unwrap());
             let forged = Uuid::from_u128(id.0.as_u128() ^ (1 << bit));
@@ -188,12 +188,12 @@ mod tests {
         }
 
         #[test]
-        fn a_ticket_parser_takes_any_text(text in ".*") {
+        fn any_other_text_is_not_verified(text in ".*") {
             prop_assert_eq!(keys(&key("a")).verify(&text), None);
         }
 
         #[test]
-        fn ids_sort_by_their_time(earlier in 0_i64..1_000_000, later in 1_000_000_i64..2_000_000) {
+        fn ids_sort_by_their_time_of_issue(earlier in 0_i64..1_000_000, later in 1_000_000_i64..2_000_000) {
             let keys = keys(&key("a"));
             let at = |millis| keys.issue(Timestamp::from_unix_millis(millis).unwrap());
             prop_assert!(at(earlier) < at(later));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_key_still_verifies_what_it_signed_while_it_is_listed() {
+    fn a_replaced_key_still_verifies_its_tickets_while_it_is_listed() {
         let now = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
         let old = keys(&key("a")).issue(now);
         let both = keys(&format!("{}, {}", key("b"), key("a")));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_tickets_of_a_process_are_alike_even_within_a_millisecond() {
+    fn no_two_tickets_of_a_process_are_equal_even_within_a_millisecond() {
         let keys = keys(&key("a"));
         let now = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
         let issued: HashSet<TicketId> = (0..200_000).map(|_| keys.issue(now)).collect();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_has_one_form() {
+    fn only_the_hyphenated_form_of_a_ticket_is_verified() {
         let keys = keys(&key("a"));
         let id = keys.issue(Timestamp::from_unix_millis(1_795_364_062_341).unwrap());
         assert_eq!(keys.verify(&id.to_string().to_uppercase()), Some(id));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_the_wrong_length_is_refused() {
+    fn a_key_of_the_wrong_length_is_rejected() {
         for bad in ["", "abcd", &key("z"), &format!("{},", key("a"))] {
             assert!(TicketKeys::parse(bad).is_err(), "{bad}");
         }
