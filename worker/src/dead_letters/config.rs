@@ -1,4 +1,4 @@
-//! What the commands need to know.
+//! The settings of the commands.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sqlx::PgPool;
 
 use super::reissue::Reissuer;
 
-/// For those that only look, or write a decision down.
+/// The settings of the commands that need only the database.
 pub struct ReadConfig {
     pub database: DatabaseConfig,
 }
@@ -23,7 +23,7 @@ impl ReadConfig {
     }
 }
 
-/// For one that issues a ticket, as the api does.
+/// The settings of `reissue`, which issues a ticket as the api does.
 pub struct ReissueConfig {
     pub database: DatabaseConfig,
     broker: BrokerConfig,
@@ -36,11 +36,11 @@ impl ReissueConfig {
         let mut env = Env::process();
         let database = DatabaseConfig::read(&mut env);
         let broker = BrokerConfig::read(&mut env);
-        let keys = "the keys of the api, of which the first signs, each of 64 hexadecimal digits";
+        let keys = "the api's keys, each of 64 hexadecimal digits, the signing key first";
         let ticket_keys = env.required("TICKET_KEYS", keys, TicketKeys::parse);
         let booking_deadline = env.or("BOOKING_DEADLINE", Duration::from_mins(15), "a duration such as 15m");
         if booking_deadline == Some(Duration::ZERO) {
-            env.fault("BOOKING_DEADLINE is set to nothing: it should be a duration such as 15m");
+            env.fault("BOOKING_DEADLINE is zero: it should be a duration such as 15m");
         }
         let built = (|| {
             Some(Self {

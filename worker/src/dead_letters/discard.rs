@@ -1,4 +1,4 @@
-//! `dead-letters discard`: closes one, and does nothing about its booking.
+//! `dead-letters discard`: closes a letter and does nothing about its booking.
 
 use std::fmt::{self, Display};
 
@@ -24,29 +24,30 @@ pub async fn discard(pool: &PgPool, id: i64, because: &str) -> anyhow::Result<Di
         WHERE id = $1 AND resolution IS NULL AND reissued_as IS NULL
         "#,
         id,
-        now.datetime(),
+        now as Timestamp,
         because
     )
     .execute(pool)
     .await?;
     if discarded.rows_affected() == 0 {
-        return Err(why_not(pool, id).await?);
+        return Err(refusal(pool, id).await?);
     }
     Ok(Discarded { id, resolution: "discarded", resolved_at: now })
 }
 
-async fn why_not(pool: &PgPool, id: i64) -> anyhow::Result<anyhow::Error> {
+/// Why the letter was not discarded.
+async fn refusal(pool: &PgPool, id: i64) -> anyhow::Result<anyhow::Error> {
     let letter = sqlx::query!("SELECT resolution, reissued_as FROM dead_letters WHERE id = $1", id)
         .fetch_optional(pool)
         .await?
         .ok_or_else(|| unknown(id))?;
     Ok(match (letter.resolution, letter.reissued_as) {
-        (Some(resolution), _) => anyhow::anyhow!("dead letter {id} has been {resolution} already"),
-        // Its ticket may be in the queue: nobody could say any more that nothing was done about it.
+        (Some(resolution), _) => anyhow::anyhow!("dead letter {id} was already {resolution}"),
+        // Its ticket may be in the queue, so the booking may still be settled.
         (None, Some(ticket)) => anyhow::anyhow!(
-            "dead letter {id} is being reissued as ticket {ticket}: run `dead-letters reissue {id}` to its end"
+            "dead letter {id} is being reissued as ticket {ticket}: run `dead-letters reissue {id}` again to finish"
         ),
-        (None, None) => anyhow::anyhow!("dead letter {id} was changed at this moment: try again"),
+        (None, None) => anyhow::anyhow!("dead letter {id} was changed by another process: try again"),
     })
 }
 

@@ -1,19 +1,18 @@
-//! `dead-letters list`: which there are. It never shows who booked: reasons, times and tickets can be passed on freely.
+//! `dead-letters list`: lists letters without personal data, so that the output can be shared.
 
 use std::fmt::{self, Display};
 
 use comfy_table::{Table, presets};
-use hamro_shared::database::StoredTimestamp;
 use hamro_shared::domain::{TicketId, Timestamp};
 use serde::Serialize;
 use sqlx::PgPool;
 
 #[derive(clap::Args)]
 pub struct Selection {
-    /// Those that are resolved as well
+    /// Include resolved letters
     #[arg(long)]
     all: bool,
-    /// How many at most, of the newest
+    /// The maximum number of letters; the newest are listed
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
@@ -21,14 +20,14 @@ pub struct Selection {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct List {
-    /// How many there are, whatever the limit.
+    /// The number of letters, regardless of the limit.
     total: i64,
-    dead_letters: Vec<LockQueue>,
+    dead_letters: Vec<ListEntry>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LockQueue {
+struct ListEntry {
     id: i64,
     created_at: Timestamp,
     ticket_id: Option<TicketId>,
@@ -37,14 +36,18 @@ struct LockQueue {
     /// `reissued` or `discarded`.
     resolution: Option<String>,
     reissued_as: Option<TicketId>,
+    /// The number of letters, regardless of the limit: the same in each entry.
+    #[serde(skip)]
+    total: i64,
 }
 
 pub async fn list(pool: &PgPool, selection: Selection) -> Result<List, sqlx::Error> {
-    let mut total = 0;
-    let rows = sqlx::query!(
+    let mut dead_letters = sqlx::query_as!(
+        ListEntry,
         r#"
-        SELECT id, created_at AS "created_at: StoredTimestamp", ticket_id, reason,
-               resolved_at AS "resolved_at: StoredTimestamp", resolution, reissued_as, count(*) OVER () AS "total!"
+        SELECT id, created_at AS "created_at: Timestamp", ticket_id AS "ticket_id: TicketId", reason,
+               resolved_at AS "resolved_at: Timestamp", resolution, reissued_as AS "reissued_as: TicketId",
+               count(*) OVER () AS "total!"
         FROM dead_letters
         WHERE $1 OR resolved_at IS NULL
         ORDER BY id DESC
@@ -55,24 +58,12 @@ pub async fn list(pool: &PgPool, selection: Selection) -> Result<List, sqlx::Err
     )
     .fetch_all(pool)
     .await?;
-    let mut dead_letters = Vec::with_capacity(rows.len());
-    // The newest were picked, and are shown last: where a terminal leaves the reader.
-    for row in rows.into_iter().rev() {
-        total = row.total;
-        dead_letters.push(LockQueue {
-            id: row.id,
-            created_at: row.created_at.into(),
-            ticket_id: row.ticket_id.map(TicketId),
-            reason: row.reason,
-            resolved_at: row.resolved_at.map(Into::into),
-            resolution: row.resolution,
-            reissued_as: row.reissued_as.map(TicketId),
-        });
-    }
-    Ok(List { total, dead_letters })
+    // The newest letter is last, next to the prompt.
+    dead_letters.reverse();
+    Ok(List { total: dead_letters.first().map_or(0, |entry| entry.total), dead_letters })
 }
 
-impl LockQueue {
+impl ListEntry {
     fn state(&self) -> String {
         match (&self.resolution, self.reissued_as) {
             (Some(resolution), Some(ticket)) => format!("{resolution} as {ticket}"),
@@ -86,14 +77,14 @@ impl LockQueue {
 impl Display for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.dead_letters.is_empty() {
-            return write!(f, "There are none.");
+            return write!(f, "No dead letters.");
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(["ID", "TIME", "TICKET", "REASON", "STATE"]);
-        for line in &self.dead_letters {
-            let ticket = line.ticket_id.map_or_else(|| "unknown".to_owned(), |ticket| ticket.to_string());
-            let (id, time) = (line.id.to_string(), line.created_at.to_string());
-            table.add_row([id, time, ticket, line.reason.clone(), line.state()]);
+        for entry in &self.dead_letters {
+            let ticket = entry.ticket_id.map_or_else(|| "unknown".to_owned(), |ticket| ticket.to_string());
+            let (id, time) = (entry.id.to_string(), entry.created_at.to_string());
+            table.add_row([id, time, ticket, entry.reason.clone(), entry.state()]);
         }
         table.column_iter_mut().for_each(|column| {
             column.set_padding((0, 2));
@@ -101,7 +92,7 @@ impl Display for List {
         write!(f, "{}", table.trim_fmt())?;
         let older = self.total - i64::try_from(self.dead_letters.len()).unwrap_or(i64::MAX);
         if older > 0 {
-            write!(f, "\nAnd {older} older ones: --limit shows more.")?;
+            write!(f, "\n{older} older not shown: raise --limit.")?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! `hamro-worker dead-letters`: what could not be processed, for the operator who decides on it.
+//! `hamro-worker dead-letters`: lets an operator decide on bookings and messages that could not be processed.
 //!
-//! A ticket that ended as failed stays so. What its booking deserves is a person's decision: *reissue* it under a new
-//! ticket, or *discard* it. One file an action; each returns an answer that can be shown to people and to scripts.
+//! A failed ticket stays failed. The operator *reissues* its booking under a new ticket, or *discards* it. One file per
+//! command; each returns a result that can be printed as text or as JSON.
 
 mod config;
 mod discard;
@@ -27,41 +27,41 @@ use config::{ReadConfig, ReissueConfig};
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
-    /// Answer in JSON, for scripts
+    /// Print JSON, for scripts
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// List those that nobody has decided on, the newest last
+    /// List open dead letters, newest last
     List(list::Selection),
-    /// Show everything about one, the customer's name and address included
+    /// Show a dead letter with its payload, including personal data
     Show {
-        /// As `list` shows it
+        /// The id that `list` shows
         id: i64,
     },
-    /// Put its booking into the queue again, under a new ticket
+    /// Put a dead letter's booking back into the queue, under a new ticket
     ///
-    /// Needs `AMQP_URL` and the api's `TICKET_KEYS` as well, and its `BOOKING_DEADLINE` and `QUEUE_PREFIX` if those are set.
-    /// If it fails half-way, run it again: it goes on with the same ticket.
+    /// Also needs `AMQP_URL`, the api's `TICKET_KEYS`, and its `BOOKING_DEADLINE` and `QUEUE_PREFIX` if set. If the command
+    /// fails half-way, run it again: it continues with the same ticket.
     Reissue {
-        /// As `list` shows it
+        /// The id that `list` shows
         id: i64,
     },
-    /// Close one without doing anything about it
+    /// Close a dead letter without reissuing its booking
     Discard {
-        /// As `list` shows it
+        /// The id that `list` shows
         id: i64,
-        /// Why, for whoever looks at it later
+        /// The reason, which `show` prints
         #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
         because: String,
     },
 }
 
-/// Does what was asked for and prints the answer.
+/// Runs the command and prints its result.
 pub async fn run(Arguments { action, json }: Arguments) -> anyhow::Result<ExitCode> {
-    let answer = match action {
+    let output = match action {
         Action::List(selection) => render(&list::list(&read_only_pool().await?, selection).await?, json)?,
         Action::Show { id } => render(&show::show(&read_only_pool().await?, id).await?, json)?,
         Action::Reissue { id } => {
@@ -74,7 +74,7 @@ pub async fn run(Arguments { action, json }: Arguments) -> anyhow::Result<ExitCo
             render(&discard::discard(&read_only_pool().await?, id, &because).await?, json)?
         }
     };
-    print(&answer)?;
+    print(&output)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -88,26 +88,24 @@ async fn connect(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
     Ok(pool)
 }
 
-/// The clock that judges the deadline of a ticket which is issued here.
+/// The clock that decides the deadline of the new ticket.
 async fn database_clock(config: &DatabaseConfig) -> anyhow::Result<Clock> {
     let sessions = config.sessions("hamro-worker-dead-letters", SESSION_SETTINGS);
     let clock = DatabaseClock::new(Clock::system());
-    clock.measure(&Database::new(sessions, NonZeroU16::MIN)).await.context("reading the database's clock")?;
+    clock.measure(&Database::new(sessions, NonZeroU16::MIN)).await.context("reading the database clock")?;
     Ok(clock.clock())
 }
 
-fn render(answer: &(impl Serialize + Display), json: bool) -> anyhow::Result<String> {
-    if json { Ok(serde_json::to_string_pretty(answer)?) } else { Ok(answer.to_string()) }
+fn render(result: &(impl Serialize + Display), json: bool) -> anyhow::Result<String> {
+    if json { Ok(serde_json::to_string_pretty(result)?) } else { Ok(result.to_string()) }
 }
 
-/// What to say of an id that nobody knows.
+/// The error for an id that does not exist.
 fn unknown(id: i64) -> anyhow::Error {
-    anyhow::anyhow!(
-        "there is no dead letter {id}: `hamro-worker dead-letters list --all` shows which there are"
-    )
+    anyhow::anyhow!("there is no dead letter {id}: `hamro-worker dead-letters list --all` lists all of them")
 }
 
-/// A text that came from outside, on a terminal: what would steer the terminal is spelled out.
+/// Untrusted text for a terminal, with its control characters escaped.
 struct Printable<'a>(&'a str);
 
 impl Display for Printable<'_> {
@@ -127,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_from_outside_does_not_steer_the_terminal() {
+    fn control_characters_are_escaped_and_other_text_is_not() {
         assert_eq!(Printable("a\u{1b}[2Jb\r\nनेपाल").to_string(), "a\\u{1b}[2Jb\\r\nनेपाल");
     }
 }

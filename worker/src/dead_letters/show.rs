@@ -1,9 +1,8 @@
-//! `dead-letters show`: everything about one.
+//! `dead-letters show`: shows one letter, including personal data.
 
 use std::fmt::{self, Display};
 
 use comfy_table::{Table, presets};
-use hamro_shared::database::StoredTimestamp;
 use hamro_shared::domain::{TicketId, Timestamp};
 use serde::Serialize;
 use sqlx::PgPool;
@@ -31,7 +30,7 @@ pub struct Letter {
 #[serde(rename_all = "camelCase")]
 struct TicketState {
     ticket_id: TicketId,
-    /// `queued`, or how it ended.
+    /// `queued`, or the final status.
     status: String,
 }
 
@@ -46,9 +45,9 @@ enum Payload {
 pub async fn show(pool: &PgPool, id: i64) -> anyhow::Result<Letter> {
     let row = sqlx::query!(
         r#"
-        SELECT letter.created_at AS "created_at: StoredTimestamp", letter.ticket_id, letter.reason, letter.detail,
-               letter.payload, letter.resolved_at AS "resolved_at: StoredTimestamp", letter.resolution,
-               letter.discard_reason, letter.reissued_as,
+        SELECT letter.created_at AS "created_at: Timestamp", letter.ticket_id AS "ticket_id: TicketId", letter.reason,
+               letter.detail, letter.payload, letter.resolved_at AS "resolved_at: Timestamp", letter.resolution,
+               letter.discard_reason, letter.reissued_as AS "reissued_as: TicketId",
                booking.status AS "status?", again.status AS "reissued_status?"
         FROM dead_letters letter
         LEFT JOIN bookings booking ON booking.ticket_id = letter.ticket_id
@@ -60,17 +59,17 @@ pub async fn show(pool: &PgPool, id: i64) -> anyhow::Result<Letter> {
     .fetch_optional(pool)
     .await?
     .ok_or_else(|| unknown(id))?;
-    let state = |ticket: Option<_>, status: Option<String>| {
+    let state = |ticket: Option<TicketId>, status: Option<String>| {
         let status = status.unwrap_or_else(|| "queued".to_owned());
-        ticket.map(|ticket| TicketState { ticket_id: TicketId(ticket), status })
+        ticket.map(|ticket_id| TicketState { ticket_id, status })
     };
     Ok(Letter {
         id,
-        created_at: row.created_at.into(),
+        created_at: row.created_at,
         ticket: state(row.ticket_id, row.status),
         reason: row.reason,
         detail: row.detail,
-        resolved_at: row.resolved_at.map(Into::into),
+        resolved_at: row.resolved_at,
         resolution: row.resolution,
         discard_reason: row.discard_reason,
         reissued_as: state(row.reissued_as, row.reissued_status),

@@ -1,88 +1,87 @@
-//! What the transaction reads once it has locked the seats, in this order.
+//! The queries of the transaction that follow the seat locks, in their order.
 
 use std::collections::{HashMap, HashSet};
 
-use hamro_shared::database::{StoredTimestamp, tickets};
-use hamro_shared::domain::{ConcertId, Outcome, Price, RequestHash, SeatId, TicketId, TierId};
+use hamro_shared::database::tickets;
+use hamro_shared::domain::{
+    ConcertId, IdempotencyDigest, Outcome, Price, RequestHash, SeatId, TicketId, TierId, Timestamp,
+};
 use sqlx::postgres::PgConnection;
-use sqlx::types::Uuid;
 
 use super::allocation::{Concert, Decision, Inventory, PriorDecisions, Seat};
 use super::batch::{Batch, BookingCommand};
 
-/// Which of the batch's tickets and keys have been decided before.
+/// Reads which of the batch's tickets and keys are already decided.
 pub(super) async fn settled(
     connection: &mut PgConnection,
     batch: &Batch,
 ) -> Result<PriorDecisions, sqlx::Error> {
-    let commands = batch.commands.iter().map(|command| command.ticket.id.0);
-    let dead_letters = batch.dead_letters.iter().filter_map(|letter| letter.ticket).map(|ticket| ticket.0);
-    let tickets: Vec<Uuid> = commands.chain(dead_letters).collect();
+    let commands = batch.commands.iter().map(|command| command.ticket.id);
+    let dead_letters = batch.dead_letters.iter().filter_map(|letter| letter.ticket);
+    let tickets: Vec<TicketId> = commands.chain(dead_letters).collect();
     let mut settled = PriorDecisions::default();
-    let rows =
-        sqlx::query!("SELECT ticket_id, request_hash FROM bookings WHERE ticket_id = ANY($1)", &tickets)
-            .fetch_all(&mut *connection)
-            .await?;
+    let rows = sqlx::query!(
+        r#"SELECT ticket_id AS "ticket_id: TicketId", request_hash FROM bookings WHERE ticket_id = ANY($1)"#,
+        &tickets as &[TicketId]
+    )
+    .fetch_all(&mut *connection)
+    .await?;
     for row in rows {
-        let hash = row.request_hash.and_then(|hash| hash.try_into().ok()).map(RequestHash);
-        settled.tickets.insert(TicketId(row.ticket_id), hash);
+        let hash = row.request_hash.as_deref().and_then(RequestHash::from_stored);
+        settled.tickets.insert(row.ticket_id, hash);
     }
 
-    let keys: HashMap<Vec<u8>, _> =
-        batch.commands.iter().filter_map(|command| command.key).map(|key| (key.0.to_vec(), key)).collect();
+    let keys: Vec<IdempotencyDigest> = batch.commands.iter().filter_map(|command| command.key).collect();
     if keys.is_empty() {
         return Ok(settled);
     }
-    let digests: Vec<Vec<u8>> = keys.keys().cloned().collect();
     let rows = sqlx::query!(
         r#"
-        SELECT idempotency_digest AS "digest!", ticket_id, request_hash
+        SELECT idempotency_digest AS "key!: IdempotencyDigest", ticket_id AS "ticket_id: TicketId", request_hash
         FROM bookings
         WHERE idempotency_digest = ANY($1)
         "#,
-        &digests
+        &keys as &[IdempotencyDigest]
     )
     .fetch_all(connection)
     .await?;
     for row in rows {
-        let hash = row.request_hash.and_then(|hash| hash.try_into().ok()).map(RequestHash);
-        if let Some(key) = keys.get(&row.digest) {
-            settled.keys.insert(*key, (TicketId(row.ticket_id), hash));
-        }
+        let hash = row.request_hash.as_deref().and_then(RequestHash::from_stored);
+        settled.keys.insert(row.key, (row.ticket_id, hash));
     }
     Ok(settled)
 }
 
-/// The prices and sales windows that go with the locked seats. A tier whose price is no number has none: its seats cannot be
-/// sold, and all others can.
+/// Reads the prices and sales windows of the locked seats. A tier whose price is NaN gets no price: its seats cannot be sold,
+/// and all others can.
 pub(super) async fn inventory(
     connection: &mut PgConnection,
     seats: HashMap<SeatId, Seat>,
 ) -> Result<Inventory, sqlx::Error> {
-    let mut concerts: Vec<Uuid> = seats.values().map(|seat| seat.concert_id.0).collect();
+    let mut concerts: Vec<ConcertId> = seats.values().map(|seat| seat.concert_id).collect();
     concerts.sort_unstable();
     concerts.dedup();
     let rows = sqlx::query!(
         r#"
-        SELECT tier.id, tier.concert_id, NULLIF(tier.price, 'NaN') AS price, tier.available,
-               concert.sales_open_at AS "sales_open_at: StoredTimestamp",
-               concert.sales_close_at AS "sales_close_at: StoredTimestamp"
+        SELECT tier.id AS "id: TierId", tier.concert_id AS "concert_id: ConcertId",
+               NULLIF(tier.price, 'NaN') AS "price: Price", tier.available,
+               concert.sales_open_at AS "sales_open_at: Timestamp", concert.sales_close_at AS "sales_close_at: Timestamp"
         FROM ticket_tiers tier
         JOIN concerts concert ON concert.id = tier.concert_id
         WHERE tier.concert_id = ANY($1)
         "#,
-        &concerts
+        &concerts as &[ConcertId]
     )
     .fetch_all(connection)
     .await?;
     let mut inventory = Inventory { seats, ..Inventory::default() };
     for row in rows {
         if let Some(price) = row.price {
-            inventory.prices.insert(TierId(row.id), Price::from_stored(price));
+            inventory.prices.insert(row.id, price);
         }
-        let concert = inventory.concerts.entry(ConcertId(row.concert_id)).or_insert_with(|| Concert {
-            sales_open_at: row.sales_open_at.map(Into::into),
-            sales_close_at: row.sales_close_at.map(Into::into),
+        let concert = inventory.concerts.entry(row.concert_id).or_insert_with(|| Concert {
+            sales_open_at: row.sales_open_at,
+            sales_close_at: row.sales_close_at,
             available: 0,
         });
         concert.available += i64::from(row.available);
@@ -90,8 +89,8 @@ pub(super) async fn inventory(
     Ok(inventory)
 }
 
-/// The outcomes of earlier batches that retries in this one share, or why one cannot be read. The first try may well be in
-/// this batch too, because it has come again.
+/// Reads the earlier outcomes that retries in this batch share, or why one is unreadable. The first ticket under the key may
+/// be in this batch too, if its message was redelivered.
 pub(super) async fn shared_outcomes(
     connection: &mut PgConnection,
     commands: &[BookingCommand],

@@ -1,10 +1,9 @@
-//! The locks on the seats that a batch asks for.
+//! Locks the seats that a batch requests.
 
 use std::collections::{HashMap, HashSet};
 
 use hamro_shared::domain::{ConcertId, SeatId, TierId};
 use sqlx::postgres::PgConnection;
-use sqlx::types::Uuid;
 
 use super::allocation::Seat;
 use super::batch::BookingCommand;
@@ -13,9 +12,9 @@ use super::stuck_seats::StuckSeats;
 /// How to lock the seats.
 #[derive(Clone, Default)]
 pub struct Locking {
-    /// These are not waited for.
+    /// Do not wait for these seats.
     pub stuck_seats: StuckSeats,
-    /// No seat is waited for: a wait for one of them has timed out, and the database does not say for which.
+    /// Do not wait for any seat: a lock timed out, and the database does not tell on which seat.
     pub waits_for_none: bool,
 }
 
@@ -25,87 +24,74 @@ pub(super) struct Locked {
     pub held: HashSet<SeatId>,
 }
 
-struct Row {
-    id: i32,
-    concert_id: Uuid,
-    ticket_tier_id: i32,
-    seat_number: String,
-    is_sold: bool,
-}
-
-/// Locks every seat that one of the orders asks for, in the order of their ids. Seats that may be stuck come last, and are not
-/// waited for: so a transaction that holds one of them out of order waits for no further seat, and no circle can close.
+/// Locks every seat that a command requests, in the order of their ids. Seats that may be stuck come last, without waiting:
+/// a transaction that holds one of them out of order waits for no further seat, so no deadlock can arise.
 pub(super) async fn lock_seats(
     connection: &mut PgConnection,
     commands: &[BookingCommand],
     locking: &Locking,
 ) -> Result<Locked, sqlx::Error> {
-    let mut ids: Vec<i32> =
-        commands.iter().flat_map(|command| command.request.seat_ids()).map(|seat| seat.0).collect();
+    let mut ids: Vec<SeatId> =
+        commands.iter().flat_map(|command| command.request.seat_ids()).copied().collect();
     ids.sort_unstable();
     ids.dedup();
-    let doubtful = if locking.waits_for_none { ids.clone() } else { locking.stuck_seats.among(&ids) };
-    let mut held = Vec::new();
-    let rows = if doubtful.is_empty() {
-        wait_for(connection, &ids).await?
-    } else {
-        ids.retain(|id| doubtful.binary_search(id).is_err());
-        let mut rows = if ids.is_empty() { Vec::new() } else { wait_for(connection, &ids).await? };
-        let free = lock_free(connection, &doubtful).await?;
-        let skipped: Vec<i32> =
-            doubtful.iter().copied().filter(|id| free.iter().all(|seat| seat.id != *id)).collect();
-        if !skipped.is_empty() {
-            held = existing(connection, &skipped).await?;
-        }
-        locking.stuck_seats.tried(&doubtful, &held);
-        rows.extend(free);
-        rows
+    let maybe_stuck = if locking.waits_for_none { ids.clone() } else { locking.stuck_seats.among(&ids) };
+    if maybe_stuck.is_empty() {
+        let seats = lock(connection, &ids).await?.into_iter().collect();
+        return Ok(Locked { seats, held: HashSet::new() });
+    }
+    ids.retain(|id| maybe_stuck.binary_search(id).is_err());
+    let mut seats = HashMap::new();
+    if !ids.is_empty() {
+        seats.extend(lock(connection, &ids).await?);
+    }
+    seats.extend(lock_free(connection, &maybe_stuck).await?);
+    let skipped: Vec<SeatId> = maybe_stuck.iter().copied().filter(|id| !seats.contains_key(id)).collect();
+    let held = if skipped.is_empty() { Vec::new() } else { existing(connection, &skipped).await? };
+    locking.stuck_seats.tried(&maybe_stuck, &held);
+    Ok(Locked { seats, held: held.into_iter().collect() })
+}
+
+/// Runs the locking statement with `$suffix` appended.
+macro_rules! lock {
+    ($connection:expr, $ids:expr, $suffix:literal) => {
+        sqlx::query!(
+            r#"
+            SELECT id AS "id: SeatId", concert_id AS "concert_id: ConcertId", ticket_tier_id AS "tier_id: TierId",
+                   seat_number, booked_at IS NOT NULL AS "is_sold!"
+            FROM seats
+            WHERE id = ANY($1)
+            ORDER BY id
+            FOR UPDATE OF seats "#
+                + $suffix,
+            $ids as &[SeatId]
+        )
+        .map(|row| {
+            let (concert_id, tier_id, number, is_sold) =
+                (row.concert_id, row.tier_id, row.seat_number, row.is_sold);
+            (row.id, Seat { concert_id, tier_id, number, is_sold })
+        })
+        .fetch_all($connection)
+        .await
     };
-    let seats = rows.into_iter().map(|row| {
-        let seat = Seat {
-            concert_id: ConcertId(row.concert_id),
-            tier_id: TierId(row.ticket_tier_id),
-            number: row.seat_number,
-            is_sold: row.is_sold,
-        };
-        (SeatId(row.id), seat)
-    });
-    Ok(Locked { seats: seats.collect(), held: held.into_iter().map(SeatId).collect() })
 }
 
-async fn wait_for(connection: &mut PgConnection, ids: &[i32]) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        r#"
-        SELECT id, concert_id, ticket_tier_id, seat_number, booked_at IS NOT NULL AS "is_sold!"
-        FROM seats
-        WHERE id = ANY($1)
-        ORDER BY id
-        FOR UPDATE OF seats
-        "#,
-        ids
-    )
-    .fetch_all(connection)
-    .await
+/// Waits for each lock, up to the session's lock timeout.
+async fn lock(connection: &mut PgConnection, ids: &[SeatId]) -> Result<Vec<(SeatId, Seat)>, sqlx::Error> {
+    lock!(connection, ids, "")
 }
 
-async fn lock_free(connection: &mut PgConnection, ids: &[i32]) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        r#"
-        SELECT id, concert_id, ticket_tier_id, seat_number, booked_at IS NOT NULL AS "is_sold!"
-        FROM seats
-        WHERE id = ANY($1)
-        ORDER BY id
-        FOR UPDATE OF seats SKIP LOCKED
-        "#,
-        ids
-    )
-    .fetch_all(connection)
-    .await
+/// Locks those of the seats that no other session holds.
+async fn lock_free(
+    connection: &mut PgConnection,
+    ids: &[SeatId],
+) -> Result<Vec<(SeatId, Seat)>, sqlx::Error> {
+    lock!(connection, ids, "SKIP LOCKED")
 }
 
 /// Those of the seats that exist.
-async fn existing(connection: &mut PgConnection, ids: &[i32]) -> Result<Vec<i32>, sqlx::Error> {
-    sqlx::query_scalar!("SELECT id FROM seats WHERE id = ANY($1)", ids).fetch_all(connection).await
+async fn existing(connection: &mut PgConnection, ids: &[SeatId]) -> Result<Vec<SeatId>, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT id AS "id: SeatId" FROM seats WHERE id = ANY($1)"#, ids as &[SeatId])
+        .fetch_all(connection)
+        .await
 }

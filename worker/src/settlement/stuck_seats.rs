@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hamro_shared::domain::SeatId;
 use tokio::time::Instant;
 
 use crate::readiness::Readiness;
@@ -24,7 +25,7 @@ const FORGET_AFTER: Duration = Duration::from_mins(1);
 /// Shared by all executors of the process.
 #[derive(Clone)]
 pub struct StuckSeats {
-    seats: Arc<Mutex<HashMap<i32, Stuck>>>,
+    seats: Arc<Mutex<HashMap<SeatId, Stuck>>>,
     readiness: Readiness,
 }
 
@@ -39,11 +40,11 @@ impl StuckSeats {
     }
 
     /// Those of the seats that were locked at the last attempt.
-    pub fn among(&self, ids: &[i32]) -> Vec<i32> {
+    pub fn among(&self, ids: &[SeatId]) -> Vec<SeatId> {
         self.among_at(ids, Instant::now())
     }
 
-    fn among_at(&self, ids: &[i32], now: Instant) -> Vec<i32> {
+    fn among_at(&self, ids: &[SeatId], now: Instant) -> Vec<SeatId> {
         let mut seats = self.seats();
         if seats.is_empty() {
             return Vec::new();
@@ -53,11 +54,11 @@ impl StuckSeats {
     }
 
     /// Remembers those of the `tried` seats that are `held` by another session, and forgets the others.
-    pub fn tried(&self, tried: &[i32], held: &[i32]) {
+    pub fn tried(&self, tried: &[SeatId], held: &[SeatId]) {
         self.tried_at(tried, held, Instant::now());
     }
 
-    fn tried_at(&self, tried: &[i32], held: &[i32], now: Instant) {
+    fn tried_at(&self, tried: &[SeatId], held: &[SeatId], now: Instant) {
         let mut seats = self.seats();
         for id in tried {
             if held.contains(id) {
@@ -74,7 +75,7 @@ impl StuckSeats {
         }
     }
 
-    fn seats(&self) -> MutexGuard<'_, HashMap<i32, Stuck>> {
+    fn seats(&self) -> MutexGuard<'_, HashMap<SeatId, Stuck>> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -94,14 +95,15 @@ mod tests {
         let readiness = Readiness::ready();
         let seats = StuckSeats::new(readiness.clone());
         let begin = Instant::now();
-        assert!(seats.among_at(&[1, 2], begin).is_empty());
-        seats.tried_at(&[1, 2, 3], &[1, 2], begin);
-        assert_eq!(seats.among_at(&[1, 2, 3], begin), [1, 2]);
+        let [one, two, three] = [1, 2, 3].map(SeatId);
+        assert!(seats.among_at(&[one, two], begin).is_empty());
+        seats.tried_at(&[one, two, three], &[one, two], begin);
+        assert_eq!(seats.among_at(&[one, two, three], begin), [one, two]);
         assert_eq!(readiness.reason(), None, "it was found a moment ago");
         let later = begin + ALERT_AFTER + Duration::from_secs(1);
-        seats.tried_at(&[1, 2], &[1], later);
-        assert_eq!(seats.among_at(&[1, 2, 3], later), [1]);
+        seats.tried_at(&[one, two], &[one], later);
+        assert_eq!(seats.among_at(&[one, two, three], later), [one]);
         assert!(readiness.reason().is_some());
-        assert!(seats.among_at(&[1], later + FORGET_AFTER).is_empty());
+        assert!(seats.among_at(&[one], later + FORGET_AFTER).is_empty());
     }
 }

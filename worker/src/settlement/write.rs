@@ -1,20 +1,20 @@
-//! What the transaction writes: a statement a table, each with a whole batch of rows in arrays, a column each.
+//! The statements that write a batch's results. Each inserts all rows of one table, passed as one array per column.
 
 use std::collections::BTreeMap;
 
-use hamro_shared::domain::{Outcome, SoldSeat, TicketId, TierId, Timestamp};
-use rust_decimal::Decimal;
+use hamro_shared::domain::{
+    CustomerName, Email, IdempotencyDigest, Outcome, Price, RequestHash, SeatId, SoldSeat, TicketId, TierId,
+    Timestamp,
+};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
-use sqlx::types::Uuid;
-use sqlx::types::chrono::{DateTime, Utc};
 
 use super::allocation::Decision;
 use super::batch::{BookingCommand, DeadLetter};
 use super::results::{Sales, TicketResult};
 
-/// Writes the sales that were decided on, and marks their seats as sold. One statement, since each trip to the database
-/// costs as much as some dozens of rows.
+/// Writes the sales and marks their seats as sold, in one statement, because a round trip to the database costs as much as a
+/// few dozen rows.
 pub(super) async fn sales(
     connection: &mut PgConnection,
     commands: &[BookingCommand],
@@ -51,51 +51,53 @@ pub(super) async fn sales(
         )
         SELECT ids AS "ids!" FROM numbers
         "#,
-        &columns.ticket_id,
-        &columns.user_name as &[&str],
-        &columns.user_email as &[&str],
+        &columns.ticket_id as &[TicketId],
+        &columns.user_name as &[&CustomerName],
+        &columns.user_email as &[&Email],
         &columns.sale,
         &columns.position,
-        &columns.seat_id,
-        &columns.price as &[Decimal],
-        now.datetime()
+        &columns.seat_id as &[SeatId],
+        &columns.price as &[Price],
+        now as Timestamp
     )
     .fetch_one(connection)
     .await?;
-    let tickets = columns.ticket_id.into_iter().map(TicketId);
-    Ok(Sales { numbers: tickets.zip(numbers).collect(), seats_by_tier: columns.seats_by_tier })
+    Ok(Sales {
+        numbers: columns.ticket_id.into_iter().zip(numbers).collect(),
+        seats_by_tier: columns.seats_by_tier,
+    })
 }
 
 #[derive(Default)]
 struct SaleColumns<'a> {
-    ticket_id: Vec<Uuid>,
-    user_name: Vec<&'a str>,
-    user_email: Vec<&'a str>,
-    /// Of a seat: which of the sales it belongs to, counted from 1.
+    ticket_id: Vec<TicketId>,
+    user_name: Vec<&'a CustomerName>,
+    user_email: Vec<&'a Email>,
+    /// For each seat, the number of its sale within this batch, from 1.
     sale: Vec<i32>,
     position: Vec<i16>,
-    seat_id: Vec<i32>,
-    price: Vec<Decimal>,
+    seat_id: Vec<SeatId>,
+    price: Vec<Price>,
     seats_by_tier: BTreeMap<TierId, i32>,
 }
 
 impl<'a> SaleColumns<'a> {
     fn push(&mut self, command: &'a BookingCommand, seats: &[SoldSeat]) {
-        self.ticket_id.push(command.ticket.id.0);
-        self.user_name.push(command.request.user_name().as_str());
-        self.user_email.push(command.request.user_email().as_str());
+        self.ticket_id.push(command.ticket.id);
+        self.user_name.push(command.request.user_name());
+        self.user_email.push(command.request.user_email());
         let sale = i32::try_from(self.ticket_id.len()).unwrap_or(i32::MAX);
         for (position, seat) in (0..).zip(seats) {
             self.sale.push(sale);
             self.position.push(position);
-            self.seat_id.push(seat.id.0);
-            self.price.push(seat.price.amount());
+            self.seat_id.push(seat.id);
+            self.price.push(seat.price);
             *self.seats_by_tier.entry(seat.tier_id).or_default() += 1;
         }
     }
 }
 
-/// Writes each ticket's one row, complete. A ticket that has one already makes the whole transaction fail.
+/// Inserts one complete row per ticket. If a ticket already has a row, the whole transaction fails.
 pub(super) async fn bookings(
     connection: &mut PgConnection,
     results: &[TicketResult<'_>],
@@ -114,14 +116,14 @@ pub(super) async fn bookings(
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::bytea[], $5::text[], $6::text[],
                              $7::bytea[], $8::uuid[], $9::bigint[], $10::jsonb[])
         "#,
-        &columns.ticket_id,
+        &columns.ticket_id as &[TicketId],
         &columns.status as &[&str],
-        &columns.settled_at,
-        &columns.request_hash as &[Option<&[u8]>],
-        &columns.user_name as &[Option<&str>],
-        &columns.user_email as &[Option<&str>],
-        &columns.idempotency_digest as &[Option<&[u8]>],
-        &columns.alias_of as &[Option<Uuid>],
+        &columns.settled_at as &[Timestamp],
+        &columns.request_hash as &[Option<RequestHash>],
+        &columns.user_name as &[Option<&CustomerName>],
+        &columns.user_email as &[Option<&Email>],
+        &columns.idempotency_digest as &[Option<IdempotencyDigest>],
+        &columns.alias_of as &[Option<TicketId>],
         &columns.sale_id as &[Option<i64>],
         &columns.rejection as &[Option<Value>],
     )
@@ -132,14 +134,14 @@ pub(super) async fn bookings(
 
 #[derive(Default)]
 struct BookingColumns<'a> {
-    ticket_id: Vec<Uuid>,
+    ticket_id: Vec<TicketId>,
     status: Vec<&'static str>,
-    settled_at: Vec<DateTime<Utc>>,
-    request_hash: Vec<Option<&'a [u8]>>,
-    user_name: Vec<Option<&'a str>>,
-    user_email: Vec<Option<&'a str>>,
-    idempotency_digest: Vec<Option<&'a [u8]>>,
-    alias_of: Vec<Option<Uuid>>,
+    settled_at: Vec<Timestamp>,
+    request_hash: Vec<Option<RequestHash>>,
+    user_name: Vec<Option<&'a CustomerName>>,
+    user_email: Vec<Option<&'a Email>>,
+    idempotency_digest: Vec<Option<IdempotencyDigest>>,
+    alias_of: Vec<Option<TicketId>>,
     sale_id: Vec<Option<i64>>,
     rejection: Vec<Option<Value>>,
 }
@@ -147,34 +149,35 @@ struct BookingColumns<'a> {
 impl<'a> BookingColumns<'a> {
     fn push(&mut self, result: &TicketResult<'a>) {
         let command = result.command;
-        let key = command.and_then(|command| command.key.as_ref()).filter(|_| result.holds_key);
+        let key = command.and_then(|command| command.key).filter(|_| result.holds_key);
         let (status, sale_id, rejection) = match &result.ticket.outcome {
             Outcome::Confirmed { booking } => ("confirmed", Some(booking.id), None),
             Outcome::Rejected { rejection } => ("rejected", None, serde_json::to_value(rejection).ok()),
             Outcome::Expired => ("expired", None, None),
             Outcome::Failed => ("failed", None, None),
         };
-        self.ticket_id.push(result.ticket.ticket_id.0);
+        self.ticket_id.push(result.ticket.ticket_id);
         self.status.push(status);
-        self.settled_at.push(result.ticket.settled_at.datetime());
-        self.request_hash.push(command.map(|command| command.hash.0.as_slice()));
-        self.user_name.push(command.map(|command| command.request.user_name().as_str()));
-        self.user_email.push(command.map(|command| command.request.user_email().as_str()));
-        self.idempotency_digest.push(key.map(|key| key.0.as_slice()));
-        self.alias_of.push(result.alias_of.map(|ticket| ticket.0));
+        self.settled_at.push(result.ticket.settled_at);
+        self.request_hash.push(command.map(|command| command.hash));
+        self.user_name.push(command.map(|command| command.request.user_name()));
+        self.user_email.push(command.map(|command| command.request.user_email()));
+        self.idempotency_digest.push(key);
+        self.alias_of.push(result.alias_of);
         self.sale_id.push(sale_id);
         self.rejection.push(rejection);
     }
 }
 
-/// Keeps what could not be processed. A letter that is open already stays as it is, so that a message that comes twice changes
-/// nothing. One that was resolved is opened again: nobody has decided on this occurrence yet. It keeps the ticket under which
-/// it was reissued, so that reissuing it again cannot sell it twice.
+/// Stores dead letters. An open letter stays unchanged, so that a redelivered message has no effect. A resolved letter is
+/// opened again, because this occurrence needs a new decision. It keeps the ticket under which it was reissued, so that
+/// reissuing it again cannot sell it twice.
 ///
-/// The unique index covers resolved letters too. An index of the open ones alone would need another conflict target, and
-/// workers of an earlier version, which run while the schema is upgraded, would be refused theirs.
+/// The unique index covers resolved letters too. An index on open letters only would need another conflict target, and the
+/// statements of earlier workers, which run while the schema is upgraded, would fail.
 ///
-/// The rows are sorted: a statement must not meet one letter twice, and two transactions must not wait in a circle.
+/// The rows are distinct, because a statement cannot update one row twice, and sorted, so that transactions do not
+/// deadlock.
 pub(super) async fn dead_letters(
     connection: &mut PgConnection,
     letters: &[DeadLetter],
@@ -184,12 +187,11 @@ pub(super) async fn dead_letters(
         return Ok(());
     }
     for letter in letters {
-        // Not its detail, which may quote what a customer has sent.
+        // Without the detail, which may quote a customer's input.
         let (reason, ticket) = (letter.reason.as_str(), letter.ticket.map(tracing::field::display));
-        tracing::error!(reason, ticket.log_id = ticket, "keeping a dead letter: {reason}");
+        tracing::error!(reason, ticket.log_id = ticket, "storing dead letter: {reason}");
     }
-    let tickets: Vec<Option<Uuid>> =
-        letters.iter().map(|letter| letter.ticket.map(|ticket| ticket.0)).collect();
+    let tickets: Vec<Option<TicketId>> = letters.iter().map(|letter| letter.ticket).collect();
     let reasons: Vec<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();
     let details: Vec<&str> = letters.iter().map(|letter| letter.detail.as_str()).collect();
     let payloads: Vec<&[u8]> = letters.iter().map(|letter| letter.payload.as_slice()).collect();
@@ -203,36 +205,39 @@ pub(super) async fn dead_letters(
         SET resolution = NULL, resolved_at = NULL, detail = excluded.detail, created_at = excluded.created_at
         WHERE known.resolved_at IS NOT NULL
         "#,
-        &tickets as &[Option<Uuid>],
+        &tickets as &[Option<TicketId>],
         &reasons as &[&str],
         &details as &[&str],
         &payloads as &[&[u8]],
-        now.datetime()
+        now as Timestamp
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Takes what was sold off the tiers' counters. This is the hottest lock of all, a row that all sales of a tier share:
-/// it is taken last, and held only for the commit. An `UPDATE … FROM` would lock in the order of its plan, and so
-/// deadlock with another; hence the lock in a statement of its own.
+/// Subtracts the sold seats from the counters of their tiers. All sales of a tier share its row, so this lock is the most
+/// contended: it is taken last and held only until the commit. An `UPDATE … FROM` alone would lock the rows in the order of
+/// its plan, and could deadlock, so a separate statement locks them first.
 pub(super) async fn move_counters(connection: &mut PgConnection, sales: &Sales) -> Result<(), sqlx::Error> {
     if sales.seats_by_tier.is_empty() {
         return Ok(());
     }
-    let (tiers, counts): (Vec<i32>, Vec<i32>) =
-        sales.seats_by_tier.iter().map(|(tier, count)| (tier.0, *count)).unzip();
-    sqlx::query!("SELECT id FROM ticket_tiers WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE", &tiers)
-        .fetch_all(&mut *connection)
-        .await?;
+    let (tiers, counts): (Vec<TierId>, Vec<i32>) =
+        sales.seats_by_tier.iter().map(|(tier, count)| (*tier, *count)).unzip();
+    sqlx::query!(
+        "SELECT id FROM ticket_tiers WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+        &tiers as &[TierId]
+    )
+    .fetch_all(&mut *connection)
+    .await?;
     sqlx::query!(
         r#"
         UPDATE ticket_tiers tier SET available = tier.available - sold.count
         FROM unnest($1::integer[], $2::integer[]) AS sold (id, count)
         WHERE tier.id = sold.id
         "#,
-        &tiers,
+        &tiers as &[TierId],
         &counts
     )
     .execute(connection)

@@ -1,7 +1,7 @@
 //! Seats that another session has locked.
 
 use hamro_shared::database::{MIGRATOR, Sessions};
-use hamro_shared::domain::{Outcome, Ticket, Timestamp};
+use hamro_shared::domain::{Outcome, SeatId, Ticket, Timestamp};
 use hamro_worker::readiness::Readiness;
 use hamro_worker::settlement::lock_order::LockTurn;
 use hamro_worker::settlement::retry::BatchExecutor;
@@ -75,14 +75,14 @@ async fn executors_share_stuck_seats_and_forget_those_that_were_locked(pool: PgP
     let alice = command("alice", &[1]);
     let result = one.settle(batch(std::slice::from_ref(&alice)), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(ids(&result.deferred), [alice.ticket.id]);
-    assert_eq!(known.among(&[1, 2]), [1]);
+    assert_eq!(known.among(&[SeatId(1), SeatId(2)]), [SeatId(1)]);
     let result =
         patient.settle(batch(std::slice::from_ref(&alice)), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(ids(&result.deferred), [alice.ticket.id]);
     holder.rollback().await.unwrap();
     let result = patient.settle(batch(&[alice]), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(result.tickets.len(), 1);
-    assert!(known.among(&[1, 2]).is_empty());
+    assert!(known.among(&[SeatId(1), SeatId(2)]).is_empty());
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
