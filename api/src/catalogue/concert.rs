@@ -1,11 +1,9 @@
-//! A concert, as it is shown and as it is written.
+//! A concert, and the request body that describes one.
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveTime, Timelike};
-use hamro_shared::database::{StoredDate, StoredTimestamp};
-use hamro_shared::domain::Timestamp;
+use hamro_shared::domain::{ConcertId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::http::extract::FieldErrors;
 use crate::http::openapi::text;
@@ -15,8 +13,8 @@ use crate::http::problem::Problem;
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Concert {
-    #[schema(example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11")]
-    pub id: Uuid,
+    #[schema(value_type = Uuid, example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11")]
+    pub id: ConcertId,
     #[schema(example = "Hamro Rock Night")]
     pub title: String,
     #[schema(example = "The Rockers")]
@@ -41,39 +39,6 @@ pub struct Concert {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>, nullable = false)]
     pub sales_close_at: Option<Timestamp>,
-}
-
-/// A concert as the database has it.
-pub struct ConcertRow {
-    pub id: Uuid,
-    pub title: String,
-    pub artist: String,
-    pub date: StoredDate,
-    pub time: NaiveTime,
-    pub venue: String,
-    pub city: String,
-    pub image: String,
-    pub description: Option<String>,
-    pub sales_open_at: Option<StoredTimestamp>,
-    pub sales_close_at: Option<StoredTimestamp>,
-}
-
-impl From<ConcertRow> for Concert {
-    fn from(row: ConcertRow) -> Self {
-        Self {
-            id: row.id,
-            title: row.title,
-            artist: row.artist,
-            date: row.date.into(),
-            time: row.time,
-            venue: row.venue,
-            city: row.city,
-            image: row.image,
-            description: row.description,
-            sales_open_at: row.sales_open_at.map(Into::into),
-            sales_close_at: row.sales_close_at.map(Into::into),
-        }
-    }
 }
 
 /// The fields of a concert.
@@ -115,22 +80,9 @@ pub struct ConcertBody {
     sales_close_at: Option<String>,
 }
 
-/// What a concert is made of, checked.
-pub struct ConcertDetails {
-    pub title: String,
-    pub artist: String,
-    pub date: NaiveDate,
-    pub time: NaiveTime,
-    pub venue: String,
-    pub city: String,
-    pub image: String,
-    pub description: Option<String>,
-    pub sales_open_at: Option<Timestamp>,
-    pub sales_close_at: Option<Timestamp>,
-}
-
 impl ConcertBody {
-    pub fn parse(self) -> Result<ConcertDetails, Problem> {
+    /// Validates the body. It becomes the concert `id`.
+    pub fn parse(self, id: ConcertId) -> Result<Concert, Problem> {
         let mut fields = FieldErrors::default();
         let title = fields.text("title", self.title, 200);
         let artist = fields.text("artist", self.artist, 200);
@@ -149,8 +101,9 @@ impl ConcertBody {
         {
             fields.wrong("salesCloseAt", "must be later than salesOpenAt");
         }
-        let details = (|| {
-            Some(ConcertDetails {
+        let concert = (|| {
+            Some(Concert {
+                id,
                 title: title?,
                 artist: artist?,
                 date: date?,
@@ -163,13 +116,13 @@ impl ConcertBody {
                 sales_close_at: closes?,
             })
         })();
-        fields.finish(details)
+        fields.finish(concert)
     }
 }
 
 fn parse_date(text: &str) -> Result<NaiveDate, &'static str> {
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
-    // RFC 3339 has neither signs nor spaces nor single digits, which chrono lets pass, but does not write.
+    // RFC 3339 allows no signs, spaces or single digits. chrono accepts them, but does not write them.
     let date = date.filter(|date| (1..=9999).contains(&date.year()) && date.to_string() == text);
     date.ok_or("must be a date such as 2027-01-15")
 }
@@ -180,7 +133,7 @@ fn parse_time(text: &str) -> Result<NaiveTime, &'static str> {
         time.filter(|time| time.format(format).to_string() == text)
     };
     let time = read("%H:%M:%S").or_else(|| read("%H:%M"));
-    // A leap second has more than a second's nanoseconds, and is the next minute to Postgres.
+    // chrono writes a leap second as more than 10⁹ nanoseconds. Postgres would store it as the next minute.
     time.filter(|time| time.nanosecond() == 0).ok_or("must be a time such as 19:00")
 }
 

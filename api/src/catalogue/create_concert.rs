@@ -1,9 +1,10 @@
 use axum::extract::State;
-use hamro_shared::database::{Database, StoredDate, StoredTimestamp};
-use hamro_shared::domain::Timestamp;
-use sqlx::postgres::PgConnection;
+use hamro_shared::database::Database;
+use hamro_shared::domain::ConcertId;
+use uuid::Uuid;
 
-use super::concert::{Concert, ConcertBody, ConcertDetails, ConcertRow};
+use super::concert::{Concert, ConcertBody};
+use super::queries::concerts;
 use crate::http::admin_auth::Admin;
 use crate::http::created::Created;
 use crate::http::extract::JsonBody;
@@ -32,29 +33,8 @@ pub async fn create_concert(
     State(database): State<Database>,
     JsonBody(body): JsonBody<ConcertBody>,
 ) -> Result<Created<Concert>, Problem> {
-    let details = body.parse()?;
-    let row = database.transaction(move |connection| Box::pin(insert(connection, details))).await?;
-    Ok(Created { location: format!("/concerts/{}", row.id), body: row.into() })
-}
-
-async fn insert(connection: &mut PgConnection, details: ConcertDetails) -> Result<ConcertRow, sqlx::Error> {
-    sqlx::query_as!(
-        ConcertRow,
-        r#"
-        INSERT INTO concerts (title, artist, date, time, venue, city, image, description, sales_open_at, sales_close_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-        RETURNING id, title, artist, date AS "date: StoredDate", time, venue, city, image, description,
-                  sales_open_at AS "sales_open_at: StoredTimestamp", sales_close_at AS "sales_close_at: StoredTimestamp"
-        "#,
-        details.title,
-        details.artist,
-        details.date,
-        details.time,
-        details.venue,
-        details.city,
-        details.image,
-        details.description,
-        details.sales_open_at.map(Timestamp::datetime),
-        details.sales_close_at.map(Timestamp::datetime),
-    ).fetch_one(connection).await
+    let concert = body.parse(ConcertId(Uuid::new_v4()))?;
+    let concert =
+        database.transaction(move |connection| Box::pin(concerts::insert(connection, concert))).await?;
+    Ok(Created { location: format!("/concerts/{}", concert.id), body: concert })
 }

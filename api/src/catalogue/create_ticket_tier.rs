@@ -1,8 +1,8 @@
 use axum::extract::State;
 use hamro_shared::database::Database;
-use sqlx::postgres::PgConnection;
 
-use super::ticket_tier::{TicketTier, TicketTierBody, TicketTierDetails, map_foreign_key};
+use super::queries::ticket_tiers;
+use super::ticket_tier::{TicketTier, TicketTierBody, map_foreign_key};
 use crate::http::admin_auth::Admin;
 use crate::http::created::Created;
 use crate::http::extract::JsonBody;
@@ -33,27 +33,8 @@ pub async fn create_ticket_tier(
 ) -> Result<Created<TicketTier>, Problem> {
     let details = body.parse()?;
     let tier = database
-        .transaction(move |connection| Box::pin(insert(connection, details)))
+        .transaction(move |connection| Box::pin(ticket_tiers::insert(connection, details)))
         .await
         .map_err(map_foreign_key)?;
     Ok(Created { location: format!("/ticket-tiers/{}", tier.id), body: tier })
-}
-
-async fn insert(
-    connection: &mut PgConnection,
-    details: TicketTierDetails,
-) -> Result<TicketTier, sqlx::Error> {
-    sqlx::query_as!(
-        TicketTier,
-        r#"
-        INSERT INTO ticket_tiers (concert_id, ticket_type_id, price)
-        VALUES ($1, $2, $3)
-        RETURNING id, concert_id, ticket_type_id, price, total, available
-        "#,
-        details.concert_id,
-        details.ticket_type_id,
-        details.price
-    )
-    .fetch_one(connection)
-    .await
 }

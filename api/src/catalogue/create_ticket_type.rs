@@ -1,11 +1,11 @@
 use axum::extract::State;
 use hamro_shared::database::Database;
 use serde::Deserialize;
-use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 
 use super::is_violation_of;
-use super::list_ticket_types::TicketType;
+use super::queries::ticket_types;
+use super::ticket_type::TicketType;
 use crate::http::admin_auth::Admin;
 use crate::http::created::Created;
 use crate::http::extract::{FieldErrors, JsonBody};
@@ -42,18 +42,15 @@ pub async fn create_ticket_type(
     let mut fields = FieldErrors::default();
     let name = fields.text("name", body.name, 100);
     let name = fields.finish(name)?;
-    let created = database.transaction(move |connection| Box::pin(insert(connection, name))).await.map_err(
-        |error| if is_violation_of(&error, "ticket_types_name") { exists() } else { error.into() },
-    )?;
+    let created = database
+        .transaction(move |connection| Box::pin(ticket_types::insert(connection, name)))
+        .await
+        .map_err(
+            |error| if is_violation_of(&error, "ticket_types_name") { exists() } else { error.into() },
+        )?;
     Ok(Created { location: "/ticket-types".to_owned(), body: created })
 }
 
 fn exists() -> Problem {
     Problem::of(ProblemCode::AlreadyExists)
-}
-
-async fn insert(connection: &mut PgConnection, name: String) -> Result<TicketType, sqlx::Error> {
-    sqlx::query_as!(TicketType, "INSERT INTO ticket_types (name) VALUES ($1) RETURNING id, name", name)
-        .fetch_one(connection)
-        .await
 }

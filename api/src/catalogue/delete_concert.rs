@@ -1,10 +1,10 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use hamro_shared::database::Database;
-use sqlx::postgres::PgConnection;
-use uuid::Uuid;
+use hamro_shared::domain::ConcertId;
 
 use super::is_violation_of;
+use super::queries::concerts;
 use crate::http::admin_auth::Admin;
 use crate::http::extract::PathId;
 use crate::http::openapi::{
@@ -30,24 +30,13 @@ use crate::http::problem::{Problem, ProblemCode};
 pub async fn delete_concert(
     _: Admin,
     State(database): State<Database>,
-    PathId(id): PathId<Uuid>,
+    PathId(id): PathId<ConcertId>,
 ) -> Result<StatusCode, Problem> {
     let deleted = database
-        .transaction(move |connection| Box::pin(delete(connection, id)))
+        .transaction(move |connection| Box::pin(concerts::delete(connection, id)))
         .await
         .map_err(|error| if is_violation_of(&error, "seats_sold") { has_sales() } else { error.into() })?;
     if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("concert")) }
-}
-
-/// Returns whether there was one.
-async fn delete(connection: &mut PgConnection, id: Uuid) -> Result<bool, sqlx::Error> {
-    // The seats first, in the order of their ids, as the workers lock them. A sale that is under way is waited for,
-    // and then the seat's own trigger refuses.
-    sqlx::query!("SELECT id FROM seats WHERE concert_id = $1 ORDER BY id FOR UPDATE", id)
-        .fetch_all(&mut *connection)
-        .await?;
-    let deleted = sqlx::query!("DELETE FROM concerts WHERE id = $1", id).execute(connection).await?;
-    Ok(deleted.rows_affected() > 0)
 }
 
 fn has_sales() -> Problem {

@@ -1,9 +1,10 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use hamro_shared::database::Database;
-use sqlx::postgres::PgConnection;
+use hamro_shared::domain::TierId;
 
 use super::is_violation_of;
+use super::queries::ticket_tiers;
 use crate::http::admin_auth::Admin;
 use crate::http::extract::PathId;
 use crate::http::openapi::{
@@ -29,23 +30,13 @@ use crate::http::problem::{Problem, ProblemCode};
 pub async fn delete_ticket_tier(
     _: Admin,
     State(database): State<Database>,
-    PathId(id): PathId<i32>,
+    PathId(id): PathId<TierId>,
 ) -> Result<StatusCode, Problem> {
     let deleted = database
-        .transaction(move |connection| Box::pin(delete(connection, id)))
+        .transaction(move |connection| Box::pin(ticket_tiers::delete(connection, id)))
         .await
         .map_err(|error| if is_violation_of(&error, "seats_sold") { has_sales() } else { error.into() })?;
     if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("ticket tier")) }
-}
-
-/// Returns whether there was one.
-async fn delete(connection: &mut PgConnection, id: i32) -> Result<bool, sqlx::Error> {
-    // In the order in which the workers lock: see `delete_concert`.
-    sqlx::query!("SELECT id FROM seats WHERE ticket_tier_id = $1 ORDER BY id FOR UPDATE", id)
-        .fetch_all(&mut *connection)
-        .await?;
-    let deleted = sqlx::query!("DELETE FROM ticket_tiers WHERE id = $1", id).execute(connection).await?;
-    Ok(deleted.rows_affected() > 0)
 }
 
 fn has_sales() -> Problem {

@@ -3,10 +3,10 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event;
 use futures_util::StreamExt;
+use hamro_shared::domain::ConcertId;
 use serde_json::json;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{OneOfBuilder, Schema};
-use uuid::Uuid;
 
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, StreamProblems, stream_event};
@@ -36,7 +36,7 @@ use crate::state::AppState;
 )]
 pub async fn follow_seats(
     State(app): State<AppState>,
-    PathId(concert): PathId<Uuid>,
+    PathId(concert): PathId<ConcertId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let permit = app.sse_limiter.acquire()?;

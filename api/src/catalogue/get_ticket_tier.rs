@@ -1,8 +1,9 @@
 use axum::Json;
 use axum::extract::State;
 use hamro_shared::database::Database;
-use sqlx::postgres::PgConnection;
+use hamro_shared::domain::TierId;
 
+use super::queries::ticket_tiers;
 use super::ticket_tier::TicketTier;
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
@@ -22,18 +23,8 @@ use crate::http::problem::Problem;
 )]
 pub async fn get_ticket_tier(
     State(database): State<Database>,
-    PathId(id): PathId<i32>,
+    PathId(id): PathId<TierId>,
 ) -> Result<Json<TicketTier>, Problem> {
-    let tier = database.query(move |connection| Box::pin(find(connection, id))).await?;
+    let tier = database.query(move |connection| Box::pin(ticket_tiers::find(connection, id))).await?;
     tier.map(Json).ok_or_else(|| Problem::not_found("ticket tier"))
-}
-
-async fn find(connection: &mut PgConnection, id: i32) -> Result<Option<TicketTier>, sqlx::Error> {
-    sqlx::query_as!(
-        TicketTier,
-        "SELECT id, concert_id, ticket_type_id, price, total, available FROM ticket_tiers WHERE id = $1",
-        id
-    )
-    .fetch_optional(connection)
-    .await
 }

@@ -1,8 +1,8 @@
 use axum::Json;
 use axum::extract::State;
 use hamro_shared::database::Database;
-use sqlx::postgres::PgConnection;
 
+use super::queries::ticket_tiers;
 use super::ticket_tier::TicketTier;
 use crate::http::openapi::{CATALOGUE, ServerProblems};
 use crate::http::problem::Problem;
@@ -18,21 +18,6 @@ use crate::http::problem::Problem;
 pub async fn list_all_ticket_tiers(
     State(database): State<Database>,
 ) -> Result<Json<Vec<TicketTier>>, Problem> {
-    let tiers = database.query(|connection| Box::pin(find_all(connection))).await?;
+    let tiers = database.query(|connection| Box::pin(ticket_tiers::list_all(connection))).await?;
     Ok(Json(tiers))
-}
-
-/// A tier whose price is no number is left out: it cannot be sold, and must not hide the others.
-async fn find_all(connection: &mut PgConnection) -> Result<Vec<TicketTier>, sqlx::Error> {
-    sqlx::query_as!(
-        TicketTier,
-        r#"
-        SELECT id, concert_id, ticket_type_id, price, total, available
-        FROM ticket_tiers
-        WHERE price <> 'NaN'
-        ORDER BY id
-        "#
-    )
-    .fetch_all(connection)
-    .await
 }

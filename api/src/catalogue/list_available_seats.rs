@@ -1,9 +1,10 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use uuid::Uuid;
+use hamro_shared::domain::ConcertId;
 
-use super::seat::{Seat, seats_of_concert};
+use super::seat::Seat;
+use super::seats_of_concert::seats_of_concert;
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
@@ -29,7 +30,7 @@ use crate::state::AppState;
 )]
 pub async fn list_available_seats(
     State(app): State<AppState>,
-    PathId(concert): PathId<Uuid>,
+    PathId(concert): PathId<ConcertId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     seats_of_concert(&app, concert, true, &headers, |seats| seats).await

@@ -1,11 +1,12 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use hamro_shared::domain::ConcertId;
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
-use super::seat::{Seat, seats_of_concert};
+use super::seat::Seat;
+use super::seats_of_concert::seats_of_concert;
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
@@ -44,7 +45,7 @@ pub struct SeatMap {
 )]
 pub async fn list_seats(
     State(app): State<AppState>,
-    PathId(concert): PathId<Uuid>,
+    PathId(concert): PathId<ConcertId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     seats_of_concert(&app, concert, false, &headers, |seats| {

@@ -1,8 +1,12 @@
-//! What can be booked: concerts, ticket types, tiers and seats. Reading is for everyone, writing for the admin token.
+//! Endpoints of the catalogue: concerts, ticket types, tiers and seats. Reading is public, writing needs the admin token.
 
 mod concert;
+mod queries;
 mod seat;
+mod seat_block;
+mod seats_of_concert;
 mod ticket_tier;
+mod ticket_type;
 
 pub mod create_concert;
 pub mod create_seats;
@@ -24,7 +28,7 @@ pub mod update_ticket_tier;
 
 use sqlx::Error;
 
-/// Whether the database refused a statement for the sake of this constraint.
+/// Whether the database rejected a statement because of this constraint.
 fn is_violation_of(error: &Error, constraint: &str) -> bool {
     error.as_database_error().and_then(|error| error.constraint()) == Some(constraint)
 }

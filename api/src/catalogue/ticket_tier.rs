@@ -1,12 +1,10 @@
-//! A price tier, as it is shown and as it is written.
+//! A price tier, and the request body that describes one.
 
-use hamro_shared::domain::{Price, PriceError};
-use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize, Serializer};
+use hamro_shared::domain::{ConcertId, Price, PriceError, TierId};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
-use uuid::Uuid;
 
 use super::is_violation_of;
 use crate::http::extract::FieldErrors;
@@ -16,15 +14,13 @@ use crate::http::problem::Problem;
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TicketTier {
-    #[schema(example = 2)]
-    pub id: i32,
-    #[schema(example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11")]
-    pub concert_id: Uuid,
+    #[schema(value_type = i32, example = 2)]
+    pub id: TierId,
+    #[schema(value_type = Uuid, example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11")]
+    pub concert_id: ConcertId,
     #[schema(example = 2)]
     pub ticket_type_id: i32,
-    #[serde(serialize_with = "in_hundredths")]
-    #[schema(value_type = Price)]
-    pub price: Decimal,
+    pub price: Price,
     /// Number of seats.
     #[schema(example = 20)]
     pub total: i32,
@@ -40,17 +36,12 @@ pub struct TicketTier {
     "concertId": "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11", "ticketTypeId": 2, "price": "50.00",
 }))]
 pub struct TicketTierBody {
-    #[schema(required = true, nullable = false)]
-    concert_id: Option<Uuid>,
+    #[schema(value_type = Option<Uuid>, required = true, nullable = false)]
+    concert_id: Option<ConcertId>,
     #[schema(required = true, nullable = false)]
     ticket_type_id: Option<i32>,
     #[schema(required = true, schema_with = price_input)]
     price: Option<PriceInput>,
-}
-
-/// Zero, too, has two decimals, though the database hands it out with none.
-fn in_hundredths<S: Serializer>(price: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{price:.2}"))
 }
 
 /// A price, as a string or as a number.
@@ -71,11 +62,11 @@ fn price_input() -> RefOr<Schema> {
     OneOfBuilder::new().description(Some("At most two decimal places.")).item(text).item(number).into()
 }
 
-/// What a tier is made of, checked.
+/// The validated body of a request.
 pub struct TicketTierDetails {
-    pub concert_id: Uuid,
+    pub concert_id: ConcertId,
     pub ticket_type_id: i32,
-    pub price: Decimal,
+    pub price: Price,
 }
 
 impl TicketTierBody {
@@ -93,14 +84,14 @@ impl TicketTierBody {
             Some(TicketTierDetails {
                 concert_id: concert_id?,
                 ticket_type_id: ticket_type_id?,
-                price: price?.amount(),
+                price: price?,
             })
         })();
         fields.finish(details)
     }
 }
 
-/// What the database says to a tier of a concert or a ticket type that does not exist.
+/// The problem for a tier whose concert or ticket type does not exist.
 pub fn map_foreign_key(error: sqlx::Error) -> Problem {
     if is_violation_of(&error, "ticket_tiers_concert_id_fkey") {
         Problem::invalid_field("concertId", "must be the id of a concert")

@@ -1,9 +1,11 @@
 use axum::Json;
 use axum::extract::State;
 use hamro_shared::database::Database;
+use hamro_shared::domain::TierId;
 use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 
+use super::queries::ticket_tiers;
 use super::ticket_tier::{TicketTier, TicketTierBody, TicketTierDetails, map_foreign_key};
 use crate::http::admin_auth::Admin;
 use crate::http::extract::JsonBodyWithId;
@@ -13,7 +15,7 @@ use crate::http::problem::Problem;
 /// The id of a ticket tier and its new fields.
 #[derive(ToSchema)]
 #[schema(example = json!({"id": 2, "concertId": "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11", "ticketTypeId": 2, "price": "55.00"}))]
-#[expect(dead_code, reason = "says in the document what `BodyWithId` reads")]
+#[expect(dead_code, reason = "describes what `JsonBodyWithId` reads")]
 pub struct TicketTierUpdate {
     id: i32,
     #[serde(flatten)]
@@ -38,7 +40,7 @@ pub struct TicketTierUpdate {
 pub async fn update_ticket_tier(
     _: Admin,
     State(database): State<Database>,
-    JsonBodyWithId { id, body }: JsonBodyWithId<i32, TicketTierBody>,
+    JsonBodyWithId { id, body }: JsonBodyWithId<TierId, TicketTierBody>,
 ) -> Result<Json<TicketTier>, Problem> {
     let details = body.parse()?;
     let updated = database
@@ -48,31 +50,17 @@ pub async fn update_ticket_tier(
     Ok(Json(updated?))
 }
 
+/// Updates the tier, or returns what is wrong with the request.
 async fn update(
     connection: &mut PgConnection,
-    id: i32,
+    id: TierId,
     details: TicketTierDetails,
 ) -> Result<Result<TicketTier, Problem>, sqlx::Error> {
-    let concert = sqlx::query_scalar!("SELECT concert_id FROM ticket_tiers WHERE id = $1", id)
-        .fetch_optional(&mut *connection)
-        .await?;
+    let concert = ticket_tiers::find_concert(connection, id).await?;
     if let Some(concert_id) = concert.filter(|concert_id| *concert_id != details.concert_id) {
         let expected = format!("must be the tier's own concert, {concert_id}");
         return Ok(Err(Problem::invalid_field("concertId", expected)));
     }
-    let tier = sqlx::query_as!(
-        TicketTier,
-        r#"
-        UPDATE ticket_tiers
-        SET ticket_type_id = $2, price = $3
-        WHERE id = $1
-        RETURNING id, concert_id, ticket_type_id, price, total, available
-        "#,
-        id,
-        details.ticket_type_id,
-        details.price
-    )
-    .fetch_optional(connection)
-    .await?;
+    let tier = ticket_tiers::update(connection, id, details).await?;
     Ok(tier.ok_or_else(|| Problem::not_found("ticket tier")))
 }

@@ -17,13 +17,13 @@ use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
 use hamro_shared::database::Database;
+use hamro_shared::domain::ConcertId;
 use hamro_shared::queue::{RawSettledTicket, SoldSeats};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::{JoinError, spawn};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use uuid::Uuid;
 
 use self::seat_map_state::Subscription;
 pub use self::seat_map_state::{SeatsChange, SeatsEvent, SeatsSnapshot};
@@ -46,7 +46,7 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct SeatFeed {
     database: Database,
-    seat_maps: Arc<Mutex<HashMap<Uuid, Arc<WatchedSeatMap>>>>,
+    seat_maps: Arc<Mutex<HashMap<ConcertId, Arc<WatchedSeatMap>>>>,
 }
 
 /// Why a concert's seats cannot be watched at this moment.
@@ -71,7 +71,7 @@ impl SeatFeed {
     /// The events of a concert's seats, starting after `last_event_id`, or with a snapshot.
     pub async fn subscribe(
         &self,
-        concert: Uuid,
+        concert: ConcertId,
         last_event_id: Option<&str>,
     ) -> Result<impl Stream<Item = Arc<SeatsEvent>> + use<>, SeatFeedError> {
         let seat_map =
@@ -94,7 +94,7 @@ impl SeatFeed {
         for ticket in announced {
             match ticket.sold() {
                 Ok(Some(SoldSeats { concerts, seats })) => {
-                    for seat_map in concerts.iter().filter_map(|concert| seat_maps.get(&concert.0)) {
+                    for seat_map in concerts.iter().filter_map(|concert| seat_maps.get(concert)) {
                         seat_map.mark_sold(&seats);
                     }
                 }
@@ -148,7 +148,7 @@ impl SeatFeed {
     /// Compares the seat maps with the database, and reloads those that have missed a change.
     async fn reconcile(&self, seat_maps: &[Arc<WatchedSeatMap>]) -> Result<(), SeatFeedError> {
         let available_before: Vec<usize> = seat_maps.iter().map(|seat_map| seat_map.available()).collect();
-        let concerts: Vec<Uuid> = seat_maps.iter().map(|seat_map| seat_map.concert).collect();
+        let concerts: Vec<ConcertId> = seat_maps.iter().map(|seat_map| seat_map.concert).collect();
         let query = self.database.query(move |connection| {
             let concerts = concerts.clone();
             Box::pin(async move { SeatMapVersion::of(connection, &concerts).await })
@@ -210,7 +210,7 @@ impl SeatFeed {
         self.seat_maps().values().cloned().collect()
     }
 
-    fn seat_maps(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<WatchedSeatMap>>> {
+    fn seat_maps(&self) -> MutexGuard<'_, HashMap<ConcertId, Arc<WatchedSeatMap>>> {
         self.seat_maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

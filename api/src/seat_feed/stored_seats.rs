@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use hamro_shared::domain::SeatId;
+use hamro_shared::domain::{ConcertId, SeatId};
 use sqlx::postgres::PgConnection;
-use uuid::Uuid;
 
 use super::version::{SeatMapVersion, concert_exists};
 
@@ -17,18 +16,18 @@ pub struct StoredSeats {
 }
 
 impl StoredSeats {
-    pub async fn load(connection: &mut PgConnection, concert: Uuid) -> Result<Self, sqlx::Error> {
+    pub async fn load(connection: &mut PgConnection, concert: ConcertId) -> Result<Self, sqlx::Error> {
         // The version first: if a sale is committed between the queries, the seats are newer than the version, and the
         // next comparison notices.
         let version = SeatMapVersion::of_one(connection, concert).await?;
         let seats = sqlx::query!(
-            r#"SELECT id, booked_at IS NOT NULL AS "is_booked!" FROM seats WHERE concert_id = $1"#,
-            concert
+            r#"SELECT id AS "id: SeatId", booked_at IS NOT NULL AS "is_booked!" FROM seats WHERE concert_id = $1"#,
+            concert as ConcertId
         )
         .fetch_all(&mut *connection)
         .await?;
         let concert_exists = !seats.is_empty() || concert_exists(connection, concert).await?;
-        let is_booked = seats.into_iter().map(|seat| (SeatId(seat.id), seat.is_booked)).collect();
+        let is_booked = seats.into_iter().map(|seat| (seat.id, seat.is_booked)).collect();
         Ok(Self { concert_exists, version, is_booked })
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use hamro_shared::domain::ConcertId;
 use sqlx::postgres::PgConnection;
-use uuid::Uuid;
 
 /// The version of a concert's seats.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +15,8 @@ pub struct SeatMapVersion {
 }
 
 impl SeatMapVersion {
-    pub async fn of_one(connection: &mut PgConnection, concert: Uuid) -> Result<Self, sqlx::Error> {
+    /// The version of one concert's seats.
+    pub async fn of_one(connection: &mut PgConnection, concert: ConcertId) -> Result<Self, sqlx::Error> {
         Ok(Self::of(connection, &[concert]).await?.remove(&concert).unwrap_or_default())
     }
 
@@ -25,17 +26,18 @@ impl SeatMapVersion {
     /// transaction that wrote a row.
     pub async fn of(
         connection: &mut PgConnection,
-        concerts: &[Uuid],
-    ) -> Result<HashMap<Uuid, Self>, sqlx::Error> {
+        concerts: &[ConcertId],
+    ) -> Result<HashMap<ConcertId, Self>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"
-            SELECT concert_id, md5(string_agg(concat_ws(':', id, xmin, total, available), ',' ORDER BY id)) AS "tag!",
+            SELECT concert_id AS "concert_id: ConcertId",
+                   md5(string_agg(concat_ws(':', id, xmin, total, available), ',' ORDER BY id)) AS "tag!",
                    sum(available) AS "available!"
             FROM ticket_tiers
             WHERE concert_id = ANY($1)
             GROUP BY concert_id
             "#,
-            concerts
+            concerts as &[ConcertId]
         )
         .fetch_all(connection)
         .await?;
@@ -45,7 +47,7 @@ impl SeatMapVersion {
     }
 }
 
-pub async fn concert_exists(connection: &mut PgConnection, concert: Uuid) -> Result<bool, sqlx::Error> {
-    let found = sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1", concert);
+pub async fn concert_exists(connection: &mut PgConnection, concert: ConcertId) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1", concert as ConcertId);
     Ok(found.fetch_optional(connection).await?.is_some())
 }

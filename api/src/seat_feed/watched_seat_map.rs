@@ -4,10 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hamro_shared::database::Database;
-use hamro_shared::domain::SeatId;
+use hamro_shared::domain::{ConcertId, SeatId};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::reconciliation::{AvailableSeats, Reconciliation};
 use super::seat_map_state::{SeatMapState, Subscription};
@@ -15,7 +14,7 @@ use super::stored_seats::StoredSeats;
 use super::version::SeatMapVersion;
 
 pub struct WatchedSeatMap {
-    pub concert: Uuid,
+    pub concert: ConcertId,
     /// Whether the concert exists; empty until the seats have been loaded for the first time.
     concert_exists: OnceCell<bool>,
     state: Mutex<State>,
@@ -28,7 +27,7 @@ struct State {
 }
 
 impl WatchedSeatMap {
-    pub fn new(concert: Uuid) -> Self {
+    pub fn new(concert: ConcertId) -> Self {
         let now = Instant::now();
         let state = State {
             seat_map: SeatMapState::new(rand::random()),

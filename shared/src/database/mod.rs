@@ -16,5 +16,3 @@ pub use pool::{Database, Work};
 pub use schema::{MIGRATOR, SchemaError, migrate, next_instance_number, seed, wait_until_usable};
 pub use sessions::{CHECK_AFTER, Session, Sessions};
 pub use types::StoredDate;
-
-pub use crate::domain::Timestamp as StoredTimestamp;

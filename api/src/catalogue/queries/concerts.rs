@@ -1,0 +1,95 @@
+use hamro_shared::database::StoredDate;
+use hamro_shared::domain::{ConcertId, Timestamp};
+use sqlx::postgres::PgConnection;
+
+use super::seats;
+use crate::catalogue::concert::Concert;
+use crate::http::pagination::Page;
+
+/// `SELECT … FROM concerts`, followed by the rest of the query.
+macro_rules! select_concerts {
+    ($rest:literal, $($argument:expr),*) => {
+        sqlx::query_as!(
+            Concert,
+            r#"
+            SELECT id AS "id: ConcertId", title, artist, date AS "date: StoredDate", time, venue, city, image, description,
+                   sales_open_at AS "sales_open_at: Timestamp", sales_close_at AS "sales_close_at: Timestamp"
+            FROM concerts
+            "# + $rest,
+            $($argument),*
+        )
+    };
+}
+
+pub async fn find(connection: &mut PgConnection, id: ConcertId) -> Result<Option<Concert>, sqlx::Error> {
+    select_concerts!("WHERE id = $1", id as ConcertId).fetch_optional(connection).await
+}
+
+/// A page of the concerts, earliest first.
+pub async fn list(connection: &mut PgConnection, page: Page) -> Result<Vec<Concert>, sqlx::Error> {
+    select_concerts!("ORDER BY date, time, id LIMIT $1 OFFSET $2", page.limit, page.offset())
+        .fetch_all(connection)
+        .await
+}
+
+pub async fn count(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM concerts"#).fetch_one(connection).await
+}
+
+pub async fn insert(connection: &mut PgConnection, concert: Concert) -> Result<Concert, sqlx::Error> {
+    sqlx::query!(
+        r#"
+        INSERT INTO concerts (id, title, artist, date, time, venue, city, image, description, sales_open_at,
+                              sales_close_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        "#,
+        concert.id as ConcertId,
+        concert.title,
+        concert.artist,
+        concert.date,
+        concert.time,
+        concert.venue,
+        concert.city,
+        concert.image,
+        concert.description,
+        concert.sales_open_at as Option<Timestamp>,
+        concert.sales_close_at as Option<Timestamp>
+    )
+    .execute(connection)
+    .await?;
+    Ok(concert)
+}
+
+/// Replaces the concert with this id. `None` if there is none.
+pub async fn update(connection: &mut PgConnection, concert: Concert) -> Result<Option<Concert>, sqlx::Error> {
+    let updated = sqlx::query!(
+        r#"
+        UPDATE concerts
+        SET title = $2, artist = $3, date = $4, time = $5, venue = $6, city = $7, image = $8, description = $9,
+            sales_open_at = $10, sales_close_at = $11
+        WHERE id = $1
+        "#,
+        concert.id as ConcertId,
+        concert.title,
+        concert.artist,
+        concert.date,
+        concert.time,
+        concert.venue,
+        concert.city,
+        concert.image,
+        concert.description,
+        concert.sales_open_at as Option<Timestamp>,
+        concert.sales_close_at as Option<Timestamp>
+    )
+    .execute(connection)
+    .await?;
+    Ok((updated.rows_affected() > 0).then_some(concert))
+}
+
+/// Deletes the concert with its tiers and seats. Returns whether it existed. Violates `seats_sold` if a seat is sold.
+pub async fn delete(connection: &mut PgConnection, id: ConcertId) -> Result<bool, sqlx::Error> {
+    seats::lock_concert(connection, id).await?;
+    let deleted =
+        sqlx::query!("DELETE FROM concerts WHERE id = $1", id as ConcertId).execute(connection).await?;
+    Ok(deleted.rows_affected() > 0)
+}

@@ -1,0 +1,96 @@
+use hamro_shared::domain::{ConcertId, SeatId, TierId, Timestamp};
+use sqlx::postgres::PgConnection;
+
+use crate::catalogue::seat::Seat;
+use crate::catalogue::seat_block::Block;
+
+/// The seats of a concert in the order of their ids; with `only_free`, those that are not sold.
+pub async fn list(
+    connection: &mut PgConnection,
+    concert: ConcertId,
+    only_free: bool,
+) -> Result<Vec<Seat>, sqlx::Error> {
+    sqlx::query_as!(
+        Seat,
+        r#"
+        SELECT id AS "id: SeatId", concert_id AS "concert_id: ConcertId", ticket_tier_id AS "ticket_tier_id: TierId",
+               seat_number, "row", section, booked_at IS NOT NULL AS "is_booked!",
+               booked_at AS "booked_at: Timestamp", created_at AS "created_at: Timestamp",
+               updated_at AS "updated_at: Timestamp"
+        FROM seats
+        WHERE concert_id = $1 AND (booked_at IS NULL OR NOT $2)
+        ORDER BY id
+        "#,
+        concert as ConcertId,
+        only_free
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Locks the seats of a concert in the order of their ids, as the workers do. This waits for sales in progress, after which the
+/// trigger `seats_sold` protects their seats from deletion.
+pub async fn lock_concert(connection: &mut PgConnection, concert: ConcertId) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT id FROM seats WHERE concert_id = $1 ORDER BY id FOR UPDATE", concert as ConcertId)
+        .fetch_all(connection)
+        .await?;
+    Ok(())
+}
+
+/// Like [`lock_concert`], for the seats of a tier.
+pub async fn lock_tier(connection: &mut PgConnection, tier: TierId) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT id FROM seats WHERE ticket_tier_id = $1 ORDER BY id FOR UPDATE", tier as TierId)
+        .fetch_all(connection)
+        .await?;
+    Ok(())
+}
+
+/// The first unused seat number of the tier with this prefix.
+pub async fn next_number(
+    connection: &mut PgConnection,
+    tier: TierId,
+    prefix: &str,
+) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT coalesce(max(substr(seat_number, length($2) + 2)::integer), 0) + 1 AS "next!"
+        FROM seats
+        WHERE ticket_tier_id = $1 AND starts_with(seat_number, $2 || '-')
+        "#,
+        tier as TierId,
+        prefix
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Inserts a block of seats, numbered from `first`. Returns how many.
+pub async fn insert(
+    connection: &mut PgConnection,
+    concert: ConcertId,
+    block: &Block,
+    first: i32,
+) -> Result<i32, sqlx::Error> {
+    let inserted = sqlx::query!(
+        r#"
+        INSERT INTO seats (concert_id, ticket_tier_id, seat_number, "row", section)
+        SELECT $1, $2, $3 || '-' || ($4::integer + n),
+               coalesce($5, 1 + (SELECT max("row") FROM seats WHERE concert_id = $1 AND section = $6), 1)
+                   + n / $7::integer,
+               $6
+        FROM generate_series(0, $8::integer * $7::integer - 1) AS n
+        ORDER BY n
+        "#,
+        concert as ConcertId,
+        block.tier as TierId,
+        block.prefix,
+        first,
+        block.first_row,
+        block.section,
+        block.seats_per_row,
+        block.rows
+    )
+    .execute(connection)
+    .await?;
+    Ok(i32::try_from(inserted.rows_affected()).unwrap_or(i32::MAX))
+}

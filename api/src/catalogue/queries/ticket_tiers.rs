@@ -1,0 +1,128 @@
+use hamro_shared::domain::{ConcertId, Price, TierId};
+use sqlx::postgres::PgConnection;
+
+use super::seats;
+use crate::catalogue::ticket_tier::{TicketTier, TicketTierDetails};
+use crate::http::pagination::Page;
+
+/// The text before the list of columns, the text after it, and the arguments.
+macro_rules! query_tiers {
+    ($before:literal, $after:literal $(, $argument:expr)*) => {
+        sqlx::query_as!(
+            TicketTier,
+            $before
+                + r#" id AS "id: TierId", concert_id AS "concert_id: ConcertId", ticket_type_id, price AS "price: Price",
+                      total, available "#
+                + $after
+            $(, $argument)*
+        )
+    };
+}
+
+pub async fn find(connection: &mut PgConnection, id: TierId) -> Result<Option<TicketTier>, sqlx::Error> {
+    query_tiers!("SELECT", "FROM ticket_tiers WHERE id = $1", id as TierId).fetch_optional(connection).await
+}
+
+/// A page of the tiers. Omits tiers whose price is NaN: they cannot be sold, and must not hide the others.
+pub async fn list(connection: &mut PgConnection, page: Page) -> Result<Vec<TicketTier>, sqlx::Error> {
+    query_tiers!(
+        "SELECT",
+        "FROM ticket_tiers WHERE price <> 'NaN' ORDER BY id LIMIT $1 OFFSET $2",
+        page.limit,
+        page.offset()
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// All tiers that [`list`] shows.
+pub async fn list_all(connection: &mut PgConnection) -> Result<Vec<TicketTier>, sqlx::Error> {
+    query_tiers!("SELECT", "FROM ticket_tiers WHERE price <> 'NaN' ORDER BY id").fetch_all(connection).await
+}
+
+/// The number of tiers that [`list`] shows.
+pub async fn count(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM ticket_tiers WHERE price <> 'NaN'"#)
+        .fetch_one(connection)
+        .await
+}
+
+/// The concert that the tier belongs to.
+pub async fn find_concert(
+    connection: &mut PgConnection,
+    id: TierId,
+) -> Result<Option<ConcertId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT concert_id AS "concert_id: ConcertId" FROM ticket_tiers WHERE id = $1"#,
+        id as TierId
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Like [`find_concert`], and locks the tier.
+pub async fn lock(connection: &mut PgConnection, id: TierId) -> Result<Option<ConcertId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT concert_id AS "concert_id: ConcertId" FROM ticket_tiers WHERE id = $1 FOR NO KEY UPDATE"#,
+        id as TierId
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Violates a foreign key if the concert or the ticket type does not exist.
+pub async fn insert(
+    connection: &mut PgConnection,
+    tier: TicketTierDetails,
+) -> Result<TicketTier, sqlx::Error> {
+    query_tiers!(
+        "INSERT INTO ticket_tiers (concert_id, ticket_type_id, price) VALUES ($1, $2, $3) RETURNING",
+        "",
+        tier.concert_id as ConcertId,
+        tier.ticket_type_id,
+        tier.price as Price
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Changes everything but the concert. Violates a foreign key if the ticket type does not exist.
+pub async fn update(
+    connection: &mut PgConnection,
+    id: TierId,
+    tier: TicketTierDetails,
+) -> Result<Option<TicketTier>, sqlx::Error> {
+    query_tiers!(
+        "UPDATE ticket_tiers SET ticket_type_id = $2, price = $3 WHERE id = $1 RETURNING",
+        "",
+        id as TierId,
+        tier.ticket_type_id,
+        tier.price as Price
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Adds `count` free seats to the tier's counters.
+pub async fn add_seats(
+    connection: &mut PgConnection,
+    id: TierId,
+    count: i32,
+) -> Result<TicketTier, sqlx::Error> {
+    query_tiers!(
+        "UPDATE ticket_tiers SET total = total + $2, available = available + $2 WHERE id = $1 RETURNING",
+        "",
+        id as TierId,
+        count
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Deletes the tier with its seats. Returns whether it existed. Violates `seats_sold` if a seat is sold.
+pub async fn delete(connection: &mut PgConnection, id: TierId) -> Result<bool, sqlx::Error> {
+    seats::lock_tier(connection, id).await?;
+    let deleted =
+        sqlx::query!("DELETE FROM ticket_tiers WHERE id = $1", id as TierId).execute(connection).await?;
+    Ok(deleted.rows_affected() > 0)
+}
