@@ -1,4 +1,5 @@
-//! Endpoints of the catalogue: concerts, ticket types, tiers and seats. Reading is public, writing needs the admin token.
+//! Endpoints of the catalogue: concerts, ticket types, tiers and seats. Reading is public, writing needs the admin
+//! token.
 
 mod concert;
 mod queries;

@@ -15,8 +15,8 @@ use crate::http::problem::Problem;
 use crate::seat_feed::version::{SeatMapVersion, concert_exists};
 use crate::state::AppState;
 
-/// The response with the seats of a concert in the order of their ids, or only its free seats, as `document` shapes them. If
-/// the client's `ETag` is current, the response is `304` and the seats are not read.
+/// The response with the seats of a concert in the order of their ids, or only its free seats, as `document` shapes
+/// them. If the client's `ETag` is current, the response is `304` and the seats are not read.
 pub async fn seats_of_concert<T: Serialize>(
     app: &AppState,
     concert: ConcertId,
@@ -24,8 +24,8 @@ pub async fn seats_of_concert<T: Serialize>(
     headers: &HeaderMap,
     document: impl FnOnce(Vec<Seat>) -> T + Send + 'static,
 ) -> Result<Response, Problem> {
-    // Read before the seats: if a seat is sold in between, the seats are newer than their tag, and the next request reads
-    // them again.
+    // Read before the seats: if a seat is sold in between, the seats are newer than their tag, and the next request
+    // reads them again.
     let version = app.database.query(move |connection| Box::pin(SeatMapVersion::of_one(connection, concert)));
     let version = version.await?;
     let etag = ETag::of(&version.tag);

@@ -19,8 +19,8 @@ pub fn is_transient(error: &Error) -> bool {
 }
 
 /// Whether the database rejects a statement because of its own state, which an operator has to repair: an exhausted or
-/// outdated sequence, a full disk, a broken index. A request cannot cause these errors: its values are validated before, and
-/// its handler knows by name the constraints that it can violate.
+/// outdated sequence, a full disk, a broken index. A request cannot cause these errors: its values are validated
+/// before, and its handler knows by name the constraints that it can violate.
 pub fn needs_repair(error: &Error) -> bool {
     let Error::Database(refusal) = error else { return false };
     let code = code(refusal.as_ref());
@@ -29,8 +29,8 @@ pub fn needs_repair(error: &Error) -> bool {
 
 /// Whether the session that returned this error must be discarded.
 ///
-/// A session is kept after a serialization failure, a deadlock, a lock timeout or a constraint violation. These are part of
-/// normal work, and a new session for each would turn contention into a storm of connections.
+/// A session is kept after a serialization failure, a deadlock, a lock timeout or a constraint violation. These are
+/// part of normal work, and a new session for each would turn contention into a storm of connections.
 pub fn is_session_lost(error: &Error) -> bool {
     match error {
         Error::Database(refusal) => is_session_error(&code(refusal.as_ref())),
@@ -60,9 +60,10 @@ fn is_temporary(code: &str) -> bool {
 
 /// SQLSTATEs that mean that this session is unusable.
 fn is_session_error(code: &str) -> bool {
-    // 25006: read-only, as after a failover. 0A000: a cached plan whose result type has changed. 26000 and 42P05: a prepared
-    // statement that is missing or already exists, as behind a pooler. 25P0x: the session is inside an unexpected
-    // transaction, or was closed because of one. 57P0x: the server is shutting down or starting up. 08: a connection error.
+    // 25006: read-only, as after a failover. 0A000: a cached plan whose result type has changed. 26000 and 42P05: a
+    // prepared statement that is missing or already exists, as behind a pooler. 25P0x: the session is inside an
+    // unexpected transaction, or was closed because of one. 57P0x: the server is shutting down or starting up. 08: a
+    // connection error.
     matches!(code, "25006" | "0A000" | "26000" | "42P05")
         || ["25P0", "57P0", "08"].iter().any(|class| code.starts_with(class))
 }

@@ -1,9 +1,9 @@
 //! A bounded pool of sessions for request handlers. Each piece of work runs in its own task.
 //!
-//! hyper drops a handler's future when its client disconnects. Dropped work would leave its session inside a transaction, or
-//! half open. So nothing here runs in a future that a disconnect, a timeout or a shutdown can drop: work that has a session
-//! runs to its end, or to its own time limit, at which the session is closed. Work that still waits for a session stops when
-//! its requester is gone.
+//! hyper drops a handler's future when its client disconnects. Dropped work would leave its session inside a
+//! transaction, or half open. So nothing here runs in a future that a disconnect, a timeout or a shutdown can drop:
+//! work that has a session runs to its end, or to its own time limit, at which the session is closed. Work that still
+//! waits for a session stops when its requester is gone.
 
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,8 +78,8 @@ impl Database {
         self.0.sessions.last_open_failed()
     }
 
-    /// Runs `work`, which must be idempotent. If its session turns out to be unusable, `work` runs once more, on another
-    /// session.
+    /// Runs `work`, which must be idempotent. If its session turns out to be unusable, `work` runs once more, on
+    /// another session.
     pub async fn query<T, W>(&self, work: W) -> Result<T, sqlx::Error>
     where
         T: Send + 'static,
@@ -112,8 +112,8 @@ impl Database {
         .await
     }
 
-    /// Runs `work` in a transaction, and commits it if `work` succeeds, or rolls it back. After a connection error, either may
-    /// have happened.
+    /// Runs `work` in a transaction, and commits it if `work` succeeds, or rolls it back. After a connection error,
+    /// either may have happened.
     pub async fn transaction<T, W>(&self, work: W) -> Result<T, sqlx::Error>
     where
         T: Send + 'static,

@@ -43,8 +43,8 @@ impl From<MigrateError> for SchemaError {
     }
 }
 
-/// Brings the schema up to date. Instances that start together take turns. A schema that is newer than this binary is left
-/// unchanged: in a rolling upgrade, or after a rollback, old and new binaries run side by side.
+/// Brings the schema up to date. Instances that start together take turns. A schema that is newer than this binary is
+/// left unchanged: in a rolling upgrade, or after a rollback, old and new binaries run side by side.
 pub async fn migrate(connection: &mut PgConnection) -> Result<(), SchemaError> {
     let migrator =
         Migrator { migrations: MIGRATOR.migrations.clone(), ignore_missing: true, ..Migrator::DEFAULT };
@@ -52,8 +52,8 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<(), SchemaError> {
     Ok(())
 }
 
-/// Adds the demo concerts to an empty catalogue. One that has ticket types is already in use. Instances that start together
-/// seed it once.
+/// Adds the demo concerts to an empty catalogue. One that has ticket types is already in use. Instances that start
+/// together seed it once.
 pub async fn seed(connection: &mut PgConnection) -> Result<(), SchemaError> {
     let mut transaction = connection.begin().await?;
     sqlx::query!("SELECT pg_advisory_xact_lock($1)", SEED_LOCK).execute(&mut *transaction).await?;
@@ -85,7 +85,8 @@ pub async fn next_instance_number(connection: &mut PgConnection) -> Result<u32, 
     Ok(u32::try_from(number).unwrap_or_default())
 }
 
-/// Waits until the schema is at least as new as this binary. The api migrates it, and a worker may start before the api.
+/// Waits until the schema is at least as new as this binary. The api migrates it, and a worker may start before the
+/// api.
 async fn wait_for_schema(sessions: &Sessions) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     let required = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();

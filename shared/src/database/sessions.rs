@@ -1,8 +1,8 @@
 //! Postgres sessions: verified when they are opened, checked after idling, and discarded together after a failure.
 //!
-//! A server, a firewall or a pooler can make a session unusable without notice: a failover turns it read-only, or the network
-//! drops it. Sessions that were opened together usually fail together. So the first failure discards all sessions that were
-//! opened before it, and no other caller has to run into the same timeout.
+//! A server, a firewall or a pooler can make a session unusable without notice: a failover turns it read-only, or the
+//! network drops it. Sessions that were opened together usually fail together. So the first failure discards all
+//! sessions that were opened before it, and no other caller has to run into the same timeout.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -126,8 +126,8 @@ impl Sessions {
         self.state().open_failure.is_some()
     }
 
-    /// Whether the session can be used. One that has been idle for `check_after` must respond promptly, be writable, and not
-    /// be inside a transaction.
+    /// Whether the session can be used. One that has been idle for `check_after` must respond promptly, be writable,
+    /// and not be inside a transaction.
     pub async fn check(&self, session: &mut Session, check_after: Duration) -> bool {
         if !self.is_trusted(session) {
             return false;
@@ -185,8 +185,8 @@ impl Sessions {
     }
 }
 
-/// Whether the session is writable and not inside a transaction. In a simple query, which needs no prepared statement, `now()`
-/// (the start of the transaction) equals the start of the statement only outside a transaction.
+/// Whether the session is writable and not inside a transaction. In a simple query, which needs no prepared statement,
+/// `now()` (the start of the transaction) equals the start of the statement only outside a transaction.
 async fn is_usable(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let query =
         "SELECT now() = statement_timestamp() AND NOT current_setting('transaction_read_only')::boolean";

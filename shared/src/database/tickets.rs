@@ -1,7 +1,7 @@
 //! Outcomes of tickets: their rows in `bookings`, and the sales that these refer to.
 //!
-//! Stored data is trusted, not validated. A row that is unreadable nevertheless affects only its own ticket, and no other
-//! ticket of the query.
+//! Stored data is trusted, not validated. A row that is unreadable nevertheless affects only its own ticket, and no
+//! other ticket of the query.
 
 use sqlx::postgres::PgConnection;
 
@@ -65,8 +65,8 @@ pub async fn find_settled(
     Ok(rows.chunk_by(|one, next| one.ticket_id == next.ticket_id).map(settled_ticket).collect())
 }
 
-/// Fences a ticket whose deadline has passed by the database clock: it can no longer be sold. If it has been settled in the
-/// meantime, that outcome stands. Returns the final outcome, or `None` if the deadline has not passed.
+/// Fences a ticket whose deadline has passed by the database clock: it can no longer be sold. If it has been settled in
+/// the meantime, that outcome stands. Returns the final outcome, or `None` if the deadline has not passed.
 pub async fn expire(
     connection: &mut PgConnection,
     ticket: TicketId,

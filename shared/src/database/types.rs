@@ -78,9 +78,9 @@ decode!(IdempotencyDigest as [u8; 16], Self);
 encode!(RequestHash as [u8; 16], |hash| hash.0);
 encode!(Timestamp as DateTime<Utc>, |moment| moment.datetime());
 
-// Postgres stores `infinity`, and years that neither chrono nor RFC 3339 has, and sqlx panics when it decodes one as a type
-// of chrono. Then one concert whose sale opens at `infinity` would stop every process that reads it. So such a value is
-// decoded as the nearest one in the years 1 to 9999.
+// Postgres stores `infinity`, and years that neither chrono nor RFC 3339 has, and sqlx panics when it decodes one as a
+// type of chrono. Then one concert whose sale opens at `infinity` would stop every process that reads it. So such a
+// value is decoded as the nearest one in the years 1 to 9999.
 
 /// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999Z, in milliseconds since 1970.
 const MILLIS: (i64, i64) = (-62_135_596_800_000, 253_402_300_799_999);

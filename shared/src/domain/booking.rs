@@ -84,8 +84,8 @@ impl BookingRequest {
         self.concert_id
     }
 
-    /// Identifies the request. Equal for two spellings of the same request (another order of the seats, another case of the
-    /// address), different for anything that would book something else.
+    /// Identifies the request. Equal for two spellings of the same request (another order of the seats, another case of
+    /// the address), different for anything that would book something else.
     pub fn hash(&self) -> RequestHash {
         let mut seats = self.seat_ids.clone();
         seats.sort_unstable();

@@ -1,7 +1,7 @@
 //! The customer of a booking.
 //!
-//! Input is validated, stored data is trusted. A row may have been changed on the customer's request, or be older than the
-//! current rules, and a name that breaks them must not hide the booking.
+//! Input is validated, stored data is trusted. A row may have been changed on the customer's request, or be older than
+//! the current rules, and a name that breaks them must not hide the booking.
 
 use std::fmt;
 

@@ -62,8 +62,8 @@ impl From<IdempotencyKey> for String {
     }
 }
 
-/// The first 128 bits of the SHA-256 of a customer's normalised address and their key: one value to index, which reveals
-/// neither.
+/// The first 128 bits of the SHA-256 of a customer's normalised address and their key: one value to index, which
+/// reveals neither.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IdempotencyDigest(pub [u8; 16]);
 

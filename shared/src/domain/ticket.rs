@@ -1,7 +1,7 @@
 //! The ticket that the intake issues. Its id proves that an instance of the api issued it.
 //!
-//! The intake stores nothing, and yet the status endpoint must distinguish a queued ticket from one that never existed. So a
-//! ticket id contains a MAC of itself, which every instance that knows the key can verify.
+//! The intake stores nothing, and yet the status endpoint must distinguish a queued ticket from one that never existed.
+//! So a ticket id contains a MAC of itself, which every instance that knows the key can verify.
 //!
 //! ```text
 //!  0               48   52        64 66             96                128
@@ -66,8 +66,8 @@ pub struct Ticket {
     pub deadline: Timestamp,
 }
 
-/// The keys that sign ticket ids, shared by all instances. The first key signs and all keys verify, so that the signing key
-/// can be changed without invalidating issued tickets.
+/// The keys that sign ticket ids, shared by all instances. The first key signs and all keys verify, so that the signing
+/// key can be changed without invalidating issued tickets.
 #[derive(Clone)]
 pub struct TicketKeys {
     signing: Hmac<Sha256>,
@@ -115,8 +115,8 @@ impl TicketKeys {
         TicketId(Uuid::from_u128(body | u128::from(mac)))
     }
 
-    /// Derives a key for another purpose, which reveals nothing about these keys. A purpose must not be 12 bytes long, because
-    /// the signed part of a ticket id is.
+    /// Derives a key for another purpose, which reveals nothing about these keys. A purpose must not be 12 bytes long,
+    /// because the signed part of a ticket id is.
     pub fn derive_key(&self, purpose: &str) -> [u8; 32] {
         assert!(purpose.len() != 12, "it could be the body of an id");
         self.signing.clone().chain_update(purpose).finalize().into_bytes().into()

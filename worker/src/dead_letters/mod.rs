@@ -43,8 +43,8 @@ enum Action {
     },
     /// Put a dead letter's booking back into the queue, under a new ticket
     ///
-    /// Also needs `AMQP_URL`, the api's `TICKET_KEYS`, and its `BOOKING_DEADLINE` and `QUEUE_PREFIX` if set. If the command
-    /// fails half-way, run it again: it continues with the same ticket.
+    /// Also needs `AMQP_URL`, the api's `TICKET_KEYS`, and its `BOOKING_DEADLINE` and `QUEUE_PREFIX` if set. If the
+    /// command fails half-way, run it again: it continues with the same ticket.
     Reissue {
         /// The id that `list` shows
         id: i64,

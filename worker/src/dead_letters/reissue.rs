@@ -1,12 +1,12 @@
 //! `dead-letters reissue`: puts a booking back into the queue under a new ticket, because a final status never changes.
 //!
-//! A letter has at most one ticket that can still be sold. The new ticket is stored before it is published. An interrupted
-//! reissue continues with the stored ticket, and a message that is published twice is settled once. Another ticket is issued
-//! only after the last one has expired, which is final.
+//! A letter has at most one ticket that can still be sold. The new ticket is stored before it is published. An
+//! interrupted reissue continues with the stored ticket, and a message that is published twice is settled once. Another
+//! ticket is issued only after the last one has expired, which is final.
 //!
-//! The booking keeps its idempotency key. Only a confirmed or rejected ticket holds a key, so the key of a failed one is
-//! free. If the customer has retried under the same key in the meantime, the reissued booking shares that outcome, and the
-//! seats are not sold twice.
+//! The booking keeps its idempotency key. Only a confirmed or rejected ticket holds a key, so the key of a failed one
+//! is free. If the customer has retried under the same key in the meantime, the reissued booking shares that outcome,
+//! and the seats are not sold twice.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -175,8 +175,8 @@ async fn status(connection: &mut PgConnection, ticket: TicketId) -> Result<Optio
         .await
 }
 
-/// Fails if the booking is already confirmed or rejected: a worker may have died after its commit, and the reissued booking
-/// would be sold a second time.
+/// Fails if the booking is already confirmed or rejected: a worker may have died after its commit, and the reissued
+/// booking would be sold a second time.
 async fn refuse_decided(
     connection: &mut PgConnection,
     letter: &Letter,

@@ -52,8 +52,8 @@ pub(super) async fn settled(
     Ok(settled)
 }
 
-/// Reads the prices and sales windows of the locked seats. A tier whose price is NaN gets no price: its seats cannot be sold,
-/// and all others can.
+/// Reads the prices and sales windows of the locked seats. A tier whose price is NaN gets no price: its seats cannot be
+/// sold, and all others can.
 pub(super) async fn inventory(
     connection: &mut PgConnection,
     seats: HashMap<SeatId, Seat>,
@@ -89,8 +89,8 @@ pub(super) async fn inventory(
     Ok(inventory)
 }
 
-/// Reads the earlier outcomes that retries in this batch share, or why one is unreadable. The first ticket under the key may
-/// be in this batch too, if its message was redelivered.
+/// Reads the earlier outcomes that retries in this batch share, or why one is unreadable. The first ticket under the
+/// key may be in this batch too, if its message was redelivered.
 pub(super) async fn shared_outcomes(
     connection: &mut PgConnection,
     commands: &[BookingCommand],

@@ -24,8 +24,8 @@ pub(super) struct Locked {
     pub held: HashSet<SeatId>,
 }
 
-/// Locks every seat that a command requests, in the order of their ids. Seats that may be stuck come last, without waiting:
-/// a transaction that holds one of them out of order waits for no further seat, so no deadlock can arise.
+/// Locks every seat that a command requests, in the order of their ids. Seats that may be stuck come last, without
+/// waiting: a transaction that holds one of them out of order waits for no further seat, so no deadlock can arise.
 pub(super) async fn lock_seats(
     connection: &mut PgConnection,
     commands: &[BookingCommand],

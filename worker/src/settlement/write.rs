@@ -13,8 +13,8 @@ use super::allocation::Decision;
 use super::batch::{BookingCommand, DeadLetter};
 use super::results::{Sales, TicketResult};
 
-/// Writes the sales and marks their seats as sold, in one statement, because a round trip to the database costs as much as a
-/// few dozen rows.
+/// Writes the sales and marks their seats as sold, in one statement, because a round trip to the database costs as much
+/// as a few dozen rows.
 pub(super) async fn sales(
     connection: &mut PgConnection,
     commands: &[BookingCommand],
@@ -169,12 +169,12 @@ impl<'a> BookingColumns<'a> {
     }
 }
 
-/// Stores dead letters. An open letter stays unchanged, so that a redelivered message has no effect. A resolved letter is
-/// opened again, because this occurrence needs a new decision. It keeps the ticket under which it was reissued, so that
-/// reissuing it again cannot sell it twice.
+/// Stores dead letters. An open letter stays unchanged, so that a redelivered message has no effect. A resolved letter
+/// is opened again, because this occurrence needs a new decision. It keeps the ticket under which it was reissued, so
+/// that reissuing it again cannot sell it twice.
 ///
-/// The unique index covers resolved letters too. An index on open letters only would need another conflict target, and the
-/// statements of earlier workers, which run while the schema is upgraded, would fail.
+/// The unique index covers resolved letters too. An index on open letters only would need another conflict target, and
+/// the statements of earlier workers, which run while the schema is upgraded, would fail.
 ///
 /// The rows are distinct, because a statement cannot update one row twice, and sorted, so that transactions do not
 /// deadlock.
@@ -216,9 +216,9 @@ pub(super) async fn dead_letters(
     Ok(())
 }
 
-/// Subtracts the sold seats from the counters of their tiers. All sales of a tier share its row, so this lock is the most
-/// contended: it is taken last and held only until the commit. An `UPDATE … FROM` alone would lock the rows in the order of
-/// its plan, and could deadlock, so a separate statement locks them first.
+/// Subtracts the sold seats from the counters of their tiers. All sales of a tier share its row, so this lock is the
+/// most contended: it is taken last and held only until the commit. An `UPDATE … FROM` alone would lock the rows in the
+/// order of its plan, and could deadlock, so a separate statement locks them first.
 pub(super) async fn move_counters(connection: &mut PgConnection, sales: &Sales) -> Result<(), sqlx::Error> {
     if sales.seats_by_tier.is_empty() {
         return Ok(());

@@ -28,8 +28,8 @@ pub async fn list(
     .await
 }
 
-/// Locks the seats of a concert in the order of their ids, as the workers do. This waits for sales in progress, after which the
-/// trigger `seats_sold` protects their seats from deletion.
+/// Locks the seats of a concert in the order of their ids, as the workers do. This waits for sales in progress, after
+/// which the trigger `seats_sold` protects their seats from deletion.
 pub async fn lock_concert(connection: &mut PgConnection, concert: ConcertId) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT id FROM seats WHERE concert_id = $1 ORDER BY id FOR UPDATE", concert as ConcertId)
         .fetch_all(connection)
