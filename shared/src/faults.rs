@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::config::{Env, Setting};
+use crate::domain::Clock;
 use crate::telemetry::write_to_stderr;
 
 const IS_BUILT_IN: bool = cfg!(feature = "faults");
@@ -93,6 +94,7 @@ pub fn init_from_env(env: &mut Env) {
     {
         // Logging has not started yet.
         write_to_stderr(format!("injecting faults: {faults:?}\n"));
+        Clock::offset_system_clock(faults.clock_offset_millis);
         let _ = FAULTS.set(faults);
     }
 }
@@ -121,12 +123,6 @@ pub fn reach(point: FaultPoint) {
 #[cfg(feature = "faults")]
 pub fn is_disabled(safeguard: Safeguard) -> bool {
     FAULTS.get().is_some_and(|faults| faults.disabled.contains(&safeguard))
-}
-
-/// The injected error of the system clock, in milliseconds.
-#[inline]
-pub fn clock_offset_millis() -> i64 {
-    if IS_BUILT_IN { FAULTS.get().map_or(0, |faults| faults.clock_offset_millis) } else { 0 }
 }
 
 impl Faults {

@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use crate::faults::clock_offset_millis;
 
 // Truncated to milliseconds, the precision of a ticket id, so that a timestamp is equal wherever it is stored.
 /// A timestamp in UTC with milliseconds, such as `2026-11-22T16:14:22.341Z`.
@@ -76,6 +75,9 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// Zero unless a test injects a clock error.
+static OFFSET_MILLIS: AtomicI64 = AtomicI64::new(0);
+
 /// The source of the current time. `Utc::now` is banned elsewhere, so that a test can set the clock instead of waiting.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
@@ -83,8 +85,17 @@ pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 impl Clock {
     /// The system clock.
     pub fn system() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
-        Self::new(|| (Utc::now() + TimeDelta::milliseconds(clock_offset_millis())).into())
+        Self::new(|| {
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+            let now = Utc::now();
+            let offset = if cfg!(feature = "faults") { OFFSET_MILLIS.load(Ordering::Relaxed) } else { 0 };
+            (now + TimeDelta::milliseconds(offset)).into()
+        })
+    }
+
+    /// Sets all system clocks of this process ahead or back, for tests: see `hamro_shared::faults`.
+    pub(crate) fn offset_system_clock(millis: i64) {
+        OFFSET_MILLIS.store(millis, Ordering::Relaxed);
     }
 
     pub fn new(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {

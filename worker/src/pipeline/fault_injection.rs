@@ -2,8 +2,7 @@
 
 use hamro_shared::faults::{Safeguard, is_disabled};
 use lapin::message::Delivery;
-
-use super::acknowledgement::acknowledge;
+use lapin::options::BasicAckOptions;
 
 /// Whether batches are acknowledged before they are settled. A second acknowledgement is then without effect.
 pub(super) fn acknowledges_early() -> bool {
@@ -12,5 +11,8 @@ pub(super) fn acknowledges_early() -> bool {
 
 /// Acknowledges a batch that is not settled, if the safeguard is disabled.
 pub(super) async fn acknowledge_early(last: &Delivery) -> anyhow::Result<()> {
-    if acknowledges_early() { acknowledge(last).await } else { Ok(()) }
+    if acknowledges_early() {
+        last.acker.ack(BasicAckOptions { multiple: true }).await?;
+    }
+    Ok(())
 }
