@@ -3,8 +3,8 @@
 //! - Endpoints, one per file: [`bookings`] accepts bookings and reports their outcomes, [`catalogue`] manages concerts
 //!   and seats, [`queue`] and [`health`] report the state of the system. [`booking_page`] is a web page that uses them.
 //! - [`state`]: what the endpoints share.
-//! - Engines: [`broker`] publishes bookings and receives announcements, [`outcomes`] reports what became of tickets,
-//!   [`seat_feed`] streams seat maps.
+//! - Background services: [`broker`] publishes bookings and receives announcements, [`outcomes`] caches and looks up
+//!   outcomes, [`seat_feed`] streams seat maps.
 //! - [`http`]: building blocks of the endpoints. [`server`]: connections and middleware.
 //!
 //! Imports run downward only.

@@ -1,11 +1,12 @@
 //! Fault injection for tests: places where a process can be killed, and safeguards that can be disabled.
 //!
-//! `HAMRO_FAULTS=worker.after-commit=kill@3,worker.no-look-up=break` kills a worker the third time it reaches the point between
-//! COMMIT and acknowledgement, and disables its look-up of prior outcomes. `worker.receiving=panic@3` makes the prefetch task
-//! panic and leaves the process running. `clock=+11s` sets the process's clock ahead.
+//! `HAMRO_FAULTS=worker.after-commit=kill@3,worker.no-look-up=break` kills a worker the third time it reaches the point
+//! between COMMIT and acknowledgement, and disables its look-up of prior outcomes. `worker.receiving=panic@3` makes the
+//! prefetch task panic and leaves the process running. `clock=+11s` sets the process's clock ahead.
 //!
-//! Only builds with the feature `faults` read the variable; the tests use such builds. In all others [`fault_point!`] expands to a
-//! constant condition that the compiler removes, and the code that disables a safeguard is not compiled at all.
+//! Only builds with the feature `faults` read the variable; the tests use such builds. In all others [`fault_point!`]
+//! expands to a constant condition that the compiler removes, and the code that disables a safeguard is not compiled at
+//! all.
 //!
 //! [`fault_point!`]: crate::fault_point
 

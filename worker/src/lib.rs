@@ -1,8 +1,11 @@
-//! The worker: consumes parcels of bookings from the intake queue and settles them in Postgres, one transaction a batch.
+//! The worker: consumes parcels of bookings from the intake queue and settles them in Postgres, one transaction per
+//! batch.
 //!
-//! - [`pipeline`] consumes the queue: prefetch, hand over to settlement, acknowledge, announce.
+//! - [`pipeline`] consumes the queue: it prefetches parcels, passes batches to settlement, acknowledges and announces
+//!   them.
 //! - [`settlement`] decides on a batch and commits the outcomes. It knows nothing of RabbitMQ.
-//! - [`recovery`] handles messages that left the normal path: parcels that killed workers, and parcels that reached no queue.
+//! - [`recovery`] handles messages that left the normal path: parcels that killed workers, and parcels that reached no
+//!   queue.
 //! - [`dead_letters`] holds the operator's commands for bookings that could not be processed.
 //!
 //! Imports run in one direction: `recovery` → `pipeline` → `settlement`.

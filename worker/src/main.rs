@@ -133,7 +133,7 @@ async fn run() -> anyhow::Result<ExitCode> {
 
 type Task = BoxFuture<'static, anyhow::Result<()>>;
 
-/// A task that runs the session on one broker connection after the other.
+/// A task that runs the session on one broker connection after another.
 fn run_session(
     broker: Broker,
     mut session: impl Session + 'static,

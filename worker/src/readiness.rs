@@ -38,7 +38,8 @@ impl HealthConfig {
 /// A batch is settled within seconds. One that takes longer is blocked by something.
 const SLOW_AFTER: Duration = Duration::from_secs(10);
 
-/// The state of one part of the worker: the reason why it is not ready, if any. Each part sets and clears its own reason only.
+/// The state of one part of the worker: the reason why it is not ready, if any. Each part sets and clears its own
+/// reason only.
 #[derive(Clone)]
 pub struct Readiness(Arc<Mutex<PartState>>);
 

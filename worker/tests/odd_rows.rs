@@ -1,5 +1,5 @@
-//! Stored rows that the rules for input would reject: edited by hand, erased on request, or written by a newer version. Such a row
-//! affects at most its own booking.
+//! Stored rows that the rules for input would reject: edited by hand, erased on request, or written by a newer version.
+//! Such a row affects at most its own booking.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
@@ -108,7 +108,8 @@ async fn a_rejection_that_a_newer_worker_wrote_is_shared_unchanged(pool: PgPool)
     assert_eq!(stored, newer);
 }
 
-/// Makes a stored outcome unreadable: a missing sale, a NaN price, a rejection too large to parse, a status of a newer version.
+/// Makes a stored outcome unreadable: a missing sale, a NaN price, a rejection too large to parse, a status of a newer
+/// version.
 const UNREADABLE: [&str; 4] = [
     "DELETE FROM sales WHERE user_name = 'alice'",
     "UPDATE sale_seats SET price = 'NaN' WHERE seat_id = 1",

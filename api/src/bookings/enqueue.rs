@@ -30,7 +30,7 @@ pub async fn enqueue(
     published
 }
 
-/// The problem of a booking that was not accepted.
+/// The problem to return for a booking that was not accepted.
 pub fn publish_error_problem(app: &AppState, error: PublishError, ticket: Ticket) -> Problem {
     let problem = match error {
         PublishError::Busy | PublishError::Refused => {

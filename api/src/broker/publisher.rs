@@ -133,7 +133,7 @@ pub fn publisher(config: PublisherConfig, topology: &Topology) -> (Publisher, Pu
 }
 
 impl Publisher {
-    /// Whether the broker accepts messages at this moment.
+    /// Whether the broker currently accepts messages.
     pub fn is_up(&self) -> bool {
         *self.state.borrow() == BrokerState::Up
     }
@@ -260,7 +260,7 @@ impl PublishingTask {
     /// Publishes a parcel and passes its confirm on to the handlers. An error means that the connection is unusable;
     /// the dropped receipts then report [`PublishError::Unknown`].
     ///
-    /// This is a future of its own because even publishing waits while the broker blocks the connection. Its first poll
+    /// This is a separate future because even publishing waits while the broker blocks the connection. Its first poll
     /// takes the delivery tag and queues the frames, without yielding in between. One task polls all of these futures,
     /// so tags and frames have the same order.
     fn send(

@@ -1,7 +1,7 @@
-//! What this instance knows about the outcomes of tickets, and how long a ticket will have to wait for one.
+//! The outcomes of tickets: the cache, the requests that wait for one, the watermark, and the estimated wait.
 //!
 //! An outcome arrives as a worker's announcement. It is cached for a while and wakes the requests that wait for it. An
-//! announcement may be lost, so once a second one query looks up all tickets that are waited for.
+//! announcement may be lost, so one query per second looks up all awaited tickets.
 
 mod cache;
 pub mod queue_estimate;
@@ -52,8 +52,8 @@ impl Outcomes {
 
     /// Caches announced outcomes and wakes their waiters.
     ///
-    /// A message takes each of the two locks once, and once more if any of its outcomes is waited for. Those outcomes
-    /// are decoded here, between the locks; all others when they are first read.
+    /// A message takes each of the two locks once, and once more if any of its outcomes is awaited. Those outcomes are
+    /// decoded here, between the locks; all others when they are first read.
     pub fn on_settled(&self, announced: Vec<RawSettledTicket>) {
         let announced: Vec<_> = announced.into_iter().map(Arc::new).collect();
         self.cache.insert_announced(&announced);
@@ -76,7 +76,7 @@ impl Outcomes {
         self.unreadable.log_once(unreadable);
     }
 
-    /// Looks up the tickets that are waited for, once a second, because their announcements may have been lost.
+    /// Looks up the awaited tickets once a second, because their announcements may have been lost.
     pub async fn poll_pending(self, database: Database, stop: CancellationToken) -> anyhow::Result<()> {
         let mut ticks = interval(POLL_PENDING_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

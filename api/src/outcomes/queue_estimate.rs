@@ -1,7 +1,7 @@
 //! Estimates how long the queue is and how fast it drains, for clients that wait.
 //!
 //! The broker reports the number of messages. The workers' announcements report how many bookings a message contains,
-//! how many are settled, and when these were issued. What is unknown is `None`.
+//! how many are settled, and when these were issued. Unknown values are `None`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,7 +107,8 @@ impl QueueEstimate {
 
     /// How long until a booking with this many ahead of it is settled; `None` if none was settled recently.
     ///
-    /// The drain rate of idle workers says nothing about their speed, but a booking that is first is settled at once.
+    /// The drain rate of idle workers does not reflect their speed, but the first booking in the queue is settled at
+    /// once.
     pub fn eta(&self, ahead: u64, now: Instant) -> Option<Duration> {
         let rate = self.drain_rate(now)?;
         if ahead == 0 {

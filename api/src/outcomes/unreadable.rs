@@ -10,7 +10,7 @@ use tracing::error;
 /// How many tickets are remembered. At the limit all are forgotten, and each may be logged once more.
 const REMEMBERED_MAX: usize = 1_000;
 
-/// The tickets whose stored outcome is unreadable, so that each is logged once, however often clients ask for it.
+/// The tickets whose stored outcome is unreadable, so that each is logged once, however often clients request it.
 #[derive(Default)]
 pub struct UnreadableTickets(Mutex<HashSet<TicketId>>);
 

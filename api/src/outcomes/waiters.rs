@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// The tickets that are waited for. A ticket has an entry as long as it has a waiter.
+/// The awaited tickets. A ticket has an entry as long as it has a waiter.
 #[derive(Clone, Default)]
 pub struct OutcomeWaiters(Arc<Mutex<HashMap<TicketId, Entry>>>);
 
@@ -37,7 +37,7 @@ impl OutcomeWaiters {
         OutcomeWaiter { ticket, outcome: entry.outcome.subscribe(), waiters: self.clone() }
     }
 
-    /// The announced outcomes that are waited for.
+    /// The announced outcomes that requests wait for.
     pub fn awaited(&self, announced: &[Arc<RawSettledTicket>]) -> Vec<Arc<RawSettledTicket>> {
         let entries = self.lock();
         announced.iter().filter(|announced| entries.contains_key(&announced.ticket_id)).cloned().collect()
@@ -53,7 +53,7 @@ impl OutcomeWaiters {
         }
     }
 
-    /// The tickets that are waited for and have no outcome yet.
+    /// The awaited tickets that have no outcome yet.
     pub fn pending(&self) -> Vec<TicketId> {
         let entries = self.lock();
         let pending = entries.iter().filter(|(_, entry)| entry.outcome.borrow().is_none());

@@ -19,7 +19,7 @@ const REFRESH_EVERY: Duration = Duration::from_millis(250);
 /// An older watermark is not used.
 const STALE_AFTER: Duration = Duration::from_secs(1);
 /// Ids that are further ahead of the clock are ignored, because otherwise one instance with a fast clock would make all
-/// others query Postgres for every ticket. The watermark says nothing about such ids.
+/// others query Postgres for every ticket. For such ids the watermark proves nothing.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
 
 /// The watermark as one instance sees it, shared by all requests.
@@ -31,7 +31,7 @@ struct Inner {
     clock: Clock,
     latest: RwLock<Option<Reading>>,
     /// When the last lookup ended. Locked during a lookup. A failed lookup counts too, so that requests do not query an
-    /// unavailable database one after the other.
+    /// unavailable database one after another.
     last_refresh: Mutex<Option<Instant>>,
 }
 
@@ -52,8 +52,8 @@ impl Watermark {
     /// Whether the watermark is before this ticket, which then is certainly not settled. `false` proves nothing.
     pub async fn is_before(&self, ticket: TicketId) -> bool {
         if self.latest().is_none_or(|reading| reading.at.elapsed() >= REFRESH_EVERY) {
-            // In a task of its own: the client that triggered it may disconnect while others wait for the result. If
-            // the task panics, the watermark stays unknown.
+            // In a separate task: the client that triggered it may disconnect while others wait for the result. If the
+            // task panics, the watermark stays unknown.
             let watermark = self.clone();
             let _ = spawn(async move { watermark.refresh().await }).await;
         }
@@ -66,7 +66,7 @@ impl Watermark {
         if last_refresh.is_some_and(|at| at.elapsed() < REFRESH_EVERY) {
             return;
         }
-        // Before the query, whose result lacks what is settled from now on.
+        // Taken before the query, because its result lacks whatever is settled from now on.
         let at = Instant::now();
         let bound = TicketId::last_of(self.0.clock.now() + CLOCK_SKEW);
         match timeout(STALE_AFTER, self.look_up(bound)).await {

@@ -37,7 +37,7 @@ const BROADCAST_EVERY: Duration = Duration::from_millis(100);
 /// announcement was lost, so clients see the sale about a second after it.
 const RECONCILE_EVERY: Duration = Duration::from_millis(350);
 
-/// How long a seat map that nobody watches is kept, for clients that reconnect.
+/// How long an unwatched seat map is kept, for clients that reconnect.
 const KEEP_UNWATCHED: Duration = Duration::from_secs(30);
 
 const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ pub struct SeatFeed {
     seat_maps: Arc<Mutex<HashMap<ConcertId, Arc<WatchedSeatMap>>>>,
 }
 
-/// Why a concert's seats cannot be watched at this moment.
+/// Why a concert's seats cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub enum SeatFeedError {
     #[error("there is no such concert")]
@@ -76,7 +76,7 @@ impl SeatFeed {
     ) -> Result<impl Stream<Item = Arc<SeatsEvent>> + use<>, SeatFeedError> {
         let seat_map =
             self.seat_maps().entry(concert).or_insert_with(|| Arc::new(WatchedSeatMap::new(concert))).clone();
-        // In a task of its own: the client that started the load may disconnect while others wait for it.
+        // In a separate task: the client that started the load may disconnect while others wait for it.
         let loading = spawn(self.clone().ensure_loaded(seat_map.clone()));
         let loaded = timeout(LOAD_TIMEOUT, loading).await.map_err(|_| SeatFeedError::TimedOut)?;
         loaded??;
@@ -189,7 +189,7 @@ impl SeatFeed {
 
     fn evict_unwatched(&self) {
         self.seat_maps().retain(|_, seat_map| {
-            // Streams, and requests that are about to become one, hold a reference of their own.
+            // Each open stream, and each request that is about to open one, holds a reference.
             if Arc::strong_count(seat_map) > 1 {
                 seat_map.record_use();
             }

@@ -212,7 +212,7 @@ impl SeatMapState {
         Some(changes)
     }
 
-    /// The snapshot that all who subscribe before the next event share. That event contains what changes meanwhile.
+    /// A snapshot shared by all clients that subscribe before the next event. That event contains the later changes.
     fn snapshot(&mut self) -> Arc<SeatsEvent> {
         if let Some((sequence, snapshot)) = &self.snapshot
             && *sequence == self.sequence

@@ -1,4 +1,4 @@
-//! The HTTP server: accepts connections until it is told to stop, then lets the requests in flight finish.
+//! The HTTP server: accepts connections until shutdown, then lets the requests in flight finish.
 //!
 //! docs/decisions/0016-our-own-accept-loop.md explains why this is not `axum::serve`.
 

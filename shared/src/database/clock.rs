@@ -1,8 +1,8 @@
 //! The database clock, which decides all deadlines and sales windows.
 //!
-//! Instances run on machines whose clocks differ, and one clock must not decide what another has promised. So each
+//! Instances run on machines whose clocks differ, so a deadline set by one clock must not be judged by another. Each
 //! process measures the offset between its own clock and the database clock, and corrects every timestamp that it takes
-//! by that offset. While the database is unreachable, the last measurement stays in use.
+//! by it. While the database is unreachable, the last measurement stays in use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -163,7 +163,7 @@ impl Database {
     }
 }
 
-/// Cancelled when nobody waits for the result any more.
+/// Cancelled once the requester no longer waits for the result.
 struct Requester(CancellationToken);
 
 impl Requester {

@@ -1,5 +1,5 @@
 //! Log ids, which replace ticket ids in the log. The id of a ticket is all that a client needs to read its status, so
-//! the log must not contain it. Whoever knows a ticket id can compute its log id and find its lines; the reverse is
+//! the log must not contain it. Anyone who knows a ticket id can compute its log id and find its lines; the reverse is
 //! impossible.
 
 use std::borrow::Cow;

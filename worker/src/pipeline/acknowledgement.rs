@@ -14,22 +14,23 @@ use tokio_util::sync::CancellationToken;
 use super::consumer_watchdog::DeliveryProgress;
 use super::requeue::{Message, Requeue};
 
-/// How long the broker may take for an operation that it normally completes at once. A channel on which it takes longer is
-/// broken, and only a new connection helps. What was not acknowledged is delivered again, and found settled.
+/// How long the broker may take for an operation that it normally completes at once. A channel on which it takes longer
+/// is broken, and only a new connection helps. Unacknowledged parcels are delivered again, and found settled.
 pub(super) const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A settled batch that is not acknowledged.
+/// A settled batch that is not acknowledged yet.
 pub(super) struct SettledDelivery {
     /// The last of its parcels.
     pub last: Delivery,
-    /// Bookings of the batch to publish again first.
+    /// Bookings of the batch to republish before the acknowledgement.
     pub requeued: Vec<Message>,
-    /// When to continue, unless the worker is to stop: deferred bookings would otherwise return as fast as they are requeued.
+    /// When to republish and acknowledge; at once during shutdown. Without this delay, deferred bookings would return
+    /// as fast as they are requeued.
     pub not_before: Instant,
 }
 
-/// Acknowledges one batch after the other. All parcels before a batch's last one are settled, so `multiple` covers none that is
-/// not. Bookings that are published again are confirmed before the acknowledgement.
+/// Acknowledges one batch at a time. Earlier parcels are all settled, so `multiple` acknowledges only settled parcels.
+/// Republished bookings are confirmed before the acknowledgement.
 pub(super) async fn acknowledge_all(
     mut settled: mpsc::Receiver<SettledDelivery>,
     requeue: &Requeue,
@@ -73,7 +74,7 @@ pub(super) async fn within_timeout<T>(
     Ok(timeout(BROKER_TIMEOUT, operation).await.context("the broker does not respond")??)
 }
 
-/// Returns `duration` after `stop` was cancelled.
+/// Returns once `duration` has passed since `stop` was cancelled.
 async fn cancelled_for(duration: Duration, stop: &CancellationToken) {
     stop.cancelled().await;
     let _ = timeout(duration, pending::<()>()).await;

@@ -1,4 +1,4 @@
-//! Consumes the intake queue: has parcels settled, announces their outcomes and acknowledges them.
+//! Consumes the intake queue: passes parcels to settlement, announces their outcomes and acknowledges them.
 
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Arc;
@@ -78,7 +78,7 @@ impl Session for Consumer {
     }
 }
 
-/// Why consuming ends on a channel that works. All that was in flight is settled and acknowledged.
+/// Why consuming ends although the channel works. Everything in flight is settled and acknowledged.
 enum ConsumeEnd {
     Stopped,
     Idle,
@@ -115,7 +115,8 @@ impl Consumer {
         within_timeout(consume(channel, &self.queue, self.config.prefetch.get())).await
     }
 
-    /// Settles and acknowledges what comes on this channel, until the watchdog, the prefetch task or `stop` ends it.
+    /// Settles and acknowledges the parcels that this channel delivers, until the watchdog, the prefetch task or `stop`
+    /// ends it.
     async fn consume(
         &self,
         channel: &Channel,
@@ -134,21 +135,23 @@ impl Consumer {
         let stall = tokio::select! {
             result = work => return result.map(|(end, ())| end),
             stall = watch(channel, &self.queue, &progress) => stall,
-            // The batches in flight are dropped with their sessions: none of them is committed, or it is found settled.
+            // The batches in flight are dropped with their sessions. A batch is rolled back, or committed and found
+            // settled when it is redelivered.
             error = prefetch_task.failed() => return Err(error),
         };
         match stall {
             Stall::NotDelivering(error) => Err(error),
             Stall::Idle => {
-                // Before the channel is closed: dropping a consumer that is not cancelled cancels it on the closed channel.
+                // Before the channel is closed: dropping a consumer that is not cancelled cancels it on the closed
+                // channel.
                 within_timeout(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
                 Ok(ConsumeEnd::Idle)
             }
         }
     }
 
-    /// Settles one batch after the other. While a batch is in flight, only a full one is started beside it. Ends when `stop` is
-    /// cancelled, with the batches in flight settled, or before a parcel that needs a newer worker.
+    /// Settles batches in order. While a batch is in flight, the next one starts only if it is full. Ends when `stop`
+    /// is cancelled, with the batches in flight settled, or before a parcel that needs a newer worker.
     async fn settle_all(
         &self,
         mut prefetcher: Prefetcher,
@@ -182,7 +185,7 @@ impl Consumer {
         Ok(ConsumeEnd::Stopped)
     }
 
-    /// Announces a settled batch and hands it over to be acknowledged.
+    /// Announces a settled batch and queues its acknowledgement.
     async fn finish(
         &self,
         settled: SettledBatch,
@@ -195,7 +198,7 @@ impl Consumer {
         if deferred_count > 0 {
             debug!("{deferred_count} bookings deferred: another database session has locked their seats");
         }
-        // A deferred booking is still in the intake queue, as a message of its own.
+        // A deferred booking is still in the intake queue, as a separate message.
         let bookings = bookings.saturating_sub(deferred_count);
         let parcels = if bookings == 0 { 0 } else { parcels.saturating_sub(deferred_count).max(1) };
         self.outcome_publisher.publish(SettledEvent { tickets, bookings, parcels });
@@ -216,7 +219,7 @@ impl Consumer {
         }
     }
 
-    /// Goes back to the intake queue, or to the poison isolators if that is full.
+    /// Requeues the booking: in the intake queue or, if that is full, in the dead queue of the poison isolators.
     fn deferred_message(&self, command: &BookingCommand) -> Message {
         let (body, headers) = (isolated_booking::parcel_of(&command.payload), Retry::default().headers());
         let queue = self.dead_queue.clone();
@@ -225,8 +228,8 @@ impl Consumer {
         Message { queue, body, headers, if_full: Some(Box::new(if_full)) }
     }
 
-    /// Returns what only a newer worker can read to the queue, and stops consuming: each further delivery would count towards
-    /// the delivery limit of those messages.
+    /// Requeues the messages that only a newer worker can read, and stops consuming: each further delivery would count
+    /// towards the delivery limit of those messages.
     async fn stop_consuming(
         &self,
         connection: &Connection,
@@ -241,7 +244,7 @@ impl Consumer {
     }
 }
 
-/// How long to wait before deferred bookings are published again: each costs a message and a confirm.
+/// How long to wait before republishing deferred bookings: each costs a message and a confirm.
 fn requeue_delay(deferred: u32) -> Duration {
     match deferred {
         0 => Duration::ZERO,

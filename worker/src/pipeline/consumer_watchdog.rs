@@ -1,9 +1,10 @@
-//! Notices when the broker has stopped delivering without saying so.
+//! Detects a broker that has silently stopped delivering.
 //!
-//! RabbitMQ sends `basic.cancel` when a consumed queue is deleted. 3.10 may omit it if the consumer subscribed a moment earlier:
-//! the worker would wait forever and report itself ready. Either the broker knows of no consumer any more, or the queue that was
-//! declared again still counts one and assigns it messages that never leave the broker. A client cannot see the latter; closing
-//! the channel returns those messages to the queue. Not seen with 4.0; remove this module once 3.x is no longer supported.
+//! RabbitMQ sends `basic.cancel` when a consumed queue is deleted. 3.10 may omit it if the consumer subscribed a moment
+//! earlier: the worker would wait forever and report itself ready. Either the broker no longer has the consumer, or the
+//! redeclared queue still counts it and assigns it messages that never leave the broker. A client cannot detect the
+//! second case; closing the channel returns those messages to the queue. Not seen with 4.0; remove this module once 3.x
+//! is no longer supported.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-/// After so many checks without a delivery the worker subscribes again, which costs next to nothing.
+/// After this many checks without a delivery the worker subscribes again, which costs next to nothing.
 const IDLE_CHECKS: u32 = 3;
 
 /// Why the consumer should be replaced.

@@ -63,7 +63,8 @@ impl<'a> InFlightBatches<'a> {
         self.batches.push_back(settling.boxed());
     }
 
-    /// Waits for the oldest batch to end; `None` if there is none. After `Interrupted` no later batch may be acknowledged.
+    /// Waits for the oldest batch to end; `None` if there is none. After `Interrupted` no later batch may be
+    /// acknowledged.
     pub async fn next(&mut self) -> Option<Result<SettledBatch, Interrupted>> {
         self.batches.next().await
     }

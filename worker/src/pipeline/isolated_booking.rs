@@ -1,6 +1,6 @@
 //! A message with a single booking, published by a worker.
 //!
-//! A booking that was set aside carries how often that happened and when to try it next. It is always published as a new message,
+//! Its headers say how often the booking was set aside and when to retry it. It is always published as a new message,
 //! which resets the broker's delivery count, so that only a dying worker uses up a redelivery.
 
 use std::time::Duration;
@@ -18,7 +18,8 @@ const SET_ASIDE_HEADER: &str = "x-set-aside";
 /// When to try the booking, in milliseconds since the Unix epoch. Without it the booking is due at once.
 const RETRY_AT_HEADER: &str = "x-retry-at";
 
-/// A booking set aside by the consumer is due at once. The pauses after its retries are 2, 4, 8, … seconds, up to the longest.
+/// A booking set aside by the consumer is due at once. The pauses after its retries are 2, 4, 8, … seconds, up to the
+/// longest.
 const PAUSE_UNIT: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -48,7 +49,8 @@ impl Retry {
         Self { set_aside: 1, at: None }
     }
 
-    /// For a booking that the poison isolator sets aside `now`. The last attempt is due right after the deadline and ends it.
+    /// For a booking that the poison isolator sets aside `now`. The last attempt is due right after the deadline and
+    /// ends it.
     pub fn after_set_aside(command: &BookingCommand, now: Timestamp) -> Self {
         let factor = 1_u32.checked_shl(command.set_aside).unwrap_or(u32::MAX);
         let pause = PAUSE_UNIT.saturating_mul(factor).min(LONGEST_PAUSE);

@@ -1,9 +1,9 @@
 //! From the intake queue to settlement and back: consume, settle, acknowledge, announce.
 //!
-//! [`consumer`] drives a channel. [`prefetch`] receives and decodes ahead of it, [`in_flight`] settles two batches at a time in
-//! the order of arrival, and [`consumer_watchdog`] notices when the broker stops delivering. [`outcome_publisher`] announces
-//! outcomes to the api instances. [`requeue`] publishes single bookings again ([`isolated_booking`]) that were set aside or
-//! deferred.
+//! [`consumer`] drives a channel. [`prefetch`] receives and decodes ahead of it, [`in_flight`] settles two batches at a
+//! time in the order of arrival, and [`consumer_watchdog`] detects a broker that has stopped delivering.
+//! [`outcome_publisher`] announces outcomes to the api instances. [`requeue`] republishes single bookings
+//! ([`isolated_booking`]) that were set aside or deferred.
 
 mod acknowledgement;
 pub mod consumer;

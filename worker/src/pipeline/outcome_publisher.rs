@@ -1,7 +1,7 @@
 //! Announces settled batches to the api instances.
 //!
-//! It has its own connection: while the broker blocks publishers nothing is written on their connections, and acknowledgements
-//! must not wait.
+//! It has its own connection: while the broker blocks publishers, nothing is written on their connections, and
+//! acknowledgements must not wait.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-/// Batches that may wait to be announced. Announcements are hints: while the broker accepts none, further ones are dropped.
+/// Batches that may wait to be announced. Announcements are hints: while the broker accepts none, further ones are
+/// dropped.
 const BACKLOG: usize = 256;
 
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);

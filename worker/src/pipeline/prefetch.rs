@@ -1,7 +1,7 @@
-//! Receives and decodes parcels ahead of settlement, in a task of its own.
+//! Receives and decodes parcels ahead of settlement, in a separate task.
 //!
-//! Decoding in the settling task would delay the responses of the database. The task stops receiving while a full batch is
-//! buffered; what the broker sends beyond that waits in the channel's prefetch window.
+//! Decoding in the settling task would delay the responses of the database. The task stops receiving while a full batch
+//! is buffered; what the broker sends beyond that waits in the channel's prefetch window.
 
 use std::future;
 use std::sync::Arc;
@@ -52,7 +52,8 @@ enum Stop {
     Failed(lapin::Error),
 }
 
-/// Starts to receive, until `batch_max` bookings are buffered or the parcel that exceeds them.
+/// Starts receiving. Receiving pauses while `batch_max` bookings or more are buffered; the last parcel may exceed that
+/// number.
 pub fn prefetch(
     deliveries: lapin::Consumer,
     batch_max: usize,
@@ -66,8 +67,9 @@ pub fn prefetch(
 }
 
 impl Prefetcher {
-    /// Returns all that is buffered, up to a full batch, as soon as there is anything: small batches in quiet hours, large ones
-    /// in a rush, and no delay to fill them. With `only_full` it returns once a full batch is buffered.
+    /// Returns everything that is buffered, up to a full batch, as soon as there is anything: small batches in quiet
+    /// hours, large ones in a rush, and no delay to fill them. With `only_full` it returns once a full batch is
+    /// buffered.
     ///
     /// The end of the stream is returned after the last parcel. After the task has failed this never returns;
     /// [`PrefetchTask::failed`] reports that.
@@ -96,9 +98,9 @@ impl Prefetcher {
 }
 
 impl PrefetchTask {
-    /// Returns as soon as the channel has failed or the task has panicked, whatever is buffered or in flight: none of it can be
-    /// acknowledged any more, and the broker delivers it again. Does not return when the queue was deleted, because parcels
-    /// received from a deleted queue are not delivered again and must be settled.
+    /// Returns as soon as the channel has failed or the task has panicked, whatever is buffered or in flight: none of
+    /// it can still be acknowledged, and the broker delivers it again. Does not return when the queue was deleted,
+    /// because parcels received from a deleted queue are not delivered again and must be settled.
     pub async fn failed(&mut self) -> Error {
         match (&mut self.0).await {
             Ok(Ok(())) => future::pending().await,
@@ -128,7 +130,7 @@ async fn receive(
         let _ = room.wait_for(|buffered| *buffered < batch_max).await;
         let (pending, stop) = receive_ready(&mut deliveries, batch_max, &progress).await;
         if let Some(pending) = pending {
-            // First the count, so that it is never less than what is in the buffer.
+            // The count first, so that it is never below what the buffer holds.
             buffered.send_modify(|buffered| *buffered += pending.batch.len());
             let size = *room.borrow();
             debug!(batch.size = size, "{size} bookings are buffered");
@@ -145,7 +147,7 @@ async fn receive(
     }
 }
 
-/// Waits for a parcel, and takes the others that have arrived with it, up to a full batch.
+/// Waits for a parcel, and takes all others that have arrived by then, up to a full batch.
 async fn receive_ready(
     deliveries: &mut lapin::Consumer,
     batch_max: usize,

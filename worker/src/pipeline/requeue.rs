@@ -1,8 +1,8 @@
 //! Republishes single bookings, each as one message, and waits for the broker's confirm.
 //!
-//! It has its own connection: while the broker blocks publishers nothing is written on their connections, and the consumer's
-//! acknowledgements must not wait. Callers acknowledge a booking's parcel only after the confirm. A crash in between leaves a
-//! duplicate, which is settled once, and never loses a booking.
+//! It has its own connection: while the broker blocks publishers, nothing is written on their connections, and the
+//! consumer's acknowledgements must not wait. Callers acknowledge a booking's parcel only after the confirm. A crash in
+//! between leaves a duplicate, which is settled once, and never loses a booking.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub struct Message {
     pub queue: String,
     pub body: Vec<u8>,
     pub headers: FieldTable,
-    /// What to publish instead if the queue is full. The consumer must not wait for room in the queue that it consumes: nothing is
-    /// acknowledged meanwhile, so the queue would never shrink.
+    /// What to publish instead if the queue is full. The consumer must not wait for room in the queue that it consumes:
+    /// nothing is acknowledged meanwhile, so the queue would never shrink.
     pub if_full: Option<Box<Message>>,
 }
 
@@ -31,7 +31,7 @@ pub struct Message {
 #[derive(Clone)]
 pub struct Requeue(mpsc::Sender<Request>);
 
-/// Publishes one message after the other.
+/// Publishes one message at a time.
 pub struct RequeueTask {
     receiver: mpsc::Receiver<Request>,
     /// Kept across connections until confirmed.

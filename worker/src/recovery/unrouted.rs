@@ -1,7 +1,8 @@
-//! Forwards parcels that were confirmed while the intake queue was deleted: the exchange stored them in `bookings.unrouted`.
+//! Forwards parcels that were confirmed while the intake queue was deleted: the exchange stored them in
+//! `bookings.unrouted`.
 //!
-//! They are forwarded to the intake queue unread, and acknowledged once the broker has confirmed them there. Duplicates are
-//! settled once.
+//! They are forwarded to the intake queue unread, and acknowledged once the broker has confirmed them there. Duplicates
+//! are settled once.
 
 use std::time::Duration;
 
@@ -61,7 +62,8 @@ impl UnroutedForwarder {
 impl Session for UnroutedForwarder {
     const ROLE: &'static str = "forwarding unrouted parcels";
 
-    /// A parcel that is being forwarded when `stop` is cancelled returns to its queue. It may be in the intake queue as well.
+    /// A parcel that is being forwarded when `stop` is cancelled returns to its queue. It may be in the intake queue as
+    /// well.
     async fn run(
         &mut self,
         _: &Connection,

@@ -33,8 +33,8 @@ pub struct Seat {
 pub struct Concert {
     pub sales_open_at: Option<Timestamp>,
     pub sales_close_at: Option<Timestamp>,
-    /// Free seats. Other transactions may be selling some of them, so this only decides whether a rejected customer is told to
-    /// choose other seats.
+    /// Free seats. Other transactions may be selling some of them, so this only decides between the rejections
+    /// `seats-taken` and `sold-out`.
     pub available: i64,
 }
 
@@ -145,8 +145,8 @@ impl From<NotSold> for Decision {
 }
 
 impl Inventory {
-    /// Sells all the seats of `request`, or none. The sales window is judged by `issued_at`, the time of the request, and not by
-    /// the time of settlement.
+    /// Sells all the seats of `request`, or none. The sales window is judged by `issued_at`, the time of the request,
+    /// and not by the time of settlement.
     fn sell(&mut self, request: &BookingRequest, issued_at: Timestamp) -> Result<Vec<SoldSeat>, NotSold> {
         let wanted = self.find(request)?;
         for (_, seat) in &wanted {

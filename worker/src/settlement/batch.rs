@@ -18,7 +18,8 @@ pub struct BookingCommand {
     pub set_aside: u32,
 }
 
-/// Something that cannot be processed, stored for an operator. Its ticket, if known, ends as [`DeadLetterReason::outcome`] says.
+/// Something that cannot be processed, stored for an operator. Its ticket, if known, ends as
+/// [`DeadLetterReason::outcome`] says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     pub ticket: Option<TicketId>,
@@ -85,7 +86,7 @@ impl DeadLetterReason {
     }
 }
 
-/// What is settled in one transaction.
+/// The bookings and dead letters that one transaction settles.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub commands: Vec<BookingCommand>,

@@ -1,8 +1,8 @@
 //! What an error of a settlement attempt says about the batch.
 //!
-//! A fault of the system is never a booking's fault: only errors on a short list count as bad data. Any other error that is not
-//! transient leaves the booking unsettled. An exhausted sequence, a drifted counter or a broken trigger looks like a rejected
-//! row, and the customer caused none of them.
+//! A fault of the system must not fail a booking: only errors on a short list count as bad data. Any other error that
+//! is not transient leaves the booking unsettled. An exhausted sequence, a drifted counter or a broken trigger looks
+//! like a rejected row, and the customer caused none of them.
 
 use hamro_shared::database::is_transient;
 use sqlx::error::DatabaseError;
@@ -36,16 +36,17 @@ impl SettleError {
 
 /// SQLSTATEs that a request's own values can cause, whatever state the database is in.
 ///
-/// - `22021` `character_not_in_repertoire`: the name or the address holds a byte sequence that is not valid text, such as NUL.
+/// - `22021` `character_not_in_repertoire`: the name or the address holds a byte sequence that is not valid text, such
+///   as NUL.
 /// - `22P05` `untranslatable_character`: the same, where the database's encoding is not UTF-8 and lacks a character.
 ///
-/// Nothing else qualifies. The columns are unbounded texts (no `22001`), numbers and times are bounded by their types or are
-/// ours (no `22003`, no `22008`), and no constraint checks a value of the request: each constrains what a worker or an operator
-/// has written.
+/// Nothing else qualifies. The columns are unbounded texts (no `22001`), numbers and times are bounded by their types
+/// or are ours (no `22003`, no `22008`), and no constraint checks a value of the request: each constrains what a worker
+/// or an operator has written.
 const BAD_DATA: [&str; 2] = ["22021", "22P05"];
 
-/// Classes that concern the server, the schema or the session, and so no booking: read-only transactions, authorization, a
-/// missing database, syntax and access rules, resources, system errors, and configuration.
+/// Classes that concern the server, the schema or the session, and so no booking: read-only transactions,
+/// authorization, a missing database, syntax and access rules, resources, system errors, and configuration.
 const SYSTEMIC: [&str; 7] = ["25", "28", "3D", "42", "53", "58", "F0"];
 
 /// What to do with the batch.

@@ -1,8 +1,8 @@
 //! Limits how many bookings may fail alone in a row.
 //!
-//! One booking that fails alone may be unusual. Several in a row, without a sale in between, mean that the system is at fault,
-//! and then no further booking may suffer for it. Only a sale proves that the system works: a rejection or an expiry uses little
-//! of what a sale needs.
+//! One booking that fails alone may be unusual. Several in a row, without a sale in between, mean that the system is at
+//! fault, and no further booking may fail because of it. Only a sale proves that the system works: a rejection or an
+//! expiry uses little of what a sale needs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +14,8 @@ const LIMIT: u32 = 3;
 pub struct FailureLimit(Arc<AtomicU32>);
 
 impl FailureLimit {
-    /// Counts one more booking that is about to fail or be set aside. Returns `false`, and counts nothing, at the limit.
+    /// Counts one more booking that is about to fail or be set aside. Returns `false`, and counts nothing, at the
+    /// limit.
     pub fn allows_one_more(&self) -> bool {
         let one_more = |count: u32| (count < LIMIT).then_some(count + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()

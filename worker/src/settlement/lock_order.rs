@@ -1,7 +1,8 @@
 //! The order in which batches lock their seats: the order of arrival.
 //!
-//! Two batches are settled at a time. The later one asks for its seats only once the earlier one has locked its own, so a seat
-//! goes to the booking that came first. If both want a seat, the later batch waits for the earlier one to commit.
+//! Two batches are settled at a time. The later one locks its seats only after the earlier one has locked its own, so a
+//! seat goes to the booking that arrived first. If both request a seat, the later batch waits for the earlier one to
+//! commit.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// The queue of batches. A tokio mutex is fair: it is acquired in the order in which it was asked for.
+/// The queue of batches. A tokio mutex is fair: it is acquired in the order of the requests.
 #[derive(Debug, Default)]
 pub struct LockQueue(Arc<Mutex<()>>);
 

@@ -1,8 +1,9 @@
 //! Settles batches of bookings in Postgres.
 //!
-//! [`retry`] makes sure that a batch ends, whatever the database answers: it retries, splits, sets aside, or halts, by
-//! [`error_class`] and [`failure_limit`]. [`transaction`] is one attempt: it locks the seats ([`seat_locks`], one batch after the
-//! other by [`lock_order`]), reads prior decisions, decides ([`allocation`], a pure function), and writes the [`results`].
+//! [`retry`] makes sure that a batch ends, whatever error the database returns: it retries, splits, sets aside, or
+//! halts, by [`error_class`] and [`failure_limit`]. [`transaction`] is one attempt: it locks the seats ([`seat_locks`],
+//! one batch at a time, in the order of [`lock_order`]), reads prior decisions, decides ([`allocation`], a pure
+//! function), and writes the [`results`].
 
 pub mod allocation;
 pub mod batch;
@@ -19,8 +20,8 @@ pub mod stuck_seats;
 pub mod transaction;
 mod write;
 
-/// Session settings of a worker. The server ends the transaction of a worker that is frozen or whose machine has failed, so that
-/// its locks are released.
+/// Session settings of a worker. The server ends the transaction of a worker that is frozen or whose machine has
+/// failed, so that its locks are released.
 pub const SESSION_SETTINGS: &[(&str, &str)] = &[
     ("idle_in_transaction_session_timeout", "10s"),
     ("statement_timeout", "10s"),

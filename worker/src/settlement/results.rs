@@ -1,4 +1,4 @@
-//! The results of a batch: what becomes of each ticket, as the transaction writes it.
+//! The results of a batch: the outcome of each ticket, as the transaction writes it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -34,8 +34,8 @@ impl Sales {
 pub(super) struct BatchResults<'a> {
     pub tickets: Vec<TicketResult<'a>>,
     pub dead_letters: Vec<DeadLetter>,
-    /// The outcomes that a retry may share: those of this batch so far, and the earlier ones that it needs. An earlier one that
-    /// cannot be read is the reason instead.
+    /// The outcomes that a retry may share: those of this batch so far, and the earlier ones that it needs. `Err` says
+    /// why an earlier one cannot be read.
     pub outcomes: HashMap<TicketId, Result<Outcome, String>>,
     /// Not written: bookings to try again later.
     pub deferred: Vec<BookingCommand>,
@@ -52,18 +52,18 @@ pub(super) struct TicketResult<'a> {
 }
 
 impl<'a> BatchResults<'a> {
-    /// Sorts the rows into the order in which every transaction inserts them, so that transactions do not deadlock on the unique
-    /// indexes of `bookings`: by idempotency key, then by ticket.
+    /// Sorts the rows into the order in which every transaction inserts them, so that transactions do not deadlock on
+    /// the unique indexes of `bookings`: by idempotency key, then by ticket.
     ///
-    /// An inserted row waits for a transaction that has inserted the same ticket, and then for one that has inserted the same
-    /// key. A ticket always has the same key, so all tickets and all rows of a key form one group, and every transaction
-    /// processes the groups in one order: none waits in an earlier group while it holds a row of a later one. Within a group
-    /// the tickets are in one order too.
+    /// An inserted row waits for a transaction that has inserted the same ticket, and then for one that has inserted
+    /// the same key. A ticket always has the same key, so all tickets and all rows of a key form one group, and every
+    /// transaction processes the groups in one order: none waits in an earlier group while it holds a row of a later
+    /// one. Within a group the tickets are in one order too.
     ///
-    /// One case remains: a row that holds the key, between two tickets. One transaction may hold a ticket and wait for the key
-    /// while another holds the key and waits for that ticket. Both batches then contain the ticket, so both have asked for the
-    /// same seats, and the seat locks have already ordered them. Only if none of those seats exists can both get this far; then
-    /// Postgres aborts one of them, and it is retried.
+    /// One case remains: a row that holds the key, between two tickets. One transaction may hold a ticket and wait for
+    /// the key while another holds the key and waits for that ticket. Both batches then contain the ticket, so both
+    /// have requested the same seats, and the seat locks have already ordered them. Only if none of those seats exists
+    /// can both get this far; then Postgres aborts one of them, and it is retried.
     pub fn sort(&mut self) {
         let key = |result: &TicketResult| result.command.and_then(|command| command.key).map(|key| key.0);
         self.tickets.sort_by_key(|result| (key(result), result.ticket.ticket_id));
@@ -162,8 +162,8 @@ impl BookingCommand {
 }
 
 impl Batch {
-    /// The tickets that end by a dead letter, each once, without those that are settled or that have a readable envelope in this
-    /// batch too.
+    /// The tickets that end by a dead letter, each once, without those that are settled or that have a readable
+    /// envelope in this batch too.
     pub fn tickets_of_letters(&self, is_settled: impl Fn(TicketId) -> bool) -> Vec<(TicketId, Outcome)> {
         let mut tickets: Vec<(TicketId, Outcome)> = self
             .dead_letters
@@ -178,8 +178,8 @@ impl Batch {
         tickets
     }
 
-    /// The dead letters to store: all but those of set-aside bookings that another worker has decided on in the meantime. A
-    /// ticket that was only fenced off at its deadline, by a client's status request, was not decided on.
+    /// The dead letters to store: all but those of set-aside bookings that another worker has decided on in the
+    /// meantime. A ticket that was only fenced at its deadline, by a client's status request, was not decided on.
     pub fn letters_to_keep(&self, prior: &PriorDecisions) -> Vec<DeadLetter> {
         let is_decided = |letter: &DeadLetter| {
             letter.reason == DeadLetterReason::SetAside

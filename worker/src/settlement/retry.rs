@@ -1,4 +1,4 @@
-//! Makes sure that a batch ends, whatever the database answers.
+//! Makes sure that a batch ends, whatever error the database returns.
 
 mod progress;
 
@@ -22,17 +22,18 @@ use super::stuck_seats::StuckSeats;
 use super::transaction::{Committed, settle};
 use crate::readiness::Readiness;
 
-/// A server or a network that has failed does not respond at all. The server's own limits on a statement and a lock are shorter.
+/// A server or a network that has failed does not respond at all. The server's own limits on a statement and a lock are
+/// shorter.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After so many statement timeouts the batch is split: a single slow booking must not stop the others.
+/// After this many statement timeouts the batch is split: a single slow booking must not stop the others.
 const MAX_TIMEOUTS: u32 = 2;
 
 /// SQLSTATEs of `lock_timeout` and `statement_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 const QUERY_CANCELED: &str = "57014";
 
-/// Settles one batch after the other, on one database session.
+/// Settles one batch at a time, on one database session.
 pub struct BatchExecutor {
     sessions: Sessions,
     session: Option<Session>,
@@ -47,10 +48,11 @@ pub struct BatchExecutor {
 pub struct BatchResult {
     /// The tickets that were settled now.
     pub tickets: Vec<SettledTicket>,
-    /// Bookings that failed alone and are not settled. Publish them to the dead queue before acknowledging their parcels.
+    /// Bookings that failed alone and are not settled. Publish them to the dead queue before acknowledging their
+    /// parcels.
     pub set_aside: Vec<BookingCommand>,
-    /// Bookings of seats that another session has locked; not settled. Publish them to the intake queue before acknowledging
-    /// their parcels.
+    /// Bookings of seats that another session has locked; not settled. Publish them to the intake queue before
+    /// acknowledging their parcels.
     pub deferred: Vec<BookingCommand>,
 }
 
@@ -88,20 +90,21 @@ impl BatchExecutor {
         self
     }
 
-    /// Shares with them which seats are stuck.
+    /// Shares the record of stuck seats with them.
     #[must_use]
     pub fn with_stuck_seats(mut self, stuck_seats: StuckSeats) -> Self {
         self.locking.stuck_seats = stuck_seats;
         self
     }
 
-    /// Waits for the batch's turn and settles it. Returns once the batch has ended, or `Interrupted` if `stop` is cancelled
-    /// during a pause.
+    /// Waits for the batch's turn and settles it. Returns once the batch has ended, or `Interrupted` if `stop` is
+    /// cancelled during a pause.
     ///
-    /// Transient failures are retried. If the database rejects a batch, the batch is split until each booking that fails is
-    /// alone, and the others are settled. Of the bookings that fail alone, bad data ends as failed and any other booking is set
-    /// aside, as [`Progress::judge`] decides. If more fail than may be set aside, the executor halts: it keeps them, takes
-    /// nothing further from the queue, and retries later. Dropping the future loses nothing.
+    /// Transient failures are retried. If the database rejects a batch, the batch is split until each booking that
+    /// fails is alone, and the others are settled. Of the bookings that fail alone, bad data ends as failed and any
+    /// other booking is set aside, as [`Progress::judge`] decides. If more fail than may be set aside, the executor
+    /// halts: it keeps them, takes nothing further from the queue, and retries later. Dropping the future loses
+    /// nothing.
     pub async fn settle(
         &mut self,
         batch: Batch,
@@ -170,7 +173,8 @@ impl BatchExecutor {
             ErrorClass::Transient => {
                 pauses.timeouts += u32::from(timed_out);
                 warn!(batch.size = size, "retrying a batch of {size}: {error}");
-                // If a seat was locked, the next attempt defers its bookings; if it was another row, it waits for that again.
+                // If a seat was locked, the next attempt defers its bookings; if it was another row, it waits for that
+                // again.
                 self.locking.waits_for_none = error.is_sqlstate(LOCK_NOT_AVAILABLE);
                 if error.is_io() {
                     self.readiness.set_not_ready("the database cannot be reached");
@@ -223,8 +227,8 @@ impl BatchExecutor {
         result
     }
 
-    /// The session of the previous batch if it is usable, or else a new one. It is owned by the attempt, so dropping the attempt
-    /// closes it.
+    /// The session of the previous batch if it is usable, or else a new one. It is owned by the attempt, so dropping
+    /// the attempt closes it.
     async fn usable_session(&mut self) -> Result<Session, sqlx::Error> {
         if let Some(mut session) = self.session.take()
             && self.sessions.check(&mut session, CHECK_AFTER).await

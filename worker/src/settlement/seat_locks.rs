@@ -14,7 +14,7 @@ use super::stuck_seats::StuckSeats;
 pub struct Locking {
     /// Do not wait for these seats.
     pub stuck_seats: StuckSeats,
-    /// Do not wait for any seat: a lock timed out, and the database does not tell on which seat.
+    /// Do not wait for any seat: a lock timed out, and the database does not report which seat it was.
     pub waits_for_none: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Seats that another session keeps locked for longer than the lock timeout.
 //!
-//! A backup, or an operator's console, may lock a seat for minutes. Waiting for it would stop the sale of all other seats. So once
-//! a wait has timed out, bookings of locked seats are deferred and the others are settled. The seat is remembered, so that later
-//! batches check without waiting whether it is still locked.
+//! A backup, or an operator's console, may lock a seat for minutes. Waiting for it would stop the sale of all other
+//! seats. So once a wait has timed out, bookings of locked seats are deferred and the others are settled. The seat is
+//! remembered, so that later batches check without waiting whether it is still locked.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +16,11 @@ use crate::readiness::Readiness;
 /// A seat that is locked for this long needs an operator.
 const ALERT_AFTER: Duration = Duration::from_secs(10);
 
-/// How long readiness reports it after the seat was last found locked. Deferred bookings are retried more often than this.
+/// How long readiness reports it after the seat was last found locked. Deferred bookings are retried more often than
+/// this.
 const ALERT_FOR: Duration = Duration::from_secs(5);
 
-/// A seat that no booking has asked for in this time is forgotten. The next booking waits for its lock as usual.
+/// A seat that no booking has requested in this time is forgotten. The next booking waits for its lock as usual.
 const FORGET_AFTER: Duration = Duration::from_mins(1);
 
 /// Shared by all executors of the process.

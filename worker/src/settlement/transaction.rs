@@ -1,10 +1,10 @@
 //! The transaction that settles a batch.
 //!
-//! It first locks every seat that the batch asks for, in the order of their ids, so that overlapping batches wait for each other
-//! and never deadlock. It reads prior decisions in later statements: under READ COMMITTED a statement sees what was committed
-//! when it began. A duplicate of one of our bookings asks for the same seats, so the locks order it before or after this batch.
-//! A duplicate whose seats do not exist locks nothing; it conflicts on the primary key of `bookings`, and the later transaction
-//! rolls back and is tried again.
+//! It first locks every seat that the batch requests, in the order of their ids, so that overlapping batches wait for
+//! each other and never deadlock. It reads prior decisions in later statements: under READ COMMITTED a statement sees
+//! what was committed when it began. A duplicate of one of our bookings requests the same seats, so the locks order it
+//! before or after this batch. A duplicate whose seats do not exist locks nothing; it conflicts on the primary key of
+//! `bookings`, and the later transaction rolls back and is tried again.
 
 use hamro_shared::domain::{Clock, SettledTicket};
 use hamro_shared::fault_point;
@@ -30,8 +30,8 @@ pub struct Committed {
     pub deferred: Vec<BookingCommand>,
 }
 
-/// Settles the batch: when this returns, each of its tickets has its one outcome, committed, or is deferred. `turn` has been
-/// acquired; it is released once the seats are locked.
+/// Settles the batch. When this returns, each of its tickets has its one committed outcome or is deferred. `turn` must
+/// have been acquired; it is released once the seats are locked.
 pub async fn settle(
     connection: &mut PgConnection,
     clock: &Clock,

@@ -10,7 +10,8 @@ use super::{DEAD_LETTERS, batch, command_with, count, seeded, settle, ticket, wa
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity \
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
-/// Both transactions pause after their first row. Inserted in the order of arrival, each would hold the key that the other needs.
+/// Both transactions pause after their first row. Inserted in the order of arrival, each would hold the key that the
+/// other needs.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn two_batches_with_the_same_keys_in_opposite_order_never_deadlock(pool: PgPool) {
     seeded(&pool).await;

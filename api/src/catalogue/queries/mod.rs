@@ -1,5 +1,5 @@
-//! The SQL of the catalogue, one module per table. Column lists stand once, in a macro, because sqlx checks a query at
-//! compile time and so needs its whole text.
+//! The SQL of the catalogue, one module per table. Each column list is written once, in a macro, because sqlx checks
+//! queries at compile time and needs their full text.
 
 pub mod concerts;
 pub mod seats;

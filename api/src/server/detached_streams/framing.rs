@@ -33,7 +33,7 @@ pub fn encode_head(mut head: Parts, date: HeaderValue) -> Vec<u8> {
     bytes
 }
 
-/// Encodes one chunk of the body. The result for no data is empty, because a chunk of size 0 would end the body.
+/// Encodes one chunk of the body. Empty data yields no bytes, because a chunk of size 0 would end the body.
 pub fn encode_chunk(data: &[u8]) -> Vec<u8> {
     if data.is_empty() {
         return Vec::new();

@@ -61,7 +61,7 @@ async fn send(mut socket: TcpStream, response: Response) -> io::Result<()> {
     Ok(())
 }
 
-/// Resolves once the client has closed its side. Discards what the client sends: no further request is answered.
+/// Resolves once the client has closed its side. Discards what the client sends, including further requests.
 async fn until_closed(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     let mut discarded = [0; 64];
     while reader.read(&mut discarded).await? > 0 {}

@@ -92,8 +92,9 @@ impl PoisonIsolator {
         }
     }
 
-    /// Settles the batch, and fails as soon as the channel fails: the message is delivered again, perhaps to another worker. A
-    /// message of a deleted queue is not delivered again, so it is settled first. Returns whether the queue was deleted.
+    /// Settles the batch, and fails as soon as the channel fails: the message is delivered again, perhaps to another
+    /// worker. A message of a deleted queue is not delivered again, so it is settled first. Returns whether the queue
+    /// was deleted.
     async fn settle(
         &mut self,
         deliveries: &mut lapin::Consumer,
@@ -151,7 +152,8 @@ impl PoisonIsolator {
         }
     }
 
-    /// Republishes what only a newer worker can read, so that it uses up no redelivery, and consumes nothing further.
+    /// Republishes messages that only a newer worker can read, so that they use up no redelivery, and consumes nothing
+    /// further.
     async fn stop_consuming(
         &self,
         channel: &Channel,
@@ -178,8 +180,8 @@ pub(super) async fn acknowledge(delivery: &Delivery) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Turns a booking that was set aside and is past its deadline into a dead letter. It ends as expired, by an insert that contains
-/// nothing but its ticket.
+/// Converts a booking that was set aside and is past its deadline into a dead letter. Its ticket expires, by an insert
+/// that contains nothing else of the booking.
 fn expire_set_aside(batch: Batch, retry: Retry, now: Timestamp) -> Batch {
     if retry.set_aside == 0 || !batch.is_past_deadline(now) {
         return batch;
@@ -188,8 +190,8 @@ fn expire_set_aside(batch: Batch, retry: Retry, now: Timestamp) -> Batch {
     batch.into_dead_letters(DeadLetterReason::SetAside, &detail)
 }
 
-/// How often this message was redelivered. A quorum queue counts each time that a consumer dies, or loses its connection, before
-/// it acknowledges.
+/// How often this message was redelivered. A quorum queue counts each time that a consumer dies, or loses its
+/// connection, before it acknowledges.
 fn delivery_count(delivery: &Delivery) -> u64 {
     match header(delivery, "x-delivery-count") {
         Some(AMQPValue::LongLongInt(count)) => count.unsigned_abs(),

@@ -1,20 +1,21 @@
-//! Settles poison messages: parcels that exceeded the delivery limit of the intake queue because workers died with them.
+//! Settles poison messages: parcels that exceeded the delivery limit of the intake queue because workers died with
+//! them.
 //!
-//! One booking of such a parcel may kill every worker that tries it. The others were only in the same parcel, and other parcels
-//! were only prefetched by the same workers. So each parcel is first split: its bookings are republished to `bookings.dead` as
-//! *isolated* messages, one booking each, and then settled one at a time. The broker counts how often an isolated message is
-//! redelivered (`x-delivery-count`), whatever the booking does to this process. After three redeliveries a booking is not tried
-//! again: it fails and is stored as a dead letter.
+//! One booking of such a parcel may kill every worker that tries it. The others were only in the same parcel, and other
+//! parcels were only prefetched by the same workers. So each parcel is first split: its bookings are republished to
+//! `bookings.dead` as *isolated* messages, one booking each, and then settled one at a time. The broker counts how
+//! often an isolated message is redelivered (`x-delivery-count`), whatever the booking does to this process. After
+//! three redeliveries a booking is not tried again: it fails and is stored as a dead letter.
 //!
-//! A crash at any step duplicates a message and never loses one: bookings are republished and confirmed before their parcel is
-//! acknowledged, and settled before they are acknowledged. Duplicates are settled once.
+//! A crash at any step duplicates a message and never loses one: bookings are republished and confirmed before their
+//! parcel is acknowledged, and settled before they are acknowledged. Duplicates are settled once.
 //!
-//! A booking must not be blamed if something else kills the process. So only one message is unacknowledged at a time, none is
-//! taken while the database is unavailable, and the process must have run for a while (`REAPER_DELAY`): a poison booking in the
-//! intake queue kills a worker soon after its start.
+//! A booking must not be blamed if something else kills the process. So only one message is unacknowledged at a time,
+//! none is taken while the database is unavailable, and the process must have run for a while (`REAPER_DELAY`): a
+//! poison booking in the intake queue kills a worker soon after its start.
 //!
-//! Bookings that were set aside are in this queue too. They are retried with growing pauses until their deadline. Each waits at
-//! the end of the queue as a new message, so that it uses up no redelivery and delays no other message.
+//! Bookings that were set aside are in this queue too. They are retried with growing pauses until their deadline. Each
+//! waits at the end of the queue as a new message, so that it uses up no redelivery and delays no other message.
 //!
 //! Any number of workers may do this at once: each message is delivered to one of them.
 

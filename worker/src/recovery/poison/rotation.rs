@@ -16,8 +16,9 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    /// Records a message that was put back until `due`. Returns how long to pause before the next message. When a message appears
-    /// a second time the queue holds nothing else, and the pause lasts until the earliest message is due.
+    /// Records a message that was put back until `due`. Returns how long to pause before the next message. When a
+    /// message appears a second time the queue holds nothing else, and the pause lasts until the earliest message is
+    /// due.
     pub fn put_back(&mut self, body: &[u8], due: Timestamp, now: Timestamp) -> Duration {
         let earliest = self.earliest.map_or(due, |earliest| earliest.min(due));
         if self.seen.insert(body.to_owned()) {

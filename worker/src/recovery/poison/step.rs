@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::settlement::batch::{Batch, DeadLetter, DeadLetterReason, UnsupportedVersion};
 
-/// After so many redeliveries an isolated booking is taken for the cause. One or two deaths can be a coincidence.
+/// After this many redeliveries an isolated booking counts as the cause. One or two deaths can be a coincidence.
 const MAX_REDELIVERIES: u64 = 3;
 
 #[derive(Debug)]
@@ -18,8 +18,9 @@ pub(super) enum Step<'a> {
     Requeue(UnsupportedVersion),
 }
 
-/// - `is_isolated`: whether a worker published this message with a single booking. Any other parcel is split even if it holds one
-///   booking: the delivery count of a message that the broker dead-lettered does not count attempts to settle it alone.
+/// - `is_isolated`: whether a worker published this message with a single booking. Any other parcel is split even if it
+///   holds one booking: the delivery count of a message that the broker dead-lettered does not count attempts to settle
+///   it alone.
 /// - `delivery_count`: how often this message was redelivered.
 /// - `set_aside`: how often the booking was set aside.
 pub(super) fn next_step(body: &[u8], is_isolated: bool, delivery_count: u64, set_aside: u32) -> Step<'_> {

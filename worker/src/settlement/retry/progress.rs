@@ -1,4 +1,4 @@
-//! How far a batch has come: what is still to be tried, and which bookings failed alone.
+//! The progress of a batch: what is still to be tried, and which bookings failed alone.
 
 use std::collections::VecDeque;
 use std::mem::take;
@@ -84,9 +84,10 @@ impl Progress {
 
     /// Decides on the first suspect.
     ///
-    /// A suspect may fail, or be set aside, if the rest of its batch settled and the failure limit allows it. The rest settled
-    /// if it is the only suspect, or if something was sold at the same time. Otherwise the system is at fault, and all suspects
-    /// wait. After a sale all suspects are tried once more, so that none is judged by a failure that may be over.
+    /// A suspect may fail, or be set aside, if the rest of its batch settled and the failure limit allows it. The rest
+    /// settled if it is the only suspect, or if something was sold at the same time. Otherwise the system is at fault,
+    /// and all suspects wait. After a sale all suspects are tried once more, so that none is judged by a failure that
+    /// may be over.
     pub fn judge(&mut self, failure_limit: &FailureLimit, now: Timestamp) -> Verdict {
         if take(&mut self.may_have_recovered) {
             self.todo.extend(self.suspects.drain(..).map(|suspect| suspect.batch));
