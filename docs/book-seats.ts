@@ -1,11 +1,11 @@
 // A client for this API. It retries safely, follows the ticket by events, and polls where event streams are blocked.
 // It has no dependencies and runs unchanged in browsers and in Node 22.18 or later:
 //
-//   const wish = newWish({ userName: 'Alice', userEmail: 'alice@example.com', seatIds: [21, 22] });
-//   const ticket = await bookSeats('http://localhost:3000', wish, { onStatus: show, signal });
+//   const intent = newBookingIntent({ userName: 'Alice', userEmail: 'alice@example.com', seatIds: [21, 22] });
+//   const ticket = await bookSeats('http://localhost:3000', intent, { onStatus: show, signal });
 
 /** A booking request with the idempotency key that prevents booking it twice. Store it so that it survives a reload. */
-export interface Wish { key: string; request: BookingRequest }
+export interface BookingIntent { key: string; request: BookingRequest }
 export interface BookingRequest { userName: string; userEmail: string; seatIds: number[]; concertId?: string }
 
 /** The status document of a ticket. */
@@ -39,15 +39,15 @@ const RETRYABLE = [429, 502, 503, 504]; // Not 500: the same request would fail 
 const TIMEOUT_MS = 30_000; // Longer than the server holds a poll (20 s) or leaves a stream without data (15 s).
 
 /** Call it once per booking, not per attempt. Browsers provide `randomUUID` on HTTPS and on localhost only. */
-export const newWish = (request: BookingRequest): Wish => ({ key: crypto.randomUUID(), request });
+export const newBookingIntent = (request: BookingRequest): BookingIntent => ({ key: crypto.randomUUID(), request });
 
 /**
  * Books, and returns the ticket once it is final. Calls `onStatus` with each status, including the final one. Retries
- * until `signal` aborts. The booking may still go through after an abort: call this again with the same wish to find
- * out. After `expired` or `failed` nothing was booked and the key is free: use the same wish to try again. After
+ * until `signal` aborts. The booking may still go through after an abort: call this again with the same intent to find
+ * out. After `expired` or `failed` nothing was booked and the key is free: use the same intent to try again. After
  * `rejected`, create a new one.
  */
-export async function bookSeats(api: string | URL, { key, request }: Wish, options: {
+export async function bookSeats(api: string | URL, { key, request }: BookingIntent, options: {
   onStatus?: (status: TicketStatus) => void; signal?: AbortSignal } = {}): Promise<TicketStatus> {
   const { onStatus = () => {}, signal = new AbortController().signal } = options;
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key };

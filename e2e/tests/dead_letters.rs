@@ -43,18 +43,18 @@ async fn run(installation: &Installation, arguments: &[&str], changes: &[(&str, 
 }
 
 /// The output of a command that must succeed.
-async fn says(installation: &Installation, arguments: &[&str]) -> Result<String> {
+async fn stdout_of(installation: &Installation, arguments: &[&str]) -> Result<String> {
     let output = run(installation, arguments, &[]).await?;
     ensure!(output.status.success(), "{arguments:?}: {output:?}");
     Ok(String::from_utf8(output.stdout)?)
 }
 
 async fn json(installation: &Installation, arguments: &[&str]) -> Result<Value> {
-    Ok(serde_json::from_str(&says(installation, &[arguments, &["--json"]].concat()).await?)?)
+    Ok(serde_json::from_str(&stdout_of(installation, &[arguments, &["--json"]].concat()).await?)?)
 }
 
 /// The error message of a command that must fail.
-async fn complains(
+async fn stderr_of(
     installation: &Installation,
     arguments: &[&str],
     changes: &[(&str, &str)],
@@ -78,24 +78,24 @@ async fn final_status(installation: &Installation, ticket: impl ToString) -> Res
 #[tokio::test]
 async fn dead_letters_can_be_listed_shown_and_discarded() -> Result<()> {
     let mut installation = installation().await?;
-    assert_eq!(says(&installation, &["list"]).await?, "No dead letters.\n");
+    assert_eq!(stdout_of(&installation, &["list"]).await?, "No dead letters.\n");
     let seats = installation.client().seat_ids(0).await?;
     let alice = envelope("alice", &seats[..1])?;
     let id = dead_letter(&mut installation, &alice).await?;
     installation.publish(b"no \xff parcel").await?;
     installation.drained().await?;
 
-    let list = says(&installation, &["list"]).await?;
+    let list = stdout_of(&installation, &["list"]).await?;
     let lines: Vec<&str> = list.lines().collect();
     assert_eq!(lines.len(), 3, "{list}");
     assert!(lines[0].starts_with("ID  TIME"), "{list}");
     assert!(lines[1].contains(&alice.ticket.id.to_string()) && lines[1].contains("workers-died"), "{list}");
     assert!(lines[2].contains("unknown") && lines[2].contains("unreadable-parcel"), "{list}");
     assert!(!list.contains("alice"), "{list}");
-    let newest = says(&installation, &["list", "--limit", "1"]).await?;
+    let newest = stdout_of(&installation, &["list", "--limit", "1"]).await?;
     assert!(newest.contains("unreadable-parcel") && newest.contains("1 older not shown"), "{newest}");
 
-    let shown = says(&installation, &["show", &id]).await?;
+    let shown = stdout_of(&installation, &["show", &id]).await?;
     assert!(shown.contains("alice@example.com") && shown.contains("(failed)"), "{shown}");
     let shown = json(&installation, &["show", &id]).await?;
     assert_eq!(shown["payload"].as_str().map(str::as_bytes), Some(alice.clone().encode().as_slice()));
@@ -103,17 +103,18 @@ async fn dead_letters_can_be_listed_shown_and_discarded() -> Result<()> {
     let shown = json(&installation, &["show", &unreadable]).await?;
     assert_eq!(shown["payloadHex"], "6e6f20ff2070617263656c");
 
-    let discarded = says(&installation, &["discard", &id, "--because", "she has got other seats"]).await?;
+    let discarded =
+        stdout_of(&installation, &["discard", &id, "--because", "she has got other seats"]).await?;
     assert_eq!(discarded, format!("Dead letter {id} is discarded.\n"));
     let list = json(&installation, &["list"]).await?;
     assert_eq!((&list["total"], list["deadLetters"].as_array().map(Vec::len)), (&1.into(), Some(1)));
-    let all = says(&installation, &["list", "--all"]).await?;
+    let all = stdout_of(&installation, &["list", "--all"]).await?;
     assert!(all.lines().nth(1).is_some_and(|line| line.ends_with("discarded")), "{all}");
-    let shown = says(&installation, &["show", &id]).await?;
+    let shown = stdout_of(&installation, &["show", &id]).await?;
     assert!(shown.contains("she has got other seats"), "{shown}");
     for again in [&["discard", &id, "--because", "twice"][..], &["reissue", &id]] {
-        let complaint = complains(&installation, again, &[]).await?;
-        assert!(complaint.contains("was already discarded"), "{complaint}");
+        let error = stderr_of(&installation, again, &[]).await?;
+        assert!(error.contains("was already discarded"), "{error}");
     }
     installation.close().await
 }
@@ -130,17 +131,14 @@ async fn a_reissued_dead_letter_is_booked_once_under_a_new_ticket() -> Result<()
     let ticket = reissue(&installation, &id).await?;
     assert_ne!(ticket, alice.ticket.id.to_string());
     assert_eq!(final_status(&installation, &ticket).await?["status"], "confirmed");
-    let complaint = complains(&installation, &["reissue", &id], &[]).await?;
-    assert!(
-        complaint.contains(&format!("was already reissued: ticket {ticket} is confirmed")),
-        "{complaint}"
-    );
-    let complaint = complains(&installation, &["discard", &id, "--because", "late"], &[]).await?;
-    assert!(complaint.contains("was already reissued"), "{complaint}");
+    let error = stderr_of(&installation, &["reissue", &id], &[]).await?;
+    assert!(error.contains(&format!("was already reissued: ticket {ticket} is confirmed")), "{error}");
+    let error = stderr_of(&installation, &["discard", &id, "--because", "late"], &[]).await?;
+    assert!(error.contains("was already reissued"), "{error}");
 
     assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
     assert_eq!(final_status(&installation, alice.ticket.id).await?, failed);
-    let list = says(&installation, &["list", "--all"]).await?;
+    let list = stdout_of(&installation, &["list", "--all"]).await?;
     assert!(list.contains(&format!("reissued as {ticket}")), "{list}");
     installation.close().await
 }
@@ -153,13 +151,13 @@ async fn an_interrupted_reissue_resumes_with_the_same_ticket() -> Result<()> {
     let id = dead_letter(&mut installation, &alice).await?;
 
     // Interrupted before the booking is in the queue.
-    let complaint = complains(&installation, &["reissue", &id], &[NO_BROKER]).await?;
-    let (_, ticket) = complaint.split_once("the same ticket ").context("no ticket")?;
+    let error = stderr_of(&installation, &["reissue", &id], &[NO_BROKER]).await?;
+    let (_, ticket) = error.split_once("the same ticket ").context("no ticket")?;
     let ticket = ticket.split(':').next().context("no ticket")?;
-    let list = says(&installation, &["list"]).await?;
+    let list = stdout_of(&installation, &["list"]).await?;
     assert!(list.contains(&format!("open, being reissued as {ticket}")), "{list}");
-    let complaint = complains(&installation, &["discard", &id, "--because", "no"], &[]).await?;
-    assert!(complaint.contains("again to finish"), "{complaint}");
+    let error = stderr_of(&installation, &["discard", &id, "--because", "no"], &[]).await?;
+    assert!(error.contains("again to finish"), "{error}");
     assert_eq!(reissue(&installation, &id).await?, ticket);
 
     // Interrupted after that, before it is marked as reissued. The worker may or may not have settled it.
@@ -183,8 +181,8 @@ async fn a_dead_letter_can_be_reissued_again_after_its_new_ticket_expired() -> R
     let short_deadline = ("BOOKING_DEADLINE", "1ms");
     let mut tickets = Vec::new();
     for _ in 0..2 {
-        let complaint = complains(&installation, &["reissue", &id], &[NO_BROKER, short_deadline]).await?;
-        let (_, ticket) = complaint.split_once("the same ticket ").context("no ticket")?;
+        let error = stderr_of(&installation, &["reissue", &id], &[NO_BROKER, short_deadline]).await?;
+        let (_, ticket) = error.split_once("the same ticket ").context("no ticket")?;
         tickets.push(ticket.split(':').next().context("no ticket")?.to_owned());
     }
     let output = run(&installation, &["reissue", &id, "--json"], &[short_deadline]).await?;
@@ -255,8 +253,8 @@ async fn a_booking_that_is_already_settled_is_not_reissued() -> Result<()> {
 
     let id = dead_letter(&mut installation, &alice).await?;
     assert_eq!(final_status(&installation, alice.ticket.id).await?["status"], "confirmed");
-    let complaint = complains(&installation, &["reissue", &id], &[]).await?;
-    assert!(complaint.contains("there is nothing to reissue: this booking is confirmed"), "{complaint}");
+    let error = stderr_of(&installation, &["reissue", &id], &[]).await?;
+    assert!(error.contains("there is nothing to reissue: this booking is confirmed"), "{error}");
     installation.close().await
 }
 
@@ -267,19 +265,19 @@ async fn failed_commands_explain_the_error_and_exit_with_a_nonzero_code() -> Res
     installation.publish(b"no parcel").await?;
     installation.drained().await?;
     let id = json(&installation, &["list"]).await?["deadLetters"][0]["id"].to_string();
-    let complaint = complains(&installation, &["reissue", &id], &[]).await?;
-    assert!(complaint.contains("cannot be reissued: its payload is no"), "{complaint}");
+    let error = stderr_of(&installation, &["reissue", &id], &[]).await?;
+    assert!(error.contains("cannot be reissued: its payload is no"), "{error}");
     for unknown in [&["show", "999"][..], &["reissue", "999"], &["discard", "999", "--because", "x"]] {
-        let complaint = complains(&installation, unknown, &[]).await?;
-        assert!(complaint.contains("there is no dead letter 999"), "{complaint}");
+        let error = stderr_of(&installation, unknown, &[]).await?;
+        assert!(error.contains("there is no dead letter 999"), "{error}");
     }
-    let complaint = complains(&installation, &["list"], &[("DATABASE_URL", "")]).await?;
-    assert!(complaint.contains("DATABASE_URL is not set"), "{complaint}");
+    let error = stderr_of(&installation, &["list"], &[("DATABASE_URL", "")]).await?;
+    assert!(error.contains("DATABASE_URL is not set"), "{error}");
     let away = ("DATABASE_URL", "postgres://hamro@127.0.0.1:1/hamro");
-    let complaint = complains(&installation, &["list"], &[away]).await?;
-    assert!(complaint.contains("the database cannot be reached"), "{complaint}");
-    let complaint = complains(&installation, &["reissue", &id], &[("TICKET_KEYS", "")]).await?;
-    assert!(complaint.contains("TICKET_KEYS is not set"), "{complaint}");
+    let error = stderr_of(&installation, &["list"], &[away]).await?;
+    assert!(error.contains("the database cannot be reached"), "{error}");
+    let error = stderr_of(&installation, &["reissue", &id], &[("TICKET_KEYS", "")]).await?;
+    assert!(error.contains("TICKET_KEYS is not set"), "{error}");
     for invalid in
         [&["discard", &id][..], &["discard", &id, "--because", ""], &["list", "--limit", "0"], &["show", "x"]]
     {

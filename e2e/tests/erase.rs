@@ -185,9 +185,9 @@ async fn an_erasure_is_refused_while_a_dead_letter_of_the_person_is_open() -> Re
     let before = contents(&installation.pool).await?;
     let (status, message) = erase(&installation, &["--email", ADDRESS]).await?;
     assert_eq!(status, Some(0), "{message}");
-    let (refused, complaint) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
-    assert_eq!(refused, Some(1), "{complaint}");
-    for printed in [message, complaint] {
+    let (refused, error) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
+    assert_eq!(refused, Some(1), "{error}");
+    for printed in [message, error] {
         assert!(printed.contains(&format!("of this person: {open}. Resolve each")), "{printed}");
         assert!(!printed.to_lowercase().contains("zenobia"), "{printed}");
     }
@@ -202,13 +202,13 @@ async fn an_erasure_is_refused_while_a_dead_letter_of_the_person_is_open() -> Re
 #[tokio::test]
 async fn an_erasure_with_an_invalid_address_explains_the_error() -> Result<()> {
     let installation = installation().await?;
-    for (arguments, complaint) in [
+    for (arguments, expected) in [
         (&["--email", "zenobia"][..], "must be an e-mail address such as"),
         (&[][..], "--email <ADDRESS>"),
         (&["--email", Email::erased().as_str(), "--apply"][..], "is the placeholder for erased addresses"),
     ] {
         let (status, message) = erase(&installation, arguments).await?;
-        assert!(status.is_some_and(|status| status > 0) && message.contains(complaint), "{message}");
+        assert!(status.is_some_and(|status| status > 0) && message.contains(expected), "{message}");
     }
     installation.close().await
 }

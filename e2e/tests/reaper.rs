@@ -104,8 +104,8 @@ async fn only_the_poison_booking_of_a_parcel_fails() -> Result<()> {
         sqlx::query_as("SELECT ticket_id, reason, payload FROM dead_letters")
             .fetch_all(&installation.pool)
             .await?;
-    let culprit = (bookings[1].ticket.id.0, "workers-died".to_owned(), bookings[1].clone().encode());
-    assert_eq!(kept, [culprit]);
+    let expected = (bookings[1].ticket.id.0, "workers-died".to_owned(), bookings[1].clone().encode());
+    assert_eq!(kept, [expected]);
     installation.close().await
 }
 
@@ -298,8 +298,8 @@ async fn an_unrouted_parcel_waits_while_the_intake_queue_is_full() -> Result<()>
     })
     .await?;
     let full = installation.messages_in(&intake).await?;
-    let stray = parcel(&envelopes(&seats[1..2])?);
-    publish_confirmed(&installation.channel, &unrouted, &stray, FieldTable::default()).await?;
+    let unrouted_parcel = parcel(&envelopes(&seats[1..2])?);
+    publish_confirmed(&installation.channel, &unrouted, &unrouted_parcel, FieldTable::default()).await?;
     let number = installation.start_worker(&[]).await?;
     installation.workers[number].line_after(" is full; an unrouted parcel is waiting").await?;
 
@@ -308,7 +308,7 @@ async fn an_unrouted_parcel_waits_while_the_intake_queue_is_full() -> Result<()>
         Ok((installation.messages_in(&intake).await? == full + 1).then_some(()))
     })
     .await?;
-    assert!(installation.take_messages().await?.contains(&stray));
+    assert!(installation.take_messages().await?.contains(&unrouted_parcel));
     let mut worker = installation.workers.pop().context("no worker")?;
     worker.signal(Signal::SIGTERM)?;
     assert!(worker.ended().await?.success(), "{}", worker.printed());

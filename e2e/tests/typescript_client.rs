@@ -89,7 +89,7 @@ async fn the_typescript_client_retries_a_broken_connection_and_books_once() -> R
     let installation = Installation::start(Setup::default()).await?;
     let client = installation.client();
     let request = booking("alice", &client.seat_ids(0).await?[..1]);
-    let run = run_client(client, &request, "lost-answer").await?;
+    let run = run_client(client, &request, "lost-response").await?;
     assert_eq!(kinds(&run), ["book", "book", "events"]);
     assert_eq!(run["requests"][0]["key"], run["requests"][1]["key"]);
     assert_eq!(run["final"]["status"], "confirmed", "{run}");
@@ -147,7 +147,7 @@ async fn the_typescript_client_stops_when_it_is_aborted() -> Result<()> {
     let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
     let client = installation.client().clone();
     let request = booking("alice", &client.seat_ids(0).await?[..1]);
-    let run = run_client(&client, &request, "impatience").await?;
+    let run = run_client(&client, &request, "abort").await?;
     assert_eq!(kinds(&run), ["book", "events"]);
     assert!(run["error"].as_str().is_some_and(|error| error.starts_with("AbortError")), "{run}");
     installation.start_worker(&[]).await?;

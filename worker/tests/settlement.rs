@@ -278,10 +278,10 @@ async fn a_reused_ticket_becomes_a_dead_letter(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_booking_that_the_database_rejects_fails_alone(pool: PgPool) {
     seeded(&pool).await;
-    refuse(&pool, "culprit", BAD_DATA).await;
+    refuse(&pool, "faulty", BAD_DATA).await;
     let mut commands: Vec<BookingCommand> =
         (1..=20).map(|n| command(&format!("customer{n}"), &[n])).collect();
-    commands.insert(13, command("culprit", &[30]));
+    commands.insert(13, command("faulty", &[30]));
     let settled = by_ticket(settle_all(&pool, batch(&commands)).await);
     assert_eq!(settled.len(), 21);
     assert_eq!(settled[&commands[13].ticket.id], Outcome::Failed);

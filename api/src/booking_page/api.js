@@ -39,7 +39,7 @@ export function delay(attempt, { retryAfter = 1 }, atMost) {
 }
 
 /** Retries until the attempt succeeds or fails permanently. Calls `onWait` before each pause. */
-export async function insist(attempt, signal, onWait) {
+export async function withRetries(attempt, signal, onWait) {
   for (let failures = 0; ; failures += 1) {
     try {
       return await attempt();
@@ -54,7 +54,7 @@ export async function insist(attempt, signal, onWait) {
 
 /** Loads data that is only displayed. While it is unavailable, the page says so and retries. */
 export async function load(path, signal) {
-  const { body } = await insist(() => api(path, signal), signal, ({ title }, seconds) => {
+  const { body } = await withRetries(() => api(path, signal), signal, ({ title }, seconds) => {
     $('trouble').textContent = `${title}. What you see may be out of date. Retrying in ${about(seconds)}.`;
   });
   $('trouble').textContent = '';

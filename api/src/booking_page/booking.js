@@ -1,17 +1,17 @@
 // A booking, from the Book button to its outcome: it is sent under one key until it is accepted, and its ticket is
 // followed by events, or by polling where event streams are blocked.
 
-import { api, delay, insist, listen, pause } from './api.js';
+import { api, delay, listen, pause, withRetries } from './api.js';
 import { $, address, el, hideBanner, remember, showBanner } from './dom.js';
 import { readOrder, showFieldErrors, showOrder } from './order.js';
 import { cents, money, sum, tierName } from './prices.js';
-import { choice, seatsNamed, showOutcomeSeats, unchooseLost } from './seats.js';
+import { choice, deselectTaken, seatsNamed, showOutcomeSeats } from './seats.js';
 import { about, count, saleWindow } from './format.js';
 
 const FINAL = ['confirmed', 'rejected', 'expired', 'failed']; // An unknown status is not final.
 const SILENCE = 20; // seconds without an event: the queue position has not changed, or the connection is dead
 
-let wish = null; // {key, request}: the last booking sent, while its outcome is unknown
+let intent = null; // {key, request}: the last booking sent, while its outcome is unknown
 let current = null; // an AbortController while a booking is sent or followed
 let settled = null; // the status document of the ticket that has just ended
 
@@ -29,7 +29,7 @@ export function endBooking() {
   current = settled = null;
   choice.isLocked = false;
   showOrder();
-  unchooseLost();
+  deselectTaken();
 }
 
 // ---- Sending -------------------------------------------------------------------------------------------------------
@@ -39,8 +39,8 @@ $('order').addEventListener('submit', (event) => {
   const isEmpty = { field: 'seatIds', detail: 'is empty: choose a seat in the map' };
   if (request.seatIds.length === 0) return showFieldErrors([isEmpty]);
   // Sending the same booking again after giving up reuses its key, so that it is never booked twice.
-  const isSame = JSON.stringify(wish?.request) === JSON.stringify(request);
-  send(isSame ? wish : { key: randomKey(), request });
+  const isSame = JSON.stringify(intent?.request) === JSON.stringify(request);
+  send(isSame ? intent : { key: randomKey(), request });
 });
 
 /** Not randomUUID(), which browsers provide only on HTTPS. */
@@ -48,14 +48,14 @@ function randomKey() {
   return [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(16)).join('-');
 }
 
-function setWish(next) {
-  wish = next;
-  choice.asked = next?.request.seatIds ?? [];
+function setIntent(next) {
+  intent = next;
+  choice.requested = next?.request.seatIds ?? [];
 }
 
-/** Stores the wish, so that a reload of the page does not create a second booking. `null` removes it. */
-function keepForReload(wish) {
-  try { sessionStorage.setItem('wish', JSON.stringify(wish)); } catch { /* Storage is disabled. */ }
+/** Stores the intent, so that a reload of the page does not create a second booking. `null` removes it. */
+function keepForReload(intent) {
+  try { sessionStorage.setItem('wish', JSON.stringify(intent)); } catch { /* Storage is disabled. */ }
 }
 
 export function resume(concert) {
@@ -64,9 +64,9 @@ export function resume(concert) {
   if (kept?.request.concertId === concert) send(kept);
 }
 
-/** Sends the wish until it is accepted or rejected, always with the same key. */
+/** Sends the intent until it is accepted or rejected, always with the same key. */
 async function send(next) {
-  setWish(next);
+  setIntent(next);
   const signal = startBooking();
   keepForReload(next);
   showFieldErrors([]);
@@ -76,7 +76,7 @@ async function send(next) {
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key };
   const post = () => api('/ticket-bookings', signal, { method: 'POST', headers, body: JSON.stringify(request) });
   try {
-    const accepted = await insist(post, signal, ({ title }, seconds) => {
+    const accepted = await withRetries(post, signal, ({ title }, seconds) => {
       const text = `${title}. We will try again in ${about(seconds)}, until your booking is accepted. `
         + 'Your seats are booked only once, no matter how often we try.';
       showBanner('busy', 'Your booking has not been accepted yet', [text], 'Stop trying', giveUp);
@@ -86,7 +86,7 @@ async function send(next) {
     follow(accepted.body.ticketId, accepted);
   } catch (error) {
     if (signal.aborted) return;
-    setWish(null);
+    setIntent(null);
     keepForReload(null);
     endBooking();
     hideBanner();
@@ -97,7 +97,7 @@ async function send(next) {
 
 function giveUp() {
   endBooking();
-  keepForReload(null); // `wish` stays, in case the same booking is sent again.
+  keepForReload(null); // `intent` stays, in case the same booking is sent again.
   const text = 'Your booking may have been accepted already. To find out, book the same seats again with the same name '
     + 'and e-mail. This never books twice, and shows the outcome of the first attempt.';
   showBanner('bad', 'We stopped trying', [text], 'OK', dismiss);
@@ -134,7 +134,7 @@ async function outcomeByEvents(path, signal) {
 async function outcomeByPolling(path, response, signal) {
   for (let polls = 0; ; polls += 1) {
     if (response) await pause(delay(polls, response, 5), signal);
-    response = await insist(() => api(path, signal), signal, ({ title }, seconds) => {
+    response = await withRetries(() => api(path, signal), signal, ({ title }, seconds) => {
       const text = `${title}. You keep your place in the queue. We will check again in ${about(seconds)}.`;
       showBanner('busy', 'We cannot check your booking at the moment', [text]);
     });
@@ -156,7 +156,7 @@ function showQueued({ queue }) {
 function showOutcome(ticket) {
   const { status, booking, problem } = ticket;
   const gone = showOutcomeSeats(booking?.seatIds ?? problem?.seatIds ?? []);
-  setWish(null);
+  setIntent(null);
   endBooking();
   settled = ticket;
   if (booking) return showBanner('good', 'Your seats are booked', receipt(booking), 'Book more seats', dismiss);

@@ -2,11 +2,11 @@
 
 import { $, el } from './dom.js';
 import { money, priceOf, sum, tierName } from './prices.js';
-import { choice, unchoose } from './seats.js';
+import { choice, deselect } from './seats.js';
 import { count } from './format.js';
 
-/** `complaint` says what is wrong with the selection, if anything. */
-export function showOrder(complaint = '') {
+/** `error` says what is wrong with the selection, if anything. */
+export function showOrder(error = '') {
   const seats = [...choice.seats].sort((a, b) => a.id - b.id);
   $('chosen').replaceChildren(...seats.map((seat) => el('li', {},
     el('span', {}, `${seat.seatNumber} · ${tierName(seat)}`),
@@ -17,11 +17,11 @@ export function showOrder(complaint = '') {
   $('bar-total').textContent = total;
   $('bar').hidden = seats.length === 0 || choice.isLocked;
   $('order').firstElementChild.disabled = choice.isLocked;
-  $('seatIds-error').textContent = complaint;
+  $('seatIds-error').textContent = error;
 }
 
 function remove(seat) {
-  unchoose(seat);
+  deselect(seat);
   showOrder();
   $('order-title').focus(); // The focused button no longer exists.
 }

@@ -12,12 +12,12 @@ let sections = [];
 export const choice = {
   seats: new Set(),
   isLocked: false, // while a booking is sent or followed
-  asked: [], // seat ids of a booking whose outcome is unknown: if they are taken, it may be by this booking
+  requested: [], // seat ids of a booking whose outcome is unknown: if they are taken, it may be by this booking
 };
 
-/** Fires the event `choice` after a change. `complaint` says what is wrong with the selection, if anything. */
-function notifyChoice(complaint = '') {
-  $('map').dispatchEvent(new CustomEvent('choice', { detail: complaint }));
+/** Fires the event `choice` after a change. `error` says what is wrong with the selection, if anything. */
+function notifyChoice(error = '') {
+  $('map').dispatchEvent(new CustomEvent('choice', { detail: error }));
 }
 
 // ---- What is taken -------------------------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ export function showSeats(seats) {
   choice.seats = new Set([...choice.seats].map(({ id }) => seatsById.get(id)).filter(Boolean));
   buildMap();
   notifyChoice();
-  unchooseLost();
+  deselectTaken();
 }
 
 /** Marks these seats as taken, and all others as free. */
@@ -61,27 +61,27 @@ function mark(seats) {
     paint(seat);
   }
   for (const section of sections) showFree(section);
-  unchooseLost();
+  deselectTaken();
 }
 
 /** Removes seats from the selection that other buyers have booked. */
-export function unchooseLost() {
-  const lost = [...choice.seats].filter((seat) => seat.isBooked && !choice.asked.includes(seat.id));
+export function deselectTaken() {
+  const lost = [...choice.seats].filter((seat) => seat.isBooked && !choice.requested.includes(seat.id));
   if (lost.length === 0) return;
-  for (const seat of lost) unchoose(seat);
+  for (const seat of lost) deselect(seat);
   notifyChoice(`${seatsNamed(lost)} went to another buyer in the meantime.`);
 }
 
 /** Marks seats as taken that an outcome names. Returns those that belong to this concert. */
 export function showOutcomeSeats(ids) {
   const seats = ids.map((id) => seatsById.get(id)).filter(Boolean);
-  seats.forEach(unchoose);
+  seats.forEach(deselect);
   notifyChoice();
   mark(seats.map(({ id }) => [id, true]));
   return seats;
 }
 
-export function unchoose(seat) {
+export function deselect(seat) {
   choice.seats.delete(seat);
   paint(seat);
 }
@@ -153,13 +153,13 @@ $('map').addEventListener('click', ({ target }) => {
   const seat = seatsById.get(Number(target.closest('.seat')?.dataset.id));
   if (!seat) return;
   if (choice.isLocked) return say('Your booking is being processed. Wait for its outcome first.');
-  let complaint = '';
+  let error = '';
   if (choice.seats.delete(seat)) { /* It was selected and is now deselected. */ }
   else if (seat.isBooked) return say(`Seat ${seat.seatNumber} is taken.`);
   else if (choice.seats.size < MAX_SEATS) choice.seats.add(seat);
-  else complaint = `You can book at most ${MAX_SEATS} seats at once.`;
+  else error = `You can book at most ${MAX_SEATS} seats at once.`;
   paint(seat);
-  notifyChoice(complaint);
+  notifyChoice(error);
 });
 
 $('map').addEventListener('keydown', (event) => {

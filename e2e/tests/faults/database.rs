@@ -37,7 +37,7 @@ async fn a_session_that_locks_a_seat_delays_only_bookings_of_that_seat() -> Resu
             // Only bookings of this seat wait, and their status is `queued`.
             let seats = crowd.first_seat();
             let holder = installation.hold_seat(seats[0]).await?;
-            let (customer, key) = ("patient".to_owned(), Some("patient".to_owned()));
+            let (customer, key) = ("waiting".to_owned(), Some("waiting".to_owned()));
             let waiting = Wish { customer, key, seats, way: Way::Poll };
             let others = async {
                 installation.worker_waits_for_a_lock().await?;

@@ -18,7 +18,7 @@ async fn a_poison_booking_in_a_batch_fails_alone_and_is_stored() -> Result<()> {
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '22021'; END $$;
          CREATE TRIGGER refuse BEFORE INSERT ON bookings FOR EACH ROW
-         WHEN (NEW.user_name = 'culprit') EXECUTE FUNCTION refuse();",
+         WHEN (NEW.user_name = 'faulty') EXECUTE FUNCTION refuse();",
     )
     .execute(&trial.installation.pool)
     .await?;
@@ -26,14 +26,14 @@ async fn a_poison_booking_in_a_batch_fails_alone_and_is_stored() -> Result<()> {
     trial
         .passes(async |installation, crowd| {
             installation.publish(b"\xff\x00 no parcel").await?;
-            let (poison, good) = (envelope("poison", &seats)?, envelope("beside-poison", &seats)?);
+            let (poison, good) = (envelope("poison", &seats)?, envelope("good", &seats)?);
             crowd.has_published("poison", &seats, poison.ticket.id.0)?;
-            crowd.has_published("beside-poison", &seats, good.ticket.id.0)?;
+            crowd.has_published("good", &seats, good.ticket.id.0)?;
             let mut parcel = Parcel::default();
             parcel.push(String::from_utf8(poison.encode())?.replace("\"book\"", "\"poison\"").as_bytes());
             parcel.push(&good.encode());
             installation.publish(&parcel.encode()).await?;
-            let (customer, key) = ("culprit".to_owned(), Some("culprit".to_owned()));
+            let (customer, key) = ("faulty".to_owned(), Some("faulty".to_owned()));
             crowd.pursue(&Wish { customer, key, seats: seats.clone(), way: Way::Poll }).await
         })
         .await

@@ -45,8 +45,8 @@ async fn database_errors_are_classified_by_sqlstate_and_constraint(pool: PgPool)
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn four_bad_bookings_in_a_batch_do_not_affect_the_others(pool: PgPool) {
     seeded(&pool).await;
-    refuse(&pool, "culprit", BAD_DATA).await;
-    let mut commands: Vec<BookingCommand> = (1..=4).map(|n| command(&format!("culprit{n}"), &[n])).collect();
+    refuse(&pool, "faulty", BAD_DATA).await;
+    let mut commands: Vec<BookingCommand> = (1..=4).map(|n| command(&format!("faulty{n}"), &[n])).collect();
     commands.push(command("alice", &[5]));
     let settled = by_ticket(settle_all(&pool, batch(&commands)).await);
     assert_eq!(settled.len(), 5);

@@ -28,8 +28,8 @@ async fn two_batches_with_the_same_keys_in_opposite_order_never_deadlock(pool: P
     .execute(&pool)
     .await
     .unwrap();
-    let mut gate = pool.begin().await.unwrap();
-    sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *gate).await.unwrap();
+    let mut blocker = pool.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *blocker).await.unwrap();
     // Different seats under the same keys: the seat locks do not order the transactions.
     let one =
         [command_with(ticket(), "alice", &[1], Some("a")), command_with(ticket(), "bob", &[2], Some("b"))];
@@ -40,14 +40,14 @@ async fn two_batches_with_the_same_keys_in_opposite_order_never_deadlock(pool: P
         tokio::spawn(async move { settle(&pool, &batch(&commands)).await })
     });
     wait_until_at_least(&pool, WAITING, 2).await;
-    gate.rollback().await.unwrap();
+    blocker.rollback().await.unwrap();
     let mut failures = Vec::new();
     for settling in settling {
         failures.extend(settling.await.unwrap().err());
     }
     let code = |error: &SettleError| error.as_database_error().unwrap().code().unwrap().into_owned();
     let codes: Vec<String> = failures.iter().map(code).collect();
-    assert_eq!(codes, ["23505"], "the second finds the keys taken, and looks again");
+    assert_eq!(codes, ["23505"], "only the second transaction fails, on the keys that are taken");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -66,7 +66,7 @@ async fn a_resolved_dead_letter_that_recurs_is_reopened(pool: PgPool) {
     settle(&pool, &twice).await.unwrap();
     assert_eq!(count(&pool, open).await, 1);
     let kept = "SELECT count(*) FROM dead_letters WHERE reissued_as IS NOT NULL";
-    assert_eq!(count(&pool, kept).await, 1, "it goes on with the ticket of its first reissue");
+    assert_eq!(count(&pool, kept).await, 1, "it continues with the ticket of its first reissue");
 }
 
 /// The statement of an earlier worker version, on the current schema.

@@ -84,7 +84,7 @@ async fn an_exhausted_sequence_halts_settlement_and_fails_no_booking(pool: PgPoo
     assert_eq!((count(&pool, FAILED).await, count(&pool, DEAD_LETTERS).await), (0, 0));
     sqlx::raw_sql("ALTER SEQUENCE sales_id_seq NO MAXVALUE").execute(&pool).await.unwrap();
     let (tickets, set_aside) = settling.await.unwrap();
-    assert_eq!(ids(&set_aside), ids(&sales[..3]), "the brake is not released by a rejection");
+    assert_eq!(ids(&set_aside), ids(&sales[..3]), "a rejection does not reset the failure limit");
     let is_sold = |ticket: &&SettledTicket| matches!(ticket.outcome, Outcome::Confirmed { .. });
     assert_eq!(tickets.iter().filter(is_sold).count(), 12);
     assert_eq!(settle_all(&pool, batch(&set_aside)).await.len(), 3);
@@ -134,7 +134,7 @@ async fn executors_that_share_a_failure_limit_set_three_aside_and_then_halt(pool
     set_not_ready(&readiness).await;
     let sold = one.settle(batch(&[command("alice", &[6])]), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(sold.tickets.len(), 1);
-    assert_eq!(settling.await.unwrap().unwrap().set_aside.len(), 1, "a sale releases the brake");
+    assert_eq!(settling.await.unwrap().unwrap().set_aside.len(), 1, "a sale resets the failure limit");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -157,7 +157,7 @@ async fn a_set_aside_booking_leaves_a_dead_letter_unless_it_was_decided_meanwhil
     settle(&pool, &batch(std::slice::from_ref(&sold))).await.unwrap();
     expire(&pool, fenced.ticket.id, Timestamp::from_unix_millis(0).unwrap()).await.unwrap();
     let letters =
-        batch(&[sold, fenced.clone()]).into_dead_letters(DeadLetterReason::SetAside, "as a test has it");
+        batch(&[sold, fenced.clone()]).into_dead_letters(DeadLetterReason::SetAside, "set by the test");
     assert_eq!(settle(&pool, &letters).await.unwrap(), []);
     let kept: Vec<uuid::Uuid> =
         sqlx::query_scalar("SELECT ticket_id FROM dead_letters").fetch_all(&pool).await.unwrap();

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// An executor with a short lock timeout.
-fn impatient(pool: &PgPool) -> BatchExecutor {
+fn with_short_lock_timeout(pool: &PgPool) -> BatchExecutor {
     let options = (*pool.connect_options()).clone().options([("lock_timeout", "100ms")]);
     BatchExecutor::new(Sessions::new(options, &[]), clock(), Readiness::ready())
 }
@@ -42,7 +42,7 @@ async fn bookings_of_a_locked_seat_are_deferred_and_the_others_settled(pool: PgP
         ),
     ];
     let twice = [&commands[..], &commands[..1]].concat();
-    let (mut executor, stop) = (impatient(&pool), CancellationToken::new());
+    let (mut executor, stop) = (with_short_lock_timeout(&pool), CancellationToken::new());
     let result = executor.settle(batch(&twice), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(ids(&result.deferred), [commands[0].ticket.id, commands[3].ticket.id], "each once");
     let outcomes = by_ticket(result.tickets);
@@ -67,20 +67,20 @@ async fn bookings_of_a_locked_seat_are_deferred_and_the_others_settled(pool: PgP
 async fn executors_share_stuck_seats_and_forget_those_that_were_locked(pool: PgPool) {
     seeded(&pool).await;
     let known = StuckSeats::default();
-    let (mut one, stop) = (impatient(&pool).with_stuck_seats(known.clone()), CancellationToken::new());
+    let (mut one, stop) =
+        (with_short_lock_timeout(&pool).with_stuck_seats(known.clone()), CancellationToken::new());
     // Without a lock timeout: it would wait forever if it waited.
-    let (patient, _, _) = executor(&pool);
-    let mut patient = patient.with_stuck_seats(known.clone());
+    let (other, _, _) = executor(&pool);
+    let mut other = other.with_stuck_seats(known.clone());
     let holder = hold(&pool, 1).await;
     let alice = command("alice", &[1]);
     let result = one.settle(batch(std::slice::from_ref(&alice)), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(ids(&result.deferred), [alice.ticket.id]);
     assert_eq!(known.among(&[SeatId(1), SeatId(2)]), [SeatId(1)]);
-    let result =
-        patient.settle(batch(std::slice::from_ref(&alice)), LockTurn::default(), &stop).await.unwrap();
+    let result = other.settle(batch(std::slice::from_ref(&alice)), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(ids(&result.deferred), [alice.ticket.id]);
     holder.rollback().await.unwrap();
-    let result = patient.settle(batch(&[alice]), LockTurn::default(), &stop).await.unwrap();
+    let result = other.settle(batch(&[alice]), LockTurn::default(), &stop).await.unwrap();
     assert_eq!(result.tickets.len(), 1);
     assert!(known.among(&[SeatId(1), SeatId(2)]).is_empty());
 }
@@ -90,7 +90,7 @@ async fn settlement_waits_for_locks_on_other_rows_than_seats(pool: PgPool) {
     seeded(&pool).await;
     let mut holder = pool.begin().await.unwrap();
     sqlx::raw_sql("SELECT FROM ticket_tiers FOR UPDATE").execute(&mut *holder).await.unwrap();
-    let mut executor = impatient(&pool);
+    let mut executor = with_short_lock_timeout(&pool);
     let settling = tokio::spawn(async move {
         executor
             .settle(batch(&[command("alice", &[1])]), LockTurn::default(), &CancellationToken::new())

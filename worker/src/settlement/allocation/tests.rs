@@ -179,7 +179,7 @@ proptest! {
                 (Decision::Reject(Rejection::IdempotencyKeyReused), Some(first)) => {
                     prop_assert_ne!(command.hash, first.hash);
                 }
-                (_, Some(_)) => prop_assert!(false, "a used key had an effect of its own: {decision:?}"),
+                (_, Some(_)) => prop_assert!(false, "a used key had a second effect: {decision:?}"),
                 (_, None) => {
                     first.insert(key, command);
                 }
@@ -280,7 +280,7 @@ fn only_the_booking_of_a_locked_seat_is_deferred() {
     );
     assert_eq!(decisions[0], Decision::Defer);
     assert_eq!(sold_seats(&decisions[1]), ids(&[1]), "a deferred booking takes nothing");
-    assert_eq!(decisions[2], Decision::Defer, "its duplicate is not taken for settled");
+    assert_eq!(decisions[2], Decision::Defer, "its duplicate does not count as settled");
     assert_eq!(decisions[3], Decision::Expire, "a held seat does not keep a deadline from passing");
     assert!(matches!(decisions[4], Decision::Reject(Rejection::SeatsNotFound { .. })));
 }
