@@ -76,8 +76,8 @@ ensure_installed() { # REQUIREMENT…
 }
 
 install_quietly() { # PACKAGE…
-    # The subshell's EXIT trap always restores the machine's settings. Errors need an explicit exit: the caller uses `||`,
-    # which disables `set -e` here.
+    # The subshell's EXIT trap always restores the machine's settings. Errors need an explicit exit: the caller uses
+    # `||`, which disables `set -e` here.
     (
         # Two clones or test runs may install at the same time.
         exec 7>/run/hamro-concert-install.lock
@@ -94,8 +94,8 @@ install_quietly() { # PACKAGE…
         local enabled_before
         enabled_before=$(enabled_services)
         if [[ " $* " == *" postgresql "* ]]; then
-            # The package's scripts would create and enable a cluster on port 5432. Install the package that owns the setting
-            # first.
+            # The package's scripts would create and enable a cluster on port 5432. Install the package that owns the
+            # setting first.
             apt_get install postgresql-common || exit 1
             cp -p "$CLUSTER_SETTINGS" "$CLUSTER_SETTINGS$BACKUP_SUFFIX"
             printf '\ncreate_main_cluster = false\n' >>"$CLUSTER_SETTINGS"
@@ -125,7 +125,8 @@ enabled_services() {
     } 2>/dev/null | sort -u
 }
 
-# Disables the services that were enabled since SERVICES was recorded. An administrator can enable them with systemctl later.
+# Disables the services that were enabled since SERVICES was recorded. An administrator can enable them with systemctl
+# later.
 disable_services_except() { # SERVICES
     local kind name
     while read -r kind name; do

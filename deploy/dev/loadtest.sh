@@ -3,7 +3,8 @@
 # workers) and proves that nothing was lost or sold twice. Re-executes itself in with-stack.sh.
 #
 # Without arguments it measures the limits of the services alone, then runs `rush`, then `spread`; this takes about two
-# minutes. With arguments it runs only `hamro-loadtest run` with them: `make loadtest ARGS='soak --rate 1000 --duration 20m'`.
+# minutes. With arguments it runs only `hamro-loadtest run` with them:
+# `make loadtest ARGS='soak --rate 1000 --duration 20m'`.
 #
 #   WORKERS   number of workers, default 2
 #
@@ -21,8 +22,9 @@ REPORTS=$DEV_DIR/loadtest-reports/$(date -u +%Y%m%d-%H%M%S)
 readonly LOADTEST=$TARGET_DIR/release/hamro-loadtest REPORTS
 PROCESSES=()
 WATCHED=()
-# The load generator stands for separate client machines. If permitted, it runs with real-time priority, so that it keeps its
-# schedule. With only a higher nice priority, 1 % of the arrivals under load were 20 to 100 ms late instead of 1 ms.
+# The load generator stands for separate client machines. If permitted, it runs with real-time priority, so that it
+# keeps its schedule. With only a higher nice priority, 1 % of the arrivals under load were 20 to 100 ms late instead of
+# 1 ms.
 PRIORITY=()
 if chrt --fifo 1 true 2>/dev/null; then
     PRIORITY=(chrt --fifo 1)

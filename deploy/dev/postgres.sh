@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # A private PostgreSQL with its own data and port, only on 127.0.0.1, tuned to the machine's size. Sourced by stack.sh.
 #
-# It has no Unix socket: all clients connect over the loopback interface, and in a deep directory the socket's path could
-# exceed the system's limit.
+# It has no Unix socket: all clients connect over the loopback interface, and in a deep directory the socket's path
+# could exceed the system's limit.
 
 readonly POSTGRES_USER=hamro POSTGRES_DATABASE=hamro
 
@@ -161,8 +161,8 @@ shared_buffers = $(at_least 128 "$(at_most 2048 $((memory / 6)))")MB
 effective_cache_size = $(at_least 256 $((memory / 2)))MB
 maintenance_work_mem = $(at_least 64 "$(at_most 512 $((memory / 32)))")MB
 work_mem = 16MB
-# Full-page writes after a checkpoint are the second most expensive part of a batch: use few checkpoints and compress pages.
-# At most 8 GB and a quarter of the free disk, because the WAL may grow to this size.
+# Full-page writes after a checkpoint are the second most expensive part of a batch: use few checkpoints and compress
+# pages. At most 8 GB and a quarter of the free disk, because the WAL may grow to this size.
 max_wal_size = $(at_least 512 "$(at_most 8192 $((disk / 4)))")MB
 min_wal_size = $(at_least 256 "$(at_most 1024 $((disk / 16)))")MB
 checkpoint_timeout = 15min

@@ -2,7 +2,8 @@
 # Long-lived processes: each starts in its own session, is recorded in a pid file and is stopped within a time limit.
 # Sourced after common.sh.
 #
-# A pid file contains "PID START BOOT". The pid alone is not sufficient: after a crash or reboot another process may have it.
+# A pid file contains "PID START BOOT". The pid alone is not sufficient: after a crash or reboot another process may
+# have it.
 
 # Set by a second Ctrl-C: do not wait for a graceful shutdown any longer.
 STOP_NOW=
@@ -153,8 +154,8 @@ stop_session() { # PID_FILE SECONDS
     fi
 }
 
-# Waits until COMMAND succeeds for a service that was just started. If the service dies, fails at once with the end of its
-# log.
+# Waits until COMMAND succeeds for a service that was just started. If the service dies, fails at once with the end of
+# its log.
 wait_for_service() { # SERVICE PID_FILE LOG SECONDS COMMAND…
     local service=$1 pid_file=$2 log=$3 deadline=$((SECONDS + $4))
     shift 4

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # A private RabbitMQ and epmd with their own data, node name, cookie and ports, only on 127.0.0.1. Sourced by stack.sh.
 #
-# They read nothing from /etc/rabbitmq and inherit nothing from the environment, so the configuration of a system broker has
-# no effect on them.
+# They read nothing from /etc/rabbitmq and inherit nothing from the environment, so the configuration of a system broker
+# has no effect on them.
 
 readonly RABBITMQ_USER=hamro
 
@@ -57,7 +57,8 @@ rabbitmq_cookie() { # FILE
 rabbitmq_settings() { # AMQP_PORT
     local memory wal
     memory=$(memory_mb)
-    # The quorum queues' WAL takes up to this size in memory and on disk. The default, 512 MiB, is for a dedicated machine.
+    # The quorum queues' WAL takes up to this size in memory and on disk. The default, 512 MiB, is for a dedicated
+    # machine.
     if [[ -n $STACK_THROWAWAY ]] || ((memory < 8192)); then wal=64; else wal=512; fi
     cat <<SETTINGS
 listeners.tcp.1 = 127.0.0.1:$1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # For fault tests inside with-stack.sh, which sets HAMRO_STACK_DIR: `service.sh start|stop|kill|freeze|thaw
-# postgres|rabbitmq`. kill is SIGKILL, freeze SIGSTOP and thaw SIGCONT. start waits until the service is ready; it keeps its
-# address and data.
+# postgres|rabbitmq`. kill is SIGKILL, freeze SIGSTOP and thaw SIGCONT. start waits until the service is ready; it keeps
+# its address and data.
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
@@ -17,8 +17,8 @@ main() {
             start_"$service"
             ;;
         stop) "${service}_stop" ;;
-        # Kill the children at the same time, as a power cut would: PostgreSQL's children hold its shared memory, which would
-        # prevent the next start.
+        # Kill the children at the same time, as a power cut would: PostgreSQL's children hold its shared memory, which
+        # would prevent the next start.
         kill)
             pid=$(running_pid "$STACK_DIR/pids/$service") || die "$service is not running."
             signal_all KILL

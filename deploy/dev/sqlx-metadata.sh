@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Generates the metadata of sqlx's query macros without sqlx-cli: when the workspace is compiled against a live database,
-# the macros write the metadata to SQLX_OFFLINE_DIR. Sourced after common.sh.
+# Generates the metadata of sqlx's query macros without sqlx-cli: when the workspace is compiled against a live
+# database, the macros write the metadata to SQLX_OFFLINE_DIR. Sourced after common.sh.
 
 readonly SQLX_DATABASE=hamro_sqlx
 
@@ -18,8 +18,8 @@ migrated_database() { # uses DATABASE_URL
     echo "$url"
 }
 
-# Tests are built with fault injection; see shared/src/faults.rs. All commands use the same features, because otherwise cargo
-# would build everything twice.
+# Tests are built with fault injection; see shared/src/faults.rs. All commands use the same features, because otherwise
+# cargo would build everything twice.
 readonly TEST_FEATURES=(--features faults)
 
 # Runs cargo clippy with the arguments, and writes the metadata of every query to DIRECTORY.

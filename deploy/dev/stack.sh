@@ -66,8 +66,8 @@ stack_wipe() {
     find "$STACK_DIR" -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf {} +
 }
 
-# Stacks must not choose the same ports. Within a clone, a lock lets only one stack start at a time; different clones use
-# different port ranges.
+# Stacks must not choose the same ports. Within a clone, a lock lets only one stack start at a time; different clones
+# use different port ranges.
 stack_start() { # SERVICE… (postgres, rabbitmq)
     local services=" $* " postgres_port amqp_port dist_port epmd_port
     mkdir -p "$STACK_DIR/logs"
@@ -109,8 +109,8 @@ stack_restart() { # postgres|rabbitmq|epmd
 }
 
 # Prints and stores the port to use: the previous one if it is free, otherwise the next free one. For `make up`,
-# HAMRO_POSTGRES_PORT, HAMRO_AMQP_PORT, HAMRO_RABBITMQ_DIST_PORT and HAMRO_EPMD_PORT take precedence; if such a port is in
-# use, the start fails.
+# HAMRO_POSTGRES_PORT, HAMRO_AMQP_PORT, HAMRO_RABBITMQ_DIST_PORT and HAMRO_EPMD_PORT take precedence; if such a port is
+# in use, the start fails.
 stack_port() { # NAME OFFSET
     local file=$STACK_DIR/ports/$1 port variable=HAMRO_${1^^}_PORT
     variable=${variable//-/_}

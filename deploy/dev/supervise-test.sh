@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Tests up.sh, down.sh and supervise.sh, as part of `make test`: `supervise-test.sh [TEST…]`.
 #
-# All tests run in parallel. Each uses its own directory, .dev/supervise-test/TEST, with a copy of the scripts, so that it
-# affects neither a running `make up` nor the other tests; see supervise-stage.sh. The directory is kept if the test fails.
+# All tests run in parallel. Each uses its own directory, .dev/supervise-test/TEST, with a copy of the scripts, so that
+# it affects neither a running `make up` nor the other tests; see supervise-fixture.sh. The directory is kept if the
+# test fails.
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 # shellcheck source=deploy/dev/supervise.sh
 source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
-# shellcheck source=deploy/dev/supervise-stage.sh
-source "$(dirname "${BASH_SOURCE[0]}")/supervise-stage.sh"
+# shellcheck source=deploy/dev/supervise-fixture.sh
+source "$(dirname "${BASH_SOURCE[0]}")/supervise-fixture.sh"
 # shellcheck source=deploy/dev/tools.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
 
@@ -67,7 +68,7 @@ run_test() { # TEST
 clean_up() {
     # stack.sh stores the data elsewhere if user postgres cannot access this directory.
     "$HERE/deploy/dev/down.sh" && "$HERE/deploy/dev/reset.sh"
-    [[ -z ${THIEF:-} ]] || kill -s KILL "$THIEF"
+    [[ -z ${PORT_TAKER:-} ]] || kill -s KILL "$PORT_TAKER"
 }
 
 test_killed_workers_are_restarted_and_keep_their_logs() {
@@ -101,7 +102,7 @@ test_a_program_that_dies_again_and_again_is_given_up_after_growing_pauses() {
     says "restarting it in 0.4 s (attempt 3 of 5)" || fail "attempt 3"
     says "restarting it in 0.5 s (attempt 5 of 5)" || fail "attempt 5"
     says "worker-1 ended within 10 s of each of its last 5 restarts (status 3)." || fail "no reason"
-    [[ $(sed -n '/--- the end of/,$p' "$HERE/up.log") == *"the last words of"* ]] || fail "no end of the log"
+    [[ $(sed -n '/--- the end of/,$p' "$HERE/up.log") == *"the final output of"* ]] || fail "no end of the log"
 }
 
 test_a_program_that_has_run_for_a_while_starts_over_with_the_first_pause() {
@@ -121,9 +122,9 @@ test_an_api_whose_port_was_taken_meanwhile_is_given_up() {
     node -e 'const { createServer } = require("net");
         const again = () => { console.log("tries"); setTimeout(take, 1); };
         const take = () => createServer().on("error", again).listen(+process.argv[1], "127.0.0.1");
-        take();' "$PORT" >"$HERE/thief.log" &
-    THIEF=$!
-    wait_until 60 grep -q "tries" "$HERE/thief.log" || fail "the thief does not try to take the port."
+        take();' "$PORT" >"$HERE/port-taker.log" &
+    PORT_TAKER=$!
+    wait_until 60 grep -q "tries" "$HERE/port-taker.log" || fail "the other process does not try to take the port."
     kill_now api
     ends_with 1
     says "attempt 5 of 5" || fail "there were not five attempts."
@@ -135,7 +136,7 @@ test_a_worker_that_ends_before_it_was_ready_is_an_error_at_once() {
     run_up
     ends_with 1
     says "ended before it was ready (status 3)." || fail "no reason"
-    says "the last words of" || fail "the end of the log is missing."
+    says "the final output of" || fail "the end of the log is missing."
     ! says "restarting" || fail "it was restarted."
 }
 

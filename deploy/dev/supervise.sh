@@ -2,9 +2,9 @@
 # Starts the programs of `make up`, and restarts those that die. Sourced after processes.sh.
 #
 # A program that dies is restarted after a pause, which doubles with each restart. Once a program has run for
-# RESTART_STEADY_MS, the next pause is the shortest one again. The script gives up and exits with the end of the program's
-# log if the program dies sooner than that after each of RESTARTS_MAX restarts in a row, or was not ready at its first start.
-# No separate process supervises: nothing is restarted once the script stops or is killed.
+# RESTART_STEADY_MS, the next pause is the shortest one again. The script gives up and exits with the end of the
+# program's log if the program dies sooner than that after each of RESTARTS_MAX restarts in a row, or was not ready at
+# its first start. No separate process supervises: nothing is restarted once the script stops or is killed.
 
 # The tests use shorter times.
 RESTARTS_MAX=${RESTARTS_MAX:-5}
@@ -17,8 +17,8 @@ readonly POLL_MS=5000
 # Keys are program names. Times are in ms, as in NOW.
 declare -A STARTED_AT=() RESTART_AT=() RESTARTS=() WAS_READY=() PRINTER=()
 
-# Runs until a program is given up. RESTART NAME restarts a program in the background and writes its pid file. READY NAME
-# succeeds if a program that died for the first time had been ready.
+# Runs until it gives up on a program. RESTART NAME restarts a program in the background and writes its pid file. READY
+# NAME succeeds if a program that died for the first time had been ready.
 #
 # Avoids `$(…)` where possible; see processes.sh.
 supervise() { # RESTART READY NAME…

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# `make up`: runs everything on this machine, in the foreground, until Ctrl-C. It restarts every process that dies, including
-# PostgreSQL and RabbitMQ; see supervise.sh. It stops everything if the first start fails or a program keeps dying.
+# `make up`: runs everything on this machine, in the foreground, until Ctrl-C. It restarts every process that dies,
+# including PostgreSQL and RabbitMQ; see supervise.sh. It stops everything if the first start fails or a program keeps
+# dying.
 #
 #   PORT           port of the api, default 3000
 #   WORKERS        number of workers, default 2

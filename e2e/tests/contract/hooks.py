@@ -2,7 +2,8 @@
 
 import schemathesis
 
-# Reasons to reject a request that conforms to every schema. Each is the beginning of an error detail, or a problem code.
+# Reasons to reject a request that conforms to every schema. Each is the beginning of an error detail, or a problem
+# code.
 REASONS = (
     # Relations between two fields.
     "must be later than salesOpenAt",

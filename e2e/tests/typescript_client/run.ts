@@ -1,5 +1,5 @@
-// Runs docs/book-seats.ts on a network with this fault: `node run.ts API REQUEST FAULT`. Prints a JSON document with the
-// client's requests, the statuses it received, and its result. See typescript_client.rs.
+// Runs docs/book-seats.ts on a network with this fault: `node run.ts API REQUEST FAULT`. Prints a JSON document with
+// the client's requests, the statuses it received, and its result. See typescript_client.rs.
 import process from 'node:process';
 import { bookSeats, newBookingIntent, ProblemError, type TicketStatus } from '../../../docs/book-seats.ts';
 

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Shared helpers of the tests in supervise-test.sh. Sourced after supervise.sh.
+# The fixture and the assertions of supervise-test.sh. Sourced after supervise.sh.
 #
-# cargo, hamro-api and hamro-worker are stubs, so that nothing needs to be built. PostgreSQL and RabbitMQ are real. HERE is
-# the test's directory, and PORT is the port of its api.
+# cargo, hamro-api and hamro-worker are stubs, so that nothing needs to be built. PostgreSQL and RabbitMQ are real. HERE
+# is the test's directory, and PORT is the port of its api.
 
 prepare() { # DIRECTORY
     rm -rf "$1"
@@ -17,7 +17,7 @@ API
     cat >"$1/target/release/hamro-worker" <<'WORKER'
 #!/usr/bin/env bash
 echo "process $$ starts"
-if [[ -e worker-fails ]]; then echo "the last words of $$"; exit 3; fi
+if [[ -e worker-fails ]]; then echo "the final output of $$"; exit 3; fi
 echo "consuming from bookings.intake"
 exec sleep infinity
 WORKER
