@@ -106,7 +106,7 @@ impl Outcomes {
                 }
             }
             Err(error) => {
-                warn!("cannot look up the outcomes of {count} tickets that are waited for: {error}");
+                warn!("cannot look up the outcomes of {count} awaited tickets: {error}");
             }
         }
     }
