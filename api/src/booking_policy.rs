@@ -31,27 +31,31 @@ impl BookingPolicy {
         const MAX_SEATS: NonZeroUsize = NonZeroUsize::new(10).expect("is not zero");
         let ticket_keys = read_ticket_keys(env);
         let admin_token =
-            env.or("ADMIN_TOKEN", AdminToken::default(), "a secret of at least 16 ASCII characters");
-        let max_seats = env.or("MAX_SEATS_PER_BOOKING", MAX_SEATS, "a number such as 10");
-        let booking_deadline = env.or("BOOKING_DEADLINE", Duration::from_mins(15), "a duration such as 15m");
-        let booking_wait = env.or("BOOKING_WAIT", Duration::from_secs(10), "a duration such as 10s");
-        let queue_max = env.or("QUEUE_MAX", QUEUE_MAX, "a maximum number of bookings, such as 1000000");
-        let max_wait = env.or("MAX_WAIT", Duration::from_secs(30), "a duration such as 30s");
+            env.or_default("ADMIN_TOKEN", AdminToken::default(), "a secret of at least 16 ASCII characters");
+        let max_seats = env.or_default("MAX_SEATS_PER_BOOKING", MAX_SEATS, "a number such as 10");
+        let booking_deadline =
+            env.or_default("BOOKING_DEADLINE", Duration::from_mins(15), "a duration such as 15m");
+        let booking_wait = env.or_default("BOOKING_WAIT", Duration::from_secs(10), "a duration such as 10s");
+        let queue_max =
+            env.or_default("QUEUE_MAX", QUEUE_MAX, "a maximum number of bookings, such as 1000000");
+        let max_wait = env.or_default("MAX_WAIT", Duration::from_secs(30), "a duration such as 30s");
         // A held response must be sent before the time limit for all requests.
         for (name, duration) in [("MAX_WAIT", max_wait), ("BOOKING_WAIT", booking_wait)] {
             if duration.is_some_and(|wait| wait > MAX_HOLD) {
-                env.fault(format!("{name} is longer than a minute: it should be a duration such as 10s"));
+                env.record_error(format!(
+                    "{name} is longer than a minute: it should be a duration such as 10s"
+                ));
             }
         }
         for (name, duration) in [("BOOKING_DEADLINE", booking_deadline), ("BOOKING_WAIT", booking_wait)] {
             if duration == Some(Duration::ZERO) {
-                env.fault(format!("{name} is zero: it should be a duration such as 10s"));
+                env.record_error(format!("{name} is zero: it should be a duration such as 10s"));
             }
         }
         if let (Some(deadline), Some(wait)) = (booking_deadline, booking_wait)
             && wait > deadline
         {
-            env.fault(format!(
+            env.record_error(format!(
                 "BOOKING_WAIT ({wait:?}) is longer than BOOKING_DEADLINE ({deadline:?}): it should be at most as long"
             ));
         }

@@ -45,12 +45,13 @@ impl Config {
         let schema = SchemaConfig::read(&mut env);
         let policy = BookingPolicy::read(&mut env);
         let log_key = LogKey::read(&mut env);
-        let connections = env.or(
+        let connections = env.or_default(
             "DATABASE_CONNECTIONS",
             DATABASE_CONNECTIONS,
             "a maximum number of connections, such as 10",
         );
-        let shutdown_timeout = env.or("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
+        let shutdown_timeout =
+            env.or_default("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
         let built = (|| {
             let policy = policy?;
             let log_ids =

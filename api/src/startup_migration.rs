@@ -20,8 +20,8 @@ pub struct SchemaConfig {
 
 impl SchemaConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        let migrate = env.or("MIGRATE_ON_START", true, "true or false");
-        let seed = env.or("SEED_ON_START", true, "true or false");
+        let migrate = env.or_default("MIGRATE_ON_START", true, "true or false");
+        let seed = env.or_default("SEED_ON_START", true, "true or false");
         Some(Self { migrate: migrate?, seed: seed? })
     }
 }

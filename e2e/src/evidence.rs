@@ -115,7 +115,7 @@ async fn sales(pool: &PgPool) -> Result<Vec<Sale>> {
 /// Waits for the queues to become empty, and returns what is left in them after the timeout.
 async fn left_in_queues(installation: &Installation) -> Result<Vec<(String, u32)>> {
     let topology = &installation.topology;
-    let queues = [topology.intake(), topology.dead(), topology.unrouted()];
+    let queues = [topology.intake_queue(), topology.dead_queue(), topology.unrouted_queue()];
     let mut left = Vec::new();
     let _ = wait_until("the queues are empty", async || {
         left.clear();

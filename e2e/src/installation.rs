@@ -212,7 +212,9 @@ impl Installation {
         self.stop_apis().await?;
         self.retire_workers().await?;
         ledger::check(&self.pool).await?;
-        for queue in [self.topology.intake(), self.topology.dead(), self.topology.unrouted()] {
+        for queue in
+            [self.topology.intake_queue(), self.topology.dead_queue(), self.topology.unrouted_queue()]
+        {
             let left =
                 self.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
             ensure!(left == 0 || self.expects_leftovers, "{queue} still has {left} messages");
@@ -224,7 +226,9 @@ impl Installation {
     pub async fn abandon(mut self) -> Result<()> {
         self.apis.clear();
         self.workers.clear();
-        for queue in [self.topology.intake(), self.topology.dead(), self.topology.unrouted()] {
+        for queue in
+            [self.topology.intake_queue(), self.topology.dead_queue(), self.topology.unrouted_queue()]
+        {
             self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
         }
         self.remove().await
@@ -232,10 +236,10 @@ impl Installation {
 
     async fn remove(self) -> Result<()> {
         for exchange in [
-            self.topology.bookings(),
-            self.topology.dead(),
-            self.topology.unrouted(),
-            self.topology.settled(),
+            self.topology.bookings_exchange(),
+            self.topology.dead_queue(),
+            self.topology.unrouted_queue(),
+            self.topology.settled_exchange(),
         ] {
             self.channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
         }
@@ -266,7 +270,7 @@ impl Installation {
 
     /// Publishes this parcel as the api would, and waits for the confirm.
     pub async fn publish(&self, parcel: &[u8]) -> Result<()> {
-        let (exchange, key) = (self.topology.bookings(), self.topology.intake());
+        let (exchange, key) = (self.topology.bookings_exchange(), self.topology.intake_queue());
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
         let confirm =
             self.channel.basic_publish(exchange.into(), key.into(), options, parcel, properties).await?;
@@ -343,7 +347,7 @@ impl Installation {
         // The workers log the missing exchange repeatedly.
         self.expects_errors = true;
         let options = ExchangeDeleteOptions::default();
-        Ok(self.channel.exchange_delete(self.topology.settled().into(), options).await?)
+        Ok(self.channel.exchange_delete(self.topology.settled_exchange().into(), options).await?)
     }
 
     /// Announces the outcome of a ticket that was issued just now and that no client has.
@@ -353,7 +357,7 @@ impl Installation {
             SettledTicket { ticket_id: ticket, settled_at: ticket.issued_at(), outcome: Outcome::Expired };
         let message = SettledEvent { tickets: vec![another], bookings: 1, parcels: 1 };
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-        let exchange = self.topology.settled().into();
+        let exchange = self.topology.settled_exchange().into();
         self.channel
             .basic_publish(exchange, "".into(), options, &message.encode(), properties)
             .await?

@@ -26,7 +26,7 @@ impl Outage {
     /// seconds after a declaration. If it restarts before that, the quorum queue has no leader.
     pub async fn of_broker(installation: &Installation) -> Result<Self> {
         let quorum = format!("{}/rabbitmq/data/node/quorum", outer("HAMRO_STACK_DIR")?);
-        let queue = installation.topology.intake();
+        let queue = installation.topology.intake_queue();
         wait_until("the broker has stored the name of the queue", async || {
             for node in fs::read_dir(&quorum)? {
                 let names = fs::read(node?.path().join("names.dets"))?;

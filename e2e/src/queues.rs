@@ -10,7 +10,7 @@ use crate::{Installation, wait_until};
 impl Installation {
     /// Limits the intake queue to this many messages.
     pub fn limit_queue(&self, messages: u32) -> Result<()> {
-        let pattern = format!("^{}$", self.topology.intake().replace('.', "\\."));
+        let pattern = format!("^{}$", self.topology.intake_queue().replace('.', "\\."));
         let bound = format!(r#"{{"max-length":{messages}}}"#);
         run(rabbitmqctl(&["set_policy", "--apply-to", "queues", self.name(), &pattern, &bound])?)
     }
@@ -22,7 +22,7 @@ impl Installation {
 
     /// Deletes the intake queue and its messages.
     pub async fn delete_queue(&self) -> Result<()> {
-        self.channel.queue_delete(self.topology.intake().into(), QueueDeleteOptions::default()).await?;
+        self.channel.queue_delete(self.topology.intake_queue().into(), QueueDeleteOptions::default()).await?;
         Ok(())
     }
 
@@ -32,8 +32,9 @@ impl Installation {
             // A passive declaration of a missing queue closes the channel, hence a separate one.
             let channel = self.connection.create_channel().await?;
             let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let state =
-                channel.queue_declare(self.topology.intake().into(), options, FieldTable::default()).await;
+            let state = channel
+                .queue_declare(self.topology.intake_queue().into(), options, FieldTable::default())
+                .await;
             Ok(state.is_ok_and(|queue| queue.consumer_count() == consumers).then_some(()))
         })
         .await
@@ -43,7 +44,8 @@ impl Installation {
     pub async fn tap(&self) -> Result<String> {
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let tap = self.channel.queue_declare("".into(), options, FieldTable::default()).await?;
-        let (tap, exchange, key) = (tap.name().to_string(), self.topology.bookings(), self.topology.intake());
+        let (tap, exchange, key) =
+            (tap.name().to_string(), self.topology.bookings_exchange(), self.topology.intake_queue());
         let options = QueueBindOptions::default();
         self.channel
             .queue_bind(tap.as_str().into(), exchange.into(), key.into(), options, FieldTable::default())
@@ -55,7 +57,8 @@ impl Installation {
     pub async fn take_messages(&self) -> Result<Vec<Vec<u8>>> {
         let mut bodies = Vec::new();
         let options = BasicGetOptions { no_ack: true };
-        while let Some(message) = self.channel.basic_get(self.topology.intake().into(), options).await? {
+        while let Some(message) = self.channel.basic_get(self.topology.intake_queue().into(), options).await?
+        {
             bodies.push(message.delivery.data);
         }
         Ok(bodies)

@@ -1,13 +1,16 @@
 //! Messages that tests publish to queues other than the intake queue.
 
 use anyhow::{Context, Result};
-use hamro_shared::queue::{Envelope, ISOLATED_HEADER, Parcel, publish_confirmed};
+use hamro_shared::queue::{Envelope, Parcel, publish_confirmed};
 use lapin::message::BasicGetMessage;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::outage::{rabbitmqctl, run};
 use crate::{Installation, wait_until};
+
+/// The message header with which a worker marks an isolated booking.
+const ISOLATED_HEADER: &str = "x-alone";
 
 /// The encoded parcel of these envelopes.
 pub fn parcel<'a>(envelopes: impl IntoIterator<Item = &'a Envelope>) -> Vec<u8> {
@@ -19,7 +22,8 @@ pub fn parcel<'a>(envelopes: impl IntoIterator<Item = &'a Envelope>) -> Vec<u8> 
 impl Installation {
     /// Publishes this to `bookings.dead`, like the broker after too many redeliveries.
     pub async fn give_up(&self, parcel: &[u8]) -> Result<()> {
-        Ok(publish_confirmed(&self.channel, &self.topology.dead(), parcel, FieldTable::default()).await?)
+        Ok(publish_confirmed(&self.channel, &self.topology.dead_queue(), parcel, FieldTable::default())
+            .await?)
     }
 
     /// Publishes an isolated booking, and returns it to the queue often enough that the poison isolator stops trying
@@ -27,7 +31,7 @@ impl Installation {
     pub async fn condemn(&self, envelope: &Envelope) -> Result<()> {
         let mut alone = FieldTable::default();
         alone.insert(ISOLATED_HEADER.into(), AMQPValue::Boolean(true));
-        let queue = self.topology.dead();
+        let queue = self.topology.dead_queue();
         publish_confirmed(&self.channel, &queue, &parcel([envelope]), alone).await?;
         self.die_holding(&queue, 3).await
     }
@@ -60,7 +64,7 @@ impl Installation {
 
     /// Limits `bookings.dead` to this many messages, or removes the limit.
     pub fn limit_dead(&self, messages: Option<u32>) -> Result<()> {
-        let queue = self.topology.dead();
+        let queue = self.topology.dead_queue();
         run(match messages {
             Some(messages) => {
                 let pattern = format!("^{}$", queue.replace('.', "\\."));

@@ -147,7 +147,7 @@ async fn a_silently_cancelled_consumer_resubscribes_while_others_consume() -> Re
     let seats = client.seat_ids(0).await?;
     // Another consumer receives one message and keeps it.
     let channel = &installation.channel;
-    let mut other = consume(channel, &installation.topology.intake(), 1).await?;
+    let mut other = consume(channel, &installation.topology.intake_queue(), 1).await?;
     let first = client.create_booking("alice", &seats[..1]).await?;
     let kept = other.next().await.context("the queue was deleted")??;
     let second = client.create_booking("bob", &seats[1..2]).await?;

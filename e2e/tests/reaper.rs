@@ -56,7 +56,7 @@ async fn a_parcel_beyond_its_delivery_limit_is_still_settled() -> Result<()> {
     let seats = installation.client().seat_ids(0).await?;
     let bookings = envelopes(&seats[..3])?;
     installation.publish(&parcel(&bookings)).await?;
-    let (intake, dead) = (installation.topology.intake(), installation.topology.dead());
+    let (intake, dead) = (installation.topology.intake_queue(), installation.topology.dead_queue());
     installation.die_holding(&intake, 21).await?;
     wait_until("the broker has moved the parcel to bookings.dead", async || {
         Ok((installation.messages_in(&dead).await? == 1).then_some(()))
@@ -129,7 +129,7 @@ async fn an_interrupted_split_of_a_parcel_loses_no_booking() -> Result<()> {
     for booking in &bookings {
         ends_as(&installation, booking, "confirmed").await?;
     }
-    let dead = installation.topology.dead();
+    let dead = installation.topology.dead_queue();
     wait_until("the copies are gone", async || {
         Ok((installation.messages_in(&dead).await? == 0).then_some(()))
     })
@@ -153,7 +153,7 @@ async fn an_isolated_booking_is_settled_once_if_a_worker_dies_after_its_commit()
     for booking in &bookings {
         ends_as(&installation, booking, "confirmed").await?;
     }
-    let dead = installation.topology.dead();
+    let dead = installation.topology.dead_queue();
     wait_until("the redelivered booking is acknowledged", async || {
         Ok((installation.messages_in(&dead).await? == 0).then_some(()))
     })
@@ -214,7 +214,7 @@ async fn a_message_for_a_newer_worker_stays_queued_without_counting_redeliveries
     both.push(&old.clone().encode());
     both.push(String::from_utf8(new.encode())?.replace("\"v\":1", "\"v\":2").as_bytes());
     installation.give_up(&both.encode()).await?;
-    let dead = installation.topology.dead();
+    let dead = installation.topology.dead_queue();
     // One redelivery more than a readable booking is allowed.
     for _ in 0..4 {
         let number = installation.start_worker(&[("WORKER_HTTP_PORT", "0")]).await?;
@@ -258,7 +258,7 @@ async fn while_the_database_is_away_the_poison_isolator_receives_nothing() -> Re
         Ok((cut_off.printed().matches("waiting for the schema").count() >= 4).then_some(()))
     })
     .await?;
-    assert_eq!(installation.messages_in(&installation.topology.dead()).await?, 1);
+    assert_eq!(installation.messages_in(&installation.topology.dead_queue()).await?, 1);
     cut_off.signal(Signal::SIGTERM)?;
     assert!(cut_off.ended().await?.success(), "{}", cut_off.printed());
     installation.start_worker(&[]).await?;
@@ -271,7 +271,7 @@ async fn a_booking_accepted_while_the_intake_queue_is_missing_is_settled() -> Re
     let mut installation = without_workers().await?;
     let client = installation.client().clone();
     let seats = client.seat_ids(0).await?;
-    let (intake, unrouted) = (installation.topology.intake(), installation.topology.unrouted());
+    let (intake, unrouted) = (installation.topology.intake_queue(), installation.topology.unrouted_queue());
     // The api declares the queue again as soon as it notices. Repeat until a booking arrives before that.
     let accepted = wait_until("a booking has reached no queue", async || {
         installation.channel.queue_delete(intake.as_str().into(), QueueDeleteOptions::default()).await?;
@@ -289,7 +289,7 @@ async fn a_booking_accepted_while_the_intake_queue_is_missing_is_settled() -> Re
 async fn an_unrouted_parcel_waits_while_the_intake_queue_is_full() -> Result<()> {
     let mut installation = without_workers().await?;
     let seats = installation.client().seat_ids(0).await?;
-    let (intake, unrouted) = (installation.topology.intake(), installation.topology.unrouted());
+    let (intake, unrouted) = (installation.topology.intake_queue(), installation.topology.unrouted_queue());
     // A message that only a newer worker can read stops the consumer, so the queue stays full.
     let newer = String::from_utf8(parcel(&envelopes(&seats[..1])?))?.replace("\"v\":1", "\"v\":2");
     installation.limit_queue(1)?;
@@ -323,7 +323,7 @@ async fn a_poison_isolator_receives_nothing_during_its_start_delay() -> Result<(
     installation.give_up(&parcel([&booking])).await?;
     installation.start_worker(&[("REAPER_DELAY", "1h")]).await?;
     installation.drained().await?;
-    assert_eq!(installation.messages_in(&installation.topology.dead()).await?, 1);
+    assert_eq!(installation.messages_in(&installation.topology.dead_queue()).await?, 1);
     installation.start_worker(&[]).await?;
     ends_as(&installation, &booking, "confirmed").await?;
     installation.close().await

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 /// The environment, and the errors found in it so far.
 pub struct Env {
     lookup: Lookup,
-    faults: Vec<String>,
+    errors: Vec<String>,
 }
 
 type Lookup = Box<dyn Fn(&str) -> Option<String>>;
@@ -21,7 +21,7 @@ pub struct ConfigError(Vec<String>);
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "invalid configuration:")?;
-        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
 }
 
@@ -40,7 +40,7 @@ impl Env {
     }
 
     fn new(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
-        Self { lookup: Box::new(lookup), faults: Vec::new() }
+        Self { lookup: Box::new(lookup), errors: Vec::new() }
     }
 
     /// Reads a variable that must be set. Records an error and returns `None` if it is missing or `parse` fails.
@@ -53,7 +53,7 @@ impl Env {
     ) -> Option<T> {
         match self.lookup(name) {
             None => {
-                self.faults.push(format!("{name} is not set: it should be {expected}"));
+                self.errors.push(format!("{name} is not set: it should be {expected}"));
                 None
             }
             Some(value) => self.parsed(name, &value, expected, parse),
@@ -74,7 +74,7 @@ impl Env {
     }
 
     /// Reads a variable that has a default.
-    pub fn or<T: Setting>(&mut self, name: &str, default: T, expected: &str) -> Option<T> {
+    pub fn or_default<T: Setting>(&mut self, name: &str, default: T, expected: &str) -> Option<T> {
         match self.lookup(name) {
             None => Some(default),
             Some(value) => self.parsed(name, &value, expected, |text| T::parse(text).ok_or(())),
@@ -82,15 +82,15 @@ impl Env {
     }
 
     /// Records an error that `parse` cannot find, such as two settings that contradict each other.
-    pub fn fault(&mut self, fault: impl Into<String>) {
-        self.faults.push(fault.into());
+    pub fn record_error(&mut self, error: impl Into<String>) {
+        self.errors.push(error.into());
     }
 
     /// Returns what was built from the settings, unless an error was recorded.
     pub fn finish<T>(self, built: Option<T>) -> Result<T, ConfigError> {
         match built {
-            Some(built) if self.faults.is_empty() => Ok(built),
-            _ => Err(ConfigError(self.faults)),
+            Some(built) if self.errors.is_empty() => Ok(built),
+            _ => Err(ConfigError(self.errors)),
         }
     }
 
@@ -109,7 +109,7 @@ impl Env {
         let parsed = parse(value.trim()).ok();
         if parsed.is_none() {
             // The message omits the value: it may be a secret.
-            self.faults.push(format!("{name} is invalid: it should be {expected}"));
+            self.errors.push(format!("{name} is invalid: it should be {expected}"));
         }
         parsed
     }
@@ -163,12 +163,12 @@ mod tests {
     fn a_configuration_error_names_each_invalid_variable_and_its_expected_value() {
         let mut env =
             Env::of(&[("PORT", "http"), ("BOOKING_WAIT", "10s"), ("SECRET", "hunter2"), ("EMPTY", " ")]);
-        assert_eq!(env.or("PORT", 3000_u16, "a TCP port such as 3000"), None);
+        assert_eq!(env.or_default("PORT", 3000_u16, "a TCP port such as 3000"), None);
         assert_eq!(
-            env.or("BOOKING_WAIT", Duration::ZERO, "a duration such as 10s"),
+            env.or_default("BOOKING_WAIT", Duration::ZERO, "a duration such as 10s"),
             Some(Duration::from_secs(10))
         );
-        assert_eq!(env.or("EMPTY", 7_u16, "a number"), Some(7));
+        assert_eq!(env.or_default("EMPTY", 7_u16, "a number"), Some(7));
         assert_eq!(env.required("AMQP_URL", "amqp://user:password@host:5672/%2f", |_| Ok::<_, ()>(())), None);
         assert_eq!(env.required("SECRET", "longer", |_| Err::<(), ()>(())), None);
         let error = env.finish(Some(())).unwrap_err().to_string();

@@ -56,7 +56,7 @@ pub enum Safeguard {
     /// Prior outcomes are looked up, and stand.
     PriorOutcomes,
     /// Seats are locked in the order of their ids.
-    LockOrder,
+    SeatLockOrder,
     /// A booking is not sold past its deadline.
     Deadline,
     /// Only the broker's `Ack` confirms a booking.
@@ -75,7 +75,7 @@ const POINTS: [(&str, FaultPoint); 6] = [
 const SAFEGUARDS: [(&str, Safeguard); 5] = [
     ("worker.early-ack", Safeguard::CommitBeforeAck),
     ("worker.no-look-up", Safeguard::PriorOutcomes),
-    ("worker.unordered-locks", Safeguard::LockOrder),
+    ("worker.unordered-locks", Safeguard::SeatLockOrder),
     ("worker.no-deadline", Safeguard::Deadline),
     ("api.nack-is-ack", Safeguard::Confirms),
 ];

@@ -33,7 +33,8 @@ impl Config {
         let consumer = ConsumerConfig::read(&mut env);
         let poison = PoisonConfig::read(&mut env);
         let health = HealthConfig::read(&mut env);
-        let shutdown_timeout = env.or("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
+        let shutdown_timeout =
+            env.or_default("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
         let built = (|| {
             Some(Self {
                 telemetry: telemetry?,

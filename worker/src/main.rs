@@ -8,10 +8,10 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use futures_util::future::BoxFuture;
 use hamro_shared::config::Env;
-use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_until_usable};
+use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_until_database_usable};
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::Lifecycle;
-use hamro_shared::queue::{Broker, Session, supervise};
+use hamro_shared::queue::{Broker, BrokerTask, supervise};
 use hamro_shared::{healthcheck, telemetry};
 use hamro_worker::config::Config;
 use hamro_worker::dead_letters;
@@ -110,8 +110,8 @@ async fn run() -> anyhow::Result<ExitCode> {
         outcome_publisher,
         requeue,
         readiness: consumer_readiness,
-        queue: broker.topology().intake(),
-        dead_queue: broker.topology().dead(),
+        queue: broker.topology().intake_queue(),
+        dead_queue: broker.topology().dead_queue(),
     };
 
     let mut lifecycle = Lifecycle::new()?;
@@ -136,7 +136,7 @@ type Task = BoxFuture<'static, anyhow::Result<()>>;
 /// A task that runs the session on one broker connection after another.
 fn run_session(
     broker: Broker,
-    mut session: impl Session + 'static,
+    mut session: impl BrokerTask + 'static,
 ) -> impl FnOnce(CancellationToken) -> Task {
     |stop| {
         Box::pin(async move {
@@ -151,11 +151,11 @@ fn run_when_usable(
     sessions: Sessions,
     clock: DatabaseClock,
     broker: Broker,
-    session: impl Session + 'static,
+    session: impl BrokerTask + 'static,
 ) -> impl FnOnce(CancellationToken) -> Task {
     |stop| {
         Box::pin(async move {
-            match stop.run_until_cancelled(wait_until_usable(&sessions, &clock)).await {
+            match stop.run_until_cancelled(wait_until_database_usable(&sessions, &clock)).await {
                 Some(()) => run_session(broker, session)(stop).await,
                 None => Ok(()),
             }

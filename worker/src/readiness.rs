@@ -28,7 +28,7 @@ pub struct HealthConfig {
 impl HealthConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
         let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let host = env.or("HOST", localhost, "the address to listen on, such as 127.0.0.1 or ::");
+        let host = env.or_default("HOST", localhost, "the address to listen on, such as 127.0.0.1 or ::");
         let port = env.optional("WORKER_HTTP_PORT", "a TCP port such as 3001", str::parse::<u16>);
         let (host, port) = (host?, port?);
         Some(Self { address: port.map(|port| SocketAddr::new(host, port)) })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use futures_util::future::try_join;
-use hamro_shared::queue::{RawSettledEvent, Session, Topology, consume};
+use hamro_shared::queue::{BrokerTask, RawSettledEvent, Topology, consume};
 use lapin::options::BasicAckOptions;
 use lapin::{Channel, Connection};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -56,7 +56,7 @@ impl OutcomeSubscriber {
     }
 }
 
-impl Session for OutcomeSubscriber {
+impl BrokerTask for OutcomeSubscriber {
     const ROLE: &'static str = "subscribing";
 
     async fn run(

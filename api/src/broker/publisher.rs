@@ -18,7 +18,7 @@ use hamro_shared::config::Env;
 #[cfg(feature = "faults")]
 use hamro_shared::faults::{Safeguard, is_disabled};
 use hamro_shared::queue::{
-    self, BOOKINGS_HEADER, Envelope, Parcel, Session, Topology, check_confirmation, properties,
+    self, BOOKINGS_HEADER, BrokerTask, Envelope, Parcel, Topology, check_confirmation, properties,
 };
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -47,14 +47,15 @@ pub struct PublisherConfig {
 impl PublisherConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
         const IN_FLIGHT_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("is not zero");
-        let in_flight_max = env.or(
+        let in_flight_max = env.or_default(
             "PUBLISH_IN_FLIGHT_MAX",
             IN_FLIGHT_MAX,
             "the maximum number of bookings that wait to be published, such as 10000",
         );
-        let confirm_timeout = env.or("CONFIRM_TIMEOUT", Duration::from_secs(5), "a duration such as 5s");
+        let confirm_timeout =
+            env.or_default("CONFIRM_TIMEOUT", Duration::from_secs(5), "a duration such as 5s");
         if confirm_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > Duration::from_secs(10)) {
-            env.fault("CONFIRM_TIMEOUT should be more than 0 and at most 10s");
+            env.record_error("CONFIRM_TIMEOUT should be more than 0 and at most 10s");
         }
         Some(Self { in_flight_max: in_flight_max?, confirm_timeout: confirm_timeout? })
     }
@@ -125,7 +126,7 @@ pub fn publisher(config: PublisherConfig, topology: &Topology) -> (Publisher, Pu
     let (state, state_receiver) = watch::channel(BrokerState::Down);
     let publisher =
         Publisher { requests: sender, state: state_receiver, confirm_timeout: config.confirm_timeout };
-    let (exchange, routing_key) = (topology.bookings(), topology.intake());
+    let (exchange, routing_key) = (topology.bookings_exchange(), topology.intake_queue());
     (
         publisher,
         PublishingTask { requests, state, exchange, routing_key, confirm_timeout: config.confirm_timeout },
@@ -157,7 +158,7 @@ impl Publisher {
     }
 }
 
-impl Session for PublishingTask {
+impl BrokerTask for PublishingTask {
     const ROLE: &'static str = "publishing";
 
     async fn run(

@@ -65,24 +65,25 @@ const STREAMS_MAX: u32 = 50_000;
 
 impl HttpConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        let host = env.or(
+        let host = env.or_default(
             "HOST",
             IpAddr::V4(Ipv4Addr::LOCALHOST),
             "an address to listen on, such as 127.0.0.1 or ::",
         );
-        let port = env.or("PORT", 3000, "a TCP port such as 3000");
-        let cors_origin = env.or(
+        let port = env.or_default("PORT", 3000, "a TCP port such as 3000");
+        let cors_origin = env.or_default(
             "CORS_ORIGIN",
             CorsOrigin::Any,
             "*, or origins such as https://shop.example.com, separated by commas",
         );
         let rate_limit = RateLimitConfig::read(env);
-        let streams_max = env.or("STREAMS_MAX", STREAMS_MAX, "a number of event streams such as 50000");
-        let event_streams = env.or("EVENT_STREAMS", EventStreamMode::Detached, "detached or hyper");
+        let streams_max =
+            env.or_default("STREAMS_MAX", STREAMS_MAX, "a number of event streams such as 50000");
+        let event_streams = env.or_default("EVENT_STREAMS", EventStreamMode::Detached, "detached or hyper");
         // Longer than load balancers keep idle connections, so that they close them and the api does not.
-        let head_timeout = env.or("HEAD_TIMEOUT", Duration::from_secs(75), "a duration such as 75s");
+        let head_timeout = env.or_default("HEAD_TIMEOUT", Duration::from_secs(75), "a duration such as 75s");
         if head_timeout == Some(Duration::ZERO) {
-            env.fault("HEAD_TIMEOUT is zero: it should be a duration such as 75s");
+            env.record_error("HEAD_TIMEOUT is zero: it should be a duration such as 75s");
         }
         Some(Self {
             address: SocketAddr::new(host?, port?),

@@ -59,7 +59,7 @@ impl RateLimitConfig {
             "a number of requests such as 20",
             str::parse::<NonZeroU32>,
         );
-        let trusted_proxies = env.or(
+        let trusted_proxies = env.or_default(
             "TRUSTED_PROXIES",
             TrustedProxies::default(),
             "addresses or networks such as 10.0.0.0/8, separated by commas",

@@ -123,7 +123,7 @@ pub fn one_booking() -> Result<Vec<u8>> {
 }
 
 pub async fn publish(installation: &Installation, body: &[u8]) -> Result<()> {
-    let (exchange, key) = (installation.topology.bookings(), installation.topology.intake());
+    let (exchange, key) = (installation.topology.bookings_exchange(), installation.topology.intake_queue());
     let properties =
         BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
     let options = BasicPublishOptions::default();

@@ -74,7 +74,7 @@ async fn rate(
     in_flight: usize,
 ) -> Result<f64> {
     let body = parcel(bookings)?;
-    let (exchange, key) = (topology.bookings(), topology.intake());
+    let (exchange, key) = (topology.bookings_exchange(), topology.intake_queue());
     let properties = properties(FieldTable::default());
     let begin = Instant::now();
     let (mut confirms, mut confirmed) = (FuturesUnordered::new(), 0_usize);
@@ -94,7 +94,7 @@ async fn rate(
     while let Some(confirm) = confirms.next().await {
         confirm?;
     }
-    channel.queue_purge(topology.intake().into(), QueuePurgeOptions::default()).await?;
+    channel.queue_purge(topology.intake_queue().into(), QueuePurgeOptions::default()).await?;
     Ok(rate)
 }
 
@@ -125,10 +125,15 @@ async fn clean_up(broker: &Broker, channel: &Channel) -> Result<()> {
 }
 
 async fn remove(channel: &Channel, topology: &Topology) -> Result<()> {
-    for queue in [topology.intake(), topology.dead(), topology.unrouted()] {
+    for queue in [topology.intake_queue(), topology.dead_queue(), topology.unrouted_queue()] {
         channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
     }
-    for exchange in [topology.bookings(), topology.dead(), topology.unrouted(), topology.settled()] {
+    for exchange in [
+        topology.bookings_exchange(),
+        topology.dead_queue(),
+        topology.unrouted_queue(),
+        topology.settled_exchange(),
+    ] {
         channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
     }
     Ok(())

@@ -10,8 +10,8 @@ use sqlx::error::DatabaseError;
 pub fn is_transient(error: &Error) -> bool {
     match error {
         Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => true,
-        Error::Database(refusal) => {
-            let code = code(refusal.as_ref());
+        Error::Database(database_error) => {
+            let code = code(database_error.as_ref());
             is_session_error(&code) || is_temporary(&code)
         }
         _ => false,
@@ -22,8 +22,8 @@ pub fn is_transient(error: &Error) -> bool {
 /// outdated sequence, a full disk, a broken index. A request cannot cause these errors: its values are validated
 /// before, and its handler knows by name the constraints that it can violate.
 pub fn needs_repair(error: &Error) -> bool {
-    let Error::Database(refusal) = error else { return false };
-    let code = code(refusal.as_ref());
+    let Error::Database(database_error) = error else { return false };
+    let code = code(database_error.as_ref());
     ["22", "23", "53", "54", "55", "58", "F0", "XX"].iter().any(|class| code.starts_with(class))
 }
 
@@ -33,7 +33,7 @@ pub fn needs_repair(error: &Error) -> bool {
 /// part of normal work, and a new session for each would turn contention into a storm of connections.
 pub fn is_session_lost(error: &Error) -> bool {
     match error {
-        Error::Database(refusal) => is_session_error(&code(refusal.as_ref())),
+        Error::Database(database_error) => is_session_error(&code(database_error.as_ref())),
         // The response was read to its end.
         Error::RowNotFound
         | Error::ColumnNotFound(_)
@@ -49,8 +49,8 @@ pub(super) fn unavailable(reason: &str) -> Error {
     Error::Io(std::io::Error::other(reason.to_owned()))
 }
 
-fn code(refusal: &dyn DatabaseError) -> Cow<'_, str> {
-    refusal.code().unwrap_or_default()
+fn code(database_error: &dyn DatabaseError) -> Cow<'_, str> {
+    database_error.code().unwrap_or_default()
 }
 
 fn is_temporary(code: &str) -> bool {

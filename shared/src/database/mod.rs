@@ -13,6 +13,6 @@ pub use clock::DatabaseClock;
 pub use config::DatabaseConfig;
 pub use errors::{is_transient, needs_repair};
 pub use pool::{Database, Work};
-pub use schema::{MIGRATOR, SchemaError, migrate, next_instance_number, seed, wait_until_usable};
+pub use schema::{MIGRATOR, SchemaError, migrate, next_instance_number, seed, wait_until_database_usable};
 pub use sessions::{CHECK_AFTER, Session, Sessions};
 pub use types::StoredDate;

@@ -88,7 +88,7 @@ impl Database {
         self.query_on(Threads::Runtime, work).await
     }
 
-    /// Like [`Self::query`], for work that reads thousands of rows.
+    /// Runs `work` as [`Self::query`] does, but on a blocking thread: for work that reads thousands of rows.
     pub async fn query_large<T, W>(&self, work: W) -> Result<T, sqlx::Error>
     where
         T: Send + 'static,
@@ -231,7 +231,7 @@ impl Pool {
                 return Err(gone);
             }
         };
-        if self.sessions.keeps(&mut session, result.as_ref().err()) {
+        if self.sessions.finish_use(&mut session, result.as_ref().err()) {
             self.idle().push(session);
         }
         result

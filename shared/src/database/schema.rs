@@ -101,7 +101,7 @@ async fn wait_for_schema(sessions: &Sessions) {
 }
 
 /// Waits until bookings can be settled: the schema is up to date, and the database clock has been measured.
-pub async fn wait_until_usable(sessions: &Sessions, clock: &DatabaseClock) {
+pub async fn wait_until_database_usable(sessions: &Sessions, clock: &DatabaseClock) {
     wait_for_schema(sessions).await;
     clock.measured().await;
 }

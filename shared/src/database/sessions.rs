@@ -152,8 +152,9 @@ impl Sessions {
         }
     }
 
-    /// Records the result of work on the session. Returns whether the session can be used again.
-    pub fn keeps(&self, session: &mut Session, error: Option<&sqlx::Error>) -> bool {
+    /// Records the result of work on the session. Returns whether the session can be used again. If the error means
+    /// that it cannot, all other sessions that are open now are discarded too.
+    pub fn finish_use(&self, session: &mut Session, error: Option<&sqlx::Error>) -> bool {
         match error {
             Some(error) if is_session_lost(error) => {
                 self.discard_all(&error.to_string());

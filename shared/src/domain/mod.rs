@@ -5,23 +5,23 @@
 //! Stored data and announcements of workers are trusted instead: `from_stored` converts them, and the fields of a
 //! [`Booking`] are deserialized that way.
 
-mod booking;
+mod booking_request;
 mod clock;
 mod customer;
 mod idempotency;
+mod ids;
 mod outcome;
 mod price;
 mod rejection;
-mod seat;
 mod serial;
 mod ticket;
 
-pub use booking::{BookingRequest, RequestHash, SeatsError};
+pub use booking_request::{BookingRequest, RequestHash, SeatsError};
 pub use clock::{Clock, Timestamp};
 pub use customer::{CustomerName, Email, EmailError, NameError};
 pub use idempotency::{IdempotencyDigest, IdempotencyKey, IdempotencyKeyError};
+pub use ids::{ConcertId, SeatId, TierId};
 pub use outcome::{Booking, LineStatus, Outcome, SettledTicket, SoldSeat, TierLine};
 pub use price::{Amount, Price, PriceError};
 pub use rejection::{Rejection, StoredRejection};
-pub use seat::{ConcertId, SeatId, TierId};
 pub use ticket::{Ticket, TicketId, TicketKeys, TicketKeysError};

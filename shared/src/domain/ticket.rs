@@ -15,6 +15,7 @@
 //! section 5.8). Ids sort by their time of issue.
 
 use std::fmt;
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,14 @@ impl fmt::Debug for TicketId {
 pub struct Ticket {
     pub id: TicketId,
     pub deadline: Timestamp,
+}
+
+impl Ticket {
+    /// The first moment at which the ticket may no longer be sold. It may still be sold at its deadline, and timestamps
+    /// have whole milliseconds.
+    pub fn first_moment_past_deadline(self) -> Timestamp {
+        self.deadline + Duration::from_millis(1)
+    }
 }
 
 /// The keys that sign ticket ids, shared by all instances. The first key signs and all keys verify, so that the signing

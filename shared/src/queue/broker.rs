@@ -1,8 +1,8 @@
 //! Connections to the broker, and recovery when one is lost.
 //!
 //! A lost connection is not repaired. Everything that depended on it (channels, confirms, delivery tags) is dropped,
-//! and a new session starts on a new connection. A delivery tag therefore cannot be used after a reconnect, and
-//! recovery is the same whether the connection, a channel or a consumed queue was lost.
+//! and the task that used it starts again on a new connection. A delivery tag therefore cannot be used after a
+//! reconnect, and recovery is the same whether the connection, a channel or a consumed queue was lost.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::config::Env;
 /// Heartbeat interval in seconds. By the protocol, a connection counts as lost after two intervals of silence.
 const HEARTBEAT: u16 = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A session that lasts this long counts as a success and resets the backoff.
+/// A connection that lasts this long counts as a success and resets the backoff.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
@@ -35,7 +35,8 @@ impl BrokerConfig {
     /// `AMQP_URL`, and `QUEUE_PREFIX` for installations that share a virtual host.
     pub fn read(env: &mut Env) -> Option<Self> {
         let uri = env.required("AMQP_URL", "amqp://user:password@host:5672/%2f", str::parse::<AMQPUri>);
-        let prefix = env.or("QUEUE_PREFIX", String::new(), "a prefix for the names of queues and exchanges");
+        let prefix =
+            env.or_default("QUEUE_PREFIX", String::new(), "a prefix for the names of queues and exchanges");
         Some(Self { uri: uri?, prefix: prefix? })
     }
 }
@@ -85,7 +86,7 @@ impl Broker {
 }
 
 /// Work that runs on a connection for as long as it lasts, and restarts on the next one.
-pub trait Session: Send {
+pub trait BrokerTask: Send {
     /// What the connection is for. Part of the connection's name in the management tools of RabbitMQ.
     const ROLE: &'static str;
 
@@ -108,14 +109,14 @@ pub struct QueueDeleted(pub String);
 /// operation on it then fails with `INTERNAL_ERROR` (observed with 3.10).
 const QUEUE_DELETION_DELAY: Duration = Duration::from_secs(1);
 
-/// Runs the session, on a new connection after each error, until it returns `Ok` or `stop` is cancelled between two
+/// Runs the task, on a new connection after each error, until it returns `Ok` or `stop` is cancelled between two
 /// connections.
-pub async fn supervise<S: Session>(broker: &Broker, stop: &CancellationToken, session: &mut S) {
+pub async fn supervise<T: BrokerTask>(broker: &Broker, stop: &CancellationToken, task: &mut T) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     while !stop.is_cancelled() {
         let started = Instant::now();
-        let Err(error) = attempt(broker, stop, session).await else { return };
-        warn!("broker connection for {} lost; reconnecting: {error:#}", S::ROLE);
+        let Err(error) = attempt(broker, stop, task).await else { return };
+        warn!("broker connection for {} lost; reconnecting: {error:#}", T::ROLE);
         if started.elapsed() > STABLE_AFTER {
             backoff.reset();
         }
@@ -131,18 +132,18 @@ fn is_queue_missing(error: &anyhow::Error) -> bool {
     error.is::<QueueDeleted>() || matches!(error.downcast_ref(), Some(PublishError::NoQueue))
 }
 
-async fn attempt<S: Session>(
+async fn attempt<T: BrokerTask>(
     broker: &Broker,
     stop: &CancellationToken,
-    session: &mut S,
+    task: &mut T,
 ) -> anyhow::Result<()> {
-    let Some(connection) = stop.run_until_cancelled(broker.connect(S::ROLE)).await else {
+    let Some(connection) = stop.run_until_cancelled(broker.connect(T::ROLE)).await else {
         return Ok(());
     };
     let connection = connection?;
-    info!("connected to {broker:?} for {}", S::ROLE);
+    info!("connected to {broker:?} for {}", T::ROLE);
     let channel = connection.create_channel().await?;
-    session.run(&connection, &channel, stop).await?;
+    task.run(&connection, &channel, stop).await?;
     // Best effort: the broker also detects a closed socket. The channel is not closed first, because a consumer that
     // was just dropped still cancels itself on it, which would be an error on a closed channel.
     let _ = timeout(Duration::from_secs(1), connection.close(200, "done".into())).await;

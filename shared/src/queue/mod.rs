@@ -8,10 +8,10 @@ mod publish;
 mod settled;
 mod topology;
 
-pub use broker::{Broker, BrokerConfig, QueueDeleted, Session, supervise};
+pub use broker::{Broker, BrokerConfig, BrokerTask, QueueDeleted, supervise};
 pub use consume::consume;
 pub use envelope::{Envelope, EnvelopeHeader, Undecodable};
-pub use parcel::{BOOKINGS_HEADER, ISOLATED_HEADER, Parcel};
+pub use parcel::{BOOKINGS_HEADER, Parcel};
 pub use publish::{PublishError, check_confirmation, properties, publish_confirmed};
 pub use settled::{RawSettledEvent, RawSettledTicket, SettledEvent, SoldSeats};
 pub use topology::{INTAKE_MAX_BYTES, Topology};

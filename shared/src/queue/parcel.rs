@@ -8,10 +8,6 @@ use serde_json::value::RawValue;
 /// Message header with the number of bookings, for readers that do not decode the message.
 pub const BOOKINGS_HEADER: &str = "x-bookings";
 
-/// Message header of an isolated booking: the parcel contains only this booking, so the broker's redelivery count of
-/// the message is the redelivery count of the booking.
-pub const ISOLATED_HEADER: &str = "x-alone";
-
 /// Builds a parcel.
 #[derive(Debug, Default)]
 pub struct Parcel {

@@ -1,5 +1,5 @@
-//! The announcement that a worker publishes after a commit. It fills caches and wakes waiting requests. The database
-//! stays authoritative, so a lost announcement delays an outcome and never loses it.
+//! The announcement: the message that a worker publishes after a commit. It fills caches and wakes waiting requests.
+//! The database stays authoritative, so a lost announcement delays an outcome and never loses it.
 //!
 //! Every instance receives the outcomes of all tickets, but clients request only a share of them from each instance. An
 //! instance therefore decodes an outcome only when a client needs it, and for watched seat maps it decodes only the
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::{ConcertId, SeatId, SettledTicket, TicketId, Timestamp};
 
-/// One settled batch, as a worker encodes it.
+/// The announcement of one settled batch, as a worker encodes it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SettledEvent {
@@ -21,7 +21,7 @@ pub struct SettledEvent {
     pub parcels: u32,
 }
 
-/// One settled batch, as an instance decodes it.
+/// The announcement of one settled batch, as an instance decodes it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RawSettledEvent {
@@ -53,7 +53,7 @@ impl SettledEvent {
 }
 
 impl RawSettledEvent {
-    /// Decodes the message. A ticket that cannot be decoded is skipped.
+    /// Decodes an announcement. A ticket that cannot be decoded is skipped.
     pub fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
         // One pass is enough unless a ticket cannot be decoded.
         serde_json::from_slice(body).or_else(|_| Self::decode_one_by_one(body))
@@ -61,13 +61,13 @@ impl RawSettledEvent {
 
     fn decode_one_by_one(body: &[u8]) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
-        struct Message<'a> {
+        struct Announcement<'a> {
             #[serde(borrow)]
             tickets: Vec<&'a RawValue>,
             bookings: u32,
             parcels: u32,
         }
-        let Message { tickets, bookings, parcels } = serde_json::from_slice(body)?;
+        let Announcement { tickets, bookings, parcels } = serde_json::from_slice(body)?;
         let tickets = tickets.into_iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect();
         Ok(Self { tickets, bookings, parcels })
     }
@@ -133,8 +133,8 @@ mod tests {
             outcome: outcome.clone(),
         };
         let sent: Vec<SettledTicket> = outcomes.iter().map(ticket).collect();
-        let message = SettledEvent { tickets: sent.clone(), bookings: 3, parcels: 2 };
-        (sent, RawSettledEvent::decode(&message.encode()).unwrap())
+        let announcement = SettledEvent { tickets: sent.clone(), bookings: 3, parcels: 2 };
+        (sent, RawSettledEvent::decode(&announcement.encode()).unwrap())
     }
 
     #[test]
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn a_ticket_that_cannot_be_decoded_does_not_affect_the_rest_of_the_announcement() {
         let (sent, _) = announce(&[Outcome::Expired, Outcome::Failed]);
-        let message = SettledEvent { tickets: sent.clone(), bookings: 3, parcels: 2 };
-        let text = String::from_utf8(message.encode()).unwrap();
+        let announcement = SettledEvent { tickets: sent.clone(), bookings: 3, parcels: 2 };
+        let text = String::from_utf8(announcement.encode()).unwrap();
         for invalid in [r#"{"ticketId":7},"#, "null,", r#"{"ticketId":"no id","settledAt":"","outcome":0},"#]
         {
             let text = text.replacen("{\"ticketId\"", &format!("{invalid}{{\"ticketId\""), 1);

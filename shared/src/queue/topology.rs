@@ -44,24 +44,26 @@ impl Topology {
     }
 
     /// The exchange that the api publishes bookings to, with the name of the intake queue as the routing key.
-    pub fn bookings(&self) -> String {
+    pub fn bookings_exchange(&self) -> String {
         self.name("bookings")
     }
 
-    pub fn intake(&self) -> String {
+    pub fn intake_queue(&self) -> String {
         self.name("bookings.intake")
     }
 
-    pub fn dead(&self) -> String {
+    /// The queue of parcels that exceeded their delivery limit. The fanout exchange that feeds it has the same name.
+    pub fn dead_queue(&self) -> String {
         self.name("bookings.dead")
     }
 
-    pub fn unrouted(&self) -> String {
+    /// The queue of parcels that reached no other queue. The fanout exchange that feeds it has the same name.
+    pub fn unrouted_queue(&self) -> String {
         self.name("bookings.unrouted")
     }
 
     /// The exchange that workers announce outcomes on.
-    pub fn settled(&self) -> String {
+    pub fn settled_exchange(&self) -> String {
         self.name("bookings.settled")
     }
 
@@ -70,29 +72,29 @@ impl Topology {
     }
 
     pub async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
-        self.exchange(channel, self.dead(), ExchangeKind::Fanout, FieldTable::default()).await?;
-        self.queue(channel, self.dead(), never_dead_letter()).await?;
-        self.bind(channel, self.dead(), self.dead()).await?;
+        self.exchange(channel, self.dead_queue(), ExchangeKind::Fanout, FieldTable::default()).await?;
+        self.queue(channel, self.dead_queue(), never_dead_letter()).await?;
+        self.bind(channel, self.dead_queue(), self.dead_queue()).await?;
 
         // Publishing is pipelined, so a `mandatory` return could not be matched to its message. The alternate exchange
         // keeps messages that reach no queue instead.
-        self.exchange(channel, self.unrouted(), ExchangeKind::Fanout, FieldTable::default()).await?;
-        self.queue(channel, self.unrouted(), never_dead_letter()).await?;
-        self.bind(channel, self.unrouted(), self.unrouted()).await?;
+        self.exchange(channel, self.unrouted_queue(), ExchangeKind::Fanout, FieldTable::default()).await?;
+        self.queue(channel, self.unrouted_queue(), never_dead_letter()).await?;
+        self.bind(channel, self.unrouted_queue(), self.unrouted_queue()).await?;
 
         let mut alternate = FieldTable::default();
-        alternate.insert("alternate-exchange".into(), text(self.unrouted()));
-        self.exchange(channel, self.bookings(), ExchangeKind::Direct, alternate).await?;
+        alternate.insert("alternate-exchange".into(), text(self.unrouted_queue()));
+        self.exchange(channel, self.bookings_exchange(), ExchangeKind::Direct, alternate).await?;
         let mut limits = FieldTable::default();
         limits.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(INTAKE_MAX_BYTES));
         limits.insert("x-overflow".into(), text("reject-publish"));
         limits.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
-        limits.insert("x-dead-letter-exchange".into(), text(self.dead()));
+        limits.insert("x-dead-letter-exchange".into(), text(self.dead_queue()));
         limits.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-        self.queue(channel, self.intake(), limits).await?;
-        self.bind(channel, self.intake(), self.bookings()).await?;
+        self.queue(channel, self.intake_queue(), limits).await?;
+        self.bind(channel, self.intake_queue(), self.bookings_exchange()).await?;
 
-        self.exchange(channel, self.settled(), ExchangeKind::Fanout, FieldTable::default()).await
+        self.exchange(channel, self.settled_exchange(), ExchangeKind::Fanout, FieldTable::default()).await
     }
 
     /// Declares a queue that is exclusive to this connection and receives every announcement from now on. Returns its
@@ -103,14 +105,14 @@ impl Topology {
         let options =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
         let queue = channel.queue_declare("".into(), options, limits).await?;
-        self.bind(channel, queue.name().to_string(), self.settled()).await?;
+        self.bind(channel, queue.name().to_string(), self.settled_exchange()).await?;
         Ok(queue.name().to_string())
     }
 
     /// The number of messages in the intake queue, without those that were delivered to a worker.
     pub async fn waiting_messages(&self, channel: &Channel) -> Result<u32, lapin::Error> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = channel.queue_declare(self.intake().into(), options, FieldTable::default()).await?;
+        let queue = channel.queue_declare(self.intake_queue().into(), options, FieldTable::default()).await?;
         Ok(queue.message_count())
     }
 

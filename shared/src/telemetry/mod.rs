@@ -68,8 +68,8 @@ pub struct TelemetryConfig {
 
 impl TelemetryConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        let format = env.or("LOG_FORMAT", LogFormat::Text, "text or json");
-        let filter = env.or(
+        let format = env.or_default("LOG_FORMAT", LogFormat::Text, "text or json");
+        let filter = env.or_default(
             "RUST_LOG",
             LogFilter("info,lapin=warn,sqlx=warn".to_owned()),
             "a filter such as info,hamro_api=debug",

@@ -38,9 +38,10 @@ impl ReissueConfig {
         let broker = BrokerConfig::read(&mut env);
         let keys = "the api's keys, each of 64 hexadecimal digits, the signing key first";
         let ticket_keys = env.required("TICKET_KEYS", keys, TicketKeys::parse);
-        let booking_deadline = env.or("BOOKING_DEADLINE", Duration::from_mins(15), "a duration such as 15m");
+        let booking_deadline =
+            env.or_default("BOOKING_DEADLINE", Duration::from_mins(15), "a duration such as 15m");
         if booking_deadline == Some(Duration::ZERO) {
-            env.fault("BOOKING_DEADLINE is zero: it should be a duration such as 15m");
+            env.record_error("BOOKING_DEADLINE is zero: it should be a duration such as 15m");
         }
         let built = (|| {
             Some(Self {

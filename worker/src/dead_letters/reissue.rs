@@ -212,7 +212,7 @@ async fn publish(broker: &Broker, envelope: Envelope) -> anyhow::Result<()> {
     let connection = broker.connect("reissuing").await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let queue = broker.topology().intake();
+    let queue = broker.topology().intake_queue();
     let publishing = publish_confirmed(&channel, &queue, &body, headers);
     timeout(CONFIRM_TIMEOUT, publishing).await.context("the broker did not confirm in time")??;
     // Best effort: the booking is already in the queue.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::future::try_join;
 use hamro_shared::config::Env;
-use hamro_shared::queue::{QueueDeleted, Session, SettledEvent, consume};
+use hamro_shared::queue::{BrokerTask, QueueDeleted, SettledEvent, consume};
 use lapin::options::BasicCancelOptions;
 use lapin::{Channel, Connection};
 use tokio::sync::{Mutex, mpsc};
@@ -38,9 +38,12 @@ impl ConsumerConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
         const BATCH_MAX: NonZeroUsize = NonZeroUsize::new(500).expect("is not zero");
         const PREFETCH: NonZeroU16 = NonZeroU16::new(256).expect("is not zero");
-        let batch_max =
-            env.or("BATCH_MAX", BATCH_MAX, "the most bookings to settle in one transaction, such as 500");
-        let prefetch = env.or("PREFETCH", PREFETCH, "the most unacknowledged parcels, such as 256");
+        let batch_max = env.or_default(
+            "BATCH_MAX",
+            BATCH_MAX,
+            "the most bookings to settle in one transaction, such as 500",
+        );
+        let prefetch = env.or_default("PREFETCH", PREFETCH, "the most unacknowledged parcels, such as 256");
         Some(Self { batch_max: batch_max?, prefetch: prefetch? })
     }
 }
@@ -58,7 +61,7 @@ pub struct Consumer {
     pub dead_queue: String,
 }
 
-impl Session for Consumer {
+impl BrokerTask for Consumer {
     const ROLE: &'static str = "consuming";
 
     /// Consumes until `stop` is cancelled, and then finishes the batches in flight.

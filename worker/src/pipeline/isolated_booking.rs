@@ -6,11 +6,15 @@
 use std::time::Duration;
 
 use hamro_shared::domain::Timestamp;
-use hamro_shared::queue::{BOOKINGS_HEADER, ISOLATED_HEADER, Parcel};
+use hamro_shared::queue::{BOOKINGS_HEADER, Parcel};
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::settlement::batch::BookingCommand;
+
+/// Marks an isolated booking: the parcel contains only this booking, so the broker's redelivery count of the message is
+/// the redelivery count of the booking.
+const ISOLATED_HEADER: &str = "x-alone";
 
 /// How often this booking was set aside.
 const SET_ASIDE_HEADER: &str = "x-set-aside";

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use hamro_shared::queue::{Session, SettledEvent, Topology};
+use hamro_shared::queue::{BrokerTask, SettledEvent, Topology};
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Connection};
 use tokio::sync::mpsc;
@@ -32,7 +32,7 @@ pub struct OutcomePublishingTask {
 
 pub fn outcome_publisher(topology: &Topology) -> (OutcomePublisher, OutcomePublishingTask) {
     let (sender, receiver) = mpsc::channel(BACKLOG);
-    (OutcomePublisher(sender), OutcomePublishingTask { receiver, exchange: topology.settled() })
+    (OutcomePublisher(sender), OutcomePublishingTask { receiver, exchange: topology.settled_exchange() })
 }
 
 impl OutcomePublisher {
@@ -44,7 +44,7 @@ impl OutcomePublisher {
     }
 }
 
-impl Session for OutcomePublishingTask {
+impl BrokerTask for OutcomePublishingTask {
     const ROLE: &'static str = "announcing outcomes";
 
     /// Sends announcements until all [`OutcomePublisher`]s are dropped.

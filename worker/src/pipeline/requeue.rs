@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hamro_shared::backoff::Backoff;
-use hamro_shared::queue::{PublishError, Session, publish_confirmed};
+use hamro_shared::queue::{BrokerTask, PublishError, publish_confirmed};
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -57,7 +57,7 @@ impl Requeue {
     }
 }
 
-impl Session for RequeueTask {
+impl BrokerTask for RequeueTask {
     const ROLE: &'static str = "requeuing";
 
     /// Publishes until all [`Requeue`] handles are dropped.

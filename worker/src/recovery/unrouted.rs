@@ -10,7 +10,7 @@ use anyhow::bail;
 use futures_util::StreamExt;
 use hamro_shared::backoff::Backoff;
 use hamro_shared::queue::{
-    BOOKINGS_HEADER, PublishError, QueueDeleted, Session, Topology, consume, publish_confirmed,
+    BOOKINGS_HEADER, BrokerTask, PublishError, QueueDeleted, Topology, consume, publish_confirmed,
 };
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, ConfirmSelectOptions};
@@ -26,7 +26,7 @@ pub struct UnroutedForwarder {
 
 impl UnroutedForwarder {
     pub fn new(topology: &Topology) -> Self {
-        Self { from: topology.unrouted(), to: topology.intake() }
+        Self { from: topology.unrouted_queue(), to: topology.intake_queue() }
     }
 
     async fn forward_all(&self, channel: &Channel) -> anyhow::Result<()> {
@@ -52,14 +52,14 @@ impl UnroutedForwarder {
                     warn!("{} is full; an unrouted parcel is waiting", self.to);
                     backoff.pause().await;
                 }
-                // The next session declares the queue again.
+                // The next connection declares the queue again.
                 Err(error) => return Err(error.into()),
             }
         }
     }
 }
 
-impl Session for UnroutedForwarder {
+impl BrokerTask for UnroutedForwarder {
     const ROLE: &'static str = "forwarding unrouted parcels";
 
     /// A parcel that is being forwarded when `stop` is cancelled returns to its queue. It may be in the intake queue as

@@ -17,7 +17,7 @@ pub(super) async fn disable_safeguards(
     batch: &Batch,
 ) -> Result<Batch, sqlx::Error> {
     let mut batch = batch.clone();
-    if is_disabled(Safeguard::LockOrder) {
+    if is_disabled(Safeguard::SeatLockOrder) {
         lock_in_request_order(connection, &batch.commands).await?;
     }
     if is_disabled(Safeguard::PriorOutcomes) {

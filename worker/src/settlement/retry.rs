@@ -217,8 +217,8 @@ impl BatchExecutor {
             Err(sqlx::Error::Io(error).into())
         });
         let keeps = match &result {
-            Ok(_) => self.sessions.keeps(&mut session, None),
-            Err(SettleError::Database(error)) => self.sessions.keeps(&mut session, Some(error)),
+            Ok(_) => self.sessions.finish_use(&mut session, None),
+            Err(SettleError::Database(error)) => self.sessions.finish_use(&mut session, Some(error)),
             Err(SettleError::Invariant(_)) => false,
         };
         if keeps {

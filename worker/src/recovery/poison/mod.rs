@@ -27,9 +27,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use hamro_shared::config::Env;
-use hamro_shared::database::{DatabaseClock, Sessions, wait_until_usable};
+use hamro_shared::database::{DatabaseClock, Sessions, wait_until_database_usable};
 use hamro_shared::domain::Clock;
-use hamro_shared::queue::{Broker, QueueDeleted, Session, consume, supervise};
+use hamro_shared::queue::{Broker, BrokerTask, QueueDeleted, consume, supervise};
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use tokio::time::timeout;
@@ -51,7 +51,7 @@ pub struct PoisonConfig {
 
 impl PoisonConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        let delay = env.or("REAPER_DELAY", Duration::from_secs(10), "a duration such as 10s");
+        let delay = env.or_default("REAPER_DELAY", Duration::from_secs(10), "a duration such as 10s");
         Some(Self { delay: delay? })
     }
 }
@@ -82,7 +82,7 @@ impl PoisonIsolator {
             sessions: sessions.clone(),
             clock: database_clock.clock(),
             database_clock: database_clock.clone(),
-            queue: broker.topology().dead(),
+            queue: broker.topology().dead_queue(),
         }
     }
 
@@ -100,7 +100,7 @@ impl PoisonIsolator {
     }
 }
 
-impl Session for PoisonIsolator {
+impl BrokerTask for PoisonIsolator {
     const ROLE: &'static str = "isolating poison messages";
 
     async fn run(
@@ -110,7 +110,11 @@ impl Session for PoisonIsolator {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         // A message that is held while the database is unavailable only uses up redeliveries.
-        if stop.run_until_cancelled(wait_until_usable(&self.sessions, &self.database_clock)).await.is_none() {
+        if stop
+            .run_until_cancelled(wait_until_database_usable(&self.sessions, &self.database_clock))
+            .await
+            .is_none()
+        {
             return Ok(());
         }
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
