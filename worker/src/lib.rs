@@ -3,12 +3,14 @@
 //!
 //! - [`pipeline`] consumes the queue: it prefetches parcels, passes batches to settlement, acknowledges and announces
 //!   them.
-//! - [`settlement`] decides on a batch and commits the outcomes. It knows nothing of RabbitMQ.
+//! - [`settlement`] decides on a batch and commits the outcomes. It opens no broker connection: of the queue it knows
+//!   only the format of parcels and envelopes.
 //! - [`recovery`] handles messages that left the normal path: parcels that killed workers, and parcels that reached no
 //!   queue.
 //! - [`dead_letters`] holds the operator's commands for bookings that could not be processed.
+//! - [`readiness`] reports to orchestrators whether the worker works.
 //!
-//! Imports run in one direction: `recovery` → `pipeline` → `settlement`.
+//! Imports run in one direction: `recovery` → `pipeline` → `settlement` → `readiness`.
 
 pub mod config;
 pub mod dead_letters;

@@ -23,8 +23,8 @@ use hamro_worker::readiness::{Health, HealthConfig, Readiness};
 use hamro_worker::recovery::poison::PoisonIsolator;
 use hamro_worker::recovery::unrouted::UnroutedForwarder;
 use hamro_worker::settlement::SESSION_SETTINGS;
+use hamro_worker::settlement::executor::BatchExecutor;
 use hamro_worker::settlement::failure_limit::FailureLimit;
-use hamro_worker::settlement::retry::BatchExecutor;
 use hamro_worker::settlement::stuck_seats::StuckSeats;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -115,14 +115,15 @@ async fn run() -> anyhow::Result<ExitCode> {
     };
 
     let mut lifecycle = Lifecycle::new()?;
-    let consuming = run_when_usable(sessions.clone(), database_clock.clone(), broker.clone(), consumer);
+    let consuming =
+        run_once_database_usable(sessions.clone(), database_clock.clone(), broker.clone(), consumer);
     lifecycle.work("consumer", consuming);
     let isolator_broker = broker.clone();
     lifecycle.work("poison isolator", |stop| isolator.run(isolator_broker, config.poison.delay, stop));
     let forwarder = UnroutedForwarder::new(broker.topology());
-    lifecycle.work("unrouted forwarder", run_session(broker.clone(), forwarder));
-    lifecycle.support("requeue", run_session(broker.clone(), requeue_task));
-    lifecycle.support("outcome publisher", run_session(broker, outcome_publishing_task));
+    lifecycle.work("unrouted forwarder", run_on_broker(broker.clone(), forwarder));
+    lifecycle.support("requeue", run_on_broker(broker.clone(), requeue_task));
+    lifecycle.support("outcome publisher", run_on_broker(broker, outcome_publishing_task));
     let database = Database::new(sessions, NonZeroU16::MIN);
     lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
     if let Some(address) = config.health.address {
@@ -133,30 +134,31 @@ async fn run() -> anyhow::Result<ExitCode> {
 
 type Task = BoxFuture<'static, anyhow::Result<()>>;
 
-/// A task that runs the session on one broker connection after another.
-fn run_session(
+/// A lifecycle task that runs `task` on one broker connection after another.
+fn run_on_broker(
     broker: Broker,
-    mut session: impl BrokerTask + 'static,
+    mut task: impl BrokerTask + 'static,
 ) -> impl FnOnce(CancellationToken) -> Task {
     |stop| {
         Box::pin(async move {
-            supervise(&broker, &stop, &mut session).await;
+            supervise(&broker, &stop, &mut task).await;
             Ok(())
         })
     }
 }
 
-/// The same, once the schema is up to date and the database's clock is known.
-fn run_when_usable(
+/// A lifecycle task that waits until the schema is up to date and the database's clock is known, and then runs `task`
+/// as [`run_on_broker`] does.
+fn run_once_database_usable(
     sessions: Sessions,
     clock: DatabaseClock,
     broker: Broker,
-    session: impl BrokerTask + 'static,
+    task: impl BrokerTask + 'static,
 ) -> impl FnOnce(CancellationToken) -> Task {
     |stop| {
         Box::pin(async move {
             match stop.run_until_cancelled(wait_until_database_usable(&sessions, &clock)).await {
-                Some(()) => run_session(broker, session)(stop).await,
+                Some(()) => run_on_broker(broker, task)(stop).await,
                 None => Ok(()),
             }
         })

@@ -38,8 +38,8 @@ impl HealthConfig {
 /// A batch is settled within seconds. One that takes longer is blocked by something.
 const SLOW_AFTER: Duration = Duration::from_secs(10);
 
-/// The state of one part of the worker: the reason why it is not ready, if any. Each part sets and clears its own
-/// reason only.
+/// The state of one part of the worker: the reason why it is not ready, if any. A part cannot clear the reason of
+/// another. The poison isolator and its executor share one handle, and so count as one part.
 #[derive(Clone)]
 pub struct Readiness(Arc<Mutex<PartState>>);
 
@@ -96,7 +96,7 @@ impl Readiness {
         self.state().reason = Some(Reason { text: reason, until: None });
     }
 
-    /// The same, for at most that long.
+    /// Sets the reason for at most `duration`.
     pub fn set_not_ready_for(&self, duration: Duration, reason: &'static str) {
         self.state().reason = Some(Reason { text: reason, until: Some(Instant::now() + duration) });
     }
@@ -240,9 +240,9 @@ mod tests {
 
     #[test]
     fn a_temporary_reason_expires() {
-        let register = Readiness::ready();
-        register.set_not_ready_for(SLOW_AFTER, "test");
-        assert!(register.reason().is_some());
-        assert_eq!(register.reason_at(Instant::now() + SLOW_AFTER), None);
+        let readiness = Readiness::ready();
+        readiness.set_not_ready_for(SLOW_AFTER, "test");
+        assert!(readiness.reason().is_some());
+        assert_eq!(readiness.reason_at(Instant::now() + SLOW_AFTER), None);
     }
 }

@@ -11,11 +11,11 @@ use sqlx::PgPool;
 use super::reissue::Reissuer;
 
 /// The settings of the commands that need only the database.
-pub struct ReadConfig {
+pub struct DatabaseOnlyConfig {
     pub database: DatabaseConfig,
 }
 
-impl ReadConfig {
+impl DatabaseOnlyConfig {
     pub fn read() -> Result<Self, ConfigError> {
         let mut env = Env::process();
         let database = DatabaseConfig::read(&mut env);

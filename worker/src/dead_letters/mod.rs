@@ -21,7 +21,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 
 use crate::settlement::SESSION_SETTINGS;
-use config::{ReadConfig, ReissueConfig};
+use config::{DatabaseOnlyConfig, ReissueConfig};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -62,8 +62,8 @@ enum Action {
 /// Runs the command and prints its result.
 pub async fn run(Arguments { action, json }: Arguments) -> anyhow::Result<ExitCode> {
     let output = match action {
-        Action::List(selection) => render(&list::list(&read_only_pool().await?, selection).await?, json)?,
-        Action::Show { id } => render(&show::show(&read_only_pool().await?, id).await?, json)?,
+        Action::List(selection) => render(&list::list(&database_only_pool().await?, selection).await?, json)?,
+        Action::Show { id } => render(&show::show(&database_only_pool().await?, id).await?, json)?,
         Action::Reissue { id } => {
             let config = ReissueConfig::read()?;
             let pool = connect(&config.database).await?;
@@ -71,15 +71,15 @@ pub async fn run(Arguments { action, json }: Arguments) -> anyhow::Result<ExitCo
             render(&reissue::reissue(&config.reissuer(pool, clock), id).await?, json)?
         }
         Action::Discard { id, because } => {
-            render(&discard::discard(&read_only_pool().await?, id, &because).await?, json)?
+            render(&discard::discard(&database_only_pool().await?, id, &because).await?, json)?
         }
     };
     print(&output)?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn read_only_pool() -> anyhow::Result<PgPool> {
-    connect(&ReadConfig::read()?.database).await
+async fn database_only_pool() -> anyhow::Result<PgPool> {
+    connect(&DatabaseOnlyConfig::read()?.database).await
 }
 
 async fn connect(config: &DatabaseConfig) -> anyhow::Result<PgPool> {

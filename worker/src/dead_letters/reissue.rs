@@ -78,8 +78,8 @@ pub async fn reissue(reissuer: &Reissuer, id: i64) -> anyhow::Result<Reissued> {
             ReissueStep::Resolve(ticket) => break ticket,
             // Either it can no longer be sold, or it has been, and that stands.
             ReissueStep::Overdue(ticket) => {
-                let Ticket { id, deadline } = reissuer.ticket(ticket);
-                drop(tickets::expire(&mut *reissuer.pool.acquire().await?, id, deadline).await?);
+                let Ticket { id: ticket_id, deadline } = reissuer.ticket(ticket);
+                drop(tickets::expire(&mut *reissuer.pool.acquire().await?, ticket_id, deadline).await?);
             }
         }
     };

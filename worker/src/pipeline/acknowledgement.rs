@@ -32,13 +32,13 @@ pub(super) struct SettledDelivery {
 /// Acknowledges one batch at a time. Earlier parcels are all settled, so `multiple` acknowledges only settled parcels.
 /// Republished bookings are confirmed before the acknowledgement.
 pub(super) async fn acknowledge_all(
-    mut settled: mpsc::Receiver<SettledDelivery>,
+    mut ack_receiver: mpsc::Receiver<SettledDelivery>,
     requeue: &Requeue,
     progress: &DeliveryProgress,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    while let Some(SettledDelivery { last, requeued, not_before }) = settled.recv().await {
-        // This delays the acknowledgement only; later batches are being settled.
+    while let Some(SettledDelivery { last, requeued, not_before }) = ack_receiver.recv().await {
+        // Later batches are settled meanwhile. A full prefetch window also stops deliveries until the acknowledgement.
         let _ = timeout_at(not_before, stop.cancelled()).await;
         for message in requeued {
             tokio::select! {
@@ -46,7 +46,7 @@ pub(super) async fn acknowledge_all(
                     published?;
                     fault_point!(AfterRequeue);
                 }
-                () = cancelled_for(BROKER_TIMEOUT, stop) => {
+                () = grace_period_after(stop, BROKER_TIMEOUT) => {
                     bail!("shutdown: a booking could not be requeued in time; its batch will be delivered again")
                 }
             }
@@ -75,7 +75,7 @@ pub(super) async fn within_timeout<T>(
 }
 
 /// Returns once `duration` has passed since `stop` was cancelled.
-async fn cancelled_for(duration: Duration, stop: &CancellationToken) {
+async fn grace_period_after(stop: &CancellationToken, duration: Duration) {
     stop.cancelled().await;
     let _ = timeout(duration, pending::<()>()).await;
 }

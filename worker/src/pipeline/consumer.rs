@@ -1,4 +1,4 @@
-//! Consumes the intake queue: passes parcels to settlement, announces their outcomes and acknowledges them.
+//! Consumes the intake queue: passes batches of parcels to settlement, announces their outcomes and acknowledges them.
 
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use tracing::{debug, error, info};
 use super::acknowledgement::{SettledDelivery, acknowledge_all, within_timeout};
 use super::consumer_watchdog::{DeliveryProgress, Stall, watch};
 use super::in_flight::{InFlightBatches, SettledBatch};
-use super::isolated_booking::{self, Retry};
+use super::isolated_booking::{self, RetrySchedule};
 use super::outcome_publisher::OutcomePublisher;
 use super::prefetch::{Prefetcher, StreamEnd, prefetch};
 use super::requeue::{Message, Requeue};
 use crate::readiness::Readiness;
 use crate::settlement::batch::{BookingCommand, UnsupportedVersion};
-use crate::settlement::retry::{BatchExecutor, BatchResult};
+use crate::settlement::executor::{BatchExecutor, BatchResult};
 
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumerConfig {
@@ -81,10 +81,14 @@ impl BrokerTask for Consumer {
     }
 }
 
-/// Why consuming ends although the channel works. Everything in flight is settled and acknowledged.
+/// Why consuming ends although the channel works.
 enum ConsumeEnd {
+    /// The worker is to stop. The batches in flight are settled and acknowledged, up to the first that was
+    /// `Interrupted`: it and all later ones are delivered again.
     Stopped,
+    /// Nothing was delivered for a while, and everything received is acknowledged.
     Idle,
+    /// The next parcel needs a newer worker. All earlier ones are settled and acknowledged.
     Unsupported(UnsupportedVersion),
 }
 
@@ -130,10 +134,10 @@ impl Consumer {
         let (prefetcher, mut prefetch_task) =
             prefetch(deliveries, self.config.batch_max.get(), progress.clone());
         // A batch holds at least one parcel, so there are never more batches than prefetched parcels.
-        let (settled, to_acknowledge) = mpsc::channel(self.config.prefetch.get().into());
+        let (ack_sender, ack_receiver) = mpsc::channel(self.config.prefetch.get().into());
         let work = try_join(
-            self.settle_all(prefetcher, settled, stop),
-            acknowledge_all(to_acknowledge, &self.requeue, &progress, stop),
+            self.settle_all(prefetcher, ack_sender, stop),
+            acknowledge_all(ack_receiver, &self.requeue, &progress, stop),
         );
         let stall = tokio::select! {
             result = work => return result.map(|(end, ())| end),
@@ -158,7 +162,7 @@ impl Consumer {
     async fn settle_all(
         &self,
         mut prefetcher: Prefetcher,
-        settled: mpsc::Sender<SettledDelivery>,
+        ack_sender: mpsc::Sender<SettledDelivery>,
         stop: &CancellationToken,
     ) -> anyhow::Result<ConsumeEnd> {
         let mut in_flight = InFlightBatches::new(&self.executors);
@@ -169,7 +173,7 @@ impl Consumer {
                 () = stop.cancelled() => break,
                 Some(ended) = in_flight.next() => {
                     let Ok(batch) = ended else { return Ok(ConsumeEnd::Stopped) };
-                    self.finish(batch, &settled).await?;
+                    self.finish(batch, &ack_sender).await?;
                     continue;
                 }
                 next = prefetcher.next(only_full), if in_flight.has_room() => match next {
@@ -183,7 +187,7 @@ impl Consumer {
             in_flight.start(pending, stop);
         }
         while let Some(Ok(batch)) = in_flight.next().await {
-            self.finish(batch, &settled).await?;
+            self.finish(batch, &ack_sender).await?;
         }
         Ok(ConsumeEnd::Stopped)
     }
@@ -192,7 +196,7 @@ impl Consumer {
     async fn finish(
         &self,
         settled: SettledBatch,
-        to_acknowledge: &mpsc::Sender<SettledDelivery>,
+        ack_sender: &mpsc::Sender<SettledDelivery>,
     ) -> anyhow::Result<()> {
         let SettledBatch { result, bookings, parcels, last } = settled;
         debug!(batch.size = bookings, "settled a batch of {bookings}");
@@ -201,33 +205,32 @@ impl Consumer {
         if deferred_count > 0 {
             debug!("{deferred_count} bookings deferred: another database session has locked their seats");
         }
-        // A deferred booking is still in the intake queue, as a separate message.
-        let bookings = bookings.saturating_sub(deferred_count);
-        let parcels = if bookings == 0 { 0 } else { parcels.saturating_sub(deferred_count).max(1) };
+        let (bookings, parcels) = counts_to_announce(bookings, parcels, deferred_count);
         self.outcome_publisher.publish(SettledEvent { tickets, bookings, parcels });
         let set_aside = set_aside.iter().map(|command| self.set_aside_message(command));
         let deferred = deferred.iter().map(|command| self.deferred_message(command));
         let requeued = set_aside.chain(deferred).collect();
         let not_before = Instant::now() + requeue_delay(deferred_count);
         let delivery = SettledDelivery { last, requeued, not_before };
-        to_acknowledge.send(delivery).await.ok().context("the acknowledging task has ended")
+        ack_sender.send(delivery).await.ok().context("the acknowledging task has ended")
     }
 
     fn set_aside_message(&self, command: &BookingCommand) -> Message {
         Message {
             queue: self.dead_queue.clone(),
             body: isolated_booking::parcel_of(&command.payload),
-            headers: Retry::at_once().headers(),
+            headers: RetrySchedule::at_once().headers(),
             if_full: None,
         }
     }
 
     /// Requeues the booking: in the intake queue or, if that is full, in the dead queue of the poison isolators.
     fn deferred_message(&self, command: &BookingCommand) -> Message {
-        let (body, headers) = (isolated_booking::parcel_of(&command.payload), Retry::default().headers());
+        let (body, headers) =
+            (isolated_booking::parcel_of(&command.payload), RetrySchedule::default().headers());
         let queue = self.dead_queue.clone();
         let if_full = Message { queue, body: body.clone(), headers, if_full: None };
-        let (queue, headers) = (self.queue.clone(), isolated_booking::one_booking());
+        let (queue, headers) = (self.queue.clone(), isolated_booking::single_booking_headers());
         Message { queue, body, headers, if_full: Some(Box::new(if_full)) }
     }
 
@@ -245,6 +248,14 @@ impl Consumer {
         stop.cancelled().await;
         Ok(())
     }
+}
+
+/// How many bookings and parcels have left the intake queue with a batch. A deferred booking is still in the queue, as
+/// a separate message.
+fn counts_to_announce(bookings: u32, parcels: u32, deferred: u32) -> (u32, u32) {
+    let bookings = bookings.saturating_sub(deferred);
+    let parcels = if bookings == 0 { 0 } else { parcels.saturating_sub(deferred).max(1) };
+    (bookings, parcels)
 }
 
 /// How long to wait before republishing deferred bookings: each costs a message and a confirm.

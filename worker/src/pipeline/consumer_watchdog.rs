@@ -45,8 +45,8 @@ impl DeliveryProgress {
         self.acknowledged.store(last, Ordering::Relaxed);
     }
 
-    /// The last delivery, if everything received is acknowledged.
-    fn idle_since(&self) -> Option<DeliveryTag> {
+    /// The tag of the last delivery, if everything received is acknowledged.
+    fn last_tag_if_idle(&self) -> Option<DeliveryTag> {
         let last = self.received.load(Ordering::Relaxed);
         (last == self.acknowledged.load(Ordering::Relaxed)).then_some(last)
     }
@@ -58,7 +58,7 @@ pub async fn watch(channel: &Channel, queue: &str, progress: &DeliveryProgress) 
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is immediate: too early to judge.
     checks.tick().await;
-    let (mut starving_since, mut idle_since, mut idle_checks) = (None, None, 0);
+    let (mut starving_at_tag, mut idle_at_tag, mut idle_checks) = (None, None, 0);
     loop {
         checks.tick().await;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -71,18 +71,18 @@ pub async fn watch(channel: &Channel, queue: &str, progress: &DeliveryProgress) 
         if state.consumer_count() == 0 {
             return Stall::NotDelivering(anyhow!("the broker counts no consumer of {queue}"));
         }
-        let (idle, waiting) = (progress.idle_since(), state.message_count());
+        let (idle, waiting) = (progress.last_tag_if_idle(), state.message_count());
         let starving = idle.filter(|_| waiting > 0);
-        if starving.is_some() && starving == starving_since {
+        if starving.is_some() && starving == starving_at_tag {
             let error = anyhow!("the broker delivers nothing although {waiting} messages wait in {queue}");
             return Stall::NotDelivering(error);
         }
-        starving_since = starving;
-        idle_checks = if idle.is_some() && idle == idle_since { idle_checks + 1 } else { 0 };
+        starving_at_tag = starving;
+        idle_checks = if idle.is_some() && idle == idle_at_tag { idle_checks + 1 } else { 0 };
         if idle_checks == IDLE_CHECKS {
             return Stall::Idle;
         }
-        idle_since = idle;
+        idle_at_tag = idle;
     }
 }
 
@@ -93,12 +93,12 @@ mod tests {
     #[test]
     fn a_consumer_is_idle_only_when_everything_received_is_acknowledged() {
         let progress = DeliveryProgress::default();
-        assert_eq!(progress.idle_since(), Some(0));
+        assert_eq!(progress.last_tag_if_idle(), Some(0));
         progress.received(3);
-        assert_eq!(progress.idle_since(), None);
+        assert_eq!(progress.last_tag_if_idle(), None);
         progress.acknowledged(2);
-        assert_eq!(progress.idle_since(), None);
+        assert_eq!(progress.last_tag_if_idle(), None);
         progress.acknowledged(3);
-        assert_eq!(progress.idle_since(), Some(3));
+        assert_eq!(progress.last_tag_if_idle(), Some(3));
     }
 }

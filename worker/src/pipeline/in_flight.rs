@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::prefetch::PendingBatch;
+use crate::settlement::executor::{BatchExecutor, BatchResult, Interrupted};
 use crate::settlement::lock_order::LockQueue;
-use crate::settlement::retry::{BatchExecutor, BatchResult, Interrupted};
 
 /// While the first batch writes and commits, the second locks and decides. A third would have nothing to overlap with.
 pub const MAX_IN_FLIGHT_BATCHES: usize = 2;

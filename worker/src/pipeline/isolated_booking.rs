@@ -27,19 +27,19 @@ const RETRY_AT_HEADER: &str = "x-retry-at";
 const PAUSE_UNIT: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a booking of a locked seat waits in the dead queue.
+/// How long a booking waits in the dead queue if another database session has locked one of its seats.
 const DEFERRAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// The headers of a message with a single booking.
+/// When to try an isolated booking, as the headers of its message store it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retry {
+pub struct RetrySchedule {
     /// How often the booking was set aside.
     pub set_aside: u32,
     /// When to try it; at once if `None`.
     pub at: Option<Timestamp>,
 }
 
-impl Retry {
+impl RetrySchedule {
     pub fn of(delivery: &Delivery) -> Self {
         let integer = |name| header(delivery, name).and_then(AMQPValue::as_long_long_int);
         Self {
@@ -58,19 +58,19 @@ impl Retry {
     pub fn after_set_aside(command: &BookingCommand, now: Timestamp) -> Self {
         let factor = 1_u32.checked_shl(command.set_aside).unwrap_or(u32::MAX);
         let pause = PAUSE_UNIT.saturating_mul(factor).min(LONGEST_PAUSE);
-        let past_deadline = command.ticket.deadline + Duration::from_millis(1);
+        let past_deadline = command.ticket.first_moment_past_deadline();
         Self { set_aside: command.set_aside + 1, at: Some(past_deadline.min(now + pause).max(now)) }
     }
 
     /// For a booking that the poison isolator defers `now`.
     pub fn after_deferral(command: &BookingCommand, now: Timestamp) -> Self {
-        let past_deadline = command.ticket.deadline + Duration::from_millis(1);
+        let past_deadline = command.ticket.first_moment_past_deadline();
         Self { set_aside: command.set_aside, at: Some(past_deadline.min(now + DEFERRAL_PAUSE).max(now)) }
     }
 
     /// The headers of an isolated message.
     pub fn headers(self) -> FieldTable {
-        let mut headers = one_booking();
+        let mut headers = single_booking_headers();
         headers.insert(ISOLATED_HEADER.into(), AMQPValue::Boolean(true));
         if self.set_aside > 0 {
             headers.insert(SET_ASIDE_HEADER.into(), AMQPValue::LongLongInt(self.set_aside.into()));
@@ -83,7 +83,7 @@ impl Retry {
 }
 
 /// The headers of a single booking that is published to the intake queue.
-pub fn one_booking() -> FieldTable {
+pub fn single_booking_headers() -> FieldTable {
     let mut headers = FieldTable::default();
     headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(1));
     headers

@@ -37,8 +37,8 @@ pub fn outcome_publisher(topology: &Topology) -> (OutcomePublisher, OutcomePubli
 
 impl OutcomePublisher {
     /// Queues an announcement, or drops it if the queue is full. Never waits.
-    pub fn publish(&self, message: SettledEvent) {
-        if self.0.try_send(message).is_err() {
+    pub fn publish(&self, announcement: SettledEvent) {
+        if self.0.try_send(announcement).is_err() {
             debug!("outcome queue full; dropped one announcement");
         }
     }
@@ -54,9 +54,9 @@ impl BrokerTask for OutcomePublishingTask {
         channel: &Channel,
         _stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        while let Some(message) = self.receiver.recv().await {
+        while let Some(announcement) = self.receiver.recv().await {
             let properties = BasicProperties::default().with_content_type("application/json".into());
-            let (exchange, body) = (self.exchange.as_str().into(), message.encode());
+            let (exchange, body) = (self.exchange.as_str().into(), announcement.encode());
             let publishing =
                 channel.basic_publish(exchange, "".into(), BasicPublishOptions::default(), &body, properties);
             // Would wait forever while the broker blocks publishers.

@@ -78,15 +78,15 @@ pub fn allocate(
     commands
         .iter()
         .map(|command| {
-            let follows_deferred = command.key.is_some_and(|key| deferred_keys.contains(&key));
+            let follows_deferred = command.key_digest.is_some_and(|key| deferred_keys.contains(&key));
             let decision = decide(command, &mut inventory, &prior, now, follows_deferred);
             if decision == Decision::Defer {
-                deferred_keys.extend(command.key);
+                deferred_keys.extend(command.key_digest);
                 return decision;
             }
             prior.tickets.entry(command.ticket.id).or_insert(Some(command.hash));
             // Only a sale or a rejection holds a key: after `expired` or `failed`, a retry is a new attempt.
-            if let (Some(key), Decision::Sell(_) | Decision::Reject(_)) = (command.key, &decision) {
+            if let (Some(key), Decision::Sell(_) | Decision::Reject(_)) = (command.key_digest, &decision) {
                 prior.keys.entry(key).or_insert((command.ticket.id, Some(command.hash)));
             }
             decision
@@ -110,7 +110,7 @@ fn decide(
     if now > command.ticket.deadline {
         return Decision::Expire;
     }
-    match command.key.and_then(|key| prior.keys.get(&key)) {
+    match command.key_digest.and_then(|key| prior.keys.get(&key)) {
         Some((_, Some(hash))) if *hash != command.hash => {
             return Decision::Reject(Rejection::IdempotencyKeyReused);
         }

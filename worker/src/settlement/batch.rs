@@ -1,7 +1,7 @@
 //! A batch: the bookings of some whole parcels, in the order of arrival.
 
 use hamro_shared::domain::{
-    BookingRequest, IdempotencyDigest, Outcome, RequestHash, Ticket, TicketId, Timestamp,
+    Booking, BookingRequest, IdempotencyDigest, Outcome, RequestHash, SoldSeat, Ticket, TicketId, Timestamp,
 };
 use hamro_shared::queue::{Envelope, Parcel, Undecodable};
 
@@ -11,7 +11,7 @@ pub struct BookingCommand {
     pub ticket: Ticket,
     pub request: BookingRequest,
     pub hash: RequestHash,
-    pub key: Option<IdempotencyDigest>,
+    pub key_digest: Option<IdempotencyDigest>,
     /// The envelope as it was received, in case it becomes a dead letter.
     pub payload: Box<str>,
     /// How often this booking failed alone and was set aside.
@@ -99,7 +99,7 @@ pub struct Batch {
 pub struct UnsupportedVersion(pub u16);
 
 impl Batch {
-    /// The number of tickets.
+    /// The number of bookings and dead letters.
     pub fn len(&self) -> usize {
         self.commands.len() + self.dead_letters.len()
     }
@@ -144,7 +144,7 @@ impl Batch {
         self.dead_letters.append(&mut later.dead_letters);
     }
 
-    /// The same batch with every command turned into a dead letter.
+    /// Turns every command of the batch into a dead letter.
     #[must_use]
     pub fn into_dead_letters(self, reason: DeadLetterReason, detail: &str) -> Self {
         let mut dead_letters = self.dead_letters;
@@ -155,6 +155,31 @@ impl Batch {
     /// Whether the deadline of every command has passed.
     pub fn is_past_deadline(&self, now: Timestamp) -> bool {
         self.commands.iter().all(|command| now > command.ticket.deadline)
+    }
+
+    /// The tickets that end by a dead letter, each once, without those that are settled or that have a readable
+    /// envelope in this batch too.
+    pub fn tickets_of_letters(&self, is_settled: impl Fn(TicketId) -> bool) -> Vec<(TicketId, Outcome)> {
+        let mut tickets: Vec<(TicketId, Outcome)> = self
+            .dead_letters
+            .iter()
+            .filter_map(|letter| letter.ticket.map(|ticket| (ticket, letter.reason.outcome())))
+            .collect();
+        tickets.sort_by_key(|(ticket, _)| *ticket);
+        tickets.dedup_by_key(|(ticket, _)| *ticket);
+        tickets.retain(|(ticket, _)| {
+            !is_settled(*ticket) && self.commands.iter().all(|command| command.ticket.id != *ticket)
+        });
+        tickets
+    }
+
+    /// The dead letters to store: all but those of set-aside bookings that another worker has decided on in the
+    /// meantime.
+    pub fn letters_to_store(&self, is_decided: impl Fn(TicketId) -> bool) -> Vec<DeadLetter> {
+        let is_obsolete = |letter: &DeadLetter| {
+            letter.reason == DeadLetterReason::SetAside && letter.ticket.is_some_and(&is_decided)
+        };
+        self.dead_letters.iter().filter(|letter| !is_obsolete(letter)).cloned().collect()
     }
 
     /// Two halves, in order, neither empty; or the batch itself if it holds a single ticket.
@@ -179,11 +204,17 @@ impl BookingCommand {
         Self {
             ticket,
             hash: request.hash(),
-            key: idempotency_key.map(|key| key.digest(request.user_email())),
+            key_digest: idempotency_key.map(|key| key.digest(request.user_email())),
             request,
             payload: payload.into(),
             set_aside: 0,
         }
+    }
+
+    /// What clients see of this command once its seats are sold under the sale `id`.
+    pub(super) fn booking(&self, id: i64, seats: Vec<SoldSeat>, sold_at: Timestamp) -> Booking {
+        let (name, email) = (self.request.user_name().clone(), self.request.user_email().clone());
+        Booking::of_sale(id, name, email, sold_at, seats)
     }
 
     /// The dead letter of this command.

@@ -38,7 +38,8 @@ impl SettleError {
 ///
 /// - `22021` `character_not_in_repertoire`: the name or the address holds a byte sequence that is not valid text, such
 ///   as NUL.
-/// - `22P05` `untranslatable_character`: the same, where the database's encoding is not UTF-8 and lacks a character.
+/// - `22P05` `untranslatable_character`: the name or the address holds a character that the database's encoding lacks,
+///   because it is not UTF-8.
 ///
 /// Nothing else qualifies. The columns are unbounded texts (no `22001`), numbers and times are bounded by their types
 /// or are ours (no `22003`, no `22008`), and no constraint checks a value of the request: each constrains what a worker
@@ -58,7 +59,7 @@ pub enum ErrorClass {
     BadData,
     /// The cause is unknown. Split the batch; a booking that fails alone stays unsettled.
     Unexplained,
-    /// The server or the session. Splitting shows nothing: halt until it works.
+    /// The server or the session. Splitting shows nothing: pause and retry until it works.
     Systemic,
 }
 

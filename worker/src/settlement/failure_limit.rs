@@ -16,7 +16,7 @@ pub struct FailureLimit(Arc<AtomicU32>);
 impl FailureLimit {
     /// Counts one more booking that is about to fail or be set aside. Returns `false`, and counts nothing, at the
     /// limit.
-    pub fn allows_one_more(&self) -> bool {
+    pub fn try_count_failure(&self) -> bool {
         let one_more = |count: u32| (count < LIMIT).then_some(count + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
@@ -35,12 +35,12 @@ mod tests {
     fn all_executors_together_may_fail_three_bookings_until_a_sale_resets_the_limit() {
         let limit = FailureLimit::default();
         let other_executor = limit.clone();
-        assert!(limit.allows_one_more());
-        assert!(other_executor.allows_one_more());
-        assert!(limit.allows_one_more());
-        assert!(!limit.allows_one_more());
-        assert!(!other_executor.allows_one_more());
+        assert!(limit.try_count_failure());
+        assert!(other_executor.try_count_failure());
+        assert!(limit.try_count_failure());
+        assert!(!limit.try_count_failure());
+        assert!(!other_executor.try_count_failure());
         other_executor.reset();
-        assert!(limit.allows_one_more());
+        assert!(limit.try_count_failure());
     }
 }

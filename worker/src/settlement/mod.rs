@@ -1,20 +1,20 @@
 //! Settles batches of bookings in Postgres.
 //!
-//! [`retry`] makes sure that a batch ends, whatever error the database returns: it retries, splits, sets aside, or
-//! halts, by [`error_class`] and [`failure_limit`]. [`transaction`] is one attempt: it locks the seats ([`seat_locks`],
-//! one batch at a time, in the order of [`lock_order`]), reads prior decisions, decides ([`allocation`], a pure
-//! function), and writes the [`results`].
+//! [`executor`] makes sure that a batch ends, whatever error the database returns. By [`error_class`] and
+//! [`failure_limit`] it retries, splits, sets bookings aside, or *halts*: it pauses and retries until the fault is
+//! gone. [`transaction`] is one attempt: it locks the seats ([`seat_locks`], one batch at a time, in the order of
+//! [`lock_order`]), reads prior decisions, decides ([`allocation`], a pure function), and writes the [`results`].
 
 pub mod allocation;
 pub mod batch;
 pub mod error_class;
+pub mod executor;
 pub mod failure_limit;
 #[cfg(feature = "faults")]
 mod fault_injection;
 pub mod lock_order;
 mod read;
 mod results;
-pub mod retry;
 pub mod seat_locks;
 pub mod stuck_seats;
 pub mod transaction;

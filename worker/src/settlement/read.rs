@@ -12,14 +12,14 @@ use super::allocation::{Concert, Decision, Inventory, PriorDecisions, Seat};
 use super::batch::{Batch, BookingCommand};
 
 /// Reads which of the batch's tickets and keys are already decided.
-pub(super) async fn settled(
+pub(super) async fn prior_decisions(
     connection: &mut PgConnection,
     batch: &Batch,
 ) -> Result<PriorDecisions, sqlx::Error> {
     let commands = batch.commands.iter().map(|command| command.ticket.id);
     let dead_letters = batch.dead_letters.iter().filter_map(|letter| letter.ticket);
     let tickets: Vec<TicketId> = commands.chain(dead_letters).collect();
-    let mut settled = PriorDecisions::default();
+    let mut prior = PriorDecisions::default();
     let rows = sqlx::query!(
         r#"SELECT ticket_id AS "ticket_id: TicketId", request_hash FROM bookings WHERE ticket_id = ANY($1)"#,
         &tickets as &[TicketId]
@@ -28,12 +28,13 @@ pub(super) async fn settled(
     .await?;
     for row in rows {
         let hash = row.request_hash.as_deref().and_then(RequestHash::from_stored);
-        settled.tickets.insert(row.ticket_id, hash);
+        prior.tickets.insert(row.ticket_id, hash);
     }
 
-    let keys: Vec<IdempotencyDigest> = batch.commands.iter().filter_map(|command| command.key).collect();
+    let keys: Vec<IdempotencyDigest> =
+        batch.commands.iter().filter_map(|command| command.key_digest).collect();
     if keys.is_empty() {
-        return Ok(settled);
+        return Ok(prior);
     }
     let rows = sqlx::query!(
         r#"
@@ -47,9 +48,9 @@ pub(super) async fn settled(
     .await?;
     for row in rows {
         let hash = row.request_hash.as_deref().and_then(RequestHash::from_stored);
-        settled.keys.insert(row.key, (row.ticket_id, hash));
+        prior.keys.insert(row.key, (row.ticket_id, hash));
     }
-    Ok(settled)
+    Ok(prior)
 }
 
 /// Reads the prices and sales windows of the locked seats. A tier whose price is NaN gets no price: its seats cannot be

@@ -2,20 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use hamro_shared::domain::{
-    Booking, Outcome, Rejection, SettledTicket, SoldSeat, TicketId, TierId, Timestamp,
-};
+use hamro_shared::domain::{Outcome, Rejection, SettledTicket, TicketId, TierId, Timestamp};
 use tracing::error;
 
-use super::allocation::{Decision, PriorDecisions};
-use super::batch::{Batch, BookingCommand, DeadLetter, DeadLetterReason};
+use super::allocation::Decision;
+use super::batch::{BookingCommand, DeadLetter, DeadLetterReason};
 use super::error_class::SettleError;
 
 /// What this transaction sells.
 #[derive(Default)]
 pub(super) struct Sales {
     pub numbers: HashMap<TicketId, i64>,
-    pub seats_by_tier: BTreeMap<TierId, i32>,
+    pub sold_count_by_tier: BTreeMap<TierId, i32>,
 }
 
 impl Sales {
@@ -65,8 +63,10 @@ impl<'a> BatchResults<'a> {
     /// have requested the same seats, and the seat locks have already ordered them. Only if none of those seats exists
     /// can both get this far; then Postgres aborts one of them, and it is retried.
     pub fn sort(&mut self) {
-        let key = |result: &TicketResult| result.command.and_then(|command| command.key).map(|key| key.0);
-        self.tickets.sort_by_key(|result| (key(result), result.ticket.ticket_id));
+        let key_digest = |result: &TicketResult| {
+            result.command.and_then(|command| command.key_digest).map(|digest| digest.0)
+        };
+        self.tickets.sort_by_key(|result| (key_digest(result), result.ticket.ticket_id));
     }
 
     /// Records what the decision means for the command's ticket.
@@ -123,7 +123,7 @@ impl<'a> BatchResults<'a> {
                 self.fail(command, DeadLetterReason::UnreadablePrice, &detail)
             }
         };
-        if holds_key && command.key.is_some() {
+        if holds_key && command.key_digest.is_some() {
             self.outcomes.insert(ticket_id, Ok(outcome.clone()));
         }
         let ticket = SettledTicket { ticket_id, settled_at: now, outcome };
@@ -151,40 +151,5 @@ impl TicketResult<'_> {
     pub fn of_letter(ticket_id: TicketId, outcome: Outcome, now: Timestamp) -> Self {
         let ticket = SettledTicket { ticket_id, settled_at: now, outcome };
         Self { ticket, command: None, alias_of: None, holds_key: false }
-    }
-}
-
-impl BookingCommand {
-    fn booking(&self, sale: i64, seats: Vec<SoldSeat>, sold_at: Timestamp) -> Booking {
-        let (name, email) = (self.request.user_name().clone(), self.request.user_email().clone());
-        Booking::of_sale(sale, name, email, sold_at, seats)
-    }
-}
-
-impl Batch {
-    /// The tickets that end by a dead letter, each once, without those that are settled or that have a readable
-    /// envelope in this batch too.
-    pub fn tickets_of_letters(&self, is_settled: impl Fn(TicketId) -> bool) -> Vec<(TicketId, Outcome)> {
-        let mut tickets: Vec<(TicketId, Outcome)> = self
-            .dead_letters
-            .iter()
-            .filter_map(|letter| letter.ticket.map(|ticket| (ticket, letter.reason.outcome())))
-            .collect();
-        tickets.sort_by_key(|(ticket, _)| *ticket);
-        tickets.dedup_by_key(|(ticket, _)| *ticket);
-        tickets.retain(|(ticket, _)| {
-            !is_settled(*ticket) && self.commands.iter().all(|command| command.ticket.id != *ticket)
-        });
-        tickets
-    }
-
-    /// The dead letters to store: all but those of set-aside bookings that another worker has decided on in the
-    /// meantime. A ticket that was only fenced at its deadline, by a client's status request, was not decided on.
-    pub fn letters_to_keep(&self, prior: &PriorDecisions) -> Vec<DeadLetter> {
-        let is_decided = |letter: &DeadLetter| {
-            letter.reason == DeadLetterReason::SetAside
-                && letter.ticket.is_some_and(|ticket| matches!(prior.tickets.get(&ticket), Some(Some(_))))
-        };
-        self.dead_letters.iter().filter(|letter| !is_decided(letter)).cloned().collect()
     }
 }

@@ -14,8 +14,9 @@ use super::stuck_seats::StuckSeats;
 pub struct Locking {
     /// Do not wait for these seats.
     pub stuck_seats: StuckSeats,
-    /// Do not wait for any seat: a lock timed out, and the database does not report which seat it was.
-    pub waits_for_none: bool,
+    /// Skip every locked seat instead of waiting for it: a lock timed out, and the database does not report which seat
+    /// it was.
+    pub skip_all_locked: bool,
 }
 
 /// The seats that this transaction has locked, and those that another session holds.
@@ -35,7 +36,7 @@ pub(super) async fn lock_seats(
         commands.iter().flat_map(|command| command.request.seat_ids()).copied().collect();
     ids.sort_unstable();
     ids.dedup();
-    let maybe_stuck = if locking.waits_for_none { ids.clone() } else { locking.stuck_seats.among(&ids) };
+    let maybe_stuck = if locking.skip_all_locked { ids.clone() } else { locking.stuck_seats.among(&ids) };
     if maybe_stuck.is_empty() {
         let seats = lock(connection, &ids).await?.into_iter().collect();
         return Ok(Locked { seats, held: HashSet::new() });
@@ -45,7 +46,7 @@ pub(super) async fn lock_seats(
     if !ids.is_empty() {
         seats.extend(lock(connection, &ids).await?);
     }
-    seats.extend(lock_free(connection, &maybe_stuck).await?);
+    seats.extend(lock_without_waiting(connection, &maybe_stuck).await?);
     let skipped: Vec<SeatId> = maybe_stuck.iter().copied().filter(|id| !seats.contains_key(id)).collect();
     let held = if skipped.is_empty() { Vec::new() } else { existing(connection, &skipped).await? };
     locking.stuck_seats.tried(&maybe_stuck, &held);
@@ -82,7 +83,7 @@ async fn lock(connection: &mut PgConnection, ids: &[SeatId]) -> Result<Vec<(Seat
 }
 
 /// Locks those of the seats that no other session holds.
-async fn lock_free(
+async fn lock_without_waiting(
     connection: &mut PgConnection,
     ids: &[SeatId],
 ) -> Result<Vec<(SeatId, Seat)>, sqlx::Error> {

@@ -46,26 +46,30 @@ pub async fn settle(
     let Locked { seats, held } = lock_seats(&mut transaction, &batch.commands, locking).await?;
     turn.release();
 
-    let prior = read::settled(&mut transaction, batch).await?;
+    let prior = read::prior_decisions(&mut transaction, batch).await?;
     let mut inventory = read::inventory(&mut transaction, seats).await?;
     inventory.held = held;
     let now = clock.now();
-    let failed = batch.tickets_of_letters(|ticket| prior.tickets.contains_key(&ticket));
-    let dead_letters = batch.letters_to_keep(&prior);
+    let letter_outcomes = batch.tickets_of_letters(|ticket| prior.tickets.contains_key(&ticket));
+    let dead_letters = batch.letters_to_store(|ticket| {
+        // A ticket that was only fenced, at its deadline by a client's status request, has no request hash.
+        matches!(prior.tickets.get(&ticket), Some(Some(_)))
+    });
     let decisions = allocate(&batch.commands, inventory, prior, now);
     let outcomes = read::shared_outcomes(&mut transaction, &batch.commands, &decisions).await?;
 
-    let sales = write::sales(&mut transaction, &batch.commands, &decisions, now).await?;
+    let sales = write::insert_sales(&mut transaction, &batch.commands, &decisions, now).await?;
     let mut results = BatchResults { dead_letters, outcomes, ..BatchResults::default() };
     for (command, decision) in batch.commands.iter().zip(decisions) {
         results.record(command, decision, &sales, now)?;
     }
-    let failed = failed.into_iter().map(|(ticket, outcome)| TicketResult::of_letter(ticket, outcome, now));
-    results.tickets.extend(failed);
+    let letter_results =
+        letter_outcomes.into_iter().map(|(ticket, outcome)| TicketResult::of_letter(ticket, outcome, now));
+    results.tickets.extend(letter_results);
     results.sort();
-    write::bookings(&mut transaction, &results.tickets).await?;
-    write::dead_letters(&mut transaction, &results.dead_letters, now).await?;
-    write::move_counters(&mut transaction, &sales).await?;
+    write::insert_bookings(&mut transaction, &results.tickets).await?;
+    write::insert_dead_letters(&mut transaction, &results.dead_letters, now).await?;
+    write::subtract_sold(&mut transaction, &sales).await?;
     fault_point!(BeforeCommit);
     transaction.commit().await?;
     fault_point!(AfterCommit);

@@ -15,7 +15,7 @@ use super::results::{Sales, TicketResult};
 
 /// Writes the sales and marks their seats as sold, in one statement, because a round trip to the database costs as much
 /// as a few dozen rows.
-pub(super) async fn sales(
+pub(super) async fn insert_sales(
     connection: &mut PgConnection,
     commands: &[BookingCommand],
     decisions: &[Decision],
@@ -64,7 +64,7 @@ pub(super) async fn sales(
     .await?;
     Ok(Sales {
         numbers: columns.ticket_id.into_iter().zip(numbers).collect(),
-        seats_by_tier: columns.seats_by_tier,
+        sold_count_by_tier: columns.sold_count_by_tier,
     })
 }
 
@@ -78,7 +78,7 @@ struct SaleColumns<'a> {
     position: Vec<i16>,
     seat_id: Vec<SeatId>,
     price: Vec<Price>,
-    seats_by_tier: BTreeMap<TierId, i32>,
+    sold_count_by_tier: BTreeMap<TierId, i32>,
 }
 
 impl<'a> SaleColumns<'a> {
@@ -92,13 +92,13 @@ impl<'a> SaleColumns<'a> {
             self.position.push(position);
             self.seat_id.push(seat.id);
             self.price.push(seat.price);
-            *self.seats_by_tier.entry(seat.tier_id).or_default() += 1;
+            *self.sold_count_by_tier.entry(seat.tier_id).or_default() += 1;
         }
     }
 }
 
 /// Inserts one complete row per ticket. If a ticket already has a row, the whole transaction fails.
-pub(super) async fn bookings(
+pub(super) async fn insert_bookings(
     connection: &mut PgConnection,
     results: &[TicketResult<'_>],
 ) -> Result<(), sqlx::Error> {
@@ -149,7 +149,7 @@ struct BookingColumns<'a> {
 impl<'a> BookingColumns<'a> {
     fn push(&mut self, result: &TicketResult<'a>) {
         let command = result.command;
-        let key = command.and_then(|command| command.key).filter(|_| result.holds_key);
+        let key_digest = command.and_then(|command| command.key_digest).filter(|_| result.holds_key);
         let (status, sale_id, rejection) = match &result.ticket.outcome {
             Outcome::Confirmed { booking } => ("confirmed", Some(booking.id), None),
             Outcome::Rejected { rejection } => ("rejected", None, serde_json::to_value(rejection).ok()),
@@ -162,7 +162,7 @@ impl<'a> BookingColumns<'a> {
         self.request_hash.push(command.map(|command| command.hash));
         self.user_name.push(command.map(|command| command.request.user_name()));
         self.user_email.push(command.map(|command| command.request.user_email()));
-        self.idempotency_digest.push(key);
+        self.idempotency_digest.push(key_digest);
         self.alias_of.push(result.alias_of);
         self.sale_id.push(sale_id);
         self.rejection.push(rejection);
@@ -178,7 +178,7 @@ impl<'a> BookingColumns<'a> {
 ///
 /// The rows are distinct, because a statement cannot update one row twice, and sorted, so that transactions do not
 /// deadlock.
-pub(super) async fn dead_letters(
+pub(super) async fn insert_dead_letters(
     connection: &mut PgConnection,
     letters: &[DeadLetter],
     now: Timestamp,
@@ -219,12 +219,12 @@ pub(super) async fn dead_letters(
 /// Subtracts the sold seats from the counters of their tiers. All sales of a tier share its row, so this lock is the
 /// most contended: it is taken last and held only until the commit. An `UPDATE … FROM` alone would lock the rows in the
 /// order of its plan, and could deadlock, so a separate statement locks them first.
-pub(super) async fn move_counters(connection: &mut PgConnection, sales: &Sales) -> Result<(), sqlx::Error> {
-    if sales.seats_by_tier.is_empty() {
+pub(super) async fn subtract_sold(connection: &mut PgConnection, sales: &Sales) -> Result<(), sqlx::Error> {
+    if sales.sold_count_by_tier.is_empty() {
         return Ok(());
     }
     let (tiers, counts): (Vec<TierId>, Vec<i32>) =
-        sales.seats_by_tier.iter().map(|(tier, count)| (*tier, *count)).unzip();
+        sales.sold_count_by_tier.iter().map(|(tier, count)| (*tier, *count)).unzip();
     sqlx::query!(
         "SELECT id FROM ticket_tiers WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
         &tiers as &[TierId]

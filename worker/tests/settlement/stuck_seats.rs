@@ -3,8 +3,8 @@
 use hamro_shared::database::{MIGRATOR, Sessions};
 use hamro_shared::domain::{Outcome, SeatId, Ticket, Timestamp};
 use hamro_worker::readiness::Readiness;
+use hamro_worker::settlement::executor::BatchExecutor;
 use hamro_worker::settlement::lock_order::LockTurn;
-use hamro_worker::settlement::retry::BatchExecutor;
 use hamro_worker::settlement::stuck_seats::StuckSeats;
 use sqlx::{PgPool, Postgres, Transaction};
 use tokio_util::sync::CancellationToken;

@@ -18,16 +18,16 @@ use tracing::{error, warn};
 use super::PoisonIsolator;
 use super::rotation::Rotation;
 use super::step::{Step, next_step};
-use crate::pipeline::isolated_booking::{Retry, header, is_isolated, parcel_of};
+use crate::pipeline::isolated_booking::{RetrySchedule, header, is_isolated, parcel_of};
 use crate::pipeline::requeue::{Message, publish};
 use crate::settlement::batch::{Batch, DeadLetterReason, UnsupportedVersion};
+use crate::settlement::executor::{BatchResult, Interrupted};
 use crate::settlement::lock_order::LockTurn;
-use crate::settlement::retry::{BatchResult, Interrupted};
 
 /// What to do after a message was handled.
-pub(super) enum Handled {
+pub(super) enum NextAction {
     Acknowledge,
-    /// The same, on a new connection.
+    /// Acknowledge, and consume on a new connection, which declares the queue again.
     QueueDeleted,
     /// The process stops; the message is delivered again.
     Stopped,
@@ -43,16 +43,16 @@ impl PoisonIsolator {
         now: Timestamp,
         rotation: &mut Rotation,
         stop: &CancellationToken,
-    ) -> anyhow::Result<Handled> {
-        let message = self.message(delivery.data.clone(), Retry::of(delivery).headers());
+    ) -> anyhow::Result<NextAction> {
+        let message = self.message(delivery.data.clone(), RetrySchedule::of(delivery).headers());
         let Some(published) = stop.run_until_cancelled(publish(channel, &message)).await else {
-            return Ok(Handled::Stopped);
+            return Ok(NextAction::Stopped);
         };
         published.context("republishing a booking that is not due")?;
         // Pausing before the acknowledgement keeps the broker from delivering the next message meanwhile.
-        let pause = rotation.put_back(&delivery.data, due, now);
+        let pause = rotation.record_put_back(&delivery.data, due, now);
         let _ = timeout(pause, stop.cancelled()).await;
-        Ok(Handled::Acknowledge)
+        Ok(NextAction::Acknowledge)
     }
 
     pub(super) async fn handle(
@@ -60,34 +60,34 @@ impl PoisonIsolator {
         deliveries: &mut lapin::Consumer,
         channel: &Channel,
         delivery: &Delivery,
-        retry: Retry,
+        schedule: RetrySchedule,
         now: Timestamp,
         stop: &CancellationToken,
-    ) -> anyhow::Result<Handled> {
-        match next_step(&delivery.data, is_isolated(delivery), delivery_count(delivery), retry.set_aside) {
-            Step::Split(bookings) => {
+    ) -> anyhow::Result<NextAction> {
+        match next_step(&delivery.data, is_isolated(delivery), delivery_count(delivery), schedule.set_aside) {
+            Step::Isolate(bookings) => {
                 // Waits while the broker blocks publishers.
-                match stop.run_until_cancelled(self.split(channel, &bookings)).await {
-                    Some(split) => split.map(|()| Handled::Acknowledge),
-                    None => Ok(Handled::Stopped),
+                match stop.run_until_cancelled(self.isolate(channel, &bookings)).await {
+                    Some(isolated) => isolated.map(|()| NextAction::Acknowledge),
+                    None => Ok(NextAction::Stopped),
                 }
             }
             Step::Settle(batch) => {
-                let batch = expire_set_aside(batch, retry, now);
+                let batch = expire_set_aside(batch, schedule, now);
                 let (result, queue_deleted) = self.settle(deliveries, batch, stop).await?;
-                let Ok(result) = result else { return Ok(Handled::Stopped) };
+                let Ok(result) = result else { return Ok(NextAction::Stopped) };
                 match stop.run_until_cancelled(self.requeue_unsettled(channel, &result)).await {
                     Some(requeued) => requeued?,
-                    None => return Ok(Handled::Stopped),
+                    None => return Ok(NextAction::Stopped),
                 }
                 self.announce(result.tickets);
-                Ok(if queue_deleted { Handled::QueueDeleted } else { Handled::Acknowledge })
+                Ok(if queue_deleted { NextAction::QueueDeleted } else { NextAction::Acknowledge })
             }
             Step::Requeue(unsupported) => {
                 // First, so that the message is not delivered to this worker again.
                 channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default()).await?;
                 self.stop_consuming(channel, delivery, unsupported, stop).await?;
-                Ok(Handled::Stopped)
+                Ok(NextAction::Stopped)
             }
         }
     }
@@ -120,10 +120,11 @@ impl PoisonIsolator {
     async fn requeue_unsettled(&self, channel: &Channel, result: &BatchResult) -> anyhow::Result<()> {
         let now = self.clock.now();
         let set_aside =
-            result.set_aside.iter().map(|command| (command, Retry::after_set_aside(command, now)));
-        let deferred = result.deferred.iter().map(|command| (command, Retry::after_deferral(command, now)));
-        for (command, retry) in set_aside.chain(deferred) {
-            let message = self.message(parcel_of(&command.payload), retry.headers());
+            result.set_aside.iter().map(|command| (command, RetrySchedule::after_set_aside(command, now)));
+        let deferred =
+            result.deferred.iter().map(|command| (command, RetrySchedule::after_deferral(command, now)));
+        for (command, schedule) in set_aside.chain(deferred) {
+            let message = self.message(parcel_of(&command.payload), schedule.headers());
             publish(channel, &message).await.context("requeuing a booking")?;
         }
         Ok(())
@@ -134,10 +135,10 @@ impl PoisonIsolator {
     }
 
     /// Republishes each of the bookings as an isolated message.
-    async fn split(&self, channel: &Channel, bookings: &[&RawValue]) -> anyhow::Result<()> {
+    async fn isolate(&self, channel: &Channel, bookings: &[&RawValue]) -> anyhow::Result<()> {
         warn!("parcel exceeded its delivery limit; isolating its {} bookings", bookings.len());
         for booking in bookings {
-            let headers = Retry::default().headers();
+            let headers = RetrySchedule::default().headers();
             publish_confirmed(channel, &self.queue, &parcel_of(booking.get()), headers)
                 .await
                 .context("splitting a parcel")?;
@@ -163,7 +164,7 @@ impl PoisonIsolator {
     ) -> anyhow::Result<()> {
         error!("poison isolation stopped until this worker is upgraded and restarted: {unsupported}");
         self.readiness.set_not_ready("a message in bookings.dead needs a newer worker");
-        let headers = Retry::of(delivery).headers();
+        let headers = RetrySchedule::of(delivery).headers();
         publish_confirmed(channel, &self.queue, &delivery.data, headers)
             .await
             .context("republishing a booking for a newer worker")?;
@@ -182,11 +183,11 @@ pub(super) async fn acknowledge(delivery: &Delivery) -> anyhow::Result<()> {
 
 /// Converts a booking that was set aside and is past its deadline into a dead letter. Its ticket expires, by an insert
 /// that contains nothing else of the booking.
-fn expire_set_aside(batch: Batch, retry: Retry, now: Timestamp) -> Batch {
-    if retry.set_aside == 0 || !batch.is_past_deadline(now) {
+fn expire_set_aside(batch: Batch, schedule: RetrySchedule, now: Timestamp) -> Batch {
+    if schedule.set_aside == 0 || !batch.is_past_deadline(now) {
         return batch;
     }
-    let detail = format!("set aside {} times; the errors are in the workers' logs", retry.set_aside);
+    let detail = format!("set aside {} times; the errors are in the workers' logs", schedule.set_aside);
     batch.into_dead_letters(DeadLetterReason::SetAside, &detail)
 }
 

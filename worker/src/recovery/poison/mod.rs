@@ -36,12 +36,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::handle::{Handled, acknowledge};
+use self::handle::{NextAction, acknowledge};
 use self::rotation::Rotation;
-use crate::pipeline::isolated_booking::Retry;
+use crate::pipeline::isolated_booking::RetrySchedule;
 use crate::pipeline::outcome_publisher::OutcomePublisher;
 use crate::readiness::Readiness;
-use crate::settlement::retry::BatchExecutor;
+use crate::settlement::executor::BatchExecutor;
 
 #[derive(Clone, Copy, Debug)]
 pub struct PoisonConfig {
@@ -141,24 +141,24 @@ impl PoisonIsolator {
                 () = stop.cancelled() => return Ok(()),
                 delivery = deliveries.next() => delivery.ok_or_else(|| QueueDeleted(self.queue.clone()))??,
             };
-            let (retry, now) = (Retry::of(&delivery), self.clock.now());
-            if retry.set_aside > 0 {
+            let (schedule, now) = (RetrySchedule::of(&delivery), self.clock.now());
+            if schedule.set_aside > 0 {
                 self.readiness.note("a booking is set aside; see the log");
             }
-            let handled = match retry.at.filter(|at| *at > now) {
+            let next_action = match schedule.at.filter(|at| *at > now) {
                 Some(due) => self.postpone(channel, &delivery, due, now, &mut rotation, stop).await?,
                 None => {
                     rotation = Rotation::default();
-                    self.handle(deliveries, channel, &delivery, retry, now, stop).await?
+                    self.handle(deliveries, channel, &delivery, schedule, now, stop).await?
                 }
             };
-            match handled {
-                Handled::Acknowledge => acknowledge(&delivery).await?,
-                Handled::QueueDeleted => {
+            match next_action {
+                NextAction::Acknowledge => acknowledge(&delivery).await?,
+                NextAction::QueueDeleted => {
                     acknowledge(&delivery).await?;
                     return Err(QueueDeleted(self.queue.clone()).into());
                 }
-                Handled::Stopped => return Ok(()),
+                NextAction::Stopped => return Ok(()),
             }
         }
     }

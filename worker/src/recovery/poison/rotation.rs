@@ -19,7 +19,7 @@ impl Rotation {
     /// Records a message that was put back until `due`. Returns how long to pause before the next message. When a
     /// message appears a second time the queue holds nothing else, and the pause lasts until the earliest message is
     /// due.
-    pub fn put_back(&mut self, body: &[u8], due: Timestamp, now: Timestamp) -> Duration {
+    pub fn record_put_back(&mut self, body: &[u8], due: Timestamp, now: Timestamp) -> Duration {
         let earliest = self.earliest.map_or(due, |earliest| earliest.min(due));
         if self.seen.insert(body.to_owned()) {
             self.earliest = Some(earliest);
@@ -39,10 +39,10 @@ mod tests {
         let now = Timestamp::from_unix_millis(1_000_000).unwrap();
         let (soon, late) = (now + Duration::from_millis(300), now + Duration::from_secs(20));
         let mut rotation = Rotation::default();
-        assert_eq!(rotation.put_back(b"late", late, now), Duration::ZERO);
-        assert_eq!(rotation.put_back(b"soon", soon, now), Duration::ZERO);
-        assert_eq!(rotation.put_back(b"late", late, now), Duration::from_millis(300));
-        assert_eq!(rotation.put_back(b"late", late, now), Duration::ZERO);
-        assert_eq!(rotation.put_back(b"late", late, now), LONGEST_PAUSE);
+        assert_eq!(rotation.record_put_back(b"late", late, now), Duration::ZERO);
+        assert_eq!(rotation.record_put_back(b"soon", soon, now), Duration::ZERO);
+        assert_eq!(rotation.record_put_back(b"late", late, now), Duration::from_millis(300));
+        assert_eq!(rotation.record_put_back(b"late", late, now), Duration::ZERO);
+        assert_eq!(rotation.record_put_back(b"late", late, now), LONGEST_PAUSE);
     }
 }

@@ -11,7 +11,7 @@ const MAX_REDELIVERIES: u64 = 3;
 #[derive(Debug)]
 pub(super) enum Step<'a> {
     /// Republish each booking as an isolated message.
-    Split(Vec<&'a RawValue>),
+    Isolate(Vec<&'a RawValue>),
     /// Settle a booking, or fail it with a dead letter.
     Settle(Batch),
     /// Only a newer worker can read it.
@@ -25,7 +25,7 @@ pub(super) enum Step<'a> {
 /// - `set_aside`: how often the booking was set aside.
 pub(super) fn next_step(body: &[u8], is_isolated: bool, delivery_count: u64, set_aside: u32) -> Step<'_> {
     if !is_isolated && let Ok(bookings) = Parcel::decode(body) {
-        return Step::Split(bookings);
+        return Step::Isolate(bookings);
     }
     let batch = if delivery_count < MAX_REDELIVERIES {
         retry(body, set_aside)
@@ -51,7 +51,8 @@ fn exhausted(body: &[u8], delivery_count: u64) -> Result<Batch, UnsupportedVersi
     );
     let mut batch = Batch::default();
     let Ok(bookings) = Parcel::decode(body) else {
-        // No worker got further with it than this line, so the redeliveries have another cause.
+        // Every worker fails to decode the parcel at this line, before it handles any booking, so no booking has caused
+        // the redeliveries.
         return retry(body, 0);
     };
     for booking in bookings {
@@ -112,8 +113,8 @@ mod tests {
     fn a_dead_lettered_parcel_is_split_whatever_its_delivery_count() {
         for bookings in [vec![], vec![booking(1)], vec![booking(1), booking(2)]] {
             let body = parcel(&bookings);
-            let Step::Split(split) = next_step(&body, false, 21, 0) else { panic!("was not split") };
-            assert_eq!(split.iter().map(|booking| booking.get()).collect::<Vec<_>>(), bookings);
+            let Step::Isolate(isolated) = next_step(&body, false, 21, 0) else { panic!("was not isolated") };
+            assert_eq!(isolated.iter().map(|booking| booking.get()).collect::<Vec<_>>(), bookings);
         }
     }
 

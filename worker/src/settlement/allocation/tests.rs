@@ -32,7 +32,7 @@ fn command(n: u32, seats: &[i32]) -> BookingCommand {
         ticket: Ticket { id: ticket(n), deadline: now() + Duration::from_mins(15) },
         hash: request.hash(),
         request,
-        key: None,
+        key_digest: None,
         payload: "".into(),
         set_aside: 0,
     }
@@ -40,7 +40,7 @@ fn command(n: u32, seats: &[i32]) -> BookingCommand {
 
 fn with_key(command: BookingCommand, key: &str) -> BookingCommand {
     let key = IdempotencyKey::new(key).unwrap().digest(command.request.user_email());
-    BookingCommand { key: Some(key), ..command }
+    BookingCommand { key_digest: Some(key), ..command }
 }
 
 /// Seats 0 to `count` in two tiers (even and odd); those in `sold` are sold.
@@ -169,7 +169,7 @@ proptest! {
     fn a_key_has_one_effect(commands in some_commands(), sold in some_sold()) {
         let mut first: HashMap<IdempotencyDigest, &BookingCommand> = HashMap::new();
         for (command, decision) in commands.iter().zip(allocate_into(inventory(12, &sold), &commands)) {
-            let Some(key) = command.key else { continue };
+            let Some(key) = command.key_digest else { continue };
             match (&decision, first.get(&key)) {
                 (Decision::AlreadySettled | Decision::TicketReused, _) => {}
                 (Decision::ShareOutcomeOf(ticket), Some(first)) => {

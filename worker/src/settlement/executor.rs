@@ -103,7 +103,7 @@ impl BatchExecutor {
     /// Transient failures are retried. If the database rejects a batch, the batch is split until each booking that
     /// fails is alone, and the others are settled. Of the bookings that fail alone, bad data ends as failed and any
     /// other booking is set aside, as [`Progress::judge`] decides. If more fail than may be set aside, the executor
-    /// halts: it keeps them, takes nothing further from the queue, and retries later. Dropping the future loses
+    /// pauses and retries: meanwhile it keeps them, and takes nothing further from the queue. Dropping the future loses
     /// nothing.
     pub async fn settle(
         &mut self,
@@ -150,7 +150,7 @@ impl BatchExecutor {
         if committed.sold > 0 {
             self.failure_limit.reset();
         }
-        self.locking.waits_for_none = false;
+        self.locking.skip_all_locked = false;
         self.readiness.set_ready();
     }
 
@@ -175,7 +175,7 @@ impl BatchExecutor {
                 warn!(batch.size = size, "retrying a batch of {size}: {error}");
                 // If a seat was locked, the next attempt defers its bookings; if it was another row, it waits for that
                 // again.
-                self.locking.waits_for_none = error.is_sqlstate(LOCK_NOT_AVAILABLE);
+                self.locking.skip_all_locked = error.is_sqlstate(LOCK_NOT_AVAILABLE);
                 if error.is_io() {
                     self.readiness.set_not_ready("the database cannot be reached");
                 }
@@ -191,7 +191,9 @@ impl BatchExecutor {
                 progress.retry(batch);
                 pause(&mut pauses.systemic, stop).await?;
             }
-            ErrorClass::BadData if size == 1 && !batch.commands.is_empty() && self.may_fail(&batch) => {
+            ErrorClass::BadData
+                if size == 1 && !batch.commands.is_empty() && self.try_count_failure(&batch) =>
+            {
                 let detail = error.to_string();
                 progress.retry(batch.into_dead_letters(DeadLetterReason::RefusedByDatabase, &detail));
             }
@@ -203,9 +205,10 @@ impl BatchExecutor {
         Ok(())
     }
 
-    /// Whether this booking may fail. One that was set aside before is already counted.
-    fn may_fail(&self, booking: &Batch) -> bool {
-        booking.commands.iter().all(|command| command.set_aside > 0) || self.failure_limit.allows_one_more()
+    /// Counts the booking as a failure, unless it was counted when it was set aside before. Returns `false` at the
+    /// failure limit: the booking must not fail.
+    fn try_count_failure(&self, booking: &Batch) -> bool {
+        booking.commands.iter().all(|command| command.set_aside > 0) || self.failure_limit.try_count_failure()
     }
 
     /// One attempt. A session that turns out to be unusable is closed, and the server rolls back its transaction.
@@ -216,12 +219,12 @@ impl BatchExecutor {
             let error = io::Error::new(io::ErrorKind::TimedOut, "the database does not respond");
             Err(sqlx::Error::Io(error).into())
         });
-        let keeps = match &result {
+        let is_reusable = match &result {
             Ok(_) => self.sessions.finish_use(&mut session, None),
             Err(SettleError::Database(error)) => self.sessions.finish_use(&mut session, Some(error)),
             Err(SettleError::Invariant(_)) => false,
         };
-        if keeps {
+        if is_reusable {
             self.session = Some(session);
         }
         result

@@ -16,7 +16,7 @@ pub(super) struct Progress {
     /// What failed alone, in order. It is decided on once everything else was tried.
     suspects: VecDeque<Suspect>,
     result: BatchResult,
-    /// Whether anything was sold since the last halt.
+    /// Whether anything was sold since the last [`Verdict::Halt`].
     has_sold: bool,
     /// Whether anything was sold after a suspect failed: the cause of that failure may be gone.
     may_have_recovered: bool,
@@ -36,7 +36,7 @@ pub(super) enum Verdict {
     Continue,
     /// The booking is set aside.
     SetAside(SettleError),
-    /// The bookings are not at fault. Pause, then continue.
+    /// The bookings are not at fault: pause settlement, and then retry all of them.
     Halt {
         size: usize,
         error: SettleError,
@@ -105,7 +105,7 @@ impl Progress {
         let was_set_aside = batch.commands.iter().any(|command| command.set_aside > 0);
         // A dead letter is only bytes, which Postgres stores as they are: if it fails, the system is at fault.
         let rest_settled = !is_letter && (is_only || self.has_sold);
-        if was_set_aside || rest_settled && failure_limit.allows_one_more() {
+        if was_set_aside || rest_settled && failure_limit.try_count_failure() {
             if class == ErrorClass::BadData {
                 let detail = error.to_string();
                 self.todo.push_back(batch.into_dead_letters(DeadLetterReason::RefusedByDatabase, &detail));
