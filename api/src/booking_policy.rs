@@ -17,11 +17,11 @@ pub struct BookingPolicy {
     pub max_seats: usize,
     /// How long after its issue a ticket may be sold.
     pub booking_deadline: Duration,
-    /// The same for the waiting endpoint.
+    /// How long after its issue a ticket of the waiting endpoint may be sold.
     pub booking_wait: Duration,
     /// Approximate maximum number of bookings in the queue.
     pub queue_max: u64,
-    /// The longest time that a client may have a response held.
+    /// The longest time for which a client can ask the api to hold a response.
     pub max_wait: Duration,
 }
 

@@ -1,13 +1,17 @@
 //! The HTTP api of Hamro Concert.
 //!
+//! The layers, from the top. A module imports only from its own layer and those below it.
+//!
+//! - [`router`]: all endpoints, inside the middleware.
 //! - Endpoints, one per file: [`bookings`] accepts bookings and reports their outcomes, [`catalogue`] manages concerts
 //!   and seats, [`queue`] and [`health`] report the state of the system. [`booking_page`] is a web page that uses them.
 //! - [`state`]: what the endpoints share.
 //! - Background services: [`broker`] publishes bookings and receives announcements, [`outcomes`] caches and looks up
 //!   outcomes, [`seat_feed`] streams seat maps.
-//! - [`http`]: building blocks of the endpoints. [`server`]: connections and middleware.
+//! - [`http`]: building blocks of the endpoints.
 //!
-//! Imports run downward only.
+//! [`server`], connections and middleware, stands beside the endpoints: it imports only [`http`], and only [`router`],
+//! [`config`] and `main` import it.
 
 mod booking_page;
 pub mod booking_policy;

@@ -34,6 +34,10 @@ use tokio::sync::watch;
 use tracing::info;
 use uuid::Uuid;
 
+/// The share of the shutdown timeout in which clients may read their last responses. In the rest of it, the tasks that
+/// handlers depend on stop in order.
+const DRAIN_SHARE: f64 = 0.75;
+
 /// The HTTP api of Hamro Concert. docs/ARCHITECTURE.md lists its settings, which are environment variables.
 #[derive(Parser)]
 #[command(version)]
@@ -129,7 +133,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
     let (publisher, publishing_task) = publisher(config.publisher, broker.topology());
-    let (schema_is_ready, schema_ready) = watch::channel(false);
+    let (schema_ready_sender, schema_ready) = watch::channel(false);
     let state = AppState::new(App {
         clock: database_clock.clock(),
         publisher,
@@ -156,11 +160,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     spawn_middleware_tasks(&mut lifecycle, &middleware);
     let (options, ticket_keys) = (config.database.options(&process), state.policy.ticket_keys.clone());
     lifecycle.support("schema", |stop| {
-        startup_migration::run(options, config.schema, ticket_keys, schema_is_ready, stop)
+        startup_migration::run(options, config.schema, ticket_keys, schema_ready_sender, stop)
     });
 
-    // Shorter than the whole shutdown, so that time remains to stop the tasks above in order.
-    let drain = config.shutdown_timeout.mul_f64(0.75);
+    let drain = config.shutdown_timeout.mul_f64(DRAIN_SHARE);
     let timeouts = server::ServerTimeouts { head: config.http.head_timeout, drain };
     let router = router(state, &config.http.cors_origin, middleware);
     let event_streams = config.http.event_streams;

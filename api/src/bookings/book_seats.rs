@@ -9,9 +9,9 @@ use hamro_shared::database::tickets;
 use hamro_shared::domain::{Booking, Outcome, Ticket};
 
 use super::BookingBody;
-use super::enqueue::{enqueue, publish_error_problem};
+use super::enqueue::{accept_error_problem, enqueue};
 use super::status::booking_or_problem;
-use crate::broker::publisher::PublishError;
+use crate::broker::publisher::AcceptError;
 use crate::http::extract::{IdempotencyKeyHeader, IdempotencyKeyParam, JsonBody};
 use crate::http::openapi::{BOOKINGS, BookingProblems, OutcomeUnknownProblem};
 use crate::http::problem::{Problem, ProblemCode, ticket_location};
@@ -49,8 +49,8 @@ pub async fn book_seats(
     let waiter = app.outcomes.wait_for(ticket.id);
     match enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request).await {
         // Even if it is unknown whether the booking was accepted, the fence below gives the ticket an outcome.
-        Ok(()) | Err(PublishError::Unknown) => {}
-        Err(error) => return Err(publish_error_problem(&app, error, ticket)),
+        Ok(()) | Err(AcceptError::Unknown) => {}
+        Err(error) => return Err(accept_error_problem(&app, error, ticket)),
     }
     let outcome = await_or_expire(&app, ticket, waiter).await?;
     let location = ticket_location(ticket.id);
@@ -69,7 +69,7 @@ async fn await_or_expire(
     let Ticket { id, deadline } = ticket;
     let mut remaining = app.clock.now().until(deadline);
     loop {
-        if let Some(settled) = waiter.outcome_within(remaining).await {
+        if let Some(settled) = waiter.wait_for_outcome(remaining).await {
             return Ok(settled.outcome.clone());
         }
         let fencing =

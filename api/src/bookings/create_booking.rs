@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hamro_shared::domain::Booking;
 
-use super::enqueue::{enqueue, publish_error_problem};
+use super::enqueue::{accept_error_problem, enqueue};
 use super::status::booking_or_problem;
 use super::{BookingBody, TicketStatus};
 use crate::http::extract::{IdempotencyKeyHeader, IdempotencyKeyParam, JsonBody};
@@ -55,15 +55,15 @@ pub async fn create_booking(
     let ticket = app.issue_ticket(app.policy.booking_deadline);
     let preference = prefer.hold(app.policy.max_wait);
     // Registered before the booking is published, so that its outcome cannot be missed.
-    let waiter = (!preference.is_none()).then(|| app.outcomes.wait_for(ticket.id));
+    let waiter = (!preference.is_zero()).then(|| app.outcomes.wait_for(ticket.id));
     enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request)
         .await
-        .map_err(|error| publish_error_problem(&app, error, ticket))?;
+        .map_err(|error| accept_error_problem(&app, error, ticket))?;
     let location = (LOCATION, ticket_location(ticket.id));
     if let Some(mut waiter) = waiter
-        && let Some(settled) = waiter.outcome_unless(&app.stopping, preference.duration()).await
+        && let Some(settled) = waiter.wait_for_outcome_or_stop(&app.stopping, preference.duration()).await
     {
-        // The same response as from `book_seats`.
+        // `book_seats` sends the same response.
         return Ok(match booking_or_problem(settled.outcome.clone()) {
             Ok(booking) => {
                 (StatusCode::CREATED, preference.headers(), [location], Json(booking)).into_response()

@@ -6,7 +6,7 @@ use hamro_shared::fault_point;
 use hamro_shared::queue::Envelope;
 use tokio::time::Instant;
 
-use crate::broker::publisher::PublishError;
+use crate::broker::publisher::AcceptError;
 use crate::http::problem::{Problem, ProblemCode};
 use crate::http::retry_after::{retry_after, whole_seconds};
 use crate::state::AppState;
@@ -17,10 +17,10 @@ pub async fn enqueue(
     ticket: Ticket,
     idempotency_key: Option<IdempotencyKey>,
     request: BookingRequest,
-) -> Result<(), PublishError> {
+) -> Result<(), AcceptError> {
     let is_full = app.publisher.is_up() && !app.is_accepting(Instant::now());
     let published = if is_full {
-        Err(PublishError::Refused)
+        Err(AcceptError::QueueFull)
     } else {
         app.publisher.publish(Envelope { ticket, idempotency_key, request }).await
     };
@@ -31,15 +31,15 @@ pub async fn enqueue(
 }
 
 /// The problem to return for a booking that was not accepted.
-pub fn publish_error_problem(app: &AppState, error: PublishError, ticket: Ticket) -> Problem {
+pub fn accept_error_problem(app: &AppState, error: AcceptError, ticket: Ticket) -> Problem {
     let problem = match error {
-        PublishError::Busy | PublishError::Refused => {
+        AcceptError::Busy | AcceptError::QueueFull => {
             Problem::of(ProblemCode::QueueFull)
                 .with_header(RETRY_AFTER, retry_after(app.retry_hint(Instant::now()).map(whole_seconds)))
         }
-        PublishError::Unavailable => Problem::of(ProblemCode::BrokerUnavailable).retry_after(2),
+        AcceptError::Unavailable => Problem::of(ProblemCode::BrokerUnavailable).retry_after(2),
         // The booking may still go through, so the client gets its ticket.
-        PublishError::Unknown => Problem::new(
+        AcceptError::Unknown => Problem::new(
             ProblemCode::BrokerUnavailable,
             "The booking may still go through. Follow the ticket, or try again with the same Idempotency-Key.",
         )

@@ -6,14 +6,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use hamro_shared::domain::SettledTicket;
+use hamro_shared::domain::{SettledTicket, Ticket};
 use serde_json::json;
 use tracing::warn;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use super::TicketStatus;
-use super::outcome::{find_outcome, verify_ticket};
+use super::outcome::{find_or_expire, verify_ticket};
 use crate::http::extract::PathId;
 use crate::http::openapi::{BOOKINGS, StreamProblems, TicketProblems, stream_event};
 use crate::http::problem::Problem;
@@ -54,9 +54,9 @@ pub async fn follow_booking(
     let permit = app.sse_limiter.acquire()?;
     // Registered before the look-up, so that no outcome can be missed in between.
     let waiter = app.outcomes.wait_for(ticket);
-    if let Some(settled) = find_outcome(&app, ticket).await? {
+    if let Some(settled) = find_or_expire(&app, ticket).await? {
         let status = status_of(&settled);
-        if last_event_id(&headers) == Some(status.id()) {
+        if last_event_id(&headers) == Some(status.status.as_str()) {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
         return Ok(permit.stream(stream::iter([event(&status)])));
@@ -81,14 +81,15 @@ async fn next_status(
     last_sent: QueuePosition,
 ) -> Option<TicketStatus> {
     let ticket = waiter.ticket();
-    let overdue = ticket.issued_at() + app.policy.booking_deadline + Duration::from_millis(1);
+    let deadline = ticket.issued_at() + app.policy.booking_deadline;
+    let past_deadline = Ticket { id: ticket, deadline }.first_moment_past_deadline();
     loop {
-        let pause = POSITION_INTERVAL.min(app.clock.now().until(overdue));
-        if let Some(settled) = waiter.outcome_within(pause).await {
+        let pause = POSITION_INTERVAL.min(app.clock.now().until(past_deadline));
+        if let Some(settled) = waiter.wait_for_outcome(pause).await {
             return Some(status_of(&settled));
         }
-        if app.clock.now() >= overdue {
-            return match find_outcome(app, ticket).await {
+        if app.clock.now() >= past_deadline {
+            return match find_or_expire(app, ticket).await {
                 Ok(settled) => settled.map(|settled| status_of(&settled)),
                 Err(error) => {
                     warn!(ticket.log_id = %ticket, "closing the event stream of ticket {ticket} without its outcome: {error}");
@@ -108,7 +109,7 @@ fn status_of(settled: &Arc<SettledTicket>) -> TicketStatus {
 }
 
 fn event(status: &TicketStatus) -> Event {
-    let event = Event::default().event("status").id(status.id());
+    let event = Event::default().event("status").id(status.status.as_str());
     event.json_data(status).unwrap_or_else(|_| Event::default().comment("status cannot be serialized"))
 }
 

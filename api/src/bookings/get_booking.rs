@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::TicketStatus;
-use super::outcome::{outcome_within, verify_ticket};
+use super::outcome::{find_or_wait, verify_ticket};
 use crate::http::etag::ETag;
 use crate::http::extract::{PathId, QueryParams};
 use crate::http::openapi::{BOOKINGS, ParamProblems, ServerProblems, TicketProblems};
@@ -43,24 +43,24 @@ pub async fn get_booking(
     PathId(text): PathId<String>,
     QueryParams(params): QueryParams<WaitParams>,
     prefer: Prefer,
-    headers: HeaderMap,
+    request_headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let ticket = verify_ticket(&app, &text)?;
     let preference = params.hold(prefer, app.policy.max_wait)?;
-    let Some(settled) = outcome_within(&app, ticket, preference.duration()).await? else {
+    let Some(settled) = find_or_wait(&app, ticket, preference.duration()).await? else {
         let position = app.position(ticket);
-        let state = [
+        let headers = [
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
             (RETRY_AFTER, retry_after(position.eta_seconds)),
         ];
         return Ok(
-            (preference.headers(), state, Json(TicketStatus::queued(ticket, position))).into_response()
+            (preference.headers(), headers, Json(TicketStatus::queued(ticket, position))).into_response()
         );
     };
     // A final status never changes, and only the ticket holder may cache it.
     let etag = ETag::of(&settled.settled_at.unix_millis());
     let cache = [(CACHE_CONTROL, HeaderValue::from_static("private, max-age=60"))];
-    if etag.is_known_to(&headers) {
+    if etag.is_known_to(&request_headers) {
         return Ok((StatusCode::NOT_MODIFIED, preference.headers(), cache, etag, ()).into_response());
     }
     Ok((preference.headers(), cache, etag, Json(TicketStatus::settled((*settled).clone()))).into_response())

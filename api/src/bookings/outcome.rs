@@ -35,8 +35,9 @@ pub fn verify_ticket(app: &AppState, text: &str) -> Result<TicketId, Problem> {
     ticket.ok_or_else(|| Problem::of(ProblemCode::TicketNotFound))
 }
 
-/// The ticket's outcome, if it has one. A ticket past its deadline is fenced and thereby gets one.
-pub async fn find_outcome(
+/// Looks up the ticket's outcome; `None` if the ticket is still queued. For a ticket past its deadline this inserts the
+/// outcome `expired`.
+pub async fn find_or_expire(
     app: &AppState,
     ticket: TicketId,
 ) -> Result<Option<Arc<SettledTicket>>, OutcomeError> {
@@ -44,12 +45,12 @@ pub async fn find_outcome(
         return Ok(Some(settled));
     }
     let deadline = ticket.issued_at() + app.policy.booking_deadline;
-    let overdue_since = (app.clock.now() > deadline).then_some(deadline);
-    if overdue_since.is_none() && app.watermark.is_before(ticket).await {
+    let passed_deadline = (app.clock.now() > deadline).then_some(deadline);
+    if passed_deadline.is_none() && app.watermark.proves_unsettled(ticket).await {
         return Ok(None);
     }
     // Boxed: otherwise the query's state would enlarge the future of every request, also of those that need no query.
-    let query = app.database.query(move |connection| Box::pin(find(connection, ticket, overdue_since)));
+    let query = app.database.query(move |connection| Box::pin(find(connection, ticket, passed_deadline)));
     match Box::pin(query).await? {
         None => Ok(None),
         Some(Ok(settled)) => Ok(Some(app.outcomes.record(settled))),
@@ -60,32 +61,38 @@ pub async fn find_outcome(
     }
 }
 
-/// The outcome in the database. Its clock also decides whether the deadline has passed.
+/// Looks up the outcome in the database. If there is none and `passed_deadline` is given, inserts `expired`, provided
+/// that the deadline has passed by the database clock too.
 async fn find(
     connection: &mut PgConnection,
     ticket: TicketId,
-    overdue_since: Option<Timestamp>,
+    passed_deadline: Option<Timestamp>,
 ) -> Result<Option<Result<SettledTicket, Unreadable>>, sqlx::Error> {
     let found = tickets::find_settled(connection, &[ticket]).await?.pop();
-    match (found, overdue_since) {
+    match (found, passed_deadline) {
         (None, Some(deadline)) => tickets::expire(connection, ticket, deadline).await,
         (found, _) => Ok(found),
     }
 }
 
-/// Waits up to `timeout` for the ticket's outcome. Returns `None` when the time is up or the process is stopping.
-pub async fn outcome_within(
+/// Looks up the ticket's outcome as [`find_or_expire`] does, and waits up to `timeout` for it if there is none yet.
+/// Returns `None` when the time is up.
+///
+/// Also returns `None` when the process is stopping: the response is then that the ticket is queued, and the client can
+/// wait on another instance. `book_seats` does not stop early, because its response is the outcome, which is known by
+/// the ticket's deadline.
+pub async fn find_or_wait(
     app: &AppState,
     ticket: TicketId,
     timeout: Duration,
 ) -> Result<Option<Arc<SettledTicket>>, OutcomeError> {
     if timeout.is_zero() {
-        return find_outcome(app, ticket).await;
+        return find_or_expire(app, ticket).await;
     }
     // Registered before the look-up, so that no outcome can be missed in between.
     let mut waiter = app.outcomes.wait_for(ticket);
-    if let Some(settled) = find_outcome(app, ticket).await? {
+    if let Some(settled) = find_or_expire(app, ticket).await? {
         return Ok(Some(settled));
     }
-    Ok(waiter.outcome_unless(&app.stopping, timeout).await)
+    Ok(waiter.wait_for_outcome_or_stop(&app.stopping, timeout).await)
 }

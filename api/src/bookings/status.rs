@@ -49,6 +49,19 @@ pub enum Status {
     Failed,
 }
 
+impl Status {
+    /// The name of the status, as in JSON. It is also the id of the event that reports the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Confirmed => "confirmed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl TicketStatus {
     pub fn queued(ticket: TicketId, position: QueuePosition) -> Self {
         Self {
@@ -59,17 +72,6 @@ impl TicketStatus {
             queue: Some(position),
             booking: None,
             problem: None,
-        }
-    }
-
-    /// The name of the status, which is also the id of its event.
-    pub fn id(&self) -> &'static str {
-        match self.status {
-            Status::Queued => "queued",
-            Status::Confirmed => "confirmed",
-            Status::Rejected => "rejected",
-            Status::Expired => "expired",
-            Status::Failed => "failed",
         }
     }
 

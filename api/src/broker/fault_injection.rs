@@ -1,4 +1,5 @@
-//! A publishing task without a broker, for a benchmark.
+//! A stub for a benchmark: a publishing task that uses no broker. It injects no faults; the feature `faults` only keeps
+//! it out of release builds.
 
 use super::publisher::{BrokerState, PublishingTask};
 

@@ -46,10 +46,10 @@ impl OutcomeSubscriber {
 
     fn on_settled(&self, body: &[u8]) {
         match RawSettledEvent::decode(body) {
-            Ok(event) => {
-                self.queue_estimate.on_settled(&event, Instant::now());
-                self.seat_feed.on_settled(&event.tickets);
-                self.outcomes.on_settled(event.tickets);
+            Ok(announcement) => {
+                self.queue_estimate.on_settled(&announcement, Instant::now());
+                self.seat_feed.on_settled(&announcement.tickets);
+                self.outcomes.on_settled(announcement.tickets);
             }
             Err(error) => warn!("ignored an unreadable announcement: {error}"),
         }
@@ -66,8 +66,8 @@ impl BrokerTask for OutcomeSubscriber {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         // Concurrently, because a loaded broker may take long to report the queue's length.
-        let session = try_join(self.consume(channel), self.poll_depth(channel));
-        stop.run_until_cancelled(session).await.map_or(Ok(()), |ended| ended.map(drop))
+        let work = try_join(self.consume(channel), self.poll_depth(channel));
+        stop.run_until_cancelled(work).await.map_or(Ok(()), |ended| ended.map(drop))
     }
 }
 

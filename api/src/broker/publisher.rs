@@ -37,19 +37,19 @@ const WATCHDOG_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug)]
 pub struct PublisherConfig {
-    /// Limit on bookings that wait for the publishing task. Beyond these, up to 32 parcels of up to 64 bookings wait
-    /// for confirms.
-    pub in_flight_max: NonZeroUsize,
+    /// The maximum number of bookings that wait for the publishing task. It does not count those that are published and
+    /// wait for confirms: up to 32 parcels of up to 64 bookings.
+    pub waiting_max: NonZeroUsize,
     /// How long to wait for the broker's confirm.
     pub confirm_timeout: Duration,
 }
 
 impl PublisherConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        const IN_FLIGHT_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("is not zero");
-        let in_flight_max = env.or_default(
+        const WAITING_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("is not zero");
+        let waiting_max = env.or_default(
             "PUBLISH_IN_FLIGHT_MAX",
-            IN_FLIGHT_MAX,
+            WAITING_MAX,
             "the maximum number of bookings that wait to be published, such as 10000",
         );
         let confirm_timeout =
@@ -57,22 +57,22 @@ impl PublisherConfig {
         if confirm_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > Duration::from_secs(10)) {
             env.record_error("CONFIRM_TIMEOUT should be more than 0 and at most 10s");
         }
-        Some(Self { in_flight_max: in_flight_max?, confirm_timeout: confirm_timeout? })
+        Some(Self { waiting_max: waiting_max?, confirm_timeout: confirm_timeout? })
     }
 }
 
 /// Why a booking was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
+pub enum AcceptError {
     /// Not sent: too many bookings are waiting to be published.
     #[error("too many bookings are waiting to be published")]
     Busy,
     /// Not sent: there is no connection to the broker, or the broker blocks it.
     #[error("the broker is unreachable or accepts no messages")]
     Unavailable,
-    /// Refused by the broker: the queue is full.
+    /// Not in the queue, which is full: by this instance's estimate of its length, or by the broker's nack.
     #[error("the broker refused the booking")]
-    Refused,
+    QueueFull,
     /// Sent, but not confirmed: the booking may be in the queue.
     #[error("the broker did not confirm the booking")]
     Unknown,
@@ -97,17 +97,17 @@ pub struct Publisher {
 
 /// An encoded envelope, and the handler that waits for its confirm.
 pub(super) struct PublishRequest {
-    envelope: Vec<u8>,
+    encoded_envelope: Vec<u8>,
     pub(super) receipt: Receipt,
 }
 
-type Receipt = oneshot::Sender<Result<(), PublishError>>;
+type Receipt = oneshot::Sender<Result<(), AcceptError>>;
 
 impl PublishRequest {
     /// Responds to a request whose envelope has not been sent, and so is certainly not in the queue.
-    fn reject(self) {
+    fn fail_unsent(self) {
         // Fails if the handler has stopped waiting.
-        let _ = self.receipt.send(Err(PublishError::Unavailable));
+        let _ = self.receipt.send(Err(AcceptError::Unavailable));
     }
 }
 
@@ -122,7 +122,7 @@ pub struct PublishingTask {
 }
 
 pub fn publisher(config: PublisherConfig, topology: &Topology) -> (Publisher, PublishingTask) {
-    let (sender, requests) = mpsc::channel(config.in_flight_max.get());
+    let (sender, requests) = mpsc::channel(config.waiting_max.get());
     let (state, state_receiver) = watch::channel(BrokerState::Down);
     let publisher =
         Publisher { requests: sender, state: state_receiver, confirm_timeout: config.confirm_timeout };
@@ -140,20 +140,20 @@ impl Publisher {
     }
 
     /// Publishes the booking. `Ok` means that the broker has confirmed that it is stored.
-    pub async fn publish(&self, envelope: Envelope) -> Result<(), PublishError> {
+    pub async fn publish(&self, envelope: Envelope) -> Result<(), AcceptError> {
         if !self.is_up() {
-            return Err(PublishError::Unavailable);
+            return Err(AcceptError::Unavailable);
         }
         let (receipt, confirmed) = oneshot::channel();
-        let request = PublishRequest { envelope: envelope.encode(), receipt };
+        let request = PublishRequest { encoded_envelope: envelope.encode(), receipt };
         self.requests.try_send(request).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => PublishError::Busy,
-            mpsc::error::TrySendError::Closed(_) => PublishError::Unavailable,
+            mpsc::error::TrySendError::Full(_) => AcceptError::Busy,
+            mpsc::error::TrySendError::Closed(_) => AcceptError::Unavailable,
         })?;
         match tokio::time::timeout(self.confirm_timeout, confirmed).await {
             Ok(Ok(result)) => result,
             // The confirm is late, or the connection was lost before it arrived.
-            Ok(Err(_)) | Err(_) => Err(PublishError::Unknown),
+            Ok(Err(_)) | Err(_) => Err(AcceptError::Unknown),
         }
     }
 }
@@ -171,7 +171,7 @@ impl BrokerTask for PublishingTask {
         self.state.send_replace(BrokerState::Up);
         let result = self.publish_all(channel, connection.events_listener()).await;
         self.state.send_replace(BrokerState::Down);
-        self.reject_waiting();
+        self.fail_waiting();
         result
     }
 }
@@ -200,7 +200,7 @@ impl PublishingTask {
                     last_progress = Instant::now();
                 }
                 request = self.requests.recv(), if open && confirms.len() < PARCELS_IN_FLIGHT => match request {
-                    Some(request) if *self.state.borrow() == BrokerState::Blocked => request.reject(),
+                    Some(request) if *self.state.borrow() == BrokerState::Blocked => request.fail_unsent(),
                     Some(request) => {
                         if confirms.is_empty() {
                             last_progress = Instant::now();
@@ -227,7 +227,7 @@ impl PublishingTask {
             Event::ConnectionBlocked(reason) => {
                 warn!("the broker blocks the connection; bookings are refused: {reason}");
                 self.state.send_replace(BrokerState::Blocked);
-                self.reject_waiting();
+                self.fail_waiting();
             }
             Event::ConnectionUnblocked => {
                 info!("the broker accepts messages again");
@@ -238,9 +238,9 @@ impl PublishingTask {
         Ok(())
     }
 
-    fn reject_waiting(&mut self) {
+    fn fail_waiting(&mut self) {
         while let Ok(request) = self.requests.try_recv() {
-            request.reject();
+            request.fail_unsent();
         }
     }
 
@@ -251,7 +251,7 @@ impl PublishingTask {
         let mut next = Some(first);
         while let Some(request) = next {
             // Included even if its handler has stopped waiting: the client may know its ticket.
-            parcel.push(&request.envelope);
+            parcel.push(&request.encoded_envelope);
             receipts.push(request.receipt);
             next = if parcel.is_full() { None } else { self.requests.try_recv().ok() };
         }
@@ -259,7 +259,7 @@ impl PublishingTask {
     }
 
     /// Publishes a parcel and passes its confirm on to the handlers. An error means that the connection is unusable;
-    /// the dropped receipts then report [`PublishError::Unknown`].
+    /// the dropped receipts then report [`AcceptError::Unknown`].
     ///
     /// This is a separate future because even publishing waits while the broker blocks the connection. Its first poll
     /// takes the delivery tag and queues the frames, without yielding in between. One task polls all of these futures,
@@ -282,7 +282,7 @@ impl PublishingTask {
                 Ok(()) => Ok(()),
                 #[cfg(feature = "faults")]
                 Err(queue::PublishError::Refused) if is_disabled(Safeguard::Confirms) => Ok(()),
-                Err(queue::PublishError::Refused) => Err(PublishError::Refused),
+                Err(queue::PublishError::Refused) => Err(AcceptError::QueueFull),
                 Err(error) => return Err(error.into()),
             };
             for receipt in receipts {

@@ -26,7 +26,7 @@ pub async fn seats_of_concert<T: Serialize>(
 ) -> Result<Response, Problem> {
     // Read before the seats: if a seat is sold in between, the seats are newer than their tag, and the next request
     // reads them again.
-    let version = app.database.query(move |connection| Box::pin(SeatMapVersion::of_one(connection, concert)));
+    let version = app.database.query(move |connection| Box::pin(SeatMapVersion::load(connection, concert)));
     let version = version.await?;
     let etag = ETag::of(&version.tag);
     let cache = [(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];

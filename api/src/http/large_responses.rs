@@ -27,7 +27,7 @@ use crate::http::problem::{Problem, ProblemCode};
 const MAX_CONCURRENT: usize = 2;
 
 /// How long a request may wait for a permit.
-const MAX_WAIT: Duration = Duration::from_secs(10);
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Builds large responses within the limit of this instance.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl LargeResponses {
         headers: &HeaderMap,
         response: impl Future<Output = Result<Response, Problem>> + Send + 'static,
     ) -> Result<Response, Problem> {
-        let Ok(Ok(permit)) = timeout(MAX_WAIT, self.0.clone().acquire_owned()).await else {
+        let Ok(Ok(permit)) = timeout(PERMIT_TIMEOUT, self.0.clone().acquire_owned()).await else {
             return Err(Problem::of(ProblemCode::Overloaded).retry_after(2));
         };
         let mut request = Request::new(Body::empty());

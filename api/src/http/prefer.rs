@@ -33,7 +33,7 @@ pub struct Prefer {
 pub struct WaitPreference {
     seconds: u64,
     /// Whether the wait comes from `Prefer`.
-    preferred: bool,
+    from_header: bool,
     respond_async: bool,
 }
 
@@ -68,7 +68,7 @@ impl Prefer {
     /// How long to wait, at most `max`.
     pub fn hold(self, max: Duration) -> WaitPreference {
         let seconds = self.wait.unwrap_or(0).min(max.as_secs());
-        WaitPreference { seconds, preferred: self.wait.is_some(), respond_async: self.respond_async }
+        WaitPreference { seconds, from_header: self.wait.is_some(), respond_async: self.respond_async }
     }
 }
 
@@ -81,7 +81,7 @@ impl WaitParams {
         let seconds = fields.check("wait", parsed.ok_or("must be a number of seconds from 0 to 3600"));
         let hold = |seconds: u64| WaitPreference {
             seconds: seconds.min(max.as_secs()),
-            preferred: false,
+            from_header: false,
             respond_async: false,
         };
         fields.finish(seconds.map(hold))
@@ -93,13 +93,13 @@ impl WaitPreference {
         Duration::from_secs(self.seconds)
     }
 
-    pub fn is_none(self) -> bool {
+    pub fn is_zero(self) -> bool {
         self.seconds == 0
     }
 
     /// `Preference-Applied` if a preference was applied, and `Vary`, because the response depends on `Prefer`.
     pub fn headers(self) -> impl IntoResponseParts {
-        let applied = match (self.preferred, self.respond_async) {
+        let applied = match (self.from_header, self.respond_async) {
             (true, true) => Some(format!("respond-async, wait={}", self.seconds)),
             (true, false) => Some(format!("wait={}", self.seconds)),
             (false, true) => Some("respond-async".to_owned()),

@@ -2,11 +2,11 @@
 //! statuses.
 //!
 //! Clients distinguish problems by `code`, an open set: new codes may be added. A 5xx has a fixed body. Its cause
-//! travels with the response to the middleware, which logs it (`refusal`).
+//! travels with the response to the middleware, which logs it (`failure_for_log`).
 
 mod code;
 mod example;
-mod refusal;
+mod failure_for_log;
 mod rejection;
 
 use std::borrow::Cow;
@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 
 pub use self::code::ProblemCode;
 pub use self::example::example;
-pub use self::refusal::{Cause, Refusal, is_logged};
+pub use self::failure_for_log::{Cause, FailureForLog, is_logged};
 use crate::http::retry_after::retry_after;
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -174,7 +174,7 @@ impl IntoResponse for Problem {
         let content_type = [(CONTENT_TYPE, PROBLEM_JSON)];
         let mut response = (status, headers, content_type, axum::Json(document)).into_response();
         if is_logged(status) {
-            response.extensions_mut().insert(Refusal { code, ticket, cause });
+            response.extensions_mut().insert(FailureForLog { code, ticket, cause });
         }
         response
     }

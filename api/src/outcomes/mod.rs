@@ -52,8 +52,8 @@ impl Outcomes {
 
     /// Caches announced outcomes and wakes their waiters.
     ///
-    /// A message takes each of the two locks once, and once more if any of its outcomes is awaited. Those outcomes are
-    /// decoded here, between the locks; all others when they are first read.
+    /// An announcement takes each of the two locks once, and once more if any of its outcomes is awaited. Those
+    /// outcomes are decoded here, between the locks; all others when they are first read.
     pub fn on_settled(&self, announced: Vec<RawSettledTicket>) {
         let announced: Vec<_> = announced.into_iter().map(Arc::new).collect();
         self.cache.insert_announced(&announced);
@@ -152,7 +152,7 @@ mod tests {
         let outcomes = Outcomes::default();
         let mut waiter = outcomes.wait_for(settled(1).ticket_id);
         outcomes.on_settled(received([2, 1]));
-        assert_eq!(waiter.outcome_within(Duration::ZERO).await.as_deref(), Some(&settled(1)));
+        assert_eq!(waiter.wait_for_outcome(Duration::ZERO).await.as_deref(), Some(&settled(1)));
     }
 
     #[tokio::test]
@@ -160,7 +160,7 @@ mod tests {
         let outcomes = Outcomes::default();
         let mut waiter = outcomes.wait_for(settled(1).ticket_id);
         outcomes.on_settled(received([1]));
-        let waited_for = waiter.outcome_within(Duration::ZERO).await.unwrap();
+        let waited_for = waiter.wait_for_outcome(Duration::ZERO).await.unwrap();
         assert!(Arc::ptr_eq(&waited_for, &outcomes.get(settled(1).ticket_id).unwrap()));
     }
 
@@ -173,6 +173,6 @@ mod tests {
         assert_eq!(outcomes.get(ticket), None);
         assert_eq!(outcomes.waiters.pending(), [ticket]);
         outcomes.record(settled(1));
-        assert_eq!(waiter.outcome_within(Duration::ZERO).await.as_deref(), Some(&settled(1)));
+        assert_eq!(waiter.wait_for_outcome(Duration::ZERO).await.as_deref(), Some(&settled(1)));
     }
 }

@@ -67,7 +67,7 @@ impl QueueEstimate {
         self.lock().messages = Some((messages, now));
     }
 
-    /// Records a batch that a worker has settled.
+    /// Records the announcement of a settled batch.
     pub fn on_settled(&self, event: &RawSettledEvent, now: Instant) {
         let mut measurements = self.lock();
         if event.parcels > 0 {
@@ -92,23 +92,25 @@ impl QueueEstimate {
 
     /// How many bookings are ahead of one that was issued at `issued_at`.
     ///
-    /// Assumes that the bookings in the queue were issued at a constant rate between `settled_through` and `clock`.
-    pub fn ahead(&self, issued_at: Timestamp, clock: Timestamp, now: Instant) -> Option<u64> {
+    /// Assumes that the bookings in the queue were issued at a constant rate between `settled_through` and
+    /// `current_time`.
+    pub fn ahead(&self, issued_at: Timestamp, current_time: Timestamp, now: Instant) -> Option<u64> {
         let measurements = self.lock();
         let depth = measurements.depth(now)?;
         if depth == 0 {
             return Some(0);
         }
         let settled_through = measurements.settled_through?;
-        let all = settled_through.until(clock).as_secs_f64();
-        let earlier = settled_through.until(issued_at).as_secs_f64();
-        Some(if all > 0.0 { scale(depth, (earlier / all).min(1.0)) } else { 0 })
+        let queue_span = settled_through.until(current_time).as_secs_f64();
+        let span_before = settled_through.until(issued_at).as_secs_f64();
+        Some(if queue_span > 0.0 { scale(depth, (span_before / queue_span).min(1.0)) } else { 0 })
     }
 
-    /// How long until a booking with this many ahead of it is settled; `None` if none was settled recently.
+    /// How long until a booking with this many ahead of it is settled. `None` if no booking was settled in the last ten
+    /// seconds: it is then unknown whether workers are running.
     ///
-    /// The drain rate of idle workers does not reflect their speed, but the first booking in the queue is settled at
-    /// once.
+    /// With none ahead it is one second, whatever the drain rate is. Workers that were mostly idle have a low rate, and
+    /// settle the first booking in the queue at once.
     pub fn eta(&self, ahead: u64, now: Instant) -> Option<Duration> {
         let rate = self.drain_rate(now)?;
         if ahead == 0 {

@@ -71,20 +71,20 @@ impl OutcomeWaiter {
         self.ticket
     }
 
-    /// The ticket's outcome, if it arrives within `wait`.
-    pub async fn outcome_within(&mut self, wait: Duration) -> Option<Arc<SettledTicket>> {
+    /// Waits for the ticket's outcome; `None` if it does not arrive within `wait`.
+    pub async fn wait_for_outcome(&mut self, wait: Duration) -> Option<Arc<SettledTicket>> {
         let outcome = self.outcome.wait_for(Option::is_some);
         timeout(wait, outcome).await.ok()?.ok()?.clone()
     }
 
-    /// The ticket's outcome, if it arrives within `wait` and before `stop` is cancelled.
-    pub async fn outcome_unless(
+    /// Waits for the ticket's outcome; `None` if it does not arrive within `wait` and before `stop` is cancelled.
+    pub async fn wait_for_outcome_or_stop(
         &mut self,
         stop: &CancellationToken,
         wait: Duration,
     ) -> Option<Arc<SettledTicket>> {
         tokio::select! {
-            outcome = self.outcome_within(wait) => outcome,
+            outcome = self.wait_for_outcome(wait) => outcome,
             () = stop.cancelled() => None,
         }
     }
@@ -114,7 +114,7 @@ mod tests {
         waiters.wake(&[Arc::new(settled(1))]);
         assert!(waiters.pending().is_empty());
         for waiter in &mut registered {
-            assert!(waiter.outcome_within(Duration::ZERO).await.is_some());
+            assert!(waiter.wait_for_outcome(Duration::ZERO).await.is_some());
         }
     }
 

@@ -49,8 +49,8 @@ impl Watermark {
         Self(Arc::new(Inner { database, clock, latest: RwLock::new(None), last_refresh: Mutex::new(None) }))
     }
 
-    /// Whether the watermark is before this ticket, which then is certainly not settled. `false` proves nothing.
-    pub async fn is_before(&self, ticket: TicketId) -> bool {
+    /// Whether the ticket is beyond the watermark, and so certainly not settled. `false` proves nothing.
+    pub async fn proves_unsettled(&self, ticket: TicketId) -> bool {
         if self.latest().is_none_or(|reading| reading.at.elapsed() >= REFRESH_EVERY) {
             // In a separate task: the client that triggered it may disconnect while others wait for the result. If the
             // task panics, the watermark stays unknown.

@@ -151,7 +151,7 @@ impl SeatFeed {
         let concerts: Vec<ConcertId> = seat_maps.iter().map(|seat_map| seat_map.concert).collect();
         let query = self.database.query(move |connection| {
             let concerts = concerts.clone();
-            Box::pin(async move { SeatMapVersion::of(connection, &concerts).await })
+            Box::pin(async move { SeatMapVersion::load_all(connection, &concerts).await })
         });
         let versions = within_timeout(query).await?;
         for (seat_map, available_before) in seat_maps.iter().zip(available_before) {

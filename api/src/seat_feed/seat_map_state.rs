@@ -52,7 +52,7 @@ pub struct SeatMapState {
     epoch: u64,
     /// The number of the latest event. Together with the epoch it is the event's id.
     sequence: u64,
-    is_booked: HashMap<SeatId, bool>,
+    booked_by_seat: HashMap<SeatId, bool>,
     available: usize,
     /// Changes that have not been broadcast; `None` if seats were added or removed.
     pending: Option<HashMap<SeatId, bool>>,
@@ -79,7 +79,7 @@ impl SeatMapState {
         Self {
             epoch,
             sequence: 0,
-            is_booked: HashMap::new(),
+            booked_by_seat: HashMap::new(),
             available: 0,
             pending: Some(HashMap::new()),
             history: VecDeque::new(),
@@ -120,27 +120,27 @@ impl SeatMapState {
 
     /// Applies what was read from the database: all seats, and whether each is booked. Sales that were announced
     /// meanwhile stay booked.
-    pub fn apply_reload(&mut self, mut is_booked: HashMap<SeatId, bool>) {
+    pub fn apply_reload(&mut self, mut booked_by_seat: HashMap<SeatId, bool>) {
         for seat in self.sold_during_reload.take().unwrap_or_default() {
-            if let Some(is_booked) = is_booked.get_mut(&seat) {
+            if let Some(is_booked) = booked_by_seat.get_mut(&seat) {
                 *is_booked = true;
             }
         }
-        let has_same_seats = is_booked.len() == self.is_booked.len()
-            && is_booked.keys().all(|seat| self.is_booked.contains_key(seat));
+        let has_same_seats = booked_by_seat.len() == self.booked_by_seat.len()
+            && booked_by_seat.keys().all(|seat| self.booked_by_seat.contains_key(seat));
         if has_same_seats {
-            for (seat, is_booked) in is_booked {
+            for (seat, is_booked) in booked_by_seat {
                 self.set(seat, is_booked);
             }
         } else {
-            self.available = is_booked.values().filter(|is_booked| !**is_booked).count();
-            self.is_booked = is_booked;
+            self.available = booked_by_seat.values().filter(|is_booked| !**is_booked).count();
+            self.booked_by_seat = booked_by_seat;
             self.pending = None;
         }
     }
 
     fn set(&mut self, seat: SeatId, is_booked: bool) {
-        let Some(was_booked) = self.is_booked.get_mut(&seat) else { return };
+        let Some(was_booked) = self.booked_by_seat.get_mut(&seat) else { return };
         if *was_booked == is_booked {
             return;
         }
@@ -219,9 +219,9 @@ impl SeatMapState {
         {
             return snapshot.clone();
         }
-        let booked = self.is_booked.iter().filter(|(_, is_booked)| **is_booked);
+        let booked = self.booked_by_seat.iter().filter(|(_, is_booked)| **is_booked);
         let snapshot = SeatsSnapshot {
-            total_seats: self.is_booked.len(),
+            total_seats: self.booked_by_seat.len(),
             available_seats: self.available,
             booked_seat_ids: sorted(booked.map(|(seat, _)| *seat)),
         };

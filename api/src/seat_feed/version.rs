@@ -15,16 +15,16 @@ pub struct SeatMapVersion {
 }
 
 impl SeatMapVersion {
-    /// The version of one concert's seats.
-    pub async fn of_one(connection: &mut PgConnection, concert: ConcertId) -> Result<Self, sqlx::Error> {
-        Ok(Self::of(connection, &[concert]).await?.remove(&concert).unwrap_or_default())
+    /// Loads the version of one concert's seats.
+    pub async fn load(connection: &mut PgConnection, concert: ConcertId) -> Result<Self, sqlx::Error> {
+        Ok(Self::load_all(connection, &[concert]).await?.remove(&concert).unwrap_or_default())
     }
 
-    /// The versions of several concerts' seats. A concert without tiers has none.
+    /// Loads the versions of several concerts' seats. A concert without tiers has none.
     ///
     /// Every transaction that changes a seat also updates the counters of its tier, and `xmin` identifies the
     /// transaction that wrote a row.
-    pub async fn of(
+    pub async fn load_all(
         connection: &mut PgConnection,
         concerts: &[ConcertId],
     ) -> Result<HashMap<ConcertId, Self>, sqlx::Error> {

@@ -54,9 +54,9 @@ impl WatchedSeatMap {
         let concert = self.concert;
         let loading =
             database.query_large(move |connection| Box::pin(StoredSeats::load(connection, concert)));
-        let StoredSeats { concert_exists, version, is_booked } = loading.await?;
+        let StoredSeats { concert_exists, version, booked_by_seat } = loading.await?;
         let mut state = self.state();
-        state.seat_map.apply_reload(is_booked);
+        state.seat_map.apply_reload(booked_by_seat);
         state.seat_map.broadcast_changes();
         state.reconciliation.record_load(version, started_at);
         Ok(concert_exists)

@@ -58,20 +58,20 @@ impl Connections {
     }
 
     /// Serves a connection in its own task. Each request carries the address of its peer.
-    pub fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+    pub fn serve(&self, socket: TcpStream, peer: SocketAddr) {
         let server = self.server.clone();
         let watcher = self.graceful.watcher();
         // The drain waits for every watcher. This one lasts as long as a detached stream, which hyper's connection does
         // not.
         let open = self.graceful.watcher();
         tokio::spawn(async move {
-            let Some(stream) = server.serve(stream, peer, watcher).await else { return };
+            let Some(event_stream) = server.serve(socket, peer, watcher).await else { return };
             let abort_all = server.abort_all.clone();
             // A smaller task: this one has room for everything that hyper needs.
             tokio::spawn(async move {
                 let _open = open;
                 tokio::select! {
-                    () = stream.send() => {}
+                    () = event_stream.send() => {}
                     () = abort_all.cancelled() => {}
                 }
             });
@@ -89,7 +89,7 @@ impl Connections {
 
 impl ConnectionServer {
     /// Serves a connection until it ends or its event stream is detached. Returns that stream.
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) -> Option<DetachedStream> {
+    async fn serve(&self, socket: TcpStream, peer: SocketAddr, watcher: Watcher) -> Option<DetachedStream> {
         let has_requested = AtomicBool::new(false);
         let respond = |mut request: Request<Incoming>| {
             has_requested.store(true, Ordering::Relaxed);
@@ -99,10 +99,10 @@ impl ConnectionServer {
         let serving = async {
             match self.event_streams {
                 EventStreamMode::Detached => {
-                    detached_streams::serve(&self.http, watcher, stream, respond).await
+                    detached_streams::serve(&self.http, watcher, socket, respond).await
                 }
                 EventStreamMode::Hyper => {
-                    let connection = self.http.serve_connection(TokioIo::new(stream), service_fn(respond));
+                    let connection = self.http.serve_connection(TokioIo::new(socket), service_fn(respond));
                     // Boxed, because the futures around this one would otherwise contain it several times.
                     if let Err(error) = Box::pin(watcher.watch(connection)).await {
                         debug!("a connection failed: {error}");
@@ -112,7 +112,7 @@ impl ConnectionServer {
             }
         };
         tokio::select! {
-            stream = serving => stream,
+            event_stream = serving => event_stream,
             () = self.abort_all.cancelled() => None,
             () = first_request_timeout(&has_requested, self.head_timeout) => {
                 debug!("closed a connection on which no request arrived");
@@ -160,8 +160,8 @@ mod tests {
         let connections = Connections::new(router, Duration::from_mins(1), mode);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, peer) = listener.accept().await.unwrap();
-        connections.serve(stream, peer);
+        let (socket, peer) = listener.accept().await.unwrap();
+        connections.serve(socket, peer);
         (connections, client, end)
     }
 

@@ -28,7 +28,7 @@ use uuid::fmt::Hyphenated;
 
 use super::rate_limit::RateLimit;
 use crate::http::prefer::MAX_HOLD;
-use crate::http::problem::{Problem, ProblemCode, Refusal, is_logged};
+use crate::http::problem::{FailureForLog, Problem, ProblemCode, is_logged};
 
 /// The time until a response must begin. It is longer than a request may be held, plus the time the database may then
 /// take to fence the ticket.
@@ -66,7 +66,7 @@ pub async fn handle_request(State(state): State<MiddlewareState>, request: Reque
         debug!(duration_ms = started.elapsed().as_millis(), "responded with {}", status.as_u16());
     });
     if is_logged(status) {
-        count_refusal(&state.tally, &response, &method, route.as_ref(), &id);
+        count_failure(&state.tally, &response, &method, route.as_ref(), &id);
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
@@ -76,22 +76,22 @@ pub async fn handle_request(State(state): State<MiddlewareState>, request: Reque
 }
 
 /// Counts a request that was refused or failed. For each code with a cause, the tally keeps one request as a sample.
-fn count_refusal(
+fn count_failure(
     tally: &Tally,
     response: &Response,
     method: &Method,
     route: Option<&MatchedPath>,
     id: &HeaderValue,
 ) {
-    let refusal = response.extensions().get::<Refusal>();
-    let code = refusal.map_or("other", |refusal| refusal.code.as_str());
+    let failure = response.extensions().get::<FailureForLog>();
+    let code = failure.map_or("other", |failure| failure.code.as_str());
     let is_fault = matches!(code, "internal" | "database-fault");
     tally.count(code, is_fault, || {
         let mut line = format!("{method} {}, request {}", route_name(route), logged_id(id));
-        if let Some(ticket) = refusal?.ticket {
+        if let Some(ticket) = failure?.ticket {
             let _ = write!(line, ", ticket {ticket}");
         }
-        Some(format!("{line}: {}", refusal?.cause()?))
+        Some(format!("{line}: {}", failure?.cause_text()?))
     });
 }
 

@@ -68,16 +68,16 @@ pub async fn serve(
     info!("listening on http://{}", listener.local_addr()?);
     let connections = Connections::new(router, timeouts.head, event_streams);
     loop {
-        let (stream, peer) = tokio::select! {
+        let (socket, peer) = tokio::select! {
             accepted = accept(&listener) => accepted,
             () = stop.cancelled() => break,
         };
         // Responses and events are small and written whole. None should wait until the client acknowledges the previous
         // one.
-        let _ = stream.set_nodelay(true);
+        let _ = socket.set_nodelay(true);
         // Otherwise a client that vanished would keep its stream open, and delay a shutdown, for a quarter of an hour.
-        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
-        connections.serve(stream, peer);
+        let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
+        connections.serve(socket, peer);
     }
     drop(listener);
     connections.drain(timeouts.drain).await;

@@ -37,7 +37,7 @@ pub async fn lock_concert(connection: &mut PgConnection, concert: ConcertId) -> 
     Ok(())
 }
 
-/// Like [`lock_concert`], for the seats of a tier.
+/// Locks the seats of a tier, as [`lock_concert`] does those of a concert.
 pub async fn lock_tier(connection: &mut PgConnection, tier: TierId) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT id FROM seats WHERE ticket_tier_id = $1 ORDER BY id FOR UPDATE", tier as TierId)
         .fetch_all(connection)

@@ -60,7 +60,7 @@ pub async fn find_concert(
     .await
 }
 
-/// Like [`find_concert`], and locks the tier.
+/// The concert that the tier belongs to. Locks the tier.
 pub async fn lock(connection: &mut PgConnection, id: TierId) -> Result<Option<ConcertId>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT concert_id AS "concert_id: ConcertId" FROM ticket_tiers WHERE id = $1 FOR NO KEY UPDATE"#,

@@ -47,13 +47,13 @@ type DetachedResponse = Arc<Mutex<Option<Response>>>;
 pub(super) async fn serve<F>(
     http: &Builder<TokioExecutor>,
     watcher: Watcher,
-    stream: TcpStream,
+    socket: TcpStream,
     respond: impl Fn(Request<Incoming>) -> F,
 ) -> Option<DetachedStream>
 where
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
-    let socket = DetachableSocket::new(stream);
+    let socket = DetachableSocket::new(socket);
     let detached = DetachedResponse::default();
     let service = service_fn(|request| {
         // HTTP/2 carries many streams on one connection, HTTP/1.0 has no chunks, and the response to HEAD has no body.

@@ -12,17 +12,17 @@ use super::code::ProblemCode;
 /// The cause of a problem: for the log, never for the client.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
-/// A response extension.
+/// A response extension: what the log needs of a request that was refused or failed.
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub struct FailureForLog {
     pub code: ProblemCode,
     pub ticket: Option<TicketId>,
     pub cause: Option<Cause>,
 }
 
-impl Refusal {
+impl FailureForLog {
     /// The cause and its chain of sources, in one line.
-    pub fn cause(&self) -> Option<String> {
+    pub fn cause_text(&self) -> Option<String> {
         let cause = self.cause.as_deref()?;
         let mut line = cause.to_string();
         let mut source = cause.source();
@@ -50,9 +50,9 @@ mod tests {
 
         let cause = anyhow::anyhow!("the socket is closed").context("asking Postgres").context("listing");
         let failed = Problem::internal(cause).into_response();
-        let refusal: &Refusal = failed.extensions().get().unwrap();
-        assert_eq!(refusal.cause().unwrap(), "listing: asking Postgres: the socket is closed");
+        let failure: &FailureForLog = failed.extensions().get().unwrap();
+        assert_eq!(failure.cause_text().unwrap(), "listing: asking Postgres: the socket is closed");
         let unknown = Problem::new(ProblemCode::TicketNotFound, "…").into_response();
-        assert!(unknown.extensions().get::<Refusal>().is_none());
+        assert!(unknown.extensions().get::<FailureForLog>().is_none());
     }
 }
