@@ -75,7 +75,7 @@ async fn a_killed_and_restarted_postgres_loses_nothing() -> Result<()> {
         .passes(async |installation, crowd| {
             let outage = Outage::of("postgres")?;
             for worker in &mut installation.workers {
-                worker.line_after("again:").await?;
+                worker.line_after("retrying a batch of").await?;
             }
             books_meanwhile(crowd).await?;
             outage.end()
