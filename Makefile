@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz sqlx audit
+.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz mutants sqlx audit
 
 help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
@@ -39,6 +39,9 @@ chaos: ## inject one fault after another under load and check the result (DURATI
 
 fuzz: ## fuzz the parsers of external input and the event stream encoder, three minutes (FUZZ_SECONDS=60 for each)
 	@deploy/dev/fuzz.sh
+
+mutants: ## mutation tests of the domain and the allocation; about an hour (ARGS='--file worker/src/settlement/allocation.rs' selects)
+	@deploy/dev/mutants.sh $(ARGS)
 
 sqlx: ## regenerate .sqlx after a change of queries or migrations
 	@deploy/dev/sqlx.sh
