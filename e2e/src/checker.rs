@@ -160,7 +160,7 @@ impl<'a> Case<'a> {
     }
 
     fn rows_were_asked_for(&mut self) {
-        let mut untold: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut unreported: BTreeMap<&str, usize> = BTreeMap::new();
         let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
         let mut nameless = 0;
         for settled in &self.evidence.bookings {
@@ -169,18 +169,18 @@ impl<'a> Case<'a> {
                 Some(MARKER) => {}
                 Some(customer) => {
                     *rows.entry(customer).or_default() += 1;
-                    *untold.entry(customer).or_default() += usize::from(!is_told);
+                    *unreported.entry(customer).or_default() += usize::from(!is_told);
                 }
                 // A fence inserted without the booking has no customer.
                 None => nameless += usize::from(!is_told),
             }
         }
-        for (customer, untold) in untold {
+        for (customer, unreported) in unreported {
             let (tries, without_ticket) =
                 self.wishes.get(customer).map_or((0, 0), |asked| (asked.tries, asked.without_ticket));
-            if untold > without_ticket {
+            if unreported > without_ticket {
                 let detail = format!(
-                    "{customer} has {untold} outcomes under unknown tickets, but {without_ticket} attempts without a ticket"
+                    "{customer} has {unreported} outcomes under unknown tickets, but {without_ticket} attempts without a ticket"
                 );
                 self.violations.push(Violation { broken: Promise::NothingUnasked, detail });
             }

@@ -2,17 +2,17 @@
 
 mod clock;
 mod config;
+mod encoding;
 mod errors;
 mod pool;
 mod schema;
 mod sessions;
 pub mod tickets;
-mod types;
 
 pub use clock::DatabaseClock;
 pub use config::DatabaseConfig;
+pub use encoding::StoredDate;
 pub use errors::{is_transient, needs_repair};
 pub use pool::{Database, Work};
 pub use schema::{MIGRATOR, SchemaError, migrate, next_instance_number, seed, wait_until_database_usable};
 pub use sessions::{CHECK_AFTER, Session, Sessions};
-pub use types::StoredDate;
