@@ -191,11 +191,13 @@ impl BatchExecutor {
                 progress.retry(batch);
                 pause(&mut pauses.systemic, stop).await?;
             }
-            ErrorClass::BadData
-                if size == 1 && !batch.commands.is_empty() && self.try_count_failure(&batch) =>
-            {
-                let detail = error.to_string();
-                progress.retry(batch.into_dead_letters(DeadLetterReason::RefusedByDatabase, &detail));
+            ErrorClass::BadData if size == 1 && !batch.commands.is_empty() => {
+                if self.try_count_failure(&batch) {
+                    let detail = error.to_string();
+                    progress.retry(batch.into_dead_letters(DeadLetterReason::RefusedByDatabase, &detail));
+                } else {
+                    progress.split(batch, ErrorClass::BadData, error);
+                }
             }
             class => {
                 debug!(batch.size = size, "the database rejected a batch of {size}: {error}");
