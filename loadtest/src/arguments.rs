@@ -6,17 +6,17 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
-use crate::follow::Follow;
-use crate::processes::Process;
 use crate::scenario::Scenario;
 use crate::schedule::Shape;
-use crate::wire::Target;
+use hamro_verification::contract::Target;
+use hamro_verification::follow::Follow;
+use hamro_verification::processes::Process;
 
 const ENVIRONMENT: &str = "\
 Environment:
   ADMIN_TOKEN   the api's admin token, to create concerts
-  DATABASE_URL  to verify the database too, and for `ceiling settle`
-  AMQP_URL      for `ceiling publish`";
+  DATABASE_URL  to verify the database too, and for `baseline settle`
+  AMQP_URL      for `baseline publish`";
 
 /// Puts a running Hamro Concert under the load of a ticket sale, and verifies that nothing was lost or sold twice.
 #[derive(Parser)]
@@ -43,8 +43,8 @@ pub enum Command {
     /// Compare two runs
     Compare { a: PathBuf, b: PathBuf },
     /// Measure the broker or the database alone, as an upper limit for the whole system on the same machine
-    #[command(subcommand)]
-    Ceiling(Ceiling),
+    #[command(subcommand, alias = "ceiling")]
+    Baseline(Baseline),
 }
 
 #[derive(Args)]
@@ -74,19 +74,19 @@ pub struct RunArguments {
     /// Number of buyers
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub buyers: Option<u64>,
-    /// Seats to create [default: 300 for rush and herd, otherwise as many as the buyers need]
+    /// Seats to create [default: 300 for rush and live-map, otherwise as many as the buyers need]
     #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub seats: Option<usize>,
     /// Maximum number of seats per concert; more seats are spread over several concerts, because a seat map is a single
     /// response
-    #[arg(long, default_value_t = 100_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    pub hall: usize,
+    #[arg(long, alias = "hall", default_value_t = 100_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub seats_per_concert: usize,
     /// Price tiers per concert
     #[arg(long, default_value_t = 3, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100))]
     pub tiers: usize,
-    /// Seats per booking; for rush and herd the maximum of a random number [default: 4 for rush and herd, otherwise 1]
-    #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10))]
-    pub party: Option<usize>,
+    /// Seats per booking; for rush and live-map the maximum of a random number [default: 4 for rush and live-map, otherwise 1]
+    #[arg(long, alias = "party", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10))]
+    pub group_size: Option<usize>,
     /// Book seats of this concert instead of creating one; may be repeated
     #[arg(long)]
     pub concert: Vec<Uuid>,
@@ -121,9 +121,9 @@ pub struct RunArguments {
     /// Write the report as an HTML page
     #[arg(long)]
     pub html: Option<PathBuf>,
-    /// JSON file of `ceiling`, to compare the results with; may be repeated
-    #[arg(long)]
-    pub ceiling: Vec<PathBuf>,
+    /// JSON file of `baseline`, to compare the results with; may be repeated
+    #[arg(long, alias = "ceiling")]
+    pub baseline: Vec<PathBuf>,
     /// Process whose memory and CPU time to report, including its children's CPU time, such as api=12345; may be
     /// repeated
     #[arg(long)]
@@ -139,12 +139,19 @@ pub struct RunArguments {
     pub keep: bool,
 }
 
+impl RunArguments {
+    /// The maximum number of seats per booking.
+    pub fn group_size(&self) -> usize {
+        self.group_size.unwrap_or_else(|| self.scenario.usual_group_size())
+    }
+}
+
 #[derive(Subcommand)]
-pub enum Ceiling {
+pub enum Baseline {
     /// Confirmed publishing to a quorum queue, with 1 and with 64 bookings per message
     Publish {
         #[command(flatten)]
-        common: CeilingArguments,
+        common: BaselineArguments,
         /// Maximum number of outstanding confirms
         #[arg(long, default_value_t = 256)]
         in_flight: usize,
@@ -152,7 +159,7 @@ pub enum Ceiling {
     /// The bare statements that settle a batch, in a temporary database
     Settle {
         #[command(flatten)]
-        common: CeilingArguments,
+        common: BaselineArguments,
         /// Bookings per transaction
         #[arg(long, default_value_t = 500)]
         batch: usize,
@@ -163,7 +170,7 @@ pub enum Ceiling {
 }
 
 #[derive(Args)]
-pub struct CeilingArguments {
+pub struct BaselineArguments {
     /// How long to measure
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     pub duration: Duration,

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::processes::Cost;
 use crate::report::{Latency, Report, say, table};
+use hamro_verification::processes::Cost;
 
 pub fn compare(a: &Path, b: &Path) -> Result<()> {
     let (first, second) = (Report::read(a)?, Report::read(b)?);
@@ -34,7 +34,7 @@ fn rows(a: &Report, b: &Report) -> Vec<[String; 4]> {
     };
     let rates = |report: &Report| {
         let rates = &report.rates;
-        [rates.begun, rates.accepted, rates.settled, rates.drain_seconds].map(Some)
+        [rates.started, rates.accepted, rates.settled, rates.drain_seconds].map(Some)
     };
     let (of_a, of_b) = (rates(a), rates(b));
     let names = ["started", "accepted", "settled", "drain time"];

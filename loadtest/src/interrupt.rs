@@ -7,7 +7,7 @@ use hamro_shared::telemetry::write_to_stderr;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::books::Books;
+use hamro_verification::run_log::RunLog;
 
 /// The conventional exit code after Ctrl-C.
 pub const EXIT_CODE: u8 = 130;
@@ -19,7 +19,7 @@ pub struct Interrupt {
     pub stop: CancellationToken,
     asked: CancellationToken,
     /// Written to disk before the process ends.
-    books: Arc<OnceLock<Arc<Books>>>,
+    run_log: Arc<OnceLock<Arc<RunLog>>>,
 }
 
 impl Interrupt {
@@ -35,9 +35,9 @@ impl Interrupt {
             let ending = "Stopping: following accepted tickets until they are final. Press Ctrl-C again to exit at once.\n";
             write_to_stderr(ending.to_owned());
             next(&mut int, &mut term).await;
-            if let Some(books) = listening.books.get() {
-                write_to_stderr(match books.leave() {
-                    Ok(()) => format!("Exited. Journal: {}\n", books.path()),
+            if let Some(run_log) = listening.run_log.get() {
+                write_to_stderr(match run_log.leave() {
+                    Ok(()) => format!("Exited. Journal: {}\n", run_log.path()),
                     Err(error) => format!("Exited. The journal is incomplete: {error:#}\n"),
                 });
             }
@@ -46,8 +46,8 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    pub fn keep(&self, books: &Arc<Books>) {
-        let _ = self.books.set(books.clone());
+    pub fn keep(&self, run_log: &Arc<RunLog>) {
+        let _ = self.run_log.set(run_log.clone());
     }
 
     pub fn was_asked(&self) -> bool {

@@ -7,7 +7,7 @@ use clap::Parser;
 use hamro_loadtest::arguments::{Arguments, Command};
 use hamro_loadtest::run::{Settings, run};
 use hamro_loadtest::verify::verify;
-use hamro_loadtest::{ceiling, compare};
+use hamro_loadtest::{baseline, compare};
 use hamro_shared::config::Env;
 use hamro_shared::telemetry::report_failure;
 
@@ -33,7 +33,7 @@ async fn start(command: Command) -> Result<ExitCode> {
             return verify(&journal, url.as_deref(), Settings::read(Env::process())?).await;
         }
         Command::Compare { a, b } => compare::compare(&a, &b)?,
-        Command::Ceiling(command) => ceiling::measure(command, Env::process()).await?,
+        Command::Baseline(command) => baseline::measure(command, Env::process()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

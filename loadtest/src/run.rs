@@ -15,21 +15,20 @@ use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::RunArguments;
-use crate::books::Books;
-use crate::buyers::{Cast, Handed, LiveMap, Wishes};
-use crate::concert::{Hall, Organiser, Size};
-use crate::flood::flood;
-use crate::http::Client;
-use crate::instance::Instance;
+use crate::buyers::{SeatChoice, Workload};
 use crate::interrupt::{EXIT_CODE, Interrupt};
-use crate::journal::{Header, Journal};
-use crate::meter::Meter;
-use crate::proof;
-use crate::report::{CeilingFigures, Ending, Progress, Report, say, summary};
+use crate::load_phase::run_load_phase;
+use crate::metrics::Metrics;
+use crate::report::{BaselineReport, Ending, Progress, Report, say, summary};
+use crate::run_context::RunContext;
 use crate::sampler::SILENCE;
-use crate::scenario::Scenario;
 use crate::schedule::Schedule;
-use crate::stage::{SharedStage, Stage};
+use hamro_verification::catalogue::{CatalogueSetup, SeatPool, Size};
+use hamro_verification::http::Client;
+use hamro_verification::instance::Instance;
+use hamro_verification::journal::{Header, Journal};
+use hamro_verification::proof;
+use hamro_verification::run_log::RunLog;
 
 /// Maximum number of connections for following tickets and for the verification.
 const FOLLOWERS_MAX: usize = 4_096;
@@ -64,19 +63,26 @@ pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode
     }
     let name = format!("{:x}", Clock::system().now().unix_millis());
 
-    let party = arguments.party.unwrap_or_else(|| arguments.scenario.usual_party());
-    let preparing = prepare(&arguments, &settings, &client, &name, schedule.buyers(), party);
-    let Some(hall) = interrupt.stop.run_until_cancelled(preparing).await else {
+    let group_size = arguments.group_size();
+    let preparing = prepare(&arguments, &settings, &client, &name, schedule.buyers(), group_size);
+    let Some(seat_pool) = interrupt.stop.run_until_cancelled(preparing).await else {
         bail!("interrupted while creating the concert 'Load test {name}', which may exist in part");
     };
-    let hall = hall?;
-    let result =
-        Box::pin(measure(&arguments, &settings, client.clone(), name, hall.clone(), schedule, interrupt))
-            .await;
+    let seat_pool = seat_pool?;
+    let result = Box::pin(measure(
+        &arguments,
+        &settings,
+        client.clone(),
+        name,
+        seat_pool.clone(),
+        schedule,
+        interrupt,
+    ))
+    .await;
     if let Some(token) =
         settings.admin_token.as_ref().filter(|_| arguments.concert.is_empty() && !arguments.keep)
     {
-        say(Organiser::new(&client, token).clean_up(&hall).await);
+        say(CatalogueSetup::new(&client, token).clean_up(&seat_pool).await);
     }
     result
 }
@@ -136,25 +142,25 @@ async fn prepare(
     client: &Client,
     name: &str,
     buyers: u64,
-    party: usize,
-) -> Result<Hall> {
+    group_size: usize,
+) -> Result<SeatPool> {
     let scenario = arguments.scenario;
-    let needed = scenario.seats_needed(buyers, party);
-    let seats = arguments.seats.unwrap_or_else(|| scenario.usual_seats(buyers, party));
+    let needed = scenario.seats_needed(buyers, group_size);
+    let seats = arguments.seats.unwrap_or_else(|| scenario.usual_seats(buyers, group_size));
     let too_small = |seats: usize| {
         format!("{buyers} buyers need {needed} free seats in this scenario, but there are {seats}")
     };
     if !arguments.concert.is_empty() {
-        let hall = Hall::find(client, &arguments.concert).await?;
-        ensure!(hall.seats.len() >= needed, too_small(hall.seats.len()));
-        return Ok(hall);
+        let seat_pool = SeatPool::find(client, &arguments.concert).await?;
+        ensure!(seat_pool.seats.len() >= needed, too_small(seat_pool.seats.len()));
+        return Ok(seat_pool);
     }
     ensure!(seats >= needed, too_small(seats));
     let token = settings.admin_token.as_ref();
     let token =
         token.context("ADMIN_TOKEN is not set: it is required to create a concert (or use --concert)")?;
-    let size = Size { seats, seats_a_concert: arguments.hall, tiers: arguments.tiers };
-    Organiser::new(client, token).make(size, name).await
+    let size = Size { seats, seats_a_concert: arguments.seats_per_concert, tiers: arguments.tiers };
+    CatalogueSetup::new(client, token).make(size, name).await
 }
 
 async fn measure(
@@ -162,33 +168,38 @@ async fn measure(
     settings: &Settings,
     client: Client,
     name: String,
-    hall: Hall,
+    seat_pool: SeatPool,
     schedule: Schedule,
     interrupt: Interrupt,
 ) -> Result<ExitCode> {
-    let ceilings: Vec<CeilingFigures> =
-        arguments.ceiling.iter().map(|path| CeilingFigures::read(path)).collect::<Result<_>>()?;
-    let (stage, header) = stage(arguments, client, name, hall, &schedule)?;
-    interrupt.keep(&stage.books);
+    let baselines: Vec<BaselineReport> =
+        arguments.baseline.iter().map(|path| BaselineReport::read(path)).collect::<Result<_>>()?;
+    let RunArguments { scenario, keys, seed, .. } = *arguments;
+    let seat_choice = SeatChoice { scenario, group_size: arguments.group_size(), keys, seed };
+    let workload = Workload::new(seat_choice, &seat_pool.seats);
+    let (context, header) = context(arguments, client, name, seat_pool, &schedule)?;
+    interrupt.keep(&context.run_log);
     let buyers = schedule.buyers();
     let progress = Progress::new(buyers);
-    let (sampler, seen) = flood(arguments, &stage, schedule, &interrupt, progress).await?;
+    let (sampler, seen) =
+        run_load_phase(arguments, &context, workload, schedule, &interrupt, progress).await?;
 
     let timeout = if seen.ending == Ending::Silent { SILENCE } else { arguments.settle_timeout };
     let deadline = Instant::now() + timeout;
-    let tickets = stage.books.ledger().tickets().len() as u64;
+    let tickets = context.run_log.request_log().tickets().len() as u64;
     sampler.progress.next("Following every ticket until it is final", tickets);
-    proof::follow_all(&stage.books, &stage.instances, deadline, |done| sampler.progress.step(done)).await;
+    proof::follow_all(&context.run_log, &context.instances, deadline, |done| sampler.progress.step(done))
+        .await;
     sampler.progress.next("Verifying the rules", tickets);
-    let journalled = stage.books.close(interrupt.was_asked());
-    let proof = proof::prove(&stage.books, &header, &stage.followers, settings.database.as_ref()).await;
+    let journalled = context.run_log.close(interrupt.was_asked());
+    let proof = proof::prove(&context.run_log, &header, &context.followers, settings.database.as_ref()).await;
     sampler.progress.end();
 
-    let mut report = crate::report::build(arguments, &stage, &header, buyers, seen, ceilings, proof);
+    let mut report = crate::report::build(arguments, &context, &header, buyers, seen, baselines, proof);
     if let Err(error) = journalled {
         report.verdict.reasons.push(format!("the journal is incomplete: {error:#}"));
     }
-    tell(&report, arguments)?;
+    write_report(&report, arguments)?;
     Ok(match (report.verdict.was_interrupted, report.verdict.has_passed()) {
         (true, _) if report.proof.violations.is_empty() => ExitCode::from(EXIT_CODE),
         (_, true) => ExitCode::SUCCESS,
@@ -197,7 +208,7 @@ async fn measure(
 }
 
 /// Prints the report, and writes it in the requested formats.
-fn tell(report: &Report, arguments: &RunArguments) -> Result<()> {
+fn write_report(report: &Report, arguments: &RunArguments) -> Result<()> {
     say(format!("\n{}", summary(report)));
     say(format!("Journal: {}", report.run.journal));
     if let Some(path) = &arguments.json {
@@ -211,46 +222,46 @@ fn tell(report: &Report, arguments: &RunArguments) -> Result<()> {
     Ok(())
 }
 
-fn stage(
+fn context(
     arguments: &RunArguments,
     client: Client,
     name: String,
-    hall: Hall,
+    seat_pool: SeatPool,
     schedule: &Schedule,
-) -> Result<(SharedStage, Header)> {
-    let RunArguments { scenario, target, keys, seed, follow, .. } = *arguments;
-    let own = arguments.concert.is_empty();
-    let mut header =
-        Header::new(name.clone(), scenario, target, arguments.url.clone(), hall.concerts.clone(), own);
+) -> Result<(Arc<RunContext>, Header)> {
+    let RunArguments { scenario, target, seed, follow, .. } = *arguments;
+    let is_exclusive = arguments.concert.is_empty();
+    let mut header = Header::new(
+        name.clone(),
+        scenario.name(),
+        target,
+        arguments.url.clone(),
+        seat_pool.concerts.clone(),
+        is_exclusive,
+    );
     header.other_urls.clone_from(&arguments.other_url);
     let start = Instant::now();
     header.started = Clock::system().now().unix_millis();
     let path =
         arguments.journal.clone().unwrap_or_else(|| PathBuf::from(format!("hamro-loadtest-{name}.journal")));
-    let party = arguments.party.unwrap_or_else(|| scenario.usual_party());
     let followers = Client::new(&arguments.url, FOLLOWERS_MAX, arguments.timeout)?;
     let clients = [followers.clone()].into_iter().chain(others(arguments)?);
-    let stage = Stage {
+    let context = RunContext {
         run: name,
         target,
         followers,
         instances: (0..).zip(clients).map(|(number, client)| Instance { number, client }).collect(),
         client,
-        meter: Meter::default(),
-        books: Arc::new(Books::open(Journal::create(&path)?, &header, start)),
-        cast: Cast {
-            scenario,
-            wishes: Wishes { scenario, party, keys, seed },
-            map: if scenario == Scenario::Herd { LiveMap::new(&hall.seats) } else { LiveMap::default() },
-            handed: Handed::default(),
-        },
-        hall,
+        metrics: Metrics::default(),
+        run_log: Arc::new(RunLog::open(Journal::create(&path)?, &header, start)),
+        seed,
+        seat_pool,
         follow,
         follow_share: arguments.follow_share.unwrap_or((FOLLOWED.0 / schedule.rate()).clamp(FOLLOWED.1, 1.0)),
         start,
         give_up: CancellationToken::new(),
     };
-    Ok((Arc::new(stage), header))
+    Ok((Arc::new(context), header))
 }
 
 #[cfg(test)]

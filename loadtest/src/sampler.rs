@@ -2,6 +2,7 @@
 //! responding.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,10 @@ use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::http::Client;
-use crate::processes::Process;
 use crate::report::Progress;
-use crate::stage::SharedStage;
+use crate::run_context::RunContext;
+use hamro_verification::http::Client;
+use hamro_verification::processes::Process;
 
 /// A target that has not responded to any request for this long has stopped.
 pub const SILENCE: Duration = Duration::from_secs(15);
@@ -23,7 +24,7 @@ struct QueueState {
 }
 
 pub struct Sampler {
-    pub stage: SharedStage,
+    pub context: Arc<RunContext>,
     /// A separate client, so that it does not wait for connections of the load.
     pub client: Client,
     pub watched: Vec<Process>,
@@ -47,18 +48,17 @@ impl Sampler {
                 .iter()
                 .filter_map(|watched| Some((watched.name.clone(), watched.resident_kilobytes()?)))
                 .collect();
-            let second = self.stage.meter.tick(self.begin.elapsed().as_secs_f64(), queue, memory);
-            self.stage.books.flush();
-            self.progress.show(&second, &self.stage.meter.read());
+            let second = self.context.metrics.tick(self.begin.elapsed().as_secs_f64(), queue, memory);
+            self.context.run_log.flush();
+            self.progress.show(&second, &self.context.metrics.read());
             self.end_if_silent();
         }
     }
 
     fn end_if_silent(&self) {
-        let readings = self.stage.meter.read();
-        let silent_for = readings.last_answer.max(self.begin).elapsed();
-        let is_asked =
-            readings.in_flight > 0 || readings.timeline.last().is_some_and(|second| second.lost > 0);
+        let data = self.context.metrics.read();
+        let silent_for = data.last_response.max(self.begin).elapsed();
+        let is_asked = data.in_flight > 0 || data.timeline.last().is_some_and(|second| second.lost > 0);
         if is_asked && silent_for > SILENCE && !self.stop.is_cancelled() {
             self.is_silent.store(true, Ordering::Relaxed);
             self.stop.cancel();

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::wire::Target;
+use hamro_verification::contract::Target;
 
 /// In the polls scenario, one in this many requests is a booking.
 pub const POLLS_A_BOOKING: usize = 100;
@@ -18,7 +18,9 @@ pub enum Scenario {
     /// All buyers want the same seat
     HotSeat,
     /// Buyers choose free seats from the live seat map, and choose again after a rejection
-    Herd,
+    #[serde(alias = "herd")]
+    #[value(alias = "herd")]
+    LiveMap,
     /// Status polls, with one booking per hundred requests
     Polls,
     /// Every buyer sends its request three times under one idempotency key, sometimes with other seats
@@ -28,36 +30,41 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    /// The minimum number of seats for this many buyers with `party` seats each.
-    pub fn seats_needed(self, buyers: u64, party: usize) -> usize {
+    /// The name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// The minimum number of seats for this many buyers with `group_size` seats each.
+    pub fn seats_needed(self, buyers: u64, group_size: usize) -> usize {
         let buyers = usize::try_from(buyers).unwrap_or(usize::MAX);
         match self {
-            Self::Rush | Self::Herd => party,
+            Self::Rush | Self::LiveMap => group_size,
             Self::HotSeat => 1,
-            Self::Spread | Self::Soak | Self::Replay => buyers.saturating_mul(party),
+            Self::Spread | Self::Soak | Self::Replay => buyers.saturating_mul(group_size),
             // Includes the booking before the first poll.
-            Self::Polls => (buyers / POLLS_A_BOOKING + 2).saturating_mul(party),
+            Self::Polls => (buyers / POLLS_A_BOOKING + 2).saturating_mul(group_size),
         }
     }
 
     /// The default number of seats to create.
-    pub fn usual_seats(self, buyers: u64, party: usize) -> usize {
+    pub fn usual_seats(self, buyers: u64, group_size: usize) -> usize {
         match self {
-            Self::Rush | Self::Herd => 300.max(party),
-            _ => self.seats_needed(buyers, party),
+            Self::Rush | Self::LiveMap => 300.max(group_size),
+            _ => self.seats_needed(buyers, group_size),
         }
     }
 
     /// The default maximum number of seats per booking.
-    pub fn usual_party(self) -> usize {
+    pub fn usual_group_size(self) -> usize {
         match self {
-            Self::Rush | Self::Herd => 4,
+            Self::Rush | Self::LiveMap => 4,
             _ => 1,
         }
     }
 
     /// Whether the scenario works with this endpoint.
     pub fn works_with(self, target: Target) -> bool {
-        target == Target::Async || !matches!(self, Self::Herd | Self::Polls)
+        target == Target::Async || !matches!(self, Self::LiveMap | Self::Polls)
     }
 }

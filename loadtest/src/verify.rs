@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::books::Books;
-use crate::http::Client;
-use crate::instance::Instance;
-use crate::journal::{self, Header};
-use crate::ledger::Ledger;
-use crate::proof::{follow_all, prove};
 use crate::report::{proof_table, say};
 use crate::run::Settings;
+use hamro_verification::http::Client;
+use hamro_verification::instance::Instance;
+use hamro_verification::journal::{self, Header};
+use hamro_verification::proof::{follow_all, prove};
+use hamro_verification::request_log::RequestLog;
+use hamro_verification::run_log::RunLog;
 
 /// How long to wait for tickets that are not final. Long after a run, a longer wait is useless.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,18 +23,18 @@ const TIMEOUT: Duration = Duration::from_secs(35);
 pub async fn verify(path: &Path, url: Option<&str>, settings: Settings) -> Result<ExitCode> {
     let mut entries = Vec::new();
     let header = journal::read(path, |entry| entries.push(entry))?;
-    let mut ledger = Ledger::new(&header.name);
+    let mut request_log = RequestLog::new(&header.name);
     for entry in entries {
-        ledger.enter(entry);
+        request_log.enter(entry);
     }
     let url = url.unwrap_or(&header.url);
     let client = Client::new(url, CONNECTIONS, TIMEOUT)?;
     client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not respond"))?;
 
-    let books = Books::of(ledger);
+    let run_log = RunLog::of(request_log);
     let instance = Instance { number: instance_number(&header, url)?, client: client.clone() };
-    follow_all(&books, &[instance], Instant::now() + SETTLE_TIMEOUT, |_| {}).await;
-    let proof = prove(&books, &header, &client, settings.database.as_ref()).await;
+    follow_all(&run_log, &[instance], Instant::now() + SETTLE_TIMEOUT, |_| {}).await;
+    let proof = prove(&run_log, &header, &client, settings.database.as_ref()).await;
     say(proof_table(&proof));
     let holds = proof.violations.is_empty();
     say(if holds { "\nPASSED: all rules still hold" } else { "\nFAILED" });

@@ -1,47 +1,55 @@
 //! The behaviour of buyers in each scenario.
 
-mod herd;
+mod live_map;
 mod polls;
 mod replay;
-mod wishes;
+mod seat_choice;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
 
-pub use herd::LiveMap;
-pub use polls::Handed;
-pub use wishes::Wishes;
+use live_map::LiveMap;
+use polls::IssuedTickets;
+pub use seat_choice::SeatChoice;
 
+use crate::run_context::RunContext;
 use crate::scenario::Scenario;
-use crate::stage::{SharedStage, Stage};
 
-/// The scenario, and the state that its buyers share.
-pub struct Cast {
-    pub scenario: Scenario,
-    pub wishes: Wishes,
-    pub map: LiveMap,
-    pub handed: Handed,
+/// What the buyers of a run do, and the state that they share.
+pub struct Workload {
+    seat_choice: SeatChoice,
+    live_map: Arc<LiveMap>,
+    issued: IssuedTickets,
 }
 
-/// Prepares what the scenario needs before the first buyer arrives.
-pub async fn prepare(stage: &SharedStage) -> Result<()> {
-    match stage.cast.scenario {
-        Scenario::Herd => herd::watch(stage).await,
-        Scenario::Polls => polls::first_ticket(stage).await,
-        _ => Ok(()),
+impl Workload {
+    /// `seats` are the free seats that buyers can book.
+    pub fn new(seat_choice: SeatChoice, seats: &[i32]) -> Self {
+        let seats = if seat_choice.scenario == Scenario::LiveMap { seats } else { &[] };
+        Self { live_map: Arc::new(LiveMap::new(seats)), seat_choice, issued: IssuedTickets::default() }
     }
-}
 
-/// Runs the buyer with this number, who is due at this moment.
-pub async fn arrive(stage: &Stage, number: u64, due: Instant) {
-    match stage.cast.scenario {
-        Scenario::Rush | Scenario::Spread | Scenario::HotSeat | Scenario::Soak => {
-            let wish = stage.cast.wishes.of(number, &stage.hall);
-            stage.book(number, wish, due).await;
+    /// Prepares what the scenario needs before the first buyer arrives.
+    pub async fn prepare(&self, context: &Arc<RunContext>) -> Result<()> {
+        match self.seat_choice.scenario {
+            Scenario::LiveMap => live_map::subscribe(context, &self.live_map).await,
+            Scenario::Polls => self.book_first_ticket(context).await,
+            _ => Ok(()),
         }
-        Scenario::Herd => herd::arrive(stage, number, due).await,
-        Scenario::Polls => polls::arrive(stage, number, due).await,
-        Scenario::Replay => replay::arrive(stage, number, due).await,
+    }
+
+    /// Runs the buyer with this number, who is due at this moment.
+    pub async fn run_buyer(&self, context: &RunContext, number: u64, due: Instant) {
+        match self.seat_choice.scenario {
+            Scenario::Rush | Scenario::Spread | Scenario::HotSeat | Scenario::Soak => {
+                let intent = self.seat_choice.of(number, &context.seat_pool);
+                context.book_and_follow(number, intent, due).await;
+            }
+            Scenario::LiveMap => self.choose_and_book(context, number, due).await,
+            Scenario::Polls => self.book_or_poll(context, number, due).await,
+            Scenario::Replay => self.book_repeatedly(context, number, due).await,
+        }
     }
 }

@@ -7,20 +7,21 @@ use anyhow::{Context, Result};
 use rand::RngExt;
 use uuid::Uuid;
 
+use super::Workload;
+use crate::run_context::RunContext;
 use crate::scenario::POLLS_A_BOOKING;
-use crate::stage::{SharedStage, Stage};
 
 /// The number of recent tickets to poll.
 const OF_LATE: usize = 10_000;
 
 /// The most recently issued tickets.
 #[derive(Default)]
-pub struct Handed(Mutex<(Vec<Uuid>, usize)>);
+pub struct IssuedTickets(Mutex<(Vec<Uuid>, usize)>);
 
-impl Handed {
+impl IssuedTickets {
     fn add(&self, ticket: Uuid) {
-        let mut handed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (tickets, oldest) = &mut *handed;
+        let mut issued = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tickets, oldest) = &mut *issued;
         if tickets.len() < OF_LATE {
             tickets.push(ticket);
         } else {
@@ -29,29 +30,31 @@ impl Handed {
         }
     }
 
-    fn any(&self, chance: &mut impl RngExt) -> Option<Uuid> {
-        let handed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let tickets = &handed.0;
-        (!tickets.is_empty()).then(|| tickets[chance.random_range(0..tickets.len())])
+    fn any(&self, rng: &mut impl RngExt) -> Option<Uuid> {
+        let issued = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tickets = &issued.0;
+        (!tickets.is_empty()).then(|| tickets[rng.random_range(0..tickets.len())])
     }
 }
 
-/// Books once, so that the first poll has a ticket.
-pub async fn first_ticket(stage: &SharedStage) -> Result<()> {
-    book(stage, 0, Instant::now()).await.context("the first booking was not accepted")
-}
-
-pub async fn arrive(stage: &Stage, number: u64, due: Instant) {
-    if number.is_multiple_of(POLLS_A_BOOKING as u64) {
-        book(stage, number / POLLS_A_BOOKING as u64 + 1, due).await;
-    } else if let Some(ticket) = stage.cast.handed.any(&mut stage.cast.wishes.chance(number)) {
-        stage.poll(ticket, due).await;
+impl Workload {
+    /// Books once, so that the first poll has a ticket.
+    pub(super) async fn book_first_ticket(&self, context: &RunContext) -> Result<()> {
+        self.book(context, 0, Instant::now()).await.context("the first booking was not accepted")
     }
-}
 
-async fn book(stage: &Stage, buyer: u64, due: Instant) -> Option<()> {
-    let wish = stage.cast.wishes.of(buyer, &stage.hall);
-    let ticket = stage.ask(wish, due).await.ticket()?;
-    stage.cast.handed.add(ticket);
-    Some(())
+    pub(super) async fn book_or_poll(&self, context: &RunContext, number: u64, due: Instant) {
+        if number.is_multiple_of(POLLS_A_BOOKING as u64) {
+            self.book(context, number / POLLS_A_BOOKING as u64 + 1, due).await;
+        } else if let Some(ticket) = self.issued.any(&mut context.rng(number)) {
+            context.poll(ticket, due).await;
+        }
+    }
+
+    async fn book(&self, context: &RunContext, buyer: u64, due: Instant) -> Option<()> {
+        let intent = self.seat_choice.of(buyer, &context.seat_pool);
+        let ticket = context.book(intent, due).await.ticket()?;
+        self.issued.add(ticket);
+        Some(())
+    }
 }

@@ -4,28 +4,28 @@ use std::time::Instant;
 
 use futures_util::future::join;
 
-use crate::stage::Stage;
-use crate::wire::Wish;
+use super::Workload;
+use crate::run_context::RunContext;
+use hamro_verification::contract::BookingIntent;
 
 /// One in this many buyers sends other seats under the same key the last time.
-const CHANGES_MIND: u64 = 20;
+const CHANGES_SEATS: u64 = 20;
 
-/// Sends the request twice concurrently, and once more after the response.
-pub async fn arrive(stage: &Stage, number: u64, due: Instant) {
-    let wish = stage.cast.wishes.of(number, &stage.hall);
-    let again = Wish { seats: last_seats(stage, number, &wish), ..wish.clone() };
-    let twice = async {
-        let twin = wish.clone();
-        join(stage.book(number, wish, due), stage.ask(twin, due)).await;
-    };
-    twice.await;
-    stage.ask(again, Instant::now()).await;
-}
+impl Workload {
+    /// Sends the request twice concurrently, and once more after the response.
+    pub(super) async fn book_repeatedly(&self, context: &RunContext, number: u64, due: Instant) {
+        let intent = self.seat_choice.of(number, &context.seat_pool);
+        let last = BookingIntent { seats: self.last_seats(context, number, &intent), ..intent.clone() };
+        let duplicate = intent.clone();
+        join(context.book_and_follow(number, intent, due), context.book(duplicate, due)).await;
+        context.book(last, Instant::now()).await;
+    }
 
-fn last_seats(stage: &Stage, number: u64, wish: &Wish) -> Box<[i32]> {
-    if number.is_multiple_of(CHANGES_MIND) && number > 0 {
-        stage.cast.wishes.of(number - 1, &stage.hall).seats
-    } else {
-        wish.seats.clone()
+    fn last_seats(&self, context: &RunContext, number: u64, intent: &BookingIntent) -> Box<[i32]> {
+        if number.is_multiple_of(CHANGES_SEATS) && number > 0 {
+            self.seat_choice.of(number - 1, &context.seat_pool).seats
+        } else {
+            intent.seats.clone()
+        }
     }
 }

@@ -7,16 +7,16 @@ use hamro_shared::domain::{TicketId, Timestamp};
 use hdrhistogram::Histogram;
 
 use super::{
-    CeilingFigures, Ending, Evidence, Latencies, Latency, Rates, Report, RunFacts, Verdict, drifts, lag_limit,
+    BaselineReport, Ending, Evidence, Latencies, Latency, Rates, Report, RunFacts, Verdict, drifts, lag_limit,
 };
 use crate::arguments::RunArguments;
-use crate::journal::Header;
-use crate::ledger::{End, Ledger};
-use crate::machine::{LoaderCost, Machine};
-use crate::meter::histogram;
-use crate::processes::Cost;
-use crate::proof::Proof;
-use crate::stage::Stage;
+use crate::metrics::histogram;
+use crate::run_context::RunContext;
+use hamro_verification::journal::Header;
+use hamro_verification::machine::{LoaderCost, Machine};
+use hamro_verification::processes::Cost;
+use hamro_verification::proof::Proof;
+use hamro_verification::request_log::{RecordedOutcome, RequestLog};
 
 /// The facts about the load phase.
 pub struct Seen {
@@ -35,24 +35,24 @@ const TICKET_VERSION: usize = 8;
 
 pub(crate) fn build(
     arguments: &RunArguments,
-    stage: &Stage,
+    context: &RunContext,
     header: &Header,
     buyers: u64,
     seen: Seen,
-    ceilings: Vec<CeilingFigures>,
+    baselines: Vec<BaselineReport>,
     proof: Proof,
 ) -> Report {
-    let begun_at = header.started + millis(seen.begin.saturating_duration_since(stage.start));
-    let ends = Ends::of(&stage.books.ledger(), begun_at);
-    let readings = stage.meter.read();
+    let begun_at = header.started + millis(seen.begin.saturating_duration_since(context.start));
+    let ends = Ends::of(&context.run_log.request_log(), begun_at);
+    let data = context.metrics.read();
     let latencies = Latencies {
-        lag: Latency::of_any(&readings.lag),
-        accept: Latency::of(&readings.accept),
-        settle: Latency::of(&readings.settle),
-        poll: Latency::of(&readings.poll),
+        lag: Latency::of_any(&data.lag),
+        accept: Latency::of(&data.accept),
+        settle: Latency::of(&data.settle),
+        poll: Latency::of(&data.poll),
         queued: Latency::of(&ends.queued),
     };
-    let drifts = drifts(&readings.timeline);
+    let drifts = drifts(&data.timeline);
     let verdict = Verdict::of(&Evidence {
         scenario: arguments.scenario,
         ending: seen.ending,
@@ -60,35 +60,35 @@ pub(crate) fn build(
         latencies: &latencies,
         drifts: &drifts,
         lag_limit: arguments.lag_max.unwrap_or_else(|| lag_limit(&latencies)),
-        waited: stage.client.waited(),
+        waited: context.client.waited(),
         in_flight_max: arguments.in_flight_max,
     });
     let seconds = seen.arrivals.as_secs_f64();
     let ended = ends.last_seconds().max(f64::MIN_POSITIVE);
     Report {
-        run: facts(arguments, stage, header, buyers),
+        run: facts(arguments, context, header, buyers),
         machine: Machine::this(),
         rates: Rates {
             arrivals_seconds: seconds,
-            begun: per_second(readings.begun, seconds),
-            accepted: per_second(readings.accepted, seconds),
+            started: per_second(data.started, seconds),
+            accepted: per_second(data.accepted, seconds),
             settled: if ends.count == 0 { 0.0 } else { per_second(ends.count, ended) },
             drain_seconds: (ended - seconds).max(0.0),
         },
         latencies,
-        answers: readings.answers.clone(),
+        responses: data.responses.clone(),
         loader: seen.loader,
         costs: seen.costs,
-        timeline: readings.timeline.clone(),
+        timeline: data.timeline.clone(),
         ended: ends.by_second,
         drifts,
-        ceilings,
+        baselines,
         proof,
         verdict,
     }
 }
 
-fn facts(arguments: &RunArguments, stage: &Stage, header: &Header, buyers: u64) -> RunFacts {
+fn facts(arguments: &RunArguments, context: &RunContext, header: &Header, buyers: u64) -> RunFacts {
     RunFacts {
         name: header.name.clone(),
         started: Timestamp::from_unix_millis(header.started).map(|at| at.to_string()).unwrap_or_default(),
@@ -99,14 +99,14 @@ fn facts(arguments: &RunArguments, stage: &Stage, header: &Header, buyers: u64) 
         shape: arguments.shape,
         rate: arguments.rate,
         buyers,
-        seats: stage.hall.seats.len(),
-        concerts: stage.hall.concerts.len(),
-        party: stage.cast.wishes.party,
-        keys: stage.cast.wishes.keys,
+        seats: context.seat_pool.seats.len(),
+        concerts: context.seat_pool.concerts.len(),
+        group_size: arguments.group_size(),
+        keys: arguments.keys,
         follow: arguments.follow,
-        follow_share: stage.follow_share,
+        follow_share: context.follow_share,
         seed: arguments.seed,
-        journal: stage.books.path(),
+        journal: context.run_log.path(),
     }
 }
 
@@ -120,10 +120,10 @@ struct Ends {
 }
 
 impl Ends {
-    fn of(ledger: &Ledger, begun_at: i64) -> Self {
+    fn of(request_log: &RequestLog, begun_at: i64) -> Self {
         let mut ends = Self { count: 0, by_second: Vec::new(), last: 0, queued: histogram() };
-        for request in &ledger.requests {
-            let Some(settled_at) = request.end.and_then(End::settled_at) else { continue };
+        for request in &request_log.requests {
+            let Some(settled_at) = request.end.and_then(RecordedOutcome::settled_at) else { continue };
             ends.count += 1;
             // The clock of the system may be behind this machine's.
             let after = (settled_at - begun_at).max(0);

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 use super::Report;
-use crate::meter::Second;
+use crate::metrics::Second;
 
 const SIZE: (u32, u32) = (900, 320);
 /// A palette for colour-blind readers too (Okabe and Ito).
@@ -81,7 +81,7 @@ pub fn charts(report: &Report) -> Result<Vec<Chart>> {
     };
     let ended = Line { name: "settled".to_owned(), points: numbered(&report.ended) };
     let rates = vec![
-        of("started", &|second| Some(count(second.begun))),
+        of("started", &|second| Some(count(second.started))),
         of("accepted", &|second| Some(count(second.accepted))),
         ended,
         of("refused or lost", &|second| Some(count(second.refused + second.lost))),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::meter::Second;
+use crate::metrics::Second;
 
 /// A metric that should not change during a long run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ const MIN_SECONDS: usize = 60;
 /// The drifts of a run, if it was long enough.
 pub fn drifts(timeline: &[Second]) -> Vec<Drift> {
     // Only the seconds in which buyers arrived.
-    let busy: Vec<&Second> = timeline.iter().filter(|second| second.begun > 0).collect();
+    let busy: Vec<&Second> = timeline.iter().filter(|second| second.started > 0).collect();
     if busy.len() < MIN_SECONDS {
         return Vec::new();
     }
@@ -76,7 +76,7 @@ mod tests {
         let second = |at: u32| {
             let (latency, memory) = figure(at);
             Second {
-                begun: 10,
+                started: 10,
                 accept_p99: Some(latency),
                 memory: [("api".to_owned(), memory)].into(),
                 ..Second::default()

@@ -8,8 +8,8 @@ use super::Report;
 use super::charts::charts;
 use super::latency::shown;
 use super::summary::{concerts, name};
-use crate::processes::Cost;
-use crate::violation::Rule;
+use hamro_verification::invariant::Invariant;
+use hamro_verification::processes::Cost;
 
 const STYLE: &str = "
   body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -55,7 +55,7 @@ fn head(page: &mut String, report: &Report) -> Result<()> {
         run.buyers,
         run.seats,
         concerts(run.concerts),
-        run.party,
+        run.group_size,
         name(run.shape),
         name(run.target),
         run.follow_share * 100.0,
@@ -80,11 +80,11 @@ fn figures(page: &mut String, report: &Report) -> Result<()> {
     let rates = &report.rates;
     page.push_str("<h2>Results</h2>\n<table><tr><th><th>per second\n");
     for (name, rate) in
-        [("started", rates.begun), ("accepted", rates.accepted), ("settled, end to end", rates.settled)]
+        [("started", rates.started), ("accepted", rates.accepted), ("settled, end to end", rates.settled)]
     {
         writeln!(page, "<tr><td>{name}<td>{rate:.0}")?;
     }
-    for figure in report.ceilings.iter().flat_map(|ceiling| &ceiling.figures) {
+    for figure in report.baselines.iter().flat_map(|baseline| &baseline.figures) {
         let (what, limit) = (escaped(&figure.what), figure.bookings_per_second);
         writeln!(
             page,
@@ -121,8 +121,8 @@ fn figures(page: &mut String, report: &Report) -> Result<()> {
         page.push('\n');
     }
     page.push_str("</table>\n<h2>Responses</h2>\n<table>\n");
-    for (answer, count) in &report.answers {
-        writeln!(page, "<tr><td>{}<td>{count}", escaped(answer))?;
+    for (response, count) in &report.responses {
+        writeln!(page, "<tr><td>{}<td>{count}", escaped(response))?;
     }
     page.push_str("</table>\n");
     Ok(())
@@ -148,7 +148,7 @@ fn proof(page: &mut String, report: &Report) -> Result<()> {
         proof.read_again, proof.read_again_elsewhere
     )?;
     page.push_str("<table>\n");
-    for rule in Rule::ALL.into_iter().filter(|rule| *rule != Rule::DatabaseAgrees || proof.by_sql) {
+    for rule in Invariant::ALL.into_iter().filter(|rule| *rule != Invariant::DatabaseAgrees || proof.by_sql) {
         let word = match proof.violations.of(rule) {
             None => "holds".to_owned(),
             Some(broken) => format!("<span class=\"broken\">violated {} times</span>", broken.count),
@@ -156,8 +156,10 @@ fn proof(page: &mut String, report: &Report) -> Result<()> {
         writeln!(page, "<tr><td>{}<td>{word}", rule.sentence())?;
     }
     page.push_str("</table>\n<ul>\n");
-    for what in
-        Rule::ALL.into_iter().filter_map(|rule| proof.violations.of(rule)).flat_map(|broken| &broken.listed)
+    for what in Invariant::ALL
+        .into_iter()
+        .filter_map(|rule| proof.violations.of(rule))
+        .flat_map(|broken| &broken.listed)
     {
         writeln!(page, "<li class=\"broken\">{}", escaped(what))?;
     }

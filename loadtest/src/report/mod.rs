@@ -1,7 +1,7 @@
 //! The report of a run: text, JSON and HTML.
 
+mod baseline;
 mod build;
-mod ceiling;
 mod charts;
 mod drift;
 mod html;
@@ -17,8 +17,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+pub use baseline::BaselineReport;
 pub(crate) use build::{Seen, build};
-pub use ceiling::{CeilingFigure, CeilingFigures};
 pub use drift::{Drift, drifts};
 pub use html::page;
 pub use latency::Latency;
@@ -26,14 +26,14 @@ pub use progress::Progress;
 pub use summary::{proof_table, summary, table};
 pub use verdict::{Ending, Evidence, Verdict, lag_limit};
 
-use crate::follow::Follow;
-use crate::machine::{LoaderCost, Machine};
-use crate::meter::Second;
-use crate::processes::Cost;
-use crate::proof::Proof;
+use crate::metrics::Second;
 use crate::scenario::Scenario;
 use crate::schedule::Shape;
-use crate::wire::Target;
+use hamro_verification::contract::Target;
+use hamro_verification::follow::Follow;
+use hamro_verification::machine::{LoaderCost, Machine};
+use hamro_verification::processes::Cost;
+use hamro_verification::proof::Proof;
 
 /// The results of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,8 @@ pub struct Report {
     pub rates: Rates,
     /// In microseconds.
     pub latencies: Latencies,
-    pub answers: BTreeMap<Box<str>, u64>,
+    #[serde(alias = "answers")]
+    pub responses: BTreeMap<Box<str>, u64>,
     pub loader: LoaderCost,
     /// CPU time of the named processes. Empty in reports of older versions.
     #[serde(default)]
@@ -52,7 +53,8 @@ pub struct Report {
     /// Tickets settled in each second from the start, by the system's clock. Includes tickets that were not followed.
     pub ended: Vec<u64>,
     pub drifts: Vec<Drift>,
-    pub ceilings: Vec<CeilingFigures>,
+    #[serde(alias = "ceilings")]
+    pub baselines: Vec<BaselineReport>,
     pub proof: Proof,
     pub verdict: Verdict,
 }
@@ -71,7 +73,8 @@ pub struct RunFacts {
     pub buyers: u64,
     pub seats: usize,
     pub concerts: usize,
-    pub party: usize,
+    #[serde(alias = "party")]
+    pub group_size: usize,
     pub keys: bool,
     pub follow: Follow,
     pub follow_share: f64,
@@ -85,7 +88,8 @@ pub struct Rates {
     /// How long buyers arrived, in seconds.
     pub arrivals_seconds: f64,
     /// Requests started in that time.
-    pub begun: f64,
+    #[serde(alias = "begun")]
+    pub started: f64,
     pub accepted: f64,
     /// Tickets settled, from the first arrival until the last settlement.
     pub settled: f64,

@@ -7,7 +7,7 @@ use hamro_shared::telemetry::write_to_stderr;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::latency::shown;
-use crate::meter::{Readings, Second};
+use crate::metrics::{MetricsData, Second};
 
 /// Seconds between lines if stderr is not a terminal.
 const LINE_EVERY: u64 = 5;
@@ -26,10 +26,10 @@ impl Progress {
         Self { bar, seconds: AtomicU64::new(0) }
     }
 
-    pub fn show(&self, second: &Second, readings: &Readings) {
-        let line = line(second, readings);
+    pub fn show(&self, second: &Second, data: &MetricsData) {
+        let line = line(second, data);
         if let Some(bar) = &self.bar {
-            bar.set_position(readings.begun);
+            bar.set_position(data.started);
             bar.set_message(line);
         } else if self.seconds.fetch_add(1, Ordering::Relaxed).is_multiple_of(LINE_EVERY) {
             write_to_stderr(format!("{:6.0} s  {line}\n", second.at));
@@ -61,15 +61,15 @@ impl Progress {
     }
 }
 
-fn line(second: &Second, readings: &Readings) -> String {
-    let mut parts = vec![format!("{}/s started, {}/s accepted", second.begun, second.accepted)];
+fn line(second: &Second, data: &MetricsData) -> String {
+    let mut parts = vec![format!("{}/s started, {}/s accepted", second.started, second.accepted)];
     if second.polled > 0 {
-        parts.push(format!("{}/s polls answered", second.polled));
+        parts.push(format!("{}/s polls responded", second.polled));
     }
-    if readings.followed > 0 {
-        parts.push(format!("{} of {} followed tickets settled", readings.settle.len(), readings.followed));
+    if data.followed > 0 {
+        parts.push(format!("{} of {} followed tickets settled", data.settle.len(), data.followed));
     }
-    let others = readings.answers.iter().filter(|(name, _)| !matches!(&***name, "accepted" | "booked"));
+    let others = data.responses.iter().filter(|(name, _)| !matches!(&***name, "accepted" | "booked"));
     parts.extend(others.map(|(name, count)| format!("{count} {name}")));
     if let Some(queue) = second.queue {
         parts.push(format!("{queue} in the queue"));

@@ -5,9 +5,9 @@ use comfy_table::{CellAlignment, Table};
 
 use super::latency::{Latency, shown};
 use super::{Report, Verdict};
-use crate::processes::Cost;
-use crate::proof::Proof;
-use crate::violation::Rule;
+use hamro_verification::invariant::Invariant;
+use hamro_verification::processes::Cost;
+use hamro_verification::proof::Proof;
 
 /// A table with numbers in all columns but the first.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
@@ -28,7 +28,7 @@ pub fn summary(report: &Report) -> String {
         rates(report),
         latencies(report),
         costs(report),
-        answers(report),
+        responses(report),
         drifts(report),
         proof_table(&report.proof),
     ];
@@ -67,13 +67,13 @@ pub(super) fn name(value: impl clap::ValueEnum) -> String {
 fn rates(report: &Report) -> String {
     let rates = &report.rates;
     let mut rows = vec![
-        ["requests started".to_owned(), format!("{:.0}/s", rates.begun)],
+        ["requests started".to_owned(), format!("{:.0}/s", rates.started)],
         ["accepted".to_owned(), format!("{:.0}/s", rates.accepted)],
         ["settled, end to end".to_owned(), format!("{:.0}/s", rates.settled)],
         ["drain time after the last arrival".to_owned(), format!("{:.1} s", rates.drain_seconds)],
     ];
-    for ceiling in &report.ceilings {
-        for figure in &ceiling.figures {
+    for baseline in &report.baselines {
+        for figure in &baseline.figures {
             let share = rates.settled / figure.bookings_per_second;
             rows.push([format!("settled / limit: {}", figure.what), format!("{share:.2}")]);
         }
@@ -109,8 +109,11 @@ fn latencies(report: &Report) -> String {
     table(["", "count", "p50", "p90", "p99", "p99.9", "max"], rows)
 }
 
-fn answers(report: &Report) -> String {
-    table(["responses", ""], report.answers.iter().map(|(name, count)| [name.to_string(), count.to_string()]))
+fn responses(report: &Report) -> String {
+    table(
+        ["responses", ""],
+        report.responses.iter().map(|(name, count)| [name.to_string(), count.to_string()]),
+    )
 }
 
 fn drifts(report: &Report) -> String {
@@ -143,7 +146,8 @@ pub fn proof_table(proof: &Proof) -> String {
         "Final statuses read again: {} from the same instance, {} from another one more than a second later",
         proof.read_again, proof.read_again_elsewhere
     ));
-    let rules = || Rule::ALL.into_iter().filter(|rule| *rule != Rule::DatabaseAgrees || proof.by_sql);
+    let rules =
+        || Invariant::ALL.into_iter().filter(|rule| *rule != Invariant::DatabaseAgrees || proof.by_sql);
     let rows = rules().map(|rule| {
         let word = match proof.violations.of(rule) {
             None => "holds".to_owned(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Drift, Latencies};
-use crate::proof::Proof;
 use crate::scenario::Scenario;
+use hamro_verification::proof::Proof;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {

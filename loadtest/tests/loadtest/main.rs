@@ -1,6 +1,6 @@
 //! Tests of the program against the real system and against a faulty server.
 
-mod liar;
-mod lies;
+mod faulty_server;
 mod loader;
+mod proof_detects_defects;
 mod system;

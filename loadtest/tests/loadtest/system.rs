@@ -29,7 +29,7 @@ fn count(outcome: &Outcome, what: &str) -> u64 {
 #[tokio::test]
 async fn a_rush_sells_every_seat_once_and_can_be_verified_again() -> Result<()> {
     let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
-    let outcome = passes(&installation, "rush --rate 300 --buyers 600 --seats 20 --party 1").await?;
+    let outcome = passes(&installation, "rush --rate 300 --buyers 600 --seats 20 --group-size 1").await?;
     assert_eq!(count(&outcome, "tickets"), 600);
     let queued = &outcome.report["latencies"]["queued"];
     assert_eq!(queued["count"], 600);
@@ -56,8 +56,9 @@ async fn a_rush_sells_every_seat_once_and_can_be_verified_again() -> Result<()> 
 async fn a_spread_sells_every_buyer_a_seat_with_each_way_to_follow_tickets() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     for follow in ["sse", "wait", "poll"] {
-        let arguments =
-            format!("spread --rate 100 --buyers 150 --party 2 --hall 100 --follow {follow} --follow-share 1");
+        let arguments = format!(
+            "spread --rate 100 --buyers 150 --group-size 2 --seats-per-concert 100 --follow {follow} --follow-share 1"
+        );
         let outcome = passes(&installation, &arguments).await?;
         assert_eq!(count(&outcome, "confirmed"), 150, "{follow}");
         assert_eq!(outcome.report["latencies"]["settle"]["count"], 150, "{follow}");
@@ -84,8 +85,8 @@ async fn every_other_scenario_passes() -> Result<()> {
     let installation = Installation::start(Setup { workers: 2, ..Setup::default() }).await?;
     let hot_seat = passes(&installation, "hot-seat --rate 200 --buyers 200").await?;
     assert_eq!((count(&hot_seat, "confirmed"), count(&hot_seat, "rejected")), (1, 199));
-    let herd = passes(&installation, "herd --rate 100 --buyers 100 --seats 50 --keys").await?;
-    assert_eq!(count(&herd, "seats_sold"), 50);
+    let live_map = passes(&installation, "live-map --rate 100 --buyers 100 --seats 50 --keys").await?;
+    assert_eq!(count(&live_map, "seats_sold"), 50);
     let polls = passes(&installation, "polls --rate 500 --buyers 1000").await?;
     assert_eq!(count(&polls, "confirmed"), 11);
     assert_eq!(polls.report["latencies"]["poll"]["count"], 990);
@@ -103,7 +104,7 @@ async fn every_other_scenario_passes() -> Result<()> {
 async fn the_waiting_endpoint_is_measured_and_verified() -> Result<()> {
     let installation = Installation::start(Setup::default()).await?;
     let outcome =
-        passes(&installation, "rush --target sync --rate 100 --buyers 200 --seats 20 --party 1").await?;
+        passes(&installation, "rush --target sync --rate 100 --buyers 200 --seats 20 --group-size 1").await?;
     assert_eq!(count(&outcome, "seats_sold"), 20);
     assert_eq!(outcome.report["latencies"]["accept"]["count"], 200);
     installation.close().await
@@ -138,14 +139,15 @@ async fn ceilings_are_measured_and_leave_nothing_behind() -> Result<()> {
     let variables = installation.environment(&[]);
     let variables: Vec<(&str, &str)> =
         variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    for arguments in [["ceiling", "publish", "--duration", "1s"], ["ceiling", "settle", "--duration", "1s"]] {
+    for arguments in [["baseline", "publish", "--duration", "1s"], ["baseline", "settle", "--duration", "1s"]]
+    {
         let output = command(&arguments, &variables).output().await?;
         let printed =
             [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
         assert!(output.status.success() && printed.contains("/s"), "{printed}");
     }
     let left: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname LIKE 'hamro_ceiling_%'")
+        sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname LIKE 'hamro_baseline_%'")
             .fetch_one(&installation.pool)
             .await?;
     assert_eq!(left, 0);

@@ -1,0 +1,170 @@
+//! The shared state of a run, and the steps of a buyer: book, follow the ticket, and read its status.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::buyer_rng::buyer_rng;
+use crate::metrics::Metrics;
+use hamro_verification::catalogue::SeatPool;
+use hamro_verification::contract::{BookingIntent, BookingResponse, ObservedStatus, Outcome, Target};
+use hamro_verification::follow::Follow;
+use hamro_verification::http::Client;
+use hamro_verification::instance::{Instance, StatusObservation};
+use hamro_verification::journal::RequestRecord;
+use hamro_verification::run_log::RunLog;
+use hamro_verification::status_read::{LAG_ALLOWED, StatusRead};
+
+/// The share of followers that read the final status again.
+const READ_AGAIN_SHARE: f64 = 0.1;
+/// Delay before the last of these reads. By then every instance must report the status.
+const READ_AGAIN_AFTER: Duration = LAG_ALLOWED.saturating_add(Duration::from_millis(100));
+
+pub struct RunContext {
+    /// The run's name.
+    pub run: String,
+    pub target: Target,
+    /// For bookings, and for polls that are part of the load.
+    pub client: Client,
+    /// For following tickets, with separate connections.
+    pub followers: Client,
+    /// The instances that statuses are read from. Bookings are sent to the first.
+    pub instances: Vec<Instance>,
+    pub metrics: Metrics,
+    pub run_log: Arc<RunLog>,
+    pub seat_pool: SeatPool,
+    pub follow: Follow,
+    /// The share of tickets that is followed during the run.
+    pub follow_share: f64,
+    /// Of the random decisions of buyers.
+    pub seed: u64,
+    /// Origin of the times in the journal.
+    pub start: Instant,
+    /// Cancelled when followers must stop waiting.
+    pub give_up: CancellationToken,
+}
+
+impl RunContext {
+    /// The random number generator of the buyer with this number.
+    pub fn rng(&self, buyer: u64) -> StdRng {
+        buyer_rng(self.seed, buyer)
+    }
+
+    /// Sends a booking, and measures from its due time. The response is recorded before the caller acts on it.
+    pub async fn book(&self, intent: BookingIntent, due: Instant) -> BookingResponse {
+        self.metrics.begin(due);
+        let key = intent.key(&self.run);
+        let reply = self.client.post(self.target.path(), intent.body(&self.run), key.as_deref()).await;
+        let responded = Instant::now();
+        let response =
+            reply.map_or_else(|error| BookingResponse::lost(&error), |reply| BookingResponse::read(&reply));
+        self.metrics.responded(&response, responded.saturating_duration_since(due));
+        let StatusRead { sent: due, took, .. } = self.run_log.status_read(0, due, responded);
+        self.run_log.record_request(RequestRecord {
+            intent,
+            instance: 0,
+            due,
+            took,
+            response: response.clone(),
+        });
+        response
+    }
+
+    /// Books, and follows the ticket if this buyer is a follower. Some followers read the final status again.
+    pub async fn book_and_follow(&self, number: u64, intent: BookingIntent, due: Instant) {
+        let response = self.book(intent, due).await;
+        let Some(ticket) = response.ticket().filter(|_| is_chosen(number, self.follow_share)) else { return };
+        let has_ended = match response {
+            BookingResponse::Accepted { .. } => self.follow_until_final(ticket, due).await.is_some(),
+            _ => response.outcome().is_some(),
+        };
+        if has_ended {
+            self.read_again(number, ticket).await;
+        }
+    }
+
+    /// Reads a final status again if this buyer is chosen: at once from a random instance, and later from every
+    /// instance, when each must report it. Reading at once from the instance that reported it would prove little,
+    /// because it has probably cached the status.
+    pub async fn read_again(&self, number: u64, ticket: Uuid) {
+        if is_chosen(number, self.follow_share * READ_AGAIN_SHARE) {
+            let any = self.rng(number).random_range(0..self.instances.len());
+            let reading = async {
+                self.read_from(&self.instances[any..=any], ticket).await;
+                pause(READ_AGAIN_AFTER).await;
+                self.read_from(&self.instances, ticket).await;
+            };
+            self.give_up.run_until_cancelled(reading).await;
+        }
+    }
+
+    async fn read_from(&self, instances: &[Instance], ticket: Uuid) {
+        for instance in instances {
+            if let Ok(StatusObservation { told, read, .. }) = instance.ask(&self.run_log, ticket, "").await {
+                self.run_log.record_status(ticket, &told, read);
+            }
+        }
+    }
+
+    /// Follows the ticket until it is final. `None` if `give_up` is cancelled first.
+    pub async fn follow_until_final(&self, ticket: Uuid, due: Instant) -> Option<Outcome> {
+        self.metrics.follows();
+        let following = self.follow.until_final(&self.instances[0], &self.run_log, ticket);
+        let outcome = self.give_up.run_until_cancelled(following).await?;
+        self.metrics.settled(due.elapsed());
+        Some(outcome)
+    }
+
+    /// Polls the status of a ticket once.
+    pub async fn poll(&self, ticket: Uuid, due: Instant) {
+        self.metrics.begin(due);
+        let sent = Instant::now();
+        let reply = self.client.get(&format!("/ticket-bookings/{ticket}")).await;
+        let read = self.run_log.status_read(self.instances[0].number, sent, Instant::now());
+        let told = match &reply {
+            Ok(reply) => ObservedStatus::read(reply),
+            Err(_) => ObservedStatus::Unavailable,
+        };
+        let responded = match (&reply, &told) {
+            (Err(error), _) => Err(error.kind()),
+            (Ok(_), ObservedStatus::Unavailable) => Err("senseless-status"),
+            _ => Ok(due.elapsed()),
+        };
+        self.metrics.polled(responded);
+        match told {
+            ObservedStatus::Unknown => self.run_log.record_unknown(ticket, read),
+            told => {
+                self.run_log.record_status(ticket, &told, read);
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a client waits before it reads again")]
+async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// Whether the buyer with this number belongs to the chosen `share`, which is distributed evenly.
+#[expect(clippy::cast_precision_loss, reason = "no run has 2^52 buyers")]
+fn is_chosen(number: u64, share: f64) -> bool {
+    let chosen_before = |n: u64| (n as f64 * share).floor();
+    chosen_before(number + 1) > chosen_before(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_chosen_buyers_matches_the_share() {
+        for (share, expected) in [(0.0, 0), (0.01, 10), (0.25, 250), (1.0, 1_000)] {
+            let chosen = (0..1_000).filter(|number| is_chosen(*number, share)).count();
+            assert_eq!(chosen, expected, "{share}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! A booking server with one configurable defect, which the verification must detect. It keeps everything in memory and
+//! settles at once.
+
+mod status;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Extension, Json, Router};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    None,
+    /// The tenth booking gets a seat that is already sold.
+    SellsASeatTwice,
+    /// The tenth ticket never becomes final.
+    LosesATicket,
+    /// The tenth ticket is unknown after it was accepted.
+    ForgetsATicket,
+    /// The tenth ticket is reported as confirmed, and then as rejected.
+    ChangesItsMind,
+    /// The tenth ticket is reported as confirmed, and then as queued.
+    TakesItBack,
+    /// The event stream of the tenth ticket sends `queued` after the final event.
+    StreamTakesItBack,
+    /// The second instance reports `queued` for this long after the first has reported a final status.
+    LagsBehind(Duration),
+    /// The tenth booking gets a different seat than requested.
+    GivesAnotherSeat,
+    /// The tenth booking is rejected although its seat is free.
+    RefusesAFreeSeat,
+    /// A retry is sold again.
+    ForgetsKeys,
+    /// The tenth ticket has the id of the ninth.
+    HandsOutATicketTwice,
+    /// The seat map shows a sold seat as free.
+    HidesASale,
+    /// The seat map shows a free seat as sold.
+    InventsASale,
+    /// A tier counts one sale too few.
+    Miscounts,
+    /// Delays responses from the tenth request on, until this many requests have arrived.
+    StallsUntil(u64),
+    /// Never responds from the tenth request on.
+    FallsSilent,
+}
+
+/// The number of the booking with the defect.
+const THE_TENTH: u64 = 10;
+
+pub struct FaultyServer {
+    defect: Defect,
+    run_log: Mutex<RunLog>,
+    /// The number of booking requests so far.
+    requests: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct RunLog {
+    seats: Vec<Seat>,
+    tickets: HashMap<Uuid, Ticket>,
+    /// The ticket and the seats of each idempotency key.
+    keys: HashMap<String, (Uuid, Value)>,
+    last_ticket: Uuid,
+    tiers: i32,
+    sales: i64,
+}
+
+struct Seat {
+    id: i64,
+    tier: i32,
+    sale: Option<i64>,
+}
+
+#[derive(Clone)]
+struct Ticket {
+    /// Number of the booking, from 1.
+    number: u64,
+    /// The booking, or a problem code.
+    booking: Result<Value, &'static str>,
+    polls: u32,
+    /// When the first instance first reported its final status.
+    told_at: Option<Instant>,
+}
+
+/// The instance that received a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    First,
+    Second,
+}
+
+const CONCERT: &str = "00000000-0000-0000-0000-000000000001";
+
+impl FaultyServer {
+    /// Starts one instance and returns its URL.
+    pub async fn start(defect: Defect) -> Result<String> {
+        Self::new(defect).listen(Endpoint::First).await
+    }
+
+    /// Starts two instances and returns their URLs.
+    pub async fn start_two(defect: Defect) -> Result<(String, String)> {
+        let server = Self::new(defect);
+        Ok((server.clone().listen(Endpoint::First).await?, server.listen(Endpoint::Second).await?))
+    }
+
+    fn new(defect: Defect) -> Arc<Self> {
+        Arc::new(Self { defect, run_log: Mutex::default(), requests: watch::Sender::new(0) })
+    }
+
+    async fn listen(self: Arc<Self>, endpoint: Endpoint) -> Result<String> {
+        let router = Router::new()
+            .route(
+                "/concerts",
+                get(async || "[]").post(async || (StatusCode::CREATED, Json(json!({"id": CONCERT})))),
+            )
+            .route("/concerts/{id}", delete(async || StatusCode::CONFLICT))
+            .route("/ticket-types", get(async || Json(json!([{"id": 1, "name": "Load test"}]))))
+            .route("/ticket-tiers", post(create_tier))
+            .route("/ticket-tiers/all", get(tiers))
+            .route("/concerts/{id}/seats", post(create_seats))
+            .route("/seats/concert/{id}", get(seat_map))
+            .route("/ticket-bookings", post(book))
+            .route("/ticket-bookings/{ticket}", get(status::status))
+            .route("/ticket-bookings/{ticket}/events", get(status::events))
+            .layer(Extension(endpoint))
+            .with_state(self);
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(url)
+    }
+
+    fn run_log(&self) -> MutexGuard<'_, RunLog> {
+        self.run_log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_defect(&self, number: u64, defect: Defect) -> bool {
+        self.defect == defect && number == THE_TENTH
+    }
+}
+
+async fn create_tier(State(server): State<Arc<FaultyServer>>) -> impl IntoResponse {
+    let mut run_log = server.run_log();
+    run_log.tiers += 1;
+    (StatusCode::CREATED, Json(json!({"id": run_log.tiers})))
+}
+
+async fn create_seats(
+    State(server): State<Arc<FaultyServer>>,
+    Json(block): Json<Value>,
+) -> impl IntoResponse {
+    let mut run_log = server.run_log();
+    let tier = i32::try_from(block["ticketTierId"].as_i64().unwrap_or_default()).unwrap_or_default();
+    let created =
+        block["rows"].as_i64().unwrap_or_default() * block["seatsPerRow"].as_i64().unwrap_or_default();
+    for _ in 0..created {
+        let id = i64::try_from(run_log.seats.len()).unwrap_or_default() + 1;
+        run_log.seats.push(Seat { id, tier, sale: None });
+    }
+    (StatusCode::CREATED, Json(json!({"created": created})))
+}
+
+async fn seat_map(State(server): State<Arc<FaultyServer>>) -> Json<Value> {
+    let run_log = server.run_log();
+    let mut shown: Vec<(&Seat, bool)> =
+        run_log.seats.iter().map(|seat| (seat, seat.sale.is_some())).collect();
+    // No invented sale while the run is prepared.
+    let has_begun = !run_log.tickets.is_empty();
+    let wrong = match server.defect {
+        Defect::HidesASale => shown.iter_mut().find(|(_, is_booked)| *is_booked),
+        Defect::InventsASale if has_begun => shown.iter_mut().find(|(_, is_booked)| !*is_booked),
+        _ => None,
+    };
+    if let Some((_, is_booked)) = wrong {
+        *is_booked = !*is_booked;
+    }
+    let seats: Vec<Value> = shown
+        .iter()
+        .map(|(seat, is_booked)| json!({"id": seat.id, "ticketTierId": seat.tier, "isBooked": is_booked}))
+        .collect();
+    Json(json!({"seats": seats}))
+}
+
+async fn tiers(State(server): State<Arc<FaultyServer>>) -> Json<Value> {
+    let run_log = server.run_log();
+    let tier = |id: i32| {
+        let of_tier = || run_log.seats.iter().filter(|seat| seat.tier == id);
+        let mut available = of_tier().filter(|seat| seat.sale.is_none()).count();
+        if server.defect == Defect::Miscounts && id == 1 {
+            available += 1;
+        }
+        json!({"id": id, "concertId": CONCERT, "total": of_tier().count(), "available": available})
+    };
+    Json((1..=run_log.tiers).map(tier).collect())
+}
+
+async fn book(
+    State(server): State<Arc<FaultyServer>>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Response {
+    let mut number = 0;
+    server.requests.send_modify(|requests| {
+        *requests += 1;
+        number = *requests;
+    });
+    match server.defect {
+        Defect::StallsUntil(requests) if number >= THE_TENTH => {
+            let _ = server.requests.subscribe().wait_for(|come| *come >= requests).await;
+        }
+        Defect::FallsSilent if number >= THE_TENTH => std::future::pending().await,
+        _ => {}
+    }
+    let key = headers.get("idempotency-key").map(|key| String::from_utf8_lossy(key.as_bytes()).into_owned());
+    let ticket = server.settle(number, key, &body);
+    let document = json!({"ticketId": ticket, "status": "queued"});
+    (StatusCode::ACCEPTED, [("location", format!("/ticket-bookings/{ticket}"))], Json(document))
+        .into_response()
+}
+
+impl FaultyServer {
+    fn settle(&self, number: u64, key: Option<String>, body: &Value) -> Uuid {
+        let mut run_log = self.run_log();
+        let id = if self.has_defect(number, Defect::HandsOutATicketTwice) {
+            run_log.last_ticket
+        } else {
+            Uuid::from_u128(u128::from(number))
+        };
+        run_log.last_ticket = id;
+        let first = key.as_ref().and_then(|key| run_log.keys.get(key)).cloned();
+        let booking = match first.filter(|_| self.defect != Defect::ForgetsKeys) {
+            Some((first, seats)) if seats == body["seatIds"] => run_log.tickets[&first].booking.clone(),
+            Some(_) => Err("idempotency-key-reused"),
+            None => self.sell(&mut run_log, number, body).ok_or("seats-taken"),
+        };
+        if let Some(key) = key {
+            run_log.keys.entry(key).or_insert((id, body["seatIds"].clone()));
+        }
+        run_log.tickets.insert(id, Ticket { number, booking, polls: 0, told_at: None });
+        id
+    }
+
+    fn sell(&self, run_log: &mut RunLog, number: u64, body: &Value) -> Option<Value> {
+        let asked: Vec<i64> = body["seatIds"].as_array()?.iter().filter_map(Value::as_i64).collect();
+        let is_free = |run_log: &RunLog, seat: &i64| {
+            run_log.seats[usize::try_from(*seat - 1).unwrap_or_default()].sale.is_none()
+        };
+        let are_free = asked.iter().all(|seat| is_free(run_log, seat));
+        let may_sell_twice =
+            self.has_defect(number, Defect::SellsASeatTwice) || self.defect == Defect::ForgetsKeys;
+        if (!are_free && !may_sell_twice) || self.has_defect(number, Defect::RefusesAFreeSeat) {
+            return None;
+        }
+        run_log.sales += 1;
+        for seat in &asked {
+            run_log.seats[usize::try_from(*seat - 1).unwrap_or_default()].sale = Some(run_log.sales);
+        }
+        let given: Vec<i64> =
+            if self.has_defect(number, Defect::GivesAnotherSeat) { vec![asked[0] + 1] } else { asked };
+        Some(json!({"id": run_log.sales, "userEmail": body["userEmail"], "seatIds": given}))
+    }
+}

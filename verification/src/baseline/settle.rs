@@ -1,0 +1,223 @@
+//! Runs the bare statements of a worker's transaction in a temporary database with the system's schema: the upper limit
+//! of the settle rate.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
+use hamro_shared::config::Env;
+use hamro_shared::database::migrate;
+use hamro_shared::domain::Clock;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use uuid::Uuid;
+
+use super::BaselineResult;
+
+/// Seats created per second of the measurement. A machine that sells them faster ends early.
+const SEATS_A_SECOND: u64 = 100_000;
+
+pub async fn measure(
+    mut env: Env,
+    duration: Duration,
+    batch: usize,
+    connections: usize,
+) -> Result<BaselineResult> {
+    ensure!(batch > 0 && connections > 0, "--batch and --connections must be at least 1");
+    let url = env.required("DATABASE_URL", "postgres://user:password@host:5432/database", str::parse);
+    let server: PgConnectOptions = env.finish(url)?;
+    let name = format!("hamro_baseline_{:x}", Clock::system().now().unix_millis());
+    let mut outer = server.connect().await.context("connecting to DATABASE_URL")?;
+    // The name was generated above and has only letters, digits and underscores.
+    let create = format!("CREATE DATABASE {name}");
+    sqlx::raw_sql(AssertSqlSafe(create))
+        .execute(&mut outer)
+        .await
+        .context("creating the temporary database")?;
+    let rate = in_database(server.database(&name), duration, batch, connections).await;
+    let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+    sqlx::raw_sql(AssertSqlSafe(drop))
+        .execute(&mut outer)
+        .await
+        .with_context(|| format!("dropping the temporary database {name}"))?;
+    outer.close().await?;
+    let what = format!("bare SQL, {batch} bookings per transaction, {connections} connections");
+    Ok(BaselineResult { what, bookings_per_second: rate? })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the result is displayed")]
+async fn in_database(
+    options: PgConnectOptions,
+    duration: Duration,
+    batch: usize,
+    connections: usize,
+) -> Result<f64> {
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+    migrate(&mut *pool.acquire().await?).await?;
+    let mut filling = pool.acquire().await?;
+    let seats = fill(&mut filling, SEATS_A_SECOND * duration.as_secs().max(1)).await?;
+    drop(filling);
+    pool.close().await;
+
+    let begin = Instant::now();
+    let settling = seats.chunks(seats.len().div_ceil(connections)).map(|seats| {
+        let options = options.clone();
+        async move {
+            let mut connection = options.connect().await?;
+            let mut settled = 0;
+            for seats in seats.chunks(batch) {
+                if begin.elapsed() >= duration {
+                    break;
+                }
+                settle(&mut connection, seats).await?;
+                settled += seats.len();
+            }
+            anyhow::Ok((settled, begin.elapsed()))
+        }
+    });
+    let results = try_join_all(settling).await?;
+    check(options.connect().await?, results.iter().map(|(settled, _)| settled).sum()).await?;
+    // Each connection counts with its own time, because one that has sold all its seats ends early.
+    Ok(results.iter().map(|(settled, elapsed)| *settled as f64 / elapsed.as_secs_f64()).sum())
+}
+
+/// Checks that all rows were written.
+async fn check(mut connection: PgConnection, settled: usize) -> Result<()> {
+    let written: i64 = sqlx::query_scalar(
+        "SELECT least((SELECT count(*) FROM bookings), (SELECT count(*) FROM sales), (SELECT count(*) FROM sale_seats),
+                      (SELECT count(*) FROM seats WHERE booked_at IS NOT NULL),
+                      (SELECT sum(total - available) FROM ticket_tiers))",
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    ensure!(
+        usize::try_from(written) == Ok(settled),
+        "{settled} bookings were settled, but {written} were written"
+    );
+    Ok(connection.close().await?)
+}
+
+/// Inserts a concert with three tiers and this many seats. Returns the seat ids.
+async fn fill(connection: &mut PgConnection, seats: u64) -> Result<Vec<i32>> {
+    sqlx::raw_sql(
+        "INSERT INTO concerts (title, artist, date, time, venue, city, image)
+         VALUES ('Baseline', 'Nobody', '2099-12-31', '19:00', 'Nowhere', 'Nowhere', 'https://example.com/nothing.jpg');
+         INSERT INTO ticket_types (name) VALUES ('Baseline');
+         INSERT INTO ticket_tiers (concert_id, ticket_type_id, price)
+         SELECT concert.id, kind.id, 10 FROM concerts concert, ticket_types kind, generate_series(1, 3);",
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "INSERT INTO seats (concert_id, ticket_tier_id, seat_number, \"row\", section)
+         SELECT tier.concert_id, tier.id, 'S-' || n, 1, 'baseline'
+         FROM generate_series(1, $1) n JOIN (SELECT *, row_number() OVER (ORDER BY id) - 1 AS number FROM ticket_tiers) tier
+              ON tier.number = n % 3
+         ORDER BY n",
+    )
+    .bind(i64::try_from(seats)?)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE ticket_tiers t SET total = s.count, available = s.count
+         FROM (SELECT ticket_tier_id, count(*) FROM seats GROUP BY ticket_tier_id) s WHERE s.ticket_tier_id = t.id",
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::raw_sql("VACUUM ANALYZE").execute(&mut *connection).await?;
+    Ok(sqlx::query_scalar("SELECT id FROM seats ORDER BY id").fetch_all(connection).await?)
+}
+
+/// Sells each of these seats to a different customer in one transaction, like a worker (worker/src/settlement/).
+async fn settle(connection: &mut PgConnection, seats: &[i32]) -> Result<()> {
+    let tickets: Vec<Uuid> = seats.iter().map(|_| ticket()).collect();
+    let mut transaction = connection.begin().await?;
+    let locked = sqlx::query(
+        "SELECT id, concert_id, ticket_tier_id, seat_number, booked_at IS NOT NULL FROM seats
+         WHERE id = ANY($1) ORDER BY id FOR UPDATE OF seats",
+    )
+    .bind(seats)
+    .fetch_all(&mut *transaction)
+    .await?;
+    sqlx::query("SELECT ticket_id, request_hash FROM bookings WHERE ticket_id = ANY($1)")
+        .bind(&tickets)
+        .fetch_all(&mut *transaction)
+        .await?;
+    let concert: Uuid = locked.first().context("no seats")?.try_get("concert_id")?;
+    sqlx::query(
+        "SELECT tier.id, tier.concert_id, tier.price, tier.available, concert.sales_open_at, concert.sales_close_at
+         FROM ticket_tiers tier JOIN concerts concert ON concert.id = tier.concert_id WHERE tier.concert_id = ANY($1)",
+    )
+    .bind([concert].as_slice())
+    .fetch_all(&mut *transaction)
+    .await?;
+    sell(&mut transaction, seats, &tickets).await?;
+    move_counters(&mut transaction, &locked).await?;
+    Ok(transaction.commit().await?)
+}
+
+async fn sell(connection: &mut PgConnection, seats: &[i32], tickets: &[Uuid]) -> Result<()> {
+    let now = Clock::system().now().datetime();
+    let names: Vec<String> = seats.iter().map(|seat| format!("Buyer {seat}")).collect();
+    let emails: Vec<String> = seats.iter().map(|seat| format!("buyer{seat}@example.com")).collect();
+    let sales: Vec<i64> = sqlx::query_scalar(
+        "INSERT INTO sales (ticket_id, user_name, user_email, created_at)
+         SELECT sale.*, $4 FROM unnest($1::uuid[], $2::text[], $3::text[]) sale RETURNING id",
+    )
+    .bind(tickets)
+    .bind(&names)
+    .bind(&emails)
+    .bind(now)
+    .fetch_all(&mut *connection)
+    .await?;
+    sqlx::query(
+        "WITH sold AS (INSERT INTO sale_seats (sale_id, position, seat_id, price)
+                       SELECT sale, 0, seat, 10 FROM unnest($1::bigint[], $2::integer[]) sold (sale, seat))
+         UPDATE seats SET booked_at = $3, updated_at = $3 WHERE id = ANY($2)",
+    )
+    .bind(&sales)
+    .bind(seats)
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "INSERT INTO bookings (ticket_id, status, settled_at, request_hash, user_name, user_email, sale_id)
+         SELECT ticket, 'confirmed', $5, sha256(uuid_send(ticket)), name, email, sale
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) booking (ticket, name, email, sale)",
+    )
+    .bind(tickets)
+    .bind(&names)
+    .bind(&emails)
+    .bind(&sales)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn move_counters(connection: &mut PgConnection, locked: &[sqlx::postgres::PgRow]) -> Result<()> {
+    let mut sold = std::collections::BTreeMap::<i32, i32>::new();
+    for row in locked {
+        *sold.entry(row.try_get("ticket_tier_id")?).or_default() += 1;
+    }
+    let (tiers, counts): (Vec<i32>, Vec<i32>) = sold.into_iter().unzip();
+    sqlx::query("SELECT id FROM ticket_tiers WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE")
+        .bind(&tiers)
+        .fetch_all(&mut *connection)
+        .await?;
+    sqlx::query(
+        "UPDATE ticket_tiers tier SET available = tier.available - sold.count
+         FROM unnest($1::integer[], $2::integer[]) AS sold (id, count) WHERE tier.id = sold.id",
+    )
+    .bind(&tiers)
+    .bind(&counts)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// An id that sorts by time, like the ids of tickets. Random ids would be scattered over the whole index.
+fn ticket() -> Uuid {
+    let millis = u128::from(Clock::system().now().unix_millis().unsigned_abs());
+    Uuid::from_u128(millis << 80 | rand::random::<u128>() >> 48)
+}

@@ -1,0 +1,116 @@
+//! Ticket statuses and outcomes.
+
+use hamro_shared::domain::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::http::HttpResponse;
+
+/// A final status. Statuses are an open set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub status: Box<str>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sale: Option<Sale>,
+    /// The problem code if there is no sale.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub code: Option<Box<str>>,
+    /// By the system's clock, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub settled_at: Option<i64>,
+}
+
+impl Outcome {
+    pub(super) fn of(status: &str) -> Self {
+        Self { status: status.into(), sale: None, code: None, settled_at: None }
+    }
+
+    pub fn is_confirmed(&self) -> bool {
+        &*self.status == "confirmed"
+    }
+
+    /// Whether both are equal, apart from the time.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        self.status == other.status && self.sale == other.sale && self.code == other.code
+    }
+}
+
+/// A booking, as clients receive it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sale {
+    pub id: i64,
+    #[serde(rename(deserialize = "userEmail"), alias = "email")]
+    pub email: Box<str>,
+    #[serde(rename(deserialize = "seatIds"), alias = "seats")]
+    pub seats: Box<[i32]>,
+}
+
+/// The code of a problem document. The earlier system has none.
+#[derive(Deserialize)]
+pub(super) struct Problem {
+    #[serde(default)]
+    pub code: Option<Box<str>>,
+}
+
+/// A ticket's status document.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusDocument {
+    status: Box<str>,
+    settled_at: Option<Timestamp>,
+    booking: Option<Sale>,
+    problem: Option<Problem>,
+}
+
+/// The status of a ticket in a response.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ObservedStatus {
+    Queued,
+    Final(Outcome),
+    /// The ticket does not exist.
+    Unknown,
+    /// No status: a temporary problem or an invalid response.
+    Unavailable,
+}
+
+impl ObservedStatus {
+    pub fn read(reply: &HttpResponse) -> Self {
+        match reply.status {
+            200 => Self::of_document(&reply.body),
+            404 => Self::Unknown,
+            _ => Self::Unavailable,
+        }
+    }
+
+    pub fn of_document(json: &[u8]) -> Self {
+        let Ok(document) = serde_json::from_slice::<StatusDocument>(json) else { return Self::Unavailable };
+        match &*document.status {
+            "confirmed" | "rejected" | "expired" | "failed" => Self::Final(Outcome {
+                status: document.status,
+                sale: document.booking,
+                code: document.problem.and_then(|problem| problem.code),
+                settled_at: document.settled_at.map(Timestamp::unix_millis),
+            }),
+            // `queued`, or an unknown status, which does not count as final.
+            _ => Self::Queued,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, body: &str) -> HttpResponse {
+        HttpResponse { status, location: None, retry_after: None, body: body.to_owned().into() }
+    }
+
+    #[test]
+    fn an_unknown_status_does_not_count_as_final() {
+        let read = |status: &str| ObservedStatus::read(&reply(200, &format!(r#"{{"status":"{status}"}}"#)));
+        assert_eq!(read("queued"), ObservedStatus::Queued);
+        assert_eq!(read("on-hold"), ObservedStatus::Queued);
+        assert!(matches!(read("failed"), ObservedStatus::Final(_)));
+        assert_eq!(ObservedStatus::read(&reply(404, "{}")), ObservedStatus::Unknown);
+        assert_eq!(ObservedStatus::read(&reply(503, "{}")), ObservedStatus::Unavailable);
+    }
+}
