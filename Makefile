@@ -35,7 +35,7 @@ loadtest: ## flood a private installation and prove that nothing was lost; two m
 	@deploy/dev/loadtest.sh $(ARGS)
 
 chaos: ## inject one fault after another under load and check the result (DURATION=10m; SEED=1 selects the faults)
-	@CHAOS_DURATION=$(DURATION) CHAOS_SEED=$(SEED) deploy/dev/test.sh --run-ignored only --no-capture -E 'binary(faults) & test(/^chaos::/)'
+	@CHAOS_DURATION=$(DURATION) CHAOS_SEED=$(SEED) deploy/dev/test.sh --run-ignored only --no-capture -E 'package(hamro-e2e) & test(/^faults::chaos::/)'
 
 fuzz: ## fuzz the parsers of external input and the event stream encoder, three minutes (FUZZ_SECONDS=60 for each)
 	@deploy/dev/fuzz.sh

@@ -30,7 +30,7 @@ install_all() {
 lint() {
     shellcheck --external-sources deploy/dev/*.sh .ci/run
     # Deno checks the types. Node.js, which runs these files in the tests, only strips them.
-    DENO_DIR=$DEV_DIR/deno deno check --quiet --no-config docs/book-seats.ts e2e/tests/typescript_client/run.ts
+    DENO_DIR=$DEV_DIR/deno deno check --quiet --no-config docs/book-seats.ts e2e/tests/it/bookings/typescript_client/run.ts
     hadolint Dockerfile
     check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 }

@@ -15,8 +15,8 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
-use crate::database::end_sessions;
-use crate::servers::apis_are_ready;
+use super::database::end_sessions;
+use super::servers::apis_are_ready;
 
 const WORKERS: usize = 3;
 

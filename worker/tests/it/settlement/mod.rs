@@ -1,14 +1,9 @@
 //! The transaction that settles a batch, against a real Postgres.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
-
-#[path = "settlement/retries.rs"]
 mod retries;
-#[path = "settlement/rows.rs"]
 mod rows;
-#[path = "settlement/set_aside.rs"]
 mod set_aside;
-#[path = "settlement/stuck_seats.rs"]
+mod stored_rows;
 mod stuck_seats;
 
 use std::collections::HashMap;

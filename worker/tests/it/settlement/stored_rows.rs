@@ -1,8 +1,6 @@
 //! Stored rows that the rules for input would reject: edited by hand, erased on request, or written by a newer version.
 //! Such a row affects at most its own booking.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
-
 use std::collections::HashMap;
 use std::time::Duration;
 

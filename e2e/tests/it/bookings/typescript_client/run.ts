@@ -1,7 +1,7 @@
 // Runs docs/book-seats.ts on a network with this fault: `node run.ts API REQUEST FAULT`. Prints a JSON document with
 // the client's requests, the statuses it received, and its result. See typescript_client.rs.
 import process from 'node:process';
-import { bookSeats, newBookingIntent, ProblemError, type TicketStatus } from '../../../docs/book-seats.ts';
+import { bookSeats, newBookingIntent, ProblemError, type TicketStatus } from '../../../../../docs/book-seats.ts';
 
 /** Handles the `nth` request of its kind, counted from 0. `send` sends it over the network. */
 type Fault = (send: () => Promise<Response>, nth: number, signal: AbortSignal) => Response | Promise<Response>;

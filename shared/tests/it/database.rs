@@ -1,7 +1,5 @@
 //! Database sessions and the work that runs on them, against a real Postgres.
 
-#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
-
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/typescript_client/run.ts");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/bookings/typescript_client/run.ts");
 const NODE: &str = "Node.js 22.18 or later must be on the PATH; `make test` installs it";
 const TIMEOUT: Duration = Duration::from_mins(1);
 

@@ -11,7 +11,7 @@ use reqwest::Method;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contract");
+const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/http/contract");
 const SCHEMATHESIS: &str = "schemathesis must be on the PATH; `make test` installs it";
 const TIMEOUT: Duration = Duration::from_mins(3);
 

@@ -7,8 +7,8 @@ use anyhow::Result;
 use hamro_e2e::checker::Promise;
 use hamro_e2e::{Installation, Setup, Trial, ledger, wait_until};
 
-use crate::intake::{ONE_BY_ONE, fill_the_queue};
-use crate::workers::expired;
+use super::intake::{ONE_BY_ONE, fill_the_queue};
+use super::workers::expired;
 
 /// Short, because clients retry until this timeout for tickets that are lost.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(2);

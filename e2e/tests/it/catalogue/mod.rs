@@ -1,0 +1,3 @@
+//! The catalogue: `/concerts`, `/ticket-types` and `/ticket-tiers`.
+
+mod concerts;

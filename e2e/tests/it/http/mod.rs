@@ -1,0 +1,4 @@
+//! HTTP behaviour that is common to all endpoints, and the contract.
+
+mod connections;
+mod contract;

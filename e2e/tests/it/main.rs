@@ -1,0 +1,22 @@
+//! The end-to-end tests. The modules mirror the URL tree of the api (`bookings`, `catalogue`, `seats`, `queue`, `http`,
+//! `booking_page`) and the stages of a worker (`pipeline`, `settlement`, `recovery`, `dead_letters`).
+//!
+//! `outages`, `faults::servers` and `faults::chaos` stop servers that all tests share, so their tests run alone: see
+//! `.config/nextest.toml`.
+
+mod booking_page;
+mod bookings;
+mod catalogue;
+mod database;
+mod dead_letters;
+mod erase;
+mod faults;
+mod http;
+mod logs;
+mod outages;
+mod pipeline;
+mod processes;
+mod queue;
+mod recovery;
+mod seats;
+mod settlement;

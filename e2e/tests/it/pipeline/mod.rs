@@ -1,0 +1,4 @@
+//! How a worker receives and batches bookings.
+
+mod batches;
+mod prefetch;

@@ -1,0 +1,3 @@
+//! The queue as clients see it: `/queue`, and refusals while it is full.
+
+mod full_queue;

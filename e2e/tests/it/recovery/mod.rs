@@ -1,0 +1,3 @@
+//! Bookings outside the intake queue.
+
+mod poison;

@@ -1,0 +1,3 @@
+//! Seat maps: `/seats`.
+
+mod follow_seats;

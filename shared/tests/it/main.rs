@@ -1,0 +1,6 @@
+//! Database sessions against a real Postgres, and compatibility with earlier versions.
+
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod database;
+mod earlier_versions;
