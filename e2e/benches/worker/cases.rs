@@ -29,7 +29,7 @@ pub async fn batches() -> Result<()> {
             let plan = Plan { batch_max: size, parcel: size.min(Plan::USUAL.parcel), ..Plan::USUAL };
             let count = if size == 1 { ONE_BY_ONE } else { BOOKINGS };
             worker.push(measure(Kind::DistinctSeats, plan, count).await?.rate);
-            bare.push(ceiling(size, count).await?);
+            bare.push(bare_rate(size, count).await?);
         }
     }
     for (size, (worker, bare)) in sizes.into_iter().zip(rates) {
@@ -53,7 +53,7 @@ pub async fn drain() -> Result<()> {
             rates.push(drained.rate);
             peak = peak.max(drained.peak_kilobytes);
         }
-        bare.push(ceiling(WHOLE_PARCELS, BOOKINGS).await?);
+        bare.push(bare_rate(WHOLE_PARCELS, BOOKINGS).await?);
         one_by_one.push(measure(Kind::DistinctSeats, Plan::ONE_BY_ONE, ONE_BY_ONE).await?.rate);
     }
     let (bare, one_by_one) = (median(bare), median(one_by_one));
@@ -85,7 +85,7 @@ pub async fn sales() -> Result<()> {
     let (mut worker, mut bare) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         worker.push(measure(Kind::DistinctSeats, Plan::USUAL, BOOKINGS).await?.rate);
-        bare.push(ceiling(WHOLE_PARCELS, BOOKINGS).await?);
+        bare.push(bare_rate(WHOLE_PARCELS, BOOKINGS).await?);
         say(format!(
             "sales, round {round}: {:.0} bookings/s, bare {:.0}/s",
             worker[round - 1],
@@ -123,7 +123,7 @@ async fn measure(kind: Kind, plan: Plan, count: usize) -> Result<Drained> {
     Ok(drained)
 }
 
-async fn ceiling(batch: usize, count: usize) -> Result<f64> {
+async fn bare_rate(batch: usize, count: usize) -> Result<f64> {
     let installation = drain::installation().await?;
     let bookings = Kind::DistinctSeats.bookings(&installation.pool, count).await?;
     let rate = bare::sell(&installation.pool, batch, &bookings).await?;

@@ -1,5 +1,6 @@
 //! Measures the broker and the database alone: upper limits for the results of the whole system.
 
+pub mod batch;
 pub mod publish;
 pub mod settle;
 

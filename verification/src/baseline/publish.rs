@@ -57,7 +57,7 @@ async fn figures(
         } else {
             format!("confirmed publishing, {bookings} bookings per message")
         };
-        let bookings_per_second = rate(channel, topology, bookings, duration, in_flight).await?;
+        let bookings_per_second = confirmed_rate(channel, topology, bookings, duration, in_flight).await?;
         figures.push(BaselineResult { what, bookings_per_second });
     }
     Ok(figures)
@@ -65,8 +65,10 @@ async fn figures(
 
 /// Bookings confirmed per second, with up to `in_flight` outstanding confirms. Only one task publishes: on a shared
 /// channel, lapin can assign confirms to the wrong messages.
+///
+/// The channel must be in confirm mode. The queue is purged afterwards.
 #[expect(clippy::cast_precision_loss, reason = "the result is displayed")]
-async fn rate(
+pub async fn confirmed_rate(
     channel: &Channel,
     topology: &Topology,
     bookings: usize,
@@ -96,6 +98,15 @@ async fn rate(
     }
     channel.queue_purge(topology.intake_queue().into(), QueuePurgeOptions::default()).await?;
     Ok(rate)
+}
+
+/// Publishes a message of one booking, and waits until the broker has confirmed it.
+pub async fn publish_one(channel: &Channel, topology: &Topology) -> Result<()> {
+    let (exchange, key) = (topology.bookings_exchange(), topology.intake_queue());
+    let (options, properties) = (BasicPublishOptions::default(), properties(FieldTable::default()));
+    let body = parcel(1)?;
+    let confirm = channel.basic_publish(exchange.into(), key.into(), options, &body, properties).await?;
+    Ok(check_confirmation(confirm.await?)?)
 }
 
 /// A message like those that the api publishes.

@@ -9,10 +9,10 @@ use hamro_shared::config::Env;
 use hamro_shared::database::migrate;
 use hamro_shared::domain::Clock;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
-use uuid::Uuid;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::BaselineResult;
+use super::batch::PreparedBatch;
 
 /// Seats created per second of the measurement. A machine that sells them faster ends early.
 const SEATS_A_SECOND: u64 = 100_000;
@@ -69,7 +69,8 @@ async fn in_database(
                 if begin.elapsed() >= duration {
                     break;
                 }
-                settle(&mut connection, seats).await?;
+                let batch: Vec<[i32; 1]> = seats.iter().map(|seat| [*seat]).collect();
+                PreparedBatch::new(&batch).settle(&mut connection).await?;
                 settled += seats.len();
             }
             anyhow::Ok((settled, begin.elapsed()))
@@ -126,98 +127,4 @@ async fn fill(connection: &mut PgConnection, seats: u64) -> Result<Vec<i32>> {
     .await?;
     sqlx::raw_sql("VACUUM ANALYZE").execute(&mut *connection).await?;
     Ok(sqlx::query_scalar("SELECT id FROM seats ORDER BY id").fetch_all(connection).await?)
-}
-
-/// Sells each of these seats to a different customer in one transaction, like a worker (worker/src/settlement/).
-async fn settle(connection: &mut PgConnection, seats: &[i32]) -> Result<()> {
-    let tickets: Vec<Uuid> = seats.iter().map(|_| ticket()).collect();
-    let mut transaction = connection.begin().await?;
-    let locked = sqlx::query(
-        "SELECT id, concert_id, ticket_tier_id, seat_number, booked_at IS NOT NULL FROM seats
-         WHERE id = ANY($1) ORDER BY id FOR UPDATE OF seats",
-    )
-    .bind(seats)
-    .fetch_all(&mut *transaction)
-    .await?;
-    sqlx::query("SELECT ticket_id, request_hash FROM bookings WHERE ticket_id = ANY($1)")
-        .bind(&tickets)
-        .fetch_all(&mut *transaction)
-        .await?;
-    let concert: Uuid = locked.first().context("no seats")?.try_get("concert_id")?;
-    sqlx::query(
-        "SELECT tier.id, tier.concert_id, tier.price, tier.available, concert.sales_open_at, concert.sales_close_at
-         FROM ticket_tiers tier JOIN concerts concert ON concert.id = tier.concert_id WHERE tier.concert_id = ANY($1)",
-    )
-    .bind([concert].as_slice())
-    .fetch_all(&mut *transaction)
-    .await?;
-    sell(&mut transaction, seats, &tickets).await?;
-    move_counters(&mut transaction, &locked).await?;
-    Ok(transaction.commit().await?)
-}
-
-async fn sell(connection: &mut PgConnection, seats: &[i32], tickets: &[Uuid]) -> Result<()> {
-    let now = Clock::system().now().datetime();
-    let names: Vec<String> = seats.iter().map(|seat| format!("Buyer {seat}")).collect();
-    let emails: Vec<String> = seats.iter().map(|seat| format!("buyer{seat}@example.com")).collect();
-    let sales: Vec<i64> = sqlx::query_scalar(
-        "INSERT INTO sales (ticket_id, user_name, user_email, created_at)
-         SELECT sale.*, $4 FROM unnest($1::uuid[], $2::text[], $3::text[]) sale RETURNING id",
-    )
-    .bind(tickets)
-    .bind(&names)
-    .bind(&emails)
-    .bind(now)
-    .fetch_all(&mut *connection)
-    .await?;
-    sqlx::query(
-        "WITH sold AS (INSERT INTO sale_seats (sale_id, position, seat_id, price)
-                       SELECT sale, 0, seat, 10 FROM unnest($1::bigint[], $2::integer[]) sold (sale, seat))
-         UPDATE seats SET booked_at = $3, updated_at = $3 WHERE id = ANY($2)",
-    )
-    .bind(&sales)
-    .bind(seats)
-    .bind(now)
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query(
-        "INSERT INTO bookings (ticket_id, status, settled_at, request_hash, user_name, user_email, sale_id)
-         SELECT ticket, 'confirmed', $5, sha256(uuid_send(ticket)), name, email, sale
-         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) booking (ticket, name, email, sale)",
-    )
-    .bind(tickets)
-    .bind(&names)
-    .bind(&emails)
-    .bind(&sales)
-    .bind(now)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn move_counters(connection: &mut PgConnection, locked: &[sqlx::postgres::PgRow]) -> Result<()> {
-    let mut sold = std::collections::BTreeMap::<i32, i32>::new();
-    for row in locked {
-        *sold.entry(row.try_get("ticket_tier_id")?).or_default() += 1;
-    }
-    let (tiers, counts): (Vec<i32>, Vec<i32>) = sold.into_iter().unzip();
-    sqlx::query("SELECT id FROM ticket_tiers WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE")
-        .bind(&tiers)
-        .fetch_all(&mut *connection)
-        .await?;
-    sqlx::query(
-        "UPDATE ticket_tiers tier SET available = tier.available - sold.count
-         FROM unnest($1::integer[], $2::integer[]) AS sold (id, count) WHERE tier.id = sold.id",
-    )
-    .bind(&tiers)
-    .bind(&counts)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// An id that sorts by time, like the ids of tickets. Random ids would be scattered over the whole index.
-fn ticket() -> Uuid {
-    let millis = u128::from(Clock::system().now().unix_millis().unsigned_abs());
-    Uuid::from_u128(millis << 80 | rand::random::<u128>() >> 48)
 }
