@@ -9,6 +9,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
+use hamro_verification::processes;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -179,19 +180,16 @@ impl Process {
 
     /// Resident memory.
     pub fn resident_kilobytes(&self) -> Result<u64> {
-        self.kilobytes("VmRSS:")
+        self.watched()?.resident_kilobytes().with_context(|| format!("{} has ended", self.name))
     }
 
     /// Peak resident memory.
     pub fn peak_kilobytes(&self) -> Result<u64> {
-        self.kilobytes("VmHWM:")
+        self.watched()?.peak_kilobytes().with_context(|| format!("{} has ended", self.name))
     }
 
-    fn kilobytes(&self, name: &str) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?))?;
-        let value = status.lines().find_map(|line| line.strip_prefix(name));
-        let value = value.with_context(|| format!("no {name} in /proc"))?;
-        Ok(value.trim().trim_end_matches(" kB").parse()?)
+    fn watched(&self) -> Result<processes::Process> {
+        Ok(processes::Process { name: self.name.clone(), pid: self.id()?.try_into()? })
     }
 
     /// Waits until the process exits, and returns its status.

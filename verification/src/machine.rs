@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+use procfs::{CpuInfo, Current, Meminfo};
 use serde::{Deserialize, Serialize};
 
-use crate::processes::{Cost, field, kilobytes};
+use crate::processes::Cost;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -18,9 +19,10 @@ pub struct Machine {
 impl Machine {
     pub fn this() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
-        let memory = kilobytes("/proc/meminfo", "MemTotal");
-        Self { cores, processor, memory_mb: memory.unwrap_or_default() / 1024 }
+        let cpus = CpuInfo::current().ok();
+        let processor = cpus.as_ref().and_then(|cpus| cpus.model_name(0)).unwrap_or("unknown").to_owned();
+        let memory_mb = Meminfo::current().map_or(0, |memory| memory.mem_total / (1024 * 1024));
+        Self { cores, processor, memory_mb }
     }
 }
 
@@ -50,10 +52,10 @@ impl CpuMark {
     /// The resources used since this mark.
     pub fn cost(self, requests: u64) -> LoaderCost {
         let now = Self::now();
-        let resident = kilobytes("/proc/self/status", "VmRSS");
+        let resident = procfs::process::Process::myself().and_then(|this| this.status()).ok();
         LoaderCost {
             cpu: Cost::of(now.taken.saturating_sub(self.taken), now.at - self.at, requests),
-            resident_mb: resident.unwrap_or_default() / 1024,
+            resident_mb: resident.and_then(|status| status.vmrss).unwrap_or_default() / 1024,
         }
     }
 }

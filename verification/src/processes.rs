@@ -1,18 +1,18 @@
 //! Memory and CPU time of the processes of the system under test, if they run on this machine (proc(5)).
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{SysconfVar, sysconf};
+use procfs::process::{Status, all_processes};
+use procfs::ticks_per_second;
 use serde::{Deserialize, Serialize};
 
 /// A process from the command line.
 #[derive(Clone, Debug)]
 pub struct Process {
     pub name: String,
-    pub pid: u32,
+    pub pid: i32,
 }
 
 impl FromStr for Process {
@@ -28,8 +28,17 @@ impl FromStr for Process {
 impl Process {
     /// Resident memory in kilobytes. `None` if the process has ended.
     pub fn resident_kilobytes(&self) -> Option<u64> {
-        kilobytes(&format!("/proc/{}/status", self.pid), "VmRSS")
+        status(self.pid)?.vmrss
     }
+
+    /// Peak resident memory in kilobytes. `None` if the process has ended.
+    pub fn peak_kilobytes(&self) -> Option<u64> {
+        status(self.pid)?.vmhwm
+    }
+}
+
+fn status(pid: i32) -> Option<Status> {
+    procfs::process::Process::new(pid).ok()?.status().ok()
 }
 
 /// The CPU time of a process and its descendants while buyers arrived.
@@ -62,7 +71,7 @@ impl<'a> CostMark<'a> {
     pub fn now(processes: &'a [Process]) -> Self {
         let tree = Tree::read();
         let taken =
-            processes.iter().filter_map(|process| Some((process.name.as_str(), tree.taken(process.pid)?)));
+            processes.iter().filter_map(|process| Some((process.name.as_str(), tree.cpu_time(process.pid)?)));
         Self { processes, taken: taken.collect(), at: Instant::now() }
     }
 
@@ -80,56 +89,33 @@ impl<'a> CostMark<'a> {
 /// All processes: the children of each, and its CPU ticks, including those of its terminated children.
 #[derive(Default)]
 struct Tree {
-    started: BTreeMap<u32, Vec<u32>>,
-    ticks: BTreeMap<u32, u64>,
+    children: BTreeMap<i32, Vec<i32>>,
+    ticks: BTreeMap<i32, u64>,
 }
 
 impl Tree {
     fn read() -> Self {
         let mut tree = Self::default();
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // The process may have ended in the meantime.
-            let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-            if let Some((parent, ticks)) = parse(&stat) {
-                tree.started.entry(parent).or_default().push(pid);
-                tree.ticks.insert(pid, ticks);
-            }
+        // A process that has ended in the meantime is omitted.
+        for process in all_processes().into_iter().flatten().flatten() {
+            let Ok(stat) = process.stat() else { continue };
+            let of_children = (stat.cutime + stat.cstime).unsigned_abs();
+            tree.children.entry(stat.ppid).or_default().push(stat.pid);
+            tree.ticks.insert(stat.pid, stat.utime + stat.stime + of_children);
         }
         tree
     }
 
-    fn taken(&self, pid: u32) -> Option<Duration> {
-        let per_second =
-            sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u32::try_from(ticks).ok())?;
-        self.ticks.contains_key(&pid).then(|| Duration::from_secs(self.ticks_of(pid)) / per_second)
+    /// `None` if there is no such process.
+    fn cpu_time(&self, pid: i32) -> Option<Duration> {
+        let millis = |ticks: u64| ticks.saturating_mul(1_000) / ticks_per_second();
+        self.ticks.contains_key(&pid).then(|| Duration::from_millis(millis(self.ticks_of(pid))))
     }
 
-    fn ticks_of(&self, pid: u32) -> u64 {
+    fn ticks_of(&self, pid: i32) -> u64 {
         let own = self.ticks.get(&pid).copied().unwrap_or_default();
-        own + self.started.get(&pid).into_iter().flatten().map(|pid| self.ticks_of(*pid)).sum::<u64>()
+        own + self.children.get(&pid).into_iter().flatten().map(|pid| self.ticks_of(*pid)).sum::<u64>()
     }
-}
-
-/// The parent and the ticks in a line of /proc/PID/stat. The second field is a name in parentheses with arbitrary
-/// contents.
-fn parse(stat: &str) -> Option<(u32, u64)> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
-    let parent = fields.next()?.parse().ok()?;
-    // utime, stime, cutime and cstime.
-    let ticks = fields.skip(9).take(4).map(|ticks| ticks.parse::<u64>().ok()).sum::<Option<u64>>()?;
-    Some((parent, ticks))
-}
-
-/// The value of the line that starts with `name` in a file of /proc.
-pub fn field(path: &str, name: &str) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let line = text.lines().find(|line| line.starts_with(name))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-pub fn kilobytes(path: &str, name: &str) -> Option<u64> {
-    field(path, name)?.trim_end_matches(" kB").parse().ok()
 }
 
 #[cfg(test)]
@@ -137,25 +123,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stat_line_is_parsed_whatever_the_process_name() {
-        let line = "42 (a) (b c) S 7 42 42 0 -1 4194560 1 2 3 4 100 20 3 1 20 0 1 0 5 6 7";
-        assert_eq!(parse(line), Some((7, 124)));
-        assert_eq!(parse("nonsense"), None);
-    }
-
-    #[test]
     fn the_cpu_time_of_a_process_includes_its_descendants() {
         let tree = Tree {
-            started: BTreeMap::from([(1, vec![2, 3]), (2, vec![4])]),
+            children: BTreeMap::from([(1, vec![2, 3]), (2, vec![4])]),
             ticks: BTreeMap::from([(1, 1), (2, 10), (3, 100), (4, 1000), (5, 10_000)]),
         };
         assert_eq!((tree.ticks_of(1), tree.ticks_of(2)), (1111, 1010));
-        assert_eq!(tree.taken(6), None);
+        assert_eq!(tree.cpu_time(6), None);
     }
 
     #[test]
     fn the_cpu_time_of_this_process_is_measured() {
-        let this = [Process { name: "this".to_owned(), pid: std::process::id() }];
+        let this = [Process { name: "this".to_owned(), pid: std::process::id().try_into().unwrap() }];
         let mark = CostMark::now(&this);
         let started = Instant::now();
         while mark.costs(1)["this"].cpu_micros_a_request == 0.0 {
