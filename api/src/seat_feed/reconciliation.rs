@@ -48,11 +48,15 @@ impl Reconciliation {
     /// - If the map is ahead in two comparisons in a row, an announcement was lost. In a rush it may also just have
     ///   been late twice; an unnecessary reload does no harm.
     /// - If the database has more available seats than the map had before the query, seats were added or freed.
+    /// - If the database has no version, the concert or its last tier was deleted. Both may have had no available seats.
     /// - Equal numbers do not prove equal seats, so the map is also reloaded after [`RELOAD_AFTER`].
     pub fn needs_reload(&mut self, version: SeatMapVersion, available: AvailableSeats, now: Instant) -> bool {
         if self.loaded_version.as_ref() == Some(&version.tag) {
             self.was_ahead = false;
             return false;
+        }
+        if version.tag.is_empty() {
+            return true;
         }
         let is_old = now.duration_since(self.loaded_at) > RELOAD_AFTER;
         if self.verified_version.as_ref() == Some(&version.tag) {
@@ -108,6 +112,11 @@ mod tests {
     #[test]
     fn added_seats_cause_a_reload_in_the_first_comparison() {
         assert!(loaded().needs_reload(version("1", 105), available(100, 100), Instant::now()));
+    }
+
+    #[test]
+    fn a_deleted_concert_that_was_sold_out_causes_a_reload_in_the_first_comparison() {
+        assert!(loaded().needs_reload(SeatMapVersion::default(), available(0, 0), Instant::now()));
     }
 
     #[test]
