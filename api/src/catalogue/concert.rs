@@ -1,5 +1,7 @@
 //! A concert, and the request body that describes one.
 
+use std::ops::Not;
+
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveTime, Timelike};
 use hamro_shared::domain::{ConcertId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,10 @@ pub struct Concert {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>, nullable = false)]
     pub sales_close_at: Option<Timestamp>,
+    /// Present if this is a test concert.
+    #[serde(rename = "test", skip_serializing_if = "Not::not")]
+    #[schema(value_type = Option<bool>, nullable = false, example = true)]
+    pub is_test: bool,
 }
 
 /// The fields of a concert.
@@ -78,9 +84,17 @@ pub struct ConcertBody {
     sales_open_at: Option<String>,
     #[schema(value_type = Option<Timestamp>)]
     sales_close_at: Option<String>,
+    /// Whether this is a concert for tests or load tests: it is not listed, and it can be deleted with its sales. Only
+    /// `POST` sets it. `PUT` may repeat it or leave it out.
+    test: Option<bool>,
 }
 
 impl ConcertBody {
+    /// The value of `test`, if the body has one.
+    pub fn test(&self) -> Option<bool> {
+        self.test
+    }
+
     /// Validates the body. It becomes the concert `id`.
     pub fn parse(self, id: ConcertId) -> Result<Concert, Problem> {
         let mut fields = FieldErrors::default();
@@ -114,6 +128,7 @@ impl ConcertBody {
                 description: description?,
                 sales_open_at: opens?,
                 sales_close_at: closes?,
+                is_test: self.test.unwrap_or_default(),
             })
         })();
         fields.finish(concert)

@@ -8,6 +8,8 @@ use crate::http::openapi::{CATALOGUE, ServerProblems};
 use crate::http::problem::Problem;
 
 /// List the ticket tiers of all concerts on one page
+///
+/// Tiers of test concerts are omitted; `GET /ticket-tiers?concertId=…` lists them.
 #[utoipa::path(
     get,
     path = "/ticket-tiers/all",

@@ -1,13 +1,23 @@
 use axum::Json;
 use axum::extract::State;
 use hamro_shared::database::Database;
+use serde::Deserialize;
 
 use super::concert::Concert;
 use super::queries::concerts;
+use crate::http::admin_auth::Admin;
 use crate::http::extract::QueryParams;
-use crate::http::openapi::{CATALOGUE, ParamProblems, ServerProblems};
+use crate::http::openapi::{AdminProblems, CATALOGUE, ParamProblems, ServerProblems};
 use crate::http::pagination::{PageParams, Paged};
 use crate::http::problem::Problem;
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ConcertFilter {
+    /// `true` lists the test concerts instead, which requires the admin token.
+    #[param(value_type = Option<bool>, default = false)]
+    test: Option<String>,
+}
 
 /// List concerts, earliest first
 #[utoipa::path(
@@ -15,15 +25,34 @@ use crate::http::problem::Problem;
     path = "/concerts",
     operation_id = "list_concerts",
     tag = CATALOGUE,
-    params(PageParams),
-    responses((status = 200, description = "One page of concerts", body = Paged<Concert>), ParamProblems, ServerProblems),
+    security((), ("adminToken" = [])),
+    params(PageParams, ConcertFilter),
+    responses(
+        (status = 200, description = "One page of concerts", body = Paged<Concert>),
+        ParamProblems, AdminProblems, ServerProblems,
+    ),
 )]
 pub async fn list_concerts(
+    admin: Result<Admin, Problem>,
     State(database): State<Database>,
     QueryParams(params): QueryParams<PageParams>,
+    QueryParams(filter): QueryParams<ConcertFilter>,
 ) -> Result<Json<Paged<Concert>>, Problem> {
     let page = params.parse()?;
-    let listed = database.query(move |connection| Box::pin(concerts::list(connection, page))).await?;
-    let total = database.query(|connection| Box::pin(concerts::count(connection))).await?;
+    let is_test = filter.parse()?;
+    if is_test {
+        admin?;
+    }
+    let listed =
+        database.query(move |connection| Box::pin(concerts::list(connection, is_test, page))).await?;
+    let total = database.query(move |connection| Box::pin(concerts::count(connection, is_test))).await?;
     Ok(Json(page.of(listed, total)))
+}
+
+impl ConcertFilter {
+    /// Whether to list the test concerts.
+    fn parse(self) -> Result<bool, Problem> {
+        let Some(text) = self.test else { return Ok(false) };
+        text.parse().map_err(|_| Problem::invalid_field("test", "must be true or false"))
+    }
 }

@@ -1,6 +1,8 @@
 use axum::Json;
 use axum::extract::State;
 use hamro_shared::database::Database;
+use hamro_shared::domain::ConcertId;
+use serde::Deserialize;
 
 use super::queries::ticket_tiers;
 use super::ticket_tier::TicketTier;
@@ -9,21 +11,44 @@ use crate::http::openapi::{CATALOGUE, ParamProblems, ServerProblems};
 use crate::http::pagination::{PageParams, Paged};
 use crate::http::problem::Problem;
 
-/// List the ticket tiers of all concerts
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct TierFilter {
+    /// Lists only the tiers of this concert, which may be a test concert.
+    #[param(value_type = Option<Uuid>)]
+    concert_id: Option<String>,
+}
+
+/// List the ticket tiers of all concerts, or of one
+///
+/// Without `concertId`, tiers of test concerts are omitted.
 #[utoipa::path(
     get,
     path = "/ticket-tiers",
     operation_id = "list_ticket_tiers",
     tag = CATALOGUE,
-    params(PageParams),
+    params(PageParams, TierFilter),
     responses((status = 200, description = "One page of ticket tiers", body = Paged<TicketTier>), ParamProblems, ServerProblems),
 )]
 pub async fn list_ticket_tiers(
     State(database): State<Database>,
     QueryParams(params): QueryParams<PageParams>,
+    QueryParams(filter): QueryParams<TierFilter>,
 ) -> Result<Json<Paged<TicketTier>>, Problem> {
     let page = params.parse()?;
-    let tiers = database.query(move |connection| Box::pin(ticket_tiers::list(connection, page))).await?;
-    let total = database.query(|connection| Box::pin(ticket_tiers::count(connection))).await?;
+    let concert = filter.parse()?;
+    let tiers =
+        database.query(move |connection| Box::pin(ticket_tiers::list(connection, concert, page))).await?;
+    let total = database.query(move |connection| Box::pin(ticket_tiers::count(connection, concert))).await?;
     Ok(Json(page.of(tiers, total)))
+}
+
+impl TierFilter {
+    fn parse(self) -> Result<Option<ConcertId>, Problem> {
+        let Some(text) = self.concert_id else { return Ok(None) };
+        text.parse().map(Some).map_err(|error: uuid::Error| {
+            Problem::invalid_field("concertId", format!("is not a valid id: {error}"))
+        })
+    }
 }

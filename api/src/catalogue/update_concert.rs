@@ -2,6 +2,7 @@ use axum::Json;
 use axum::extract::State;
 use hamro_shared::database::Database;
 use hamro_shared::domain::ConcertId;
+use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ pub struct ConcertUpdate {
 
 /// Update a concert
 ///
-/// The body replaces all fields of the concert.
+/// The body replaces all fields of the concert, except `test`, which cannot be changed.
 #[utoipa::path(
     put,
     path = "/concerts",
@@ -46,8 +47,25 @@ pub async fn update_concert(
     State(database): State<Database>,
     JsonBodyWithId { id, body }: JsonBodyWithId<ConcertId, ConcertBody>,
 ) -> Result<Json<Concert>, Problem> {
+    let test = body.test();
     let concert = body.parse(id)?;
-    let updated =
-        database.transaction(move |connection| Box::pin(concerts::update(connection, concert))).await?;
-    updated.map(Json).ok_or_else(|| Problem::not_found("concert"))
+    let updated = database.transaction(move |connection| Box::pin(update(connection, concert, test))).await?;
+    Ok(Json(updated?))
+}
+
+/// Updates the concert, or returns what is wrong with the request. `test` is the value that the body has.
+async fn update(
+    connection: &mut PgConnection,
+    concert: Concert,
+    test: Option<bool>,
+) -> Result<Result<Concert, Problem>, sqlx::Error> {
+    let Some(is_test) = concerts::is_test(connection, concert.id).await? else {
+        return Ok(Err(Problem::not_found("concert")));
+    };
+    if test.is_some_and(|test| test != is_test) {
+        let detail = format!("cannot be changed: this concert was created with {is_test}");
+        return Ok(Err(Problem::invalid_field("test", detail)));
+    }
+    let updated = concerts::update(connection, Concert { is_test, ..concert }).await?;
+    Ok(updated.ok_or_else(|| Problem::not_found("concert")))
 }

@@ -13,7 +13,7 @@ macro_rules! select_concerts {
             Concert,
             r#"
             SELECT id AS "id: ConcertId", title, artist, date AS "date: StoredDate", time, venue, city, image, description,
-                   sales_open_at AS "sales_open_at: Timestamp", sales_close_at AS "sales_close_at: Timestamp"
+                   sales_open_at AS "sales_open_at: Timestamp", sales_close_at AS "sales_close_at: Timestamp", is_test
             FROM concerts
             "# + $rest,
             $($argument),*
@@ -25,23 +25,42 @@ pub async fn find(connection: &mut PgConnection, id: ConcertId) -> Result<Option
     select_concerts!("WHERE id = $1", id as ConcertId).fetch_optional(connection).await
 }
 
-/// A page of the concerts, earliest first.
-pub async fn list(connection: &mut PgConnection, page: Page) -> Result<Vec<Concert>, sqlx::Error> {
-    select_concerts!("ORDER BY date, time, id LIMIT $1 OFFSET $2", page.limit, page.offset())
-        .fetch_all(connection)
+/// Whether the concert is a test concert. `None` if there is no such concert.
+pub async fn is_test(connection: &mut PgConnection, id: ConcertId) -> Result<Option<bool>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT is_test FROM concerts WHERE id = $1", id as ConcertId)
+        .fetch_optional(connection)
         .await
 }
 
-pub async fn count(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM concerts"#).fetch_one(connection).await
+/// A page of the concerts, or of the test concerts, earliest first.
+pub async fn list(
+    connection: &mut PgConnection,
+    is_test: bool,
+    page: Page,
+) -> Result<Vec<Concert>, sqlx::Error> {
+    select_concerts!(
+        "WHERE is_test = $1 ORDER BY date, time, id LIMIT $2 OFFSET $3",
+        is_test,
+        page.limit,
+        page.offset()
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The number of concerts that [`list`] shows.
+pub async fn count(connection: &mut PgConnection, is_test: bool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM concerts WHERE is_test = $1"#, is_test)
+        .fetch_one(connection)
+        .await
 }
 
 pub async fn insert(connection: &mut PgConnection, concert: Concert) -> Result<Concert, sqlx::Error> {
     sqlx::query!(
         r#"
         INSERT INTO concerts (id, title, artist, date, time, venue, city, image, description, sales_open_at,
-                              sales_close_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                              sales_close_at, is_test)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         "#,
         concert.id as ConcertId,
         concert.title,
@@ -53,14 +72,15 @@ pub async fn insert(connection: &mut PgConnection, concert: Concert) -> Result<C
         concert.image,
         concert.description,
         concert.sales_open_at as Option<Timestamp>,
-        concert.sales_close_at as Option<Timestamp>
+        concert.sales_close_at as Option<Timestamp>,
+        concert.is_test
     )
     .execute(connection)
     .await?;
     Ok(concert)
 }
 
-/// Replaces the concert with this id. `None` if there is none.
+/// Replaces the concert with this id, except `is_test`. `None` if there is none.
 pub async fn update(connection: &mut PgConnection, concert: Concert) -> Result<Option<Concert>, sqlx::Error> {
     let updated = sqlx::query!(
         r#"

@@ -45,6 +45,56 @@ pub async fn lock_tier(connection: &mut PgConnection, tier: TierId) -> Result<()
     Ok(())
 }
 
+/// Locks up to `count` seats of a concert, as [`lock_concert`] does all of them.
+pub async fn lock_block(
+    connection: &mut PgConnection,
+    concert: ConcertId,
+    count: i64,
+) -> Result<Vec<SeatId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id: SeatId" FROM seats WHERE concert_id = $1 ORDER BY id LIMIT $2 FOR UPDATE"#,
+        concert as ConcertId,
+        count
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Deletes these seats of a concert, and subtracts them from the counters of their tiers. Violates `seats_sold` if one
+/// of them is sold, unless it belongs to a test concert and its sale has been deleted.
+pub async fn delete_block(
+    connection: &mut PgConnection,
+    concert: ConcertId,
+    seats: &[SeatId],
+) -> Result<(), sqlx::Error> {
+    // In the order in which the workers lock the tiers. The update would lock them in the order of its plan.
+    sqlx::query!(
+        "SELECT id FROM ticket_tiers WHERE concert_id = $1 ORDER BY id FOR NO KEY UPDATE",
+        concert as ConcertId
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    sqlx::query!(
+        r#"
+        WITH deleted AS (
+            DELETE FROM seats WHERE id = ANY($1) RETURNING ticket_tier_id, booked_at
+        ), counted AS (
+            SELECT ticket_tier_id, count(*) AS total, count(*) FILTER (WHERE booked_at IS NULL) AS available
+            FROM deleted
+            GROUP BY ticket_tier_id
+        )
+        UPDATE ticket_tiers tier
+        SET total = tier.total - counted.total, available = tier.available - counted.available
+        FROM counted
+        WHERE tier.id = counted.ticket_tier_id
+        "#,
+        seats as &[SeatId]
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// The first unused seat number of the tier with this prefix.
 pub async fn next_number(
     connection: &mut PgConnection,

@@ -23,11 +23,24 @@ pub async fn find(connection: &mut PgConnection, id: TierId) -> Result<Option<Ti
     query_tiers!("SELECT", "FROM ticket_tiers WHERE id = $1", id as TierId).fetch_optional(connection).await
 }
 
-/// A page of the tiers. Omits tiers whose price is NaN: they cannot be sold, and must not hide the others.
-pub async fn list(connection: &mut PgConnection, page: Page) -> Result<Vec<TicketTier>, sqlx::Error> {
+/// A page of the tiers of `concert`, or of all concerts but test concerts. Omits tiers whose price is NaN: they cannot
+/// be sold, and must not hide the others.
+pub async fn list(
+    connection: &mut PgConnection,
+    concert: Option<ConcertId>,
+    page: Page,
+) -> Result<Vec<TicketTier>, sqlx::Error> {
     query_tiers!(
         "SELECT",
-        "FROM ticket_tiers WHERE price <> 'NaN' ORDER BY id LIMIT $1 OFFSET $2",
+        r"
+        FROM ticket_tiers tier
+        WHERE price <> 'NaN'
+          AND (concert_id = $1
+               OR $1 IS NULL AND NOT EXISTS (SELECT FROM concerts WHERE concerts.id = tier.concert_id AND is_test))
+        ORDER BY id
+        LIMIT $2 OFFSET $3
+        ",
+        concert as Option<ConcertId>,
         page.limit,
         page.offset()
     )
@@ -35,16 +48,35 @@ pub async fn list(connection: &mut PgConnection, page: Page) -> Result<Vec<Ticke
     .await
 }
 
-/// All tiers that [`list`] shows.
-pub async fn list_all(connection: &mut PgConnection) -> Result<Vec<TicketTier>, sqlx::Error> {
-    query_tiers!("SELECT", "FROM ticket_tiers WHERE price <> 'NaN' ORDER BY id").fetch_all(connection).await
+/// The number of tiers that [`list`] shows.
+pub async fn count(connection: &mut PgConnection, concert: Option<ConcertId>) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "count!"
+        FROM ticket_tiers tier
+        WHERE price <> 'NaN'
+          AND (concert_id = $1
+               OR $1 IS NULL AND NOT EXISTS (SELECT FROM concerts WHERE concerts.id = tier.concert_id AND is_test))
+        "#,
+        concert as Option<ConcertId>
+    )
+    .fetch_one(connection)
+    .await
 }
 
-/// The number of tiers that [`list`] shows.
-pub async fn count(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM ticket_tiers WHERE price <> 'NaN'"#)
-        .fetch_one(connection)
-        .await
+/// All tiers of all concerts but test concerts. Omits tiers as [`list`] does.
+pub async fn list_all(connection: &mut PgConnection) -> Result<Vec<TicketTier>, sqlx::Error> {
+    query_tiers!(
+        "SELECT",
+        r"
+        FROM ticket_tiers tier
+        WHERE price <> 'NaN'
+          AND NOT EXISTS (SELECT FROM concerts WHERE concerts.id = tier.concert_id AND is_test)
+        ORDER BY id
+        "
+    )
+    .fetch_all(connection)
+    .await
 }
 
 /// The concert that the tier belongs to.
