@@ -63,7 +63,7 @@ function concertCard(concert) {
 
 async function showConcert(id, signal) {
   const path = encodeURIComponent(id);
-  const [concert] = await Promise.all([load(`/concerts/${path}`, signal), loadTiers(signal)]);
+  const [concert] = await Promise.all([load(`/concerts/${path}`, signal), loadTiers(signal, path)]);
   document.title = `${concert.title} – Hamro Concert`;
   $('concert-title').textContent = concert.title;
   $('concert-when').textContent = `${concert.artist} · ${when(concert)} · ${concert.venue}, ${concert.city}`;

@@ -5,8 +5,12 @@ import { load } from './api.js';
 /** By id, each with its name and its price in cents. */
 export const tiers = new Map();
 
-export async function loadTiers(signal) {
-  const [all, types] = await Promise.all([load('/ticket-tiers/all', signal), load('/ticket-types', signal)]);
+/** Loads the tiers of all listed concerts, or of one concert, which need not be listed. */
+export async function loadTiers(signal, concert) {
+  const loading = concert
+    ? load(`/ticket-tiers?limit=1000&concertId=${concert}`, signal).then(({ data }) => data)
+    : load('/ticket-tiers/all', signal);
+  const [all, types] = await Promise.all([loading, load('/ticket-types', signal)]);
   const names = new Map(types.map((type) => [type.id, type.name]));
   tiers.clear();
   for (const tier of all) {
