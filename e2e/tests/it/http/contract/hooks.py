@@ -12,6 +12,8 @@ REASONS = (
     "must be the id of a ticket type",
     "must be the id of a tier of this concert",
     "must be the tier's own concert",
+    # What was fixed when the entity was created.
+    "cannot be changed",
     # Earlier requests.
     "idempotency-key-reused",
     # A number such as `7.0` is an integer in JSON Schema, but no client writes integers that way.
