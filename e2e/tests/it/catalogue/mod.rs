@@ -1,3 +1,4 @@
 //! The catalogue: `/concerts`, `/ticket-types` and `/ticket-tiers`.
 
 mod concerts;
+mod test_concerts;
