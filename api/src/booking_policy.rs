@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use hamro_shared::config::Env;
+use hamro_shared::config::shared_settings::{read_booking_deadline, read_ticket_keys};
 use hamro_shared::domain::TicketKeys;
 
 use crate::http::admin_auth::AdminToken;
@@ -27,18 +28,44 @@ pub struct BookingPolicy {
 
 impl BookingPolicy {
     pub fn read(env: &mut Env) -> Option<Self> {
-        const QUEUE_MAX: u32 = 1_000_000;
-        const MAX_SEATS: NonZeroUsize = NonZeroUsize::new(10).expect("is not zero");
         let ticket_keys = read_ticket_keys(env);
-        let admin_token =
-            env.or_default("ADMIN_TOKEN", AdminToken::default(), "a secret of at least 16 ASCII characters");
-        let max_seats = env.or_default("MAX_SEATS_PER_BOOKING", MAX_SEATS, "a number such as 10");
-        let booking_deadline =
-            env.or_default("BOOKING_DEADLINE", Duration::from_mins(15), "a duration such as 15m");
-        let booking_wait = env.or_default("BOOKING_WAIT", Duration::from_secs(10), "a duration such as 10s");
-        let queue_max =
-            env.or_default("QUEUE_MAX", QUEUE_MAX, "a maximum number of bookings, such as 1000000");
-        let max_wait = env.or_default("MAX_WAIT", Duration::from_secs(30), "a duration such as 30s");
+        let admin_token = env
+            .variable(
+                "ADMIN_TOKEN",
+                "Bearer token that writes to the catalogue require. Without it, all writes are refused.",
+                "a secret of at least 16 ASCII characters",
+            )
+            .secret()
+            .optional::<AdminToken>();
+        let max_seats = env
+            .variable(
+                "MAX_SEATS_PER_BOOKING",
+                "Maximum number of seats in one booking.",
+                "a number such as 10",
+            )
+            .or_default::<NonZeroUsize>("10");
+        let booking_deadline = read_booking_deadline(env);
+        let booking_wait = env
+            .variable(
+                "BOOKING_WAIT",
+                "How long after its issue a ticket of POST /ticket-bookings/seats may be sold. At most a minute.",
+                "a duration such as 10s",
+            )
+            .or_default("10s");
+        let queue_max = env
+            .variable(
+                "QUEUE_MAX",
+                "Approximate limit on the bookings in the queue. Above it, bookings are refused with 503.",
+                "a number such as 1000000",
+            )
+            .or_default::<u32>("1000000");
+        let max_wait = env
+            .variable(
+                "MAX_WAIT",
+                "The longest that a client may have a response held. At most a minute.",
+                "a duration such as 30s",
+            )
+            .or_default("30s");
         // A held response must be sent before the time limit for all requests.
         for (name, duration) in [("MAX_WAIT", max_wait), ("BOOKING_WAIT", booking_wait)] {
             if duration.is_some_and(|wait| wait > MAX_HOLD) {
@@ -47,10 +74,8 @@ impl BookingPolicy {
                 ));
             }
         }
-        for (name, duration) in [("BOOKING_DEADLINE", booking_deadline), ("BOOKING_WAIT", booking_wait)] {
-            if duration == Some(Duration::ZERO) {
-                env.record_error(format!("{name} is zero: it should be a duration such as 10s"));
-            }
+        if booking_wait == Some(Duration::ZERO) {
+            env.record_error("BOOKING_WAIT is zero: it should be a duration such as 10s");
         }
         if let (Some(deadline), Some(wait)) = (booking_deadline, booking_wait)
             && wait > deadline
@@ -61,7 +86,7 @@ impl BookingPolicy {
         }
         Some(Self {
             ticket_keys: ticket_keys?,
-            admin_token: admin_token?,
+            admin_token: admin_token?.unwrap_or_default(),
             max_seats: max_seats?.get(),
             booking_deadline: booking_deadline?,
             booking_wait: booking_wait?,
@@ -69,10 +94,4 @@ impl BookingPolicy {
             queue_max: queue_max?.into(),
         })
     }
-}
-
-/// Reads `TICKET_KEYS`.
-pub fn read_ticket_keys(env: &mut Env) -> Option<TicketKeys> {
-    let expected = "comma-separated keys of 64 hexadecimal digits each (openssl rand -hex 32)";
-    env.required("TICKET_KEYS", expected, TicketKeys::parse)
 }

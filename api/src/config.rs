@@ -3,12 +3,13 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use hamro_shared::config::{ConfigError, Env};
+use hamro_shared::config::shared_settings::{read_shutdown_timeout, read_ticket_keys};
+use hamro_shared::config::{ConfigError, Env, Variable};
 use hamro_shared::database::DatabaseConfig;
 use hamro_shared::queue::BrokerConfig;
 use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
-use crate::booking_policy::{BookingPolicy, read_ticket_keys};
+use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::PublisherConfig;
 use crate::server::config::HttpConfig;
 use crate::startup_migration::SchemaConfig;
@@ -27,9 +28,6 @@ pub struct Config {
     pub shutdown_timeout: Duration,
 }
 
-/// Database connections shared by all handlers. Accepting bookings needs none.
-const DATABASE_CONNECTIONS: NonZeroU16 = NonZeroU16::new(10).expect("is not zero");
-
 /// Session limits. A handler's statement that reaches one indicates a fault, not load.
 pub const DATABASE_SESSION: &[(&str, &str)] =
     &[("idle_in_transaction_session_timeout", "10s"), ("statement_timeout", "10s"), ("lock_timeout", "5s")];
@@ -37,39 +35,49 @@ pub const DATABASE_SESSION: &[(&str, &str)] =
 impl Config {
     pub fn read(mut env: Env) -> Result<Self, ConfigError> {
         hamro_shared::faults::init_from_env(&mut env);
-        let telemetry = TelemetryConfig::read(&mut env);
-        let database = DatabaseConfig::read(&mut env);
-        let broker = BrokerConfig::read(&mut env);
-        let publisher = PublisherConfig::read(&mut env);
-        let http = HttpConfig::read(&mut env);
-        let schema = SchemaConfig::read(&mut env);
-        let policy = BookingPolicy::read(&mut env);
-        let log_key = LogKey::read(&mut env);
-        let connections = env.or_default(
-            "DATABASE_CONNECTIONS",
-            DATABASE_CONNECTIONS,
-            "a maximum number of connections, such as 10",
-        );
-        let shutdown_timeout =
-            env.or_default("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
-        let built = (|| {
-            let policy = policy?;
-            let log_ids =
-                log_key?.map_or_else(|| LogIds::of_ticket_keys(&policy.ticket_keys), |key| LogIds::new(&key));
-            Some(Self {
-                telemetry: telemetry?,
-                log_ids,
-                database: database?,
-                database_connections: connections?,
-                broker: broker?,
-                publisher: publisher?,
-                http: http?,
-                schema: schema?,
-                policy,
-                shutdown_timeout: shutdown_timeout?,
-            })
-        })();
-        env.finish(built)
+        let config = Self::read_sections(&mut env);
+        env.finish(config)
+    }
+
+    /// The settings that the api reads, for documentation.
+    pub fn variables() -> Vec<Variable> {
+        Env::variables_read_by(Self::read_sections)
+    }
+
+    fn read_sections(env: &mut Env) -> Option<Self> {
+        // In the order in which the documentation lists them.
+        let database = DatabaseConfig::read(env);
+        let broker = BrokerConfig::read(env);
+        let policy = BookingPolicy::read(env);
+        let http = HttpConfig::read(env);
+        let publisher = PublisherConfig::read(env);
+        let schema = SchemaConfig::read(env);
+        // Accepting bookings needs no connection.
+        let connections = env
+            .variable(
+                "DATABASE_CONNECTIONS",
+                "Maximum number of database connections for requests. One more is open during start.",
+                "a number such as 10",
+            )
+            .or_default("10");
+        let shutdown_timeout = read_shutdown_timeout(env);
+        let telemetry = TelemetryConfig::read(env);
+        let log_key = LogKey::read(env);
+        let policy = policy?;
+        let log_ids =
+            log_key?.map_or_else(|| LogIds::of_ticket_keys(&policy.ticket_keys), |key| LogIds::new(&key));
+        Some(Self {
+            telemetry: telemetry?,
+            log_ids,
+            database: database?,
+            database_connections: connections?,
+            broker: broker?,
+            publisher: publisher?,
+            http: http?,
+            schema: schema?,
+            policy,
+            shutdown_timeout: shutdown_timeout?,
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use hamro_api::server::middleware::MiddlewareState;
 use hamro_api::server::rate_limit::RateLimit;
 use hamro_api::state::{App, AppState};
 use hamro_api::{erase, server, startup_migration};
-use hamro_shared::config::Env;
+use hamro_shared::config::{Env, help};
 use hamro_shared::database::{self, Database, DatabaseClock};
 use hamro_shared::domain::{Clock, TicketId};
 use hamro_shared::healthcheck;
@@ -38,9 +38,9 @@ use uuid::Uuid;
 /// handlers depend on stop in order.
 const DRAIN_SHARE: f64 = 0.75;
 
-/// The HTTP api of Hamro Concert. docs/ARCHITECTURE.md lists its settings, which are environment variables.
+/// The HTTP api of Hamro Concert.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_long_help = help(&Config::variables()))]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

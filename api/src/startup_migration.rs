@@ -20,8 +20,16 @@ pub struct SchemaConfig {
 
 impl SchemaConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        let migrate = env.or_default("MIGRATE_ON_START", true, "true or false");
-        let seed = env.or_default("SEED_ON_START", true, "true or false");
+        let migrate = env
+            .variable("MIGRATE_ON_START", "Whether to migrate the database schema at start.", "true or false")
+            .or_default("true");
+        let seed = env
+            .variable(
+                "SEED_ON_START",
+                "Whether to add the demo concerts to an empty catalogue at start.",
+                "true or false",
+            )
+            .or_default("true");
         Some(Self { migrate: migrate?, seed: seed? })
     }
 }

@@ -45,9 +45,18 @@ pub struct Settings {
 
 impl Settings {
     pub fn read(mut env: Env) -> Result<Self> {
-        let token = env.optional("ADMIN_TOKEN", "the api's admin token", |text| Ok::<_, ()>(text.into()));
-        let database =
-            env.optional("DATABASE_URL", "postgres://user:password@host:5432/database", str::parse);
+        let token = env
+            .variable("ADMIN_TOKEN", "Creates and deletes concerts.", "the api's admin token")
+            .secret()
+            .optional();
+        let database = env
+            .variable(
+                "DATABASE_URL",
+                "The api's database, to verify it too.",
+                "postgres://user:password@host:5432/database",
+            )
+            .secret()
+            .optional();
         let built = token.zip(database).map(|(admin_token, database)| Self { admin_token, database });
         Ok(env.finish(built)?)
     }

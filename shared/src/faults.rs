@@ -89,10 +89,19 @@ struct Faults {
     clock_offset_millis: i64,
 }
 
+impl Setting for Faults {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
 /// Reads `HAMRO_FAULTS`. Call it once, at start.
 pub fn init_from_env(env: &mut Env) {
-    if IS_BUILT_IN && let Some(Some(faults)) = env.optional("HAMRO_FAULTS", &expected(), str::parse::<Faults>)
-    {
+    if !IS_BUILT_IN {
+        return;
+    }
+    let variable = env.variable("HAMRO_FAULTS", "Faults to inject, for tests.", expected());
+    if let Some(Some(faults)) = variable.optional::<Faults>() {
         // Logging has not started yet.
         write_to_stderr(format!("injecting faults: {faults:?}\n"));
         Clock::offset_system_clock(faults.clock_offset_millis);

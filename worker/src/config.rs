@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hamro_shared::config::{ConfigError, Env};
+use hamro_shared::config::shared_settings::read_shutdown_timeout;
+use hamro_shared::config::{ConfigError, Env, Variable};
 use hamro_shared::database::DatabaseConfig;
 use hamro_shared::queue::BrokerConfig;
 use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
@@ -26,28 +27,49 @@ pub struct Config {
 impl Config {
     pub fn read(mut env: Env) -> Result<Self, ConfigError> {
         hamro_shared::faults::init_from_env(&mut env);
-        let telemetry = TelemetryConfig::read(&mut env);
-        let log_key = LogKey::read(&mut env);
-        let database = DatabaseConfig::read(&mut env);
-        let broker = BrokerConfig::read(&mut env);
-        let consumer = ConsumerConfig::read(&mut env);
-        let poison = PoisonConfig::read(&mut env);
-        let health = HealthConfig::read(&mut env);
-        let shutdown_timeout =
-            env.or_default("SHUTDOWN_TIMEOUT", Duration::from_secs(30), "a duration such as 30s");
-        let built = (|| {
-            Some(Self {
-                telemetry: telemetry?,
-                // Without a key that is shared with the api, log ids differ between processes.
-                log_ids: log_key?.map_or_else(LogIds::random, |key| LogIds::new(&key)),
-                database: database?,
-                broker: broker?,
-                consumer: consumer?,
-                poison: poison?,
-                health: health?,
-                shutdown_timeout: shutdown_timeout?,
-            })
-        })();
-        env.finish(built)
+        let config = Self::read_sections(&mut env);
+        env.finish(config)
+    }
+
+    /// The settings that the worker reads, for documentation.
+    pub fn variables() -> Vec<Variable> {
+        Env::variables_read_by(Self::read_sections)
+    }
+
+    fn read_sections(env: &mut Env) -> Option<Self> {
+        // In the order in which the documentation lists them.
+        let database = DatabaseConfig::read(env);
+        let broker = BrokerConfig::read(env);
+        let health = HealthConfig::read(env);
+        let consumer = ConsumerConfig::read(env);
+        let poison = PoisonConfig::read(env);
+        let shutdown_timeout = read_shutdown_timeout(env);
+        let telemetry = TelemetryConfig::read(env);
+        let log_key = LogKey::read(env);
+        Some(Self {
+            telemetry: telemetry?,
+            // Without a key that is shared with the api, log ids differ between processes.
+            log_ids: log_key?.map_or_else(LogIds::random, |key| LogIds::new(&key)),
+            database: database?,
+            broker: broker?,
+            consumer: consumer?,
+            poison: poison?,
+            health: health?,
+            shutdown_timeout: shutdown_timeout?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_settings_are_sufficient() {
+        let env = Env::of(&[
+            ("DATABASE_URL", "postgres://localhost/hamro"),
+            ("AMQP_URL", "amqp://localhost:5672/%2f"),
+        ]);
+        assert_eq!(Config::read(env).err(), None);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use futures_util::future::BoxFuture;
-use hamro_shared::config::Env;
+use hamro_shared::config::{Env, help};
 use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_until_database_usable};
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::Lifecycle;
@@ -29,10 +29,9 @@ use hamro_worker::settlement::stuck_seats::StuckSeats;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// Consumes bookings from the queue and settles them in Postgres. Settings come from the environment: see
-/// docs/ARCHITECTURE.md.
+/// Consumes bookings from the queue and settles them in Postgres.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_long_help = help(&Config::variables()))]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

@@ -1,6 +1,6 @@
 //! Health checks for orchestrators: `/health/live` and `/health/ready` on `WORKER_HTTP_PORT`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use hamro_shared::config::Env;
+use hamro_shared::config::shared_settings::read_host;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -27,9 +28,14 @@ pub struct HealthConfig {
 
 impl HealthConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let host = env.or_default("HOST", localhost, "the address to listen on, such as 127.0.0.1 or ::");
-        let port = env.optional("WORKER_HTTP_PORT", "a TCP port such as 3001", str::parse::<u16>);
+        let host = read_host(env);
+        let port = env
+            .variable(
+                "WORKER_HTTP_PORT",
+                "Port of /health/live and /health/ready. Without it, a worker serves no health checks.",
+                "a TCP port such as 3001",
+            )
+            .optional();
         let (host, port) = (host?, port?);
         Some(Self { address: port.map(|port| SocketAddr::new(host, port)) })
     }

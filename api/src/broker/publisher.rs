@@ -46,14 +46,20 @@ pub struct PublisherConfig {
 
 impl PublisherConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        const WAITING_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("is not zero");
-        let waiting_max = env.or_default(
-            "PUBLISH_IN_FLIGHT_MAX",
-            WAITING_MAX,
-            "the maximum number of bookings that wait to be published, such as 10000",
-        );
-        let confirm_timeout =
-            env.or_default("CONFIRM_TIMEOUT", Duration::from_secs(5), "a duration such as 5s");
+        let waiting_max = env
+            .variable(
+                "PUBLISH_IN_FLIGHT_MAX",
+                "Limit on the bookings that wait for the publishing task. Above it, bookings are refused with 503.",
+                "a number such as 10000",
+            )
+            .or_default("10000");
+        let confirm_timeout: Option<Duration> = env
+            .variable(
+                "CONFIRM_TIMEOUT",
+                "How long to wait until the broker confirms a booking. At most 10 s.",
+                "a duration such as 5s",
+            )
+            .or_default("5s");
         if confirm_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > Duration::from_secs(10)) {
             env.record_error("CONFIRM_TIMEOUT should be more than 0 and at most 10s");
         }

@@ -1,9 +1,10 @@
 //! The settings of the HTTP server.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use hamro_shared::config::shared_settings::read_host;
 use hamro_shared::config::{Env, Setting};
 
 use super::rate_limit::RateLimitConfig;
@@ -60,28 +61,43 @@ impl Setting for EventStreamMode {
     }
 }
 
-/// About 250 MB of detached streams (`make bench-intake ARGS=streams`).
-const STREAMS_MAX: u32 = 50_000;
-
 impl HttpConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        let host = env.or_default(
-            "HOST",
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            "an address to listen on, such as 127.0.0.1 or ::",
-        );
-        let port = env.or_default("PORT", 3000, "a TCP port such as 3000");
-        let cors_origin = env.or_default(
-            "CORS_ORIGIN",
-            CorsOrigin::Any,
-            "*, or origins such as https://shop.example.com, separated by commas",
-        );
+        let host = read_host(env);
+        let port = env
+            .variable("PORT", "Port to listen on; 0 selects a free port.", "a TCP port such as 3000")
+            .or_default("3000");
+        let cors_origin = env
+            .variable(
+                "CORS_ORIGIN",
+                "Origins whose pages may use the api.",
+                "*, or comma-separated origins such as https://shop.example.com",
+            )
+            .or_default("*");
         let rate_limit = RateLimitConfig::read(env);
-        let streams_max =
-            env.or_default("STREAMS_MAX", STREAMS_MAX, "a number of event streams such as 50000");
-        let event_streams = env.or_default("EVENT_STREAMS", EventStreamMode::Detached, "detached or hyper");
+        // About 250 MB of detached streams (`make bench-intake ARGS=streams`).
+        let streams_max = env
+            .variable(
+                "STREAMS_MAX",
+                "Maximum number of open event streams. Each takes about 5 KB of memory.",
+                "a number such as 50000",
+            )
+            .or_default("50000");
+        let event_streams = env
+            .variable(
+                "EVENT_STREAMS",
+                "What writes event streams on HTTP/1.1: the api itself, or hyper with 23 KB per stream (decision 6).",
+                "detached or hyper",
+            )
+            .or_default("detached");
         // Longer than load balancers keep idle connections, so that they close them and the api does not.
-        let head_timeout = env.or_default("HEAD_TIMEOUT", Duration::from_secs(75), "a duration such as 75s");
+        let head_timeout = env
+            .variable(
+                "HEAD_TIMEOUT",
+                "How long a client may take to send the head of a request, or leave a connection idle.",
+                "a duration such as 75s",
+            )
+            .or_default("75s");
         if head_timeout == Some(Duration::ZERO) {
             env.record_error("HEAD_TIMEOUT is zero: it should be a duration such as 75s");
         }

@@ -54,17 +54,21 @@ impl Setting for TrustedProxies {
 
 impl RateLimitConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        let per_second = env.optional(
-            "RATE_LIMIT_PER_SECOND",
-            "a number of requests such as 20",
-            str::parse::<NonZeroU32>,
-        );
-        let trusted_proxies = env.or_default(
-            "TRUSTED_PROXIES",
-            TrustedProxies::default(),
-            "addresses or networks such as 10.0.0.0/8, separated by commas",
-        );
-        Some(Self { per_second: per_second?, trusted_proxies: trusted_proxies? })
+        let per_second = env
+            .variable(
+                "RATE_LIMIT_PER_SECOND",
+                "Requests per second from one client to this instance. An IPv6 client is a /64 network.",
+                "a number such as 20",
+            )
+            .optional();
+        let trusted_proxies = env
+            .variable(
+                "TRUSTED_PROXIES",
+                "Proxies whose X-Forwarded-For is trusted; none by default.",
+                "comma-separated addresses or networks such as 10.0.0.0/8",
+            )
+            .optional::<TrustedProxies>();
+        Some(Self { per_second: per_second?, trusted_proxies: trusted_proxies?.unwrap_or_default() })
     }
 }
 

@@ -7,12 +7,19 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use super::Sessions;
-use crate::config::Env;
+use crate::config::{Env, Setting};
 
 /// The address and credentials of Postgres.
 #[derive(Clone)]
 pub struct DatabaseConfig {
     options: PgConnectOptions,
+}
+
+impl Setting for PgConnectOptions {
+    fn parse(url: &str) -> Option<Self> {
+        let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+        is_postgres.then(|| Self::from_str(url).ok()).flatten()
+    }
 }
 
 /// How long a caller waits for a free connection before it gets an error.
@@ -21,13 +28,14 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 impl DatabaseConfig {
     /// Reads `DATABASE_URL`.
     pub fn read(env: &mut Env) -> Option<Self> {
-        let options = env.required("DATABASE_URL", "postgres://user:password@host:5432/database", |url| {
-            if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-                PgConnectOptions::from_str(url).map_err(drop)
-            } else {
-                Err(())
-            }
-        });
+        let options = env
+            .variable(
+                "DATABASE_URL",
+                "Address and credentials of Postgres.",
+                "postgres://user:password@host:5432/database",
+            )
+            .secret()
+            .required();
         Some(Self { options: options? })
     }
 

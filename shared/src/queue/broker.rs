@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::{PublishError, Topology};
 use crate::backoff::Backoff;
-use crate::config::Env;
+use crate::config::{Env, Setting};
 
 /// Heartbeat interval in seconds. By the protocol, a connection counts as lost after two intervals of silence.
 const HEARTBEAT: u16 = 10;
@@ -34,10 +34,28 @@ pub struct BrokerConfig {
 impl BrokerConfig {
     /// `AMQP_URL`, and `QUEUE_PREFIX` for installations that share a virtual host.
     pub fn read(env: &mut Env) -> Option<Self> {
-        let uri = env.required("AMQP_URL", "amqp://user:password@host:5672/%2f", str::parse::<AMQPUri>);
-        let prefix =
-            env.or_default("QUEUE_PREFIX", String::new(), "a prefix for the names of queues and exchanges");
-        Some(Self { uri: uri?, prefix: prefix? })
+        let uri = env
+            .variable(
+                "AMQP_URL",
+                "Address and credentials of RabbitMQ. With amqps:// the connection is encrypted.",
+                "amqp://user:password@host:5672/%2f",
+            )
+            .secret()
+            .required();
+        let prefix = env
+            .variable(
+                "QUEUE_PREFIX",
+                "Start of the names of all queues and exchanges, for installations that share a virtual host.",
+                "a text such as staging-",
+            )
+            .optional();
+        Some(Self { uri: uri?, prefix: prefix?.unwrap_or_default() })
+    }
+}
+
+impl Setting for AMQPUri {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
     }
 }
 

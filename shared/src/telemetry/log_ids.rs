@@ -21,9 +21,13 @@ pub struct LogKey([u8; 32]);
 impl LogKey {
     /// The outer `None` means that the setting is invalid.
     pub fn read(env: &mut Env) -> Option<Option<Self>> {
-        env.optional("LOG_KEY", "64 hexadecimal digits (openssl rand -hex 32)", |text| {
-            Self::parse(text).ok_or(())
-        })
+        env.variable(
+            "LOG_KEY",
+            "Key of the log ids. By default, the api derives it from TICKET_KEYS and a worker chooses a random one.",
+            "64 hexadecimal digits (openssl rand -hex 32)",
+        )
+        .secret()
+        .optional()
     }
 }
 

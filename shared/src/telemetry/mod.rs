@@ -68,12 +68,15 @@ pub struct TelemetryConfig {
 
 impl TelemetryConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        let format = env.or_default("LOG_FORMAT", LogFormat::Text, "text or json");
-        let filter = env.or_default(
-            "RUST_LOG",
-            LogFilter("info,lapin=warn,sqlx=warn".to_owned()),
-            "a filter such as info,hamro_api=debug",
-        );
+        let format =
+            env.variable("LOG_FORMAT", "Format of the log lines.", "text or json").or_default("text");
+        let filter = env
+            .variable(
+                "RUST_LOG",
+                "Which lines are logged: a level, and levels of single modules (docs/LOGGING.md).",
+                "a filter such as info,hamro_api=debug",
+            )
+            .or_default("info,lapin=warn,sqlx=warn");
         Some(Self { format: format?, filter: filter? })
     }
 }

@@ -23,8 +23,10 @@ use super::BaselineResult;
 const DELETION: Duration = Duration::from_secs(1);
 
 pub async fn measure(mut env: Env, duration: Duration, in_flight: usize) -> Result<Vec<BaselineResult>> {
-    let url =
-        env.required("AMQP_URL", "amqp://user:password@host:5672/%2f", |url| Ok::<_, ()>(url.to_owned()));
+    let url = env
+        .variable("AMQP_URL", "The broker to measure.", "amqp://user:password@host:5672/%2f")
+        .secret()
+        .required::<String>();
     let url = env.finish(url)?;
     // Separate queues, declared like those of the system.
     let prefix = format!("baseline-{:x}.", Clock::system().now().unix_millis());

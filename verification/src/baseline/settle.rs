@@ -24,7 +24,10 @@ pub async fn measure(
     connections: usize,
 ) -> Result<BaselineResult> {
     ensure!(batch > 0 && connections > 0, "--batch and --connections must be at least 1");
-    let url = env.required("DATABASE_URL", "postgres://user:password@host:5432/database", str::parse);
+    let url = env
+        .variable("DATABASE_URL", "The server to measure.", "postgres://user:password@host:5432/database")
+        .secret()
+        .required();
     let server: PgConnectOptions = env.finish(url)?;
     let name = format!("hamro_baseline_{:x}", Clock::system().now().unix_millis());
     let mut outer = server.connect().await.context("connecting to DATABASE_URL")?;

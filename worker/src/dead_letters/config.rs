@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hamro_shared::config::shared_settings::{read_booking_deadline, read_ticket_keys};
 use hamro_shared::config::{ConfigError, Env};
 use hamro_shared::database::DatabaseConfig;
 use hamro_shared::domain::{Clock, TicketKeys};
@@ -34,24 +35,21 @@ pub struct ReissueConfig {
 impl ReissueConfig {
     pub fn read() -> Result<Self, ConfigError> {
         let mut env = Env::process();
-        let database = DatabaseConfig::read(&mut env);
-        let broker = BrokerConfig::read(&mut env);
-        let keys = "the api's keys, each of 64 hexadecimal digits, the signing key first";
-        let ticket_keys = env.required("TICKET_KEYS", keys, TicketKeys::parse);
-        let booking_deadline =
-            env.or_default("BOOKING_DEADLINE", Duration::from_mins(15), "a duration such as 15m");
-        if booking_deadline == Some(Duration::ZERO) {
-            env.record_error("BOOKING_DEADLINE is zero: it should be a duration such as 15m");
-        }
-        let built = (|| {
-            Some(Self {
-                database: database?,
-                broker: broker?,
-                ticket_keys: ticket_keys?,
-                booking_deadline: booking_deadline?,
-            })
-        })();
-        env.finish(built)
+        let config = Self::read_sections(&mut env);
+        env.finish(config)
+    }
+
+    pub fn read_sections(env: &mut Env) -> Option<Self> {
+        let database = DatabaseConfig::read(env);
+        let broker = BrokerConfig::read(env);
+        let ticket_keys = read_ticket_keys(env);
+        let booking_deadline = read_booking_deadline(env);
+        Some(Self {
+            database: database?,
+            broker: broker?,
+            ticket_keys: ticket_keys?,
+            booking_deadline: booking_deadline?,
+        })
     }
 
     pub fn reissuer(self, pool: PgPool, clock: Clock) -> Reissuer {

@@ -14,6 +14,7 @@ use std::num::NonZeroU16;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use hamro_shared::config::{Env, Variable};
 use hamro_shared::database::{Database, DatabaseClock, DatabaseConfig};
 use hamro_shared::domain::Clock;
 use hamro_shared::output::print;
@@ -57,6 +58,11 @@ enum Action {
         #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
         because: String,
     },
+}
+
+/// The settings that the commands read, for documentation. Only `reissue` reads more than `DATABASE_URL`.
+pub fn variables() -> Vec<Variable> {
+    Env::variables_read_by(ReissueConfig::read_sections)
 }
 
 /// Runs the command and prints its result.

@@ -36,14 +36,16 @@ pub struct ConsumerConfig {
 
 impl ConsumerConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        const BATCH_MAX: NonZeroUsize = NonZeroUsize::new(500).expect("is not zero");
-        const PREFETCH: NonZeroU16 = NonZeroU16::new(256).expect("is not zero");
-        let batch_max = env.or_default(
-            "BATCH_MAX",
-            BATCH_MAX,
-            "the most bookings to settle in one transaction, such as 500",
-        );
-        let prefetch = env.or_default("PREFETCH", PREFETCH, "the most unacknowledged parcels, such as 256");
+        let batch_max = env
+            .variable("BATCH_MAX", "Maximum number of bookings per transaction.", "a number such as 500")
+            .or_default("500");
+        let prefetch = env
+            .variable(
+                "PREFETCH",
+                "Maximum number of unacknowledged parcels that the broker delivers to this worker.",
+                "a number such as 256",
+            )
+            .or_default("256");
         Some(Self { batch_max: batch_max?, prefetch: prefetch? })
     }
 }

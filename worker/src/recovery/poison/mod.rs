@@ -51,7 +51,13 @@ pub struct PoisonConfig {
 
 impl PoisonConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
-        let delay = env.or_default("REAPER_DELAY", Duration::from_secs(10), "a duration such as 10s");
+        let delay = env
+            .variable(
+                "REAPER_DELAY",
+                "How long a worker must have run before its poison isolator starts.",
+                "a duration such as 10s",
+            )
+            .or_default("10s");
         Some(Self { delay: delay? })
     }
 }

@@ -1,0 +1,55 @@
+//! Settings that several programs read, with one default and one description for all of them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Env, Setting};
+use crate::domain::TicketKeys;
+
+/// Reads `TICKET_KEYS`.
+pub fn read_ticket_keys(env: &mut Env) -> Option<TicketKeys> {
+    env.variable(
+        "TICKET_KEYS",
+        "Keys of the tickets: the first signs new tickets, all verify. The same on all api instances.",
+        "comma-separated keys of 64 hexadecimal digits each (openssl rand -hex 32)",
+    )
+    .secret()
+    .required()
+}
+
+/// Reads `BOOKING_DEADLINE`.
+pub fn read_booking_deadline(env: &mut Env) -> Option<Duration> {
+    let deadline = env
+        .variable(
+            "BOOKING_DEADLINE",
+            "How long after its issue a ticket may be sold. The same on all api instances.",
+            "a duration such as 15m",
+        )
+        .or_default("15m");
+    if deadline == Some(Duration::ZERO) {
+        env.record_error("BOOKING_DEADLINE is zero: it should be a duration such as 15m");
+    }
+    deadline
+}
+
+/// Reads `HOST`.
+pub fn read_host(env: &mut Env) -> Option<IpAddr> {
+    env.variable("HOST", "Address to listen on.", "an IP address such as 127.0.0.1 or ::")
+        .or_default("127.0.0.1")
+}
+
+/// Reads `SHUTDOWN_TIMEOUT`.
+pub fn read_shutdown_timeout(env: &mut Env) -> Option<Duration> {
+    env.variable(
+        "SHUTDOWN_TIMEOUT",
+        "Time to finish work in progress after SIGTERM or SIGINT.",
+        "a duration such as 30s",
+    )
+    .or_default("30s")
+}
+
+impl Setting for TicketKeys {
+    fn parse(text: &str) -> Option<Self> {
+        Self::parse(text).ok()
+    }
+}
