@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz mutants sqlx audit
+.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz mutants sqlx settings audit
 
 help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
@@ -45,6 +45,9 @@ mutants: ## mutation tests of the domain and the allocation; about an hour (ARGS
 
 sqlx: ## regenerate .sqlx after a change of queries or migrations
 	@deploy/dev/sqlx.sh
+
+settings: ## write the settings into .env.example and docs/ARCHITECTURE.md after a change of one
+	@UPDATE_EXPECT=1 SQLX_OFFLINE=true cargo test --workspace --locked --features faults --test it settings::
 
 audit: ## check licences, banned crates, sources and advisories of all dependencies
 	@deploy/dev/audit.sh

@@ -20,3 +20,4 @@ mod queue;
 mod recovery;
 mod seats;
 mod settlement;
+mod settings;

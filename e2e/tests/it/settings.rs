@@ -1,0 +1,101 @@
+//! The settings in `.env.example` and docs/ARCHITECTURE.md are those that the programs read. `make settings` writes
+//! both after a change.
+
+use std::fmt::{self, Display};
+use std::fs;
+
+use expect_test::expect_file;
+use hamro_shared::config::{Presence, Variable};
+use hamro_worker::dead_letters;
+
+/// A setting and the programs that read it.
+struct Setting {
+    variable: Variable,
+    programs: Vec<&'static str>,
+}
+
+/// All settings, in the order in which the programs read them.
+fn settings() -> Vec<Setting> {
+    let programs = [
+        ("api", hamro_api::config::Config::variables()),
+        ("worker", hamro_worker::config::Config::variables()),
+        ("dead-letters", dead_letters::variables()),
+    ];
+    let mut settings: Vec<Setting> = Vec::new();
+    for (program, variables) in programs {
+        for variable in variables {
+            match settings.iter_mut().find(|setting| setting.variable.name == variable.name) {
+                None => settings.push(Setting { variable, programs: vec![program] }),
+                Some(setting) => {
+                    assert_eq!(setting.variable, variable, "the programs describe it differently");
+                    setting.programs.push(program);
+                }
+            }
+        }
+    }
+    settings
+}
+
+/// A row of the table in docs/ARCHITECTURE.md.
+struct Row<'a>(&'a Setting);
+
+impl Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setting { variable: Variable { name, meaning, expected, is_secret, presence }, programs } =
+            self.0;
+        let default = match presence {
+            Presence::Required => "required".to_owned(),
+            Presence::Optional => "none".to_owned(),
+            Presence::Default(default) => format!("`{default}`"),
+        };
+        let secret = if *is_secret { "; secret" } else { "" };
+        writeln!(f, "| `{name}` | {default} | {} | {meaning} | {expected}{secret} |", programs.join(", "))
+    }
+}
+
+/// The lines about a setting in `.env.example`.
+struct Example<'a>(&'a Setting);
+
+impl Display for Example<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setting { variable: Variable { name, meaning, expected, is_secret, presence }, programs } =
+            self.0;
+        let secret = if *is_secret { " Secret." } else { "" };
+        writeln!(f, "\n# {meaning}\n# Form: {expected}.{secret} Read by: {}.", programs.join(", "))?;
+        match presence {
+            Presence::Required => writeln!(f, "{name}="),
+            Presence::Optional => writeln!(f, "# {name}="),
+            Presence::Default(default) => writeln!(f, "# {name}={default}"),
+        }
+    }
+}
+
+#[test]
+fn the_table_of_settings_lists_what_the_programs_read() {
+    const START: &str = "<!-- `make settings` writes this table. -->\n";
+    const END: &str = "<!-- end of the table -->\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ARCHITECTURE.md");
+    let document = fs::read_to_string(path).unwrap();
+    let (before, rest) = document.split_once(START).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    let rows: String = settings().iter().map(|setting| Row(setting).to_string()).collect();
+    let head = "| variable | default | read by | meaning | form |\n| --- | --- | --- | --- | --- |\n";
+    expect_file![path].assert_eq(&format!("{before}{START}{head}{rows}{END}{after}"));
+}
+
+#[test]
+fn the_example_environment_lists_what_the_programs_read() {
+    let head = "\
+# The settings of the programs, with their defaults. `make settings` writes this file.
+#
+# `make up` does not need it: it passes its own environment on to the programs. To run a program by hand, copy this file
+# to .env, complete it, and run
+#
+#   set -a; . ./.env; set +a; cargo run --bin hamro-api
+#
+# Docker Compose also reads .env. The top of docker-compose.yml says what it needs.
+";
+    let examples: String = settings().iter().map(|setting| Example(setting).to_string()).collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.env.example");
+    expect_file![path].assert_eq(&format!("{head}{examples}"));
+}
