@@ -222,6 +222,7 @@ mod tests {
              \n  SECRET is invalid: it should be a number"
         );
     }
+
     #[test]
     fn every_variable_that_is_read_is_described_in_order_whether_or_not_it_is_valid() {
         let variables = Env::variables_read_by(|env| {
