@@ -7,8 +7,8 @@ use std::time::Duration;
 use hamro_shared::domain::TicketId;
 use uuid::Uuid;
 
+use crate::deployment::DRAIN_MARKER;
 use crate::evidence::{Evidence, Settled};
-use crate::installation::MARKER;
 use crate::journal::{Entry, Standing, Way, Wish};
 use crate::status_read::StatusRead;
 
@@ -166,7 +166,7 @@ impl<'a> Case<'a> {
         for settled in &self.evidence.bookings {
             let is_told = self.tickets.contains_key(&settled.ticket);
             match settled.customer.as_deref() {
-                Some(MARKER) => {}
+                Some(DRAIN_MARKER) => {}
                 Some(customer) => {
                     *rows.entry(customer).or_default() += 1;
                     *unreported.entry(customer).or_default() += usize::from(!is_told);

@@ -5,8 +5,10 @@ use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::installation::ADMIN_TOKEN;
 use crate::wait_until;
+
+/// The admin token of the api instances under test.
+pub const ADMIN_TOKEN: &str = "a-token-for-tests-only";
 
 #[derive(Clone)]
 pub struct Client {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use self::follow::Again;
 use crate::client::{Answer, Client, booking};
-use crate::installation::Api;
+use crate::deployment::Api;
 use crate::journal::{Entry, Journal, Standing, Way, Wish};
 use crate::status_read::StatusRead;
 use crate::wait_until;

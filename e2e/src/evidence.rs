@@ -8,7 +8,7 @@ use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
 use crate::journal::{Entry, Standing};
-use crate::{Installation, ledger, wait_until};
+use crate::{Deployment, ledger, wait_until};
 
 /// All data that the checker uses.
 #[derive(Clone, Debug, Default)]
@@ -50,14 +50,14 @@ pub struct Sale {
 impl Evidence {
     /// Waits until the workers have settled everything, stops them, and reads the final state.
     pub async fn gather(
-        installation: &mut Installation,
+        deployment: &mut Deployment,
         journal: Vec<Entry>,
         recovery: Duration,
     ) -> Result<Self> {
-        let forgotten_transactions = forgotten_transactions(&installation.pool).await?;
-        left_in_queues(installation).await?;
-        installation.retire_workers().await?;
-        let pool = &installation.pool;
+        let forgotten_transactions = forgotten_transactions(&deployment.pool).await?;
+        left_in_queues(deployment).await?;
+        deployment.drain_and_stop_workers().await?;
+        let pool = &deployment.pool;
         Ok(Self {
             journal,
             bookings: bookings(pool).await?,
@@ -66,7 +66,7 @@ impl Evidence {
             dead_letters: ledger::count(pool, "dead_letters").await?,
             deadlocks: ledger::deadlocks(pool).await?,
             forgotten_transactions,
-            left: left_in_queues(installation).await?,
+            left: left_in_queues(deployment).await?,
             recovery,
         })
     }
@@ -113,14 +113,14 @@ async fn sales(pool: &PgPool) -> Result<Vec<Sale>> {
 }
 
 /// Waits for the queues to become empty, and returns what is left in them after the timeout.
-async fn left_in_queues(installation: &Installation) -> Result<Vec<(String, u32)>> {
-    let topology = &installation.topology;
+async fn left_in_queues(deployment: &Deployment) -> Result<Vec<(String, u32)>> {
+    let topology = &deployment.topology;
     let queues = [topology.intake_queue(), topology.dead_queue(), topology.unrouted_queue()];
     let mut left = Vec::new();
     let _ = wait_until("the queues are empty", async || {
         left.clear();
         for queue in &queues {
-            match installation.messages_in(queue).await? {
+            match deployment.messages_in(queue).await? {
                 0 => {}
                 messages => left.push((queue.clone(), messages)),
             }

@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::installation::outer;
-use crate::{Installation, wait_until};
+use crate::deployment::test_setting;
+use crate::{Deployment, wait_until};
 
 /// An outage of a server. Dropping it ends the outage.
 pub struct Outage {
@@ -22,11 +22,11 @@ impl Outage {
         Ok(outage)
     }
 
-    /// Kills the broker, once the names of this installation's queues are on its disk. The broker writes them some
+    /// Kills the broker, once the names of this deployment's queues are on its disk. The broker writes them some
     /// seconds after a declaration. If it restarts before that, the quorum queue has no leader.
-    pub async fn of_broker(installation: &Installation) -> Result<Self> {
-        let quorum = format!("{}/rabbitmq/data/node/quorum", outer("HAMRO_STACK_DIR")?);
-        let queue = installation.topology.intake_queue();
+    pub async fn of_broker(deployment: &Deployment) -> Result<Self> {
+        let quorum = format!("{}/rabbitmq/data/node/quorum", test_setting("HAMRO_STACK_DIR")?);
+        let queue = deployment.topology.intake_queue();
         wait_until("the broker has stored the name of the queue", async || {
             for node in fs::read_dir(&quorum)? {
                 let names = fs::read(node?.path().join("names.dets"))?;
@@ -94,14 +94,14 @@ impl Drop for Outage {
 
 fn script(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/dev/service.sh"));
-    command.args(arguments).env("HAMRO_STACK_DIR", outer("HAMRO_STACK_DIR")?);
+    command.args(arguments).env("HAMRO_STACK_DIR", test_setting("HAMRO_STACK_DIR")?);
     Ok(command)
 }
 
 /// Changes the configuration of the running Postgres server.
 fn reconfigure(statement: &str) -> Result<Command> {
     let mut command = Command::new("psql");
-    let (url, reload) = (outer("DATABASE_URL")?, "SELECT pg_reload_conf()");
+    let (url, reload) = (test_setting("DATABASE_URL")?, "SELECT pg_reload_conf()");
     command.args(["--no-psqlrc", "--quiet", "--dbname", &url, "--command", statement, "--command", reload]);
     // The remedy runs in a session that the outage would make read-only.
     command.env("PGOPTIONS", "-c default_transaction_read_only=off");
@@ -110,7 +110,7 @@ fn reconfigure(statement: &str) -> Result<Command> {
 
 /// A `rabbitmqctl` command for the broker of the tests.
 pub fn rabbitmqctl(arguments: &[&str]) -> Result<Command> {
-    let mut command = Command::new(format!("{}/rabbitmqctl", outer("HAMRO_STACK_DIR")?));
+    let mut command = Command::new(format!("{}/rabbitmqctl", test_setting("HAMRO_STACK_DIR")?));
     command.args(arguments);
     Ok(command)
 }

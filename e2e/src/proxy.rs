@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::Installation;
-use crate::installation::outer;
+use crate::Deployment;
+use crate::deployment::test_setting;
 
 /// A proxy in front of a server.
 pub struct Proxy {
@@ -26,13 +26,13 @@ pub struct Proxy {
 #[derive(Default)]
 struct Link {
     /// Drops data from clients.
-    is_mute: AtomicBool,
+    drops_requests: AtomicBool,
     /// Drops data from the server.
-    is_deaf: AtomicBool,
+    drops_responses: AtomicBool,
     /// Whether data from the server was dropped.
-    has_lost: AtomicBool,
+    has_dropped_response: AtomicBool,
     /// Closes the connection after a request that contains these bytes, without its response.
-    last_words: Mutex<Option<Vec<u8>>>,
+    cut_after_request: Mutex<Option<Vec<u8>>>,
     /// Delays the responses from the first request on that contains these bytes.
     held_from: Mutex<Option<Vec<u8>>>,
     is_holding: watch::Sender<bool>,
@@ -64,34 +64,34 @@ impl Proxy {
     }
 
     /// Drops all data from the server from here on. Data from clients still arrives.
-    pub fn lose_answers(&self) {
-        lock(&self.link).is_deaf.store(true, Ordering::Relaxed);
+    pub fn drop_responses(&self) {
+        lock(&self.link).drops_responses.store(true, Ordering::Relaxed);
     }
 
     /// Whether data from the server was dropped.
-    pub fn has_lost(&self) -> bool {
-        lock(&self.link).has_lost.load(Ordering::Relaxed)
+    pub fn has_dropped_response(&self) -> bool {
+        lock(&self.link).has_dropped_response.load(Ordering::Relaxed)
     }
 
     /// Delivers data from the server again.
-    pub fn deliver_answers(&self) {
-        lock(&self.link).is_deaf.store(false, Ordering::Relaxed);
+    pub fn deliver_responses(&self) {
+        lock(&self.link).drops_responses.store(false, Ordering::Relaxed);
     }
 
     /// Drops all data from clients from here on. Data from the server still arrives.
-    pub fn lose_requests(&self) {
-        lock(&self.link).is_mute.store(true, Ordering::Relaxed);
+    pub fn drop_requests(&self) {
+        lock(&self.link).drops_requests.store(true, Ordering::Relaxed);
     }
 
     /// Lets the server process the next request that contains this text, and closes the connection before its response
     /// arrives.
-    pub fn lose_answer_to(&self, request: &str) {
-        *lock(&lock(&self.link).last_words) = Some(request.into());
+    pub fn cut_after_request(&self, request: &str) {
+        *lock(&lock(&self.link).cut_after_request) = Some(request.into());
     }
 
-    /// Whether [`Self::lose_answer_to`] has taken effect.
-    pub fn has_lost_answer(&self) -> bool {
-        lock(&lock(&self.link).last_words).is_none()
+    /// Whether [`Self::cut_after_request`] has taken effect.
+    pub fn has_cut(&self) -> bool {
+        lock(&lock(&self.link).cut_after_request).is_none()
     }
 
     /// The number of connections accepted so far.
@@ -100,11 +100,11 @@ impl Proxy {
     }
 
     /// Delivers the next request that contains this text, and from then on holds all responses until [`Self::release`].
-    pub fn hold_answers_from(&self, request: &str) {
+    pub fn hold_responses_from(&self, request: &str) {
         *lock(&lock(&self.link).held_from) = Some(request.into());
     }
 
-    /// Whether [`Self::hold_answers_from`] has taken effect.
+    /// Whether [`Self::hold_responses_from`] has taken effect.
     pub fn is_holding(&self) -> bool {
         *lock(&self.link).is_holding.borrow()
     }
@@ -123,8 +123,8 @@ impl Proxy {
     /// connections work normally.
     pub fn freeze_open(&self) {
         let frozen = std::mem::take(&mut *lock(&self.link));
-        frozen.is_mute.store(true, Ordering::Relaxed);
-        frozen.is_deaf.store(true, Ordering::Relaxed);
+        frozen.drops_requests.store(true, Ordering::Relaxed);
+        frozen.drops_responses.store(true, Ordering::Relaxed);
     }
 
     /// Closes all connections. New connections work normally.
@@ -139,32 +139,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()> {
     let mut server = TcpStream::connect(target).await?;
-    let (mut sent, mut answered) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
+    let (mut sent, mut received) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
     loop {
         tokio::select! {
             length = client.read(&mut sent) => match length? {
                 0 => return Ok(()),
-                _ if link.is_mute.load(Ordering::Relaxed) => {}
+                _ if link.drops_requests.load(Ordering::Relaxed) => {}
                 length => {
                     link.wait().await;
                     if Link::takes(&link.held_from, &sent[..length]) {
                         link.is_holding.send_replace(true);
                     }
                     server.write_all(&sent[..length]).await?;
-                    if Link::takes(&link.last_words, &sent[..length]) {
+                    if Link::takes(&link.cut_after_request, &sent[..length]) {
                         // A response means that the server has processed the request.
                         server.readable().await?;
                         return Ok(());
                     }
                 }
             },
-            length = server.read(&mut answered) => match length? {
+            length = server.read(&mut received) => match length? {
                 0 => return Ok(()),
-                _ if link.is_deaf.load(Ordering::Relaxed) => link.has_lost.store(true, Ordering::Relaxed),
+                _ if link.drops_responses.load(Ordering::Relaxed) => link.has_dropped_response.store(true, Ordering::Relaxed),
                 length => {
                     link.wait().await;
                     link.is_holding.subscribe().wait_for(|is_holding| !is_holding).await?;
-                    client.write_all(&answered[..length]).await?;
+                    client.write_all(&received[..length]).await?;
                 }
             },
         }
@@ -192,10 +192,10 @@ impl Link {
     }
 }
 
-impl Installation {
+impl Deployment {
     /// A proxy in front of the broker, and the `AMQP_URL` that leads through it.
     pub async fn broker_behind_proxy(&self) -> Result<(Proxy, String)> {
-        behind_proxy(&outer("AMQP_URL")?).await
+        behind_proxy(&test_setting("AMQP_URL")?).await
     }
 
     /// A proxy in front of Postgres, and the `DATABASE_URL` that leads through it.

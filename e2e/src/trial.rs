@@ -9,7 +9,7 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hamro_shared::config::Setting;
 use reqwest::Method;
@@ -22,7 +22,7 @@ use crate::checker::{Promise, Reads, Terms, Violation, check, count_reads};
 use crate::crowd::Crowd;
 use crate::evidence::Evidence;
 use crate::journal::{Entry, Journal, Way, Wish};
-use crate::{Client, Installation, Setup};
+use crate::{Client, Deployment, Setup};
 
 /// Bookings that end before the fault, and after it.
 const BEFORE: usize = 150;
@@ -35,13 +35,13 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 const FOLLOWED_AT_ONCE: usize = 256;
 
 pub struct Trial {
-    pub installation: Installation,
+    pub deployment: Deployment,
     pub crowd: Arc<Crowd>,
     pub terms: Terms,
 }
 
 impl Trial {
-    /// Starts an installation with a concert for the test, and prepares the clients.
+    /// Starts a deployment with a concert for the test, and prepares the clients.
     pub async fn start(setup: Setup) -> Result<Self> {
         Self::start_with_retry_timeout(setup, RETRY_TIMEOUT).await
     }
@@ -58,48 +58,56 @@ impl Trial {
             recovery: Duration::from_secs(10),
             dead_letters: 0,
         };
-        let mut installation = Installation::start(setup).await?;
         // Faults are expected to be logged as errors.
-        installation.expects_errors = true;
-        let seats = build_hall(installation.client(), &installation.pool).await?;
-        let journal = Journal::create(installation.name())?;
-        let crowd = Crowd::new(journal, seats, &installation.apis, retry_timeout);
-        Ok(Self { installation, crowd, terms })
+        let deployment = Deployment::start(&Setup { expects_errors: true, ..setup }).await?;
+        match prepare_clients(&deployment, retry_timeout).await {
+            Ok(crowd) => Ok(Self { deployment, crowd, terms }),
+            Err(error) => {
+                deployment.abandon().await;
+                Err(error)
+            }
+        }
     }
 
     /// Runs the test. Fails if a guarantee is broken.
     pub async fn passes(
         mut self,
-        fault: impl AsyncFnOnce(&mut Installation, &Crowd) -> Result<()>,
+        fault: impl AsyncFnOnce(&mut Deployment, &Crowd) -> Result<()>,
     ) -> Result<()> {
-        let violations = self.run(fault).await?;
-        if !violations.is_empty() {
-            bail!("{}journal: {}", list(&violations), self.crowd.journal.path().display());
-        }
-        self.crowd.journal.remove()?;
-        self.installation.close().await
+        let result = self.run(fault).await.and_then(|violations| {
+            let journal = &self.crowd.journal;
+            ensure!(violations.is_empty(), "{}journal: {}", list(&violations), journal.path().display());
+            journal.remove()
+        });
+        self.deployment.finish(result).await
     }
 
     /// Runs the test with a safeguard disabled, and returns the guarantees that the checker finds broken.
     pub async fn breaks(
         mut self,
-        fault: impl AsyncFnOnce(&mut Installation, &Crowd) -> Result<()>,
+        fault: impl AsyncFnOnce(&mut Deployment, &Crowd) -> Result<()>,
     ) -> Result<BTreeSet<Promise>> {
-        let violations = self.run(fault).await?;
+        let violations = match self.run(fault).await {
+            Ok(violations) => violations,
+            Err(error) => {
+                self.deployment.abandon().await;
+                return Err(error);
+            }
+        };
         eprintln!("{}", list(&violations));
+        self.deployment.discard().await?;
         self.crowd.journal.remove()?;
-        self.installation.abandon().await?;
         Ok(violations.into_iter().map(|violation| violation.broken).collect())
     }
 
     async fn run(
         &mut self,
-        fault: impl AsyncFnOnce(&mut Installation, &Crowd) -> Result<()>,
+        fault: impl AsyncFnOnce(&mut Deployment, &Crowd) -> Result<()>,
     ) -> Result<Vec<Violation>> {
         let clients = self.crowd.gather();
         self.crowd.has_pursued(BEFORE).await?;
         let started = Instant::now();
-        fault(&mut self.installation, &self.crowd).await.context("injecting the fault failed")?;
+        fault(&mut self.deployment, &self.crowd).await.context("injecting the fault failed")?;
         let fault_took = started.elapsed();
         let recovery = self.recovery().await?;
         self.crowd.has_pursued(AFTER).await?;
@@ -109,7 +117,7 @@ impl Trial {
         let journal = self.crowd.journal.read()?;
         let reads = count_reads(&journal);
         ensure!(reads != Reads::default(), "no final status was read again");
-        let evidence = Evidence::gather(&mut self.installation, journal, recovery).await?;
+        let evidence = Evidence::gather(&mut self.deployment, journal, recovery).await?;
         eprintln!(
             "{} bookings started, {} outcomes, {} sales; the fault lasted {fault_took:.1?}, a new booking was settled \
              {recovery:.1?} after it, and everything {:.1?} after its start; final statuses read again: {} from the \
@@ -156,6 +164,13 @@ fn list(violations: &[Violation]) -> String {
     const SHOWN: usize = 40;
     let shown = violations.iter().take(SHOWN).map(|violation| format!("  {violation}\n"));
     iter::once(format!("{} violations\n", violations.len())).chain(shown).collect()
+}
+
+/// Creates the concert of the test, and the clients that book its seats.
+async fn prepare_clients(deployment: &Deployment, retry_timeout: Duration) -> Result<Arc<Crowd>> {
+    let seats = build_hall(deployment.client(), &deployment.pool).await?;
+    let journal = Journal::create(deployment.name())?;
+    Ok(Crowd::new(journal, seats, &deployment.apis, retry_timeout))
 }
 
 /// Creates a concert with 10 000 seats in two tiers. Returns the seats, which alternate between the tiers.

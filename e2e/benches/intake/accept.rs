@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use hamro_e2e::figures::{median, say};
-use hamro_e2e::{Installation, Setup};
+use hamro_e2e::stats::{median, print};
+use hamro_e2e::{Deployment, Setup};
 
 use hamro_verification::baseline::publish::confirmed_rate;
 
@@ -21,20 +21,23 @@ pub async fn run() -> Result<()> {
     let (mut intake, mut server, mut broker) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         // A new queue each time, because a long queue is slower.
-        let installation = start().await?;
-        intake.push(wrk::rate(&installation.apis[0].client.url("/"), Some(wrk::BOOK)).await?);
-        installation.close().await?;
+        Deployment::run(without_workers(), async |deployment| {
+            intake.push(wrk::rate(&deployment.apis[0].client.url("/"), Some(wrk::BOOK)).await?);
+            Ok(())
+        })
+        .await?;
 
-        let installation = start().await?;
-        let bare = BareServer::start(&installation).await?;
-        server.push(wrk::rate(&bare.url, Some(wrk::BOOK)).await?);
-        let duration = Duration::from_secs(wrk::SECONDS.into());
-        broker.push(
-            confirmed_rate(&installation.channel, &installation.topology, 1, duration, IN_FLIGHT).await?,
-        );
-        installation.close().await?;
+        Deployment::run(without_workers(), async |deployment| {
+            let bare = BareServer::start(deployment).await?;
+            server.push(wrk::rate(&bare.url, Some(wrk::BOOK)).await?);
+            let duration = Duration::from_secs(wrk::SECONDS.into());
+            let (channel, topology) = (&deployment.channel, &deployment.topology);
+            broker.push(confirmed_rate(channel, topology, 1, duration, IN_FLIGHT).await?);
+            Ok(())
+        })
+        .await?;
         let last = |figures: &[f64]| figures.last().copied().unwrap_or_default();
-        say(format!(
+        print(format!(
             "accept, round {round}: intake {:.0}/s, server without broker {:.0}/s, bare publisher {:.0}/s",
             last(&intake),
             last(&server),
@@ -42,7 +45,7 @@ pub async fn run() -> Result<()> {
         ));
     }
     let (intake, server, broker) = (median(intake), median(server), median(broker));
-    say(format!(
+    print(format!(
         "accept, medians: intake {intake:.0} bookings/s = {:.2} of the server without broker ({server:.0}/s; target 0.5) \
          = {:.2} of a bare publisher, one booking per message ({broker:.0}/s; target 0.7)",
         intake / server,
@@ -51,10 +54,8 @@ pub async fn run() -> Result<()> {
     Ok(())
 }
 
-async fn start() -> Result<Installation> {
+/// Nothing settles the bookings.
+fn without_workers() -> Setup {
     let variables = vec![("QUEUE_MAX", "100000000")];
-    let mut installation = Installation::start(Setup { workers: 0, variables, ..Setup::default() }).await?;
-    // Nothing consumes the bookings.
-    installation.expects_leftovers = true;
-    Ok(installation)
+    Setup { workers: 0, variables, expects_leftovers: true, ..Setup::default() }
 }

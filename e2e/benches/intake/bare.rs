@@ -16,8 +16,8 @@ use hamro_api::server;
 use hamro_api::server::config::HttpConfig;
 use hamro_api::server::middleware::MiddlewareState;
 use hamro_api::state::{App, AppState};
-use hamro_e2e::Installation;
-use hamro_e2e::figures::say;
+use hamro_e2e::Deployment;
+use hamro_e2e::stats::print;
 use hamro_shared::config::Env;
 use hamro_shared::database::{Database, DatabaseClock};
 use hamro_shared::domain::Clock;
@@ -37,11 +37,11 @@ pub struct BareServer {
 }
 
 impl BareServer {
-    pub async fn start(installation: &Installation) -> Result<Self> {
+    pub async fn start(deployment: &Deployment) -> Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg(SERVE)
             .env_clear()
-            .envs(installation.environment(&[]))
+            .envs(deployment.environment(&[]))
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
@@ -75,7 +75,7 @@ pub async fn serve() -> Result<()> {
     };
     let HttpConfig { cors_origin, .. } = &config.http;
     let listener = server::bind(&config.http)?;
-    say(format!("http://{}", listener.local_addr()?));
+    print(format!("http://{}", listener.local_addr()?));
     let timeouts = server::ServerTimeouts { head: config.http.head_timeout, drain: config.shutdown_timeout };
     server::serve(
         listener,

@@ -3,12 +3,10 @@
 //! Bookings and bare messages are published to the same queue at the same time. A confirm waits for the broker's disk,
 //! and a shared disk may stall for a tenth of a second. If the two alternated, one of them might meet more stalls.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use futures_util::future::try_join;
-use hamro_e2e::figures::{median, percentile, say};
-use hamro_e2e::{Installation, Setup, open_loop};
+use hamro_e2e::stats::{median, percentile, print};
+use hamro_e2e::{Deployment, Setup, open_loop};
 
 use hamro_verification::baseline::publish::publish_one;
 
@@ -17,10 +15,12 @@ const SECONDS: u32 = 8;
 const ROUNDS: usize = 3;
 
 pub async fn run() -> Result<()> {
-    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
-    installation.expects_leftovers = true;
-    let installation = Arc::new(installation);
-    let client = installation.client().clone();
+    let setup = Setup { workers: 0, expects_leftovers: true, ..Setup::default() };
+    Deployment::run(setup, async |deployment| compare(deployment).await).await
+}
+
+async fn compare(deployment: &Deployment) -> Result<()> {
+    let client = deployment.client().clone();
     let (mut accepts, mut publishes) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let accepting = open_loop(PER_SECOND, PER_SECOND * SECONDS, |n, _| {
@@ -32,12 +32,12 @@ pub async fn run() -> Result<()> {
             }
         });
         let publishing = open_loop(PER_SECOND, PER_SECOND * SECONDS, |_, _| {
-            let installation = installation.clone();
-            async move { publish_one(&installation.channel, &installation.topology).await }
+            let (channel, topology) = (deployment.channel.clone(), deployment.topology.clone());
+            async move { publish_one(&channel, &topology).await }
         });
         let (accept, bare) = try_join(accepting, publishing).await?;
         for (what, figures) in [("accepted", &accept), ("bare publish", &bare)] {
-            say(format!(
+            print(format!(
                 "latency, round {round}, {PER_SECOND}/s: {what}: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
                 percentile(figures, 0.5) * 1e3,
                 percentile(figures, 0.99) * 1e3,
@@ -48,12 +48,11 @@ pub async fn run() -> Result<()> {
         publishes.push(percentile(&bare, 0.99));
     }
     let (accept, bare) = (median(accepts), median(publishes));
-    say(format!(
+    print(format!(
         "latency, medians of p99 at {PER_SECOND}/s: accepted {:.1} ms = {:.2} × a bare confirmed publish ({:.1} ms; target 2)",
         accept * 1e3,
         accept / bare,
         bare * 1e3
     ));
-    let Some(installation) = Arc::into_inner(installation) else { return Ok(()) };
-    installation.close().await
+    Ok(())
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use hamro_e2e::figures::{percentile, say};
-use hamro_e2e::{Client, Installation, Setup};
+use hamro_e2e::stats::{percentile, print};
+use hamro_e2e::{Client, Deployment, Setup};
 use hamro_shared::domain::{Clock, Timestamp};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,20 +39,23 @@ pub async fn run() -> Result<()> {
         measurements.push(measure(mode).await.with_context(|| format!("EVENT_STREAMS={mode}"))?);
     }
     let title = format!("{STREAMS} followers");
-    say(format!("streams: {title:<42}{:>12}{:>12}{:>12}", MODES[0], MODES[1], "target"));
+    print(format!("streams: {title:<42}{:>12}{:>12}{:>12}", MODES[0], MODES[1], "target"));
     for (row, (name, target)) in ROWS.iter().enumerate() {
         let target = target.map(|target| format!("{target:.0}")).unwrap_or_default();
         let (first, second) = (measurements[0][row], measurements[1][row]);
-        say(format!("streams: {name:<42}{first:>12.1}{second:>12.1}{target:>12}"));
+        print(format!("streams: {name:<42}{first:>12.1}{second:>12.1}{target:>12}"));
     }
     Ok(())
 }
 
 async fn measure(mode: &'static str) -> Result<Measurement> {
     let setup = Setup { workers: 0, variables: vec![("EVENT_STREAMS", mode)], ..Setup::default() };
-    let mut installation = Installation::start(setup).await?;
-    let client = installation.client().clone();
-    let at_start = api_megabytes(&installation)?;
+    Deployment::run(setup, async |deployment| measure_on(deployment).await).await
+}
+
+async fn measure_on(deployment: &mut Deployment) -> Result<Measurement> {
+    let client = deployment.client().clone();
+    let at_start = api_megabytes(deployment)?;
     let tickets = create_bookings(&client).await?;
 
     let all_open = Arc::new(Barrier::new(usize::from(STREAMS) + 1));
@@ -61,11 +64,10 @@ async fn measure(mode: &'static str) -> Result<Measurement> {
         .map(|ticket| tokio::spawn(follow(client.clone(), format!("{ticket}/events"), all_open.clone())))
         .collect();
     timeout(Duration::from_mins(2), all_open.wait()).await.context("not all streams could be opened")?;
-    let with_streams = api_megabytes(&installation)?;
-    installation.start_worker(&[]).await?;
+    let with_streams = api_megabytes(deployment)?;
+    deployment.start_worker(&[]).await?;
     let outcomes = try_join_all(followers).await?.into_iter().collect::<Result<Vec<_>>>()?;
-    let afterwards = api_megabytes(&installation)?;
-    installation.close().await?;
+    let afterwards = api_megabytes(deployment)?;
 
     let mut delays: Vec<f64> =
         outcomes.iter().map(|(settled, received)| settled.until(*received).as_secs_f64() * 1e3).collect();
@@ -86,8 +88,8 @@ async fn measure(mode: &'static str) -> Result<Measurement> {
     ])
 }
 
-fn api_megabytes(installation: &Installation) -> Result<f64> {
-    let kilobytes = u32::try_from(installation.apis[0].process.resident_kilobytes()?)?;
+fn api_megabytes(deployment: &Deployment) -> Result<f64> {
+    let kilobytes = u32::try_from(deployment.apis[0].process.resident_kilobytes()?)?;
     Ok(f64::from(kilobytes) / 1024.0)
 }
 

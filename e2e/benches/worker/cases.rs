@@ -1,7 +1,7 @@
 //! Drain rates by batch size, kind of booking and number of workers.
 
 use anyhow::Result;
-use hamro_e2e::figures::{median, say};
+use hamro_e2e::stats::{median, print};
 
 use crate::bare;
 use crate::drain::{self, Drained, Plan};
@@ -34,7 +34,7 @@ pub async fn batches() -> Result<()> {
     }
     for (size, (worker, bare)) in sizes.into_iter().zip(rates) {
         let (worker, bare) = (median(worker), median(bare));
-        say(format!(
+        print(format!(
             "batches: BATCH_MAX={size}: {worker:.0} bookings/s = {:.2} of the bare statements ({bare:.0}/s)",
             worker / bare
         ));
@@ -49,7 +49,7 @@ pub async fn drain() -> Result<()> {
     for round in 1..=ROUNDS {
         for (kind, rates) in Kind::ALL.into_iter().zip(&mut rates) {
             let drained = measure(kind, Plan::USUAL, BOOKINGS).await?;
-            say(format!("drain, round {round}: {kind}: {:.0} bookings/s", drained.rate));
+            print(format!("drain, round {round}: {kind}: {:.0} bookings/s", drained.rate));
             rates.push(drained.rate);
             peak = peak.max(drained.peak_kilobytes);
         }
@@ -59,24 +59,24 @@ pub async fn drain() -> Result<()> {
     let (bare, one_by_one) = (median(bare), median(one_by_one));
     let rates: Vec<f64> = rates.into_iter().map(median).collect();
     for (kind, rate) in Kind::ALL.into_iter().zip(&rates) {
-        say(format!(
+        print(format!(
             "drain, medians: {kind}: {rate:.0} bookings/s = {:.2} of the first case",
             rate / rates[0]
         ));
     }
-    say(format!(
+    print(format!(
         "drain, medians: the first case = {:.2} of the bare statements ({bare:.0}/s; target 0.8) = {:.1} × one by one \
          ({one_by_one:.0}/s; target 8)",
         rates[0] / bare,
         rates[0] / one_by_one
     ));
-    say(format!(
+    print(format!(
         "drain, medians: a booking in a concert 100 times larger costs {:.2} times as much as in small concerts on sale \
          together (target 1.1), and {:.2} times as much as in small concerts one after the other",
         rates[1] / rates[0],
         rates[2] / rates[0]
     ));
-    say(format!("drain: peak resident memory of a worker: {} MB (target 64)", peak / 1024));
+    print(format!("drain: peak resident memory of a worker: {} MB (target 64)", peak / 1024));
     Ok(())
 }
 
@@ -86,14 +86,14 @@ pub async fn sales() -> Result<()> {
     for round in 1..=ROUNDS {
         worker.push(measure(Kind::DistinctSeats, Plan::USUAL, BOOKINGS).await?.rate);
         bare.push(bare_rate(WHOLE_PARCELS, BOOKINGS).await?);
-        say(format!(
+        print(format!(
             "sales, round {round}: {:.0} bookings/s, bare {:.0}/s",
             worker[round - 1],
             bare[round - 1]
         ));
     }
     let (worker, bare) = (median(worker), median(bare));
-    say(format!(
+    print(format!(
         "sales, medians: {worker:.0} bookings/s = {:.2} of the bare statements ({bare:.0}/s; target 0.8)",
         worker / bare
     ));
@@ -110,23 +110,23 @@ pub async fn scale() -> Result<()> {
         }
     }
     for (workers, rates) in counts.into_iter().zip(rates) {
-        say(format!("scale, medians: {workers} workers: {:.0} bookings/s", median(rates)));
+        print(format!("scale, medians: {workers} workers: {:.0} bookings/s", median(rates)));
     }
     Ok(())
 }
 
 async fn measure(kind: Kind, plan: Plan, count: usize) -> Result<Drained> {
-    let mut installation = drain::installation().await?;
-    let bookings = kind.bookings(&installation.pool, count).await?;
-    let drained = drain::drain(&mut installation, plan, &bookings).await?;
-    installation.close().await?;
-    Ok(drained)
+    drain::without_workers(async |deployment| {
+        let bookings = kind.bookings(&deployment.pool, count).await?;
+        drain::drain(deployment, plan, &bookings).await
+    })
+    .await
 }
 
 async fn bare_rate(batch: usize, count: usize) -> Result<f64> {
-    let installation = drain::installation().await?;
-    let bookings = Kind::DistinctSeats.bookings(&installation.pool, count).await?;
-    let rate = bare::sell(&installation.pool, batch, &bookings).await?;
-    installation.close().await?;
-    Ok(rate)
+    drain::without_workers(async |deployment| {
+        let bookings = Kind::DistinctSeats.bookings(&deployment.pool, count).await?;
+        bare::sell(&deployment.pool, batch, &bookings).await
+    })
+    .await
 }

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use hamro_e2e::installation::envelope;
-use hamro_e2e::{Installation, Setup, wait_until};
+use hamro_e2e::deployment::envelope;
+use hamro_e2e::{Deployment, Setup, wait_until};
 use hamro_shared::queue::Parcel;
 use sqlx::types::Uuid;
 use tokio::time::Instant;
@@ -33,59 +33,61 @@ pub struct Drained {
     pub peak_kilobytes: u64,
 }
 
-/// An empty installation without workers.
-pub async fn installation() -> Result<Installation> {
-    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
-    // The api was only needed to create the schema.
-    installation.stop_apis().await?;
-    Ok(installation)
+/// Measures on an empty deployment without workers.
+pub async fn without_workers<T>(measure: impl AsyncFnOnce(&mut Deployment) -> Result<T>) -> Result<T> {
+    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
+        // The api was only needed to create the schema.
+        deployment.stop_apis().await?;
+        measure(deployment).await
+    })
+    .await
 }
 
 /// Publishes bookings of these seats, starts workers, and measures how fast they settle them.
-pub async fn drain(installation: &mut Installation, plan: Plan, bookings: &[Vec<i64>]) -> Result<Drained> {
-    let last = last_ticket(installation).await?;
-    fill(installation, plan.parcel, bookings).await?;
+pub async fn drain(deployment: &mut Deployment, plan: Plan, bookings: &[Vec<i64>]) -> Result<Drained> {
+    let last = last_ticket(deployment).await?;
+    fill(deployment, plan.parcel, bookings).await?;
     let batch_max = plan.batch_max.to_string();
     let began = Instant::now();
     for _ in 0..plan.workers {
-        installation.start_worker(&[("BATCH_MAX", &batch_max)]).await?;
+        deployment.start_worker(&[("BATCH_MAX", &batch_max)]).await?;
     }
     let wanted = i64::try_from(bookings.len())?;
     wait_until("the queue is drained", async || {
         // Counting rows loads the database, so wait for an empty queue first.
-        Ok((installation.waiting_messages().await? == 0).then_some(()))
+        Ok((deployment.waiting_messages().await? == 0).then_some(()))
     })
     .await?;
     wait_until("all bookings are settled", async || {
-        let settled = settled_since(installation, last).await?;
+        let settled = settled_since(deployment, last).await?;
         ensure!(settled <= wanted, "{settled} bookings are settled, but only {wanted} were published");
         Ok((settled == wanted).then_some(()))
     })
     .await?;
     let seconds = began.elapsed().as_secs_f64();
     let mut peak_kilobytes = 0;
-    for worker in &installation.workers {
+    for worker in &deployment.workers {
         peak_kilobytes = peak_kilobytes.max(worker.peak_kilobytes()?);
     }
-    installation.stop_workers().await?;
+    deployment.stop_workers().await?;
     #[expect(clippy::cast_precision_loss, reason = "the values are small enough")]
     let rate = bookings.len() as f64 / seconds;
     Ok(Drained { rate, peak_kilobytes })
 }
 
 /// The latest settled ticket. Tickets sort by the time of their issue.
-async fn last_ticket(installation: &Installation) -> Result<Uuid> {
+async fn last_ticket(deployment: &Deployment) -> Result<Uuid> {
     let last = "SELECT ticket_id FROM bookings ORDER BY ticket_id DESC LIMIT 1";
-    Ok(sqlx::query_scalar(last).fetch_optional(&installation.pool).await?.unwrap_or_default())
+    Ok(sqlx::query_scalar(last).fetch_optional(&deployment.pool).await?.unwrap_or_default())
 }
 
 /// Counts only newer tickets, because the table may have millions of rows.
-async fn settled_since(installation: &Installation, last: Uuid) -> Result<i64> {
+async fn settled_since(deployment: &Deployment, last: Uuid) -> Result<i64> {
     let count = "SELECT count(*) FROM bookings WHERE ticket_id > $1";
-    Ok(sqlx::query_scalar(count).bind(last).fetch_one(&installation.pool).await?)
+    Ok(sqlx::query_scalar(count).bind(last).fetch_one(&deployment.pool).await?)
 }
 
-async fn fill(installation: &Installation, parcel: usize, bookings: &[Vec<i64>]) -> Result<()> {
+async fn fill(deployment: &Deployment, parcel: usize, bookings: &[Vec<i64>]) -> Result<()> {
     let bodies = bookings.chunks(parcel).enumerate().map(|(number, bookings)| {
         let mut parcel = Parcel::default();
         for (place, seats) in bookings.iter().enumerate() {
@@ -94,7 +96,7 @@ async fn fill(installation: &Installation, parcel: usize, bookings: &[Vec<i64>])
         anyhow::Ok(parcel.encode())
     });
     stream::iter(bodies)
-        .map(async |body| installation.publish(&body?).await)
+        .map(async |body| deployment.publish(&body?).await)
         .buffer_unordered(64)
         .try_collect::<()>()
         .await

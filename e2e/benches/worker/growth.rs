@@ -1,7 +1,7 @@
 //! The drain rate with years of bookings in the database.
 
 use anyhow::Result;
-use hamro_e2e::figures::say;
+use hamro_e2e::stats::print;
 use sqlx::PgPool;
 
 use crate::bare;
@@ -15,25 +15,27 @@ const BOOKINGS: usize = 200_000;
 const ROUNDS: usize = 3;
 
 pub async fn run() -> Result<()> {
-    let mut installation = drain::installation().await?;
-    let pool = installation.pool.clone();
-    for past in [0, PAST] {
-        if past > 0 {
-            have_sold(&pool, past).await?;
+    drain::without_workers(async |deployment| {
+        let pool = deployment.pool.clone();
+        for past in [0, PAST] {
+            if past > 0 {
+                have_sold(&pool, past).await?;
+            }
+            for round in 1..=ROUNDS {
+                let bookings = Kind::DistinctSeats.bookings(&pool, BOOKINGS).await?;
+                let worker = drain::drain(deployment, Plan::USUAL, &bookings).await?.rate;
+                let bookings = Kind::DistinctSeats.bookings(&pool, BOOKINGS).await?;
+                let bare = bare::sell(&pool, Plan::USUAL.batch_max, &bookings).await?;
+                print(format!(
+                    "growth, round {round} with at least {past} bookings in the database: {worker:.0} bookings/s = {:.2} of \
+                     the bare statements ({bare:.0}/s)",
+                    worker / bare
+                ));
+            }
         }
-        for round in 1..=ROUNDS {
-            let bookings = Kind::DistinctSeats.bookings(&pool, BOOKINGS).await?;
-            let worker = drain::drain(&mut installation, Plan::USUAL, &bookings).await?.rate;
-            let bookings = Kind::DistinctSeats.bookings(&pool, BOOKINGS).await?;
-            let bare = bare::sell(&pool, Plan::USUAL.batch_max, &bookings).await?;
-            say(format!(
-                "growth, round {round} with at least {past} bookings in the database: {worker:.0} bookings/s = {:.2} of \
-                 the bare statements ({bare:.0}/s)",
-                worker / bare
-            ));
-        }
-    }
-    installation.close().await
+        Ok(())
+    })
+    .await
 }
 
 /// Inserts this many confirmed bookings, one concert after another.

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use futures_util::future::try_join;
-use hamro_e2e::figures::{median, percentile, say};
-use hamro_e2e::installation::envelope;
-use hamro_e2e::{Installation, Setup, open_loop};
+use hamro_e2e::deployment::envelope;
+use hamro_e2e::stats::{median, percentile, print};
+use hamro_e2e::{Deployment, Setup, open_loop};
 use hamro_shared::domain::TicketId;
 use hamro_shared::queue::{Parcel, RawSettledEvent};
 use lapin::options::BasicConsumeOptions;
@@ -23,21 +23,24 @@ const SECONDS: u32 = 20;
 const ROUNDS: usize = 3;
 
 pub async fn run() -> Result<()> {
-    let mut installation = Installation::start(Setup { workers: 1, ..Setup::default() }).await?;
-    installation.stop_apis().await?;
+    Deployment::run(Setup { workers: 1, ..Setup::default() }, async |deployment| {
+        deployment.stop_apis().await?;
+        // Separate queues without consumers.
+        let setup = Setup { expects_leftovers: true, ..Setup::without_processes() };
+        Deployment::run(setup, async |aside| compare(deployment, aside).await).await
+    })
+    .await
+}
+
+async fn compare(deployment: &Deployment, aside: &Deployment) -> Result<()> {
     sqlx::raw_sql("CREATE TABLE bare (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, text text)")
-        .execute(&installation.pool)
+        .execute(&deployment.pool)
         .await?;
-    let installation = Arc::new(installation);
-    // Separate queues without consumers.
-    let mut aside = Installation::prepare(&Setup::default()).await?;
-    aside.expects_leftovers = true;
-    let aside = Arc::new(aside);
     let (mut settles, mut bares) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
-        let (settled, bare) = try_join(settle(&installation), bare(&installation, &aside)).await?;
+        let (settled, bare) = try_join(settle(deployment), bare(deployment, aside)).await?;
         for (what, figures) in [("settled", &settled), ("bare publish and commit", &bare)] {
-            say(format!(
+            print(format!(
                 "latency, round {round}, {PER_SECOND}/s: {what}: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
                 percentile(figures, 0.5) * 1e3,
                 percentile(figures, 0.99) * 1e3,
@@ -48,36 +51,36 @@ pub async fn run() -> Result<()> {
         bares.push(percentile(&bare, 0.99));
     }
     let (settled, bare) = (median(settles), median(bares));
-    say(format!(
+    print(format!(
         "latency, medians of p99 at {PER_SECOND}/s: from enqueued to settled {:.1} ms = {:.2} × a bare confirmed publish \
          and a bare commit ({:.1} ms; target 2)",
         settled * 1e3,
         settled / bare,
         bare * 1e3
     ));
-    Arc::into_inner(aside).context("the installation is still shared")?.close().await?;
-    Arc::into_inner(installation).context("the installation is still shared")?.close().await
+    Ok(())
 }
 
 /// Returns the sorted latencies in seconds.
-async fn settle(installation: &Arc<Installation>) -> Result<Vec<f64>> {
+async fn settle(deployment: &Deployment) -> Result<Vec<f64>> {
     let count = PER_SECOND * SECONDS;
-    let bookings = Kind::DistinctSeats.bookings(&installation.pool, count as usize).await?;
-    let queue = installation.topology.subscribe_to_settled(&installation.channel).await?;
+    let bookings = Kind::DistinctSeats.bookings(&deployment.pool, count as usize).await?;
+    let queue = deployment.topology.subscribe_to_settled(&deployment.channel).await?;
     let (options, arguments) =
         (BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() }, FieldTable::default());
     let mut announcements =
-        installation.channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
+        deployment.channel.basic_consume(queue.into(), "".into(), options, arguments).await?;
     let due = Arc::<Mutex<HashMap<TicketId, Instant>>>::default();
 
+    let publisher = deployment.publisher();
     let publishing = open_loop(PER_SECOND, count, |n, began| {
-        let (installation, due, seats) = (installation.clone(), due.clone(), bookings[n as usize].clone());
+        let (publisher, due, seats) = (publisher.clone(), due.clone(), bookings[n as usize].clone());
         async move {
             let envelope = envelope(&format!("customer{n}"), &seats)?;
             due.lock().ok().context("poisoned")?.insert(envelope.ticket.id, began);
             let mut parcel = Parcel::default();
             parcel.push(&envelope.encode());
-            installation.publish(&parcel.encode()).await
+            publisher.publish(&parcel.encode()).await
         }
     });
     let receiving = async {
@@ -97,15 +100,16 @@ async fn settle(installation: &Arc<Installation>) -> Result<Vec<f64>> {
     Ok(latencies)
 }
 
-async fn bare(installation: &Arc<Installation>, aside: &Arc<Installation>) -> Result<Vec<f64>> {
+async fn bare(deployment: &Deployment, aside: &Deployment) -> Result<Vec<f64>> {
     let mut parcel = Parcel::default();
     parcel.push(&envelope("customer1", &[1])?.encode());
     let body = Arc::new(parcel.encode());
+    let (pool, aside) = (deployment.pool.clone(), aside.publisher());
     open_loop(PER_SECOND, PER_SECOND * SECONDS, |_, _| {
-        let (installation, aside, body) = (installation.clone(), aside.clone(), body.clone());
+        let (pool, aside, body) = (pool.clone(), aside.clone(), body.clone());
         async move {
             aside.publish(&body).await?;
-            sqlx::query("INSERT INTO bare (text) VALUES ('Customer 1')").execute(&installation.pool).await?;
+            sqlx::query("INSERT INTO bare (text) VALUES ('Customer 1')").execute(&pool).await?;
             Ok(())
         }
     })

@@ -3,38 +3,40 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use hamro_e2e::{Client, Installation, Setup};
+use hamro_e2e::{Client, Deployment, Setup};
 use reqwest::Method;
 
 #[tokio::test]
 async fn the_booking_page_serves_all_its_files_and_allows_no_foreign_scripts() -> Result<()> {
-    let installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
-    let client = installation.client();
-    let page = client.request(Method::GET, "/").send().await?;
-    assert_eq!(page.status(), 200);
-    let policy = page.headers()["content-security-policy"].to_str()?.to_owned();
-    for directive in ["default-src 'none'", "script-src 'self'", "connect-src 'self'"] {
-        assert!(policy.contains(directive), "{policy}");
-    }
-    let html = page.text().await?;
-    for name in ["/page/page.css", "/page/page.js"] {
-        assert!(html.contains(name), "the page does not refer to {name}");
-    }
-    for inline in ["<script>", "<style", "style=", "onclick="] {
-        assert!(!html.contains(inline), "the policy forbids {inline}");
-    }
-    file(client, "/page/page.css", "text/css; charset=utf-8").await?;
-
-    let mut loaded = BTreeSet::new();
-    let mut pending = vec!["page.js".to_owned()];
-    while let Some(name) = pending.pop() {
-        if loaded.insert(name.clone()) {
-            let module = file(client, &format!("/page/{name}"), "text/javascript; charset=utf-8").await?;
-            pending.extend(imports(&module));
+    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
+        let client = deployment.client();
+        let page = client.request(Method::GET, "/").send().await?;
+        assert_eq!(page.status(), 200);
+        let policy = page.headers()["content-security-policy"].to_str()?.to_owned();
+        for directive in ["default-src 'none'", "script-src 'self'", "connect-src 'self'"] {
+            assert!(policy.contains(directive), "{policy}");
         }
-    }
-    assert!(loaded.len() > 1, "{loaded:?}");
-    installation.close().await
+        let html = page.text().await?;
+        for name in ["/page/page.css", "/page/page.js"] {
+            assert!(html.contains(name), "the page does not refer to {name}");
+        }
+        for inline in ["<script>", "<style", "style=", "onclick="] {
+            assert!(!html.contains(inline), "the policy forbids {inline}");
+        }
+        file(client, "/page/page.css", "text/css; charset=utf-8").await?;
+
+        let mut loaded = BTreeSet::new();
+        let mut pending = vec!["page.js".to_owned()];
+        while let Some(name) = pending.pop() {
+            if loaded.insert(name.clone()) {
+                let module = file(client, &format!("/page/{name}"), "text/javascript; charset=utf-8").await?;
+                pending.extend(imports(&module));
+            }
+        }
+        assert!(loaded.len() > 1, "{loaded:?}");
+        Ok(())
+    })
+    .await
 }
 
 async fn file(client: &Client, path: &str, content_type: &str) -> Result<String> {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use hamro_e2e::process::Process;
-use hamro_e2e::{Client, Installation, Setup};
+use hamro_e2e::{Client, Deployment, Setup};
 use hamro_shared::domain::{CustomerName, Email};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -22,16 +22,14 @@ fn booking(name: &str, address: &str, seats: &[i64]) -> Value {
     json!({"userName": name, "userEmail": address, "seatIds": seats})
 }
 
-async fn installation() -> Result<Installation> {
-    let mut installation = Installation::start(Setup::default()).await?;
-    // A dead letter is logged as an error.
-    installation.expects_errors = true;
-    Ok(installation)
+/// A dead letter is logged as an error.
+fn with_dead_letters() -> Setup {
+    Setup { expects_errors: true, ..Setup::default() }
 }
 
-async fn erase(installation: &Installation, arguments: &[&str]) -> Result<(Option<i32>, String)> {
+async fn erase(deployment: &Deployment, arguments: &[&str]) -> Result<(Option<i32>, String)> {
     let arguments = [&["erase"], arguments].concat();
-    let output = Process::output("hamro-api", &arguments, &installation.environment(&[])).await?;
+    let output = Process::output("hamro-api", &arguments, &deployment.environment(&[])).await?;
     let printed = String::from_utf8([output.stdout, output.stderr].concat())?;
     Ok((output.status.code(), printed))
 }
@@ -77,138 +75,147 @@ async fn columns_with(pool: &PgPool, text: &str) -> Result<Vec<String>> {
 }
 
 /// Publishes two unreadable messages of the person, and returns the numbers of their dead letters.
-async fn unreadable(installation: &Installation) -> Result<Vec<i64>> {
+async fn unreadable(deployment: &Deployment) -> Result<Vec<i64>> {
     for seat in [1, 2] {
         let request = booking("Zenobia Quartz", ADDRESS, &[seat]);
         let envelope = json!({"v": 1, "kind": format!("for {ADDRESS}"), "request": request});
-        installation.publish(json!([envelope]).to_string().as_bytes()).await?;
+        deployment.publish(json!([envelope]).to_string().as_bytes()).await?;
     }
-    installation.drained().await?;
-    Ok(sqlx::query_scalar("SELECT id FROM dead_letters ORDER BY id").fetch_all(&installation.pool).await?)
+    deployment.drained().await?;
+    Ok(sqlx::query_scalar("SELECT id FROM dead_letters ORDER BY id").fetch_all(&deployment.pool).await?)
 }
 
-async fn discard(installation: &Installation, id: i64, because: &str) -> Result<()> {
+async fn discard(deployment: &Deployment, id: i64, because: &str) -> Result<()> {
     let arguments = ["dead-letters", "discard", &id.to_string(), "--because", because];
-    let output = Process::output("hamro-worker", &arguments, &installation.environment(&[])).await?;
+    let output = Process::output("hamro-worker", &arguments, &deployment.environment(&[])).await?;
     ensure!(output.status.success(), "{output:?}");
     Ok(())
 }
 
 #[tokio::test]
 async fn an_erasure_removes_a_person_from_every_table_and_keeps_the_seats_sold() -> Result<()> {
-    let mut installation = installation().await?;
-    let client = installation.client().clone();
-    let seats = client.seat_ids(0).await?;
-    let book = |body: Value| client.request(Method::POST, "/ticket-bookings/seats").json(&body);
-    let keyed = booking("Zenobia Quartz", ADDRESS, &seats[..2]);
-    let first = Client::send(book(keyed.clone()).header("Idempotency-Key", "k1")).await?;
-    assert_eq!(first.status, 201);
-    let upper_case = booking("ZENOBIA QUARTZ", &ADDRESS.to_uppercase(), &seats[2..3]);
-    assert_eq!(Client::send(book(upper_case)).await?.status, 201);
-    let rejected = Client::send(book(booking("Zenobia Quartz", ADDRESS, &seats[..1]))).await?;
-    assert_eq!(rejected.code(), "seats-taken");
-    for (neighbour, seat) in NEIGHBOURS.iter().zip(&seats[3..]) {
-        assert_eq!(Client::send(book(booking("Neighbour", neighbour, &[*seat]))).await?.status, 201);
-    }
-    let letters = unreadable(&installation).await?;
-    assert_eq!(letters.len(), 2);
-    for id in &letters {
-        discard(&installation, *id, &format!("{ADDRESS} has called")).await?;
-    }
-    for trace in TRACES {
-        assert!(columns_with(&installation.pool, trace).await?.len() >= 3, "{trace}");
-    }
-
-    let before = contents(&installation.pool).await?;
-    let (status, message) = erase(&installation, &["--email", &ADDRESS.to_uppercase()]).await?;
-    assert_eq!(status, Some(0), "{message}");
-    assert!(message.contains("Nothing was changed"), "{message}");
-    assert!(message.contains("2 sales, 3 bookings and 2 resolved dead letters"), "{message}");
-    assert_eq!(contents(&installation.pool).await?, before);
-
-    let (status, applied) = erase(&installation, &["--email", &ADDRESS.to_uppercase(), "--apply"]).await?;
-    assert_eq!(status, Some(0), "{applied}");
-    assert!(applied.contains("2 sales, 3 bookings and 2 resolved dead letters"), "{applied}");
-    for trace in TRACES {
-        let columns: Vec<String> = columns_with(&installation.pool, trace).await?;
-        // Two neighbours have addresses that contain the person's.
-        let others = if trace == ADDRESS { 2 } else { 0 };
-        assert_eq!(columns.len(), others, "{trace}: {columns:?}");
-        for printed in [&message, &applied] {
-            assert!(!printed.to_lowercase().contains(trace), "{printed}");
+    Deployment::run(with_dead_letters(), async |deployment| {
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        let book = |body: Value| client.request(Method::POST, "/ticket-bookings/seats").json(&body);
+        let keyed = booking("Zenobia Quartz", ADDRESS, &seats[..2]);
+        let first = Client::send(book(keyed.clone()).header("Idempotency-Key", "k1")).await?;
+        assert_eq!(first.status, 201);
+        let upper_case = booking("ZENOBIA QUARTZ", &ADDRESS.to_uppercase(), &seats[2..3]);
+        assert_eq!(Client::send(book(upper_case)).await?.status, 201);
+        let rejected = Client::send(book(booking("Zenobia Quartz", ADDRESS, &seats[..1]))).await?;
+        assert_eq!(rejected.code(), "seats-taken");
+        for (neighbour, seat) in NEIGHBOURS.iter().zip(&seats[3..]) {
+            assert_eq!(Client::send(book(booking("Neighbour", neighbour, &[*seat]))).await?.status, 201);
         }
-    }
-    for neighbour in NEIGHBOURS {
-        let kept: i64 = sqlx::query_scalar(
+        let letters = unreadable(deployment).await?;
+        assert_eq!(letters.len(), 2);
+        for id in &letters {
+            discard(deployment, *id, &format!("{ADDRESS} has called")).await?;
+        }
+        for trace in TRACES {
+            assert!(columns_with(&deployment.pool, trace).await?.len() >= 3, "{trace}");
+        }
+
+        let before = contents(&deployment.pool).await?;
+        let (status, message) = erase(deployment, &["--email", &ADDRESS.to_uppercase()]).await?;
+        assert_eq!(status, Some(0), "{message}");
+        assert!(message.contains("Nothing was changed"), "{message}");
+        assert!(message.contains("2 sales, 3 bookings and 2 resolved dead letters"), "{message}");
+        assert_eq!(contents(&deployment.pool).await?, before);
+
+        let (status, applied) = erase(deployment, &["--email", &ADDRESS.to_uppercase(), "--apply"]).await?;
+        assert_eq!(status, Some(0), "{applied}");
+        assert!(applied.contains("2 sales, 3 bookings and 2 resolved dead letters"), "{applied}");
+        for trace in TRACES {
+            let columns: Vec<String> = columns_with(&deployment.pool, trace).await?;
+            // Two neighbours have addresses that contain the person's.
+            let others = if trace == ADDRESS { 2 } else { 0 };
+            assert_eq!(columns.len(), others, "{trace}: {columns:?}");
+            for printed in [&message, &applied] {
+                assert!(!printed.to_lowercase().contains(trace), "{printed}");
+            }
+        }
+        for neighbour in NEIGHBOURS {
+            let kept: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM sales s JOIN bookings b ON b.sale_id = s.id AND b.user_email = s.user_email
              WHERE s.user_email = $1 AND s.user_name = 'Neighbour' AND b.user_name = 'Neighbour'",
         )
         .bind(neighbour)
-        .fetch_one(&installation.pool)
+        .fetch_one(&deployment.pool)
         .await?;
-        assert_eq!(kept, 1, "{neighbour}");
-    }
-    let persons: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM sales WHERE user_email LIKE '%zenobia%' OR user_name ILIKE '%zenobia%'",
-    )
-    .fetch_one(&installation.pool)
-    .await?;
-    assert_eq!(persons, 4, "only the neighbours remain");
-    let (status, again) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
-    assert!(status == Some(0) && again.contains("0 sales, 0 bookings and 0"), "{again}");
+            assert_eq!(kept, 1, "{neighbour}");
+        }
+        let persons: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM sales WHERE user_email LIKE '%zenobia%' OR user_name ILIKE '%zenobia%'",
+        )
+        .fetch_one(&deployment.pool)
+        .await?;
+        assert_eq!(persons, 4, "only the neighbours remain");
+        let (status, again) = erase(deployment, &["--email", ADDRESS, "--apply"]).await?;
+        assert!(status == Some(0) && again.contains("0 sales, 0 bookings and 0"), "{again}");
 
-    // An instance with an empty cache.
-    let fresh = installation.start_api(&[]).await?;
-    let fresh = installation.apis[fresh].client.clone();
-    let status = fresh.final_status(first.location()?).await?;
-    assert_eq!(status["status"], "confirmed");
-    let mut expected = first.body.clone();
-    expected["userName"] = CustomerName::erased().as_str().into();
-    expected["userEmail"] = Email::erased().as_str().into();
-    assert_eq!(status["booking"], expected);
-    let again = fresh.request(Method::POST, "/ticket-bookings/seats").header("Idempotency-Key", "k1");
-    let again = Client::send(again.json(&keyed)).await?;
-    assert_eq!((again.status, again.body), (201, expected));
-    installation.close().await
+        // An instance with an empty cache.
+        let fresh = deployment.start_api(&[]).await?;
+        let fresh = deployment.apis[fresh].client.clone();
+        let status = fresh.final_status(first.location()?).await?;
+        assert_eq!(status["status"], "confirmed");
+        let mut expected = first.body.clone();
+        expected["userName"] = CustomerName::erased().as_str().into();
+        expected["userEmail"] = Email::erased().as_str().into();
+        assert_eq!(status["booking"], expected);
+        let again = fresh.request(Method::POST, "/ticket-bookings/seats").header("Idempotency-Key", "k1");
+        let again = Client::send(again.json(&keyed)).await?;
+        assert_eq!((again.status, again.body), (201, expected));
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn an_erasure_is_refused_while_a_dead_letter_of_the_person_is_open() -> Result<()> {
-    let installation = installation().await?;
-    let seats = installation.client().seat_ids(0).await?;
-    let body = booking("Zenobia Quartz", ADDRESS, &seats[..1]);
-    assert_eq!(installation.client().post("/ticket-bookings/seats", &body).await?.status, 201);
-    let letters = unreadable(&installation).await?;
-    let (decided, open) = (letters.first().context("no letter")?, letters.last().context("no letter")?);
-    discard(&installation, *decided, "it cannot be read").await?;
+    Deployment::run(with_dead_letters(), async |deployment| {
+        let seats = deployment.client().seat_ids(0).await?;
+        let body = booking("Zenobia Quartz", ADDRESS, &seats[..1]);
+        assert_eq!(deployment.client().post("/ticket-bookings/seats", &body).await?.status, 201);
+        let letters = unreadable(deployment).await?;
+        let (decided, open) = (letters.first().context("no letter")?, letters.last().context("no letter")?);
+        discard(deployment, *decided, "it cannot be read").await?;
 
-    let before = contents(&installation.pool).await?;
-    let (status, message) = erase(&installation, &["--email", ADDRESS]).await?;
-    assert_eq!(status, Some(0), "{message}");
-    let (refused, error) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
-    assert_eq!(refused, Some(1), "{error}");
-    for printed in [message, error] {
-        assert!(printed.contains(&format!("of this person: {open}. Resolve each")), "{printed}");
-        assert!(!printed.to_lowercase().contains("zenobia"), "{printed}");
-    }
-    assert_eq!(contents(&installation.pool).await?, before);
+        let before = contents(&deployment.pool).await?;
+        let (status, message) = erase(deployment, &["--email", ADDRESS]).await?;
+        assert_eq!(status, Some(0), "{message}");
+        let (refused, error) = erase(deployment, &["--email", ADDRESS, "--apply"]).await?;
+        assert_eq!(refused, Some(1), "{error}");
+        for printed in [message, error] {
+            assert!(printed.contains(&format!("of this person: {open}. Resolve each")), "{printed}");
+            assert!(!printed.to_lowercase().contains("zenobia"), "{printed}");
+        }
+        assert_eq!(contents(&deployment.pool).await?, before);
 
-    discard(&installation, *open, "it cannot be read").await?;
-    let (status, message) = erase(&installation, &["--email", ADDRESS, "--apply"]).await?;
-    assert!(status == Some(0) && message.contains("1 sales, 1 bookings and 2"), "{message}");
-    installation.close().await
+        discard(deployment, *open, "it cannot be read").await?;
+        let (status, message) = erase(deployment, &["--email", ADDRESS, "--apply"]).await?;
+        assert!(status == Some(0) && message.contains("1 sales, 1 bookings and 2"), "{message}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn an_erasure_with_an_invalid_address_explains_the_error() -> Result<()> {
-    let installation = installation().await?;
-    for (arguments, expected) in [
-        (&["--email", "zenobia"][..], "must be an e-mail address such as"),
-        (&[][..], "--email <ADDRESS>"),
-        (&["--email", Email::erased().as_str(), "--apply"][..], "is the placeholder for erased addresses"),
-    ] {
-        let (status, message) = erase(&installation, arguments).await?;
-        assert!(status.is_some_and(|status| status > 0) && message.contains(expected), "{message}");
-    }
-    installation.close().await
+    Deployment::run(with_dead_letters(), async |deployment| {
+        for (arguments, expected) in [
+            (&["--email", "zenobia"][..], "must be an e-mail address such as"),
+            (&[][..], "--email <ADDRESS>"),
+            (
+                &["--email", Email::erased().as_str(), "--apply"][..],
+                "is the placeholder for erased addresses",
+            ),
+        ] {
+            let (status, message) = erase(deployment, arguments).await?;
+            assert!(status.is_some_and(|status| status > 0) && message.contains(expected), "{message}");
+        }
+        Ok(())
+    })
+    .await
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use hamro_e2e::client::Client;
 use hamro_e2e::outage::Outage;
-use hamro_e2e::{Installation, Setup, wait_until};
+use hamro_e2e::{Deployment, Setup, wait_until};
 use tokio::time::timeout;
 
 /// Far longer than any response takes, and shorter than any timeout.
@@ -35,149 +35,163 @@ async fn is_refused_at_once(client: &Client, seats: &[i64]) -> Result<()> {
 
 #[tokio::test]
 async fn while_the_broker_is_away_bookings_are_refused_at_once_and_accepted_afterwards() -> Result<()> {
-    let mut installation =
-        Installation::start(Setup { variables: vec![LONG_TIMEOUT], ..Setup::default() }).await?;
-    // lapin logs a lost connection as an error.
-    installation.expects_errors = true;
-    let client = installation.client().clone();
-    let seats = client.seat_ids(0).await?;
-    assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
+    Deployment::run(Setup { variables: vec![LONG_TIMEOUT], ..Setup::default() }, async |deployment| {
+        // lapin logs a lost connection as an error.
+        deployment.expects_errors = true;
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
 
-    let outage = Outage::of_broker(&installation).await?;
-    wait_until("the api has noticed", async || Ok((!accepts_bookings(&client).await?).then_some(()))).await?;
-    is_refused_at_once(&client, &seats[1..2]).await?;
-    assert_eq!(client.get("/health/ready").await?.code(), "not-ready");
+        let outage = Outage::of_broker(deployment).await?;
+        wait_until("the api has noticed", async || Ok((!accepts_bookings(&client).await?).then_some(())))
+            .await?;
+        is_refused_at_once(&client, &seats[1..2]).await?;
+        assert_eq!(client.get("/health/ready").await?.code(), "not-ready");
 
-    outage.end()?;
-    client.wait_until_ready().await?;
-    installation.reconnect().await?;
-    // Until the queue has elected a leader, the broker may refuse messages.
-    let after = wait_until("a booking is accepted", async || {
-        let answer = client.create_booking("carol", &seats[2..3]).await?;
-        Ok((answer.status == 202).then_some(answer))
+        outage.end()?;
+        client.wait_until_ready().await?;
+        deployment.reconnect().await?;
+        // Until the queue has elected a leader, the broker may refuse messages.
+        let after = wait_until("a booking is accepted", async || {
+            let answer = client.create_booking("carol", &seats[2..3]).await?;
+            Ok((answer.status == 202).then_some(answer))
+        })
+        .await?;
+        assert_eq!(client.final_status(after.location()?).await?["status"], "confirmed");
+        Ok(())
     })
-    .await?;
-    assert_eq!(client.final_status(after.location()?).await?["status"], "confirmed");
-    installation.close().await
+    .await
 }
 
 #[tokio::test]
 async fn while_the_broker_is_short_of_memory_bookings_are_refused_at_once_and_accepted_afterwards()
 -> Result<()> {
-    let installation =
-        Installation::start(Setup { variables: vec![LONG_TIMEOUT], ..Setup::default() }).await?;
-    let client = installation.client().clone();
-    let seats = client.seat_ids(0).await?;
-    let outage = Outage::memory_alarm()?;
-    // The broker reports its alarm to a connection that publishes. It stores the message once the alarm is over.
-    let pending = {
-        let (client, seats) = (client.clone(), seats[..1].to_vec());
-        tokio::spawn(async move { client.create_booking("alice", &seats).await })
-    };
-    wait_until("the api has noticed", async || Ok((!accepts_bookings(&client).await?).then_some(()))).await?;
-    is_refused_at_once(&client, &seats[1..2]).await?;
+    Deployment::run(Setup { variables: vec![LONG_TIMEOUT], ..Setup::default() }, async |deployment| {
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        let outage = Outage::memory_alarm()?;
+        // The broker reports its alarm to a connection that publishes. It stores the message once the alarm is over.
+        let pending = {
+            let (client, seats) = (client.clone(), seats[..1].to_vec());
+            tokio::spawn(async move { client.create_booking("alice", &seats).await })
+        };
+        wait_until("the api has noticed", async || Ok((!accepts_bookings(&client).await?).then_some(())))
+            .await?;
+        is_refused_at_once(&client, &seats[1..2]).await?;
 
-    outage.end()?;
-    let pending = pending.await??;
-    // The confirm came in time, or the response names the ticket.
-    assert!(pending.status == 202 || pending.body["ticketId"].is_string(), "{pending:?}");
-    wait_until("the api has noticed", async || Ok(accepts_bookings(&client).await?.then_some(()))).await?;
-    let after = client.create_booking("carol", &seats[2..3]).await?;
-    for accepted in [pending, after] {
-        assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
-    }
-    installation.close().await
+        outage.end()?;
+        let pending = pending.await??;
+        // The confirm came in time, or the response names the ticket.
+        assert!(pending.status == 202 || pending.body["ticketId"].is_string(), "{pending:?}");
+        wait_until("the api has noticed", async || Ok(accepts_bookings(&client).await?.then_some(())))
+            .await?;
+        let after = client.create_booking("carol", &seats[2..3]).await?;
+        for accepted in [pending, after] {
+            assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn while_postgres_is_away_bookings_are_accepted_and_known_outcomes_are_reported() -> Result<()> {
-    let mut installation = Installation::start(Setup::default()).await?;
-    installation.expects_errors = true;
-    let client = installation.client().clone();
-    let seats = client.seat_ids(0).await?;
-    let (concert, _) = client.seat_map(0).await?;
-    let settled = client.book_seats("alice", &seats[..1]).await?;
-    assert_eq!(settled.status, 201);
+    Deployment::run(Setup::default(), async |deployment| {
+        deployment.expects_errors = true;
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        let (concert, _) = client.seat_map(0).await?;
+        let settled = client.book_seats("alice", &seats[..1]).await?;
+        assert_eq!(settled.status, 201);
 
-    let outage = Outage::of("postgres")?;
-    let accepted = client.create_booking("bob", &seats[1..2]).await?;
-    assert_eq!(accepted.status, 202);
-    assert_eq!(client.get(settled.location()?).await?.body["status"], "confirmed");
-    let unknown = wait_until("the watermark is too old", async || {
-        let answer = client.get(accepted.location()?).await?;
-        Ok((answer.status != 200).then_some(answer))
-    })
-    .await?;
-    assert_eq!((unknown.status, unknown.code()), (503, "database-unavailable"));
-    assert!(unknown.header("retry-after").is_some());
-    for path in [format!("/seats/concert/{concert}"), "/concerts".to_owned()] {
-        let answer = timeout(AT_ONCE, client.get(&path)).await.context("the response took too long")??;
-        assert_eq!((answer.status, answer.code()), (503, "database-unavailable"), "{path}");
-    }
-    let ready = client.get("/health/ready").await?;
-    assert_eq!(ready.status, 200, "the api accepts bookings");
-    assert_eq!(ready.body["database"], "unavailable", "readiness reports the database");
+        let outage = Outage::of("postgres")?;
+        let accepted = client.create_booking("bob", &seats[1..2]).await?;
+        assert_eq!(accepted.status, 202);
+        assert_eq!(client.get(settled.location()?).await?.body["status"], "confirmed");
+        let unknown = wait_until("the watermark is too old", async || {
+            let answer = client.get(accepted.location()?).await?;
+            Ok((answer.status != 200).then_some(answer))
+        })
+        .await?;
+        assert_eq!((unknown.status, unknown.code()), (503, "database-unavailable"));
+        assert!(unknown.header("retry-after").is_some());
+        for path in [format!("/seats/concert/{concert}"), "/concerts".to_owned()] {
+            let answer =
+                timeout(AT_ONCE, client.get(&path)).await.context("the response took too long")??;
+            assert_eq!((answer.status, answer.code()), (503, "database-unavailable"), "{path}");
+        }
+        let ready = client.get("/health/ready").await?;
+        assert_eq!(ready.status, 200, "the api accepts bookings");
+        assert_eq!(ready.body["database"], "unavailable", "readiness reports the database");
 
-    outage.end()?;
-    wait_until("readiness reports that the database is back", async || {
-        Ok(client.get("/health/ready").await?.body["database"].is_null().then_some(()))
+        outage.end()?;
+        wait_until("readiness reports that the database is back", async || {
+            Ok(client.get("/health/ready").await?.body["database"].is_null().then_some(()))
+        })
+        .await?;
+        let status = wait_until("the booking is settled", async || {
+            let answer = client.get(accepted.location()?).await?;
+            Ok((answer.body["status"] == "confirmed").then_some(answer))
+        })
+        .await?;
+        assert_eq!(status.status, 200);
+        Ok(())
     })
-    .await?;
-    let status = wait_until("the booking is settled", async || {
-        let answer = client.get(accepted.location()?).await?;
-        Ok((answer.body["status"] == "confirmed").then_some(answer))
-    })
-    .await?;
-    assert_eq!(status.status, 200);
-    installation.close().await
+    .await
 }
 
 #[tokio::test]
 async fn sessions_that_become_read_only_are_replaced_within_the_request() -> Result<()> {
-    let installation = Installation::start(Setup::default()).await?;
-    let client = installation.client().clone();
-    let seats = client.seat_ids(0).await?;
-    let (one, other) =
-        tokio::try_join!(client.book_seats("alice", &seats[..1]), client.book_seats("bob", &seats[1..2]))?;
-    assert_eq!((one.status, other.status), (201, 201));
+    Deployment::run(Setup::default(), async |deployment| {
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        let (one, other) = tokio::try_join!(
+            client.book_seats("alice", &seats[..1]),
+            client.book_seats("bob", &seats[1..2])
+        )?;
+        assert_eq!((one.status, other.status), (201, 201));
 
-    // As after a failover: open sessions can no longer write, and new sessions can.
-    let name = installation.name();
-    let writable = format!("ALTER DATABASE {name} SET default_transaction_read_only = off");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(writable)).execute(&installation.pool).await?;
-    let outage = Outage::read_only()?;
-    wait_until("open sessions are read-only", async || {
-        let setting: String =
-            sqlx::query_scalar("SHOW default_transaction_read_only").fetch_one(&installation.pool).await?;
-        Ok((setting == "on").then_some(()))
+        // As after a failover: open sessions can no longer write, and new sessions can.
+        let name = deployment.name();
+        let writable = format!("ALTER DATABASE {name} SET default_transaction_read_only = off");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(writable)).execute(&deployment.pool).await?;
+        let outage = Outage::read_only()?;
+        wait_until("open sessions are read-only", async || {
+            let setting: String =
+                sqlx::query_scalar("SHOW default_transaction_read_only").fetch_one(&deployment.pool).await?;
+            Ok((setting == "on").then_some(()))
+        })
+        .await?;
+        let tier = serde_json::json!({"name": "Balcony"});
+        let created = client.write(reqwest::Method::POST, "/ticket-types", &tier).await?;
+        assert_eq!(created.status, 201, "{created:?}");
+        for (customer, seat) in [("carol", 2), ("dave", 3), ("erin", 4)] {
+            let booked = client.book_seats(customer, &seats[seat..=seat]).await?;
+            assert_eq!(booked.status, 201, "{booked:?}");
+        }
+        outage.end()?;
+        Ok(())
     })
-    .await?;
-    let tier = serde_json::json!({"name": "Balcony"});
-    let created = client.write(reqwest::Method::POST, "/ticket-types", &tier).await?;
-    assert_eq!(created.status, 201, "{created:?}");
-    for (customer, seat) in [("carol", 2), ("dave", 3), ("erin", 4)] {
-        let booked = client.book_seats(customer, &seats[seat..=seat]).await?;
-        assert_eq!(booked.status, 201, "{booked:?}");
-    }
-    outage.end()?;
-    installation.close().await
+    .await
 }
 
 #[tokio::test]
 async fn a_channel_closed_by_the_broker_during_a_stuck_batch_is_noticed_at_once() -> Result<()> {
     let outage = Outage::impatience_with_consumers()?;
-    let mut installation = Installation::start(Setup::default()).await?;
-    // The AMQP library logs a channel that the broker closes.
-    installation.expects_errors = true;
-    let client = installation.client().clone();
-    let seats = client.seat_ids(0).await?;
-    let mut holder = installation.pool.begin().await?;
-    sqlx::raw_sql("LOCK TABLE bookings IN EXCLUSIVE MODE").execute(&mut *holder).await?;
-    let accepted = client.create_booking("alice", &seats[..1]).await?;
-    // The connection is lost while the batch is still stuck.
-    installation.workers[0].line_after("broker connection for consuming lost").await?;
-    outage.end()?;
-    holder.rollback().await?;
-    assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
-    installation.close().await
+    Deployment::run(Setup::default(), async |deployment| {
+        // The AMQP library logs a channel that the broker closes.
+        deployment.expects_errors = true;
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        let mut holder = deployment.pool.begin().await?;
+        sqlx::raw_sql("LOCK TABLE bookings IN EXCLUSIVE MODE").execute(&mut *holder).await?;
+        let accepted = client.create_booking("alice", &seats[..1]).await?;
+        // The connection is lost while the batch is still stuck.
+        deployment.workers[0].line_after("broker connection for consuming lost").await?;
+        outage.end()?;
+        holder.rollback().await?;
+        assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
+        Ok(())
+    })
+    .await
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join;
 use hamro_e2e::client::{Client, booking};
-use hamro_e2e::{Installation, Setup, ledger};
+use hamro_e2e::{Deployment, Setup, ledger};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -42,114 +42,134 @@ fn kinds(run: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn the_typescript_client_books_and_follows_the_event_stream() -> Result<()> {
-    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
-    let client = installation.client().clone();
-    let seats = client.seat_ids(0).await?;
-    let request = booking("alice", &seats[..2]);
-    let (run, _) = try_join(run_client(&client, &request, "none"), installation.start_worker(&[])).await?;
-    assert_eq!(kinds(&run), ["book", "events"]);
-    assert_eq!(run["final"]["status"], "confirmed", "{run}");
-    assert_eq!(run["final"]["booking"]["seatIds"], json!(seats[..2]));
-    let statuses = run["statuses"].as_array().context("no statuses")?;
-    assert_eq!(statuses.first().map(|first| &first["status"]), Some(&json!("queued")));
-    assert_eq!(statuses.last(), Some(&run["final"]));
-    installation.close().await
+    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        let request = booking("alice", &seats[..2]);
+        let (run, _) = try_join(run_client(&client, &request, "none"), deployment.start_worker(&[])).await?;
+        assert_eq!(kinds(&run), ["book", "events"]);
+        assert_eq!(run["final"]["status"], "confirmed", "{run}");
+        assert_eq!(run["final"]["booking"]["seatIds"], json!(seats[..2]));
+        let statuses = run["statuses"].as_array().context("no statuses")?;
+        assert_eq!(statuses.first().map(|first| &first["status"]), Some(&json!("queued")));
+        assert_eq!(statuses.last(), Some(&run["final"]));
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn the_typescript_client_resumes_a_broken_stream() -> Result<()> {
-    let installation = Installation::start(Setup::default()).await?;
-    let client = installation.client();
-    let request = booking("alice", &client.seat_ids(0).await?[..1]);
-    let run = run_client(client, &request, "broken-stream").await?;
-    assert_eq!(kinds(&run), ["book", "events", "events"]);
-    assert_eq!(run["statuses"][1]["status"], "sorted", "an unknown status is reported, and is not final");
-    assert!(sent(&run, "lastEventId").eq([&Value::Null, &Value::Null, &json!("sorted")]), "{run}");
-    assert_eq!(run["final"]["status"], "confirmed", "{run}");
-    installation.close().await
+    Deployment::run(Setup::default(), async |deployment| {
+        let client = deployment.client();
+        let request = booking("alice", &client.seat_ids(0).await?[..1]);
+        let run = run_client(client, &request, "broken-stream").await?;
+        assert_eq!(kinds(&run), ["book", "events", "events"]);
+        assert_eq!(run["statuses"][1]["status"], "sorted", "an unknown status is reported, and is not final");
+        assert!(sent(&run, "lastEventId").eq([&Value::Null, &Value::Null, &json!("sorted")]), "{run}");
+        assert_eq!(run["final"]["status"], "confirmed", "{run}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn the_typescript_client_falls_back_to_polling_if_streams_fail() -> Result<()> {
-    let installation = Installation::start(Setup::default()).await?;
-    let client = installation.client();
-    let seats = client.seat_ids(0).await?;
-    for (fault, streams, seat) in
-        [("refused-streams", 1, seats[0]), ("silent-streams", 1, seats[1]), ("broken-streams", 3, seats[2])]
-    {
-        let run = run_client(client, &booking(fault, &[seat]), fault).await?;
-        assert_eq!(kinds(&run), [vec!["book"], vec!["events"; streams], vec!["poll"]].concat(), "{fault}");
-        assert_eq!(run["final"]["status"], "confirmed", "{run}");
-    }
-    installation.close().await
+    Deployment::run(Setup::default(), async |deployment| {
+        let client = deployment.client();
+        let seats = client.seat_ids(0).await?;
+        for (fault, streams, seat) in [
+            ("refused-streams", 1, seats[0]),
+            ("silent-streams", 1, seats[1]),
+            ("broken-streams", 3, seats[2]),
+        ] {
+            let run = run_client(client, &booking(fault, &[seat]), fault).await?;
+            assert_eq!(
+                kinds(&run),
+                [vec!["book"], vec!["events"; streams], vec!["poll"]].concat(),
+                "{fault}"
+            );
+            assert_eq!(run["final"]["status"], "confirmed", "{run}");
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn the_typescript_client_retries_a_broken_connection_and_books_once() -> Result<()> {
-    let installation = Installation::start(Setup::default()).await?;
-    let client = installation.client();
-    let request = booking("alice", &client.seat_ids(0).await?[..1]);
-    let run = run_client(client, &request, "lost-response").await?;
-    assert_eq!(kinds(&run), ["book", "book", "events"]);
-    assert_eq!(run["requests"][0]["key"], run["requests"][1]["key"]);
-    assert_eq!(run["final"]["status"], "confirmed", "{run}");
-    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
-    assert_eq!(ledger::count(&installation.pool, "bookings").await?, 2);
-    installation.close().await
+    Deployment::run(Setup::default(), async |deployment| {
+        let client = deployment.client();
+        let request = booking("alice", &client.seat_ids(0).await?[..1]);
+        let run = run_client(client, &request, "lost-response").await?;
+        assert_eq!(kinds(&run), ["book", "book", "events"]);
+        assert_eq!(run["requests"][0]["key"], run["requests"][1]["key"]);
+        assert_eq!(run["final"]["status"], "confirmed", "{run}");
+        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(ledger::count(&deployment.pool, "bookings").await?, 2);
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn the_typescript_client_honours_retry_after_and_retries_an_unknown_outcome() -> Result<()> {
-    let installation = Installation::start(Setup::default()).await?;
-    let client = installation.client();
-    let request = booking("alice", &client.seat_ids(0).await?[..1]);
-    let run = run_client(client, &request, "unknown-outcome").await?;
-    assert_eq!(kinds(&run), ["book", "book", "events"]);
-    assert_eq!(run["requests"][0]["key"], run["requests"][1]["key"]);
-    let at: Vec<i64> = sent(&run, "at").filter_map(Value::as_i64).collect();
-    assert!(
-        at[1] - at[0] >= 1000,
-        "Retry-After was 1 s, but the requests were sent at {} and {} ms",
-        at[0],
-        at[1]
-    );
-    assert_eq!(run["final"]["status"], "confirmed", "{run}");
-    assert_eq!(ledger::count(&installation.pool, "sales").await?, 1);
-    installation.close().await
+    Deployment::run(Setup::default(), async |deployment| {
+        let client = deployment.client();
+        let request = booking("alice", &client.seat_ids(0).await?[..1]);
+        let run = run_client(client, &request, "unknown-outcome").await?;
+        assert_eq!(kinds(&run), ["book", "book", "events"]);
+        assert_eq!(run["requests"][0]["key"], run["requests"][1]["key"]);
+        let at: Vec<i64> = sent(&run, "at").filter_map(Value::as_i64).collect();
+        assert!(
+            at[1] - at[0] >= 1000,
+            "Retry-After was 1 s, but the requests were sent at {} and {} ms",
+            at[0],
+            at[1]
+        );
+        assert_eq!(run["final"]["status"], "confirmed", "{run}");
+        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn the_typescript_client_reports_a_rejection_without_retrying() -> Result<()> {
-    let installation = Installation::start(Setup::default()).await?;
-    let client = installation.client();
-    let seats = client.seat_ids(0).await?;
-    assert_eq!(client.book_seats("bob", &seats[..1]).await?.status, 201);
-    let refused = run_client(client, &booking("alice", &seats[..2]), "none").await?;
-    assert_eq!(kinds(&refused), ["book", "events"]);
-    assert_eq!(refused["final"]["status"], "rejected", "{refused}");
-    assert_eq!(refused["final"]["problem"]["code"], "seats-taken");
-    assert_eq!(refused["final"]["problem"]["seatIds"], json!(seats[..1]));
+    Deployment::run(Setup::default(), async |deployment| {
+        let client = deployment.client();
+        let seats = client.seat_ids(0).await?;
+        assert_eq!(client.book_seats("bob", &seats[..1]).await?.status, 201);
+        let refused = run_client(client, &booking("alice", &seats[..2]), "none").await?;
+        assert_eq!(kinds(&refused), ["book", "events"]);
+        assert_eq!(refused["final"]["status"], "rejected", "{refused}");
+        assert_eq!(refused["final"]["problem"]["code"], "seats-taken");
+        assert_eq!(refused["final"]["problem"]["seatIds"], json!(seats[..1]));
 
-    let invalid = json!({"userName": " ", "userEmail": "alice@example.com", "seatIds": []});
-    let invalid = run_client(client, &invalid, "none").await?;
-    assert_eq!(kinds(&invalid), ["book"]);
-    assert_eq!(
-        (&invalid["problem"]["code"], &invalid["problem"]["status"]),
-        (&json!("invalid-request"), &json!(422))
-    );
-    let fields = [&invalid["problem"]["errors"][0]["field"], &invalid["problem"]["errors"][1]["field"]];
-    assert_eq!(fields, ["userName", "seatIds"], "{invalid}");
-    installation.close().await
+        let invalid = json!({"userName": " ", "userEmail": "alice@example.com", "seatIds": []});
+        let invalid = run_client(client, &invalid, "none").await?;
+        assert_eq!(kinds(&invalid), ["book"]);
+        assert_eq!(
+            (&invalid["problem"]["code"], &invalid["problem"]["status"]),
+            (&json!("invalid-request"), &json!(422))
+        );
+        let fields = [&invalid["problem"]["errors"][0]["field"], &invalid["problem"]["errors"][1]["field"]];
+        assert_eq!(fields, ["userName", "seatIds"], "{invalid}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn the_typescript_client_stops_when_it_is_aborted() -> Result<()> {
-    let mut installation = Installation::start(Setup { workers: 0, ..Setup::default() }).await?;
-    let client = installation.client().clone();
-    let request = booking("alice", &client.seat_ids(0).await?[..1]);
-    let run = run_client(&client, &request, "abort").await?;
-    assert_eq!(kinds(&run), ["book", "events"]);
-    assert!(run["error"].as_str().is_some_and(|error| error.starts_with("AbortError")), "{run}");
-    installation.start_worker(&[]).await?;
-    installation.close().await
+    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
+        let client = deployment.client().clone();
+        let request = booking("alice", &client.seat_ids(0).await?[..1]);
+        let run = run_client(&client, &request, "abort").await?;
+        assert_eq!(kinds(&run), ["book", "events"]);
+        assert!(run["error"].as_str().is_some_and(|error| error.starts_with("AbortError")), "{run}");
+        deployment.start_worker(&[]).await?;
+        Ok(())
+    })
+    .await
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hamro_e2e::installation::ADMIN_TOKEN;
-use hamro_e2e::{Client, Installation, Setup, wait_until};
+use hamro_e2e::client::ADMIN_TOKEN;
+use hamro_e2e::{Client, Deployment, Setup, wait_until};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -34,8 +34,8 @@ async fn has_seen_the_others(client: &Client) -> Result<()> {
     Ok(())
 }
 
-async fn count(installation: &Installation, query: &'static str) -> Result<i64> {
-    Ok(sqlx::query_scalar(query).fetch_one(&installation.pool).await?)
+async fn count(deployment: &Deployment, query: &'static str) -> Result<i64> {
+    Ok(sqlx::query_scalar(query).fetch_one(&deployment.pool).await?)
 }
 
 const IN_TRANSACTION: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
@@ -43,103 +43,111 @@ const IN_TRANSACTION: &str = "SELECT count(*) FROM pg_stat_activity WHERE datnam
 
 #[tokio::test]
 async fn clients_that_disconnect_during_a_write_leave_no_open_transaction() -> Result<()> {
-    let mut installation = Installation::start(Setup { apis: 0, workers: 0, ..Setup::default() }).await?;
-    let (proxy, url) = installation.database_behind_proxy().await?;
-    let api = installation.start_api(&[("DATABASE_URL", &url), ("DATABASE_CONNECTIONS", "1")]).await?;
-    let client = installation.apis[api].client.clone();
-    for moment in ["BEGIN", "COMMIT"] {
-        proxy.hold_answers_from(moment);
-        let request = send(&client, "DELETE", "/ticket-tiers/999999").await?;
-        wait_until(&format!("{moment} is sent"), async || Ok(proxy.is_holding().then_some(()))).await?;
-        drop(request);
-        has_seen_the_others(&client).await?;
-        proxy.release();
-        let created = client.write(Method::POST, "/concerts", &concert(moment)).await?;
-        assert_eq!(created.status, 201, "{created:?}");
-        let id = created.body["id"].as_str().context("no id")?;
-        // Another session sees it.
-        let found: i64 = sqlx::query_scalar("SELECT count(*) FROM concerts WHERE id::text = $1")
-            .bind(id)
-            .fetch_one(&installation.pool)
-            .await?;
-        assert_eq!(found, 1, "after {moment}, the api responded 201, but the concert does not exist");
-    }
-    assert_eq!(count(&installation, IN_TRANSACTION).await?, 0);
-    installation.close().await
+    Deployment::run(Setup { apis: 0, workers: 0, ..Setup::default() }, async |deployment| {
+        let (proxy, url) = deployment.database_behind_proxy().await?;
+        let api = deployment.start_api(&[("DATABASE_URL", &url), ("DATABASE_CONNECTIONS", "1")]).await?;
+        let client = deployment.apis[api].client.clone();
+        for moment in ["BEGIN", "COMMIT"] {
+            proxy.hold_responses_from(moment);
+            let request = send(&client, "DELETE", "/ticket-tiers/999999").await?;
+            wait_until(&format!("{moment} is sent"), async || Ok(proxy.is_holding().then_some(()))).await?;
+            drop(request);
+            has_seen_the_others(&client).await?;
+            proxy.release();
+            let created = client.write(Method::POST, "/concerts", &concert(moment)).await?;
+            assert_eq!(created.status, 201, "{created:?}");
+            let id = created.body["id"].as_str().context("no id")?;
+            // Another session sees it.
+            let found: i64 = sqlx::query_scalar("SELECT count(*) FROM concerts WHERE id::text = $1")
+                .bind(id)
+                .fetch_one(&deployment.pool)
+                .await?;
+            assert_eq!(found, 1, "after {moment}, the api responded 201, but the concert does not exist");
+        }
+        assert_eq!(count(deployment, IN_TRANSACTION).await?, 0);
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn sessions_with_a_dead_connection_fail_no_request() -> Result<()> {
-    let mut installation = Installation::start(Setup { apis: 0, workers: 0, ..Setup::default() }).await?;
-    let (proxy, url) = installation.database_behind_proxy().await?;
-    let api = installation.start_api(&[("DATABASE_URL", &url)]).await?;
-    installation.start_worker(&[("DATABASE_URL", &url)]).await?;
-    let client = installation.apis[api].client.clone();
-    let seats = client.seat_ids(0).await?;
-    // Opens several sessions, in the api and in the worker.
-    let reads = (0..8).map(|_| client.get("/concerts"));
-    for answer in futures_util::future::try_join_all(reads).await? {
-        assert_eq!(answer.status, 200);
-    }
-    assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
+    Deployment::run(Setup { apis: 0, workers: 0, ..Setup::default() }, async |deployment| {
+        let (proxy, url) = deployment.database_behind_proxy().await?;
+        let api = deployment.start_api(&[("DATABASE_URL", &url)]).await?;
+        deployment.start_worker(&[("DATABASE_URL", &url)]).await?;
+        let client = deployment.apis[api].client.clone();
+        let seats = client.seat_ids(0).await?;
+        // Opens several sessions, in the api and in the worker.
+        let reads = (0..8).map(|_| client.get("/concerts"));
+        for answer in futures_util::future::try_join_all(reads).await? {
+            assert_eq!(answer.status, 200);
+        }
+        assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
 
-    proxy.freeze_open();
-    for _ in 0..10 {
-        let answer = client.get("/concerts").await?;
-        assert_eq!(answer.status, 200, "{answer:?}");
-    }
-    let created = client.write(Method::POST, "/concerts", &concert("Afterwards")).await?;
-    assert_eq!(created.status, 201, "{created:?}");
-    let booked = client.book_seats("bob", &seats[1..2]).await?;
-    assert_eq!(booked.status, 201, "{booked:?}");
-    installation.close().await
+        proxy.freeze_open();
+        for _ in 0..10 {
+            let answer = client.get("/concerts").await?;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        let created = client.write(Method::POST, "/concerts", &concert("Afterwards")).await?;
+        assert_eq!(created.status, 201, "{created:?}");
+        let booked = client.book_seats("bob", &seats[1..2]).await?;
+        assert_eq!(booked.status, 201, "{booked:?}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn clients_that_disconnect_open_no_extra_sessions() -> Result<()> {
-    let mut installation = Installation::start(Setup { apis: 0, workers: 0, ..Setup::default() }).await?;
-    let (proxy, url) = installation.database_behind_proxy().await?;
-    let api = installation.start_api(&[("DATABASE_URL", &url)]).await?;
-    let client = installation.apis[api].client.clone();
-    let (concert, _) = client.seat_map(0).await?;
-    // The delay makes clients disconnect while their queries run.
-    proxy.delay(Duration::from_millis(5));
-    let before = proxy.accepted();
-    for round in 0..20 {
-        let mut requests = Vec::new();
-        for n in 0..10 {
-            requests.push(send(&client, "GET", "/concerts").await?);
-            requests.push(send(&client, "GET", &format!("/seats/concert/{concert}/events")).await?);
-            // This concert does not exist.
-            let other = format!("/seats/concert/00000000-0000-4000-8000-{round:06}{n:06}/events");
-            requests.push(send(&client, "GET", &other).await?);
+    Deployment::run(Setup { apis: 0, workers: 0, ..Setup::default() }, async |deployment| {
+        let (proxy, url) = deployment.database_behind_proxy().await?;
+        let api = deployment.start_api(&[("DATABASE_URL", &url)]).await?;
+        let client = deployment.apis[api].client.clone();
+        let (concert, _) = client.seat_map(0).await?;
+        // The delay makes clients disconnect while their queries run.
+        proxy.delay(Duration::from_millis(5));
+        let before = proxy.accepted();
+        for round in 0..20 {
+            let mut requests = Vec::new();
+            for n in 0..10 {
+                requests.push(send(&client, "GET", "/concerts").await?);
+                requests.push(send(&client, "GET", &format!("/seats/concert/{concert}/events")).await?);
+                // This concert does not exist.
+                let other = format!("/seats/concert/00000000-0000-4000-8000-{round:06}{n:06}/events");
+                requests.push(send(&client, "GET", &other).await?);
+            }
+            has_seen_the_others(&client).await?;
         }
-        has_seen_the_others(&client).await?;
-    }
-    proxy.delay(Duration::ZERO);
-    assert_eq!(client.get("/concerts").await?.status, 200);
-    // The size of the pool.
-    let opened = proxy.accepted() - before;
-    ensure!(opened <= 10, "{opened} sessions were opened");
-    installation.close().await
+        proxy.delay(Duration::ZERO);
+        assert_eq!(client.get("/concerts").await?.status, 200);
+        // The size of the pool.
+        let opened = proxy.accepted() - before;
+        ensure!(opened <= 10, "{opened} sessions were opened");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn a_booking_is_settled_at_once_despite_outdated_query_plans() -> Result<()> {
-    let installation = Installation::start(Setup::default()).await?;
-    let client = installation.client();
-    let seats = client.seat_ids(0).await?;
-    assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
-    // Changes the result types of statements that the api and the worker have prepared.
-    sqlx::raw_sql(
-        "ALTER TABLE seats ALTER COLUMN seat_number TYPE varchar(20);
+    Deployment::run(Setup::default(), async |deployment| {
+        let client = deployment.client();
+        let seats = client.seat_ids(0).await?;
+        assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
+        // Changes the result types of statements that the api and the worker have prepared.
+        sqlx::raw_sql(
+            "ALTER TABLE seats ALTER COLUMN seat_number TYPE varchar(20);
          ALTER TABLE concerts ALTER COLUMN title TYPE varchar(200);
          ALTER TABLE ticket_tiers ALTER COLUMN price TYPE numeric(13, 2)",
-    )
-    .execute(&installation.pool)
-    .await?;
-    assert_eq!(client.get("/concerts").await?.status, 200);
-    let booked = client.book_seats("bob", &seats[1..2]).await?;
-    assert_eq!(booked.status, 201, "{booked:?}");
-    installation.close().await
+        )
+        .execute(&deployment.pool)
+        .await?;
+        assert_eq!(client.get("/concerts").await?.status, 200);
+        let booked = client.book_seats("bob", &seats[1..2]).await?;
+        assert_eq!(booked.status, 201, "{booked:?}");
+        Ok(())
+    })
+    .await
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hamro_e2e::checker::Promise;
-use hamro_e2e::{Installation, Setup, Trial, ledger, wait_until};
+use hamro_e2e::{Deployment, Setup, Trial, ledger, wait_until};
 
 use super::intake::{ONE_BY_ONE, fill_the_queue};
 use super::workers::expired;
@@ -21,23 +21,23 @@ async fn start(workers: usize, mut variables: Vec<(&'static str, &'static str)>)
 /// Starts a worker that dies at its second batch. That batch is large, because it grows while the first one cannot lock
 /// its seats.
 async fn dies_with_a_large_batch(
-    installation: &mut Installation,
+    deployment: &mut Deployment,
     faults: &str,
     backlog: impl Future<Output = Result<()>>,
 ) -> Result<()> {
-    installation.kill_worker(0).await?;
-    let mut holder = installation.pool.begin().await?;
+    deployment.kill_worker(0).await?;
+    let mut holder = deployment.pool.begin().await?;
     sqlx::raw_sql("LOCK TABLE seats IN EXCLUSIVE MODE").execute(&mut *holder).await?;
-    let doomed = installation.start_worker(&[("HAMRO_FAULTS", faults)]).await?;
-    installation.worker_waits_for_a_lock().await?;
+    let doomed = deployment.start_worker(&[("HAMRO_FAULTS", faults)]).await?;
+    deployment.worker_waits_for_a_lock().await?;
     // Bookings that are queued from here on are not in the first batch.
     backlog.await?;
     wait_until("the worker has received the others", async || {
-        Ok((installation.waiting_messages().await? == 0).then_some(()))
+        Ok((deployment.waiting_messages().await? == 0).then_some(()))
     })
     .await?;
     holder.rollback().await?;
-    installation.workers.remove(doomed).ended().await?;
+    deployment.workers.remove(doomed).ended().await?;
     Ok(())
 }
 
@@ -45,10 +45,10 @@ async fn dies_with_a_large_batch(
 async fn the_checker_detects_a_worker_that_acknowledges_before_its_commit() -> Result<()> {
     let broken = start(1, Vec::new())
         .await?
-        .breaks(async |installation, crowd| {
+        .breaks(async |deployment, crowd| {
             let faults = "worker.early-ack=break,worker.before-commit=kill@2";
-            dies_with_a_large_batch(installation, faults, crowd.is_accepted(15)).await?;
-            installation.start_worker(&[]).await?;
+            dies_with_a_large_batch(deployment, faults, crowd.is_accepted(15)).await?;
+            deployment.start_worker(&[]).await?;
             Ok(())
         })
         .await?;
@@ -60,12 +60,12 @@ async fn the_checker_detects_a_worker_that_acknowledges_before_its_commit() -> R
 async fn the_checker_detects_a_worker_that_does_not_look_up_settled_tickets() -> Result<()> {
     let broken = start(1, Vec::new())
         .await?
-        .breaks(async |installation, crowd| {
+        .breaks(async |deployment, crowd| {
             let faults = "worker.after-commit=kill@2";
-            dies_with_a_large_batch(installation, faults, crowd.is_accepted(15)).await?;
+            dies_with_a_large_batch(deployment, faults, crowd.is_accepted(15)).await?;
             // Some clients have read final statuses.
             crowd.has_pursued(5).await?;
-            installation.start_worker(&[("HAMRO_FAULTS", "worker.no-look-up=break")]).await?;
+            deployment.start_worker(&[("HAMRO_FAULTS", "worker.no-look-up=break")]).await?;
             Ok(())
         })
         .await?;
@@ -79,8 +79,8 @@ async fn the_checker_detects_workers_that_lock_seats_out_of_order() -> Result<()
     let variables = vec![("HAMRO_FAULTS", "worker.unordered-locks=break"), ("PREFETCH", "1")];
     let broken = start(4, variables)
         .await?
-        .breaks(async |installation, crowd| {
-            while ledger::deadlocks(&installation.pool).await? == 0 {
+        .breaks(async |deployment, crowd| {
+            while ledger::deadlocks(&deployment.pool).await? == 0 {
                 crowd.burst(200).await?;
             }
             Ok(())
@@ -95,10 +95,10 @@ async fn the_checker_detects_a_worker_that_ignores_deadlines() -> Result<()> {
     let variables = vec![("BOOKING_DEADLINE", "2s"), ("BOOKING_WAIT", "1s")];
     let broken = Trial::start(Setup { variables, workers: 1, ..Setup::default() })
         .await?
-        .breaks(async |installation, _| {
-            installation.kill_worker(0).await?;
-            expired(installation, 10).await?;
-            installation.start_worker(&[("HAMRO_FAULTS", "worker.no-deadline=break")]).await?;
+        .breaks(async |deployment, _| {
+            deployment.kill_worker(0).await?;
+            expired(deployment, 10).await?;
+            deployment.start_worker(&[("HAMRO_FAULTS", "worker.no-deadline=break")]).await?;
             Ok(())
         })
         .await?;
@@ -112,7 +112,7 @@ async fn the_checker_detects_an_api_that_treats_a_nack_as_an_ack() -> Result<()>
     variables.push(("HAMRO_FAULTS", "api.nack-is-ack=break"));
     let broken = start(1, variables)
         .await?
-        .breaks(async |installation, crowd| fill_the_queue(installation, crowd, crowd.is_accepted(150)).await)
+        .breaks(async |deployment, crowd| fill_the_queue(deployment, crowd, crowd.is_accepted(150)).await)
         .await?;
     assert_eq!(broken, BTreeSet::from([Promise::EveryTicketEnds]));
     Ok(())

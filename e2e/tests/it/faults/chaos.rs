@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use hamro_e2e::crowd::Crowd;
 use hamro_e2e::outage::Outage;
-use hamro_e2e::{Installation, Setup, Trial};
+use hamro_e2e::{Deployment, Setup, Trial};
 use hamro_shared::config::Setting;
 use nix::sys::signal::Signal;
 use rand::rngs::SmallRng;
@@ -61,17 +61,22 @@ async fn random_faults_break_no_guarantee() -> Result<()> {
     };
     eprintln!("seed: {seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
-    let url = Installation::broker_with_heartbeat(2)?.leak();
-    let setup = Setup { apis: 2, workers: WORKERS, variables: vec![("AMQP_URL", url), ("PREFETCH", "8")] };
+    let url = Deployment::broker_with_heartbeat(2)?.leak();
+    let setup = Setup {
+        apis: 2,
+        workers: WORKERS,
+        variables: vec![("AMQP_URL", url), ("PREFETCH", "8")],
+        ..Setup::default()
+    };
     Trial::start(setup)
         .await?
-        .passes(async |installation, crowd| {
+        .passes(async |deployment, crowd| {
             let started = Instant::now();
             while started.elapsed() < duration {
                 let fault = *ALL.choose(&mut rng).context("no fault")?;
                 eprintln!("{:>6.1} s  {fault:?}", started.elapsed().as_secs_f64());
                 let number = rng.random_range(0..WORKERS);
-                inject(fault, number, installation, crowd).await.with_context(|| format!("{fault:?}"))?;
+                inject(fault, number, deployment, crowd).await.with_context(|| format!("{fault:?}"))?;
                 crowd.has_pursued(50).await?;
             }
             Ok(())
@@ -85,32 +90,32 @@ fn setting(name: &str) -> Option<String> {
 }
 
 /// Injects the fault, and repairs what does not recover by itself.
-async fn inject(fault: Fault, number: usize, installation: &mut Installation, crowd: &Crowd) -> Result<()> {
+async fn inject(fault: Fault, number: usize, deployment: &mut Deployment, crowd: &Crowd) -> Result<()> {
     match fault {
         Fault::WorkerKilled => {
-            installation.kill_worker(number).await?;
-            installation.start_worker(&[]).await?;
+            deployment.kill_worker(number).await?;
+            deployment.start_worker(&[]).await?;
         }
         Fault::WorkerFrozen => {
-            installation.workers[number].signal(Signal::SIGSTOP)?;
+            deployment.workers[number].signal(Signal::SIGSTOP)?;
             let pursued = crowd.has_pursued(50).await;
-            installation.workers[number].signal(Signal::SIGCONT)?;
+            deployment.workers[number].signal(Signal::SIGCONT)?;
             pursued?;
         }
         Fault::WorkersScaled => {
-            installation.start_worker(&[]).await?;
+            deployment.start_worker(&[]).await?;
             crowd.has_pursued(50).await?;
-            installation.stop_worker(number).await?;
+            deployment.stop_worker(number).await?;
         }
         Fault::ApiKilled => {
-            let mut killed = installation.apis.remove(0).process;
+            let mut killed = deployment.apis.remove(0).process;
             killed.signal(Signal::SIGKILL)?;
             killed.ended().await?;
             crowd.has_pursued(20).await?;
-            installation.start_api(&[]).await?;
-            crowd.enter_by(&installation.apis);
+            deployment.start_api(&[]).await?;
+            crowd.enter_by(&deployment.apis);
         }
-        Fault::SessionsEnded => end_sessions(installation).await?,
+        Fault::SessionsEnded => end_sessions(deployment).await?,
         Fault::PostgresKilled => {
             let outage = Outage::of("postgres")?;
             crowd.is_unanswered(5).await?;
@@ -122,22 +127,22 @@ async fn inject(fault: Fault, number: usize, installation: &mut Installation, cr
             outage.end()?;
         }
         Fault::BrokerKilled => {
-            let outage = Outage::of_broker(installation).await?;
+            let outage = Outage::of_broker(deployment).await?;
             crowd.is_refused(50).await?;
             outage.end()?;
-            apis_are_ready(installation).await?;
+            apis_are_ready(deployment).await?;
         }
         Fault::BrokerFrozen => {
             let outage = Outage::freeze("rabbitmq")?;
             crowd.is_refused(50).await?;
             outage.end()?;
-            apis_are_ready(installation).await?;
+            apis_are_ready(deployment).await?;
         }
         Fault::BrokerShortOfMemory => {
             let outage = Outage::memory_alarm()?;
             crowd.is_refused(50).await?;
             outage.end()?;
-            apis_are_ready(installation).await?;
+            apis_are_ready(deployment).await?;
         }
     }
     Ok(())

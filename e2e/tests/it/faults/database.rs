@@ -3,14 +3,14 @@
 use anyhow::Result;
 use futures_util::future::try_join;
 use hamro_e2e::journal::{Way, Wish};
-use hamro_e2e::{Installation, Setup, Trial};
+use hamro_e2e::{Deployment, Setup, Trial};
 
-pub async fn end_sessions(installation: &Installation) -> Result<()> {
+pub async fn end_sessions(deployment: &Deployment) -> Result<()> {
     sqlx::query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = current_database() AND application_name LIKE 'hamro-%'",
     )
-    .execute(&installation.pool)
+    .execute(&deployment.pool)
     .await?;
     Ok(())
 }
@@ -19,9 +19,9 @@ pub async fn end_sessions(installation: &Installation) -> Result<()> {
 async fn sessions_terminated_by_postgres_are_replaced() -> Result<()> {
     Trial::start(Setup { workers: 2, ..Setup::default() })
         .await?
-        .passes(async |installation, crowd| {
+        .passes(async |deployment, crowd| {
             for _ in 0..5 {
-                end_sessions(installation).await?;
+                end_sessions(deployment).await?;
                 crowd.has_pursued(20).await?;
             }
             Ok(())
@@ -33,14 +33,14 @@ async fn sessions_terminated_by_postgres_are_replaced() -> Result<()> {
 async fn a_session_that_locks_a_seat_delays_only_bookings_of_that_seat() -> Result<()> {
     Trial::start(Setup { workers: 2, ..Setup::default() })
         .await?
-        .passes(async |installation, crowd| {
+        .passes(async |deployment, crowd| {
             // Only bookings of this seat wait, and their status is `queued`.
             let seats = crowd.first_seat();
-            let holder = installation.hold_seat(seats[0]).await?;
+            let holder = deployment.hold_seat(seats[0]).await?;
             let (customer, key) = ("waiting".to_owned(), Some("waiting".to_owned()));
             let waiting = Wish { customer, key, seats, way: Way::Poll };
             let others = async {
-                installation.worker_waits_for_a_lock().await?;
+                deployment.worker_waits_for_a_lock().await?;
                 crowd.has_pursued(100).await?;
                 Ok(holder.rollback().await?)
             };

@@ -6,20 +6,20 @@ use anyhow::Result;
 use futures_util::future::try_join;
 use hamro_e2e::crowd::Crowd;
 use hamro_e2e::proxy::Proxy;
-use hamro_e2e::{Installation, Setup, Trial, wait_until};
+use hamro_e2e::{Deployment, Setup, Trial, wait_until};
 use nix::sys::signal::Signal;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_killed_between_confirm_and_response_breaks_no_guarantee() -> Result<()> {
     let mut trial = Trial::start(Setup::default()).await?;
-    let doomed = trial.installation.start_api(&[("HAMRO_FAULTS", "api.after-confirm=kill@50")]).await?;
-    trial.crowd.enter_by(&trial.installation.apis);
+    let doomed = trial.deployment.start_api(&[("HAMRO_FAULTS", "api.after-confirm=kill@50")]).await?;
+    trial.crowd.enter_by(&trial.deployment.apis);
     trial
-        .passes(async |installation, crowd| {
-            let mut killed = installation.apis.remove(doomed).process;
+        .passes(async |deployment, crowd| {
+            let mut killed = deployment.apis.remove(doomed).process;
             assert_eq!(killed.ended().await?.signal(), Some(Signal::SIGABRT as i32), "{}", killed.printed());
-            installation.start_api(&[]).await?;
-            crowd.enter_by(&installation.apis);
+            deployment.start_api(&[]).await?;
+            crowd.enter_by(&deployment.apis);
             Ok(())
         })
         .await
@@ -28,13 +28,13 @@ async fn an_api_killed_between_confirm_and_response_breaks_no_guarantee() -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn a_one_way_broker_connection_breaks_no_guarantee() -> Result<()> {
     let mut trial = Trial::start(Setup::default()).await?;
-    let (proxy, url) = trial.installation.broker_behind_proxy().await?;
-    let cut_off = trial.installation.start_api(&[("AMQP_URL", &url), ("CONFIRM_TIMEOUT", "1s")]).await?;
-    trial.crowd.enter_by(&trial.installation.apis);
+    let (proxy, url) = trial.deployment.broker_behind_proxy().await?;
+    let cut_off = trial.deployment.start_api(&[("AMQP_URL", &url), ("CONFIRM_TIMEOUT", "1s")]).await?;
+    trial.crowd.enter_by(&trial.deployment.apis);
     trial
-        .passes(async |installation, crowd| {
-            let client = &installation.apis[cut_off].client;
-            for lose_one_way in [Proxy::lose_answers, Proxy::lose_requests] {
+        .passes(async |deployment, crowd| {
+            let client = &deployment.apis[cut_off].client;
+            for lose_one_way in [Proxy::drop_responses, Proxy::drop_requests] {
                 lose_one_way(&proxy);
                 wait_until("the api drops the connection", async || {
                     Ok((client.get("/queue").await?.body["accepting"] == false).then_some(()))
@@ -54,7 +54,7 @@ async fn a_full_queue_under_256_clients_keeps_no_refused_booking() -> Result<()>
     let setup = Setup { workers: 2, variables: ONE_BY_ONE.to_vec(), ..Setup::default() };
     Trial::start(setup)
         .await?
-        .passes(async |installation, crowd| fill_the_queue(installation, crowd, crowd.is_refused(300)).await)
+        .passes(async |deployment, crowd| fill_the_queue(deployment, crowd, crowd.is_refused(300)).await)
         .await
 }
 
@@ -63,22 +63,22 @@ pub const ONE_BY_ONE: [(&str, &str); 2] = [("BATCH_MAX", "1"), ("PREFETCH", "1")
 
 /// Limits the queue to a few messages, and freezes the workers until it is full.
 pub async fn fill_the_queue(
-    installation: &Installation,
+    deployment: &Deployment,
     crowd: &Crowd,
     is_full: impl Future<Output = Result<()>>,
 ) -> Result<()> {
-    installation.limit_queue(5)?;
-    for worker in &installation.workers {
+    deployment.limit_queue(5)?;
+    for worker in &deployment.workers {
         worker.signal(Signal::SIGSTOP)?;
     }
     let emptying = async {
         is_full.await?;
-        for worker in &installation.workers {
+        for worker in &deployment.workers {
             worker.signal(Signal::SIGCONT)?;
         }
         // While they drain the queue, confirms and refusals alternate.
         crowd.is_accepted(100).await?;
-        installation.unlimit_queue()
+        deployment.unlimit_queue()
     };
     try_join(crowd.burst(256), emptying).await?;
     Ok(())

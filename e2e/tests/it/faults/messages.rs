@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use futures_util::future::{try_join, try_join_all};
-use hamro_e2e::installation::envelope;
+use hamro_e2e::deployment::envelope;
 use hamro_e2e::journal::{Way, Wish};
 use hamro_e2e::{Setup, Trial};
 use hamro_shared::queue::Parcel;
@@ -20,19 +20,19 @@ async fn a_poison_booking_in_a_batch_fails_alone_and_is_stored() -> Result<()> {
          CREATE TRIGGER refuse BEFORE INSERT ON bookings FOR EACH ROW
          WHEN (NEW.user_name = 'faulty') EXECUTE FUNCTION refuse();",
     )
-    .execute(&trial.installation.pool)
+    .execute(&trial.deployment.pool)
     .await?;
     let seats = trial.crowd.first_seat();
     trial
-        .passes(async |installation, crowd| {
-            installation.publish(b"\xff\x00 no parcel").await?;
+        .passes(async |deployment, crowd| {
+            deployment.publish(b"\xff\x00 no parcel").await?;
             let (poison, good) = (envelope("poison", &seats)?, envelope("good", &seats)?);
             crowd.has_published("poison", &seats, poison.ticket.id.0)?;
             crowd.has_published("good", &seats, good.ticket.id.0)?;
             let mut parcel = Parcel::default();
             parcel.push(String::from_utf8(poison.encode())?.replace("\"book\"", "\"poison\"").as_bytes());
             parcel.push(&good.encode());
-            installation.publish(&parcel.encode()).await?;
+            deployment.publish(&parcel.encode()).await?;
             let (customer, key) = ("faulty".to_owned(), Some("faulty".to_owned()));
             crowd.pursue(&Wish { customer, key, seats: seats.clone(), way: Way::Poll }).await
         })
@@ -42,11 +42,11 @@ async fn a_poison_booking_in_a_batch_fails_alone_and_is_stored() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicate_messages_and_requests_have_one_effect_each() -> Result<()> {
     let trial = Trial::start(Setup { workers: 1, ..Setup::default() }).await?;
-    let tap = trial.installation.tap().await?;
+    let tap = trial.deployment.tap().await?;
     trial
-        .passes(async |installation, crowd| {
+        .passes(async |deployment, crowd| {
             for _ in 0..3 {
-                installation.start_worker(&[]).await?;
+                deployment.start_worker(&[]).await?;
             }
             let attempts: Vec<Wish> = (0..5)
                 .map(|n| Wish {
@@ -60,19 +60,19 @@ async fn duplicate_messages_and_requests_have_one_effect_each() -> Result<()> {
             let booking = try_join_all(attempts.iter().map(|wish| crowd.pursue(wish)));
             let republishing = async {
                 let mut messages = Vec::new();
-                for _ in 0..installation.messages_in(&tap).await? {
-                    messages.push(installation.take(&tap).await?.delivery.data);
+                for _ in 0..deployment.messages_in(&tap).await? {
+                    messages.push(deployment.get(&tap).await?.delivery.data);
                 }
                 messages.extend_from_within(..);
                 messages.shuffle(&mut rand::rng());
                 for message in messages {
-                    installation.publish(&message).await?;
+                    deployment.publish(&message).await?;
                 }
                 Ok(())
             };
             try_join(booking, republishing).await?;
             for _ in 0..3 {
-                let mut worker = installation.workers.remove(0);
+                let mut worker = deployment.workers.remove(0);
                 worker.signal(Signal::SIGTERM)?;
                 assert!(worker.ended().await?.success(), "{}", worker.printed());
             }
@@ -87,11 +87,11 @@ async fn a_deleted_intake_queue_is_declared_again_and_every_ticket_ends() -> Res
     let variables = vec![("BOOKING_DEADLINE", "4s"), ("BOOKING_WAIT", "2s")];
     Trial::start(Setup { workers: 2, variables, ..Setup::default() })
         .await?
-        .passes(async |installation, crowd| {
+        .passes(async |deployment, crowd| {
             // Only once: docs/RUNBOOK.md explains how RabbitMQ 3.10 handles repeated deletions within seconds.
-            installation.delete_queue().await?;
+            deployment.delete_queue().await?;
             crowd.has_pursued(20).await?;
-            installation.is_consumed_by(2).await
+            deployment.is_consumed_by(2).await
         })
         .await
 }

@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 use hamro_e2e::crowd::Crowd;
 use hamro_e2e::journal::{Way, Wish};
 use hamro_e2e::outage::Outage;
-use hamro_e2e::{Installation, Setup, Trial};
+use hamro_e2e::{Deployment, Setup, Trial};
 use tokio::time::timeout;
 
-pub async fn apis_are_ready(installation: &mut Installation) -> Result<()> {
-    for api in &installation.apis {
+pub async fn apis_are_ready(deployment: &mut Deployment) -> Result<()> {
+    for api in &deployment.apis {
         api.client.wait_until_ready().await?;
     }
-    installation.reconnect().await
+    deployment.reconnect().await
 }
 
 /// Checks that the api accepts a booking at once, whatever the state of Postgres.
@@ -29,28 +29,28 @@ async fn books_meanwhile(crowd: &Crowd) -> Result<()> {
 async fn a_killed_and_restarted_broker_loses_nothing() -> Result<()> {
     Trial::start(Setup { apis: 2, workers: 2, ..Setup::default() })
         .await?
-        .passes(async |installation, crowd| {
-            let outage = Outage::of_broker(installation).await?;
+        .passes(async |deployment, crowd| {
+            let outage = Outage::of_broker(deployment).await?;
             crowd.is_refused(50).await?;
             outage.end()?;
-            apis_are_ready(installation).await
+            apis_are_ready(deployment).await
         })
         .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_frozen_beyond_its_heartbeat_loses_nothing() -> Result<()> {
-    let url = Installation::broker_with_heartbeat(2)?.leak();
+    let url = Deployment::broker_with_heartbeat(2)?.leak();
     Trial::start(Setup { workers: 2, variables: vec![("AMQP_URL", url)], ..Setup::default() })
         .await?
-        .passes(async |installation, crowd| {
+        .passes(async |deployment, crowd| {
             let outage = Outage::freeze("rabbitmq")?;
-            for worker in &mut installation.workers {
+            for worker in &mut deployment.workers {
                 worker.line_after("broker connection for consuming lost").await?;
             }
             crowd.is_refused(50).await?;
             outage.end()?;
-            apis_are_ready(installation).await
+            apis_are_ready(deployment).await
         })
         .await
 }
@@ -59,11 +59,11 @@ async fn a_broker_frozen_beyond_its_heartbeat_loses_nothing() -> Result<()> {
 async fn a_broker_short_of_memory_loses_nothing() -> Result<()> {
     Trial::start(Setup { workers: 2, ..Setup::default() })
         .await?
-        .passes(async |installation, crowd| {
+        .passes(async |deployment, crowd| {
             let outage = Outage::memory_alarm()?;
             crowd.is_refused(50).await?;
             outage.end()?;
-            apis_are_ready(installation).await
+            apis_are_ready(deployment).await
         })
         .await
 }
@@ -72,9 +72,9 @@ async fn a_broker_short_of_memory_loses_nothing() -> Result<()> {
 async fn a_killed_and_restarted_postgres_loses_nothing() -> Result<()> {
     Trial::start(Setup { workers: 2, ..Setup::default() })
         .await?
-        .passes(async |installation, crowd| {
+        .passes(async |deployment, crowd| {
             let outage = Outage::of("postgres")?;
-            for worker in &mut installation.workers {
+            for worker in &mut deployment.workers {
                 worker.line_after("retrying a batch of").await?;
             }
             books_meanwhile(crowd).await?;

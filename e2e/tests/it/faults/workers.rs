@@ -3,19 +3,19 @@
 use std::os::unix::process::ExitStatusExt;
 
 use anyhow::Result;
-use hamro_e2e::{Installation, Setup, Trial, wait_until};
+use hamro_e2e::{Deployment, Setup, Trial, wait_until};
 use nix::sys::signal::Signal;
 use sqlx::AssertSqlSafe;
 
 /// Kills one of two workers when it reaches this point for the thirtieth time, and starts a replacement.
 async fn a_worker_is_killed(point: &str) -> Result<()> {
     let mut trial = Trial::start(Setup::default()).await?;
-    let doomed = trial.installation.start_worker(&[("HAMRO_FAULTS", &format!("{point}=kill@30"))]).await?;
+    let doomed = trial.deployment.start_worker(&[("HAMRO_FAULTS", &format!("{point}=kill@30"))]).await?;
     trial
-        .passes(async |installation, _| {
-            let mut killed = installation.workers.remove(doomed);
+        .passes(async |deployment, _| {
+            let mut killed = deployment.workers.remove(doomed);
             assert_eq!(killed.ended().await?.signal(), Some(Signal::SIGABRT as i32), "{}", killed.printed());
-            installation.start_worker(&[]).await?;
+            deployment.start_worker(&[]).await?;
             Ok(())
         })
         .await
@@ -39,16 +39,14 @@ async fn a_worker_killed_between_commit_and_acknowledgement_breaks_no_guarantee(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_response_is_lost_is_not_repeated() -> Result<()> {
     let mut trial = Trial::start(Setup::default()).await?;
-    let (proxy, url) = trial.installation.database_behind_proxy().await?;
-    trial.installation.start_worker(&[("DATABASE_URL", &url)]).await?;
+    let (proxy, url) = trial.deployment.database_behind_proxy().await?;
+    trial.deployment.start_worker(&[("DATABASE_URL", &url)]).await?;
     trial
         .passes(async |_, crowd| {
             for _ in 0..5 {
-                proxy.lose_answer_to("COMMIT");
-                wait_until("the response to a COMMIT is lost", async || {
-                    Ok(proxy.has_lost_answer().then_some(()))
-                })
-                .await?;
+                proxy.cut_after_request("COMMIT");
+                wait_until("the response to a COMMIT is lost", async || Ok(proxy.has_cut().then_some(())))
+                    .await?;
                 crowd.has_pursued(20).await?;
             }
             Ok(())
@@ -62,8 +60,8 @@ async fn a_worker_frozen_inside_its_transaction_releases_its_seats() -> Result<(
     let setup = Setup { workers: 3, variables: vec![("PREFETCH", "2")], ..Setup::default() };
     Trial::start(setup)
         .await?
-        .passes(async |installation, crowd| {
-            let frozen = &installation.workers[0];
+        .passes(async |deployment, crowd| {
+            let frozen = &deployment.workers[0];
             let transaction = format!(
                 "SELECT coalesce(max(state), 'none') FROM pg_stat_activity \
                  WHERE application_name = 'hamro-worker-{}' AND state <> 'idle'",
@@ -71,7 +69,7 @@ async fn a_worker_frozen_inside_its_transaction_releases_its_seats() -> Result<(
             );
             let state = async || {
                 let query = sqlx::query_scalar(AssertSqlSafe(transaction.clone()));
-                anyhow::Ok(query.fetch_one(&installation.pool).await?)
+                anyhow::Ok(query.fetch_one(&deployment.pool).await?)
             };
             wait_until("the worker is frozen inside a transaction", async || {
                 frozen.signal(Signal::SIGSTOP)?;
@@ -99,20 +97,20 @@ async fn bookings_past_their_deadline_expire_and_the_others_are_sold() -> Result
     let variables = vec![("BOOKING_DEADLINE", "2s"), ("BOOKING_WAIT", "1s")];
     Trial::start(Setup { variables, workers: 1, ..Setup::default() })
         .await?
-        .passes(async |installation, _| {
-            installation.kill_worker(0).await?;
-            expired(installation, 10).await?;
-            installation.start_worker(&[]).await?;
+        .passes(async |deployment, _| {
+            deployment.kill_worker(0).await?;
+            expired(deployment, 10).await?;
+            deployment.start_worker(&[]).await?;
             Ok(())
         })
         .await
 }
 
 /// Waits until this many bookings have expired.
-pub async fn expired(installation: &Installation, bookings: i64) -> Result<()> {
+pub async fn expired(deployment: &Deployment, bookings: i64) -> Result<()> {
     wait_until("bookings expire", async || {
         let expired: i64 = sqlx::query_scalar("SELECT count(*) FROM bookings WHERE status = 'expired'")
-            .fetch_one(&installation.pool)
+            .fetch_one(&deployment.pool)
             .await?;
         Ok((expired >= bookings).then_some(()))
     })

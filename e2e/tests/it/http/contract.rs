@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hamro_e2e::installation::ADMIN_TOKEN;
-use hamro_e2e::{Installation, Setup};
+use hamro_e2e::client::ADMIN_TOKEN;
+use hamro_e2e::{Deployment, Setup};
 use reqwest::Method;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -17,27 +17,29 @@ const TIMEOUT: Duration = Duration::from_mins(3);
 
 #[tokio::test]
 async fn the_api_conforms_to_its_openapi_document() -> Result<()> {
-    let installation = Installation::start(Setup::default()).await?;
-    let document = installation.client().request(Method::GET, "/openapi.json").build()?.url().to_string();
-    let mut schemathesis = Command::new("schemathesis");
-    schemathesis
-        .args(["run", &document])
-        .current_dir(DIRECTORY)
-        .env("ADMIN_TOKEN", ADMIN_TOKEN)
-        // Keep its other files out of the source directory.
-        .env("HYPOTHESIS_STORAGE_DIRECTORY", env!("CARGO_TARGET_TMPDIR"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = timeout(TIMEOUT, schemathesis.output())
-        .await
-        .context("schemathesis timed out")?
-        .context(SCHEMATHESIS)?;
-    ensure!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    installation.close().await
+    Deployment::run(Setup::default(), async |deployment| {
+        let document = deployment.client().request(Method::GET, "/openapi.json").build()?.url().to_string();
+        let mut schemathesis = Command::new("schemathesis");
+        schemathesis
+            .args(["run", &document])
+            .current_dir(DIRECTORY)
+            .env("ADMIN_TOKEN", ADMIN_TOKEN)
+            // Keep its other files out of the source directory.
+            .env("HYPOTHESIS_STORAGE_DIRECTORY", env!("CARGO_TARGET_TMPDIR"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let output = timeout(TIMEOUT, schemathesis.output())
+            .await
+            .context("schemathesis timed out")?
+            .context(SCHEMATHESIS)?;
+        ensure!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    })
+    .await
 }

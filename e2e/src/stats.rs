@@ -4,13 +4,13 @@ use std::fmt::Display;
 
 /// Prints a line of the benchmark's output.
 #[expect(clippy::print_stdout, reason = "this is the benchmark's output")]
-pub fn say(line: impl Display) {
+pub fn print(line: impl Display) {
     println!("{line}");
 }
 
-pub fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// The value at this quantile (0 to 1) of the sorted values.

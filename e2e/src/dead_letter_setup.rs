@@ -1,13 +1,13 @@
-//! Messages that tests publish to queues other than the intake queue.
+//! Messages in `bookings.dead`, as the broker and workers leave them there.
 
 use anyhow::{Context, Result};
 use hamro_shared::queue::{Envelope, Parcel, publish_confirmed};
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::options::BasicGetOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::outage::{rabbitmqctl, run};
-use crate::{Installation, wait_until};
+use crate::{Deployment, wait_until};
 
 /// The message header with which a worker marks an isolated booking.
 const ISOLATED_HEADER: &str = "x-alone";
@@ -19,25 +19,25 @@ pub fn parcel<'a>(envelopes: impl IntoIterator<Item = &'a Envelope>) -> Vec<u8> 
     parcel.encode()
 }
 
-impl Installation {
+impl Deployment {
     /// Publishes this to `bookings.dead`, like the broker after too many redeliveries.
-    pub async fn give_up(&self, parcel: &[u8]) -> Result<()> {
+    pub async fn publish_dead(&self, parcel: &[u8]) -> Result<()> {
         Ok(publish_confirmed(&self.channel, &self.topology.dead_queue(), parcel, FieldTable::default())
             .await?)
     }
 
     /// Publishes an isolated booking, and returns it to the queue often enough that the poison isolator stops trying
     /// it.
-    pub async fn condemn(&self, envelope: &Envelope) -> Result<()> {
+    pub async fn exhaust_retries(&self, envelope: &Envelope) -> Result<()> {
         let mut alone = FieldTable::default();
         alone.insert(ISOLATED_HEADER.into(), AMQPValue::Boolean(true));
         let queue = self.topology.dead_queue();
         publish_confirmed(&self.channel, &queue, &parcel([envelope]), alone).await?;
-        self.die_holding(&queue, 3).await
+        self.requeue_unacked(&queue, 3).await
     }
 
     /// Receives a message and closes the channel without acknowledging it, this many times.
-    pub async fn die_holding(&self, queue: &str, times: u32) -> Result<()> {
+    pub async fn requeue_unacked(&self, queue: &str, times: u32) -> Result<()> {
         for time in 1..=times {
             let channel = self.connection.create_channel().await?;
             wait_until(&format!("{queue} has a message (round {time})"), async || {
@@ -50,20 +50,13 @@ impl Installation {
     }
 
     /// Removes a message from the queue.
-    pub async fn take(&self, queue: &str) -> Result<BasicGetMessage> {
+    pub async fn get(&self, queue: &str) -> Result<BasicGetMessage> {
         let options = BasicGetOptions { no_ack: true };
         self.channel.basic_get(queue.into(), options).await?.with_context(|| format!("{queue} is empty"))
     }
 
-    /// The number of messages in the queue, without those that were delivered to a consumer.
-    pub async fn messages_in(&self, queue: &str) -> Result<u32> {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
-        Ok(queue.message_count())
-    }
-
     /// Limits `bookings.dead` to this many messages, or removes the limit.
-    pub fn limit_dead(&self, messages: Option<u32>) -> Result<()> {
+    pub fn limit_dead_queue(&self, messages: Option<u32>) -> Result<()> {
         let queue = self.topology.dead_queue();
         run(match messages {
             Some(messages) => {

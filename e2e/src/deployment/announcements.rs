@@ -1,0 +1,34 @@
+//! The exchange through which workers announce outcomes.
+
+use anyhow::Result;
+use hamro_shared::domain::{Outcome, SettledTicket};
+use hamro_shared::queue::SettledEvent;
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, ExchangeDeleteOptions};
+
+use super::{Deployment, envelope};
+
+impl Deployment {
+    /// Makes all announcements fail from here on, by deleting their exchange.
+    pub async fn lose_announcements(&mut self) -> Result<()> {
+        // The workers log the missing exchange repeatedly.
+        self.expects_errors = true;
+        let options = ExchangeDeleteOptions::default();
+        Ok(self.channel.exchange_delete(self.topology.settled_exchange().into(), options).await?)
+    }
+
+    /// Announces the outcome of a ticket that was issued just now and that no client has.
+    pub async fn announce_another(&self) -> Result<()> {
+        let ticket = envelope("nobody", &[1])?.ticket.id;
+        let another =
+            SettledTicket { ticket_id: ticket, settled_at: ticket.issued_at(), outcome: Outcome::Expired };
+        let message = SettledEvent { tickets: vec![another], bookings: 1, parcels: 1 };
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        let exchange = self.topology.settled_exchange().into();
+        self.channel
+            .basic_publish(exchange, "".into(), options, &message.encode(), properties)
+            .await?
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! The database, the broker connection and the environment variables of a deployment.
+
+use anyhow::{Context, Result};
+use hamro_shared::config::Env;
+use hamro_shared::queue::{Broker, BrokerConfig};
+use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Connection};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
+use uuid::Uuid;
+
+use super::intake_queue::TICKET_KEY;
+use super::{Deployment, Setup};
+use crate::client::ADMIN_TOKEN;
+
+impl Deployment {
+    /// Creates an empty database and chooses a prefix for queues, but starts no process.
+    pub(super) async fn prepare(setup: &Setup) -> Result<Self> {
+        let name = format!("e2e_{}", Uuid::from_u128(rand::random()).simple());
+        let server: PgConnectOptions = test_setting("DATABASE_URL")?.parse()?;
+        let mut connection = server.connect().await.context("connecting to DATABASE_URL")?;
+        // The name was generated above and has only letters, digits and underscores.
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
+        let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(server.clone().database(&name));
+
+        let amqp_url = test_setting("AMQP_URL")?;
+        let prefix = format!("{name}.");
+        let mut env = Env::of(&[("AMQP_URL", &amqp_url), ("QUEUE_PREFIX", &prefix)]);
+        let config = BrokerConfig::read(&mut env);
+        let broker = Broker::new(&env.finish(config)?, "hamro-e2e");
+        let topology = broker.topology().clone();
+        let (connection, channel) = connect(&broker).await?;
+
+        let mut variables: Vec<(String, String)> = [
+            ("DATABASE_URL", server.database(&name).to_url_lossy().as_str()),
+            ("AMQP_URL", &amqp_url),
+            ("QUEUE_PREFIX", &prefix),
+            ("TICKET_KEYS", TICKET_KEY),
+            ("ADMIN_TOKEN", ADMIN_TOKEN),
+            ("PORT", "0"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        variables.extend(setup.variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        Ok(Self {
+            name,
+            variables,
+            apis: Vec::new(),
+            workers: Vec::new(),
+            stopped: Vec::new(),
+            pool,
+            topology,
+            expects_errors: setup.expects_errors,
+            expects_leftovers: setup.expects_leftovers,
+            broker,
+            connection,
+            channel,
+            is_finished: false,
+        })
+    }
+
+    /// The name of the database, which is unique to this deployment.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The environment of a process of this deployment, with these changes.
+    pub fn environment(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut variables = self.variables.clone();
+        variables.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+        variables.extend(changes.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        variables
+    }
+
+    /// The broker's URL with a heartbeat interval. A connection counts as lost after about two intervals of silence.
+    pub fn broker_with_heartbeat(seconds: u16) -> Result<String> {
+        Ok(format!("{}?heartbeat={seconds}", test_setting("AMQP_URL")?))
+    }
+
+    /// Reconnects to the broker after an outage.
+    pub async fn reconnect(&mut self) -> Result<()> {
+        (self.connection, self.channel) = connect(&self.broker).await?;
+        Ok(())
+    }
+
+    pub(super) async fn drop_database(&self) -> Result<()> {
+        self.pool.close().await;
+        let server: PgConnectOptions = test_setting("DATABASE_URL")?.parse()?;
+        let mut connection = server.connect().await?;
+        let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
+    }
+}
+
+async fn connect(broker: &Broker) -> Result<(Connection, Channel)> {
+    let connection = broker.connect("testing").await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok((connection, channel))
+}
+
+/// Reads a setting of the tests themselves, such as the address of a server.
+#[expect(clippy::disallowed_methods, reason = "the settings of the tests come from the environment")]
+pub(crate) fn test_setting(name: &str) -> Result<String> {
+    std::env::var(name).with_context(|| format!("{name} is not set: run the tests with `make test`"))
+}
