@@ -12,8 +12,6 @@ main() {
     step "Comparing .sqlx with the queries" compare_metadata
     # From here on, build as a fresh clone without a database does.
     export SQLX_OFFLINE=true
-    step "Building the programs" cargo build --workspace --bins --locked "${TEST_FEATURES[@]}"
-    (($# > 0)) || step "Examples in the documentation" cargo test --doc --workspace --locked "${TEST_FEATURES[@]}"
     step "Tests" run_tests "$@"
     (($# > 0)) || step "Looking for unused snapshots" find_unused_snapshots
     say "All checks passed."

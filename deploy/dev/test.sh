@@ -16,6 +16,8 @@ main() {
     step "Installing missing packages and tools" install_all
     step "Scripts, TypeScript, Dockerfile and compose file" lint
     step "Formatting" cargo fmt --all --check
+    # Also fails if a crate has examples in its documentation: `doctest = false` saves the time to look for them.
+    step "Unused dependencies" cargo shear --locked --check-test-targets --deny-warnings
     step "make up and make down, with stub programs" deploy/dev/supervise-test.sh
     say "Starting PostgreSQL and RabbitMQ for the tests"
     exec deploy/dev/with-stack.sh test -- deploy/dev/test-on-stack.sh "$@"
@@ -23,7 +25,7 @@ main() {
 
 install_all() {
     ensure_installed linker postgres rabbitmq
-    ensure_tools cargo-nextest check-jsonschema deno hadolint node schemathesis shellcheck
+    ensure_tools cargo-nextest cargo-shear check-jsonschema deno hadolint node schemathesis shellcheck
 }
 
 # These linters need no container engine.
