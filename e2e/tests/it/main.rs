@@ -9,6 +9,7 @@ mod bookings;
 mod catalogue;
 mod database;
 mod dead_letters;
+mod documentation;
 mod erase;
 mod faults;
 mod http;
