@@ -17,10 +17,8 @@ main() {
         exec deploy/dev/with-stack.sh --durable bench -- deploy/dev/bench.sh "$bench" --on-stack "$@"
     fi
     shift
-    export SQLX_OFFLINE=true
-    cargo build --release --locked --bins --package hamro-api --package hamro-worker
-    # The programs above are built without the feature, as released.
-    cargo bench --locked --package hamro-e2e --features faults --bench "$bench" -- "$@"
+    SQLX_OFFLINE=true "${BUILD_RELEASE[@]}" --bin hamro-api --bin hamro-worker --bin "bench-$bench"
+    "$TARGET_DIR/release/bench-$bench" "$@"
 }
 
 main "$@"

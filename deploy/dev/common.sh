@@ -60,6 +60,11 @@ random_hex() { # BYTES
     head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'
 }
 
+# Builds programs as released: `"${BUILD_RELEASE[@]}" --bin NAME…`. Every command selects the whole workspace, because cargo
+# enables the features that the selected packages need: with another selection, it would compile the dependencies again.
+# shellcheck disable=SC2034 # used by the scripts that source this file
+readonly BUILD_RELEASE=(cargo build --release --locked --workspace)
+
 # Prints the secret in FILE, which the first call generates. Only the owner can read it.
 kept_secret() { # FILE BYTES
     if [[ ! -s $1 ]]; then

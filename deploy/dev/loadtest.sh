@@ -39,8 +39,7 @@ main() {
     if [[ ${1:-} != --on-stack ]]; then
         ensure_installed linker postgres rabbitmq
         say "Building (the first build takes minutes, later ones seconds)"
-        SQLX_OFFLINE=true cargo build --release --locked --bins \
-            --package hamro-api --package hamro-worker --package hamro-loadtest
+        SQLX_OFFLINE=true "${BUILD_RELEASE[@]}" --bin hamro-api --bin hamro-worker --bin hamro-loadtest
         exec deploy/dev/with-stack.sh --durable loadtest -- deploy/dev/loadtest.sh --on-stack "$@"
     fi
     shift

@@ -31,7 +31,7 @@ collect_metadata() { # DIRECTORY CLIPPY_ARGUMENT…
     url=$(migrated_database)
     # Force recompilation: the macros query the database only when compiled, and cargo does not notice database changes.
     find "$ROOT" -path "$TARGET_DIR" -prune -o -path "$DEV_DIR" -prune -o -name '*.rs' \
-        \( -path '*/src/lib.rs' -o -path '*/src/main.rs' -o -path '*/src/bin/*' -o -path '*/tests/*' -o -path '*/benches/*' \) \
+        \( -name lib.rs -o -name main.rs -o -path '*/src/bin/*' -o -path '*/tests/*' -o -path '*/benches/*' \) \
         -exec touch --no-create {} +
     DATABASE_URL=$url SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$directory \
         cargo clippy --workspace --all-targets --locked "${TEST_FEATURES[@]}" "$@"

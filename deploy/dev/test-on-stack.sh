@@ -28,8 +28,9 @@ run_tests() {
     local references=$TARGET_DIR/insta-references
     rm -f "$references"
     # A changed snapshot fails the test and creates no file. insta records which snapshots the tests read.
+    # Most tests wait for processes and timeouts more than they compute: run two for each processor.
     # nextest must not read from the terminal, because it runs in the background (see with-stack.sh).
-    INSTA_UPDATE=no INSTA_SNAPSHOT_REFERENCES_FILE=$references \
+    NEXTEST_TEST_THREADS=${NEXTEST_TEST_THREADS:-$((2 * $(nproc)))} INSTA_UPDATE=no INSTA_SNAPSHOT_REFERENCES_FILE=$references \
         cargo nextest run --workspace --locked "${TEST_FEATURES[@]}" "$@" </dev/null
 }
 

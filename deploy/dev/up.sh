@@ -54,7 +54,7 @@ build() {
     cd "$ROOT"
     # With DATABASE_URL set, the sqlx macros would otherwise query that database, which may still be empty.
     SQLX_OFFLINE=true run_in_session "$STACK_DIR/pids/build" \
-        cargo build --release --locked --bins --package hamro-api --package hamro-worker
+        "${BUILD_RELEASE[@]}" --bin hamro-api --bin hamro-worker
 }
 
 start_application() {

@@ -240,14 +240,13 @@ fn fill_pipe(path: &str) -> Result<()> {
     Ok(())
 }
 
-/// The path of a binary of this build, which is in the parent directory of the running test.
+/// The path of a binary of this build. It is in the directory of the running benchmark, or in the parent directory of
+/// the running test.
 fn binary(program: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let directory =
-        test.parent().and_then(|deps| deps.parent()).context("the test has no build directory")?;
-    let path = directory.join(program);
-    if !path.exists() {
-        bail!("{} is missing: build it with `cargo build --workspace --bins`", path.display());
-    }
-    Ok(path)
+    let this = std::env::current_exe()?;
+    let directories = this.ancestors().skip(1).take(2);
+    directories
+        .map(|directory| directory.join(program))
+        .find(|path| path.exists())
+        .with_context(|| format!("{program} is missing: build it with `cargo build --workspace --bins`"))
 }

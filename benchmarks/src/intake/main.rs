@@ -23,8 +23,7 @@ async fn main() -> Result<()> {
     // Each of the ten thousand streams is an open file.
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    // `cargo bench` adds the argument `--bench`.
-    let selected: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let selected: Vec<String> = std::env::args().skip(1).collect();
     if selected.first().is_some_and(|argument| argument == bare::SERVE) {
         return bare::serve().await;
     }

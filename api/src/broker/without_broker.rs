@@ -1,5 +1,5 @@
-//! A stub for a benchmark: a publishing task that uses no broker. It injects no faults; the feature `faults` only keeps
-//! it out of release builds.
+//! A stub for a benchmark: a publishing task that uses no broker. The programs do not contain it, because only the
+//! benchmark calls it.
 
 use super::publisher::{BrokerState, PublishingTask};
 

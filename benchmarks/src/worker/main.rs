@@ -21,8 +21,7 @@ use anyhow::{Result, bail};
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    // cargo bench adds --bench.
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let chosen: Vec<String> = std::env::args().skip(1).collect();
     for name in &chosen {
         if !["batches", "sales", "drain", "scale", "latency", "growth"].contains(&name.as_str()) {
             bail!(

@@ -26,4 +26,4 @@ pub async fn rate(url: &str, script: Option<&str>) -> Result<f64> {
 }
 
 /// The script that books: every request another customer and another seat.
-pub const BOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/intake/book.lua");
+pub const BOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/intake/book.lua");
