@@ -20,5 +20,5 @@ mod processes;
 mod queue;
 mod recovery;
 mod seats;
-mod settlement;
 mod settings;
+mod settlement;

@@ -113,7 +113,8 @@ async fn every_other_scenario_passes() -> Result<()> {
 async fn the_waiting_endpoint_is_measured_and_verified() -> Result<()> {
     Deployment::run(Setup::default(), async |deployment| {
         let outcome =
-            passes(deployment, "rush --target sync --rate 100 --buyers 200 --seats 20 --group-size 1").await?;
+            passes(deployment, "rush --target sync --rate 100 --buyers 200 --seats 20 --group-size 1")
+                .await?;
         assert_eq!(count(&outcome, "seats_sold"), 20);
         assert_eq!(outcome.report["latencies"]["accept"]["count"], 200);
         Ok(())
