@@ -209,3 +209,14 @@ impl Drop for Deployment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "the deployment was dropped without being verified")]
+    async fn a_deployment_that_is_dropped_without_being_verified_panics() {
+        drop(Deployment::start(&Setup::without_processes()).await);
+    }
+}

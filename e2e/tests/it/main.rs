@@ -9,6 +9,7 @@ mod bookings;
 mod catalogue;
 mod database;
 mod dead_letters;
+mod deployment;
 mod documentation;
 mod erase;
 mod faults;

@@ -218,3 +218,21 @@ async fn a_halted_worker_reports_not_ready() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn instances_that_start_together_migrate_and_seed_once() -> Result<()> {
+    Deployment::run(Setup::without_processes(), async |deployment| {
+        for _ in 0..4 {
+            deployment.launch_api(&[]).await?;
+        }
+        for api in &deployment.apis {
+            api.client.wait_until_ready().await?;
+            assert_eq!(api.client.get("/concerts").await?.body["total"], 3);
+        }
+        let seats =
+            wait_until("the seats exist", async || Ok(Some(deployment.client().seat_ids(2).await?))).await?;
+        assert_eq!(seats.len(), 100);
+        Ok(())
+    })
+    .await
+}

@@ -1,6 +1,9 @@
 //! Bookings: `/ticket-bookings`.
 
+mod contention;
+mod expiry;
 mod follow_booking;
+mod idempotency;
 mod invalid_requests;
 mod lost_confirms;
 mod outcomes;

@@ -2,16 +2,11 @@
 
 use anyhow::{Context, Result};
 use hamro_e2e::client::Client;
-use hamro_e2e::{Deployment, Setup, wait_until};
+use hamro_e2e::{Deployment, Setup};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-fn concert() -> Value {
-    json!({
-        "title": "Folk Night", "artist": "Kutumba", "date": "2027-03-01", "time": "18:30", "venue": "Patan Durbar",
-        "city": "Lalitpur", "image": "https://example.com/folk.jpg",
-    })
-}
+use super::concert;
 
 fn with_empty_catalogue() -> Setup {
     Setup { variables: vec![("SEED_ON_START", "false")], ..Setup::default() }
@@ -119,139 +114,6 @@ async fn tiers_and_concerts_with_sales_cannot_be_deleted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn writes_require_the_admin_token_and_reads_do_not() -> Result<()> {
-    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
-        let closed = deployment.start_api(&[("ADMIN_TOKEN", "")]).await?;
-        let id = deployment.client().seat_map(0).await?.0;
-        let writes = [
-            (Method::POST, "/concerts".to_owned()),
-            (Method::PUT, "/concerts".to_owned()),
-            (Method::DELETE, format!("/concerts/{id}")),
-            (Method::POST, format!("/concerts/{id}/seats")),
-            (Method::POST, "/ticket-tiers".to_owned()),
-            (Method::PUT, "/ticket-tiers".to_owned()),
-            (Method::DELETE, "/ticket-tiers/1".to_owned()),
-            (Method::POST, "/ticket-types".to_owned()),
-        ];
-        for (method, path) in writes {
-            let client = deployment.client();
-            for request in [
-                client.request(method.clone(), &path),
-                client.request(method.clone(), &path).bearer_auth("a-token-for-tests-onlx"),
-                client.request(method.clone(), &path).basic_auth("admin", Some("a-token-for-tests-only")),
-            ] {
-                let answer = Client::send(request).await?;
-                assert_eq!(
-                    (answer.status, answer.code()),
-                    (401, "unauthorized"),
-                    "{method} {path}: {answer:?}"
-                );
-                assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-            }
-            let client = &deployment.apis[closed].client;
-            let answer = client.write(method.clone(), &path, &json!({})).await?;
-            assert_eq!((answer.status, answer.code()), (403, "forbidden"), "{method} {path}: {answer:?}");
-        }
-        assert_eq!(deployment.client().get("/concerts").await?.body["total"], 3);
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn an_invalid_write_is_answered_with_every_invalid_field() -> Result<()> {
-    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
-        let client = deployment.client();
-        let (id, map) = client.seat_map(0).await?;
-        let tier = &map["seats"][0]["ticketTierId"];
-        let seats = format!("/concerts/{id}/seats");
-        let nowhere = "00000000-0000-0000-0000-000000000000";
-        let changed = |body: Value, field: &str, value: Value| {
-            let mut body = body;
-            body[field] = value;
-            body
-        };
-        let block = json!({"ticketTierId": tier, "section": "vip", "rows": 1, "seatsPerRow": 1});
-        let new_tier = json!({"concertId": id, "ticketTypeId": 1, "price": "1.00"});
-        for (method, path, body, invalid) in [
-            (
-                Method::POST,
-                "/concerts",
-                json!({}),
-                vec!["title", "artist", "date", "time", "venue", "city", "image"],
-            ),
-            (Method::POST, "/concerts", changed(concert(), "date", json!("2027-02-30")), vec!["date"]),
-            (Method::POST, "/concerts", changed(concert(), "time", json!("25:00")), vec!["time"]),
-            (
-                Method::POST,
-                "/concerts",
-                changed(concert(), "image", json!("javascript:alert(1)")),
-                vec!["image"],
-            ),
-            (Method::POST, "/concerts", changed(concert(), "title", json!("a\0b")), vec!["title"]),
-            (
-                Method::POST,
-                "/concerts",
-                changed(concert(), "salesOpenAt", json!("tomorrow")),
-                vec!["salesOpenAt"],
-            ),
-            (Method::PUT, "/concerts", concert(), vec!["id"]),
-            (
-                Method::PUT,
-                "/concerts",
-                changed(changed(concert(), "id", json!(id)), "artist", json!(7)),
-                vec!["artist"],
-            ),
-            (Method::POST, "/ticket-types", json!({"name": ""}), vec!["name"]),
-            (Method::POST, "/ticket-tiers", json!({}), vec!["concertId", "ticketTypeId", "price"]),
-            (Method::POST, "/ticket-tiers", changed(new_tier.clone(), "price", json!("-1")), vec!["price"]),
-            (Method::POST, "/ticket-tiers", changed(new_tier.clone(), "price", json!(1.005)), vec!["price"]),
-            (
-                Method::POST,
-                "/ticket-tiers",
-                changed(new_tier.clone(), "concertId", json!(nowhere)),
-                vec!["concertId"],
-            ),
-            (
-                Method::POST,
-                "/ticket-tiers",
-                changed(new_tier, "ticketTypeId", json!(999)),
-                vec!["ticketTypeId"],
-            ),
-            (Method::POST, &seats, json!({}), vec!["ticketTierId", "section", "rows", "seatsPerRow"]),
-            (Method::POST, &seats, changed(block.clone(), "rows", json!(0)), vec!["rows"]),
-            (
-                Method::POST,
-                &seats,
-                changed(block.clone(), "seatsPerRow", json!(1_000_000)),
-                vec!["seatsPerRow"],
-            ),
-            (Method::POST, &seats, changed(block.clone(), "prefix", json!("a-b")), vec!["prefix"]),
-            (Method::POST, &seats, changed(block, "ticketTierId", json!(999)), vec!["ticketTierId"]),
-        ] {
-            let answer = client.write(method, path, &body).await?;
-            assert_eq!((answer.status, answer.code()), (422, "invalid-request"), "{path} {body}: {answer:?}");
-            let errors = answer.body["errors"].as_array().context("no errors")?;
-            let fields: Vec<&str> = errors.iter().filter_map(|error| error["field"].as_str()).collect();
-            assert_eq!(fields, invalid, "{path} {body}: {answer:?}");
-        }
-        let twice = client.write(Method::POST, "/ticket-types", &json!({"name": "VIP"})).await?;
-        assert_eq!((twice.status, twice.code()), (409, "already-exists"));
-        let unknown = client
-            .write(
-                Method::POST,
-                &format!("/concerts/{nowhere}/seats"),
-                &json!({"ticketTierId": tier, "section": "x", "rows": 1, "seatsPerRow": 1}),
-            )
-            .await?;
-        assert_eq!((unknown.status, unknown.code()), (404, "not-found"));
-        assert_eq!(client.get("/concerts").await?.body["total"], 3);
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
 async fn a_sales_window_is_enforced_by_the_worker_and_shown_in_the_catalogue() -> Result<()> {
     Deployment::run(Setup::default(), async |deployment| {
         let client = deployment.client();
@@ -302,98 +164,6 @@ async fn a_new_price_applies_only_to_later_sales() -> Result<()> {
         // The price of an earlier sale does not change.
         let status = client.get(before.location()?).await?;
         assert_eq!(status.body["booking"]["ticketData"][0]["totalAmount"], "100.00");
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn instances_that_start_together_migrate_and_seed_once() -> Result<()> {
-    Deployment::run(Setup::without_processes(), async |deployment| {
-        for _ in 0..4 {
-            deployment.launch_api(&[]).await?;
-        }
-        for api in &deployment.apis {
-            api.client.wait_until_ready().await?;
-            assert_eq!(api.client.get("/concerts").await?.body["total"], 3);
-        }
-        let seats =
-            wait_until("the seats exist", async || Ok(Some(deployment.client().seat_ids(2).await?))).await?;
-        assert_eq!(seats.len(), 100);
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn seat_map_queries_use_at_most_two_database_sessions() -> Result<()> {
-    let variables = vec![("DATABASE_CONNECTIONS", "4")];
-    Deployment::run(Setup { variables, ..Setup::default() }, async |deployment| {
-        let client = deployment.client().clone();
-        let (concert, _) = client.seat_map(0).await?;
-        let mut holder = deployment.pool.begin().await?;
-        sqlx::raw_sql("LOCK TABLE seats IN ACCESS EXCLUSIVE MODE").execute(&mut *holder).await?;
-        let path = format!("/seats/concert/{concert}");
-        let maps = (0..12).map(|_| {
-            tokio::spawn({
-                let (client, path) = (client.clone(), path.clone());
-                async move { client.get(&path).await }
-            })
-        });
-        let maps: Vec<_> = maps.collect();
-        wait_until("two seat maps are being read", async || {
-            let waiting: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND wait_event_type = 'Lock' \
-                 AND application_name LIKE 'hamro-api%'",
-            )
-            .fetch_one(&deployment.pool)
-            .await?;
-            assert!(waiting <= 2, "{waiting} seat maps are being read");
-            Ok((waiting == 2).then_some(()))
-        })
-        .await?;
-        // The other requests for seat maps wait without a session.
-        let created = client.write(Method::POST, "/ticket-types", &json!({"name": "Balcony"})).await?;
-        assert_eq!(created.status, 201, "{created:?}");
-        assert_eq!(client.get("/concerts").await?.status, 200);
-        holder.rollback().await?;
-        for map in maps {
-            let map = map.await??;
-            assert_eq!(map.status, 200, "{map:?}");
-        }
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_write_that_fails_because_of_the_database_state_is_answered_503() -> Result<()> {
-    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
-        // The cause is logged as an error.
-        deployment.expects_errors = true;
-        let client = deployment.client().clone();
-        let causes = [
-            (
-                "ALTER SEQUENCE ticket_types_id_seq MAXVALUE 1000; \
-                 SELECT setval('ticket_types_id_seq', 1000)",
-                "reached maximum",
-            ),
-            (
-                "ALTER SEQUENCE ticket_types_id_seq NO MAXVALUE; \
-                 SELECT setval('ticket_types_id_seq', 1, false)",
-                "ticket_types_pkey",
-            ),
-        ];
-        for (statements, cause) in causes {
-            sqlx::raw_sql(statements).execute(&deployment.pool).await?;
-            let answer = client.write(Method::POST, "/ticket-types", &json!({"name": "Balcony"})).await?;
-            assert_eq!((answer.status, answer.code()), (503, "database-fault"), "{answer:?}");
-            deployment.apis[0].process.line_after(cause).await?;
-        }
-        sqlx::raw_sql("SELECT setval('ticket_types_id_seq', 1000)").execute(&deployment.pool).await?;
-        let answer = client.write(Method::POST, "/ticket-types", &json!({"name": "Balcony"})).await?;
-        assert_eq!(answer.status, 201, "{answer:?}");
         Ok(())
     })
     .await

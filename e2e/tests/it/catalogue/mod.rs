@@ -2,3 +2,14 @@
 
 mod concerts;
 mod test_concerts;
+mod writes;
+
+use serde_json::{Value, json};
+
+/// A valid concert.
+fn concert() -> Value {
+    json!({
+        "title": "Folk Night", "artist": "Kutumba", "date": "2027-03-01", "time": "18:30", "venue": "Patan Durbar",
+        "city": "Lalitpur", "image": "https://example.com/folk.jpg",
+    })
+}

@@ -5,6 +5,8 @@
 pub enum Reference {
     /// A test, or several with a `*` at the end.
     Test(String),
+    /// A part of the names of tests, as in `make test ARGS='…'`.
+    Filter(String),
     /// A file or directory, relative to the repository.
     File(String),
     /// The target of a Markdown link, relative to the document.
@@ -12,8 +14,22 @@ pub enum Reference {
 }
 
 /// The directories whose files are named by their path in the repository.
-const DIRECTORIES: [&str; 9] =
-    [".config", "api", "deploy", "docs", "e2e", "loadtest", "migrations", "shared", "worker"];
+const DIRECTORIES: [&str; 14] = [
+    ".ci",
+    ".config",
+    "api",
+    "benchmarks",
+    "deploy",
+    "docs",
+    "e2e",
+    "loadtest",
+    "migrations",
+    "model",
+    "seeds",
+    "shared",
+    "verification",
+    "worker",
+];
 
 const EXTENSIONS: [&str; 9] = ["md", "mmd", "py", "rs", "sh", "sql", "toml", "ts", "yml"];
 
@@ -74,10 +90,10 @@ fn link(rest: &str) -> Option<Reference> {
     (!target.contains("://") && !target.contains(' ')).then(|| Reference::Link(target.to_owned()))
 }
 
-/// The test that `make test ARGS='…'` selects.
+/// What `make test ARGS='…'` selects.
 fn filter(line: &str) -> Option<Reference> {
     let (_, arguments) = line.split_once("make test ARGS='")?;
     let first = arguments.split([' ', '\'']).next()?;
-    let is_name = first.contains("::") && !first.starts_with('-');
-    is_name.then(|| Reference::Test(format!("{first}*")))
+    let is_name = !first.is_empty() && !first.starts_with('-') && first.chars().all(is_part_of_a_path);
+    is_name.then(|| Reference::Filter(first.to_owned()))
 }

@@ -1,4 +1,6 @@
 //! How a worker receives and batches bookings.
 
 mod batches;
+mod consumer_watchdog;
+mod messages;
 mod prefetch;

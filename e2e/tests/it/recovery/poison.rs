@@ -1,21 +1,17 @@
-//! Recovery of bookings outside the intake queue: parcels that killed workers, and parcels that reached no queue.
+//! Parcels that killed workers, or were redelivered too often.
 
 use anyhow::{Context, Result, ensure};
 use hamro_e2e::dead_letter_setup::parcel;
 use hamro_e2e::deployment::envelope;
 use hamro_e2e::process::Process;
-use hamro_e2e::{Client, Deployment, Setup, ledger, wait_until};
-use hamro_shared::queue::{Envelope, Parcel, RawSettledEvent, publish_confirmed};
-use lapin::options::{BasicGetOptions, QueueDeleteOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use hamro_e2e::{Client, Deployment, ledger, wait_until};
+use hamro_shared::queue::{Envelope, Parcel, RawSettledEvent};
+use lapin::options::BasicGetOptions;
+use lapin::types::AMQPValue;
 use nix::sys::signal::Signal;
 use sqlx::AssertSqlSafe;
 
-/// Without workers. Workers that are started later run their poison isolator at once. Dead letters are logged as errors.
-fn without_workers() -> Setup {
-    let variables = vec![("REAPER_DELAY", "0s")];
-    Setup { workers: 0, variables, expects_errors: true, ..Setup::default() }
-}
+use super::{envelopes, without_workers};
 
 fn location(envelope: &Envelope) -> String {
     format!("/ticket-bookings/{}", envelope.ticket.id)
@@ -25,11 +21,6 @@ async fn ends_as(deployment: &Deployment, envelope: &Envelope, status: &str) -> 
     let found = deployment.client().final_status(&location(envelope)).await?;
     ensure!(found["status"] == status, "{found}");
     Ok(())
-}
-
-/// One booking for each of these seats, with a different customer each.
-fn envelopes(seats: &[i64]) -> Result<Vec<Envelope>> {
-    seats.iter().map(|seat| envelope(&format!("customer{seat}"), &[*seat])).collect()
 }
 
 /// Waits until this worker waits for the lock on a seat.
@@ -272,59 +263,6 @@ async fn while_the_database_is_away_the_poison_isolator_receives_nothing() -> Re
         assert!(cut_off.ended().await?.success(), "{}", cut_off.printed());
         deployment.start_worker(&[]).await?;
         ends_as(deployment, &booking, "confirmed").await?;
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_booking_accepted_while_the_intake_queue_is_missing_is_settled() -> Result<()> {
-    Deployment::run(without_workers(), async |deployment| {
-        let client = deployment.client().clone();
-        let seats = client.seat_ids(0).await?;
-        let (intake, unrouted) = (deployment.topology.intake_queue(), deployment.topology.unrouted_queue());
-        // The api declares the queue again as soon as it notices. Repeat until a booking arrives before that.
-        let accepted = wait_until("a booking has reached no queue", async || {
-            deployment.channel.queue_delete(intake.as_str().into(), QueueDeleteOptions::default()).await?;
-            let accepted = client.create_booking("alice", &seats[..1]).await?;
-            ensure!(accepted.status == 202, "{accepted:?}");
-            Ok((deployment.messages_in(&unrouted).await? > 0).then_some(accepted))
-        })
-        .await?;
-        deployment.start_worker(&[]).await?;
-        assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn an_unrouted_parcel_waits_while_the_intake_queue_is_full() -> Result<()> {
-    Deployment::run(without_workers(), async |deployment| {
-        let seats = deployment.client().seat_ids(0).await?;
-        let (intake, unrouted) = (deployment.topology.intake_queue(), deployment.topology.unrouted_queue());
-        // A message that only a newer worker can read stops the consumer, so the queue stays full.
-        let newer = String::from_utf8(parcel(&envelopes(&seats[..1])?))?.replace("\"v\":1", "\"v\":2");
-        deployment.limit_queue(1)?;
-        wait_until("the queue is full", async || {
-            Ok(deployment.publish(newer.as_bytes()).await.is_err().then_some(()))
-        })
-        .await?;
-        let full = deployment.messages_in(&intake).await?;
-        let unrouted_parcel = parcel(&envelopes(&seats[1..2])?);
-        publish_confirmed(&deployment.channel, &unrouted, &unrouted_parcel, FieldTable::default()).await?;
-        let number = deployment.start_worker(&[]).await?;
-        deployment.workers[number].line_after(" is full; an unrouted parcel is waiting").await?;
-
-        deployment.unlimit_queue()?;
-        wait_until("the unrouted parcel is in the queue", async || {
-            Ok((deployment.messages_in(&intake).await? == full + 1).then_some(()))
-        })
-        .await?;
-        assert!(deployment.take_messages().await?.contains(&unrouted_parcel));
-        let mut worker = deployment.workers.pop().context("no worker")?;
-        worker.signal(Signal::SIGTERM)?;
-        assert!(worker.ended().await?.success(), "{}", worker.printed());
         Ok(())
     })
     .await

@@ -1,3 +1,4 @@
 //! Seat maps: `/seats`.
 
 mod follow_seats;
+mod seat_map;

@@ -1,63 +1,13 @@
-//! The operator's commands: `hamro-worker dead-letters`.
+//! Reissuing dead letters.
 
-use std::process::Output;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use hamro_e2e::client::booking;
 use hamro_e2e::deployment::envelope;
-use hamro_e2e::process::Process;
-use hamro_e2e::{Client, Deployment, Setup, ledger, wait_until};
+use hamro_e2e::{Client, Deployment, ledger};
 use hamro_shared::domain::IdempotencyKey;
-use hamro_shared::queue::Envelope;
 use serde_json::Value;
 
-/// An address on which nothing listens.
-const NO_BROKER: (&str, &str) = ("AMQP_URL", "amqp://127.0.0.1:1/%2f");
-
-/// Without workers. A dead letter is logged as an error.
-fn with_dead_letters() -> Setup {
-    let variables = vec![("REAPER_DELAY", "0s")];
-    Setup { workers: 0, variables, expects_errors: true, ..Setup::default() }
-}
-
-/// Turns this booking into a dead letter, and returns its number.
-async fn dead_letter(deployment: &mut Deployment, envelope: &Envelope) -> Result<String> {
-    deployment.exhaust_retries(envelope).await?;
-    deployment.start_worker(&[]).await?;
-    let id: i64 = wait_until("the dead letter is stored", async || {
-        Ok(sqlx::query_scalar("SELECT id FROM dead_letters WHERE ticket_id = $1")
-            .bind(envelope.ticket.id.0)
-            .fetch_optional(&deployment.pool)
-            .await?)
-    })
-    .await?;
-    Ok(id.to_string())
-}
-
-/// Runs `hamro-worker dead-letters` with these arguments and these changes to the environment.
-async fn run(deployment: &Deployment, arguments: &[&str], changes: &[(&str, &str)]) -> Result<Output> {
-    let arguments = [&["dead-letters"], arguments].concat();
-    Process::output("hamro-worker", &arguments, &deployment.environment(changes)).await
-}
-
-/// The output of a command that must succeed.
-async fn stdout_of(deployment: &Deployment, arguments: &[&str]) -> Result<String> {
-    let output = run(deployment, arguments, &[]).await?;
-    ensure!(output.status.success(), "{arguments:?}: {output:?}");
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-async fn json(deployment: &Deployment, arguments: &[&str]) -> Result<Value> {
-    Ok(serde_json::from_str(&stdout_of(deployment, &[arguments, &["--json"]].concat()).await?)?)
-}
-
-/// The error message of a command that must fail.
-async fn stderr_of(deployment: &Deployment, arguments: &[&str], changes: &[(&str, &str)]) -> Result<String> {
-    let output = run(deployment, arguments, changes).await?;
-    ensure!(output.status.code() == Some(1), "{arguments:?}: {output:?}");
-    ensure!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
-    Ok(String::from_utf8(output.stderr)?)
-}
+use super::{NO_BROKER, dead_letter, json, run, stderr_of, stdout_of, with_dead_letters};
 
 /// Reissues the dead letter, and returns its new ticket.
 async fn reissue(deployment: &Deployment, id: &str) -> Result<String> {
@@ -67,55 +17,6 @@ async fn reissue(deployment: &Deployment, id: &str) -> Result<String> {
 
 async fn final_status(deployment: &Deployment, ticket: impl ToString) -> Result<Value> {
     deployment.client().final_status(&format!("/ticket-bookings/{}", ticket.to_string())).await
-}
-
-#[tokio::test]
-async fn dead_letters_can_be_listed_shown_and_discarded() -> Result<()> {
-    Deployment::run(with_dead_letters(), async |deployment| {
-        assert_eq!(stdout_of(deployment, &["list"]).await?, "No dead letters.\n");
-        let seats = deployment.client().seat_ids(0).await?;
-        let alice = envelope("alice", &seats[..1])?;
-        let id = dead_letter(deployment, &alice).await?;
-        deployment.publish(b"no \xff parcel").await?;
-        deployment.drained().await?;
-
-        let list = stdout_of(deployment, &["list"]).await?;
-        let lines: Vec<&str> = list.lines().collect();
-        assert_eq!(lines.len(), 3, "{list}");
-        assert!(lines[0].starts_with("ID  TIME"), "{list}");
-        assert!(
-            lines[1].contains(&alice.ticket.id.to_string()) && lines[1].contains("workers-died"),
-            "{list}"
-        );
-        assert!(lines[2].contains("unknown") && lines[2].contains("unreadable-parcel"), "{list}");
-        assert!(!list.contains("alice"), "{list}");
-        let newest = stdout_of(deployment, &["list", "--limit", "1"]).await?;
-        assert!(newest.contains("unreadable-parcel") && newest.contains("1 older not shown"), "{newest}");
-
-        let shown = stdout_of(deployment, &["show", &id]).await?;
-        assert!(shown.contains("alice@example.com") && shown.contains("(failed)"), "{shown}");
-        let shown = json(deployment, &["show", &id]).await?;
-        assert_eq!(shown["payload"].as_str().map(str::as_bytes), Some(alice.clone().encode().as_slice()));
-        let unreadable = json(deployment, &["list"]).await?["deadLetters"][1]["id"].to_string();
-        let shown = json(deployment, &["show", &unreadable]).await?;
-        assert_eq!(shown["payloadHex"], "6e6f20ff2070617263656c");
-
-        let discarded =
-            stdout_of(deployment, &["discard", &id, "--because", "she has got other seats"]).await?;
-        assert_eq!(discarded, format!("Dead letter {id} is discarded.\n"));
-        let list = json(deployment, &["list"]).await?;
-        assert_eq!((&list["total"], list["deadLetters"].as_array().map(Vec::len)), (&1.into(), Some(1)));
-        let all = stdout_of(deployment, &["list", "--all"]).await?;
-        assert!(all.lines().nth(1).is_some_and(|line| line.ends_with("discarded")), "{all}");
-        let shown = stdout_of(deployment, &["show", &id]).await?;
-        assert!(shown.contains("she has got other seats"), "{shown}");
-        for again in [&["discard", &id, "--because", "twice"][..], &["reissue", &id]] {
-            let error = stderr_of(deployment, again, &[]).await?;
-            assert!(error.contains("was already discarded"), "{error}");
-        }
-        Ok(())
-    })
-    .await
 }
 
 #[tokio::test]
@@ -264,45 +165,6 @@ async fn a_booking_that_is_already_settled_is_not_reissued() -> Result<()> {
         assert_eq!(final_status(deployment, alice.ticket.id).await?["status"], "confirmed");
         let error = stderr_of(deployment, &["reissue", &id], &[]).await?;
         assert!(error.contains("there is nothing to reissue: this booking is confirmed"), "{error}");
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn failed_commands_explain_the_error_and_exit_with_a_nonzero_code() -> Result<()> {
-    Deployment::run(with_dead_letters(), async |deployment| {
-        deployment.start_worker(&[]).await?;
-        deployment.publish(b"no parcel").await?;
-        deployment.drained().await?;
-        let id = json(deployment, &["list"]).await?["deadLetters"][0]["id"].to_string();
-        let error = stderr_of(deployment, &["reissue", &id], &[]).await?;
-        assert!(error.contains("cannot be reissued: its payload is no"), "{error}");
-        for unknown in [&["show", "999"][..], &["reissue", "999"], &["discard", "999", "--because", "x"]] {
-            let error = stderr_of(deployment, unknown, &[]).await?;
-            assert!(error.contains("there is no dead letter 999"), "{error}");
-        }
-        let error = stderr_of(deployment, &["list"], &[("DATABASE_URL", "")]).await?;
-        assert!(error.contains("DATABASE_URL is not set"), "{error}");
-        let away = ("DATABASE_URL", "postgres://hamro@127.0.0.1:1/hamro");
-        let error = stderr_of(deployment, &["list"], &[away]).await?;
-        assert!(error.contains("the database cannot be reached"), "{error}");
-        let error = stderr_of(deployment, &["reissue", &id], &[("TICKET_KEYS", "")]).await?;
-        assert!(error.contains("TICKET_KEYS is not set"), "{error}");
-        for invalid in [
-            &["discard", &id][..],
-            &["discard", &id, "--because", ""],
-            &["list", "--limit", "0"],
-            &["show", "x"],
-        ] {
-            assert_eq!(run(deployment, invalid, &[]).await?.status.code(), Some(2), "{invalid:?}");
-        }
-        // These commands need only the database.
-        let database_only = [("AMQP_URL", ""), ("TICKET_KEYS", "")];
-        for command in [&["list"][..], &["show", &id], &["discard", &id, "--because", "it cannot be read"]] {
-            let output = run(deployment, command, &database_only).await?;
-            assert!(output.status.success(), "{command:?}: {output:?}");
-        }
         Ok(())
     })
     .await
