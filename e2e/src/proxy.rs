@@ -160,7 +160,9 @@ async fn connect(mut client: TcpStream, target: &str, link: &Link) -> Result<()>
             },
             length = server.read(&mut received) => match length? {
                 0 => return Ok(()),
-                _ if link.drops_responses.load(Ordering::Relaxed) => link.has_dropped_response.store(true, Ordering::Relaxed),
+                _ if link.drops_responses.load(Ordering::Relaxed) => {
+                    link.has_dropped_response.store(true, Ordering::Relaxed);
+                }
                 length => {
                     link.wait().await;
                     link.is_holding.subscribe().wait_for(|is_holding| !is_holding).await?;
