@@ -57,8 +57,7 @@ impl RunContext {
     /// Sends a booking, and measures from its due time. The response is recorded before the caller acts on it.
     pub async fn book(&self, intent: BookingIntent, due: Instant) -> BookingResponse {
         self.metrics.begin(due);
-        let key = intent.key(&self.run);
-        let reply = self.client.post(self.target.path(), intent.body(&self.run), key.as_deref()).await;
+        let reply = intent.request(&self.client, self.target.path(), &self.run).send().await;
         let responded = Instant::now();
         let response =
             reply.map_or_else(|error| BookingResponse::lost(&error), |reply| BookingResponse::read(&reply));

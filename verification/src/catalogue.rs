@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::http::{Client, HttpResponse};
+use crate::http::{Client, HttpResponse, RequestBuilder};
 use crate::journal::Concert;
 
 /// The maximum size of a block of seats in the api.
@@ -119,7 +119,7 @@ impl<'a> CatalogueSetup<'a> {
         let (mut kept, mut failed) = (0, Vec::new());
         for concert in &seat_pool.concerts {
             let path = format!("/concerts/{}", concert.id);
-            match self.client.write(Method::DELETE, &path, Vec::new(), self.token.expose_secret()).await {
+            match self.request(Method::DELETE, &path).send().await {
                 Ok(HttpResponse { status: 204, .. }) => {}
                 Ok(HttpResponse { status: 409, .. }) => kept += 1,
                 Ok(reply) => failed.push(format!("{path} was not removed: the status was {}", reply.status)),
@@ -186,9 +186,12 @@ impl<'a> CatalogueSetup<'a> {
         Ok(())
     }
 
+    fn request(&self, method: Method, path: &str) -> RequestBuilder<'_> {
+        self.client.request(method, path).bearer_auth(self.token.expose_secret())
+    }
+
     async fn write<T: DeserializeOwned>(&self, path: &str, body: Value) -> Result<T> {
-        let body = serde_json::to_vec(&body)?;
-        let reply = self.client.write(Method::POST, path, body, self.token.expose_secret()).await?;
+        let reply = self.request(Method::POST, path).json(&body).send().await?;
         match reply.status {
             401 | 403 => bail!("{path} rejected the admin token: ADMIN_TOKEN must be the api's"),
             _ => read(&reply, 201).with_context(|| format!("POST {path}")),
@@ -201,5 +204,5 @@ fn read<T: DeserializeOwned>(reply: &HttpResponse, expected: u16) -> Result<T> {
         let body: String = String::from_utf8_lossy(&reply.body).chars().take(300).collect();
         bail!("the status is {} instead of {expected}: {body}", reply.status);
     }
-    Ok(serde_json::from_slice(&reply.body)?)
+    Ok(reply.json()?)
 }

@@ -74,23 +74,23 @@ async fn stream(
     ticket: Uuid,
 ) -> Result<(ObservedStatus, Option<Duration>), RequestError> {
     let sent = Instant::now();
-    let mut stream = instance.client.stream(&format!("/ticket-bookings/{ticket}/events")).await?;
+    let mut stream = instance.client.events(&format!("/ticket-bookings/{ticket}/events")).await?;
     if stream.status() != 200 {
         return Ok((ObservedStatus::Unavailable, None));
     }
     let (mut told, mut before) = (ObservedStatus::Unavailable, None);
     // Read to the end, to reuse the connection and to detect an event after the final one.
-    while let Some((_, data)) = stream.next().await? {
+    while let Some(event) = stream.next().await? {
         let received = Instant::now();
-        let event = ObservedStatus::of_document(data.as_bytes());
+        let status = ObservedStatus::of_document(event.data.as_bytes());
         let read = match before {
             None => run_log.status_read(instance.number, sent, received),
             Some(before) => run_log.next_event(before, received),
         };
-        run_log.record_status(ticket, &event, read);
+        run_log.record_status(ticket, &status, read);
         before = Some(read);
         if !matches!(told, ObservedStatus::Final(_)) {
-            told = event;
+            told = status;
         }
     }
     Ok((told, None))

@@ -35,6 +35,6 @@ impl Instance {
         let sent = Instant::now();
         let reply = self.client.get(&format!("/ticket-bookings/{ticket}{query}")).await?;
         let read = run_log.status_read(self.number, sent, Instant::now());
-        Ok(StatusObservation { told: ObservedStatus::read(&reply), read, retry_after: reply.retry_after })
+        Ok(StatusObservation { told: ObservedStatus::read(&reply), read, retry_after: reply.retry_after() })
     }
 }

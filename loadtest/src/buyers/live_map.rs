@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::Workload;
 use crate::run_context::RunContext;
 use hamro_verification::contract::{BookingIntent, BookingResponse};
-use hamro_verification::http::Stream;
+use hamro_verification::http::EventStream;
 
 /// The maximum number of attempts of a buyer.
 const ATTEMPTS: u32 = 5;
@@ -104,20 +104,20 @@ pub async fn subscribe(context: &Arc<RunContext>, map: &Arc<LiveMap>) -> Result<
     Ok(())
 }
 
-async fn open(context: &RunContext, path: &str) -> Result<Stream> {
-    let stream = context.followers.stream(path).await?;
+async fn open(context: &RunContext, path: &str) -> Result<EventStream> {
+    let stream = context.followers.events(path).await?;
     if stream.status() != 200 {
         bail!("the status is {}", stream.status());
     }
     Ok(stream)
 }
 
-async fn keep_reading(context: &RunContext, map: &LiveMap, path: &str, mut stream: Stream) {
+async fn keep_reading(context: &RunContext, map: &LiveMap, path: &str, mut stream: EventStream) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
-        while let Ok(Some((_, data))) = stream.next().await {
+        while let Ok(Some(event)) = stream.next().await {
             backoff.reset();
-            if let Ok(change) = serde_json::from_str(&data) {
+            if let Ok(change) = serde_json::from_str(&event.data) {
                 map.apply(&change);
             }
         }

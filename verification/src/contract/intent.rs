@@ -1,6 +1,9 @@
 //! Booking requests.
 
+use hyper::Method;
 use serde::{Deserialize, Serialize};
+
+use crate::http::{Client, RequestBuilder};
 
 /// A booking that a buyer wants, and may send several times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,16 +26,19 @@ struct BookingBody<'a> {
 }
 
 impl BookingIntent {
-    /// The body of the request. `run` is the name of the run.
-    pub fn body(&self, run: &str) -> Vec<u8> {
+    /// The request that books on the endpoint `path`. `run` is the name of the run.
+    pub fn request<'a>(&self, client: &'a Client, path: &str, run: &str) -> RequestBuilder<'a> {
+        let request = client.request(Method::POST, path).encoded_json(self.body(run));
+        match self.key {
+            Some(key) => request.header("idempotency-key", format!("\"{run}-{}-{key}\"", self.buyer)),
+            None => request,
+        }
+    }
+
+    fn body(&self, run: &str) -> Vec<u8> {
         let user_name = format!("Buyer {}", self.buyer);
         let body = BookingBody { user_name, user_email: email(run, self.buyer), seat_ids: &self.seats };
         serde_json::to_vec(&body).expect("a body has string keys only")
-    }
-
-    /// The idempotency key, which is unique to the run.
-    pub fn key(&self, run: &str) -> Option<String> {
-        self.key.map(|key| format!("{run}-{}-{key}", self.buyer))
     }
 }
 

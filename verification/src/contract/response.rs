@@ -37,8 +37,8 @@ struct Accepted {
 
 impl BookingResponse {
     pub fn read(reply: &HttpResponse) -> Self {
-        let at = |location: &String| location.rsplit('/').next().and_then(|id| id.parse().ok());
-        let ticket: Option<Uuid> = reply.location.as_ref().and_then(at);
+        let at = |location: &str| location.rsplit('/').next().and_then(|id| id.parse().ok());
+        let ticket: Option<Uuid> = reply.location().and_then(at);
         let senseless = |_| Self::Lost { why: format!("senseless-{}", reply.status).into() };
         match reply.status {
             202 => serde_json::from_slice(&reply.body)
@@ -110,13 +110,17 @@ impl BookingResponse {
 
 #[cfg(test)]
 mod tests {
+    use hyper::HeaderMap;
+    use hyper::header::{HeaderValue, LOCATION};
+
     use super::*;
 
     const TICKET: &str = "019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88";
 
     fn reply(status: u16, body: &str) -> HttpResponse {
-        let location = Some(format!("/ticket-bookings/{TICKET}"));
-        HttpResponse { status, location, retry_after: None, body: body.to_owned().into() }
+        let location = HeaderValue::try_from(format!("/ticket-bookings/{TICKET}")).unwrap();
+        let headers = HeaderMap::from_iter([(LOCATION, location)]);
+        HttpResponse { status, headers, body: body.to_owned().into() }
     }
 
     #[test]
@@ -140,7 +144,7 @@ mod tests {
         assert!(BookingResponse::read(&reply(202, "{}")).is_ambiguous());
         assert!(BookingResponse::read(&reply(503, r#"{"code":"broker-unavailable"}"#)).is_ambiguous());
         let mut full = reply(503, r#"{"code":"queue-full"}"#);
-        full.location = None;
+        full.headers.clear();
         assert!(!BookingResponse::read(&full).is_ambiguous());
     }
 

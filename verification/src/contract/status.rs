@@ -98,10 +98,12 @@ impl ObservedStatus {
 
 #[cfg(test)]
 mod tests {
+    use hyper::HeaderMap;
+
     use super::*;
 
     fn reply(status: u16, body: &str) -> HttpResponse {
-        HttpResponse { status, location: None, retry_after: None, body: body.to_owned().into() }
+        HttpResponse { status, headers: HeaderMap::new(), body: body.to_owned().into() }
     }
 
     #[test]

@@ -1,0 +1,125 @@
+//! The connections of a client.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::RequestError;
+
+/// Timeout for opening a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The number of connections opened concurrently by `warm`.
+const CONNECTING: usize = 64;
+
+type Sender = SendRequest<Full<Bytes>>;
+
+pub(super) struct Pool {
+    /// `127.0.0.1:3000`
+    address: String,
+    idle: Mutex<Vec<Sender>>,
+    slots: Arc<Semaphore>,
+    waited: AtomicU64,
+}
+
+/// A connection in use. It is closed when it is dropped, unless it is put back.
+pub(super) struct Connection {
+    sender: Sender,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    pub fn new(address: String, max: usize) -> Self {
+        let slots = Arc::new(Semaphore::new(max));
+        Self { address, idle: Mutex::default(), slots, waited: AtomicU64::new(0) }
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn waited(&self) -> u64 {
+        self.waited.load(Ordering::Relaxed)
+    }
+
+    pub async fn warm(&self, connections: usize) -> Result<(), RequestError> {
+        stream::iter(0..connections)
+            .map(|_| self.connect())
+            .buffer_unordered(CONNECTING)
+            .try_for_each(async |sender| {
+                self.add_idle(sender);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Sends the request on an unused connection, and waits for the head of the response.
+    pub async fn send(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(Connection, Response<Incoming>), RequestError> {
+        let slot = self.slot().await;
+        loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let is_fresh = idle.is_none();
+            let mut sender = match idle {
+                Some(sender) => sender,
+                None => self.connect().await?,
+            };
+            if let Err(closed) = sender.ready().await {
+                if is_fresh {
+                    return Err(closed.into());
+                }
+                // The server has closed the idle connection.
+                continue;
+            }
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok((Connection { sender, _slot: slot }, response)),
+                Err(mut error) => match error.take_message() {
+                    // Nothing was sent, so another connection can be tried.
+                    Some(unsent) if !is_fresh => request = unsent,
+                    _ => return Err(error.into_error().into()),
+                },
+            }
+        }
+    }
+
+    /// Makes the connection available to other requests, after the whole response was read.
+    pub fn put_back(&self, connection: Connection) {
+        self.add_idle(connection.sender);
+    }
+
+    /// The most recently used connection is used first, so that no more connections than necessary stay in use.
+    fn add_idle(&self, sender: Sender) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+    }
+
+    async fn slot(&self) -> OwnedSemaphorePermit {
+        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+            return slot;
+        }
+        self.waited.fetch_add(1, Ordering::Relaxed);
+        self.slots.clone().acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    async fn connect(&self) -> Result<Sender, RequestError> {
+        let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.address)).await;
+        let stream = connecting.map_err(|_| RequestError::TimedOut)?.map_err(RequestError::Unreachable)?;
+        stream.set_nodelay(true).map_err(RequestError::Unreachable)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        // An error of the connection is also reported to the request on it.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(sender)
+    }
+}
