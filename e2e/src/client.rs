@@ -1,8 +1,10 @@
 //! A client of the api. It uses none of the api's own types.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
-use reqwest::header::{HeaderMap, LOCATION};
-use reqwest::{Method, RequestBuilder};
+use hamro_verification::http::{self, HttpResponse, RequestBuilder};
+use hyper::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use crate::wait_until;
@@ -10,22 +12,27 @@ use crate::wait_until;
 /// The admin token of the api instances under test.
 pub const ADMIN_TOKEN: &str = "a-token-for-tests-only";
 
+/// More connections than a test opens at once.
+const CONNECTIONS_MAX: usize = 10_000;
+/// Longer than the api holds any request.
+const RESPONSE_TIMEOUT: Duration = Duration::from_mins(2);
+
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
-    url: String,
+    http: http::Client,
     instance: String,
 }
 
 /// A response with its decoded body.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ApiResponse {
     pub status: u16,
     pub headers: HeaderMap,
+    /// Null if the body is not JSON.
     pub body: Value,
 }
 
-impl Answer {
+impl ApiResponse {
     /// The problem code, or an empty string if the response is not a problem.
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
@@ -37,11 +44,14 @@ impl Answer {
 
     /// The `Location` header, which is the path of the ticket.
     pub fn location(&self) -> Result<&str> {
-        self.headers
-            .get(LOCATION)
-            .context("no Location header")?
-            .to_str()
-            .context("the Location header is not ASCII")
+        self.header("location").context("no Location header")
+    }
+}
+
+impl From<HttpResponse> for ApiResponse {
+    fn from(response: HttpResponse) -> Self {
+        let body = response.json().unwrap_or_default();
+        Self { status: response.status, headers: response.headers, body }
     }
 }
 
@@ -51,24 +61,25 @@ pub fn booking(customer: &str, seats: &[i64]) -> Value {
 }
 
 impl Client {
+    /// `url` is the api's, such as `http://127.0.0.1:3000`.
     pub fn new(url: &str) -> Self {
-        let url = url.trim().to_owned();
-        let instance = format!("{}/{:08x}", host_and_port(&url), rand::random::<u32>());
-        Self { http: reqwest::Client::new(), url, instance }
+        let http = http::Client::new(url.trim(), CONNECTIONS_MAX, RESPONSE_TIMEOUT).expect("an http URL");
+        let instance = format!("{}/{:08x}", http.address(), rand::random::<u32>());
+        Self { http, instance }
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url))
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder<'_> {
+        self.http.request(method, path)
     }
 
     /// The URL of this path.
     pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
+        format!("{}{path}", self.http)
     }
 
     /// The host and port of the api.
     pub fn address(&self) -> &str {
-        host_and_port(&self.url)
+        self.http.address()
     }
 
     /// Identifies the api process. An api that is restarted at the same address is another instance, and needs a new
@@ -77,52 +88,47 @@ impl Client {
         &self.instance
     }
 
-    pub async fn send(request: RequestBuilder) -> Result<Answer> {
-        let response = request.send().await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let bytes = response.bytes().await?;
-        let body =
-            if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_default() };
-        Ok(Answer { status, headers, body })
+    pub async fn send(request: RequestBuilder<'_>) -> Result<ApiResponse> {
+        Ok(request.send().await?.into())
     }
 
-    pub async fn get(&self, path: &str) -> Result<Answer> {
+    pub async fn get(&self, path: &str) -> Result<ApiResponse> {
         Self::send(self.request(Method::GET, path)).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+    pub async fn post(&self, path: &str, body: &Value) -> Result<ApiResponse> {
         Self::send(self.request(Method::POST, path).json(body)).await
     }
 
     /// Sends a request with the admin token.
-    pub async fn write(&self, method: Method, path: &str, body: &Value) -> Result<Answer> {
+    pub async fn write(&self, method: Method, path: &str, body: &Value) -> Result<ApiResponse> {
         Self::send(self.request(method, path).bearer_auth(ADMIN_TOKEN).json(body)).await
     }
 
     pub async fn wait_until_ready(&self) -> Result<()> {
         wait_until("the api is ready", async || {
-            let ready = matches!(self.get("/health/ready").await, Ok(Answer { status: 200, .. }));
+            let ready = matches!(self.get("/health/ready").await, Ok(ApiResponse { status: 200, .. }));
             Ok(ready.then_some(()))
         })
         .await
     }
 
     /// Books on the waiting endpoint.
-    pub async fn book_seats(&self, customer: &str, seats: &[i64]) -> Result<Answer> {
+    pub async fn book_seats(&self, customer: &str, seats: &[i64]) -> Result<ApiResponse> {
         self.post("/ticket-bookings/seats", &booking(customer, seats)).await
     }
 
     /// Books on the endpoint that responds with a ticket.
-    pub async fn create_booking(&self, customer: &str, seats: &[i64]) -> Result<Answer> {
+    pub async fn create_booking(&self, customer: &str, seats: &[i64]) -> Result<ApiResponse> {
         self.post("/ticket-bookings", &booking(customer, seats)).await
     }
 
     /// Waits for the final status of a ticket.
     pub async fn final_status(&self, location: &str) -> Result<Value> {
         wait_until(&format!("{location} is settled"), async || {
-            let answer = self.get(location).await?;
-            anyhow::ensure!(answer.status == 200, "{location}: {answer:?}");
-            Ok((answer.body["status"] != "queued").then_some(answer.body))
+            let response = self.get(location).await?;
+            anyhow::ensure!(response.status == 200, "{location}: {response:?}");
+            Ok((response.body["status"] != "queued").then_some(response.body))
         })
         .await
     }
@@ -141,8 +147,4 @@ impl Client {
         let seats = map["seats"].as_array().context("no seats")?;
         seats.iter().map(|seat| seat["id"].as_i64().context("a seat without an id")).collect()
     }
-}
-
-fn host_and_port(url: &str) -> &str {
-    url.trim_start_matches("http://")
 }

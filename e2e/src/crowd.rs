@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use hamro_shared::backoff::Backoff;
-use reqwest::Method;
+use hyper::Method;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::follow::Again;
-use crate::client::{Answer, Client, booking};
+use crate::client::{ApiResponse, Client, booking};
 use crate::deployment::Api;
 use crate::journal::{Entry, Journal, Standing, Way, Wish};
 use crate::status_read::StatusRead;
@@ -228,7 +228,7 @@ impl Crowd {
     }
 
     /// Records a response, and derives what the client does next.
-    fn take(&self, attempt: u64, wish: &Wish, answer: &Answer, read: StatusRead) -> Result<Told> {
+    fn take(&self, attempt: u64, wish: &Wish, answer: &ApiResponse, read: StatusRead) -> Result<Told> {
         let ticket = answer.location().ok().and_then(|path| path.rsplit('/').next()?.parse().ok());
         self.journal.note(&Entry::Answered { attempt, status: answer.status, ticket })?;
         let standing = Standing::of_answer(answer.status, &answer.body).filter(|_| wish.way == Way::Wait);
@@ -284,7 +284,7 @@ enum Told {
     TryAgain,
 }
 
-async fn send(door: &Client, wish: &Wish) -> Result<Answer> {
+async fn send(door: &Client, wish: &Wish) -> Result<ApiResponse> {
     let path = if wish.way == Way::Wait { "/ticket-bookings/seats" } else { "/ticket-bookings" };
     let mut request = door.request(Method::POST, path);
     if let Some(key) = &wish.key {

@@ -1,7 +1,8 @@
-//! A client of event streams.
+//! Event streams of the api.
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{Method, Response};
+use hamro_verification::http::{self, EventStream};
+use hyper::Method;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -9,10 +10,7 @@ use crate::Client;
 use crate::wait::TIMEOUT;
 
 /// An event stream, read event by event.
-pub struct Events {
-    response: Response,
-    read: String,
-}
+pub struct Events(EventStream);
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
@@ -32,32 +30,17 @@ impl Events {
         if let Some(last) = last {
             request = request.header("Last-Event-ID", last);
         }
-        let response = request.send().await?;
-        ensure!(response.status() == 200, "{response:?}");
-        ensure!(response.headers()["content-type"] == "text/event-stream", "{response:?}");
-        Ok(Self { response, read: String::new() })
+        let stream = request.events().await?;
+        ensure!(stream.status() == 200, "{path}: the status is {}", stream.status());
+        let content_type = stream.header("content-type");
+        ensure!(content_type == Some("text/event-stream"), "{path}: the content is {content_type:?}");
+        Ok(Self(stream))
     }
 
     /// The next event. `None` at the end of the stream.
     pub async fn next(&mut self) -> Result<Option<Event>> {
-        loop {
-            if let Some((block, rest)) = self.read.split_once("\n\n") {
-                let event = Event::read(block)?;
-                let rest = rest.len();
-                self.read.drain(..self.read.len() - rest);
-                // A block without data is a comment.
-                if event.is_some() {
-                    return Ok(event);
-                }
-                continue;
-            }
-            let chunk =
-                timeout(TIMEOUT, self.response.chunk()).await.context("timed out waiting for an event")?;
-            match chunk? {
-                Some(chunk) => self.read.push_str(std::str::from_utf8(&chunk)?),
-                None => return Ok(None),
-            }
-        }
+        let event = timeout(TIMEOUT, self.0.next()).await.context("timed out waiting for an event")??;
+        event.map(Event::decode).transpose()
     }
 
     /// Waits for the event with the final status.
@@ -72,10 +55,8 @@ impl Events {
 }
 
 impl Event {
-    fn read(block: &str) -> Result<Option<Self>> {
-        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        let Some(data) = field("data:") else { return Ok(None) };
-        let text = |name: &str| field(name).unwrap_or_default().to_owned();
-        Ok(Some(Self { id: text("id:"), name: text("event:"), data: serde_json::from_str(data)? }))
+    fn decode(http::Event { id, name, data }: http::Event) -> Result<Self> {
+        let data = serde_json::from_str(&data).with_context(|| format!("not JSON: {data}"))?;
+        Ok(Self { id, name, data })
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hamro_shared::config::Setting;
-use reqwest::Method;
+use hyper::Method;
 use serde_json::{Value, json};
 use sqlx::postgres::PgPool;
 use tokio::time::Instant;

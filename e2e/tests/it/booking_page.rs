@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use hamro_e2e::{Client, Deployment, Setup};
-use reqwest::Method;
+use hyper::Method;
 
 #[tokio::test]
 async fn the_booking_page_serves_all_its_files_and_allows_no_foreign_scripts() -> Result<()> {
     Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
         let client = deployment.client();
         let page = client.request(Method::GET, "/").send().await?;
-        assert_eq!(page.status(), 200);
-        let policy = page.headers()["content-security-policy"].to_str()?.to_owned();
+        assert_eq!(page.status, 200);
+        let policy = page.header("content-security-policy").context("no policy")?;
         for directive in ["default-src 'none'", "script-src 'self'", "connect-src 'self'"] {
             assert!(policy.contains(directive), "{policy}");
         }
-        let html = page.text().await?;
+        let html = str::from_utf8(&page.body)?;
         for name in ["/page/page.css", "/page/page.js"] {
             assert!(html.contains(name), "the page does not refer to {name}");
         }
@@ -41,9 +41,9 @@ async fn the_booking_page_serves_all_its_files_and_allows_no_foreign_scripts() -
 
 async fn file(client: &Client, path: &str, content_type: &str) -> Result<String> {
     let file = client.request(Method::GET, path).send().await?;
-    assert_eq!(file.status(), 200, "{path}");
-    assert_eq!(file.headers()["content-type"].to_str()?, content_type, "{path}");
-    Ok(file.text().await?)
+    assert_eq!(file.status, 200, "{path}");
+    assert_eq!(file.header("content-type"), Some(content_type), "{path}");
+    Ok(String::from_utf8(file.body.into())?)
 }
 
 /// The modules in the same directory that this module imports.

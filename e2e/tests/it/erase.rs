@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use hamro_e2e::process::Process;
 use hamro_e2e::{Client, Deployment, Setup};
 use hamro_shared::domain::{CustomerName, Email};
-use reqwest::Method;
+use hyper::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
-use hamro_e2e::client::{Answer, Client};
+use hamro_e2e::client::{ApiResponse, Client};
 use hamro_e2e::deployment::envelope;
 use hamro_e2e::process::{Process, Sink};
 use hamro_e2e::{Deployment, Events, Setup, wait_until};
@@ -25,7 +25,7 @@ async fn is_refused(client: &Client, count: usize) -> Result<()> {
     for wave in 0..count / 100 {
         let customers: Vec<String> = (0..100).map(|number| format!("customer{wave}-{number}")).collect();
         let asking = customers.iter().map(|customer| client.create_booking(customer, &[1]));
-        let answers: Vec<Answer> = try_join_all(asking).await?;
+        let answers: Vec<ApiResponse> = try_join_all(asking).await?;
         for answer in answers {
             ensure!((answer.status, answer.code()) == (503, "broker-unavailable"), "{answer:?}");
         }

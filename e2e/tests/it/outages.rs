@@ -163,7 +163,7 @@ async fn sessions_that_become_read_only_are_replaced_within_the_request() -> Res
         })
         .await?;
         let tier = serde_json::json!({"name": "Balcony"});
-        let created = client.write(reqwest::Method::POST, "/ticket-types", &tier).await?;
+        let created = client.write(hyper::Method::POST, "/ticket-types", &tier).await?;
         assert_eq!(created.status, 201, "{created:?}");
         for (customer, seat) in [("carol", 2), ("dave", 3), ("erin", 4)] {
             let booked = client.book_seats(customer, &seats[seat..=seat]).await?;

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
-use hamro_e2e::client::{Answer, Client, booking};
+use hamro_e2e::client::{ApiResponse, Client, booking};
 use hamro_e2e::proxy::Proxy;
 use hamro_e2e::{Deployment, Setup, ledger, wait_until};
-use reqwest::Method;
+use hyper::Method;
 
-pub async fn book_under_key(client: &Client, key: &str, seats: &[i64]) -> Result<Answer> {
+pub async fn book_under_key(client: &Client, key: &str, seats: &[i64]) -> Result<ApiResponse> {
     let request = client.request(Method::POST, "/ticket-bookings").header("Idempotency-Key", key);
     Client::send(request.json(&booking("alice", seats))).await
 }

@@ -1,9 +1,9 @@
 //! Invalid requests: the response says what to change, nothing is queued, and no partial effect remains.
 
 use anyhow::{Context, Result};
-use hamro_e2e::client::{Answer, Client};
+use hamro_e2e::client::{ApiResponse, Client};
 use hamro_e2e::{Deployment, Setup, ledger};
-use reqwest::Method;
+use hyper::Method;
 use serde_json::{Value, json};
 
 /// Without workers, so that a booking that was queued by mistake would stay in the queue.
@@ -28,7 +28,7 @@ fn without(field: &str) -> String {
 }
 
 /// The invalid fields that the problem names.
-fn fields(answer: &Answer) -> Vec<&str> {
+fn fields(answer: &ApiResponse) -> Vec<&str> {
     let errors = answer.body["errors"].as_array();
     errors.into_iter().flatten().filter_map(|error| error["field"].as_str()).collect()
 }

@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use hamro_e2e::client::Answer;
+use hamro_e2e::client::ApiResponse;
 use hamro_e2e::{Deployment, Setup};
 use serde_json::{Value, json};
 
-fn statuses(answers: &[Answer]) -> Vec<u16> {
+fn statuses(answers: &[ApiResponse]) -> Vec<u16> {
     answers.iter().map(|answer| answer.status).collect()
 }
 

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join;
 use hamro_e2e::client::{Client, booking};
 use hamro_e2e::{Deployment, Setup, ledger};
-use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -19,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// Runs the TypeScript client on a network with this fault. Returns its `requests`, the `statuses` that it received,
 /// and its result (`final`, `problem` or `error`).
 async fn run_client(client: &Client, request: &Value, fault: &str) -> Result<Value> {
-    let api = client.request(Method::GET, "/").build()?.url().to_string();
+    let api = client.url("/");
     let mut node = Command::new("node");
     node.args([SCRIPT, &api, &request.to_string(), fault]).stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(TIMEOUT, node.output())

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use hamro_e2e::client::Client;
 use hamro_e2e::{Deployment, Setup};
-use reqwest::Method;
+use hyper::Method;
 use serde_json::{Value, json};
 
 use super::concert;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hamro_e2e::client::ADMIN_TOKEN;
 use hamro_e2e::{Client, Deployment, Setup, wait_until};
-use reqwest::Method;
+use hyper::Method;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;

@@ -135,7 +135,7 @@ async fn a_reissue_shares_the_outcome_of_a_retry_under_the_same_key() -> Result<
         let mut alice = envelope("alice", &seats[..1])?;
         alice.idempotency_key = Some(IdempotencyKey::new("k1")?);
         let id = dead_letter(deployment, &alice).await?;
-        let again = client.request(reqwest::Method::POST, "/ticket-bookings/seats");
+        let again = client.request(hyper::Method::POST, "/ticket-bookings/seats");
         let again = again.header("Idempotency-Key", "\"k1\"").json(&booking("alice", &seats[..1]));
         let booked = Client::send(again).await?;
         assert_eq!(booked.status, 201);

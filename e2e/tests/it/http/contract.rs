@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hamro_e2e::client::ADMIN_TOKEN;
 use hamro_e2e::{Deployment, Setup};
-use reqwest::Method;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -18,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_mins(3);
 #[tokio::test]
 async fn the_api_conforms_to_its_openapi_document() -> Result<()> {
     Deployment::run(Setup::default(), async |deployment| {
-        let document = deployment.client().request(Method::GET, "/openapi.json").build()?.url().to_string();
+        let document = deployment.client().url("/openapi.json");
         let mut schemathesis = Command::new("schemathesis");
         schemathesis
             .args(["run", &document])

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use hamro_e2e::client::Answer;
+use hamro_e2e::client::ApiResponse;
 use hamro_e2e::{Deployment, Setup, wait_until};
 use hamro_shared::queue::{Envelope, Parcel};
 use serde_json::Value;
@@ -25,7 +25,7 @@ async fn a_booking_refused_by_the_full_queue_is_never_answered_202() -> Result<(
     Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
         deployment.limit_queue(5)?;
         let client = deployment.client();
-        let mut answers: Vec<Answer> = Vec::new();
+        let mut answers: Vec<ApiResponse> = Vec::new();
         // Waves of 256 concurrent bookings, until the queue has refused some.
         while !answers.iter().any(|answer| answer.status == 503) {
             let customers: Vec<String> = (0..256).map(|n| format!("customer{n}")).collect();

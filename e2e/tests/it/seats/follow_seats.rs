@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use hamro_e2e::client::Client;
 use hamro_e2e::events::Event;
 use hamro_e2e::{Deployment, Events, Setup};
-use reqwest::Method;
+use hyper::Method;
 use serde_json::{Value, json};
 
 /// Reads events until all of these seats are reported as booked.

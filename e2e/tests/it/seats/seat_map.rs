@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use hamro_e2e::{Deployment, Setup, wait_until};
-use reqwest::Method;
+use hyper::Method;
 use serde_json::json;
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use hamro_e2e::client::{Client, booking};
 use hamro_e2e::{Deployment, Events, Setup, ledger, wait_until};
-use reqwest::Method;
+use hyper::Method;
 use serde_json::{Value, json};
 use sqlx::{Postgres, Transaction};
 

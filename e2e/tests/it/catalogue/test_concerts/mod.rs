@@ -3,9 +3,9 @@
 mod deletion;
 
 use anyhow::{Context, Result};
-use hamro_e2e::client::{Answer, Client};
+use hamro_e2e::client::{ApiResponse, Client};
 use hamro_e2e::{Deployment, Events, Setup};
-use reqwest::Method;
+use hyper::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -50,11 +50,11 @@ impl TestConcert {
         seats.iter().map(|seat| seat["id"].as_i64().context("a seat without an id")).collect()
     }
 
-    async fn delete(&self, client: &Client) -> Result<Answer> {
+    async fn delete(&self, client: &Client) -> Result<ApiResponse> {
         client.write(Method::DELETE, &format!("/concerts/{}", self.id), &Value::Null).await
     }
 
-    fn spawn_delete(&self, client: &Client) -> JoinHandle<Result<Answer>> {
+    fn spawn_delete(&self, client: &Client) -> JoinHandle<Result<ApiResponse>> {
         let (client, path) = (client.clone(), format!("/concerts/{}", self.id));
         tokio::spawn(async move { client.write(Method::DELETE, &path, &Value::Null).await })
     }
