@@ -1,9 +1,12 @@
 //! Booking requests.
 
 use hyper::Method;
+use hyper::header::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use crate::http::{Client, RequestBuilder};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A booking that a buyer wants, and may send several times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +33,7 @@ impl BookingIntent {
     pub fn request<'a>(&self, client: &'a Client, path: &str, run: &str) -> RequestBuilder<'a> {
         let request = client.request(Method::POST, path).encoded_json(self.body(run));
         match self.key {
-            Some(key) => request.header("idempotency-key", format!("\"{run}-{}-{key}\"", self.buyer)),
+            Some(key) => request.header(IDEMPOTENCY_KEY, format!("\"{run}-{}-{key}\"", self.buyer)),
             None => request,
         }
     }

@@ -37,6 +37,7 @@ async fn start_server() -> Result<String> {
         .route("/moved", get(async || [("location", "/peer"), ("retry-after", "7")]))
         .route("/silent", get(async || std::future::pending::<()>().await))
         .route("/events", get(async move || events))
+        .route("/garbled", get(async || b"data: \xff\n\n".as_slice()))
         .route("/endless", get(endless));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -132,12 +133,23 @@ async fn a_connection_is_reused_after_a_complete_response() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_connection_is_closed_with_its_unfinished_stream() -> Result<()> {
+async fn a_connection_with_an_unfinished_stream_is_not_reused() -> Result<()> {
     let client = Client::new(&start_server().await?, 2, TIMEOUT)?;
     let first = peer(&client).await?;
     let mut events = client.events("/endless").await?;
     assert_eq!(events.next().await?.context("no event")?.data, "1");
     drop(events);
+    assert_ne!(peer(&client).await?, first);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_with_an_invalid_stream_is_not_reused() -> Result<()> {
+    let client = Client::new(&start_server().await?, 1, TIMEOUT)?;
+    let first = peer(&client).await?;
+    let mut events = client.events("/garbled").await?;
+    assert!(matches!(events.next().await, Err(RequestError::InvalidEvents(_))));
+    assert_eq!(events.next().await?, None);
     assert_ne!(peer(&client).await?, first);
     Ok(())
 }
