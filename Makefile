@@ -47,7 +47,7 @@ sqlx: ## regenerate .sqlx after a change of queries or migrations
 	@deploy/dev/sqlx.sh
 
 settings: ## write the settings into .env.example and docs/ARCHITECTURE.md after a change of one
-	@UPDATE_EXPECT=1 SQLX_OFFLINE=true cargo test --workspace --locked --features faults --test it settings::
+	@UPDATE_SETTINGS=1 cargo test --workspace --locked --features faults --test it settings::
 
 audit: ## check licences, banned crates, sources and advisories of all dependencies
 	@deploy/dev/audit.sh

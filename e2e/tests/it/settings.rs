@@ -2,9 +2,9 @@
 //! both after a change.
 
 use std::fmt::{self, Display};
-use std::fs;
+use std::{env, fs};
 
-use expect_test::expect_file;
+use anyhow::{Context, Result, ensure};
 use hamro_shared::config::{Presence, Variable};
 use hamro_worker::dead_letters;
 
@@ -70,21 +70,44 @@ impl Display for Example<'_> {
     }
 }
 
-#[test]
-fn the_table_of_settings_lists_what_the_programs_read() {
-    const START: &str = "<!-- `make settings` writes this table. -->\n";
-    const END: &str = "<!-- end of the table -->\n";
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ARCHITECTURE.md");
-    let document = fs::read_to_string(path).unwrap();
-    let (before, rest) = document.split_once(START).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
-    let rows: String = settings().iter().map(|setting| Row(setting).to_string()).collect();
-    let head = "| variable | default | read by | meaning | form |\n| --- | --- | --- | --- | --- |\n";
-    expect_file![path].assert_eq(&format!("{before}{START}{head}{rows}{END}{after}"));
+/// Compares a committed file with its text as the code has it. `make settings` sets `UPDATE_SETTINGS`, which writes the
+/// file instead.
+fn assert_current(path: &str, current: &str) -> Result<()> {
+    let committed = fs::read_to_string(path).unwrap_or_default();
+    #[expect(clippy::disallowed_methods, reason = "a switch of this test, not a setting of the programs")]
+    if env::var("UPDATE_SETTINGS").is_ok() {
+        return Ok(fs::write(path, current)?);
+    }
+    let removed = lines_missing_from(current, &committed, '-');
+    let added = lines_missing_from(&committed, current, '+');
+    ensure!(
+        committed == current,
+        "{path} does not describe the settings in the code. Run `make settings`:\n{removed}\n{added}"
+    );
+    Ok(())
+}
+
+/// The lines of `other` that `text` does not have, each after `mark`.
+fn lines_missing_from(text: &str, other: &str, mark: char) -> String {
+    let missing = other.lines().filter(|line| !text.lines().any(|known| known == *line));
+    missing.map(|line| format!("{mark} {line}")).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn the_example_environment_lists_what_the_programs_read() {
+fn the_table_of_settings_lists_what_the_programs_read() -> Result<()> {
+    const START: &str = "<!-- `make settings` writes this table. -->\n";
+    const END: &str = "<!-- end of the table -->\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ARCHITECTURE.md");
+    let document = fs::read_to_string(path)?;
+    let (before, rest) = document.split_once(START).context("there is no table")?;
+    let (_, after) = rest.split_once(END).context("the table has no end")?;
+    let rows: String = settings().iter().map(|setting| Row(setting).to_string()).collect();
+    let head = "| variable | default | read by | meaning | form |\n| --- | --- | --- | --- | --- |\n";
+    assert_current(path, &format!("{before}{START}{head}{rows}{END}{after}"))
+}
+
+#[test]
+fn the_example_environment_lists_what_the_programs_read() -> Result<()> {
     let head = "\
 # The settings of the programs, with their defaults. `make settings` writes this file.
 #
@@ -97,5 +120,5 @@ fn the_example_environment_lists_what_the_programs_read() {
 ";
     let examples: String = settings().iter().map(|setting| Example(setting).to_string()).collect();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.env.example");
-    expect_file![path].assert_eq(&format!("{head}{examples}"));
+    assert_current(path, &format!("{head}{examples}"))
 }

@@ -112,7 +112,7 @@ mod tests {
             "\u{feff}event: status\nid: queued\ndata: {}\n\n",
             ": a comment\nevent: status\nretry: 500\nid: queued\nfuture: field\ndata: {}\n\n",
         ] {
-            assert_eq!(read(&[text.as_bytes()]).await.unwrap(), [status.clone()], "{text:?}");
+            assert_eq!(read(&[text.as_bytes()]).await.unwrap(), std::slice::from_ref(&status), "{text:?}");
         }
         assert_eq!(read(&[b"data: 1\n\n"]).await.unwrap(), [event("", "message", "1")]);
         assert_eq!(read(&[b"event:\ndata\n\n"]).await.unwrap(), [event("", "message", "")]);
