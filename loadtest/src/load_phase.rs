@@ -38,7 +38,7 @@ pub async fn run_load_phase(
     progress: Progress,
 ) -> Result<(Arc<Sampler>, Seen)> {
     workload.prepare(context).await?;
-    context.client.warm(warm(arguments.rate).min(arguments.in_flight_max)).await?;
+    context.booking.client.warm(warm(arguments.rate).min(arguments.in_flight_max)).await?;
     let named = [arguments.watch.as_slice(), &arguments.cost].concat();
     let (mark, others) = (CpuMark::now(), CostMark::now(&named));
     let sampler = Arc::new(Sampler {

@@ -142,7 +142,7 @@ impl Metrics {
         }
         let is_settled = response.outcome().is_some();
         match response {
-            BookingResponse::Lost { .. } => {
+            BookingResponse::Missing { .. } => {
                 data.window.lost += 1;
                 return;
             }

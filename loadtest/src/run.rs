@@ -24,10 +24,13 @@ use crate::run_context::RunContext;
 use crate::sampler::SILENCE;
 use crate::schedule::Schedule;
 use hamro_verification::catalogue::{CatalogueSetup, SeatPool, Size};
+use hamro_verification::database_clock;
+use hamro_verification::follow::Pace;
 use hamro_verification::http::Client;
 use hamro_verification::instance::Instance;
 use hamro_verification::journal::{Header, Journal};
-use hamro_verification::proof;
+use hamro_verification::proof::{self, RunFacts};
+use hamro_verification::recorded_client::RecordedClient;
 use hamro_verification::run_log::RunLog;
 
 /// Maximum number of connections for following tickets and for the verification.
@@ -187,6 +190,7 @@ async fn measure(
     let seat_choice = SeatChoice { scenario, group_size: arguments.group_size(), keys, seed };
     let workload = Workload::new(seat_choice, &seat_pool.seats);
     let (context, header) = context(arguments, client, name, seat_pool, &schedule)?;
+    read_database_clock(settings, &context.run_log).await?;
     interrupt.keep(&context.run_log);
     let buyers = schedule.buyers();
     let progress = Progress::new(buyers);
@@ -200,8 +204,11 @@ async fn measure(
     proof::follow_all(&context.run_log, &context.instances, deadline, |done| sampler.progress.step(done))
         .await;
     sampler.progress.next("Verifying the rules", tickets);
+    // If the database cannot be read, the proof fails.
+    let _ = read_database_clock(settings, &context.run_log).await;
     let journalled = context.run_log.close(interrupt.was_asked());
-    let proof = proof::prove(&context.run_log, &header, &context.followers, settings.database.as_ref()).await;
+    let (database, facts) = (settings.database.as_ref(), RunFacts::default());
+    let proof = proof::prove(&context.run_log, &header, &context.followers, database, &facts).await;
     sampler.progress.end();
 
     let mut report = crate::report::build(arguments, &context, &header, buyers, seen, baselines, proof);
@@ -214,6 +221,14 @@ async fn measure(
         (_, true) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+/// Records the time of the database's clock, for the comparison of refusals with sales.
+async fn read_database_clock(settings: &Settings, run_log: &RunLog) -> Result<()> {
+    match &settings.database {
+        Some(database) => database_clock::read_clock(run_log, database).await,
+        None => Ok(()),
+    }
 }
 
 /// Prints the report, and writes it in the requested formats.
@@ -255,14 +270,17 @@ fn context(
         arguments.journal.clone().unwrap_or_else(|| PathBuf::from(format!("hamro-loadtest-{name}.journal")));
     let followers = Client::new(&arguments.url, FOLLOWERS_MAX, arguments.timeout)?;
     let clients = [followers.clone()].into_iter().chain(others(arguments)?);
+    let instances: Vec<Instance> =
+        (0..).zip(clients).map(|(number, client)| Instance { number, client }).collect();
+    let run_log = Arc::new(RunLog::open(Journal::create(&path)?, &header, start));
     let context = RunContext {
-        run: name,
         target,
         followers,
-        instances: (0..).zip(clients).map(|(number, client)| Instance { number, client }).collect(),
-        client,
+        instances,
+        booking: Instance { number: 0, client },
         metrics: Metrics::default(),
-        run_log: Arc::new(RunLog::open(Journal::create(&path)?, &header, start)),
+        recorded: RecordedClient::new(name, run_log.clone(), Pace::default()),
+        run_log,
         seed,
         seat_pool,
         follow,

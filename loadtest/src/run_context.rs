@@ -1,7 +1,7 @@
 //! The shared state of a run, and the steps of a buyer: book, follow the ticket, and read its status.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -14,27 +14,23 @@ use hamro_verification::catalogue::SeatPool;
 use hamro_verification::contract::{BookingIntent, BookingResponse, ObservedStatus, Outcome, Target};
 use hamro_verification::follow::Follow;
 use hamro_verification::http::Client;
-use hamro_verification::instance::{Instance, StatusObservation};
-use hamro_verification::journal::RequestRecord;
+use hamro_verification::instance::Instance;
+use hamro_verification::recorded_client::{Booked, RecordedClient};
 use hamro_verification::run_log::RunLog;
-use hamro_verification::status_read::{LAG_ALLOWED, StatusRead};
 
 /// The share of followers that read the final status again.
 const READ_AGAIN_SHARE: f64 = 0.1;
-/// Delay before the last of these reads. By then every instance must report the status.
-const READ_AGAIN_AFTER: Duration = LAG_ALLOWED.saturating_add(Duration::from_millis(100));
 
 pub struct RunContext {
-    /// The run's name.
-    pub run: String,
     pub target: Target,
     /// For bookings, and for polls that are part of the load.
-    pub client: Client,
+    pub booking: Instance,
     /// For following tickets, with separate connections.
     pub followers: Client,
     /// The instances that statuses are read from. Bookings are sent to the first.
     pub instances: Vec<Instance>,
     pub metrics: Metrics,
+    pub recorded: RecordedClient,
     pub run_log: Arc<RunLog>,
     pub seat_pool: SeatPool,
     pub follow: Follow,
@@ -57,19 +53,8 @@ impl RunContext {
     /// Sends a booking, and measures from its due time. The response is recorded before the caller acts on it.
     pub async fn book(&self, intent: BookingIntent, due: Instant) -> BookingResponse {
         self.metrics.begin(due);
-        let reply = intent.request(&self.client, self.target.path(), &self.run).send().await;
-        let responded = Instant::now();
-        let response =
-            reply.map_or_else(|error| BookingResponse::lost(&error), |reply| BookingResponse::read(&reply));
-        self.metrics.responded(&response, responded.saturating_duration_since(due));
-        let StatusRead { sent: due, took, .. } = self.run_log.status_read(0, due, responded);
-        self.run_log.record_request(RequestRecord {
-            intent,
-            instance: 0,
-            due,
-            took,
-            response: response.clone(),
-        });
+        let Booked { response, at } = self.recorded.book(&self.booking, self.target, intent, due, None).await;
+        self.metrics.responded(&response, at.saturating_duration_since(due));
         response
     }
 
@@ -86,34 +71,21 @@ impl RunContext {
         }
     }
 
-    /// Reads a final status again if this buyer is chosen: at once from a random instance, and later from every
-    /// instance, when each must report it. Reading at once from the instance that reported it would prove little,
-    /// because it has probably cached the status.
+    /// Reads a final status again if this buyer is chosen: at once from a random instance, and later from all.
     pub async fn read_again(&self, number: u64, ticket: Uuid) {
         if is_chosen(number, self.follow_share * READ_AGAIN_SHARE) {
             let any = self.rng(number).random_range(0..self.instances.len());
-            let reading = async {
-                self.read_from(&self.instances[any..=any], ticket).await;
-                pause(READ_AGAIN_AFTER).await;
-                self.read_from(&self.instances, ticket).await;
-            };
+            let all = || self.instances.clone();
+            let reading = self.recorded.read_again(self.instances[any].clone(), all, ticket);
             self.give_up.run_until_cancelled(reading).await;
-        }
-    }
-
-    async fn read_from(&self, instances: &[Instance], ticket: Uuid) {
-        for instance in instances {
-            if let Ok(StatusObservation { told, read, .. }) = instance.ask(&self.run_log, ticket, "").await {
-                self.run_log.record_status(ticket, &told, read);
-            }
         }
     }
 
     /// Follows the ticket until it is final. `None` if `give_up` is cancelled first.
     pub async fn follow_until_final(&self, ticket: Uuid, due: Instant) -> Option<Outcome> {
         self.metrics.follows();
-        let following = self.follow.until_final(&self.instances[0], &self.run_log, ticket);
-        let outcome = self.give_up.run_until_cancelled(following).await?;
+        let following = self.recorded.follow_until_final(self.follow, || self.instances[0].clone(), ticket);
+        let (outcome, _) = self.give_up.run_until_cancelled(following).await?;
         self.metrics.settled(due.elapsed());
         Some(outcome)
     }
@@ -121,31 +93,19 @@ impl RunContext {
     /// Polls the status of a ticket once.
     pub async fn poll(&self, ticket: Uuid, due: Instant) {
         self.metrics.begin(due);
-        let sent = Instant::now();
-        let reply = self.client.get(&format!("/ticket-bookings/{ticket}")).await;
-        let read = self.run_log.status_read(self.instances[0].number, sent, Instant::now());
-        let told = match &reply {
-            Ok(reply) => ObservedStatus::read(reply),
-            Err(_) => ObservedStatus::Unavailable,
-        };
-        let responded = match (&reply, &told) {
-            (Err(error), _) => Err(error.kind()),
-            (Ok(_), ObservedStatus::Unavailable) => Err("senseless-status"),
-            _ => Ok(due.elapsed()),
-        };
-        self.metrics.polled(responded);
-        match told {
-            ObservedStatus::Unknown => self.run_log.record_unknown(ticket, read),
-            told => {
-                self.run_log.record_status(ticket, &told, read);
+        let polled = self.booking.read_status(&self.run_log, ticket, "").await;
+        self.metrics.polled(match &polled {
+            Err(error) => Err(error.kind()),
+            Ok(observed) if observed.status == ObservedStatus::Unavailable => Err("invalid-status"),
+            Ok(_) => Ok(due.elapsed()),
+        });
+        if let Ok(observed) = polled {
+            match observed.status {
+                ObservedStatus::Unknown => self.run_log.record_unknown(ticket, observed.read),
+                status => drop(self.run_log.record_status(ticket, &status, observed.read)),
             }
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a client waits before it reads again")]
-async fn pause(time: Duration) {
-    tokio::time::sleep(time).await;
 }
 
 /// Whether the buyer with this number belongs to the chosen `share`, which is distributed evenly.

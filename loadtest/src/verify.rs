@@ -11,7 +11,7 @@ use crate::run::Settings;
 use hamro_verification::http::Client;
 use hamro_verification::instance::Instance;
 use hamro_verification::journal::{self, Header};
-use hamro_verification::proof::{follow_all, prove};
+use hamro_verification::proof::{RunFacts, follow_all, prove};
 use hamro_verification::request_log::RequestLog;
 use hamro_verification::run_log::RunLog;
 
@@ -34,7 +34,7 @@ pub async fn verify(path: &Path, url: Option<&str>, settings: Settings) -> Resul
     let run_log = RunLog::of(request_log);
     let instance = Instance { number: instance_number(&header, url)?, client: client.clone() };
     follow_all(&run_log, &[instance], Instant::now() + SETTLE_TIMEOUT, |_| {}).await;
-    let proof = prove(&run_log, &header, &client, settings.database.as_ref()).await;
+    let proof = prove(&run_log, &header, &client, settings.database.as_ref(), &RunFacts::default()).await;
     say(proof_table(&proof));
     let holds = proof.violations.is_empty();
     say(if holds { "\nPASSED: all rules still hold" } else { "\nFAILED" });

@@ -1,4 +1,4 @@
-//! An instance of the api that ticket statuses are read from.
+//! An instance of the api.
 
 use std::time::{Duration, Instant};
 
@@ -11,21 +11,21 @@ use crate::status_read::StatusRead;
 
 #[derive(Clone)]
 pub struct Instance {
-    /// Number in the journal. Bookings are sent to instance 0.
+    /// Number in the journal. A restarted process is another instance.
     pub number: u16,
     pub client: Client,
 }
 
 /// The status of a ticket, as reported by one instance.
 pub struct StatusObservation {
-    pub told: ObservedStatus,
+    pub status: ObservedStatus,
     pub read: StatusRead,
     pub retry_after: Option<Duration>,
 }
 
 impl Instance {
     /// Reads the status once. `query` may ask the api to hold the request.
-    pub async fn ask(
+    pub async fn read_status(
         &self,
         run_log: &RunLog,
         ticket: Uuid,
@@ -33,8 +33,12 @@ impl Instance {
     ) -> Result<StatusObservation, RequestError> {
         // Taken before a connection is available, so it is never later than the actual sending.
         let sent = Instant::now();
-        let reply = self.client.get(&format!("/ticket-bookings/{ticket}{query}")).await?;
+        let response = self.client.get(&format!("/ticket-bookings/{ticket}{query}")).await?;
         let read = run_log.status_read(self.number, sent, Instant::now());
-        Ok(StatusObservation { told: ObservedStatus::read(&reply), read, retry_after: reply.retry_after() })
+        Ok(StatusObservation {
+            status: ObservedStatus::read(&response),
+            read,
+            retry_after: response.retry_after(),
+        })
     }
 }

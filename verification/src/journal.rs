@@ -4,8 +4,10 @@
 //! ```text
 //! {"run":{"version":3,"name":"k3f9","scenario":"rush", …}}
 //! {"request":{"buyer":17,"seats":[4,5],"due":812345,"took":2411,"response":{"accepted":{"ticket":"…"}}}}
+//! {"request":{"buyer":18,"seats":[5],"due":812400,"took":980,"response":{"refused":{"status":409,"code":"seats-taken","taken":[5]}}}}
 //! {"final":{"ticket":"…","outcome":{"status":"confirmed","sale":{…},"settled_at":…},"sent":815000,"took":9000}}
 //! {"unsettled":{"ticket":"…","status":"queued","instance":1,"sent":824100,"took":700}}
+//! {"clock":{"sent":830000,"took":400,"database":1764113662341000}}
 //! {"end":{"interrupted":false}}
 //! ```
 //!
@@ -13,6 +15,8 @@
 //! `queued` in response to a request that was sent before any client knew a final status.
 //!
 //! A separate thread writes the lines, so a slow disk costs memory but never delays an arrival.
+
+mod entry;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -22,104 +26,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use crate::contract::{BookingIntent, BookingResponse, Outcome, Target};
-use crate::status_read::{StatusRead, is_first};
+pub use entry::{Concert, Entry, Header, RequestRecord};
+use entry::{OLDEST_VERSION, VERSION};
 
-/// Version 1 had no times of status reads. Version 2 had other names, and did not record which seats a refusal names.
-const VERSION: u32 = 3;
-const OLDEST_VERSION: u32 = 1;
 /// The size of the chunks that the writer thread receives. Once a second it also receives an incomplete chunk.
 const CHUNK_BYTES: usize = 64 * 1024;
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Entry {
-    Run(Header),
-    /// A booking request and its response.
-    #[serde(alias = "asked")]
-    Request(RequestRecord),
-    /// A read returned a final status that is new from this instance, or different.
-    #[serde(alias = "told")]
-    Final {
-        ticket: Uuid,
-        outcome: Outcome,
-        #[serde(flatten)]
-        read: StatusRead,
-    },
-    /// A read returned `queued` after a final status had been received, or the ticket was `unknown`.
-    Unsettled {
-        ticket: Uuid,
-        status: Box<str>,
-        #[serde(flatten)]
-        read: StatusRead,
-    },
-    End {
-        interrupted: bool,
-    },
-}
-
-/// The first entry of a journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Header {
-    version: u32,
-    /// The unique name of the run.
-    pub name: String,
-    /// What the clients did, such as `rush`.
-    pub scenario: String,
-    pub target: Target,
-    pub url: String,
-    /// Other instances whose status reads are in the journal, numbered from 1.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub other_urls: Vec<String>,
-    /// Origin of the times of the requests, in milliseconds since the Unix epoch.
-    pub started: i64,
-    pub concerts: Vec<Concert>,
-    /// Whether the concerts were created for this run, so that no one else buys their seats.
-    #[serde(alias = "own")]
-    pub is_exclusive: bool,
-}
-
-/// A concert whose seats were requested.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Concert {
-    pub id: Uuid,
-    pub seats: usize,
-    /// The seats sold before the run.
-    pub sold_before: Vec<i32>,
-}
-
-impl Header {
-    pub fn new(
-        name: String,
-        scenario: String,
-        target: Target,
-        url: String,
-        concerts: Vec<Concert>,
-        is_exclusive: bool,
-    ) -> Self {
-        let other_urls = Vec::new();
-        Self { version: VERSION, name, scenario, target, url, other_urls, started: 0, concerts, is_exclusive }
-    }
-}
-
-/// A request and its response. Times are in microseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RequestRecord {
-    #[serde(flatten)]
-    pub intent: BookingIntent,
-    /// Number of the instance that received it.
-    #[serde(skip_serializing_if = "is_first", default)]
-    pub instance: u16,
-    /// When it was due, relative to the start in the header. It was sent then or later.
-    pub due: u64,
-    /// From then until the response.
-    pub took: u64,
-    #[serde(alias = "answer")]
-    pub response: BookingResponse,
-}
 
 pub struct Journal {
     pub path: PathBuf,
@@ -192,7 +104,7 @@ pub fn read(path: &Path, mut each: impl FnMut(Entry)) -> Result<Header> {
     let Ok(Entry::Run(header)) = serde_json::from_str(&first) else {
         bail!("{} is not a journal of this program", path.display());
     };
-    let version = header.version;
+    let version = header.version();
     ensure!(
         (OLDEST_VERSION..=VERSION).contains(&version),
         "{} has journal version {version}; this program reads versions {OLDEST_VERSION} to {VERSION}",
@@ -210,7 +122,12 @@ pub fn read(path: &Path, mut each: impl FnMut(Entry)) -> Result<Header> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::contract::{BookingIntent, BookingResponse, Target};
+    use crate::database_clock::ClockReading;
+    use crate::status_read::StatusRead;
 
     fn path(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("hamro-journal-{name}-{}", std::process::id()));
@@ -227,7 +144,14 @@ mod tests {
     fn request(buyer: u64) -> Entry {
         let intent = BookingIntent { buyer, seats: [1, 2].into(), key: Some(0) };
         let response = BookingResponse::Accepted { ticket: Uuid::from_u128(buyer.into()) };
-        Entry::Request(RequestRecord { intent, instance: 0, due: 5, took: 7, response })
+        Entry::Request(RequestRecord {
+            intent,
+            instance: 0,
+            target: Target::Async,
+            due: 5,
+            took: 7,
+            response,
+        })
     }
 
     fn read_all(path: &Path) -> Result<(Header, Vec<Entry>)> {
@@ -241,9 +165,10 @@ mod tests {
         let path = path("whole");
         let journal = Journal::create(&path).unwrap();
         journal.record(&Entry::Run(header()));
+        let clock = Entry::Clock(ClockReading { sent: 1, took: 2, database: 1_764_113_662_341_000 });
         // More than one chunk.
         let entries: Vec<Entry> =
-            (0..2_000).map(request).chain([Entry::End { interrupted: false }]).collect();
+            (0..2_000).map(request).chain([clock, Entry::End { interrupted: false }]).collect();
         for entry in &entries {
             journal.record(entry);
         }
@@ -270,7 +195,7 @@ mod tests {
     fn a_journal_of_version_1_is_read_and_one_of_a_later_version_is_rejected() {
         let path = path("versions");
         let line = |entry| serde_json::to_string(&entry).unwrap();
-        let head = |version| line(Entry::Run(Header { version, ..header() }));
+        let head = |version| line(Entry::Run(header().with_version(version)));
         let ticket = Uuid::from_u128(7);
         let told = format!(r#"{{"told":{{"ticket":"{ticket}","outcome":{{"status":"expired"}}}}}}"#);
         std::fs::write(&path, format!("{}\n{told}\n", head(1))).unwrap();

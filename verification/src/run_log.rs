@@ -7,6 +7,7 @@ use anyhow::Result;
 use uuid::Uuid;
 
 use crate::contract::ObservedStatus;
+use crate::database_clock::ClockReading;
 use crate::journal::{Entry, Header, Journal, RequestRecord};
 use crate::request_log::{RequestLog, UNKNOWN};
 use crate::status_read::{RunClock, StatusRead};
@@ -56,8 +57,8 @@ impl RunLog {
 
     /// Records a status that a client received. Only statuses that can violate a rule are written to the journal;
     /// otherwise polls would fill it. Returns whether the status is allowed.
-    pub fn record_status(&self, ticket: Uuid, told: &ObservedStatus, read: StatusRead) -> bool {
-        match told {
+    pub fn record_status(&self, ticket: Uuid, status: &ObservedStatus, read: StatusRead) -> bool {
+        match status {
             ObservedStatus::Final(outcome) => {
                 if self.request_log().record_status(ticket, outcome, read) {
                     self.record(&Entry::Final { ticket, outcome: outcome.clone(), read });
@@ -80,6 +81,12 @@ impl RunLog {
     fn record_not_final(&self, ticket: Uuid, status: &str, read: StatusRead) -> bool {
         self.record(&Entry::Unsettled { ticket, status: status.into(), read });
         self.request_log().record_not_final(ticket, status, read)
+    }
+
+    pub fn record_clock(&self, reading: ClockReading) {
+        let entry = Entry::Clock(reading);
+        self.record(&entry);
+        self.request_log().enter(entry);
     }
 
     /// Writes buffered entries to the file.

@@ -163,7 +163,7 @@ async fn try_once(context: &RunContext, intent: BookingIntent, due: Instant) -> 
         }
         BookingResponse::Booked { .. } => Some(false),
         BookingResponse::Refused { .. } => Some(true),
-        BookingResponse::Lost { .. } => None,
+        BookingResponse::Missing { .. } => None,
     }
 }
 

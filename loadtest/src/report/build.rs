@@ -60,7 +60,7 @@ pub(crate) fn build(
         latencies: &latencies,
         drifts: &drifts,
         lag_limit: arguments.lag_max.unwrap_or_else(|| lag_limit(&latencies)),
-        waited: context.client.waited(),
+        waited: context.booking.client.waited(),
         in_flight_max: arguments.in_flight_max,
     });
     let seconds = seen.arrivals.as_secs_f64();
@@ -123,7 +123,7 @@ impl Ends {
     fn of(request_log: &RequestLog, begun_at: i64) -> Self {
         let mut ends = Self { count: 0, by_second: Vec::new(), last: 0, queued: histogram() };
         for request in &request_log.requests {
-            let Some(settled_at) = request.end.and_then(RecordedOutcome::settled_at) else { continue };
+            let Some(settled_at) = request.outcome.and_then(RecordedOutcome::settled_at) else { continue };
             ends.count += 1;
             // The clock of the system may be behind this machine's.
             let after = (settled_at - begun_at).max(0);

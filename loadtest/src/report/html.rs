@@ -148,7 +148,7 @@ fn proof(page: &mut String, report: &Report) -> Result<()> {
         proof.read_again, proof.read_again_elsewhere
     )?;
     page.push_str("<table>\n");
-    for rule in Invariant::ALL.into_iter().filter(|rule| *rule != Invariant::DatabaseAgrees || proof.by_sql) {
+    for rule in proof.checked() {
         let word = match proof.violations.of(rule) {
             None => "holds".to_owned(),
             Some(broken) => format!("<span class=\"broken\">violated {} times</span>", broken.count),

@@ -5,7 +5,6 @@ use comfy_table::{CellAlignment, Table};
 
 use super::latency::{Latency, shown};
 use super::{Report, Verdict};
-use hamro_verification::invariant::Invariant;
 use hamro_verification::processes::Cost;
 use hamro_verification::proof::Proof;
 
@@ -146,9 +145,7 @@ pub fn proof_table(proof: &Proof) -> String {
         "Final statuses read again: {} from the same instance, {} from another one more than a second later",
         proof.read_again, proof.read_again_elsewhere
     ));
-    let rules =
-        || Invariant::ALL.into_iter().filter(|rule| *rule != Invariant::DatabaseAgrees || proof.by_sql);
-    let rows = rules().map(|rule| {
+    let rows = proof.checked().map(|rule| {
         let word = match proof.violations.of(rule) {
             None => "holds".to_owned(),
             Some(broken) => format!("VIOLATED {} times", broken.count),
@@ -156,7 +153,7 @@ pub fn proof_table(proof: &Proof) -> String {
         [rule.sentence().to_owned(), word]
     });
     lines.push(table(["verification", ""], rows));
-    for rule in rules() {
+    for rule in proof.checked() {
         let Some(broken) = proof.violations.of(rule) else { continue };
         lines.push(format!("Violated: {}", rule.sentence()));
         lines.extend(broken.listed.iter().map(|what| format!("  {what}")));

@@ -1,11 +1,12 @@
 //! A booking server with one configurable defect, which the verification must detect. It keeps everything in memory and
 //! settles at once.
 
+mod defect;
 mod status;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use axum::extract::State;
@@ -18,55 +19,20 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Defect {
-    None,
-    /// The tenth booking gets a seat that is already sold.
-    SellsASeatTwice,
-    /// The tenth ticket never becomes final.
-    LosesATicket,
-    /// The tenth ticket is unknown after it was accepted.
-    ForgetsATicket,
-    /// The tenth ticket is reported as confirmed, and then as rejected.
-    ChangesItsMind,
-    /// The tenth ticket is reported as confirmed, and then as queued.
-    TakesItBack,
-    /// The event stream of the tenth ticket sends `queued` after the final event.
-    StreamTakesItBack,
-    /// The second instance reports `queued` for this long after the first has reported a final status.
-    LagsBehind(Duration),
-    /// The tenth booking gets a different seat than requested.
-    GivesAnotherSeat,
-    /// The tenth booking is rejected although its seat is free.
-    RefusesAFreeSeat,
-    /// A retry is sold again.
-    ForgetsKeys,
-    /// The tenth ticket has the id of the ninth.
-    HandsOutATicketTwice,
-    /// The seat map shows a sold seat as free.
-    HidesASale,
-    /// The seat map shows a free seat as sold.
-    InventsASale,
-    /// A tier counts one sale too few.
-    Miscounts,
-    /// Delays responses from the tenth request on, until this many requests have arrived.
-    StallsUntil(u64),
-    /// Never responds from the tenth request on.
-    FallsSilent,
-}
+pub use defect::Defect;
 
 /// The number of the booking with the defect.
 const THE_TENTH: u64 = 10;
 
 pub struct FaultyServer {
     defect: Defect,
-    run_log: Mutex<RunLog>,
+    state: Mutex<ServerState>,
     /// The number of booking requests so far.
     requests: watch::Sender<u64>,
 }
 
 #[derive(Default)]
-struct RunLog {
+struct ServerState {
     seats: Vec<Seat>,
     tickets: HashMap<Uuid, Ticket>,
     /// The ticket and the seats of each idempotency key.
@@ -86,11 +52,11 @@ struct Seat {
 struct Ticket {
     /// Number of the booking, from 1.
     number: u64,
-    /// The booking, or a problem code.
-    booking: Result<Value, &'static str>,
+    /// The booking, or a problem.
+    booking: Result<Value, Value>,
     polls: u32,
     /// When the first instance first reported its final status.
-    told_at: Option<Instant>,
+    reported_at: Option<Instant>,
 }
 
 /// The instance that received a request.
@@ -115,7 +81,7 @@ impl FaultyServer {
     }
 
     fn new(defect: Defect) -> Arc<Self> {
-        Arc::new(Self { defect, run_log: Mutex::default(), requests: watch::Sender::new(0) })
+        Arc::new(Self { defect, state: Mutex::default(), requests: watch::Sender::new(0) })
     }
 
     async fn listen(self: Arc<Self>, endpoint: Endpoint) -> Result<String> {
@@ -141,8 +107,8 @@ impl FaultyServer {
         Ok(url)
     }
 
-    fn run_log(&self) -> MutexGuard<'_, RunLog> {
-        self.run_log.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ServerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn has_defect(&self, number: u64, defect: Defect) -> bool {
@@ -151,32 +117,31 @@ impl FaultyServer {
 }
 
 async fn create_tier(State(server): State<Arc<FaultyServer>>) -> impl IntoResponse {
-    let mut run_log = server.run_log();
-    run_log.tiers += 1;
-    (StatusCode::CREATED, Json(json!({"id": run_log.tiers})))
+    let mut state = server.state();
+    state.tiers += 1;
+    (StatusCode::CREATED, Json(json!({"id": state.tiers})))
 }
 
 async fn create_seats(
     State(server): State<Arc<FaultyServer>>,
     Json(block): Json<Value>,
 ) -> impl IntoResponse {
-    let mut run_log = server.run_log();
+    let mut state = server.state();
     let tier = i32::try_from(block["ticketTierId"].as_i64().unwrap_or_default()).unwrap_or_default();
     let created =
         block["rows"].as_i64().unwrap_or_default() * block["seatsPerRow"].as_i64().unwrap_or_default();
     for _ in 0..created {
-        let id = i64::try_from(run_log.seats.len()).unwrap_or_default() + 1;
-        run_log.seats.push(Seat { id, tier, sale: None });
+        let id = i64::try_from(state.seats.len()).unwrap_or_default() + 1;
+        state.seats.push(Seat { id, tier, sale: None });
     }
     (StatusCode::CREATED, Json(json!({"created": created})))
 }
 
 async fn seat_map(State(server): State<Arc<FaultyServer>>) -> Json<Value> {
-    let run_log = server.run_log();
-    let mut shown: Vec<(&Seat, bool)> =
-        run_log.seats.iter().map(|seat| (seat, seat.sale.is_some())).collect();
+    let state = server.state();
+    let mut shown: Vec<(&Seat, bool)> = state.seats.iter().map(|seat| (seat, seat.sale.is_some())).collect();
     // No invented sale while the run is prepared.
-    let has_begun = !run_log.tickets.is_empty();
+    let has_begun = !state.tickets.is_empty();
     let wrong = match server.defect {
         Defect::HidesASale => shown.iter_mut().find(|(_, is_booked)| *is_booked),
         Defect::InventsASale if has_begun => shown.iter_mut().find(|(_, is_booked)| !*is_booked),
@@ -193,16 +158,16 @@ async fn seat_map(State(server): State<Arc<FaultyServer>>) -> Json<Value> {
 }
 
 async fn tiers(State(server): State<Arc<FaultyServer>>) -> Json<Value> {
-    let run_log = server.run_log();
+    let state = server.state();
     let tier = |id: i32| {
-        let of_tier = || run_log.seats.iter().filter(|seat| seat.tier == id);
+        let of_tier = || state.seats.iter().filter(|seat| seat.tier == id);
         let mut available = of_tier().filter(|seat| seat.sale.is_none()).count();
         if server.defect == Defect::Miscounts && id == 1 {
             available += 1;
         }
         json!({"id": id, "concertId": CONCERT, "total": of_tier().count(), "available": available})
     };
-    Json((1..=run_log.tiers).map(tier).collect())
+    Json((1..=state.tiers).map(tier).collect())
 }
 
 async fn book(
@@ -217,12 +182,15 @@ async fn book(
     });
     match server.defect {
         Defect::StallsUntil(requests) if number >= THE_TENTH => {
-            let _ = server.requests.subscribe().wait_for(|come| *come >= requests).await;
+            let _ = server.requests.subscribe().wait_for(|arrived| *arrived >= requests).await;
         }
         Defect::FallsSilent if number >= THE_TENTH => std::future::pending().await,
         _ => {}
     }
     let key = headers.get("idempotency-key").map(|key| String::from_utf8_lossy(key.as_bytes()).into_owned());
+    if server.refuses_at_once(number, key.as_deref()) {
+        return (StatusCode::CONFLICT, Json(server.taken(&body["seatIds"]))).into_response();
+    }
     let ticket = server.settle(number, key, &body);
     let document = json!({"ticketId": ticket, "status": "queued"});
     (StatusCode::ACCEPTED, [("location", format!("/ticket-bookings/{ticket}"))], Json(document))
@@ -230,44 +198,63 @@ async fn book(
 }
 
 impl FaultyServer {
+    /// Whether the booking is refused without a ticket.
+    fn refuses_at_once(&self, number: u64, key: Option<&str>) -> bool {
+        let is_retry = key.is_some_and(|key| self.state().keys.contains_key(key));
+        self.has_defect(number, Defect::RefusesOnAcceptance)
+            || is_retry && self.defect == Defect::RefusesItsOwnKey
+    }
+
+    /// The problem of a booking of these seats, which are taken.
+    fn taken(&self, seats: &Value) -> Value {
+        match self.defect {
+            Defect::NamesNoSeat => json!({"code": "seats-taken"}),
+            Defect::NamesAnotherSeat => json!({"code": "seats-taken", "seatIds": [0]}),
+            _ => json!({"code": "seats-taken", "seatIds": seats}),
+        }
+    }
+
     fn settle(&self, number: u64, key: Option<String>, body: &Value) -> Uuid {
-        let mut run_log = self.run_log();
+        let mut state = self.state();
         let id = if self.has_defect(number, Defect::HandsOutATicketTwice) {
-            run_log.last_ticket
+            state.last_ticket
         } else {
             Uuid::from_u128(u128::from(number))
         };
-        run_log.last_ticket = id;
-        let first = key.as_ref().and_then(|key| run_log.keys.get(key)).cloned();
+        state.last_ticket = id;
+        let first = key.as_ref().and_then(|key| state.keys.get(key)).cloned();
         let booking = match first.filter(|_| self.defect != Defect::ForgetsKeys) {
-            Some((first, seats)) if seats == body["seatIds"] => run_log.tickets[&first].booking.clone(),
-            Some(_) => Err("idempotency-key-reused"),
-            None => self.sell(&mut run_log, number, body).ok_or("seats-taken"),
+            Some((first, seats)) if seats == body["seatIds"] => state.tickets[&first].booking.clone(),
+            Some(_) => Err(json!({"code": "idempotency-key-reused"})),
+            None => self.sell(&mut state, number, body).ok_or_else(|| self.taken(&body["seatIds"])),
         };
         if let Some(key) = key {
-            run_log.keys.entry(key).or_insert((id, body["seatIds"].clone()));
+            state.keys.entry(key).or_insert((id, body["seatIds"].clone()));
         }
-        run_log.tickets.insert(id, Ticket { number, booking, polls: 0, told_at: None });
+        state.tickets.insert(id, Ticket { number, booking, polls: 0, reported_at: None });
         id
     }
 
-    fn sell(&self, run_log: &mut RunLog, number: u64, body: &Value) -> Option<Value> {
-        let asked: Vec<i64> = body["seatIds"].as_array()?.iter().filter_map(Value::as_i64).collect();
-        let is_free = |run_log: &RunLog, seat: &i64| {
-            run_log.seats[usize::try_from(*seat - 1).unwrap_or_default()].sale.is_none()
+    fn sell(&self, state: &mut ServerState, number: u64, body: &Value) -> Option<Value> {
+        let requested: Vec<i64> = body["seatIds"].as_array()?.iter().filter_map(Value::as_i64).collect();
+        let is_free = |state: &ServerState, seat: &i64| {
+            state.seats[usize::try_from(*seat - 1).unwrap_or_default()].sale.is_none()
         };
-        let are_free = asked.iter().all(|seat| is_free(run_log, seat));
+        let are_free = requested.iter().all(|seat| is_free(state, seat));
         let may_sell_twice =
             self.has_defect(number, Defect::SellsASeatTwice) || self.defect == Defect::ForgetsKeys;
         if (!are_free && !may_sell_twice) || self.has_defect(number, Defect::RefusesAFreeSeat) {
             return None;
         }
-        run_log.sales += 1;
-        for seat in &asked {
-            run_log.seats[usize::try_from(*seat - 1).unwrap_or_default()].sale = Some(run_log.sales);
+        state.sales += 1;
+        for seat in &requested {
+            state.seats[usize::try_from(*seat - 1).unwrap_or_default()].sale = Some(state.sales);
         }
-        let given: Vec<i64> =
-            if self.has_defect(number, Defect::GivesAnotherSeat) { vec![asked[0] + 1] } else { asked };
-        Some(json!({"id": run_log.sales, "userEmail": body["userEmail"], "seatIds": given}))
+        let given: Vec<i64> = if self.has_defect(number, Defect::GivesAnotherSeat) {
+            vec![requested[0] + 1]
+        } else {
+            requested
+        };
+        Some(json!({"id": state.sales, "userEmail": body["userEmail"], "seatIds": given}))
     }
 }

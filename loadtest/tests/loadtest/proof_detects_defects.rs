@@ -41,7 +41,11 @@ async fn every_defect_is_detected_and_named() -> Result<()> {
         (Defect::TakesItBack, SPREAD, "final-status-never-changes"),
         (Defect::StreamTakesItBack, streams.as_str(), "final-status-never-changes"),
         (Defect::GivesAnotherSeat, SPREAD, "only-what-was-requested"),
-        (Defect::RefusesAFreeSeat, SPREAD, "no-free-seat-refused"),
+        (Defect::RefusesAFreeSeat, SPREAD, "refusals-are-true"),
+        (Defect::RefusesOnAcceptance, SPREAD, "refusals-are-true"),
+        (Defect::RefusesItsOwnKey, replay, "refusals-are-true"),
+        (Defect::NamesNoSeat, rush, "refusals-are-true"),
+        (Defect::NamesAnotherSeat, rush, "refusals-are-true"),
         (Defect::ForgetsKeys, replay, "one-outcome-per-key"),
         (Defect::HandsOutATicketTwice, SPREAD, "tickets-are-unique"),
         (Defect::HidesASale, rush, "seat-map-agrees"),
@@ -105,13 +109,17 @@ async fn a_journal_of_the_previous_version_can_be_verified() -> Result<()> {
         if let Some(header) = entry.get_mut("run") {
             header["version"] = 1.into();
         }
-        if let Some(told) = entry.get_mut("told").and_then(Value::as_object_mut) {
-            told.retain(|field, _| ["ticket", "outcome"].contains(&field.as_str()));
+        if let Some(status) = entry.get_mut("final").and_then(Value::as_object_mut) {
+            status.retain(|field, _| ["ticket", "outcome"].contains(&field.as_str()));
         }
-        old.push_str(&entry.to_string());
+        let entry = entry.to_string();
+        let entry = entry.replace("{\"final\":", "{\"told\":").replace("{\"request\":", "{\"asked\":");
+        old.push_str(&entry);
         old.push('\n');
     }
-    assert!(old.contains("\"told\"") && old.contains("\"version\":1"), "{old}");
+    for name in ["told", "asked", "version"] {
+        assert!(old.contains(&format!("\"{name}\":")), "{old}");
+    }
     std::fs::write(outcome.files.journal(), old)?;
     let (code, printed) = verify(&outcome.files.journal(), &[]).await?;
     assert_eq!(code, 0, "{printed}");
@@ -127,9 +135,9 @@ async fn a_status_that_changes_after_the_run_is_detected_by_verify() -> Result<(
     assert_eq!(code, 0, "{printed}");
     // The same journal, as if the system had reported another booking.
     let journal = std::fs::read_to_string(outcome.files.journal())?;
-    let told = journal.lines().find(|line| line.contains("\"told\"")).unwrap_or_default();
-    assert!(told.contains("\"id\":"), "{told}");
-    std::fs::write(outcome.files.journal(), journal.replace(told, &told.replace("\"id\":", "\"id\":9")))?;
+    let line = journal.lines().find(|line| line.contains("\"final\"")).unwrap_or_default();
+    assert!(line.contains("\"id\":"), "{line}");
+    std::fs::write(outcome.files.journal(), journal.replace(line, &line.replace("\"id\":", "\"id\":9")))?;
     let (code, printed) = verify(&outcome.files.journal(), &[]).await?;
     assert_eq!(code, 1, "{printed}");
     assert!(printed.contains("VIOLATED") && printed.contains("a final status never changes"), "{printed}");
@@ -227,7 +235,7 @@ async fn a_killed_load_generator_leaves_a_journal_that_can_be_verified() -> Resu
     let mut child = run_command(&url, "spread --rate 50 --buyers 5000", &[], &files).spawn()?;
     wait_until("the journal has an entry", async || {
         let journal = std::fs::read_to_string(files.journal()).unwrap_or_default();
-        Ok(journal.contains("\"asked\"").then_some(()))
+        Ok(journal.contains("\"request\"").then_some(()))
     })
     .await?;
     child.kill().await?;

@@ -50,6 +50,11 @@ pub fn email(run: &str, buyer: u64) -> String {
     format!("buyer{buyer}.{run}@example.com")
 }
 
+/// An SQL pattern that matches the addresses of this run's buyers.
+pub fn email_pattern(run: &str) -> String {
+    format!("buyer%.{run}@example.com")
+}
+
 /// The number of the buyer with this address. `None` if it belongs to no buyer of this run.
 pub fn buyer_of(run: &str, email: &str) -> Option<u64> {
     email

@@ -6,6 +6,10 @@ use uuid::Uuid;
 use super::status::{Outcome, Problem, Sale};
 use crate::http::{HttpResponse, RequestError};
 
+/// The problem codes with which the waiting endpoint reports that a booking expired or failed.
+const EXPIRED: &str = "expired-in-queue";
+const FAILED: &str = "internal";
+
 /// The response to a booking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -24,9 +28,16 @@ pub enum BookingResponse {
         code: Box<str>,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         ticket: Option<Uuid>,
+        /// The seats that it names as taken.
+        #[serde(skip_serializing_if = "<[i32]>::is_empty", default)]
+        taken: Box<[i32]>,
     },
     /// No response, or an invalid one. The request may have had an effect.
-    Lost { why: Box<str> },
+    #[serde(alias = "lost")]
+    Missing {
+        #[serde(alias = "why")]
+        reason: Box<str>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -37,44 +48,45 @@ struct Accepted {
 
 impl BookingResponse {
     pub fn read(reply: &HttpResponse) -> Self {
-        let at = |location: &str| location.rsplit('/').next().and_then(|id| id.parse().ok());
-        let ticket: Option<Uuid> = reply.location().and_then(at);
-        let senseless = |_| Self::Lost { why: format!("senseless-{}", reply.status).into() };
+        let ticket_of = |location: &str| location.rsplit('/').next().and_then(|id| id.parse().ok());
+        let ticket: Option<Uuid> = reply.location().and_then(ticket_of);
+        let invalid = |_| Self::Missing { reason: format!("invalid-{}", reply.status).into() };
         match reply.status {
             202 => serde_json::from_slice(&reply.body)
-                .map_or_else(senseless, |Accepted { ticket_id }| Self::Accepted { ticket: ticket_id }),
-            201 => serde_json::from_slice(&reply.body)
-                .map_or_else(senseless, |sale| Self::Booked { ticket, sale }),
+                .map_or_else(invalid, |Accepted { ticket_id }| Self::Accepted { ticket: ticket_id }),
+            201 => {
+                serde_json::from_slice(&reply.body).map_or_else(invalid, |sale| Self::Booked { ticket, sale })
+            }
             status => {
-                let problem: Option<Problem> = serde_json::from_slice(&reply.body).ok();
+                let problem: Problem = serde_json::from_slice(&reply.body).unwrap_or_default();
+                let taken = problem.taken_seats();
                 // The earlier system has no problem codes.
-                let code = problem.and_then(|problem| problem.code);
-                let code = code.unwrap_or_else(|| format!("http-{status}").into());
-                Self::Refused { status, code, ticket }
+                let code = problem.code.unwrap_or_else(|| format!("http-{status}").into());
+                Self::Refused { status, code, ticket, taken }
             }
         }
     }
 
-    pub fn lost(error: &RequestError) -> Self {
-        Self::Lost { why: error.kind().into() }
+    pub fn missing(error: &RequestError) -> Self {
+        Self::Missing { reason: error.kind().into() }
     }
 
     pub fn ticket(&self) -> Option<Uuid> {
         match self {
             Self::Accepted { ticket } => Some(*ticket),
             Self::Booked { ticket, .. } | Self::Refused { ticket, .. } => *ticket,
-            Self::Lost { .. } => None,
+            Self::Missing { .. } => None,
         }
     }
 
     /// Whether the request may have had an effect that the response does not report.
     pub fn is_ambiguous(&self) -> bool {
         match self {
-            Self::Lost { .. } => true,
-            Self::Refused { status, code, ticket } => {
+            Self::Missing { .. } => true,
+            Self::Refused { status, code, ticket, .. } => {
                 *status >= 500
                     && (ticket.is_some() || code.starts_with("http-"))
-                    && &**code != "expired-in-queue"
+                    && !matches!(&**code, EXPIRED | FAILED)
             }
             Self::Accepted { .. } | Self::Booked { .. } => false,
         }
@@ -86,7 +98,7 @@ impl BookingResponse {
             Self::Accepted { .. } => "accepted",
             Self::Booked { .. } => "booked",
             Self::Refused { code, .. } => code,
-            Self::Lost { why } => why,
+            Self::Missing { reason } => reason,
         }
     }
 
@@ -96,12 +108,16 @@ impl BookingResponse {
             Self::Booked { sale, .. } => {
                 Some(Outcome { sale: Some(sale.clone()), ..Outcome::of("confirmed") })
             }
-            // Without a ticket: a response of the earlier system.
-            Self::Refused { status, code, ticket }
+            // Without a ticket: rejected without being queued, or a response of the earlier system.
+            Self::Refused { status, code, ticket, taken }
                 if !self.is_ambiguous() && (ticket.is_some() || matches!(status, 404 | 409)) =>
             {
-                let status = if &**code == "expired-in-queue" { "expired" } else { "rejected" };
-                Some(Outcome { code: Some(code.clone()), ..Outcome::of(status) })
+                let status = match &**code {
+                    EXPIRED => "expired",
+                    FAILED => "failed",
+                    _ => "rejected",
+                };
+                Some(Outcome { code: Some(code.clone()), taken: taken.clone(), ..Outcome::of(status) })
             }
             _ => None,
         }
@@ -135,12 +151,15 @@ mod tests {
             BookingResponse::read(&reply(201, booked)),
             BookingResponse::Booked { ticket: Some(ticket), sale }
         );
-        let taken = BookingResponse::read(&reply(409, r#"{"code":"seats-taken","seatIds":[3]}"#));
-        assert_eq!(&*taken.outcome().unwrap().status, "rejected");
-        assert_eq!(
-            &*BookingResponse::read(&reply(503, r#"{"code":"expired-in-queue"}"#)).outcome().unwrap().status,
-            "expired"
-        );
+        for (status, body, expected, taken) in [
+            (409, r#"{"code":"seats-taken","seatIds":[3]}"#, "rejected", [3].as_slice()),
+            (404, r#"{"code":"seats-not-found","seatIds":[3]}"#, "rejected", &[]),
+            (503, r#"{"code":"expired-in-queue"}"#, "expired", &[]),
+            (500, r#"{"code":"internal"}"#, "failed", &[]),
+        ] {
+            let outcome = BookingResponse::read(&reply(status, body)).outcome().unwrap();
+            assert_eq!((&*outcome.status, &*outcome.taken), (expected, taken), "{body}");
+        }
         assert!(BookingResponse::read(&reply(202, "{}")).is_ambiguous());
         assert!(BookingResponse::read(&reply(503, r#"{"code":"broker-unavailable"}"#)).is_ambiguous());
         let mut full = reply(503, r#"{"code":"queue-full"}"#);
@@ -154,11 +173,18 @@ mod tests {
         for response in [
             BookingResponse::Accepted { ticket: TICKET.parse().unwrap() },
             BookingResponse::Booked { ticket: None, sale },
-            BookingResponse::Refused { status: 503, code: "queue-full".into(), ticket: None },
-            BookingResponse::Lost { why: "no-response".into() },
+            BookingResponse::Refused {
+                status: 409,
+                code: "seats-taken".into(),
+                ticket: None,
+                taken: [1].into(),
+            },
+            BookingResponse::Missing { reason: "no-response".into() },
         ] {
             let json = serde_json::to_string(&response).unwrap();
             assert_eq!(serde_json::from_str::<BookingResponse>(&json).unwrap(), response, "{json}");
         }
+        let earlier: BookingResponse = serde_json::from_str(r#"{"lost":{"why":"no-response"}}"#).unwrap();
+        assert_eq!(earlier, BookingResponse::Missing { reason: "no-response".into() });
     }
 }

@@ -17,20 +17,18 @@ pub struct Outcome {
     /// By the system's clock, in milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub settled_at: Option<i64>,
+    /// The seats that a rejection names as taken.
+    #[serde(skip_serializing_if = "<[i32]>::is_empty", default)]
+    pub taken: Box<[i32]>,
 }
 
 impl Outcome {
     pub(super) fn of(status: &str) -> Self {
-        Self { status: status.into(), sale: None, code: None, settled_at: None }
+        Self { status: status.into(), sale: None, code: None, settled_at: None, taken: Box::default() }
     }
 
     pub fn is_confirmed(&self) -> bool {
         &*self.status == "confirmed"
-    }
-
-    /// Whether both are equal, apart from the time.
-    pub fn agrees_with(&self, other: &Self) -> bool {
-        self.status == other.status && self.sale == other.sale && self.code == other.code
     }
 }
 
@@ -44,11 +42,26 @@ pub struct Sale {
     pub seats: Box<[i32]>,
 }
 
-/// The code of a problem document. The earlier system has none.
-#[derive(Deserialize)]
+/// A problem document.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct Problem {
-    #[serde(default)]
+    /// The earlier system has none.
     pub code: Option<Box<str>>,
+    seat_ids: Box<[i32]>,
+}
+
+impl Problem {
+    /// The seats that it names, if it says that they are taken.
+    pub fn taken_seats(&self) -> Box<[i32]> {
+        let is_about_taken_seats = self.code.as_deref().is_some_and(names_taken_seats);
+        if is_about_taken_seats { self.seat_ids.clone() } else { Box::default() }
+    }
+}
+
+/// Whether a problem with this code says that seats are taken, and names them.
+pub fn names_taken_seats(code: &str) -> bool {
+    matches!(code, "seats-taken" | "sold-out")
 }
 
 /// A ticket's status document.
@@ -87,6 +100,7 @@ impl ObservedStatus {
             "confirmed" | "rejected" | "expired" | "failed" => Self::Final(Outcome {
                 status: document.status,
                 sale: document.booking,
+                taken: document.problem.as_ref().map(Problem::taken_seats).unwrap_or_default(),
                 code: document.problem.and_then(|problem| problem.code),
                 settled_at: document.settled_at.map(Timestamp::unix_millis),
             }),

@@ -1,4 +1,4 @@
-//! Compares what clients were told with the seat map and the tiers.
+//! Compares the responses with the seat map and the tiers.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,8 +22,7 @@ pub(super) async fn compare(proof: &mut Proof, run_log: &RunLog, header: &Header
 async fn compare_all(proof: &mut Proof, run_log: &RunLog, header: &Header, client: &Client) -> Result<()> {
     let (sold, may_be_sold) = {
         let request_log = run_log.request_log();
-        let ambiguous =
-            request_log.requests.iter().filter(|request| request.is_ambiguous && request.end.is_none());
+        let ambiguous = request_log.requests.iter().filter(|request| request.may_have_effect());
         let may_be_sold: HashSet<i32> =
             ambiguous.flat_map(|request| &request.intent.seats).copied().collect();
         (sold_seats(&request_log, &mut Violations::default()), may_be_sold)
@@ -67,7 +66,7 @@ fn compare_map(
                 proof.violations.add(Invariant::NoSeatSoldTwice, what);
             }
             (None, true) if !before.contains(&id) && !may_be_sold(id) => {
-                let what = format!("the seat map shows seat {id} as sold, but no client was told so");
+                let what = format!("the seat map shows seat {id} as sold, but no response confirmed it");
                 proof.violations.add(Invariant::SeatMapAgrees, what);
             }
             _ => {}

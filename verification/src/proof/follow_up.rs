@@ -7,7 +7,7 @@ use hamro_shared::backoff::Backoff;
 use uuid::Uuid;
 
 use crate::contract::ObservedStatus;
-use crate::follow::Follow;
+use crate::follow::{Follow, Pace};
 use crate::instance::{Instance, StatusObservation};
 use crate::run_log::RunLog;
 
@@ -25,7 +25,8 @@ pub async fn drain(run_log: &RunLog, instance: &Instance, deadline: Instant) {
     last.sort_unstable_by(|a, b| b.cmp(a));
     last.truncate(LAST);
     for ticket in last {
-        let waiting = Follow::Wait.until_final(instance, run_log, ticket);
+        let pace = Pace::default();
+        let waiting = Follow::Wait.until_final(&pace, || instance.clone(), || {}, run_log, ticket);
         if tokio::time::timeout_at(deadline.into(), waiting).await.is_err() {
             return;
         }
@@ -33,26 +34,26 @@ pub async fn drain(run_log: &RunLog, instance: &Instance, deadline: Instant) {
 }
 
 /// Reads the status of every ticket, including those that are known to be final. Repeats this for tickets that are not
-/// final, until all are or the deadline has passed. Each instance is asked for a share of the tickets, and for a
-/// different share in each round. `progress` receives the number of tickets read.
+/// final, until all are or the deadline has passed. Each instance gets a share of the tickets, and a different
+/// one in each round. `progress` receives the number of tickets read.
 pub async fn follow_all(run_log: &RunLog, instances: &[Instance], deadline: Instant, progress: impl Fn(u64)) {
     let mut tickets = run_log.request_log().tickets();
     tickets.sort_unstable();
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     for round in 0.. {
         let mut left = Vec::new();
-        let mut asking = stream::iter(tickets.into_iter().enumerate())
-            .map(|(number, ticket)| ask(run_log, &instances[(number + round) % instances.len()], ticket))
+        let mut reading = stream::iter(tickets.into_iter().enumerate())
+            .map(|(number, ticket)| read(run_log, &instances[(number + round) % instances.len()], ticket))
             .buffer_unordered(AT_ONCE);
-        let mut asked = 0;
-        while let Some((ticket, is_over)) = asking.next().await {
-            asked += 1;
-            progress(asked);
+        let mut done = 0;
+        while let Some((ticket, is_over)) = reading.next().await {
+            done += 1;
+            progress(done);
             if !is_over && run_log.request_log().must_become_final(ticket) {
                 left.push(ticket);
             }
         }
-        drop(asking);
+        drop(reading);
         if left.is_empty() || Instant::now() >= deadline {
             return;
         }
@@ -62,15 +63,15 @@ pub async fn follow_all(run_log: &RunLog, instances: &[Instance], deadline: Inst
 }
 
 /// Reads the status once. Returns whether the ticket need not be read again.
-async fn ask(run_log: &RunLog, instance: &Instance, ticket: Uuid) -> (Uuid, bool) {
-    let Ok(StatusObservation { told, read, .. }) = instance.ask(run_log, ticket, "").await else {
+async fn read(run_log: &RunLog, instance: &Instance, ticket: Uuid) -> (Uuid, bool) {
+    let Ok(StatusObservation { status, read, .. }) = instance.read_status(run_log, ticket, "").await else {
         return (ticket, false);
     };
-    let may_be = run_log.record_status(ticket, &told, read);
-    let is_over = match told {
+    let is_allowed = run_log.record_status(ticket, &status, read);
+    let is_over = match status {
         ObservedStatus::Final(_) => true,
         // A violation does not go away by waiting.
-        ObservedStatus::Queued => !may_be,
+        ObservedStatus::Queued => !is_allowed,
         ObservedStatus::Unknown => {
             run_log.record_unknown(ticket, read);
             true

@@ -1,20 +1,28 @@
 //! Verifies that nothing was lost and nothing was sold twice. All accepted tickets are followed until they are final.
-//! What clients were told is checked for consistency and compared with the seat map, the tiers and the database.
+//! The responses are checked for consistency and compared with the seat map, the tiers and the database.
 
+mod bookings;
 mod catalogue;
+mod context;
 mod database;
 mod follow_up;
+mod refusals;
 mod responses;
+mod sales;
+mod stored;
 
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 
+pub use context::{Deadlines, RunFacts};
 pub use follow_up::{drain, follow_all};
 
 use crate::http::Client;
-use crate::invariant::Violations;
+use crate::invariant::{Invariant, Source, Violations};
 use crate::journal::Header;
 use crate::run_log::RunLog;
+use context::{Buyers, CheckContext};
+use database::Comparison;
 
 /// The result of the verification.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,18 +52,43 @@ pub struct Proof {
     pub remarks: Vec<String>,
 }
 
+impl Proof {
+    /// The rules that the load generator has checked.
+    pub fn checked(&self) -> impl Iterator<Item = Invariant> {
+        let by_sql = self.by_sql;
+        Invariant::ALL.into_iter().filter(move |rule| match rule.source() {
+            Source::Responses => true,
+            Source::Database => by_sql,
+            Source::Deadlines | Source::Servers => false,
+        })
+    }
+}
+
 /// Checks all rules, after tickets have been followed.
 pub async fn prove(
     run_log: &RunLog,
     header: &Header,
     client: &Client,
     database: Option<&PgConnectOptions>,
+    facts: &RunFacts,
 ) -> Proof {
-    let mut proof = responses::check(&run_log.request_log(), header);
+    let buyers = &Buyers::of(&run_log.request_log());
+    let mut proof = {
+        let request_log = &run_log.request_log();
+        responses::check(CheckContext { request_log, buyers, header, facts })
+    };
     catalogue::compare(&mut proof, run_log, header, client).await;
     match database {
-        Some(options) => database::compare(&mut proof, run_log, header, options).await,
-        None => proof.remarks.push("DATABASE_URL is not set: the database was not checked".to_owned()),
+        Some(options) => {
+            let comparison = Comparison { run_log, header, buyers, facts };
+            database::compare(&mut proof, &comparison, options).await;
+        }
+        None => proof.remarks.push(
+            "DATABASE_URL is not set: the database and the times of refusals were not checked".to_owned(),
+        ),
     }
     proof
 }
+
+#[cfg(test)]
+mod tests;

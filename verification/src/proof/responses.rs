@@ -1,19 +1,21 @@
 //! Rules for the responses themselves.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use super::Proof;
+use super::context::CheckContext;
+use super::{Proof, refusals};
 use crate::invariant::{Invariant, Violations};
-use crate::journal::Header;
 use crate::request_log::{RecordedOutcome, Request, RequestLog};
 
 /// Compares the responses with each other.
-pub(super) fn check(request_log: &RequestLog, header: &Header) -> Proof {
+pub(super) fn check(context: CheckContext<'_>) -> Proof {
+    let CheckContext { request_log, header, .. } = context;
     let mut violations = request_log.violations.clone();
     let sold = sold_seats(request_log, &mut violations);
     every_ticket_ends(request_log, &mut violations);
-    one_key_one_booking(request_log, &mut violations);
-    no_free_seat_refused(request_log, header, &sold, &mut violations);
+    one_booking_per_key(request_log, &mut violations);
+    one_outcome_per_key(request_log, &mut violations);
+    refusals::compare_with_responses(context, &sold, &mut violations);
     let mut remarks = Vec::new();
     if !request_log.is_complete {
         remarks.push("the journal has no end: it may not contain all requests".to_owned());
@@ -21,18 +23,18 @@ pub(super) fn check(request_log: &RequestLog, header: &Header) -> Proof {
     let requests = &request_log.requests;
     let counted =
         |test: &dyn Fn(&Request) -> bool| requests.iter().filter(|request| test(request)).count() as u64;
-    let ended_as = |status: &str| counted(&|request| status_of(request_log, request) == Some(status));
-    let ambiguous = counted(&|request| request.is_ambiguous && request.end.is_none());
+    let count_of = |status: &str| counted(&|request| status_of(request_log, request) == Some(status));
+    let ambiguous = counted(&Request::may_have_effect);
     if ambiguous > 0 {
         remarks.push(format!("{ambiguous} requests have no response that shows whether they had an effect"));
     }
     Proof {
         requests: requests.len() as u64,
         tickets: counted(&|request| request.ticket.is_some()),
-        confirmed: ended_as("confirmed"),
-        rejected: ended_as("rejected"),
-        expired: ended_as("expired"),
-        failed: ended_as("failed"),
+        confirmed: count_of("confirmed"),
+        rejected: count_of("rejected"),
+        expired: count_of("expired"),
+        failed: count_of("failed"),
         ambiguous,
         seats_sold: sold.len() as u64,
         seats: header.concerts.iter().map(|concert| concert.seats as u64).sum(),
@@ -45,9 +47,9 @@ pub(super) fn check(request_log: &RequestLog, header: &Header) -> Proof {
 }
 
 fn status_of<'a>(request_log: &'a RequestLog, request: &Request) -> Option<&'a str> {
-    match request.end? {
+    match request.outcome? {
         RecordedOutcome::Sold { .. } => Some("confirmed"),
-        RecordedOutcome::NotSold { end, .. } => Some(&request_log.not_sold(end).status),
+        RecordedOutcome::NotSold { kind, .. } => Some(&request_log.not_sold(kind).status),
     }
 }
 
@@ -55,7 +57,7 @@ fn status_of<'a>(request_log: &'a RequestLog, request: &Request) -> Option<&'a s
 pub(super) fn sold_seats(request_log: &RequestLog, violations: &mut Violations) -> HashMap<i32, i64> {
     let mut sold = HashMap::new();
     for (number, request) in request_log.requests.iter().enumerate() {
-        let Some(RecordedOutcome::Sold { sale, .. }) = request.end else { continue };
+        let Some(RecordedOutcome::Sold { sale, .. }) = request.outcome else { continue };
         for seat in &request.intent.seats {
             // Retries under one key share a booking and its seats.
             if let Some(other) = sold.insert(*seat, sale)
@@ -75,17 +77,17 @@ pub(super) fn sold_seats(request_log: &RequestLog, violations: &mut Violations) 
 /// Every accepted ticket must be final. A ticket returned with a 503 need not, because it may not have been accepted.
 fn every_ticket_ends(request_log: &RequestLog, violations: &mut Violations) {
     for (number, request) in request_log.requests.iter().enumerate() {
-        if request.ticket.is_some() && request.end.is_none() && !request.is_ambiguous {
+        if request.ticket.is_some() && request.outcome.is_none() && !request.is_ambiguous {
             violations.add(Invariant::EveryTicketEnds, format!("{} is not final", request_log.name(number)));
         }
     }
 }
 
-fn one_key_one_booking(request_log: &RequestLog, violations: &mut Violations) {
+fn one_booking_per_key(request_log: &RequestLog, violations: &mut Violations) {
     let mut of_key = HashMap::new();
     let mut key_of = HashMap::new();
     for (number, request) in request_log.requests.iter().enumerate() {
-        let Some(RecordedOutcome::Sold { sale, .. }) = request.end else { continue };
+        let Some(RecordedOutcome::Sold { sale, .. }) = request.outcome else { continue };
         // Without a key, every request is a separate booking.
         let key = request
             .intent
@@ -109,42 +111,33 @@ fn one_key_one_booking(request_log: &RequestLog, violations: &mut Violations) {
     }
 }
 
-/// If a request was rejected because of taken seats, at least one of them must be sold. Seats are never released, so
-/// this also holds at the end.
-fn no_free_seat_refused(
-    request_log: &RequestLog,
-    header: &Header,
-    sold: &HashMap<i32, i64>,
-    violations: &mut Violations,
-) {
-    let before: HashSet<i32> =
-        header.concerts.iter().flat_map(|concert| &concert.sold_before).copied().collect();
-    // A request without a response may have bought its seats. So may other buyers, in which case nothing can be
-    // checked.
-    let may_be_sold: HashSet<i32> = request_log
-        .requests
-        .iter()
-        .filter(|r| r.is_ambiguous && r.end.is_none())
-        .flat_map(|r| &r.intent.seats)
-        .copied()
-        .collect();
-    if !header.is_exclusive || !request_log.is_complete {
-        return;
-    }
+/// Retries under a key share the rejection of the first attempt too. An expired or failed booking does not hold its key,
+/// nor does a request that is rejected without a ticket, or one that reuses the key for other seats.
+fn one_outcome_per_key(request_log: &RequestLog, violations: &mut Violations) {
+    let mut of_key: HashMap<(u64, u32), RecordedOutcome> = HashMap::new();
     for (number, request) in request_log.requests.iter().enumerate() {
-        let Some(RecordedOutcome::NotSold { end, .. }) = request.end else { continue };
-        let code = request_log.not_sold(end).code.as_deref();
-        let is_taken =
-            |seat: &i32| sold.contains_key(seat) || before.contains(seat) || may_be_sold.contains(seat);
-        if matches!(code, Some("seats-taken" | "sold-out" | "http-409"))
-            && !request.intent.seats.iter().any(is_taken)
-        {
+        let (Some(key), Some(_), Some(outcome)) = (request.key(), request.ticket, request.outcome) else {
+            continue;
+        };
+        if let RecordedOutcome::NotSold { kind, .. } = outcome {
+            let not_sold = request_log.not_sold(kind);
+            let reuses_key = not_sold.code.as_deref() == Some("idempotency-key-reused");
+            if *not_sold.status != *"rejected" || reuses_key {
+                continue;
+            }
+        }
+        let first = *of_key.entry(key).or_insert(outcome);
+        let both_sold =
+            matches!((first, outcome), (RecordedOutcome::Sold { .. }, RecordedOutcome::Sold { .. }));
+        // Two bookings under one key are reported by `one_booking_per_key`.
+        if !both_sold && !first.is(outcome) {
             let what = format!(
-                "{} was refused seats {:?}, but none of them is sold",
+                "{} is {}, but another request under its key is {}",
                 request_log.name(number),
-                request.intent.seats
+                request_log.describe(outcome),
+                request_log.describe(first)
             );
-            violations.add(Invariant::NoFreeSeatRefused, what);
+            violations.add(Invariant::OneOutcomePerKey, what);
         }
     }
 }

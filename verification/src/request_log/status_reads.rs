@@ -31,8 +31,8 @@ impl RequestLog {
             Some(_) => self.read_again.other_instance += 1,
             None => {}
         }
-        let is_news = self.ends_as(number, outcome);
-        self.reported(number, read) || is_news
+        let is_first_report = self.record_report(number, read);
+        self.record_outcome(number, outcome) || is_first_report
     }
 
     /// Records that a ticket was reported as queued or unknown. Returns whether that is allowed.
@@ -40,7 +40,7 @@ impl RequestLog {
         self.latest = self.latest.max(read.received());
         let Some(&number) = self.tickets.get(&ticket) else { return true };
         let request = &self.requests[number];
-        let before = request.end.map_or_else(|| "issued".to_owned(), |end| self.describe(end));
+        let before = request.outcome.map_or_else(|| "issued".to_owned(), |outcome| self.describe(outcome));
         let name = self.name(number);
         let what = match self.report_before(number, read) {
             Some(report) => format!(
@@ -70,7 +70,7 @@ impl RequestLog {
 
     /// Records that an instance has reported the outcome of the request. Returns whether it is the first report of this
     /// instance. Responses are recorded at once, so the first one recorded is the earliest.
-    pub(super) fn reported(&mut self, number: usize, read: StatusRead) -> bool {
+    pub(super) fn record_report(&mut self, number: usize, read: StatusRead) -> bool {
         let report = read.report();
         match self.requests[number].reported {
             None => {
@@ -92,7 +92,7 @@ impl RequestLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{BookingIntent, BookingResponse};
+    use crate::contract::{BookingIntent, BookingResponse, Target};
     use crate::journal::RequestRecord;
 
     const TICKET: Uuid = Uuid::from_u128(7);
@@ -112,6 +112,7 @@ mod tests {
         request_log.record_request(RequestRecord {
             intent,
             instance: 0,
+            target: Target::Async,
             due: 0,
             took: 500,
             response: BookingResponse::Accepted { ticket: TICKET },
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_reported_status_binds_its_instance_at_once_and_others_after_a_second() {
-        for (instance, sent, may_be) in [
+        for (instance, sent, is_allowed) in [
             (0, 1_099, true),
             (0, 1_100, false),
             (1, 51_099, true),
@@ -136,12 +137,12 @@ mod tests {
             let mut request_log = request_log();
             assert_eq!(
                 request_log.record_not_final(TICKET, "queued", read(instance, sent)),
-                may_be,
+                is_allowed,
                 "{instance} {sent}"
             );
             assert_eq!(
                 request_log.violations.of(Invariant::FinalStatusNeverChanges).is_none(),
-                may_be,
+                is_allowed,
                 "{instance} {sent}"
             );
         }
@@ -177,9 +178,21 @@ mod tests {
     fn an_outcome_in_the_booking_response_binds_its_instance() {
         let mut request_log = RequestLog::new("run");
         let intent = BookingIntent { buyer: 1, seats: [1].into(), key: None };
-        let response =
-            BookingResponse::Refused { status: 409, code: "seats-taken".into(), ticket: Some(TICKET) };
-        request_log.record_request(RequestRecord { intent, instance: 0, due: 0, took: 500, response });
+        let response = BookingResponse::Refused {
+            status: 409,
+            code: "seats-taken".into(),
+            ticket: Some(TICKET),
+            taken: [1].into(),
+        };
+        let target = Target::Sync;
+        request_log.record_request(RequestRecord {
+            intent,
+            instance: 0,
+            target,
+            due: 0,
+            took: 500,
+            response,
+        });
         assert!(!request_log.record_not_final(TICKET, "queued", read(0, 500)));
     }
 }

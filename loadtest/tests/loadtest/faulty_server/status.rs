@@ -43,21 +43,21 @@ pub async fn events(
 
 impl FaultyServer {
     fn number_of(&self, id: Uuid) -> u64 {
-        self.run_log().tickets.get(&id).map(|ticket| ticket.number).unwrap_or_default()
+        self.state().tickets.get(&id).map(|ticket| ticket.number).unwrap_or_default()
     }
 
     /// The status document of a ticket, with the defect. `None` if the ticket is unknown.
     fn status_document(&self, endpoint: Endpoint, id: Uuid) -> Option<Value> {
-        let mut run_log = self.run_log();
-        let ticket = run_log.tickets.get_mut(&id)?;
+        let mut state = self.state();
+        let ticket = state.tickets.get_mut(&id)?;
         ticket.polls += 1;
-        let Ticket { number, booking, polls, told_at } = ticket.clone();
+        let Ticket { number, booking, polls, reported_at } = ticket.clone();
         if self.has_defect(number, Defect::ForgetsATicket) {
             return None;
         }
         let is_behind = match self.defect {
             Defect::LagsBehind(lag) if endpoint == Endpoint::Second => {
-                told_at.is_none_or(|at| at.elapsed() < lag)
+                reported_at.is_none_or(|at| at.elapsed() < lag)
             }
             _ => false,
         };
@@ -66,7 +66,7 @@ impl FaultyServer {
             return Some(json!({"ticketId": id, "status": "queued"}));
         }
         if endpoint == Endpoint::First {
-            ticket.told_at.get_or_insert_with(Instant::now);
+            ticket.reported_at.get_or_insert_with(Instant::now);
         }
         let has_changed = self.has_defect(number, Defect::ChangesItsMind) && polls > 1;
         Some(match booking {
@@ -75,7 +75,7 @@ impl FaultyServer {
             }),
             booking => json!({
                 "ticketId": id, "status": "rejected", "settledAt": "2026-11-22T16:14:22.341Z",
-                "problem": {"code": booking.err().unwrap_or("seats-taken")},
+                "problem": booking.err().unwrap_or_else(|| json!({"code": "seats-taken", "seatIds": [1]})),
             }),
         })
     }
