@@ -3,27 +3,26 @@
 
 #![expect(clippy::print_stderr, reason = "tests print details of a failure")]
 
-pub mod checker;
 pub mod client;
-pub mod crowd;
 pub mod dead_letter_setup;
 pub mod deployment;
 pub mod events;
-pub mod evidence;
-pub mod journal;
-pub mod ledger;
+pub mod fault_test;
+pub mod final_state;
 mod open_loop;
 pub mod outage;
 pub mod process;
 pub mod proxy;
+pub mod simulated_clients;
 pub mod stats;
-pub mod status_read;
-pub mod trial;
+pub mod tables;
 mod wait;
 
 pub use client::Client;
 pub use deployment::{Deployment, Setup};
 pub use events::Events;
+pub use fault_test::FaultTest;
 pub use open_loop::open_loop;
-pub use trial::Trial;
+// Tests written before the rename.
+pub use tables as ledger;
 pub use wait::wait_until;

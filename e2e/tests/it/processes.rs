@@ -3,7 +3,7 @@
 use anyhow::Result;
 use futures_util::future::try_join;
 use hamro_e2e::process::Process;
-use hamro_e2e::{Deployment, Setup, ledger, wait_until};
+use hamro_e2e::{Deployment, Setup, tables, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -54,8 +54,8 @@ async fn the_commands_migrate_seed_and_print_the_openapi_document() -> Result<()
             let mut process = Process::start(command, "hamro-api", &[command], &deployment.environment(&[]))?;
             assert!(process.ended().await?.success(), "{command}: {}", process.printed());
         }
-        assert_eq!(ledger::count(&deployment.pool, "concerts").await?, 3);
-        assert_eq!(ledger::count(&deployment.pool, "seats").await?, 300);
+        assert_eq!(tables::count(&deployment.pool, "concerts").await?, 3);
+        assert_eq!(tables::count(&deployment.pool, "seats").await?, 300);
         let mut process = Process::start("openapi", "hamro-api", &["openapi"], &[])?;
         assert!(process.ended().await?.success());
         let document: Value =

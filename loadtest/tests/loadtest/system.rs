@@ -141,7 +141,7 @@ async fn an_existing_concert_can_be_booked_and_an_unused_one_is_removed() -> Res
         // The arguments are rejected before a concert is created.
         let outcome = run(&url, "polls --target sync", &[]).await?;
         assert_eq!(outcome.code, 2, "{}", outcome.printed);
-        let concerts = hamro_e2e::ledger::count(&deployment.pool, "concerts").await?;
+        let concerts = hamro_e2e::tables::count(&deployment.pool, "concerts").await?;
         assert_eq!(concerts, 3);
         Ok(())
     })

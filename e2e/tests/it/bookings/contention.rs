@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use futures_util::future::{join_all, try_join_all};
-use hamro_e2e::{Deployment, Setup, ledger};
+use hamro_e2e::{Deployment, Setup, tables};
 use serde_json::json;
 
 #[tokio::test]
@@ -25,8 +25,8 @@ async fn exactly_one_of_100_clients_gets_a_seat() -> Result<()> {
             assert_eq!(answer.header("content-type"), Some("application/problem+json"));
             assert_eq!(answer.body["seatIds"], json!([seat]));
         }
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
-        assert_eq!(ledger::count(&deployment.pool, "bookings").await?, 100);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "bookings").await?, 100);
         Ok(())
     })
     .await
@@ -72,7 +72,7 @@ async fn overlapping_bookings_in_opposite_order_neither_deadlock_nor_share_a_sea
             .filter_map(|answer| answer.body["seatIds"].as_array().filter(|_| answer.status == 201))
             .map(Vec::len)
             .sum();
-        assert_eq!(i64::try_from(sold)?, ledger::count(&deployment.pool, "sale_seats").await?);
+        assert_eq!(i64::try_from(sold)?, tables::count(&deployment.pool, "sale_seats").await?);
         assert!(sold >= 5, "nothing was sold");
 
         let deadlocks: i64 =

@@ -4,7 +4,7 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 use hamro_e2e::client::{ApiResponse, Client, booking};
 use hamro_e2e::proxy::Proxy;
-use hamro_e2e::{Deployment, Setup, ledger, wait_until};
+use hamro_e2e::{Deployment, Setup, tables, wait_until};
 use hyper::Method;
 
 pub async fn book_under_key(client: &Client, key: &str, seats: &[i64]) -> Result<ApiResponse> {
@@ -36,8 +36,8 @@ async fn a_client_that_loses_its_connection_and_retries_books_once() -> Result<(
         assert_eq!(again.status, 202, "{again:?}");
         deployment.start_worker(&[]).await?;
         assert_eq!(client.final_status(again.location()?).await?["status"], "confirmed");
-        assert_eq!(ledger::count(&deployment.pool, "bookings").await?, 2);
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "bookings").await?, 2);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
         Ok(())
     })
     .await
@@ -57,7 +57,7 @@ async fn a_thousand_concurrent_attempts_under_one_key_book_once() -> Result<()> 
             assert_eq!(status["status"], "confirmed");
             assert_eq!(booked.get_or_insert_with(|| status["booking"].clone()), &status["booking"]);
         }
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
         Ok(())
     })
     .await
@@ -92,7 +92,7 @@ async fn retries_under_one_key_book_once() -> Result<()> {
         for answer in &answers {
             assert_eq!((answer.status, &answer.body), (201, &answers[0].body));
         }
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
 
         let other = book(&seats[5..6]).await?;
         assert_eq!((other.status, other.code()), (422, "idempotency-key-reused"));

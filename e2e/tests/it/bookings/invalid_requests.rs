@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use hamro_e2e::client::{ApiResponse, Client};
-use hamro_e2e::{Deployment, Setup, ledger};
+use hamro_e2e::{Deployment, Setup, tables};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn fields(answer: &ApiResponse) -> Vec<&str> {
 
 async fn assert_untouched(deployment: &Deployment) -> Result<()> {
     assert_eq!(deployment.waiting_messages().await?, 0, "the queue is not empty");
-    assert_eq!(ledger::count(&deployment.pool, "bookings").await?, 0);
+    assert_eq!(tables::count(&deployment.pool, "bookings").await?, 0);
     Ok(())
 }
 
@@ -212,7 +212,7 @@ async fn a_booking_of_unknown_seats_is_rejected_on_both_endpoints() -> Result<()
             (&json!("rejected"), &json!("seats-not-found"))
         );
         assert_eq!(status["problem"]["seatIds"], json!([seats[0]]));
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 0);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 0);
         Ok(())
     })
     .await

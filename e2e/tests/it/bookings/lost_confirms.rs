@@ -1,7 +1,7 @@
 //! Bookings whose confirm from the broker is lost.
 
 use anyhow::Result;
-use hamro_e2e::{Deployment, Setup, ledger, wait_until};
+use hamro_e2e::{Deployment, Setup, tables, wait_until};
 
 use super::idempotency::book_under_key;
 
@@ -35,7 +35,7 @@ async fn a_booking_whose_confirm_is_lost_can_be_followed() -> Result<()> {
         client.wait_until_ready().await?;
         let again = book_under_key(&client, "key-1", &seats[..1]).await?;
         assert_eq!(client.final_status(again.location()?).await?["status"], "confirmed");
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
         Ok(())
     })
     .await

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join;
 use hamro_e2e::client::{Client, booking};
-use hamro_e2e::{Deployment, Setup, ledger};
+use hamro_e2e::{Deployment, Setup, tables};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -104,8 +104,8 @@ async fn the_typescript_client_retries_a_broken_connection_and_books_once() -> R
         assert_eq!(kinds(&run), ["book", "book", "events"]);
         assert_eq!(run["requests"][0]["key"], run["requests"][1]["key"]);
         assert_eq!(run["final"]["status"], "confirmed", "{run}");
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
-        assert_eq!(ledger::count(&deployment.pool, "bookings").await?, 2);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "bookings").await?, 2);
         Ok(())
     })
     .await
@@ -127,7 +127,7 @@ async fn the_typescript_client_honours_retry_after_and_retries_an_unknown_outcom
             at[1]
         );
         assert_eq!(run["final"]["status"], "confirmed", "{run}");
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
         Ok(())
     })
     .await

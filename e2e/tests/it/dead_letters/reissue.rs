@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use hamro_e2e::client::booking;
 use hamro_e2e::deployment::envelope;
-use hamro_e2e::{Client, Deployment, ledger};
+use hamro_e2e::{Client, Deployment, tables};
 use hamro_shared::domain::IdempotencyKey;
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ async fn a_reissued_dead_letter_is_booked_once_under_a_new_ticket() -> Result<()
         let error = stderr_of(deployment, &["discard", &id, "--because", "late"], &[]).await?;
         assert!(error.contains("was already reissued"), "{error}");
 
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
         assert_eq!(final_status(deployment, alice.ticket.id).await?, failed);
         let list = stdout_of(deployment, &["list", "--all"]).await?;
         assert!(list.contains(&format!("reissued as {ticket}")), "{list}");
@@ -70,7 +70,7 @@ async fn an_interrupted_reissue_resumes_with_the_same_ticket() -> Result<()> {
         sqlx::raw_sql(reset).execute(&deployment.pool).await?;
         assert_eq!(reissue(deployment, &id).await?, ticket);
         deployment.drained().await?;
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
         Ok(())
     })
     .await
@@ -100,7 +100,7 @@ async fn a_dead_letter_can_be_reissued_again_after_its_new_ticket_expired() -> R
         assert_eq!(final_status(deployment, &tickets[3]).await?["status"], "confirmed");
         tickets.dedup();
         assert_eq!(tickets.len(), 4);
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
         Ok(())
     })
     .await
@@ -143,7 +143,7 @@ async fn a_reissue_shares_the_outcome_of_a_retry_under_the_same_key() -> Result<
         let ticket = reissue(deployment, &id).await?;
         let status = final_status(deployment, ticket).await?;
         assert_eq!((&status["status"], &status["booking"]), (&"confirmed".into(), &booked.body));
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
         Ok(())
     })
     .await

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
-use hamro_e2e::checker::Promise;
-use hamro_e2e::{Deployment, Setup, Trial, ledger, wait_until};
+use hamro_e2e::{FaultTest, Deployment, Setup, tables, wait_until};
+use hamro_verification::invariant::Invariant;
 
 use super::intake::{ONE_BY_ONE, fill_the_queue};
 use super::workers::expired;
@@ -13,9 +13,9 @@ use super::workers::expired;
 /// Short, because clients retry until this timeout for tickets that are lost.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-async fn start(workers: usize, mut variables: Vec<(&'static str, &'static str)>) -> Result<Trial> {
+async fn start(workers: usize, mut variables: Vec<(&'static str, &'static str)>) -> Result<FaultTest> {
     variables.push(("BOOKING_WAIT", "1s"));
-    Trial::start_with_retry_timeout(Setup { workers, variables, ..Setup::default() }, SHORT_TIMEOUT).await
+    FaultTest::start_with_retry_timeout(Setup { workers, variables, ..Setup::default() }, SHORT_TIMEOUT).await
 }
 
 /// Starts a worker that dies at its second batch. That batch is large, because it grows while the first one cannot lock
@@ -45,14 +45,14 @@ async fn dies_with_a_large_batch(
 async fn the_checker_detects_a_worker_that_acknowledges_before_its_commit() -> Result<()> {
     let broken = start(1, Vec::new())
         .await?
-        .breaks(async |deployment, crowd| {
+        .breaks(async |deployment, clients| {
             let faults = "worker.early-ack=break,worker.before-commit=kill@2";
-            dies_with_a_large_batch(deployment, faults, crowd.is_accepted(15)).await?;
+            dies_with_a_large_batch(deployment, faults, clients.wait_for_accepted(15)).await?;
             deployment.start_worker(&[]).await?;
             Ok(())
         })
         .await?;
-    assert_eq!(broken, BTreeSet::from([Promise::EveryTicketEnds]));
+    assert_eq!(broken, BTreeSet::from([Invariant::EveryTicketEnds]));
     Ok(())
 }
 
@@ -60,16 +60,17 @@ async fn the_checker_detects_a_worker_that_acknowledges_before_its_commit() -> R
 async fn the_checker_detects_a_worker_that_does_not_look_up_settled_tickets() -> Result<()> {
     let broken = start(1, Vec::new())
         .await?
-        .breaks(async |deployment, crowd| {
+        .breaks(async |deployment, clients| {
             let faults = "worker.after-commit=kill@2";
-            dies_with_a_large_batch(deployment, faults, crowd.is_accepted(15)).await?;
+            dies_with_a_large_batch(deployment, faults, clients.wait_for_accepted(15)).await?;
             // Some clients have read final statuses.
-            crowd.has_pursued(5).await?;
+            clients.wait_for_ended(5).await?;
             deployment.start_worker(&[("HAMRO_FAULTS", "worker.no-look-up=break")]).await?;
             Ok(())
         })
         .await?;
-    let expected = [Promise::FinalStatusStands, Promise::NoFalseRefusal, Promise::BooksBalance];
+    let expected =
+        [Invariant::FinalStatusNeverChanges, Invariant::RefusalsAreTrue, Invariant::DatabaseIsConsistent];
     assert_eq!(broken, BTreeSet::from(expected));
     Ok(())
 }
@@ -79,21 +80,21 @@ async fn the_checker_detects_workers_that_lock_seats_out_of_order() -> Result<()
     let variables = vec![("HAMRO_FAULTS", "worker.unordered-locks=break"), ("PREFETCH", "1")];
     let broken = start(4, variables)
         .await?
-        .breaks(async |deployment, crowd| {
-            while ledger::deadlocks(&deployment.pool).await? == 0 {
-                crowd.burst(200).await?;
+        .breaks(async |deployment, clients| {
+            while tables::deadlocks(&deployment.pool).await? == 0 {
+                clients.burst(200).await?;
             }
             Ok(())
         })
         .await?;
-    assert_eq!(broken, BTreeSet::from([Promise::NoDeadlock]));
+    assert_eq!(broken, BTreeSet::from([Invariant::NoDeadlock]));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_checker_detects_a_worker_that_ignores_deadlines() -> Result<()> {
     let variables = vec![("BOOKING_DEADLINE", "2s"), ("BOOKING_WAIT", "1s")];
-    let broken = Trial::start(Setup { variables, workers: 1, ..Setup::default() })
+    let broken = FaultTest::start(Setup { variables, workers: 1, ..Setup::default() })
         .await?
         .breaks(async |deployment, _| {
             deployment.kill_worker(0).await?;
@@ -102,7 +103,7 @@ async fn the_checker_detects_a_worker_that_ignores_deadlines() -> Result<()> {
             Ok(())
         })
         .await?;
-    assert_eq!(broken, BTreeSet::from([Promise::DeadlinesHold]));
+    assert_eq!(broken, BTreeSet::from([Invariant::DeadlinesHold]));
     Ok(())
 }
 
@@ -112,8 +113,10 @@ async fn the_checker_detects_an_api_that_treats_a_nack_as_an_ack() -> Result<()>
     variables.push(("HAMRO_FAULTS", "api.nack-is-ack=break"));
     let broken = start(1, variables)
         .await?
-        .breaks(async |deployment, crowd| fill_the_queue(deployment, crowd, crowd.is_accepted(150)).await)
+        .breaks(async |deployment, clients| {
+            fill_the_queue(deployment, clients, clients.wait_for_accepted(150)).await
+        })
         .await?;
-    assert_eq!(broken, BTreeSet::from([Promise::EveryTicketEnds]));
+    assert_eq!(broken, BTreeSet::from([Invariant::EveryTicketEnds]));
     Ok(())
 }

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hamro_e2e::crowd::Crowd;
 use hamro_e2e::outage::Outage;
-use hamro_e2e::{Deployment, Setup, Trial};
+use hamro_e2e::simulated_clients::SimulatedClients;
+use hamro_e2e::{FaultTest, Deployment, Setup};
 use hamro_shared::config::Setting;
 use nix::sys::signal::Signal;
 use rand::rngs::SmallRng;
@@ -62,22 +62,17 @@ async fn random_faults_break_no_guarantee() -> Result<()> {
     eprintln!("seed: {seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
     let url = Deployment::broker_with_heartbeat(2)?.leak();
-    let setup = Setup {
-        apis: 2,
-        workers: WORKERS,
-        variables: vec![("AMQP_URL", url), ("PREFETCH", "8")],
-        ..Setup::default()
-    };
-    Trial::start(setup)
+    let setup = Setup { apis: 2, workers: WORKERS, variables: vec![("AMQP_URL", url), ("PREFETCH", "8")] };
+    FaultTest::start(setup)
         .await?
-        .passes(async |deployment, crowd| {
+        .passes(async |deployment, clients| {
             let started = Instant::now();
             while started.elapsed() < duration {
                 let fault = *ALL.choose(&mut rng).context("no fault")?;
                 eprintln!("{:>6.1} s  {fault:?}", started.elapsed().as_secs_f64());
                 let number = rng.random_range(0..WORKERS);
-                inject(fault, number, deployment, crowd).await.with_context(|| format!("{fault:?}"))?;
-                crowd.has_pursued(50).await?;
+                inject(fault, number, deployment, clients).await.with_context(|| format!("{fault:?}"))?;
+                clients.wait_for_ended(50).await?;
             }
             Ok(())
         })
@@ -90,7 +85,12 @@ fn setting(name: &str) -> Option<String> {
 }
 
 /// Injects the fault, and repairs what does not recover by itself.
-async fn inject(fault: Fault, number: usize, deployment: &mut Deployment, crowd: &Crowd) -> Result<()> {
+async fn inject(
+    fault: Fault,
+    number: usize,
+    deployment: &mut Deployment,
+    clients: &SimulatedClients,
+) -> Result<()> {
     match fault {
         Fault::WorkerKilled => {
             deployment.kill_worker(number).await?;
@@ -98,49 +98,49 @@ async fn inject(fault: Fault, number: usize, deployment: &mut Deployment, crowd:
         }
         Fault::WorkerFrozen => {
             deployment.workers[number].signal(Signal::SIGSTOP)?;
-            let pursued = crowd.has_pursued(50).await;
+            let ended = clients.wait_for_ended(50).await;
             deployment.workers[number].signal(Signal::SIGCONT)?;
-            pursued?;
+            ended?;
         }
         Fault::WorkersScaled => {
             deployment.start_worker(&[]).await?;
-            crowd.has_pursued(50).await?;
+            clients.wait_for_ended(50).await?;
             deployment.stop_worker(number).await?;
         }
         Fault::ApiKilled => {
             let mut killed = deployment.apis.remove(0).process;
             killed.signal(Signal::SIGKILL)?;
             killed.ended().await?;
-            crowd.has_pursued(20).await?;
+            clients.wait_for_ended(20).await?;
             deployment.start_api(&[]).await?;
-            crowd.enter_by(&deployment.apis);
+            clients.set_endpoints(&deployment.apis)?;
         }
         Fault::SessionsEnded => end_sessions(deployment).await?,
         Fault::PostgresKilled => {
             let outage = Outage::of("postgres")?;
-            crowd.is_unanswered(5).await?;
+            clients.wait_for_failed_reads(5).await?;
             outage.end()?;
         }
         Fault::PostgresFrozen => {
             let outage = Outage::freeze("postgres")?;
-            crowd.is_unanswered(5).await?;
+            clients.wait_for_failed_reads(5).await?;
             outage.end()?;
         }
         Fault::BrokerKilled => {
             let outage = Outage::of_broker(deployment).await?;
-            crowd.is_refused(50).await?;
+            clients.wait_for_refused(50).await?;
             outage.end()?;
             apis_are_ready(deployment).await?;
         }
         Fault::BrokerFrozen => {
             let outage = Outage::freeze("rabbitmq")?;
-            crowd.is_refused(50).await?;
+            clients.wait_for_refused(50).await?;
             outage.end()?;
             apis_are_ready(deployment).await?;
         }
         Fault::BrokerShortOfMemory => {
             let outage = Outage::memory_alarm()?;
-            crowd.is_refused(50).await?;
+            clients.wait_for_refused(50).await?;
             outage.end()?;
             apis_are_ready(deployment).await?;
         }

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use futures_util::future::try_join;
-use hamro_e2e::journal::{Way, Wish};
-use hamro_e2e::{Deployment, Setup, Trial};
+use hamro_e2e::simulated_clients::ClientBehaviour;
+use hamro_e2e::{FaultTest, Deployment, Setup};
 
 pub async fn end_sessions(deployment: &Deployment) -> Result<()> {
     sqlx::query(
@@ -17,12 +17,12 @@ pub async fn end_sessions(deployment: &Deployment) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_terminated_by_postgres_are_replaced() -> Result<()> {
-    Trial::start(Setup { workers: 2, ..Setup::default() })
+    FaultTest::start(Setup { workers: 2, ..Setup::default() })
         .await?
-        .passes(async |deployment, crowd| {
+        .passes(async |deployment, clients| {
             for _ in 0..5 {
                 end_sessions(deployment).await?;
-                crowd.has_pursued(20).await?;
+                clients.wait_for_ended(20).await?;
             }
             Ok(())
         })
@@ -31,20 +31,18 @@ async fn sessions_terminated_by_postgres_are_replaced() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_locks_a_seat_delays_only_bookings_of_that_seat() -> Result<()> {
-    Trial::start(Setup { workers: 2, ..Setup::default() })
+    FaultTest::start(Setup { workers: 2, ..Setup::default() })
         .await?
-        .passes(async |deployment, crowd| {
+        .passes(async |deployment, clients| {
             // Only bookings of this seat wait, and their status is `queued`.
-            let seats = crowd.first_seat();
-            let holder = deployment.hold_seat(seats[0]).await?;
-            let (customer, key) = ("waiting".to_owned(), Some("waiting".to_owned()));
-            let waiting = Wish { customer, key, seats, way: Way::Poll };
+            let holder = deployment.hold_seat(clients.first_seat().into()).await?;
+            let waiting = clients.intent_for_first_seat();
             let others = async {
                 deployment.worker_waits_for_a_lock().await?;
-                crowd.has_pursued(100).await?;
+                clients.wait_for_ended(100).await?;
                 Ok(holder.rollback().await?)
             };
-            try_join(crowd.pursue(&waiting), others).await?;
+            try_join(clients.run_intent(&waiting, ClientBehaviour::Poll), others).await?;
             Ok(())
         })
         .await

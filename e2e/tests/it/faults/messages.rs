@@ -2,95 +2,88 @@
 
 use anyhow::Result;
 use futures_util::future::{try_join, try_join_all};
-use hamro_e2e::deployment::envelope;
-use hamro_e2e::journal::{Way, Wish};
-use hamro_e2e::{Setup, Trial};
+use hamro_e2e::simulated_clients::ClientBehaviour;
+use hamro_e2e::{FaultTest, Setup};
 use hamro_shared::queue::Parcel;
+use hamro_verification::contract::{BookingIntent, email};
 use nix::sys::signal::Signal;
 use rand::seq::SliceRandom;
+use sqlx::AssertSqlSafe;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_booking_in_a_batch_fails_alone_and_is_stored() -> Result<()> {
-    let mut trial = Trial::start(Setup { workers: 2, ..Setup::default() }).await?;
-    trial.terms.dead_letters = 3;
-    // The database rejects the bookings of this customer.
-    sqlx::raw_sql(
+    let mut test = FaultTest::start(Setup { workers: 2, ..Setup::default() }).await?;
+    test.expectations.dead_letters = 3;
+    let (refused, poison, good) = {
+        let clients = &test.clients;
+        (clients.intent_for_first_seat(), clients.intent_for_first_seat(), clients.intent_for_first_seat())
+    };
+    // The database rejects the bookings of this buyer.
+    let address = email(&test.clients.recorded.run, refused.buyer);
+    sqlx::raw_sql(AssertSqlSafe(format!(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '22021'; END $$;
          CREATE TRIGGER refuse BEFORE INSERT ON bookings FOR EACH ROW
-         WHEN (NEW.user_name = 'faulty') EXECUTE FUNCTION refuse();",
-    )
-    .execute(&trial.deployment.pool)
+         WHEN (NEW.user_email = '{address}') EXECUTE FUNCTION refuse();"
+    )))
+    .execute(&test.deployment.pool)
     .await?;
-    let seats = trial.crowd.first_seat();
-    trial
-        .passes(async |deployment, crowd| {
-            deployment.publish(b"\xff\x00 no parcel").await?;
-            let (poison, good) = (envelope("poison", &seats)?, envelope("good", &seats)?);
-            crowd.has_published("poison", &seats, poison.ticket.id.0)?;
-            crowd.has_published("good", &seats, good.ticket.id.0)?;
-            let mut parcel = Parcel::default();
-            parcel.push(String::from_utf8(poison.encode())?.replace("\"book\"", "\"poison\"").as_bytes());
-            parcel.push(&good.encode());
-            deployment.publish(&parcel.encode()).await?;
-            let (customer, key) = ("faulty".to_owned(), Some("faulty".to_owned()));
-            crowd.pursue(&Wish { customer, key, seats: seats.clone(), way: Way::Poll }).await
-        })
-        .await
+    test.passes(async |deployment, clients| {
+        deployment.publish(b"\xff\x00 no parcel").await?;
+        let (poison, good) = (clients.publishable(poison)?, clients.publishable(good)?);
+        let mut parcel = Parcel::default();
+        parcel.push(String::from_utf8(poison.encode())?.replace("\"book\"", "\"poison\"").as_bytes());
+        parcel.push(&good.encode());
+        deployment.publish(&parcel.encode()).await?;
+        clients.run_intent(&refused, ClientBehaviour::Poll).await
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicate_messages_and_requests_have_one_effect_each() -> Result<()> {
-    let trial = Trial::start(Setup { workers: 1, ..Setup::default() }).await?;
-    let tap = trial.deployment.tap().await?;
-    trial
-        .passes(async |deployment, crowd| {
-            for _ in 0..3 {
-                deployment.start_worker(&[]).await?;
+    let test = FaultTest::start(Setup { workers: 1, ..Setup::default() }).await?;
+    let tap = test.deployment.tap().await?;
+    test.passes(async |deployment, clients| {
+        for _ in 0..3 {
+            deployment.start_worker(&[]).await?;
+        }
+        let intents: Vec<BookingIntent> = (0..5).map(|_| clients.intent_for_first_seat()).collect();
+        let attempts = intents.iter().flat_map(|intent| std::iter::repeat_n(intent, 100));
+        let booking = try_join_all(attempts.map(|intent| clients.run_intent(intent, ClientBehaviour::Poll)));
+        let republishing = async {
+            let mut messages = Vec::new();
+            for _ in 0..deployment.messages_in(&tap).await? {
+                messages.push(deployment.get(&tap).await?.delivery.data);
             }
-            let attempts: Vec<Wish> = (0..5)
-                .map(|n| Wish {
-                    customer: format!("repeated{n}"),
-                    key: Some("the-same".to_owned()),
-                    seats: crowd.first_seat(),
-                    way: Way::Poll,
-                })
-                .flat_map(|wish| std::iter::repeat_n(wish, 100))
-                .collect();
-            let booking = try_join_all(attempts.iter().map(|wish| crowd.pursue(wish)));
-            let republishing = async {
-                let mut messages = Vec::new();
-                for _ in 0..deployment.messages_in(&tap).await? {
-                    messages.push(deployment.get(&tap).await?.delivery.data);
-                }
-                messages.extend_from_within(..);
-                messages.shuffle(&mut rand::rng());
-                for message in messages {
-                    deployment.publish(&message).await?;
-                }
-                Ok(())
-            };
-            try_join(booking, republishing).await?;
-            for _ in 0..3 {
-                let mut worker = deployment.workers.remove(0);
-                worker.signal(Signal::SIGTERM)?;
-                assert!(worker.ended().await?.success(), "{}", worker.printed());
+            messages.extend_from_within(..);
+            messages.shuffle(&mut rand::rng());
+            for message in messages {
+                deployment.publish(&message).await?;
             }
             Ok(())
-        })
-        .await
+        };
+        try_join(booking, republishing).await?;
+        for _ in 0..3 {
+            let mut worker = deployment.workers.remove(0);
+            worker.signal(Signal::SIGTERM)?;
+            assert!(worker.ended().await?.success(), "{}", worker.printed());
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_intake_queue_is_declared_again_and_every_ticket_ends() -> Result<()> {
     // The bookings in the queue are lost with it. Their tickets expire at their deadline.
     let variables = vec![("BOOKING_DEADLINE", "4s"), ("BOOKING_WAIT", "2s")];
-    Trial::start(Setup { workers: 2, variables, ..Setup::default() })
+    FaultTest::start(Setup { workers: 2, variables, ..Setup::default() })
         .await?
-        .passes(async |deployment, crowd| {
+        .passes(async |deployment, clients| {
             // Only once: docs/RUNBOOK.md explains how RabbitMQ 3.10 handles repeated deletions within seconds.
             deployment.delete_queue().await?;
-            crowd.has_pursued(20).await?;
+            clients.wait_for_ended(20).await?;
             deployment.is_consumed_by(2).await
         })
         .await

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hamro_e2e::crowd::Crowd;
-use hamro_e2e::journal::{Way, Wish};
 use hamro_e2e::outage::Outage;
-use hamro_e2e::{Deployment, Setup, Trial};
+use hamro_e2e::simulated_clients::{ClientBehaviour, SimulatedClients};
+use hamro_e2e::{FaultTest, Deployment, Setup};
 use tokio::time::timeout;
 
 pub async fn apis_are_ready(deployment: &mut Deployment) -> Result<()> {
@@ -17,21 +16,20 @@ pub async fn apis_are_ready(deployment: &mut Deployment) -> Result<()> {
 }
 
 /// Checks that the api accepts a booking at once, whatever the state of Postgres.
-async fn books_meanwhile(crowd: &Crowd) -> Result<()> {
-    let (customer, key) = ("meanwhile".to_owned(), Some("meanwhile".to_owned()));
-    let wish = Wish { customer, key, seats: crowd.first_seat(), way: Way::Leave };
-    timeout(Duration::from_secs(3), crowd.pursue(&wish))
+async fn books_meanwhile(clients: &SimulatedClients) -> Result<()> {
+    let intent = clients.intent_for_first_seat();
+    timeout(Duration::from_secs(3), clients.run_intent(&intent, ClientBehaviour::DoNotFollow))
         .await
         .context("the booking was not accepted in time")?
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_and_restarted_broker_loses_nothing() -> Result<()> {
-    Trial::start(Setup { apis: 2, workers: 2, ..Setup::default() })
+    FaultTest::start(Setup { apis: 2, workers: 2, ..Setup::default() })
         .await?
-        .passes(async |deployment, crowd| {
+        .passes(async |deployment, clients| {
             let outage = Outage::of_broker(deployment).await?;
-            crowd.is_refused(50).await?;
+            clients.wait_for_refused(50).await?;
             outage.end()?;
             apis_are_ready(deployment).await
         })
@@ -41,14 +39,14 @@ async fn a_killed_and_restarted_broker_loses_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_frozen_beyond_its_heartbeat_loses_nothing() -> Result<()> {
     let url = Deployment::broker_with_heartbeat(2)?.leak();
-    Trial::start(Setup { workers: 2, variables: vec![("AMQP_URL", url)], ..Setup::default() })
+    FaultTest::start(Setup { workers: 2, variables: vec![("AMQP_URL", url)], ..Setup::default() })
         .await?
-        .passes(async |deployment, crowd| {
+        .passes(async |deployment, clients| {
             let outage = Outage::freeze("rabbitmq")?;
             for worker in &mut deployment.workers {
                 worker.line_after("broker connection for consuming lost").await?;
             }
-            crowd.is_refused(50).await?;
+            clients.wait_for_refused(50).await?;
             outage.end()?;
             apis_are_ready(deployment).await
         })
@@ -57,11 +55,11 @@ async fn a_broker_frozen_beyond_its_heartbeat_loses_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_short_of_memory_loses_nothing() -> Result<()> {
-    Trial::start(Setup { workers: 2, ..Setup::default() })
+    FaultTest::start(Setup { workers: 2, ..Setup::default() })
         .await?
-        .passes(async |deployment, crowd| {
+        .passes(async |deployment, clients| {
             let outage = Outage::memory_alarm()?;
-            crowd.is_refused(50).await?;
+            clients.wait_for_refused(50).await?;
             outage.end()?;
             apis_are_ready(deployment).await
         })
@@ -70,14 +68,14 @@ async fn a_broker_short_of_memory_loses_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_and_restarted_postgres_loses_nothing() -> Result<()> {
-    Trial::start(Setup { workers: 2, ..Setup::default() })
+    FaultTest::start(Setup { workers: 2, ..Setup::default() })
         .await?
-        .passes(async |deployment, crowd| {
+        .passes(async |deployment, clients| {
             let outage = Outage::of("postgres")?;
             for worker in &mut deployment.workers {
                 worker.line_after("retrying a batch of").await?;
             }
-            books_meanwhile(crowd).await?;
+            books_meanwhile(clients).await?;
             outage.end()
         })
         .await
@@ -85,13 +83,13 @@ async fn a_killed_and_restarted_postgres_loses_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_postgres_loses_nothing() -> Result<()> {
-    Trial::start(Setup { workers: 2, ..Setup::default() })
+    FaultTest::start(Setup { workers: 2, ..Setup::default() })
         .await?
-        .passes(async |_, crowd| {
+        .passes(async |_, clients| {
             let outage = Outage::freeze("postgres")?;
-            books_meanwhile(crowd).await?;
+            books_meanwhile(clients).await?;
             // Status reads fail while the database is frozen.
-            crowd.is_unanswered(5).await?;
+            clients.wait_for_failed_reads(5).await?;
             outage.end()
         })
         .await

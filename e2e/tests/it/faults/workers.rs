@@ -3,22 +3,21 @@
 use std::os::unix::process::ExitStatusExt;
 
 use anyhow::Result;
-use hamro_e2e::{Deployment, Setup, Trial, wait_until};
+use hamro_e2e::{FaultTest, Deployment, Setup, wait_until};
 use nix::sys::signal::Signal;
 use sqlx::AssertSqlSafe;
 
 /// Kills one of two workers when it reaches this point for the thirtieth time, and starts a replacement.
 async fn a_worker_is_killed(point: &str) -> Result<()> {
-    let mut trial = Trial::start(Setup::default()).await?;
-    let doomed = trial.deployment.start_worker(&[("HAMRO_FAULTS", &format!("{point}=kill@30"))]).await?;
-    trial
-        .passes(async |deployment, _| {
-            let mut killed = deployment.workers.remove(doomed);
-            assert_eq!(killed.ended().await?.signal(), Some(Signal::SIGABRT as i32), "{}", killed.printed());
-            deployment.start_worker(&[]).await?;
-            Ok(())
-        })
-        .await
+    let mut test = FaultTest::start(Setup::default()).await?;
+    let doomed = test.deployment.start_worker(&[("HAMRO_FAULTS", &format!("{point}=kill@30"))]).await?;
+    test.passes(async |deployment, _| {
+        let mut killed = deployment.workers.remove(doomed);
+        assert_eq!(killed.ended().await?.signal(), Some(Signal::SIGABRT as i32), "{}", killed.printed());
+        deployment.start_worker(&[]).await?;
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,29 +37,30 @@ async fn a_worker_killed_between_commit_and_acknowledgement_breaks_no_guarantee(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_response_is_lost_is_not_repeated() -> Result<()> {
-    let mut trial = Trial::start(Setup::default()).await?;
-    let (proxy, url) = trial.deployment.database_behind_proxy().await?;
-    trial.deployment.start_worker(&[("DATABASE_URL", &url)]).await?;
-    trial
-        .passes(async |_, crowd| {
-            for _ in 0..5 {
-                proxy.cut_after_request("COMMIT");
-                wait_until("the response to a COMMIT is lost", async || Ok(proxy.has_cut().then_some(())))
-                    .await?;
-                crowd.has_pursued(20).await?;
-            }
-            Ok(())
-        })
-        .await
+    let mut test = FaultTest::start(Setup::default()).await?;
+    let (proxy, url) = test.deployment.database_behind_proxy().await?;
+    test.deployment.start_worker(&[("DATABASE_URL", &url)]).await?;
+    test.passes(async |_, clients| {
+        for _ in 0..5 {
+            proxy.cut_after_request("COMMIT");
+            wait_until("the response to a COMMIT is lost", async || {
+                Ok(proxy.has_cut().then_some(()))
+            })
+            .await?;
+            clients.wait_for_ended(20).await?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_frozen_inside_its_transaction_releases_its_seats() -> Result<()> {
     // Parcels prefetched by the frozen worker wait until its connection counts as lost, so it prefetches only two.
     let setup = Setup { workers: 3, variables: vec![("PREFETCH", "2")], ..Setup::default() };
-    Trial::start(setup)
+    FaultTest::start(setup)
         .await?
-        .passes(async |deployment, crowd| {
+        .passes(async |deployment, clients| {
             let frozen = &deployment.workers[0];
             let transaction = format!(
                 "SELECT coalesce(max(state), 'none') FROM pg_stat_activity \
@@ -86,7 +86,7 @@ async fn a_worker_frozen_inside_its_transaction_releases_its_seats() -> Result<(
                 Ok((state == "none").then_some(()))
             })
             .await?;
-            crowd.has_pursued(20).await?;
+            clients.wait_for_ended(20).await?;
             frozen.signal(Signal::SIGCONT)
         })
         .await
@@ -95,7 +95,7 @@ async fn a_worker_frozen_inside_its_transaction_releases_its_seats() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn bookings_past_their_deadline_expire_and_the_others_are_sold() -> Result<()> {
     let variables = vec![("BOOKING_DEADLINE", "2s"), ("BOOKING_WAIT", "1s")];
-    Trial::start(Setup { variables, workers: 1, ..Setup::default() })
+    FaultTest::start(Setup { variables, workers: 1, ..Setup::default() })
         .await?
         .passes(async |deployment, _| {
             deployment.kill_worker(0).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use hamro_e2e::deployment::envelope;
-use hamro_e2e::{Deployment, Setup, ledger, wait_until};
+use hamro_e2e::{Deployment, Setup, tables, wait_until};
 use hamro_shared::domain::TicketId;
 use hamro_shared::queue::{Envelope, Parcel};
 
@@ -144,7 +144,7 @@ async fn a_full_batch_overtakes_a_blocked_one_but_is_acknowledged_after_it() -> 
         for location in &locations {
             assert_eq!(deployment.client().final_status(location).await?["status"], "confirmed");
         }
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 4);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 4);
         Ok(())
     })
     .await

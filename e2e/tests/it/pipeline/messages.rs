@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use hamro_e2e::deployment::envelope;
-use hamro_e2e::{Deployment, Setup, ledger, wait_until};
+use hamro_e2e::{Deployment, Setup, tables, wait_until};
 use hamro_shared::queue::Parcel;
 
 #[tokio::test]
@@ -26,9 +26,9 @@ async fn a_redelivered_message_changes_nothing() -> Result<()> {
         deployment.drained().await?;
 
         assert_eq!(client.final_status(&location).await?, status);
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
         // The other row is the marker of `drained`.
-        assert_eq!(ledger::count(&deployment.pool, "bookings").await?, 2);
+        assert_eq!(tables::count(&deployment.pool, "bookings").await?, 2);
         Ok(())
     })
     .await

@@ -1,7 +1,7 @@
 //! A worker whose prefetch task fails while its process and its connection live on.
 
 use anyhow::Result;
-use hamro_e2e::{Deployment, Setup, ledger};
+use hamro_e2e::{Deployment, Setup, tables};
 
 #[tokio::test]
 async fn a_prefetch_task_that_panics_is_replaced() -> Result<()> {
@@ -15,7 +15,7 @@ async fn a_prefetch_task_that_panics_is_replaced() -> Result<()> {
             assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
         }
         deployment.workers[worker].line_after("the prefetch task panicked").await?;
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 8);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 8);
         Ok(())
     })
     .await

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use hamro_e2e::dead_letter_setup::parcel;
 use hamro_e2e::deployment::envelope;
 use hamro_e2e::process::Process;
-use hamro_e2e::{Client, Deployment, ledger, wait_until};
+use hamro_e2e::{Client, Deployment, tables, wait_until};
 use hamro_shared::queue::{Envelope, Parcel, RawSettledEvent};
 use lapin::options::BasicGetOptions;
 use lapin::types::AMQPValue;
@@ -63,7 +63,7 @@ async fn a_parcel_beyond_its_delivery_limit_is_still_settled() -> Result<()> {
             let settled = RawSettledEvent::decode(&message.delivery.data)?;
             assert_eq!(settled.tickets[0].ticket_id, booking.ticket.id);
         }
-        assert_eq!(ledger::count(&deployment.pool, "dead_letters").await?, 0);
+        assert_eq!(tables::count(&deployment.pool, "dead_letters").await?, 0);
         Ok(())
     })
     .await
@@ -114,7 +114,7 @@ async fn an_interrupted_split_of_a_parcel_loses_no_booking() -> Result<()> {
         worker.line_after("splitting a parcel: the broker refused").await?;
         worker.signal(Signal::SIGKILL)?;
         worker.ended().await?;
-        assert_eq!(ledger::count(&deployment.pool, "bookings").await?, 0);
+        assert_eq!(tables::count(&deployment.pool, "bookings").await?, 0);
 
         deployment.limit_dead_queue(None)?;
         deployment.start_worker(&[]).await?;
@@ -126,7 +126,7 @@ async fn an_interrupted_split_of_a_parcel_loses_no_booking() -> Result<()> {
             Ok((deployment.messages_in(&dead).await? == 0).then_some(()))
         })
         .await?;
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 8);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 8);
         Ok(())
     })
     .await
@@ -141,7 +141,7 @@ async fn an_isolated_booking_is_settled_once_if_a_worker_dies_after_its_commit()
         deployment.start_worker(&[("HAMRO_FAULTS", "worker.after-commit=kill@1")]).await?;
         let mut worker = deployment.workers.pop().context("no worker")?;
         assert!(!worker.ended().await?.success());
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
 
         deployment.start_worker(&[]).await?;
         for booking in &bookings {
@@ -152,8 +152,8 @@ async fn an_isolated_booking_is_settled_once_if_a_worker_dies_after_its_commit()
             Ok((deployment.messages_in(&dead).await? == 0).then_some(()))
         })
         .await?;
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 2);
-        assert_eq!(ledger::count(&deployment.pool, "dead_letters").await?, 0);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 2);
+        assert_eq!(tables::count(&deployment.pool, "dead_letters").await?, 0);
         Ok(())
     })
     .await
@@ -175,8 +175,8 @@ async fn concurrent_poison_isolators_settle_each_booking_once() -> Result<()> {
         for booking in &bookings {
             ends_as(deployment, booking, "confirmed").await?;
         }
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 24);
-        assert_eq!(ledger::count(&deployment.pool, "dead_letters").await?, 0);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 24);
+        assert_eq!(tables::count(&deployment.pool, "dead_letters").await?, 0);
         Ok(())
     })
     .await

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use hamro_e2e::dead_letter_setup::parcel;
 use hamro_e2e::deployment::envelope;
-use hamro_e2e::{Client, Deployment, Setup, ledger, wait_until};
+use hamro_e2e::{Client, Deployment, Setup, tables, wait_until};
 use serde_json::Value;
 
 /// The worker is started by [`start_worker`].
@@ -66,7 +66,7 @@ async fn an_exhausted_sequence_fails_no_booking() -> Result<()> {
         let failed: i64 = sqlx::query_scalar("SELECT count(*) FROM bookings WHERE status <> 'rejected'")
             .fetch_one(&deployment.pool)
             .await?;
-        assert_eq!((failed, ledger::count(&deployment.pool, "dead_letters").await?), (0, 0));
+        assert_eq!((failed, tables::count(&deployment.pool, "dead_letters").await?), (0, 0));
 
         execute(deployment, "ALTER SEQUENCE sales_id_seq NO MAXVALUE").await?;
         for sale in &sales {
@@ -76,7 +76,7 @@ async fn an_exhausted_sequence_fails_no_booking() -> Result<()> {
             assert_eq!(status(deployment, rejection).await?, "rejected");
         }
         is_ready(&health, 200, "ok").await?;
-        assert_eq!(ledger::count(&deployment.pool, "dead_letters").await?, 0);
+        assert_eq!(tables::count(&deployment.pool, "dead_letters").await?, 0);
         Ok(())
     })
     .await
@@ -96,8 +96,8 @@ async fn a_booking_that_fails_alone_is_sold_once_the_cause_is_removed() -> Resul
             let sold = client.create_booking("alice", &[*seat]).await?.location()?.to_owned();
             assert_eq!(status(deployment, &sold).await?, "confirmed");
         }
-        assert_eq!(ledger::count(&deployment.pool, "bookings").await?, 5);
-        assert_eq!(ledger::count(&deployment.pool, "dead_letters").await?, 0);
+        assert_eq!(tables::count(&deployment.pool, "bookings").await?, 5);
+        assert_eq!(tables::count(&deployment.pool, "dead_letters").await?, 0);
 
         execute(deployment, "DROP TRIGGER refuse ON bookings").await?;
         assert_eq!(status(deployment, &odd).await?, "confirmed");
@@ -129,7 +129,7 @@ async fn a_booking_set_aside_blocks_no_other_and_counts_no_redeliveries() -> Res
         }
         execute(deployment, "DROP TRIGGER refuse ON bookings").await?;
         assert_eq!(status(deployment, &odd).await?, "confirmed");
-        assert_eq!(ledger::count(&deployment.pool, "dead_letters").await?, 0);
+        assert_eq!(tables::count(&deployment.pool, "dead_letters").await?, 0);
         Ok(())
     })
     .await

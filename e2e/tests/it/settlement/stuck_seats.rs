@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use hamro_e2e::dead_letter_setup::parcel;
 use hamro_e2e::deployment::envelope;
-use hamro_e2e::{Client, Deployment, Setup, ledger, wait_until};
+use hamro_e2e::{Client, Deployment, Setup, tables, wait_until};
 use nix::sys::signal::Signal;
 use sqlx::{Postgres, Transaction};
 
@@ -108,7 +108,7 @@ async fn a_worker_killed_or_stopped_while_a_booking_is_deferred_loses_nothing() 
         holder.rollback().await?;
         deployment.start_worker(&[]).await?;
         ends_as(deployment, &wanted, "confirmed").await?;
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 4);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 4);
         Ok(())
     })
     .await
@@ -131,7 +131,7 @@ async fn a_worker_that_dies_between_republishing_and_acknowledging_sells_once() 
         deployment.start_worker(&[]).await?;
         holder.rollback().await?;
         ends_as(deployment, &wanted, "confirmed").await?;
-        assert_eq!(ledger::count(&deployment.pool, "sales").await?, 1);
+        assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
         Ok(())
     })
     .await

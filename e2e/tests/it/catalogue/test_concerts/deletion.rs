@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use hamro_e2e::client::{Client, booking};
-use hamro_e2e::{Deployment, Events, Setup, ledger, wait_until};
+use hamro_e2e::{Deployment, Events, Setup, tables, wait_until};
 use hyper::Method;
 use serde_json::{Value, json};
 use sqlx::{Postgres, Transaction};
@@ -35,7 +35,7 @@ async fn hold_tier(deployment: &Deployment, tier: i64) -> Result<Transaction<'st
 
 async fn assert_nothing_is_sold(deployment: &Deployment) -> Result<()> {
     for table in ["sales", "sale_seats"] {
-        assert_eq!(ledger::count(&deployment.pool, table).await?, 0, "{table}");
+        assert_eq!(tables::count(&deployment.pool, table).await?, 0, "{table}");
     }
     Ok(())
 }
@@ -58,7 +58,7 @@ async fn a_test_concert_is_deleted_with_its_sales_and_other_sales_stay() -> Resu
         let mixed = client.book_seats("carol", &[test.seats[3], listed[0]]).await?;
         let other = client.book_seats("dave", &listed[1..2]).await?;
         assert_eq!((mixed.status, other.status), (201, 201));
-        assert_eq!(ledger::count(&deployment.pool, "bookings").await?, 5);
+        assert_eq!(tables::count(&deployment.pool, "bookings").await?, 5);
         let mut events = Events::open(client, &format!("/seats/concert/{}/events", test.id)).await?;
         assert_eq!(events.next().await?.context("no snapshot")?.data["totalSeats"], 2_500);
 
@@ -140,7 +140,7 @@ async fn a_deletion_waits_for_a_sale_in_progress_and_removes_it() -> Result<()> 
         // The worker announced the sale, so it was committed.
         assert_eq!(client.final_status(ticket.location()?).await?["status"], "confirmed");
         assert_nothing_is_sold(deployment).await?;
-        assert_eq!(ledger::count(&deployment.pool, "bookings").await?, 0);
+        assert_eq!(tables::count(&deployment.pool, "bookings").await?, 0);
         Ok(())
     })
     .await
@@ -203,7 +203,7 @@ async fn a_sale_of_two_test_concerts_is_removed_when_both_are_deleted_at_once() 
             assert_eq!(deletion.await??.status, 204);
         }
         assert_nothing_is_sold(deployment).await?;
-        assert_eq!(ledger::count(&deployment.pool, "bookings").await?, 0);
+        assert_eq!(tables::count(&deployment.pool, "bookings").await?, 0);
         Ok(())
     })
     .await

@@ -1,0 +1,275 @@
+//! Simulated clients that book concurrently and behave like real ones: they follow their tickets or not, retry under
+//! their idempotency keys, disconnect, send requests twice, and compete for the same seats in a different order.
+
+mod endpoints;
+mod intents;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use futures_util::future::try_join_all;
+use hamro_shared::backoff::Backoff;
+use hamro_verification::contract::{BookingIntent, BookingResponse, Target};
+use hamro_verification::follow::{Follow, Pace};
+use hamro_verification::journal::RequestRecord;
+use hamro_verification::recorded_client::RecordedClient;
+use hamro_verification::run_log::RunLog;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use self::endpoints::Endpoints;
+use crate::deployment::Api;
+use crate::wait_until;
+
+const CLIENTS: usize = 24;
+/// How often each client starts a booking, once its previous one has ended.
+const BOOKING_EVERY: Duration = Duration::from_millis(80);
+/// How long a client waits for a response before it disconnects.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Too short for most responses.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(3);
+
+/// How a client books and follows its ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientBehaviour {
+    /// Books and polls.
+    Poll,
+    /// Books and polls with `wait`, so that the response is held.
+    LongPoll,
+    /// Books and reads the ticket's event stream.
+    Subscribe,
+    /// Books on the waiting endpoint.
+    Wait,
+    /// Books. The status of its ticket is read at the end of the test.
+    DoNotFollow,
+    /// Sends the booking twice at the same time.
+    SendTwice,
+    /// Disconnects before the response, and retries.
+    Disconnect,
+}
+
+pub struct SimulatedClients {
+    pub recorded: Arc<RecordedClient>,
+    /// How long a client retries before it gives up.
+    pub retry_timeout: Duration,
+    seats: Vec<i32>,
+    endpoints: Arc<Endpoints>,
+    /// Bookings started.
+    intents: AtomicU64,
+    ended: AtomicUsize,
+    accepted: AtomicUsize,
+    refused: AtomicUsize,
+    closing: CancellationToken,
+    reading_again: TaskTracker,
+}
+
+/// What a client knows after it has sent a booking.
+enum Sent {
+    /// The outcome, and the ticket if the booking was queued.
+    Outcome(Option<Uuid>),
+    /// The booking is in the queue.
+    Queued(Uuid),
+    /// The booking may be in the queue.
+    Unknown,
+    /// The booking is not in the queue.
+    NotQueued,
+}
+
+impl SimulatedClients {
+    /// `run` is the name of the run.
+    pub fn new(
+        run: &str,
+        run_log: Arc<RunLog>,
+        seats: Vec<i32>,
+        apis: &[Api],
+        retry_timeout: Duration,
+    ) -> Result<Arc<Self>> {
+        let pace = Pace {
+            poll_every: Some(Duration::from_millis(50)),
+            retry: (Duration::from_millis(20), Duration::from_millis(300)),
+            hold_seconds: 5,
+            read_timeout: RESPONSE_TIMEOUT.min(retry_timeout),
+        };
+        let clients = Self {
+            recorded: Arc::new(RecordedClient::new(run.to_owned(), run_log, pace)),
+            retry_timeout,
+            seats,
+            endpoints: Arc::default(),
+            intents: AtomicU64::new(0),
+            ended: AtomicUsize::new(0),
+            accepted: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            closing: CancellationToken::new(),
+            reading_again: TaskTracker::new(),
+        };
+        clients.set_endpoints(apis)?;
+        Ok(Arc::new(clients))
+    }
+
+    /// Directs clients to these instances of the api from here on.
+    pub fn set_endpoints(&self, apis: &[Api]) -> Result<()> {
+        self.endpoints.set(apis)
+    }
+
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Starts the clients. Each makes one booking after another until `close`, and completes its last one.
+    pub fn spawn(self: &Arc<Self>) -> JoinSet<Result<()>> {
+        (0..CLIENTS).map(|_| self.clone().run_client()).collect()
+    }
+
+    async fn run_client(self: Arc<Self>) -> Result<()> {
+        let mut pace = interval(BOOKING_EVERY);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.closing.is_cancelled() {
+            pace.tick().await;
+            self.run_next_intent().await?;
+            self.ended.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Waits until the final statuses have been read again.
+    pub async fn finish_reading(&self) {
+        self.reading_again.close();
+        self.reading_again.wait().await;
+    }
+
+    /// Waits until this many more bookings have ended, successfully or not.
+    pub async fn wait_for_ended(&self, more: usize) -> Result<()> {
+        wait_for_more(|| self.ended.load(Ordering::Relaxed), more, "bookings have ended").await
+    }
+
+    /// Waits until this many more bookings are accepted.
+    pub async fn wait_for_accepted(&self, more: usize) -> Result<()> {
+        wait_for_more(|| self.accepted.load(Ordering::Relaxed), more, "bookings are accepted").await
+    }
+
+    /// Waits until this many more attempts are refused.
+    pub async fn wait_for_refused(&self, more: usize) -> Result<()> {
+        wait_for_more(|| self.refused.load(Ordering::Relaxed), more, "attempts are refused").await
+    }
+
+    /// Waits until this many more status reads fail.
+    pub async fn wait_for_failed_reads(&self, more: usize) -> Result<()> {
+        let failed = || usize::try_from(self.recorded.failed_reads()).unwrap_or(usize::MAX);
+        wait_for_more(failed, more, "status reads have failed").await
+    }
+
+    /// Makes a booking as its client would, until it ends. Its final status is read again in the background.
+    pub async fn run_intent(&self, intent: &BookingIntent, behaviour: ClientBehaviour) -> Result<()> {
+        let times = if behaviour == ClientBehaviour::SendTwice { 2 } else { 1 };
+        let running = (0..times).map(async |_| {
+            if let Some(ticket) = self.book_and_follow(intent, behaviour).await? {
+                self.read_again(ticket);
+            }
+            anyhow::Ok(())
+        });
+        try_join_all(running).await.map(drop)
+    }
+
+    /// Books and follows the ticket. Returns the ticket if its final status was received.
+    pub async fn book_and_follow(
+        &self,
+        intent: &BookingIntent,
+        behaviour: ClientBehaviour,
+    ) -> Result<Option<Uuid>> {
+        match self.book(intent, behaviour).await? {
+            Sent::Outcome(ticket) => Ok(ticket),
+            Sent::Queued(ticket) if behaviour != ClientBehaviour::DoNotFollow => {
+                let choose = || self.endpoints.any();
+                let following = self.recorded.follow_until_final(behaviour.follow(), choose, ticket);
+                Ok(timeout(self.retry_timeout, following).await.is_ok().then_some(ticket))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Sends the booking until it is accepted or decided, or the client gives up.
+    async fn book(&self, intent: &BookingIntent, behaviour: ClientBehaviour) -> Result<Sent> {
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+        let started = Instant::now();
+        let mut patience =
+            if behaviour == ClientBehaviour::Disconnect { SHORT_TIMEOUT } else { RESPONSE_TIMEOUT };
+        loop {
+            let (endpoint, due) = (self.endpoints.any(), Instant::now());
+            let booking =
+                self.recorded.book(&endpoint, behaviour.target(), intent.clone(), due, Some(patience));
+            let sent = self.interpret(&booking.await.response)?;
+            patience = RESPONSE_TIMEOUT;
+            match sent {
+                Sent::Outcome(_) | Sent::Queued(_) => return Ok(sent),
+                // A second attempt without a key might book twice.
+                Sent::Unknown if intent.key.is_none() => return Ok(sent),
+                Sent::Unknown | Sent::NotQueued if started.elapsed() > self.retry_timeout => {
+                    return Ok(Sent::Unknown);
+                }
+                Sent::Unknown | Sent::NotQueued => backoff.pause().await,
+            }
+        }
+    }
+
+    fn interpret(&self, response: &BookingResponse) -> Result<Sent> {
+        if response.outcome().is_some() {
+            return Ok(Sent::Outcome(response.ticket()));
+        }
+        match response {
+            BookingResponse::Accepted { ticket } => {
+                self.accepted.fetch_add(1, Ordering::Relaxed);
+                return Ok(Sent::Queued(*ticket));
+            }
+            BookingResponse::Missing { .. } => return Ok(Sent::Unknown),
+            _ => self.refused.fetch_add(1, Ordering::Relaxed),
+        };
+        match response {
+            _ if response.is_ambiguous() => Ok(Sent::Unknown),
+            BookingResponse::Refused { status: 429 | 500.., .. } => Ok(Sent::NotQueued),
+            _ => bail!("unexpected response: {response:?}"),
+        }
+    }
+
+    /// Records a booking that the test itself published under this ticket.
+    pub fn record_published(&self, intent: BookingIntent, ticket: Uuid) {
+        let (run_log, now) = (&self.recorded.run_log, Instant::now());
+        let due = run_log.status_read(0, now, now).sent;
+        let (target, response) = (Target::Async, BookingResponse::Accepted { ticket });
+        run_log.record_request(RequestRecord { intent, instance: 0, target, due, took: 0, response });
+    }
+
+    fn read_again(&self, ticket: Uuid) {
+        let (recorded, endpoints) = (self.recorded.clone(), self.endpoints.clone());
+        self.reading_again.spawn(async move {
+            recorded.read_again(endpoints.any(), || endpoints.all(), ticket).await;
+        });
+    }
+}
+
+impl ClientBehaviour {
+    fn target(self) -> Target {
+        if self == Self::Wait { Target::Sync } else { Target::Async }
+    }
+
+    fn follow(self) -> Follow {
+        match self {
+            Self::LongPoll => Follow::Wait,
+            Self::Subscribe => Follow::Sse,
+            _ => Follow::Poll,
+        }
+    }
+}
+
+async fn wait_for_more(count: impl Fn() -> usize, more: usize, what: &str) -> Result<()> {
+    let goal = count() + more;
+    wait_until(&format!("{goal} {what}"), async || Ok((count() >= goal).then_some(()))).await
+}
