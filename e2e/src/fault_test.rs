@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use hamro_shared::config::Setting;
 use hamro_shared::domain::Clock;
 use hamro_verification::catalogue::{CatalogueSetup, SeatPool, Size};
@@ -23,8 +23,9 @@ use hamro_verification::proof::{Deadlines, Proof, RunFacts, follow_all, prove};
 use hamro_verification::request_log::ReadAgain;
 use hamro_verification::run_log::RunLog;
 
-use crate::final_state::{Expectations, FinalState};
+use crate::client::ADMIN_TOKEN;
 use crate::deployment::DRAIN_MARKER;
+use crate::final_state::{Expectations, FinalState};
 use crate::simulated_clients::{ClientBehaviour, SimulatedClients};
 use crate::{Deployment, Setup};
 
@@ -67,24 +68,17 @@ impl FaultTest {
             recovery: Duration::from_secs(10),
             dead_letters: 0,
         };
-        let mut deployment = Deployment::start(setup).await?;
         // Faults are expected to be logged as errors.
-        deployment.expects_errors = true;
-        let (name, url) = (deployment.name().to_owned(), deployment.client().url(""));
-        let client = Client::new(&url, 1, Duration::from_mins(1))?;
-        let SeatPool { concerts, seats } =
-            CatalogueSetup::new(&client, &ADMIN_TOKEN.into()).make(CONCERT, &name).await?;
-
-        let mut header =
-            Header::new(name.clone(), "fault test".to_owned(), Target::Async, url, concerts, true);
-        let start = Instant::now();
-        header.started = Clock::system().now().unix_millis();
-        let journal = std::env::temp_dir().join(format!("{name}.journal"));
-        let run_log = Arc::new(RunLog::open(Journal::create(&journal)?, &header, start));
-        read_clock(&run_log, &deployment.pool.connect_options()).await?;
-        let (seats, apis) = (alternate(&seats), &deployment.apis);
-        let clients = SimulatedClients::new(&name, run_log.clone(), seats, apis, retry_timeout)?;
-        Ok(Self { deployment, clients, expectations, run_log, header, journal })
+        let deployment = Deployment::start(&Setup { expects_errors: true, ..setup }).await?;
+        match Preparation::of(&deployment, retry_timeout).await {
+            Ok(Preparation { clients, run_log, header, journal }) => {
+                Ok(Self { deployment, clients, expectations, run_log, header, journal })
+            }
+            Err(error) => {
+                deployment.abandon().await;
+                Err(error)
+            }
+        }
     }
 
     /// Runs the test. Fails if a guarantee is broken.
@@ -92,12 +86,11 @@ impl FaultTest {
         mut self,
         fault: impl AsyncFnOnce(&mut Deployment, &SimulatedClients) -> Result<()>,
     ) -> Result<()> {
-        let violations = self.run(fault).await?;
-        if !violations.is_empty() {
-            bail!("{violations}journal: {}", self.journal.display());
-        }
-        fs::remove_file(&self.journal)?;
-        self.deployment.close().await
+        let result = self.run(fault).await.and_then(|violations| {
+            ensure!(violations.is_empty(), "{violations}journal: {}", self.journal.display());
+            Ok(fs::remove_file(&self.journal)?)
+        });
+        self.deployment.finish(result).await
     }
 
     /// Runs the test with a safeguard disabled, and returns the rules that are found to be violated.
@@ -105,10 +98,16 @@ impl FaultTest {
         mut self,
         fault: impl AsyncFnOnce(&mut Deployment, &SimulatedClients) -> Result<()>,
     ) -> Result<BTreeSet<Invariant>> {
-        let violations = self.run(fault).await?;
+        let violations = match self.run(fault).await {
+            Ok(violations) => violations,
+            Err(error) => {
+                self.deployment.abandon().await;
+                return Err(error);
+            }
+        };
+        self.deployment.discard().await?;
         eprintln!("{violations}");
         fs::remove_file(&self.journal)?;
-        self.deployment.abandon().await?;
         Ok(violations.rules())
     }
 
@@ -167,6 +166,35 @@ impl FaultTest {
         };
         let client = self.clients.endpoints().any().client;
         Ok(prove(&self.run_log, &self.header, &client, Some(&database), &facts).await)
+    }
+}
+
+/// What a test needs besides its deployment.
+struct Preparation {
+    clients: Arc<SimulatedClients>,
+    run_log: Arc<RunLog>,
+    header: Header,
+    journal: PathBuf,
+}
+
+impl Preparation {
+    /// Creates the concert of the test, the journal, and the clients that book its seats.
+    async fn of(deployment: &Deployment, retry_timeout: Duration) -> Result<Self> {
+        let (name, url) = (deployment.name().to_owned(), deployment.client().url(""));
+        let client = Client::new(&url, 1, Duration::from_mins(1))?;
+        let SeatPool { concerts, seats } =
+            CatalogueSetup::new(&client, &ADMIN_TOKEN.into()).make(CONCERT, &name).await?;
+
+        let mut header =
+            Header::new(name.clone(), "fault test".to_owned(), Target::Async, url, concerts, true);
+        let start = Instant::now();
+        header.started = Clock::system().now().unix_millis();
+        let journal = std::env::temp_dir().join(format!("{name}.journal"));
+        let run_log = Arc::new(RunLog::open(Journal::create(&journal)?, &header, start));
+        read_clock(&run_log, &deployment.pool.connect_options()).await?;
+        let (seats, apis) = (alternate(&seats), &deployment.apis);
+        let clients = SimulatedClients::new(&name, run_log.clone(), seats, apis, retry_timeout)?;
+        Ok(Self { clients, run_log, header, journal })
     }
 }
 

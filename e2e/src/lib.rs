@@ -23,6 +23,4 @@ pub use deployment::{Deployment, Setup};
 pub use events::Events;
 pub use fault_test::FaultTest;
 pub use open_loop::open_loop;
-// Tests written before the rename.
-pub use tables as ledger;
 pub use wait::wait_until;

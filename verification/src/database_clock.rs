@@ -85,7 +85,9 @@ pub async fn read_clock(run_log: &RunLog, options: &PgConnectOptions) -> Result<
             best = Some(reading);
         }
     }
-    best.into_iter().for_each(|reading| run_log.record_clock(reading));
+    if let Some(reading) = best {
+        run_log.record_clock(reading);
+    }
     Ok(())
 }
 

@@ -53,8 +53,7 @@ impl RecordedClient {
         due: Instant,
         patience: Option<Duration>,
     ) -> Booked {
-        let key = intent.key(&self.run);
-        let sending = instance.client.post(target.path(), intent.body(&self.run), key.as_deref());
+        let sending = intent.request(&instance.client, target.path(), &self.run).send();
         let response = match patience {
             Some(patience) => timeout(patience, sending).await.unwrap_or(Err(RequestError::TimedOut)),
             None => sending.await,

@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures_util::FutureExt;
 use hamro_shared::queue::{Broker, Topology};
+use hamro_verification::consistency;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Channel, Connection};
 use sqlx::postgres::PgPool;
@@ -22,8 +23,8 @@ use tokio::time::timeout;
 
 pub(crate) use self::environment::test_setting;
 pub use self::intake_queue::{DRAIN_MARKER, IntakePublisher, envelope};
+use crate::Client;
 use crate::process::Process;
-use crate::{Client, ledger};
 
 /// How long the removal of a failed deployment may take. Its servers may be unreachable.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -137,7 +138,7 @@ impl Deployment {
     async fn verify(&mut self) -> Result<()> {
         self.stop_apis().await?;
         self.drain_and_stop_workers().await?;
-        ledger::check(&self.pool).await?;
+        consistency::check(&mut *self.pool.acquire().await?).await?;
         for queue in self.queues() {
             let options = QueueDeleteOptions::default();
             let left = self.channel.queue_delete(queue.as_str().into(), options).await?;

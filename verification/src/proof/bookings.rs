@@ -57,8 +57,8 @@ impl BookingCheck {
             return;
         };
         let Some(buyer) = context.buyer(email) else {
-            let is_expected = context.expectations.other_customers.contains(email);
-            if request.is_some() || context.expectations.is_only_user && !is_expected {
+            let is_expected = context.facts.other_customers.contains(email);
+            if request.is_some() || context.facts.is_only_user && !is_expected {
                 let what =
                     format!("ticket {} is {} for {email}, who requested nothing", row.ticket, row.status);
                 violations.add(Invariant::OnlyWhatWasRequested, what);
@@ -120,7 +120,7 @@ impl BookingCheck {
             request.target == Target::Sync && request.is_ambiguous && request.ticket.is_none()
         });
         // Others may have fenced tickets of their own.
-        if context.expectations.is_only_user && self.fenced as usize > may_be_fenced.count() {
+        if context.facts.is_only_user && self.fenced as usize > may_be_fenced.count() {
             let what = format!("{} fenced tickets belong to no request", self.fenced);
             violations.add(Invariant::OnlyWhatWasRequested, what);
         }
@@ -182,7 +182,7 @@ fn check_deadline(
     violations: &mut Violations,
 ) {
     let target = request.map_or(requests.only_target(), |request| Some(request.target));
-    let (Some(deadlines), Some(target)) = (context.expectations.deadlines, target) else { return };
+    let (Some(deadlines), Some(target)) = (context.facts.deadlines, target) else { return };
     let deadline = (TicketId(row.ticket).issued_at() + deadlines.of(target)).unix_millis();
     let is_late = row.settled_at > deadline;
     let what = match row.status.as_str() {

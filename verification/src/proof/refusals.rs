@@ -31,7 +31,7 @@ use super::stored::{BookingRow, SaleRow, SoldSeat};
 use crate::contract::names_taken_seats;
 use crate::database_clock::ClockBounds;
 use crate::invariant::{Invariant, Violations};
-use crate::request_log::{RecordedOutcome, Refusal};
+use crate::request_log::{RecordedOutcome, Refusal, Request};
 
 /// How far a time that a server took may be from the database's clock. A server ignores measurements of that clock that
 /// take longer than 500 ms, so its error is at most half of that.
@@ -57,7 +57,7 @@ pub struct SaleRecord {
 impl SaleRecord {
     pub(super) fn of(context: CheckContext<'_>, sale: &SaleRow, sold: &SoldSeat, buyer: Option<u64>) -> Self {
         let by_only_key = || Some((buyer?, context.requests_of(buyer?).only_key()?));
-        let key = context.request_log.request(sale.ticket).map_or_else(by_only_key, |request| request.key());
+        let key = context.request_log.request(sale.ticket).map_or_else(by_only_key, Request::key);
         let free_from = sold.released_at.map(|released_at| {
             let free_from = released_at.saturating_add(micros(FREE_AFTER_RELEASE));
             free_from.max(sold.release_committed_at.unwrap_or(i64::MIN))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
-use hamro_e2e::{FaultTest, Deployment, Setup, tables, wait_until};
+use hamro_e2e::{Deployment, FaultTest, Setup, tables, wait_until};
 use hamro_verification::invariant::Invariant;
 
 use super::intake::{ONE_BY_ONE, fill_the_queue};

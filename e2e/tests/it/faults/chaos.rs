@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use hamro_e2e::outage::Outage;
 use hamro_e2e::simulated_clients::SimulatedClients;
-use hamro_e2e::{FaultTest, Deployment, Setup};
+use hamro_e2e::{Deployment, FaultTest, Setup};
 use hamro_shared::config::Setting;
 use nix::sys::signal::Signal;
 use rand::rngs::SmallRng;
@@ -62,7 +62,12 @@ async fn random_faults_break_no_guarantee() -> Result<()> {
     eprintln!("seed: {seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
     let url = Deployment::broker_with_heartbeat(2)?.leak();
-    let setup = Setup { apis: 2, workers: WORKERS, variables: vec![("AMQP_URL", url), ("PREFETCH", "8")] };
+    let setup = Setup {
+        apis: 2,
+        workers: WORKERS,
+        variables: vec![("AMQP_URL", url), ("PREFETCH", "8")],
+        ..Setup::default()
+    };
     FaultTest::start(setup)
         .await?
         .passes(async |deployment, clients| {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use futures_util::future::try_join;
 use hamro_e2e::simulated_clients::ClientBehaviour;
-use hamro_e2e::{FaultTest, Deployment, Setup};
+use hamro_e2e::{Deployment, FaultTest, Setup};
 
 pub async fn end_sessions(deployment: &Deployment) -> Result<()> {
     sqlx::query(

@@ -6,7 +6,7 @@ use anyhow::Result;
 use futures_util::future::try_join;
 use hamro_e2e::proxy::Proxy;
 use hamro_e2e::simulated_clients::SimulatedClients;
-use hamro_e2e::{FaultTest, Deployment, Setup, wait_until};
+use hamro_e2e::{Deployment, FaultTest, Setup, wait_until};
 use nix::sys::signal::Signal;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use hamro_e2e::outage::Outage;
 use hamro_e2e::simulated_clients::{ClientBehaviour, SimulatedClients};
-use hamro_e2e::{FaultTest, Deployment, Setup};
+use hamro_e2e::{Deployment, FaultTest, Setup};
 use tokio::time::timeout;
 
 pub async fn apis_are_ready(deployment: &mut Deployment) -> Result<()> {

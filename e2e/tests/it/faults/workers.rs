@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 
 use anyhow::Result;
-use hamro_e2e::{FaultTest, Deployment, Setup, wait_until};
+use hamro_e2e::{Deployment, FaultTest, Setup, wait_until};
 use nix::sys::signal::Signal;
 use sqlx::AssertSqlSafe;
 
@@ -43,10 +43,8 @@ async fn a_commit_whose_response_is_lost_is_not_repeated() -> Result<()> {
     test.passes(async |_, clients| {
         for _ in 0..5 {
             proxy.cut_after_request("COMMIT");
-            wait_until("the response to a COMMIT is lost", async || {
-                Ok(proxy.has_cut().then_some(()))
-            })
-            .await?;
+            wait_until("the response to a COMMIT is lost", async || Ok(proxy.has_cut().then_some(())))
+                .await?;
             clients.wait_for_ended(20).await?;
         }
         Ok(())

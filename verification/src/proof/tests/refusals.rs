@@ -50,8 +50,8 @@ fn without_a_database_a_refused_seat_that_is_never_sold_is_found() {
         evidence.add(refused_at_once(None, taken, taken));
         evidence.journal.into_iter().for_each(|entry| request_log.enter(entry));
         let buyers = Buyers::of(&request_log);
-        let (header, expectations) = (&evidence.header, &evidence.expectations);
-        let context = CheckContext { request_log: &request_log, buyers: &buyers, header, expectations };
+        let (header, facts) = (&evidence.header, &evidence.facts);
+        let context = CheckContext { request_log: &request_log, buyers: &buyers, header, facts };
         !responses::check(context).violations.is_empty()
     };
     assert!(!violated(&[1]), "sold to Alice");
