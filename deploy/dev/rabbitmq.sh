@@ -6,6 +6,10 @@
 
 readonly RABBITMQ_USER=hamro
 
+rabbitmq_data() {
+    echo "$STACK_DIR/rabbitmq/data"
+}
+
 # Starts epmd and the broker. Does not wait for the broker; see rabbitmq_wait.
 rabbitmq_start() { # AMQP_PORT DIST_PORT EPMD_PORT
     local home=$STACK_DIR/rabbitmq server
@@ -55,8 +59,9 @@ rabbitmq_cookie() { # FILE
 }
 
 rabbitmq_settings() { # AMQP_PORT
-    local memory wal
+    local memory wal disk_limit=512
     memory=$(memory_mb)
+    if [[ -n $STACK_DISK_MB ]]; then disk_limit=$((STACK_DISK_MB / 4)); fi
     # The quorum queues' WAL takes up to this size in memory and on disk. The default, 512 MiB, is for a dedicated
     # machine.
     if [[ -n $STACK_THROWAWAY ]] || ((memory < 8192)); then wal=64; else wal=512; fi
@@ -67,7 +72,7 @@ default_user = $RABBITMQ_USER
 default_pass = $RABBITMQ_PASSWORD
 # Above this the broker blocks publishers. PostgreSQL, the application and the developer share the machine.
 vm_memory_high_watermark.absolute = $(at_least 256 $((memory / 4)))MiB
-disk_free_limit.absolute = 512MiB
+disk_free_limit.absolute = ${disk_limit}MiB
 raft.wal_max_size_bytes = $((wal * 1024 * 1024))
 # Log to stdout, which is redirected to logs/rabbitmq.log.
 log.console = true
@@ -90,8 +95,8 @@ RABBITMQ_CONF_ENV_FILE=$home/rabbitmq-env.conf
 RABBITMQ_CONFIG_FILE=$home/rabbitmq.conf
 RABBITMQ_ADVANCED_CONFIG_FILE=$home/advanced.config
 RABBITMQ_ENABLED_PLUGINS_FILE=$home/enabled_plugins
-RABBITMQ_MNESIA_BASE=$home/data
-RABBITMQ_MNESIA_DIR=$home/data/node
+RABBITMQ_MNESIA_BASE=$(rabbitmq_data)
+RABBITMQ_MNESIA_DIR=$(rabbitmq_data)/node
 RABBITMQ_LOG_BASE=$STACK_DIR/logs
 RABBITMQ_PID_FILE=$home/pid
 RABBITMQ_DIST_PORT=$1

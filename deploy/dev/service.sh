@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# For fault tests inside with-stack.sh, which sets HAMRO_STACK_DIR: `service.sh start|stop|kill|freeze|thaw
+# For fault tests inside with-stack.sh, which sets HAMRO_STACK_DIR: `service.sh start|stop|kill|freeze|thaw|fill|empty
 # postgres|rabbitmq`. kill is SIGKILL, freeze SIGSTOP and thaw SIGCONT. start waits until the service is ready; it keeps
-# its address and data.
+# its address and data. `fill SERVICE [LEAVE_MB]` fills the disk of a service that was started with a small one, and empty
+# frees it again.
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 
 main() {
     local action=${1:-} service=${2:-} pid
-    [[ $service == postgres || $service == rabbitmq ]] || die "usage: service.sh start|stop|kill|freeze|thaw postgres|rabbitmq"
+    [[ $service == postgres || $service == rabbitmq ]] || die "usage: service.sh start|stop|kill|freeze|thaw|fill|empty postgres|rabbitmq"
     [[ -d ${HAMRO_STACK_DIR:-} ]] || die "HAMRO_STACK_DIR must be the directory of a running stack."
     stack_name "$(basename "$HAMRO_STACK_DIR")"
+    enter_stack_namespace "$ROOT/deploy/dev/service.sh" "$@"
     case $action in
         start)
             ! is_running "$STACK_DIR/pids/$service" || die "$service is already running."
@@ -28,8 +30,14 @@ main() {
             ;;
         freeze) signal_all STOP ;;
         thaw) signal_all CONT ;;
+        fill) fill_disk "$(disk_of "$service")" "${3:-0}" ;;
+        empty) empty_disk "$(disk_of "$service")" ;;
         *) die "unknown action '$action'." ;;
     esac
+}
+
+disk_of() { # SERVICE
+    if [[ $1 == postgres ]]; then postgres_home; else rabbitmq_data; fi
 }
 
 signal_all() { # SIGNAL, uses service

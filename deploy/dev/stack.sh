@@ -17,6 +17,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 # shellcheck source=deploy/dev/processes.sh
 source "$(dirname "${BASH_SOURCE[0]}")/processes.sh"
+# shellcheck source=deploy/dev/small-disk.sh
+source "$(dirname "${BASH_SOURCE[0]}")/small-disk.sh"
 # shellcheck source=deploy/dev/postgres.sh
 source "$(dirname "${BASH_SOURCE[0]}")/postgres.sh"
 # shellcheck source=deploy/dev/rabbitmq.sh
@@ -75,12 +77,14 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
     flock 9
     if [[ $services == *" postgres "* ]]; then
         postgres_port=$(stack_port postgres 0)
+        mount_small_disk "$(postgres_home)"
         postgres_start "$postgres_port"
     fi
     if [[ $services == *" rabbitmq "* ]]; then
         amqp_port=$(stack_port amqp 1)
         dist_port=$(stack_port rabbitmq-dist 2)
         epmd_port=$(stack_port epmd 3)
+        mount_small_disk "$(rabbitmq_data)"
         rabbitmq_start "$amqp_port" "$dist_port" "$epmd_port"
     fi
     # Both are starting in parallel; wait for both.
@@ -138,4 +142,6 @@ stack_first_port() {
 stack_stop() {
     rabbitmq_stop
     postgres_stop
+    unmount_small_disk "$(rabbitmq_data)"
+    unmount_small_disk "$(postgres_home)"
 }

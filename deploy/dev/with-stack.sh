@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command with a throwaway stack: `with-stack.sh [--durable] [--only SERVICE] NAME -- COMMAND…`
+# Runs a command with a throwaway stack: `with-stack.sh [--durable] [--only SERVICE] [--disk MB] NAME -- COMMAND…`
 #
 # Starts a new private PostgreSQL and RabbitMQ in .dev/NAME, and runs the command with
 #   DATABASE_URL      a superuser and an empty database, so that tests can create their own databases
@@ -10,14 +10,15 @@
 #
 #   --durable         give PostgreSQL the durability and memory of `make up`, for measurements
 #   --only SERVICE    start only postgres or only rabbitmq
+#   --disk MB         keep the data of each service on a disk of this size; see small-disk.sh
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 
-usage() { die "$1" "usage: with-stack.sh [--durable] [--only postgres|rabbitmq] NAME -- COMMAND…"; }
+usage() { die "$1" "usage: with-stack.sh [--durable] [--only postgres|rabbitmq] [--disk MB] NAME -- COMMAND…"; }
 
 main() {
-    local services=(postgres rabbitmq) name=
+    local arguments=("$@") services=(postgres rabbitmq) name=
     STACK_THROWAWAY=yes
     while (($# > 0)); do
         case $1 in
@@ -25,6 +26,11 @@ main() {
             --only)
                 [[ ${2:-} == postgres || ${2:-} == rabbitmq ]] || usage "--only must be postgres or rabbitmq."
                 services=("$2")
+                shift
+                ;;
+            --disk)
+                [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || usage "--disk must be a number of MB."
+                STACK_DISK_MB=$2
                 shift
                 ;;
             --) break ;;
@@ -40,6 +46,7 @@ main() {
     shift
     [[ $name != "$UP" ]] || usage "the name '$UP' is reserved for \`make up\`."
 
+    [[ -z $STACK_DISK_MB ]] || use_small_disks "$ROOT/deploy/dev/with-stack.sh" "${arguments[@]}"
     ensure_installed "${services[@]}"
     stack_name "$name"
     stack_lock || die "the stack '$name' is in use (process $(running_pid "$STACK_DIR/pids/script" || echo unknown))."
