@@ -17,6 +17,9 @@ use utoipa::ToSchema;
 const STALE_AFTER: Duration = Duration::from_secs(5);
 /// The drain rate is the mean of this many seconds.
 const WINDOW_SECONDS: u64 = 10;
+/// A time of issue that is later than the settlement by more than this was taken from a wrong clock. Without this check,
+/// one such ticket would make every position 0 until that time has come.
+const CLOCK_SKEW: Duration = Duration::from_secs(1);
 /// The weight of one announcement in the moving average of bookings per message.
 const WEIGHT: f64 = 0.1;
 
@@ -76,8 +79,12 @@ impl QueueEstimate {
                 WEIGHT * (bookings_per_message - measurements.bookings_per_message);
         }
         measurements.add_settled(event.bookings, now);
-        let latest = event.tickets.iter().map(|ticket| ticket.ticket_id.issued_at()).max();
-        measurements.settled_through = measurements.settled_through.max(latest);
+        let Some(settled_at) = event.tickets.iter().map(|ticket| ticket.settled_at).max() else { return };
+        let is_credible = |issued_at: &Timestamp| *issued_at <= settled_at + CLOCK_SKEW;
+        let issued_at = event.tickets.iter().map(|ticket| ticket.ticket_id.issued_at());
+        // The earlier value too, because the database clock may have been set back.
+        measurements.settled_through =
+            issued_at.chain(measurements.settled_through).filter(is_credible).max();
     }
 
     /// How many bookings are in the queue.
@@ -177,11 +184,17 @@ mod tests {
     }
 
     fn event(bookings: u32, parcels: u32, issued_at: Timestamp) -> RawSettledEvent {
-        let ticket = SettledTicket {
-            ticket_id: TicketId::last_of(issued_at),
-            settled_at: at(0),
-            outcome: Outcome::Expired,
-        };
+        settled_at(issued_at, bookings, parcels, issued_at)
+    }
+
+    fn settled_at(
+        settled_at: Timestamp,
+        bookings: u32,
+        parcels: u32,
+        issued_at: Timestamp,
+    ) -> RawSettledEvent {
+        let ticket_id = TicketId::last_of(issued_at);
+        let ticket = SettledTicket { ticket_id, settled_at, outcome: Outcome::Expired };
         let event = SettledEvent { tickets: vec![ticket], bookings, parcels };
         RawSettledEvent::decode(&event.encode()).unwrap()
     }
@@ -217,9 +230,28 @@ mod tests {
     fn the_latest_settled_time_never_decreases() {
         let (estimate, now) = (QueueEstimate::default(), Instant::now());
         estimate.on_settled(&event(1, 1, at(5)), now);
-        estimate.on_settled(&event(1, 1, at(3)), now);
+        estimate.on_settled(&settled_at(at(6), 1, 1, at(3)), now);
         estimate.record_depth(100, now);
         assert_eq!(estimate.ahead(at(5), at(10), now), Some(0));
+    }
+
+    #[test]
+    fn a_ticket_from_the_future_does_not_make_positions_zero() {
+        let (estimate, now) = (QueueEstimate::default(), Instant::now());
+        estimate.record_depth(100, now);
+        estimate.on_settled(&settled_at(at(0), 1, 1, at(0)), now);
+        estimate.on_settled(&settled_at(at(1), 1, 1, at(300)), now);
+        assert_eq!(estimate.ahead(at(5), at(10), now), Some(50));
+    }
+
+    #[test]
+    fn positions_recover_after_the_database_clock_is_set_back() {
+        let (estimate, now) = (QueueEstimate::default(), Instant::now());
+        estimate.record_depth(100, now);
+        estimate.on_settled(&settled_at(at(300), 1, 1, at(300)), now);
+        assert_eq!(estimate.ahead(at(5), at(10), now), Some(0));
+        estimate.on_settled(&settled_at(at(1), 1, 1, at(0)), now);
+        assert_eq!(estimate.ahead(at(5), at(10), now), Some(50));
     }
 
     #[test]
