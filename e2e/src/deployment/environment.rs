@@ -13,17 +13,25 @@ use super::intake_queue::TICKET_KEY;
 use super::{Deployment, Setup};
 use crate::client::ADMIN_TOKEN;
 
+impl Setup {
+    /// The URL of a server.
+    fn url(&self, variable: &str) -> Result<String> {
+        let other = self.variables.iter().find(|(name, _)| *name == variable);
+        other.map_or_else(|| test_setting(variable), |(_, url)| Ok((*url).to_owned()))
+    }
+}
+
 impl Deployment {
     /// Creates an empty database and chooses a prefix for queues, but starts no process.
     pub(super) async fn prepare(setup: &Setup) -> Result<Self> {
         let name = format!("e2e_{}", Uuid::from_u128(rand::random()).simple());
-        let server: PgConnectOptions = test_setting("DATABASE_URL")?.parse()?;
+        let server: PgConnectOptions = setup.url("DATABASE_URL")?.parse()?;
         let mut connection = server.connect().await.context("connecting to DATABASE_URL")?;
         // The name was generated above and has only letters, digits and underscores.
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(server.clone().database(&name));
 
-        let amqp_url = test_setting("AMQP_URL")?;
+        let amqp_url = setup.url("AMQP_URL")?;
         let prefix = format!("{name}.");
         let mut env = Env::of(&[("AMQP_URL", &amqp_url), ("QUEUE_PREFIX", &prefix)]);
         let config = BrokerConfig::read(&mut env);
@@ -41,7 +49,8 @@ impl Deployment {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
-        variables.extend(setup.variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        let others = setup.variables.iter().filter(|(name, _)| !["DATABASE_URL", "AMQP_URL"].contains(name));
+        variables.extend(others.map(|&(name, value)| (name.to_owned(), value.to_owned())));
         Ok(Self {
             name,
             variables,
@@ -85,7 +94,7 @@ impl Deployment {
 
     pub(super) async fn drop_database(&self) -> Result<()> {
         self.pool.close().await;
-        let server: PgConnectOptions = test_setting("DATABASE_URL")?.parse()?;
+        let server = (*self.pool.connect_options()).clone().database("postgres");
         let mut connection = server.connect().await?;
         let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;

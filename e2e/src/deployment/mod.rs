@@ -34,7 +34,8 @@ const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Setup {
     pub apis: usize,
     pub workers: usize,
-    /// Settings in addition to those that every process needs.
+    /// Settings of all processes, in addition to those that every process needs. `DATABASE_URL` and `AMQP_URL` select
+    /// servers other than the shared ones.
     pub variables: Vec<(&'static str, &'static str)>,
     /// See [`Deployment::expects_errors`].
     pub expects_errors: bool,
