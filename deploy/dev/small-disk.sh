@@ -22,25 +22,26 @@ small_disks_are_allowed() {
     "${UNSHARE_MOUNTS[@]}" mount -t tmpfs -o size=1m tmpfs /tmp 2>/dev/null
 }
 
-# Restarts the script as COMMAND in a mount namespace, unless it already runs in one.
+# Set for a script that one of the next two functions has restarted in a mount namespace.
+IN_NAMESPACE=${HAMRO_IN_NAMESPACE:-}
+unset HAMRO_IN_NAMESPACE
+
+# Restarts the script as COMMAND in a new mount namespace.
 use_small_disks() { # COMMAND…
-    if [[ -n ${HAMRO_SMALL_DISKS:-} ]]; then
-        unset HAMRO_SMALL_DISKS
-        return
-    fi
+    [[ -z $IN_NAMESPACE ]] || return 0
     if ! small_disks_are_allowed; then
         warn "this machine does not allow mounts in a namespace."
         exit "$NO_SMALL_DISKS"
     fi
-    HAMRO_SMALL_DISKS=yes exec "${UNSHARE_MOUNTS[@]}" -- "$@"
+    HAMRO_IN_NAMESPACE=yes exec "${UNSHARE_MOUNTS[@]}" -- "$@"
 }
 
-# Continues as COMMAND in the mount namespace of the script that runs the stack, if that is another one.
+# Restarts the script as COMMAND in the mount namespace of the script that runs the stack, if that is another one.
 enter_stack_namespace() { # COMMAND…
     local pid
-    pid=$(running_pid "$STACK_DIR/pids/script") || return 0
+    [[ -z $IN_NAMESPACE ]] && pid=$(running_pid "$STACK_DIR/pids/script") || return 0
     if [[ ! /proc/$pid/ns/mnt -ef /proc/self/ns/mnt ]]; then
-        exec "${ENTER_MOUNTS[@]}" --target "$pid" -- "$@"
+        HAMRO_IN_NAMESPACE=yes exec "${ENTER_MOUNTS[@]}" --target "$pid" -- "$@"
     fi
 }
 

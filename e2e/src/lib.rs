@@ -4,16 +4,19 @@
 #![expect(clippy::print_stderr, reason = "tests print details of a failure")]
 
 pub mod client;
+mod database_clock;
 pub mod dead_letter_setup;
 pub mod deployment;
 pub mod events;
 pub mod fault_test;
 pub mod final_state;
+pub mod lossy_link;
 mod open_loop;
 pub mod outage;
 pub mod process;
 pub mod proxy;
 pub mod simulated_clients;
+pub mod small_disk;
 pub mod stats;
 pub mod tables;
 mod wait;

@@ -17,49 +17,37 @@ pub struct Outage {
 impl Outage {
     /// Kills the server: `postgres` or `rabbitmq`. The remedy starts it and waits until it is ready.
     pub fn of(service: &str) -> Result<Self> {
-        let outage = Self { remedy: Some(script(&["start", service])?) };
-        run(script(&["kill", service])?)?;
-        Ok(outage)
+        Self::inject(shared(&["kill", service])?, shared(&["start", service])?)
     }
 
-    /// Kills the broker, once the names of this deployment's queues are on its disk. The broker writes them some
-    /// seconds after a declaration. If it restarts before that, the quorum queue has no leader.
+    /// Kills the broker, once the names of this deployment's queues are on its disk.
     pub async fn of_broker(deployment: &Deployment) -> Result<Self> {
-        let quorum = format!("{}/rabbitmq/data/node/quorum", test_setting("HAMRO_STACK_DIR")?);
-        let queue = deployment.topology.intake_queue();
-        wait_until("the broker has stored the name of the queue", async || {
-            for node in fs::read_dir(&quorum)? {
-                let names = fs::read(node?.path().join("names.dets"))?;
-                if names.windows(queue.len()).any(|name| name == queue.as_bytes()) {
-                    return Ok(Some(()));
-                }
-            }
-            Ok(None)
-        })
-        .await?;
+        deployment.queue_is_stored().await?;
         Self::of("rabbitmq")
+    }
+
+    /// Shuts the server down in an orderly way.
+    pub fn shutdown(service: &str) -> Result<Self> {
+        Self::inject(shared(&["stop", service])?, shared(&["start", service])?)
     }
 
     /// Stops all processes of the server with SIGSTOP. Its connections stay open but do not respond.
     pub fn freeze(service: &str) -> Result<Self> {
-        let outage = Self { remedy: Some(script(&["thaw", service])?) };
-        run(script(&["freeze", service])?)?;
-        Ok(outage)
+        Self::inject(shared(&["freeze", service])?, shared(&["thaw", service])?)
     }
 
     /// Triggers the broker's memory alarm.
     pub fn memory_alarm() -> Result<Self> {
         let watermark = |bytes| rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", bytes]);
-        let outage = Self { remedy: Some(watermark("1GB")?) };
-        run(watermark("1")?)?;
-        Ok(outage)
+        Self::inject(watermark("1")?, watermark("1GB")?)
     }
 
     /// Makes Postgres read-only, including open sessions, except in databases that override the setting.
     pub fn read_only() -> Result<Self> {
-        let outage = Self { remedy: Some(reconfigure("ALTER SYSTEM RESET default_transaction_read_only")?) };
-        run(reconfigure("ALTER SYSTEM SET default_transaction_read_only = on")?)?;
-        Ok(outage)
+        Self::inject(
+            reconfigure("ALTER SYSTEM SET default_transaction_read_only = on")?,
+            reconfigure("ALTER SYSTEM RESET default_transaction_read_only")?,
+        )
     }
 
     /// Makes the broker close channels whose consumers do not acknowledge within three seconds, with a check every
@@ -74,8 +62,13 @@ impl Outage {
                 ),
             ])
         };
-        let outage = Self { remedy: Some(set_timeout(1_800_000, 60_000)?) };
-        run(set_timeout(3_000, 1_000)?)?;
+        Self::inject(set_timeout(3_000, 1_000)?, set_timeout(1_800_000, 60_000)?)
+    }
+
+    /// Starts an outage. The remedy runs even if the fault could only be injected in part.
+    pub(crate) fn inject(fault: Command, remedy: Command) -> Result<Self> {
+        let outage = Self { remedy: Some(remedy) };
+        run(fault)?;
         Ok(outage)
     }
 
@@ -92,10 +85,41 @@ impl Drop for Outage {
     }
 }
 
-fn script(arguments: &[&str]) -> Result<Command> {
+impl Deployment {
+    /// Waits until the names of the queues are on the disk of the shared broker. The broker writes them some seconds
+    /// after a declaration. If it restarts before that, the quorum queue has no leader.
+    pub async fn queue_is_stored(&self) -> Result<()> {
+        let data = format!("{}/rabbitmq/data", test_setting("HAMRO_STACK_DIR")?);
+        wait_for_queue_on_disk(&data, self).await
+    }
+}
+
+/// Waits until the name of the intake queue is in the broker's data directory.
+pub(crate) async fn wait_for_queue_on_disk(data: &str, deployment: &Deployment) -> Result<()> {
+    let quorum = format!("{data}/node/quorum");
+    let queue = deployment.topology.intake_queue();
+    wait_until("the broker has stored the name of the queue", async || {
+        for node in fs::read_dir(&quorum)? {
+            let names = fs::read(node?.path().join("names.dets"))?;
+            if names.windows(queue.len()).any(|name| name == queue.as_bytes()) {
+                return Ok(Some(()));
+            }
+        }
+        Ok(None)
+    })
+    .await
+}
+
+/// Controls a server of the stack in this directory.
+pub(crate) fn script(stack: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/dev/service.sh"));
-    command.args(arguments).env("HAMRO_STACK_DIR", test_setting("HAMRO_STACK_DIR")?);
-    Ok(command)
+    command.args(arguments).env("HAMRO_STACK_DIR", stack);
+    command
+}
+
+/// Controls a server that all tests share.
+fn shared(arguments: &[&str]) -> Result<Command> {
+    Ok(script(&test_setting("HAMRO_STACK_DIR")?, arguments))
 }
 
 /// Changes the configuration of the running Postgres server.

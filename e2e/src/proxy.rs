@@ -209,9 +209,15 @@ impl Deployment {
 }
 
 async fn behind_proxy(url: &str) -> Result<(Proxy, String)> {
-    let (user, rest) = url.split_once('@').context("the URL has no user")?;
-    let (address, path) = rest.split_once('/').context("the URL has no path")?;
+    let (user, address, path) = split_url(url)?;
     let proxy = Proxy::start(address).await?;
     let url = format!("{user}@{}/{path}", proxy.address);
     Ok((proxy, url))
+}
+
+/// The parts of a URL before, in and after its host and port.
+pub(crate) fn split_url(url: &str) -> Result<(&str, &str, &str)> {
+    let (user, rest) = url.split_once('@').context("the URL has no user")?;
+    let (address, path) = rest.split_once('/').context("the URL has no path")?;
+    Ok((user, address, path))
 }

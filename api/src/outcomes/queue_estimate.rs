@@ -82,7 +82,7 @@ impl QueueEstimate {
         let Some(settled_at) = event.tickets.iter().map(|ticket| ticket.settled_at).max() else { return };
         let is_credible = |issued_at: &Timestamp| *issued_at <= settled_at + CLOCK_SKEW;
         let issued_at = event.tickets.iter().map(|ticket| ticket.ticket_id.issued_at());
-        // The earlier value too, because the database clock may have been set back.
+        // The previous value is checked too, because the database clock may have been set back.
         measurements.settled_through =
             issued_at.chain(measurements.settled_through).filter(is_credible).max();
     }

@@ -16,6 +16,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
 use super::database::end_sessions;
+use super::restart::kill_and_restart_everything;
 use super::servers::apis_are_ready;
 
 const WORKERS: usize = 3;
@@ -32,9 +33,10 @@ enum Fault {
     BrokerKilled,
     BrokerFrozen,
     BrokerShortOfMemory,
+    EverythingKilled,
 }
 
-const ALL: [Fault; 10] = [
+const ALL: [Fault; 11] = [
     Fault::WorkerKilled,
     Fault::WorkerFrozen,
     Fault::WorkersScaled,
@@ -45,6 +47,7 @@ const ALL: [Fault; 10] = [
     Fault::BrokerKilled,
     Fault::BrokerFrozen,
     Fault::BrokerShortOfMemory,
+    Fault::EverythingKilled,
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,6 +150,10 @@ async fn inject(
             let outage = Outage::memory_alarm()?;
             clients.wait_for_refused(50).await?;
             outage.end()?;
+            apis_are_ready(deployment).await?;
+        }
+        Fault::EverythingKilled => {
+            kill_and_restart_everything(deployment, clients).await?;
             apis_are_ready(deployment).await?;
         }
     }

@@ -3,8 +3,12 @@
 
 mod broken_rules;
 mod chaos;
+mod clocks;
 mod database;
+mod full_disk;
 mod intake;
 mod messages;
+mod network;
+mod restart;
 mod servers;
 mod workers;
