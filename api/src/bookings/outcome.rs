@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hamro_shared::database::tickets::{self, Unreadable};
-use hamro_shared::domain::{SettledTicket, TicketId, Timestamp};
+use hamro_shared::domain::{SettledTicket, Ticket, TicketId, Timestamp};
 use sqlx::postgres::PgConnection;
 
 use crate::http::problem::{Problem, ProblemCode};
@@ -45,7 +45,8 @@ pub async fn find_or_expire(
         return Ok(Some(settled));
     }
     let deadline = ticket.issued_at() + app.policy.booking_deadline;
-    let passed_deadline = (app.clock.now() > deadline).then_some(deadline);
+    let is_past_deadline = Ticket { id: ticket, deadline }.is_past_deadline(app.clock.now());
+    let passed_deadline = is_past_deadline.then_some(deadline);
     if passed_deadline.is_none() && app.watermark.proves_unsettled(ticket).await {
         return Ok(None);
     }

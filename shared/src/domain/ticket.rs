@@ -68,6 +68,10 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Whether the ticket may no longer be sold, by a clock that shows `now`.
+    pub fn is_past_deadline(self, now: Timestamp) -> bool {
+        now > self.deadline
+    }
     /// The first moment at which the ticket may no longer be sold. It may still be sold at its deadline, and timestamps
     /// have whole milliseconds.
     pub fn first_moment_past_deadline(self) -> Timestamp {

@@ -107,7 +107,7 @@ fn decide(
         Some(_) => return Decision::AlreadySettled,
         None => {}
     }
-    if now > command.ticket.deadline {
+    if command.ticket.is_past_deadline(now) {
         return Decision::Expire;
     }
     match command.key_digest.and_then(|key| prior.keys.get(&key)) {

@@ -154,7 +154,7 @@ impl Batch {
 
     /// Whether the deadline of every command has passed.
     pub fn is_past_deadline(&self, now: Timestamp) -> bool {
-        self.commands.iter().all(|command| now > command.ticket.deadline)
+        self.commands.iter().all(|command| command.ticket.is_past_deadline(now))
     }
 
     /// The tickets that end by a dead letter, each once, without those that are settled or that have a readable
