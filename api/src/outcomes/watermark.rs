@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hamro_shared::database::Database;
-use hamro_shared::domain::{Clock, TicketId};
+use hamro_shared::domain::{Clock, TicketId, Timestamp};
 use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 use tokio::task::spawn;
@@ -29,19 +29,20 @@ pub struct Watermark(Arc<Inner>);
 struct Inner {
     database: Database,
     clock: Clock,
-    latest: RwLock<Option<Reading>>,
+    /// With the time when the look-up began.
+    latest: RwLock<Option<(Reading, Instant)>>,
     /// When the last lookup ended. Locked during a lookup. A failed lookup counts too, so that requests do not query an
     /// unavailable database one after another.
     last_refresh: Mutex<Option<Instant>>,
 }
 
-#[derive(Clone, Copy)]
-struct Reading {
-    largest_settled: TicketId,
+/// What a look-up has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The largest settled id that is at most `bound`.
+    pub largest_settled: TicketId,
     /// The largest id that the query considered.
-    bound: TicketId,
-    /// When the query began.
-    at: Instant,
+    pub bound: TicketId,
 }
 
 impl Watermark {
@@ -51,13 +52,13 @@ impl Watermark {
 
     /// Whether the ticket is beyond the watermark, and so certainly not settled. `false` proves nothing.
     pub async fn proves_unsettled(&self, ticket: TicketId) -> bool {
-        if self.latest().is_none_or(|reading| reading.at.elapsed() >= REFRESH_EVERY) {
+        if self.latest().is_none_or(|(_, at)| at.elapsed() >= REFRESH_EVERY) {
             // In a separate task: the client that triggered it may disconnect while others wait for the result. If the
             // task panics, the watermark stays unknown.
             let watermark = self.clone();
             let _ = spawn(async move { watermark.refresh().await }).await;
         }
-        self.latest().is_some_and(|reading| reading.proves_unsettled(ticket))
+        self.latest().is_some_and(|(reading, at)| reading.proves_unsettled(ticket, at.elapsed()))
     }
 
     /// Looks the watermark up, unless another request has just done so or tried to.
@@ -68,11 +69,11 @@ impl Watermark {
         }
         // Taken before the query, because its result lacks whatever is settled from now on.
         let at = Instant::now();
-        let bound = TicketId::last_of(self.0.clock.now() + CLOCK_SKEW);
+        let bound = Reading::bound_at(self.0.clock.now());
         match timeout(STALE_AFTER, self.look_up(bound)).await {
             Ok(Ok(largest_settled)) => {
-                let reading = Reading { largest_settled, bound, at };
-                *self.0.latest.write().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+                let reading = Reading { largest_settled, bound };
+                *self.0.latest.write().unwrap_or_else(PoisonError::into_inner) = Some((reading, at));
             }
             Ok(Err(error)) => warn!("cannot look up the watermark: {error}"),
             Err(_) => warn!("cannot look up the watermark: no response within {STALE_AFTER:?}"),
@@ -84,14 +85,20 @@ impl Watermark {
         self.0.database.query(move |connection| Box::pin(largest_settled(connection, bound))).await
     }
 
-    fn latest(&self) -> Option<Reading> {
+    fn latest(&self) -> Option<(Reading, Instant)> {
         *self.0.latest.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Reading {
-    fn proves_unsettled(&self, ticket: TicketId) -> bool {
-        self.at.elapsed() < STALE_AFTER && ticket > self.largest_settled && ticket <= self.bound
+    /// The bound of a query that begins `now`.
+    pub fn bound_at(now: Timestamp) -> TicketId {
+        TicketId::last_of(now + CLOCK_SKEW)
+    }
+
+    /// Whether the ticket is beyond the watermark. `age` is the time since the query began.
+    pub fn proves_unsettled(self, ticket: TicketId, age: Duration) -> bool {
+        age < STALE_AFTER && ticket > self.largest_settled && ticket <= self.bound
     }
 }
 
