@@ -141,15 +141,19 @@ impl State {
 
     fn evict_old(&mut self, now: Instant) {
         while let Some((inserted_at, ticket)) = self.insertions.front() {
-            let age = now.duration_since(*inserted_at);
-            let is_beyond_limit = age > KEEP_AT_LEAST && self.insertions.len() > OLD_OUTCOMES_MAX;
-            if !is_beyond_limit && age <= KEEP_AT_MOST {
+            if !is_evicted(now.duration_since(*inserted_at), self.insertions.len()) {
                 break;
             }
             self.outcomes.remove(ticket);
             self.insertions.pop_front();
         }
     }
+}
+
+/// Whether an outcome of this age is evicted if it is the oldest of `count`.
+pub fn is_evicted(age: Duration, count: usize) -> bool {
+    let is_beyond_limit = age > KEEP_AT_LEAST && count > OLD_OUTCOMES_MAX;
+    is_beyond_limit || age > KEEP_AT_MOST
 }
 
 #[cfg(test)]

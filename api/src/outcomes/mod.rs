@@ -3,7 +3,7 @@
 //! An outcome arrives as a worker's announcement. It is cached for a while and wakes the requests that wait for it. An
 //! announcement may be lost, so one query per second looks up all awaited tickets.
 
-mod cache;
+pub mod cache;
 pub mod queue_estimate;
 mod unreadable;
 mod waiters;
