@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz mutants sqlx settings audit
+.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz model mutants sqlx settings audit
 
 help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
@@ -39,6 +39,9 @@ chaos: ## inject one fault after another under load and check the result (DURATI
 
 fuzz: ## fuzz the parsers of external input and the event stream encoder, three minutes (FUZZ_SECONDS=60 for each)
 	@deploy/dev/fuzz.sh
+
+model: ## explore the models of the protocol with larger bounds; some minutes (ARGS='settlement' selects)
+	@deploy/dev/model.sh $(ARGS)
 
 mutants: ## mutation tests of the domain and the allocation; about an hour (ARGS='--file worker/src/settlement/allocation.rs' selects)
 	@deploy/dev/mutants.sh $(ARGS)

@@ -1,0 +1,270 @@
+//! Early rejection: an instance that knows that a seat is sold refuses a booking without queueing it.
+//!
+//! This is a design that the product does not have yet. The model is where it changes first.
+//!
+//! # What is modelled
+//!
+//! One concert. Its row has an `epoch`, drawn when the database is created or restored, and a `freed_version`, which
+//! changes in every transaction that frees a seat and in no sale. Instances load the seats together with both numbers
+//! ([`Action::Load`]), learn sales from announcements that may be late or lost ([`Action::Announce`]), and compare the
+//! two numbers with those in the database ([`Action::BeginComparison`], [`Action::EndComparison`]). A matching
+//! comparison gives them a *lease* of one second. [`State::may_refuse`] is the rule by which an instance refuses. Each
+//! instance may also queue any attempt. A worker decides with the product's own
+//! [`allocate`](hamro_worker::settlement::allocation::allocate); what is new there is that a seat released recently
+//! counts as sold for tickets issued before its `free_from` ([`State::settle`]).
+//!
+//! A first try, its retry under the same key, and another customer without a key compete for the seats. Time passes in
+//! steps of a second, and everything can happen in any order within a second. An age of *less than a second* thus is a
+//! difference of at most one step, and the numbers are conservative.
+//!
+//! # What is left out
+//!
+//! The queue, redelivery and crashes of workers ([`settlement`](crate::settlement)); deadlines
+//! ([`deadlines`](crate::deadlines)); the hash collisions of digests, which only lead to queueing.
+
+mod action;
+mod attempts;
+mod database;
+mod instances;
+mod properties;
+mod rules;
+
+use std::collections::BTreeSet;
+
+use hamro_shared::domain::{Ticket, TicketId};
+use hamro_worker::settlement::batch::BookingCommand;
+use stateright::{Model, Property};
+
+pub use self::action::Action;
+use self::attempts::{Attempt, Refusal};
+use self::instances::Instance;
+pub use self::properties::*;
+pub use self::rules::Rule;
+use crate::bookings::{command, moment};
+
+/// How long a comparison counts, from its beginning.
+const LEASE: u8 = 1;
+
+/// How long after its release a seat becomes free.
+const FREE_AFTER: u8 = 3;
+
+const ATTEMPTS: usize = 3;
+
+/// The number of an attempt to book.
+type Id = usize;
+
+/// A set of attempts, one bit each.
+type Ids = u8;
+
+/// The model: how much of it to explore, and without which rules.
+#[derive(Clone, Debug)]
+pub struct EarlyRejection {
+    pub instances: usize,
+    pub seats: u8,
+    /// The last second.
+    pub end: u8,
+    pub releases: u8,
+    pub restores: u8,
+    pub removed: BTreeSet<Rule>,
+    /// The attempts as a worker receives them.
+    pub commands: Vec<BookingCommand>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    now: u8,
+    epoch: u8,
+    freed_version: u8,
+    seats: Vec<Seat>,
+    attempts: [Attempt; ATTEMPTS],
+    instances: Vec<Instance>,
+    /// A transaction that has not committed yet.
+    release: Option<Release>,
+    releases_left: u8,
+    restores_left: u8,
+}
+
+/// A row of `seats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Seat {
+    sold_to: Option<Id>,
+    /// Tickets issued before this cannot have the seat.
+    free_from: u8,
+    /// The sales of this seat that were released.
+    released: Ids,
+}
+
+/// A transaction that releases a sale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Release {
+    attempt: Id,
+    only_first: bool,
+    free_from: u8,
+}
+
+/// The first try and its retry share a key. The third attempt is another customer's, without a key.
+fn key(attempt: Id) -> Option<&'static str> {
+    (attempt < 2).then_some("key")
+}
+
+fn has_same_key(one: Id, other: Id) -> bool {
+    key(one).is_some() && key(one) == key(other)
+}
+
+fn contains(ids: Ids, id: Id) -> bool {
+    ids & 1 << id != 0
+}
+
+impl EarlyRejection {
+    /// One instance and one seat. The first try and its retry want all seats, the other customer the first.
+    pub fn small() -> Self {
+        Self {
+            instances: 1,
+            seats: 1,
+            end: 4,
+            releases: 1,
+            restores: 0,
+            removed: BTreeSet::new(),
+            commands: commands(1),
+        }
+    }
+
+    #[must_use]
+    pub fn with_seats(self, seats: u8) -> Self {
+        Self { seats, commands: commands(seats), ..self }
+    }
+
+    #[must_use]
+    pub fn without(self, rules: &[Rule]) -> Self {
+        Self { removed: rules.iter().copied().collect(), ..self }
+    }
+
+    fn has(&self, rule: Rule) -> bool {
+        !self.removed.contains(&rule)
+    }
+
+    fn seats_of(&self, attempt: Id) -> Vec<u8> {
+        seats_of(attempt, self.seats)
+    }
+}
+
+fn seats_of(attempt: Id, seats: u8) -> Vec<u8> {
+    if attempt < 2 { (0..seats).collect() } else { vec![0] }
+}
+
+/// The bookings as a worker receives them.
+fn commands(seats: u8) -> Vec<BookingCommand> {
+    let ticket = |id| Ticket { id: ticket_of(id), deadline: moment(i64::from(u16::MAX)) };
+    (0..ATTEMPTS).map(|id| command(ticket(id), &seats_of(id, seats), key(id))).collect()
+}
+
+impl State {
+    fn is_free(&self, seat: u8) -> bool {
+        let seat = self.seats[usize::from(seat)];
+        seat.sold_to.is_none() && self.now >= seat.free_from
+    }
+
+    /// The attempts that satisfy a condition.
+    fn among(&self, condition: impl Fn(Id, Attempt) -> bool) -> Ids {
+        (0..ATTEMPTS).filter(|id| condition(*id, self.attempts[*id])).fold(0, |ids, id| ids | 1 << id)
+    }
+}
+
+fn ticket_of(attempt: Id) -> TicketId {
+    TicketId(uuid::Uuid::from_u128(attempt as u128 + 1))
+}
+
+impl Model for EarlyRejection {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State {
+            now: 0,
+            epoch: 0,
+            freed_version: 0,
+
+            seats: vec![Seat::default(); usize::from(self.seats)],
+            attempts: [Attempt::NotSent; ATTEMPTS],
+            instances: vec![Instance::default(); self.instances],
+            release: None,
+            releases_left: self.releases,
+            restores_left: self.restores,
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.now < self.end {
+            actions.push(Action::Tick);
+        }
+        for attempt in 0..ATTEMPTS {
+            self.attempt_actions(state, attempt, actions);
+        }
+        if state.release.is_some() {
+            actions.push(Action::CommitRelease);
+        }
+        if state.restores_left > 0 && state.release.is_none() {
+            actions.push(Action::Restore);
+        }
+        for instance in 0..self.instances {
+            self.instance_actions(state, instance, actions);
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        match action {
+            Action::Tick => {
+                state.now += 1;
+                for instance in &mut state.instances {
+                    instance.behind += u8::from(instance.is_suspended);
+                }
+                state.forget_the_past(self);
+            }
+            Action::Send { attempt } => state.attempts[attempt] = Attempt::Sent { at: state.now },
+            Action::Queue { attempt, clock_error } => {
+                let sent_at = match state.attempts[attempt] {
+                    Attempt::Sent { at } => at,
+                    _ => state.now,
+                };
+                state.attempts[attempt] = Attempt::Queued { sent_at, issued_at: state.now + clock_error };
+                if !self.has(Rule::OnlyCommittedSalesMark) {
+                    state.mark(self, 0, attempt);
+                }
+            }
+            Action::Refuse { attempt, .. } => {
+                state.attempts[attempt] = Attempt::Refused(state.refusal(self, attempt));
+            }
+            Action::Settle { attempt } => {
+                if let Attempt::Queued { sent_at, issued_at } = state.attempts[attempt] {
+                    state.settle(self, attempt, sent_at, issued_at);
+                }
+            }
+            Action::Announce { attempt, instance } => state.mark(self, instance, attempt),
+            Action::BeginRelease { attempt, only_first } => {
+                state.releases_left -= 1;
+                let free_from =
+                    if self.has(Rule::FreedSeatsWait) { state.now + FREE_AFTER } else { state.now };
+                if self.has(Rule::FreeFromCountsFromCommit) {
+                    state.release(self, Release { attempt, only_first, free_from });
+                } else {
+                    state.release = Some(Release { attempt, only_first, free_from });
+                }
+            }
+            Action::CommitRelease => {
+                let release = state.release.take()?;
+                state.release(self, release);
+            }
+            Action::Restore => {
+                state.restores_left -= 1;
+                state.restore(self);
+            }
+            action => self.instance_step(&mut state, action)?,
+        }
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        self.checked_properties()
+    }
+}
