@@ -4,18 +4,19 @@
 //!
 //! # What is modelled
 //!
-//! One concert. Its row has an `epoch`, drawn when the database is created or restored, and a `freed_version`, which
-//! changes in every transaction that frees a seat and in no sale. Instances load the seats together with both numbers
-//! ([`Action::Load`]), learn sales from announcements that may be late or lost ([`Action::Announce`]), and compare the
-//! two numbers with those in the database ([`Action::BeginComparison`], [`Action::EndComparison`]). A matching
-//! comparison gives them a *lease* of one second. [`State::may_refuse`] is the rule by which an instance refuses. Each
-//! instance may also queue any attempt. A worker decides with the product's own
-//! [`allocate`](hamro_worker::settlement::allocation::allocate); what is new there is that a seat released recently
-//! counts as sold for tickets issued before its `free_from` ([`State::settle`]).
+//! One concert. The database has an `epoch`, drawn when it is created or restored, and the concert a `freed_version`,
+//! which changes in every transaction that frees a seat and in no sale.
 //!
-//! A first try, its retry under the same key, and another customer without a key compete for the seats. Time passes in
-//! steps of a second, and everything can happen in any order within a second. An age of *less than a second* thus is a
-//! difference of at most one step, and the numbers are conservative.
+//! - **Instances** ([`instances`]) load the seats together with both numbers. They learn later sales from announcements,
+//!   which may be late or lost. They compare the two numbers with those in the database; a match gives a *lease* of one
+//!   second. `may_refuse` is the rule by which an instance refuses. It may also queue any attempt.
+//! - **Workers** ([`database`]) decide with the product's own
+//!   [`allocate`](hamro_worker::settlement::allocation::allocate). What is new: a seat counts as sold for tickets issued
+//!   before its `free_from`, which a release or a restore sets to its own time + 3 s.
+//! - **Clients** ([`attempts`]): a first try, its retry under the same key, and another customer without a key.
+//!
+//! Time passes in steps of a second, and everything can happen in any order within a second. *Less than a second* is a
+//! difference of at most one step. This allows more than the product does, so what holds here holds there.
 //!
 //! # What is left out
 //!
