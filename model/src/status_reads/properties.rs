@@ -37,14 +37,6 @@ impl StatusReads {
                         && state.instances[1..].iter().any(|other| model.proves_unsettled(other))
                 },
             ),
-            Property::sometimes(
-                "an outcome is reported although its announcement is lost",
-                |_, state: &State| {
-                    state.instances[1..]
-                        .iter()
-                        .all(|other| other.cached.is_none() && other.reported.is_some())
-                },
-            ),
         ]
     }
 }

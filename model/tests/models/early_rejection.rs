@@ -2,7 +2,7 @@
 
 use hamro_model::early_rejection::*;
 
-use crate::report::{breaks, holds};
+use crate::report::{breaks, breaks_only_together, holds};
 
 fn small() -> EarlyRejection {
     EarlyRejection::small()
@@ -135,7 +135,8 @@ fn a_first_try_that_arrives_late_is_sold_after_its_retry_was_refused() {
 
 #[test]
 fn an_instance_that_compares_no_epochs_and_keeps_leases_refuses_a_free_seat_after_a_restore() {
-    breaks(restored(&[Rule::EpochsAreCompared, Rule::NewSessionsEndLeases]), NO_FREE_SEAT_IS_REFUSED);
+    let rules = [Rule::EpochsAreCompared, Rule::NewSessionsEndLeases];
+    breaks_only_together(restored, rules, NO_FREE_SEAT_IS_REFUSED);
 }
 
 #[test]
