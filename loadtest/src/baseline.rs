@@ -1,4 +1,6 @@
-//! Measures the broker and the database alone: upper limits for the results of the whole system.
+//! Measures the broker and the database alone: to compare the results of the whole system with.
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use hamro_shared::config::Env;
@@ -6,11 +8,11 @@ use hamro_shared::domain::Clock;
 use hamro_verification::baseline;
 
 use crate::arguments::Baseline;
-use crate::report::{BaselineReport, say, table, write};
+use crate::report::{BaselineReport, print, table, write};
 use hamro_verification::machine::Machine;
 
-pub async fn measure(command: Baseline, env: Env) -> Result<()> {
-    let (figures, common) = match command {
+pub async fn measure(command: Baseline, env: Env) -> Result<ExitCode> {
+    let (results, common) = match command {
         Baseline::Publish { common, in_flight } => {
             (baseline::publish::measure(env, common.duration, in_flight).await?, common)
         }
@@ -19,12 +21,12 @@ pub async fn measure(command: Baseline, env: Env) -> Result<()> {
         }
     };
     let rows =
-        figures.iter().map(|figure| [figure.what.clone(), format!("{:.0}/s", figure.bookings_per_second)]);
-    say(table(["limit", "bookings"], rows));
+        results.iter().map(|result| [result.what.clone(), format!("{:.0}/s", result.bookings_per_second)]);
+    print(table(["alone", "bookings"], rows))?;
     if let Some(path) = &common.json {
         let measured = Clock::system().now().to_string();
-        let figures = BaselineReport { measured, machine: Machine::this(), figures };
-        write(path, serde_json::to_vec_pretty(&figures)?)?;
+        let report = BaselineReport { measured, machine: Machine::this(), results };
+        write(path, serde_json::to_vec_pretty(&report)?)?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

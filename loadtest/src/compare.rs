@@ -1,27 +1,32 @@
 //! Compares two runs.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::report::{Latency, Report, say, table};
+use crate::report::{Latency, Report, print, table};
 use hamro_verification::processes::Cost;
 
-pub fn compare(a: &Path, b: &Path) -> Result<()> {
+pub fn compare(a: &Path, b: &Path) -> Result<ExitCode> {
     let (first, second) = (Report::read(a)?, Report::read(b)?);
     for (name, report) in [("A", &first), ("B", &second)] {
         let run = &report.run;
         let word = if report.verdict.has_passed() { "passed" } else { "FAILED" };
-        say(format!(
-            "{name}: {} {:?} at {}/s on {}, {}, {word}",
-            run.started, run.scenario, run.rate, run.url, report.machine.processor
-        ));
+        print(format!(
+            "{name}: {} {} at {}/s on {}, {}, {word}",
+            run.started,
+            run.scenario.name(),
+            run.rate,
+            run.url,
+            report.machine.processor
+        ))?;
     }
     if first.machine != second.machine {
-        say("Note: the runs were measured on different machines");
+        print("Note: the runs were measured on different machines")?;
     }
-    say(table(["", "A", "B", "B / A"], rows(&first, &second)));
-    Ok(())
+    print(table(["", "A", "B", "B / A"], rows(&first, &second)))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the values are displayed")]
@@ -52,29 +57,29 @@ fn rows(a: &Report, b: &Report) -> Vec<[String; 4]> {
             " µs",
         );
     }
-    for (name, latency) in CLOCKS {
-        for (percentile, figure) in PERCENTILES {
-            let millis = |report| latency(report).map(|latency| figure(latency) as f64 / 1e3);
+    for (name, latency) in LATENCIES {
+        for (percentile, value) in PERCENTILES {
+            let millis = |report| latency(report).map(|latency| value(latency) as f64 / 1e3);
             row(&format!("{name} {percentile}"), millis(a), millis(b), " ms");
         }
     }
     rows
 }
 
-type Clock = fn(&Report) -> Option<&Latency>;
-type Figure = fn(&Latency) -> u64;
+type LatencyOf = fn(&Report) -> Option<&Latency>;
+type Percentile = fn(&Latency) -> u64;
 
-const CLOCKS: [(&str, Clock); 4] = [
+const LATENCIES: [(&str, LatencyOf); 4] = [
     ("accept", |report| report.latencies.accept.as_ref()),
     ("settle", |report| report.latencies.settle.as_ref()),
     ("poll", |report| report.latencies.poll.as_ref()),
     ("queued", |report| report.latencies.queued.as_ref()),
 ];
 
-const PERCENTILES: [(&str, Figure); 3] =
+const PERCENTILES: [(&str, Percentile); 3] =
     [("p50", |latency| latency.p50), ("p99", |latency| latency.p99), ("p99.9", |latency| latency.p999)];
 
-fn shown(figure: f64, unit: &str) -> String {
-    let decimals = if figure < 10.0 { 2 } else { usize::from(figure < 100.0) };
-    format!("{figure:.decimals$}{unit}")
+fn shown(value: f64, unit: &str) -> String {
+    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.decimals$}{unit}")
 }

@@ -17,7 +17,7 @@ pub const EXIT_CODE: u8 = 130;
 pub struct Interrupt {
     /// Cancelled by the first signal, and by anything else that ends the arrivals.
     pub stop: CancellationToken,
-    asked: CancellationToken,
+    requested: CancellationToken,
     /// Written to disk before the process ends.
     run_log: Arc<OnceLock<Arc<RunLog>>>,
 }
@@ -30,7 +30,7 @@ impl Interrupt {
         let listening = interrupt.clone();
         tokio::spawn(async move {
             next(&mut int, &mut term).await;
-            listening.asked.cancel();
+            listening.requested.cancel();
             listening.stop.cancel();
             let ending = "Stopping: following accepted tickets until they are final. Press Ctrl-C again to exit at once.\n";
             write_to_stderr(ending.to_owned());
@@ -46,12 +46,13 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    pub fn keep(&self, run_log: &Arc<RunLog>) {
+    /// Has this log written to disk before the process exits at the second signal.
+    pub fn flush_on_exit(&self, run_log: &Arc<RunLog>) {
         let _ = self.run_log.set(run_log.clone());
     }
 
-    pub fn was_asked(&self) -> bool {
-        self.asked.is_cancelled()
+    pub fn was_requested(&self) -> bool {
+        self.requested.is_cancelled()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,7 +12,7 @@ use crate::arguments::RunArguments;
 use crate::buyers::Workload;
 use crate::interrupt::Interrupt;
 use crate::pacer::{Arrival, Pacer};
-use crate::report::{Ending, Progress, Seen};
+use crate::report::{Ending, LoadPhaseResult, Progress};
 use crate::run_context::RunContext;
 use crate::sampler::{SILENCE, Sampler};
 use crate::schedule::Schedule;
@@ -25,6 +25,8 @@ use hamro_verification::proof;
 /// sale begins. More are opened if more buyers arrive in `WARM_TIME` seconds.
 const WARM: usize = 64;
 const WARM_TIME: f64 = 0.1;
+/// How long before `--start-at` these connections are opened.
+const WARM_UP: Duration = Duration::from_secs(1);
 /// Timeout of a request for the queue length.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(900);
 
@@ -36,9 +38,12 @@ pub async fn run_load_phase(
     schedule: Schedule,
     interrupt: &Interrupt,
     progress: Progress,
-) -> Result<(Arc<Sampler>, Seen)> {
+) -> Result<(Arc<Sampler>, LoadPhaseResult)> {
     workload.prepare(context).await?;
+    // Servers close connections on which no request arrives for some time.
+    wait_until_start(arguments.start_at.map(|at| at - WARM_UP), interrupt).await?;
     context.booking.client.warm(warm(arguments.rate).min(arguments.in_flight_max)).await?;
+    let _ = wait_until_start(arguments.start_at, interrupt).await;
     let named = [arguments.watch.as_slice(), &arguments.cost].concat();
     let (mark, others) = (CpuMark::now(), CostMark::now(&named));
     let sampler = Arc::new(Sampler {
@@ -66,12 +71,23 @@ pub async fn run_load_phase(
     done.cancel();
     sampling.await?;
     driven?;
-    let ending = match (interrupt.was_asked(), is_silent()) {
+    let ending = match (interrupt.was_requested(), is_silent()) {
         (true, _) => Ending::Interrupted,
-        (_, true) => Ending::Silent,
-        _ => Ending::Whole,
+        (_, true) => Ending::TargetStopped,
+        _ => Ending::Complete,
     };
-    Ok((sampler, Seen { ending, begin, arrivals, loader, costs }))
+    Ok((sampler, LoadPhaseResult { ending, first_due: begin, arrivals, loader, costs }))
+}
+
+/// Waits until this time. It must not have passed, because other load generators start at the same time.
+#[expect(clippy::disallowed_methods, reason = "the user has chosen when the run starts")]
+async fn wait_until_start(at: Option<SystemTime>, interrupt: &Interrupt) -> Result<()> {
+    let Some(at) = at else { return Ok(()) };
+    let Ok(left) = at.duration_since(SystemTime::now()) else {
+        bail!("the time of --start-at had passed when everything was prepared: choose a later one");
+    };
+    interrupt.stop.run_until_cancelled(tokio::time::sleep(left)).await;
+    Ok(())
 }
 
 #[expect(

@@ -5,9 +5,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use hamro_loadtest::arguments::{Arguments, Command};
+use hamro_loadtest::baseline;
+use hamro_loadtest::clean::clean;
+use hamro_loadtest::compare::compare;
+use hamro_loadtest::create::create;
+use hamro_loadtest::merge::merge;
 use hamro_loadtest::run::{Settings, run};
 use hamro_loadtest::verify::verify;
-use hamro_loadtest::{baseline, compare};
 use hamro_shared::config::Env;
 use hamro_shared::telemetry::report_failure;
 
@@ -27,13 +31,16 @@ async fn main() -> ExitCode {
 }
 
 async fn start(command: Command) -> Result<ExitCode> {
+    let settings = || Settings::read(Env::process());
     match command {
-        Command::Run(arguments) => return run(*arguments, Settings::read(Env::process())?).await,
-        Command::Verify { journal, url } => {
-            return verify(&journal, url.as_deref(), Settings::read(Env::process())?).await;
+        Command::Run(arguments) => run(*arguments, settings()?).await,
+        Command::Verify { journals, url, exclusive } => {
+            verify(&journals, url.as_deref(), exclusive, settings()?).await
         }
-        Command::Compare { a, b } => compare::compare(&a, &b)?,
-        Command::Baseline(command) => baseline::measure(command, Env::process()).await?,
+        Command::Merge(arguments) => merge(arguments, settings()?).await,
+        Command::Create(arguments) => create(arguments, settings()?).await,
+        Command::Clean(arguments) => clean(arguments, settings()?).await,
+        Command::Compare { a, b } => compare(&a, &b),
+        Command::Baseline(command) => baseline::measure(command, Env::process()).await,
     }
-    Ok(ExitCode::SUCCESS)
 }

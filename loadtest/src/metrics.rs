@@ -30,6 +30,10 @@ pub struct MetricsData {
     pub responses: BTreeMap<Box<str>, u64>,
     pub started: u64,
     pub accepted: u64,
+    /// Bookings that the target did not accept, such as `queue-full`.
+    pub refused: u64,
+    /// Requests without a valid response.
+    pub lost: u64,
     pub in_flight: u64,
     /// Tickets that are or were followed.
     pub followed: u64,
@@ -109,6 +113,8 @@ impl Default for Metrics {
             responses: BTreeMap::new(),
             started: 0,
             accepted: 0,
+            refused: 0,
+            lost: 0,
             in_flight: 0,
             followed: 0,
             last_response: Instant::now(),
@@ -143,10 +149,14 @@ impl Metrics {
         let is_settled = response.outcome().is_some();
         match response {
             BookingResponse::Missing { .. } => {
+                data.lost += 1;
                 data.window.lost += 1;
                 return;
             }
-            BookingResponse::Refused { .. } if !is_settled => data.window.refused += 1,
+            BookingResponse::Refused { .. } if !is_settled => {
+                data.refused += 1;
+                data.window.refused += 1;
+            }
             _ => {
                 data.accepted += 1;
                 record(&mut data.accept, took);
@@ -168,6 +178,7 @@ impl Metrics {
             }
             Err(why) => {
                 *data.responses.entry(why.into()).or_default() += 1;
+                data.lost += 1;
                 data.window.lost += 1;
             }
         }

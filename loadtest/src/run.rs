@@ -1,29 +1,29 @@
 //! The phases of a run.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use hamro_shared::config::Env;
 use hamro_shared::domain::Clock;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::RunArguments;
+use crate::arguments::{ReportOutput, RunArguments};
 use crate::buyers::{SeatChoice, Workload};
+use crate::clean::remove_all;
 use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::load_phase::run_load_phase;
 use crate::metrics::Metrics;
-use crate::report::{BaselineReport, Ending, Progress, Report, say, summary};
+use crate::prepare::{check, prepare_seats, raise_file_limit};
+use crate::report::{BaselineReport, Ending, Progress, Report, counted, print, summary};
 use crate::run_context::RunContext;
 use crate::sampler::SILENCE;
 use crate::schedule::Schedule;
-use hamro_verification::catalogue::{CatalogueSetup, SeatPool, Size};
+use hamro_verification::catalogue::{CatalogueSetup, SeatPool};
 use hamro_verification::database_clock;
 use hamro_verification::follow::Pace;
 use hamro_verification::http::Client;
@@ -34,9 +34,9 @@ use hamro_verification::recorded_client::RecordedClient;
 use hamro_verification::run_log::RunLog;
 
 /// Maximum number of connections for following tickets and for the verification.
-const FOLLOWERS_MAX: usize = 4_096;
+pub const FOLLOWERS_MAX: usize = 4_096;
 /// Maximum number of connections to each other instance.
-const OTHERS_MAX: usize = 64;
+pub const OTHERS_MAX: usize = 64;
 /// The default number of tickets followed per second during the run, and the minimum share.
 const FOLLOWED: (f64, f64) = (200.0, 0.01);
 
@@ -73,15 +73,13 @@ pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode
     for client in [&client].into_iter().chain(&others(&arguments)?) {
         client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not respond"))?;
     }
-    let name = format!("{:x}", Clock::system().now().unix_millis());
-
-    let group_size = arguments.group_size();
-    let preparing = prepare(&arguments, &settings, &client, &name, schedule.buyers(), group_size);
+    let name = run_name();
+    let preparing = prepare_seats(&arguments, &settings, &client, &name, schedule.buyers());
     let Some(seat_pool) = interrupt.stop.run_until_cancelled(preparing).await else {
-        bail!("interrupted while creating the concert 'Load test {name}', which may exist in part");
+        bail!("interrupted while creating the concert 'Load test {name}': `hamro-loadtest clean` removes it");
     };
     let seat_pool = seat_pool?;
-    let result = Box::pin(measure(
+    let report = Box::pin(measure(
         &arguments,
         &settings,
         client.clone(),
@@ -91,88 +89,57 @@ pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode
         interrupt,
     ))
     .await;
-    if let Some(token) =
-        settings.admin_token.as_ref().filter(|_| arguments.concert.is_empty() && !arguments.keep)
-    {
-        say(CatalogueSetup::new(&client, token).clean_up(&seat_pool).await);
+    if arguments.concert.is_empty() {
+        print(clean_up(&arguments, &settings, &client, &seat_pool, report.as_ref().ok()).await)?;
     }
-    result
+    Ok(exit_code(&report?))
+}
+
+/// Unique among load generators that start in the same millisecond, because it is part of buyers' e-mail addresses and
+/// of idempotency keys.
+pub fn run_name() -> String {
+    format!("{:x}-{:04x}", Clock::system().now().unix_millis(), rand::random::<u16>())
+}
+
+/// Removes the created concerts if nobody needs them, and says what was done. After a run they are needed to verify its
+/// journal; after a violation they are evidence.
+async fn clean_up(
+    arguments: &RunArguments,
+    settings: &Settings,
+    client: &Client,
+    seat_pool: &SeatPool,
+    report: Option<&Report>,
+) -> String {
+    let is_unused = report.is_some_and(|report| report.proof.tickets == 0 && report.proof.ambiguous == 0);
+    let may_be_removed = arguments.clean && report.is_some_and(|report| report.proof.violations.is_empty());
+    match &settings.admin_token {
+        Some(token) if is_unused || may_be_removed => {
+            remove_all(
+                &CatalogueSetup::new(client, token),
+                seat_pool.concerts.iter().map(|concert| concert.id),
+            )
+            .await
+            .text
+        }
+        _ => format!(
+            "{} kept, so that `hamro-loadtest verify` can repeat the verification. `hamro-loadtest clean` removes \
+             the concerts of all load tests.",
+            counted(seat_pool.concerts.len() as u64, "concert", "concerts")
+        ),
+    }
+}
+
+pub fn exit_code(report: &Report) -> ExitCode {
+    match (report.verdict.was_interrupted, report.verdict.has_passed()) {
+        (true, _) if report.proof.violations.is_empty() => ExitCode::from(EXIT_CODE),
+        (_, true) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// Clients for the other instances.
 fn others(arguments: &RunArguments) -> Result<Vec<Client>> {
     arguments.other_url.iter().map(|url| Client::new(url, OTHERS_MAX, arguments.timeout)).collect()
-}
-
-/// Checks combinations of arguments.
-fn check(arguments: &RunArguments) -> Result<Schedule> {
-    let RunArguments { scenario, target, shape, rate, seed, .. } = *arguments;
-    ensure!(
-        scenario.works_with(target),
-        "this scenario follows tickets, which --target sync does not return"
-    );
-    let duration = arguments.duration.unwrap_or(Duration::from_secs(30));
-    for file in [&arguments.json, &arguments.html, &arguments.journal].into_iter().flatten() {
-        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-        ensure!(
-            directory.is_none_or(std::path::Path::is_dir),
-            "the directory of {} does not exist",
-            file.display()
-        );
-    }
-    let mut names = HashSet::new();
-    for process in arguments.watch.iter().chain(&arguments.cost) {
-        ensure!(
-            names.insert(&process.name),
-            "two processes are named '{}': names must be distinct",
-            process.name
-        );
-    }
-    Ok(match arguments.buyers {
-        Some(buyers) => Schedule::of_buyers(shape, rate, buyers, seed),
-        None => Schedule::of_duration(shape, rate, duration, seed),
-    })
-}
-
-/// Raises the limit on open files, because each connection needs one.
-fn raise_file_limit(arguments: &RunArguments) -> Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    let others = arguments.other_url.len() * OTHERS_MAX;
-    let needed = (arguments.in_flight_max + FOLLOWERS_MAX + others + 100) as u64;
-    ensure!(
-        needed <= hard,
-        "this process may open {hard} files but needs up to {needed}: lower --in-flight-max or raise the limit (ulimit -Hn)"
-    );
-    Ok(())
-}
-
-/// Creates or finds concerts with enough seats for the scenario.
-async fn prepare(
-    arguments: &RunArguments,
-    settings: &Settings,
-    client: &Client,
-    name: &str,
-    buyers: u64,
-    group_size: usize,
-) -> Result<SeatPool> {
-    let scenario = arguments.scenario;
-    let needed = scenario.seats_needed(buyers, group_size);
-    let seats = arguments.seats.unwrap_or_else(|| scenario.usual_seats(buyers, group_size));
-    let too_small = |seats: usize| {
-        format!("{buyers} buyers need {needed} free seats in this scenario, but there are {seats}")
-    };
-    if !arguments.concert.is_empty() {
-        let seat_pool = SeatPool::find(client, &arguments.concert).await?;
-        ensure!(seat_pool.seats.len() >= needed, too_small(seat_pool.seats.len()));
-        return Ok(seat_pool);
-    }
-    ensure!(seats >= needed, too_small(seats));
-    let token = settings.admin_token.as_ref();
-    let token =
-        token.context("ADMIN_TOKEN is not set: it is required to create a concert (or use --concert)")?;
-    let size = Size { seats, seats_a_concert: arguments.seats_per_concert, tiers: arguments.tiers };
-    CatalogueSetup::new(client, token).make(size, name).await
 }
 
 async fn measure(
@@ -183,7 +150,7 @@ async fn measure(
     seat_pool: SeatPool,
     schedule: Schedule,
     interrupt: Interrupt,
-) -> Result<ExitCode> {
+) -> Result<Report> {
     let baselines: Vec<BaselineReport> =
         arguments.baseline.iter().map(|path| BaselineReport::read(path)).collect::<Result<_>>()?;
     let RunArguments { scenario, keys, seed, .. } = *arguments;
@@ -191,13 +158,13 @@ async fn measure(
     let workload = Workload::new(seat_choice, &seat_pool.seats);
     let (context, header) = context(arguments, client, name, seat_pool, &schedule)?;
     read_database_clock(settings, &context.run_log).await?;
-    interrupt.keep(&context.run_log);
+    interrupt.flush_on_exit(&context.run_log);
     let buyers = schedule.buyers();
     let progress = Progress::new(buyers);
-    let (sampler, seen) =
+    let (sampler, load) =
         run_load_phase(arguments, &context, workload, schedule, &interrupt, progress).await?;
 
-    let timeout = if seen.ending == Ending::Silent { SILENCE } else { arguments.settle_timeout };
+    let timeout = if load.ending == Ending::TargetStopped { SILENCE } else { arguments.settle_timeout };
     let deadline = Instant::now() + timeout;
     let tickets = context.run_log.request_log().tickets().len() as u64;
     sampler.progress.next("Following every ticket until it is final", tickets);
@@ -206,21 +173,19 @@ async fn measure(
     sampler.progress.next("Verifying the rules", tickets);
     // If the database cannot be read, the proof fails.
     let _ = read_database_clock(settings, &context.run_log).await;
-    let journalled = context.run_log.close(interrupt.was_asked());
+    let journalled = context.run_log.close(interrupt.was_requested());
     let (database, facts) = (settings.database.as_ref(), RunFacts::default());
     let proof = proof::prove(&context.run_log, &header, &context.followers, database, &facts).await;
     sampler.progress.end();
 
-    let mut report = crate::report::build(arguments, &context, &header, buyers, seen, baselines, proof);
+    let mut report = crate::report::build(arguments, &context, &header, buyers, load, baselines, proof);
     if let Err(error) = journalled {
         report.verdict.reasons.push(format!("the journal is incomplete: {error:#}"));
     }
-    write_report(&report, arguments)?;
-    Ok(match (report.verdict.was_interrupted, report.verdict.has_passed()) {
-        (true, _) if report.proof.violations.is_empty() => ExitCode::from(EXIT_CODE),
-        (_, true) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    print(format!("\n{}", summary(&report)))?;
+    print(format!("Journal: {}", report.run.journal))?;
+    arguments.output.write(&report)?;
+    Ok(report)
 }
 
 /// Records the time of the database's clock, for the comparison of refusals with sales.
@@ -231,19 +196,19 @@ async fn read_database_clock(settings: &Settings, run_log: &RunLog) -> Result<()
     }
 }
 
-/// Prints the report, and writes it in the requested formats.
-fn write_report(report: &Report, arguments: &RunArguments) -> Result<()> {
-    say(format!("\n{}", summary(report)));
-    say(format!("Journal: {}", report.run.journal));
-    if let Some(path) = &arguments.json {
-        report.write_json(path)?;
-        say(format!("JSON report: {}", path.display()));
+impl ReportOutput {
+    /// Writes the report in the requested formats.
+    pub fn write(&self, report: &Report) -> Result<()> {
+        if let Some(path) = &self.json {
+            report.write_json(path)?;
+            print(format!("JSON report: {}", path.display()))?;
+        }
+        if let Some(path) = &self.html {
+            report.write_html(path)?;
+            print(format!("HTML report: {}", path.display()))?;
+        }
+        Ok(())
     }
-    if let Some(path) = &arguments.html {
-        report.write_html(path)?;
-        say(format!("HTML report: {}", path.display()));
-    }
-    Ok(())
 }
 
 fn context(
@@ -289,25 +254,4 @@ fn context(
         give_up: CancellationToken::new(),
     };
     Ok((Arc::new(context), header))
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-    use crate::arguments::{Arguments, Command};
-
-    #[test]
-    fn duplicate_process_names_are_rejected() {
-        let check_of = |more: &[&str]| {
-            let line = [&["hamro-loadtest", "run", "rush", "--watch", "worker=1"], more].concat();
-            let Command::Run(arguments) = Arguments::parse_from(line).command else { unreachable!() };
-            check(&arguments)
-        };
-        assert!(check_of(&["--watch", "worker-2=2", "--cost", "postgres=3"]).is_ok());
-        for more in [["--watch", "worker=2"], ["--cost", "worker=2"]] {
-            assert!(check_of(&more).unwrap_err().to_string().contains("'worker'"), "{more:?}");
-        }
-    }
 }

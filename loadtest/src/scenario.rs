@@ -35,6 +35,28 @@ impl Scenario {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// What its buyers want, after "10 000 buyers, ".
+    pub fn intent(self, group_size: usize) -> String {
+        let seats = if group_size == 1 { "1 seat".to_owned() } else { format!("{group_size} seats") };
+        let up_to =
+            if group_size == 1 { seats.clone() } else { format!("1 to {group_size} neighbouring seats") };
+        match self {
+            Self::Rush => format!("each of whom wants {up_to}"),
+            Self::Spread | Self::Soak => format!("each of whom wants {seats} that nobody else wants"),
+            Self::HotSeat => "all of whom want the same seat".to_owned(),
+            Self::LiveMap => {
+                "each of whom chooses free seats from the live map, and again if rejected".to_owned()
+            }
+            Self::Polls => format!("one of {POLLS_A_BOOKING} of whom books while the others poll tickets"),
+            Self::Replay => format!("each of whom books {seats} three times under one key"),
+        }
+    }
+
+    /// Whether every buyer wants seats that no other buyer wants.
+    pub fn wants_distinct_seats(self) -> bool {
+        matches!(self, Self::Spread | Self::Soak | Self::Replay | Self::Polls)
+    }
+
     /// The minimum number of seats for this many buyers with `group_size` seats each.
     pub fn seats_needed(self, buyers: u64, group_size: usize) -> usize {
         let buyers = usize::try_from(buyers).unwrap_or(usize::MAX);

@@ -29,7 +29,7 @@ const SPIKE: (f64, f64) = (0.4, 0.6);
 
 impl Shape {
     /// The average rate, as a share of the peak.
-    fn mean(self) -> f64 {
+    pub(crate) fn mean(self) -> f64 {
         match self {
             Self::Constant | Self::Poisson => 1.0,
             Self::Ramp => 0.5,

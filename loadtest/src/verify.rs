@@ -1,17 +1,18 @@
-//! Repeats the verification of an earlier run from its journal.
+//! Repeats the verification of earlier runs from their journals.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::report::{proof_table, say};
+use crate::report::{print, proof_table};
 use crate::run::Settings;
 use hamro_verification::http::Client;
 use hamro_verification::instance::Instance;
 use hamro_verification::journal::{self, Header};
-use hamro_verification::proof::{RunFacts, follow_all, prove};
+use hamro_verification::proof::joint::{JournalFacts, join};
+use hamro_verification::proof::{Proof, RunFacts, follow_all, prove};
 use hamro_verification::request_log::RequestLog;
 use hamro_verification::run_log::RunLog;
 
@@ -20,25 +21,57 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 64;
 const TIMEOUT: Duration = Duration::from_secs(35);
 
-pub async fn verify(path: &Path, url: Option<&str>, settings: Settings) -> Result<ExitCode> {
+pub async fn verify(
+    journals: &[PathBuf],
+    url: Option<&str>,
+    exclusive: bool,
+    settings: Settings,
+) -> Result<ExitCode> {
+    let proof = prove_journals(journals, url, exclusive, &settings).await?;
+    print(proof_table(&proof))?;
+    let holds = proof.violations.is_empty();
+    print(if holds { "\nPASSED: all rules still hold" } else { "\nFAILED" })?;
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Verifies journals, each by itself, and several of them also together. `exclusive`: nobody else booked the concerts.
+pub async fn prove_journals(
+    journals: &[PathBuf],
+    url: Option<&str>,
+    exclusive: bool,
+    settings: &Settings,
+) -> Result<Proof> {
+    let mut proved = Vec::new();
+    for path in journals {
+        let (mut header, run_log) = read(path)?;
+        let url = url.unwrap_or(&header.url).to_owned();
+        let client = Client::new(&url, CONNECTIONS, TIMEOUT)?;
+        client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not respond"))?;
+        let instance = Instance { number: instance_number(&header, &url)?, client: client.clone() };
+        follow_all(&run_log, &[instance], Instant::now() + SETTLE_TIMEOUT, |_| {}).await;
+        if journals.len() == 1 {
+            header.is_exclusive |= exclusive;
+            return Ok(
+                prove(&run_log, &header, &client, settings.database.as_ref(), &RunFacts::default()).await
+            );
+        }
+        let proof = prove(&run_log, &header, &client, settings.database.as_ref(), &RunFacts::default()).await;
+        let facts = JournalFacts::of(&header, &run_log.request_log());
+        proved.push((facts, proof, client));
+    }
+    let client = proved.first().map(|(.., client)| client.clone()).context("there is no journal")?;
+    let proved: Vec<_> = proved.into_iter().map(|(facts, proof, _)| (facts, proof)).collect();
+    Ok(join(&proved, &client, exclusive).await)
+}
+
+fn read(path: &Path) -> Result<(Header, RunLog)> {
     let mut entries = Vec::new();
     let header = journal::read(path, |entry| entries.push(entry))?;
     let mut request_log = RequestLog::new(&header.name);
     for entry in entries {
         request_log.enter(entry);
     }
-    let url = url.unwrap_or(&header.url);
-    let client = Client::new(url, CONNECTIONS, TIMEOUT)?;
-    client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not respond"))?;
-
-    let run_log = RunLog::of(request_log);
-    let instance = Instance { number: instance_number(&header, url)?, client: client.clone() };
-    follow_all(&run_log, &[instance], Instant::now() + SETTLE_TIMEOUT, |_| {}).await;
-    let proof = prove(&run_log, &header, &client, settings.database.as_ref(), &RunFacts::default()).await;
-    say(proof_table(&proof));
-    let holds = proof.violations.is_empty();
-    say(if holds { "\nPASSED: all rules still hold" } else { "\nFAILED" });
-    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok((header, RunLog::of(request_log)))
 }
 
 /// The number of the instance with this URL in the journal, or an unused number.

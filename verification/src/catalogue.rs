@@ -1,6 +1,10 @@
-//! The concerts of a run: created for it through the api, or existing ones.
+//! The concerts of a run: existing ones, or test concerts that are created for it through the api. Test concerts are not
+//! listed publicly, and can be removed with what was sold.
 
-use anyhow::{Context, Result, bail, ensure};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use hamro_shared::backoff::Backoff;
 use hyper::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -14,8 +18,12 @@ use crate::journal::Concert;
 /// The maximum size of a block of seats in the api.
 const ROWS: usize = 200;
 const SEATS_A_ROW: usize = 500;
-/// The ticket type of all tiers that are created here.
-const TICKET_TYPE: &str = "Load test";
+/// The ticket type of all tiers that are created here, and the beginning of the titles of their concerts.
+const LOAD_TEST: &str = "Load test";
+/// The maximum page size of the api's lists.
+const PAGE: usize = 1_000;
+/// How often to repeat a deletion that the api could not finish.
+const ATTEMPTS: usize = 5;
 
 /// The concerts and seats that buyers can book.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,9 +73,22 @@ pub struct Tier {
     pub concert_id: Uuid,
 }
 
+/// A concert that a load test has created.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TestConcert {
+    pub id: Uuid,
+    pub title: String,
+}
+
 #[derive(Deserialize)]
-struct Made<T> {
+struct Created<T> {
     id: T,
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+struct Page<T> {
+    data: Vec<T>,
 }
 
 impl SeatPool {
@@ -91,8 +112,18 @@ pub async fn seat_map(client: &Client, concert: Uuid) -> Result<Vec<Seat>> {
     Ok(map.seats)
 }
 
-pub async fn tiers(client: &Client) -> Result<Vec<Tier>> {
-    read(&client.get("/ticket-tiers/all").await?, 200).context("reading the tiers")
+/// The tiers of a concert, which may be a test concert.
+pub async fn tiers(client: &Client, concert: Uuid) -> Result<Vec<Tier>> {
+    let reply = client.get(&format!("/ticket-tiers?concertId={concert}&limit={PAGE}")).await?;
+    let listed: Option<Page<Tier>> = read(&reply, 200).ok();
+    let mut tiers = listed.map(|page| page.data).unwrap_or_default();
+    tiers.retain(|tier| tier.concert_id == concert);
+    if tiers.is_empty() {
+        // The earlier system does not know this filter.
+        tiers = read(&client.get("/ticket-tiers/all").await?, 200).context("reading the tiers")?;
+        tiers.retain(|tier| tier.concert_id == concert);
+    }
+    Ok(tiers)
 }
 
 impl<'a> CatalogueSetup<'a> {
@@ -114,23 +145,44 @@ impl<'a> CatalogueSetup<'a> {
         SeatPool::find(self.client, &concerts).await
     }
 
-    /// Deletes the created concerts, and describes the result. The api keeps a concert with sales.
-    pub async fn clean_up(&self, seat_pool: &SeatPool) -> String {
-        let (mut kept, mut failed) = (0, Vec::new());
-        for concert in &seat_pool.concerts {
-            let path = format!("/concerts/{}", concert.id);
-            match self.request(Method::DELETE, &path).send().await {
-                Ok(HttpResponse { status: 204, .. }) => {}
-                Ok(HttpResponse { status: 409, .. }) => kept += 1,
-                Ok(reply) => failed.push(format!("{path} was not removed: the status was {}", reply.status)),
-                Err(error) => failed.push(format!("{path} was not removed: {error}")),
+    /// All concerts that load tests have created and nobody has removed.
+    pub async fn test_concerts(&self) -> Result<Vec<TestConcert>> {
+        let mut concerts = Vec::new();
+        for number in 1.. {
+            let path = format!("/concerts?test=true&page={number}&limit={PAGE}");
+            let reply = self.request(Method::GET, &path).send().await?;
+            let page: Page<TestConcert> = read_admin(&reply, 200, &path)?;
+            let is_last = page.data.len() < PAGE;
+            concerts.extend(page.data.into_iter().filter(|concert| concert.title.starts_with(LOAD_TEST)));
+            if is_last {
+                break;
             }
         }
-        let made = seat_pool.concerts.len();
-        if kept > 0 {
-            failed.push(format!("{kept} of {made} concerts were kept, because they have sales"));
+        Ok(concerts)
+    }
+
+    /// Removes a test concert with what was sold. One that is already gone is not an error.
+    pub async fn remove(&self, concert: Uuid) -> Result<()> {
+        let path = format!("/concerts/{concert}");
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+        let mut reply = self.delete(&path).await?;
+        // The api removes a large concert in several transactions. Each attempt continues.
+        for _ in 1..ATTEMPTS {
+            if reply.status != 503 {
+                break;
+            }
+            backoff.pause().await;
+            reply = self.delete(&path).await?;
         }
-        if failed.is_empty() { format!("{made} concerts removed") } else { failed.join("; ") }
+        match reply.status {
+            204 | 404 => Ok(()),
+            409 => bail!("{path} was not removed, because it has sales and is not a test concert"),
+            _ => Err(unexpected(&reply, 204)).with_context(|| path),
+        }
+    }
+
+    async fn delete(&self, path: &str) -> Result<HttpResponse> {
+        Ok(self.request(Method::DELETE, path).send().await?)
     }
 
     async fn ticket_type(&self) -> Result<i32> {
@@ -140,24 +192,25 @@ impl<'a> CatalogueSetup<'a> {
             name: String,
         }
         let types: Vec<TicketType> = read(&self.client.get("/ticket-types").await?, 200)?;
-        match types.iter().find(|kind| kind.name == TICKET_TYPE) {
+        match types.iter().find(|kind| kind.name == LOAD_TEST) {
             Some(kind) => Ok(kind.id),
-            None => Ok(self.write::<Made<i32>>("/ticket-types", json!({"name": TICKET_TYPE})).await?.id),
+            None => Ok(self.write::<Created<i32>>("/ticket-types", json!({"name": LOAD_TEST})).await?.id),
         }
     }
 
     async fn concert(&self, run: &str, seats: usize, tiers: usize, kind: i32) -> Result<Uuid> {
-        let concert: Made<Uuid> = self
+        let concert: Created<Uuid> = self
             .write(
                 "/concerts",
                 json!({
-                    "title": format!("Load test {run}"), "artist": "Nobody", "date": "2099-12-31", "time": "19:00",
+                    "title": format!("{LOAD_TEST} {run}"), "artist": "Nobody", "date": "2099-12-31", "time": "19:00",
                     "venue": "Nowhere", "city": "Nowhere", "image": "https://example.com/nothing.jpg",
+                    "test": true,
                 }),
             )
             .await?;
         for tier in 0..tiers {
-            let made: Made<i32> = self
+            let made: Created<i32> = self
                 .write(
                     "/ticket-tiers",
                     json!({"concertId": concert.id, "ticketTypeId": kind, "price": format!("{}.00", 10 * (tier + 1))}),
@@ -192,17 +245,26 @@ impl<'a> CatalogueSetup<'a> {
 
     async fn write<T: DeserializeOwned>(&self, path: &str, body: Value) -> Result<T> {
         let reply = self.request(Method::POST, path).json(&body).send().await?;
-        match reply.status {
-            401 | 403 => bail!("{path} rejected the admin token: ADMIN_TOKEN must be the api's"),
-            _ => read(&reply, 201).with_context(|| format!("POST {path}")),
-        }
+        read_admin(&reply, 201, path)
+    }
+}
+
+/// The body of the response to a request with the admin token.
+fn read_admin<T: DeserializeOwned>(reply: &HttpResponse, expected: u16, path: &str) -> Result<T> {
+    match reply.status {
+        401 | 403 => bail!("{path} rejected the admin token: ADMIN_TOKEN must be the api's"),
+        _ => read(reply, expected).with_context(|| path.to_owned()),
     }
 }
 
 fn read<T: DeserializeOwned>(reply: &HttpResponse, expected: u16) -> Result<T> {
     if reply.status != expected {
-        let body: String = String::from_utf8_lossy(&reply.body).chars().take(300).collect();
-        bail!("the status is {} instead of {expected}: {body}", reply.status);
+        return Err(unexpected(reply, expected));
     }
     Ok(reply.json()?)
+}
+
+fn unexpected(reply: &HttpResponse, expected: u16) -> anyhow::Error {
+    let body: String = String::from_utf8_lossy(&reply.body).chars().take(300).collect();
+    anyhow!("the status is {} instead of {expected}: {body}", reply.status)
 }

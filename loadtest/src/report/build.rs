@@ -7,22 +7,23 @@ use hamro_shared::domain::{TicketId, Timestamp};
 use hdrhistogram::Histogram;
 
 use super::{
-    BaselineReport, Ending, Evidence, Latencies, Latency, Rates, Report, RunFacts, Verdict, drifts, lag_limit,
+    BaselineReport, BookedConcert, Counts, Ending, Evidence, Latencies, Latency, Loader, Rates, Report,
+    RunFacts, Verdict, drifts, lag_limit,
 };
 use crate::arguments::RunArguments;
 use crate::metrics::histogram;
 use crate::run_context::RunContext;
-use hamro_verification::journal::Header;
+use hamro_verification::journal::{Concert, Header};
 use hamro_verification::machine::{LoaderCost, Machine};
 use hamro_verification::processes::Cost;
 use hamro_verification::proof::Proof;
 use hamro_verification::request_log::{RecordedOutcome, RequestLog};
 
-/// The facts about the load phase.
-pub struct Seen {
+/// What was measured while buyers arrived.
+pub struct LoadPhaseResult {
     pub ending: Ending,
     /// When the first buyer was due.
-    pub begin: Instant,
+    pub first_due: Instant,
     /// How long buyers arrived.
     pub arrivals: Duration,
     pub loader: LoaderCost,
@@ -38,54 +39,92 @@ pub(crate) fn build(
     context: &RunContext,
     header: &Header,
     buyers: u64,
-    seen: Seen,
+    load: LoadPhaseResult,
     baselines: Vec<BaselineReport>,
     proof: Proof,
 ) -> Report {
-    let begun_at = header.started + millis(seen.begin.saturating_duration_since(context.start));
-    let ends = Ends::of(&context.run_log.request_log(), begun_at);
+    let first_due = header.started + millis(load.first_due.saturating_duration_since(context.start));
+    let settlements = Settlements::of(&context.run_log.request_log(), first_due);
     let data = context.metrics.read();
     let latencies = Latencies {
         lag: Latency::of_any(&data.lag),
         accept: Latency::of(&data.accept),
         settle: Latency::of(&data.settle),
         poll: Latency::of(&data.poll),
-        queued: Latency::of(&ends.queued),
+        queued: Latency::of(&settlements.queued),
     };
     let drifts = drifts(&data.timeline);
+    let lag_limit = arguments.lag_max.unwrap_or_else(|| lag_limit(&latencies));
     let verdict = Verdict::of(&Evidence {
         scenario: arguments.scenario,
-        ending: seen.ending,
+        ending: load.ending,
         proof: &proof,
         latencies: &latencies,
         drifts: &drifts,
-        lag_limit: arguments.lag_max.unwrap_or_else(|| lag_limit(&latencies)),
+        lag_limit,
         waited: context.booking.client.waited(),
         in_flight_max: arguments.in_flight_max,
     });
-    let seconds = seen.arrivals.as_secs_f64();
-    let ended = ends.last_seconds().max(f64::MIN_POSITIVE);
-    Report {
-        run: facts(arguments, context, header, buyers),
+    let counts = Counts {
+        started: data.started,
+        accepted: data.accepted,
+        refused: data.refused,
+        lost: data.lost,
+        polls: data.poll.len(),
+        settled: settlements.count,
+    };
+    let arrivals_seconds = load.arrivals.as_secs_f64();
+    let loader = Loader {
+        run: header.name.clone(),
         machine: Machine::this(),
-        rates: Rates {
-            arrivals_seconds: seconds,
-            started: per_second(data.started, seconds),
-            accepted: per_second(data.accepted, seconds),
-            settled: if ends.count == 0 { 0.0 } else { per_second(ends.count, ended) },
-            drain_seconds: (ended - seconds).max(0.0),
-        },
+        url: arguments.url.clone(),
+        journal: context.run_log.path(),
+        first_due,
+        arrivals_seconds,
+        rate: arguments.rate,
+        buyers,
+        cost: load.loader.clone(),
+        lag_p99: latencies.lag.p99,
+        lag_limit: u64::try_from(lag_limit.as_micros()).unwrap_or(u64::MAX),
+        waited: context.booking.client.waited(),
+        in_flight_max: arguments.in_flight_max,
+        concerts: booked_concerts(header),
+    };
+    let report = Report {
+        conclusion: None,
+        verdict,
+        thresholds: Vec::new(),
+        run: facts(arguments, context, header, buyers),
+        loaders: vec![loader],
+        machine: Machine::this(),
+        counts,
+        rates: Rates::of(
+            &counts,
+            arrivals_seconds,
+            seconds(settlements.last),
+            settlements.last_sale.map(seconds),
+        ),
         latencies,
         responses: data.responses.clone(),
-        loader: seen.loader,
-        costs: seen.costs,
+        loader: load.loader,
+        costs: load.costs,
         timeline: data.timeline.clone(),
-        ended: ends.by_second,
+        settled_by_second: settlements.by_second,
         drifts,
         baselines,
         proof,
-        verdict,
-    }
+    };
+    report.concluded(&arguments.output.fail_if)
+}
+
+fn booked_concerts(header: &Header) -> Vec<BookedConcert> {
+    let booked = |concert: &Concert| BookedConcert {
+        id: concert.id,
+        seats: concert.seats,
+        free: concert.seats - concert.sold_before.len(),
+        is_exclusive: header.is_exclusive,
+    };
+    header.concerts.iter().map(booked).collect()
 }
 
 fn facts(arguments: &RunArguments, context: &RunContext, header: &Header, buyers: u64) -> RunFacts {
@@ -111,48 +150,50 @@ fn facts(arguments: &RunArguments, context: &RunContext, header: &Header, buyers
 }
 
 /// When tickets were settled, by the clock of the system under test.
-struct Ends {
+struct Settlements {
     count: u64,
     by_second: Vec<u64>,
-    /// Milliseconds from the first arrival.
+    /// The last settlement and the last sale, in milliseconds from the first arrival.
     last: i64,
+    last_sale: Option<i64>,
     queued: Histogram<u64>,
 }
 
-impl Ends {
-    fn of(request_log: &RequestLog, begun_at: i64) -> Self {
-        let mut ends = Self { count: 0, by_second: Vec::new(), last: 0, queued: histogram() };
+impl Settlements {
+    fn of(request_log: &RequestLog, first_due: i64) -> Self {
+        let mut settlements =
+            Self { count: 0, by_second: Vec::new(), last: 0, last_sale: None, queued: histogram() };
         for request in &request_log.requests {
             let Some(settled_at) = request.outcome.and_then(RecordedOutcome::settled_at) else { continue };
-            ends.count += 1;
+            settlements.count += 1;
             // The clock of the system may be behind this machine's.
-            let after = (settled_at - begun_at).max(0);
-            ends.last = ends.last.max(after);
-            let second = usize::try_from(after / 1_000).unwrap_or_default();
-            if ends.by_second.len() <= second {
-                ends.by_second.resize(second + 1, 0);
+            let after = (settled_at - first_due).max(0);
+            settlements.last = settlements.last.max(after);
+            if matches!(request.outcome, Some(RecordedOutcome::Sold { .. })) {
+                settlements.last_sale = settlements.last_sale.max(Some(after));
             }
-            ends.by_second[second] += 1;
+            let second = usize::try_from(after / 1_000).unwrap_or_default();
+            if settlements.by_second.len() <= second {
+                settlements.by_second.resize(second + 1, 0);
+            }
+            settlements.by_second[second] += 1;
             if let Some(ticket) = request.ticket.filter(|ticket| ticket.get_version_num() == TICKET_VERSION) {
                 // Both times are truncated to milliseconds, so the duration is rounded up.
                 let queued = settled_at - TicketId(ticket).issued_at().unix_millis() + 1;
-                ends.queued.saturating_record(u64::try_from(queued).unwrap_or_default().max(1) * 1_000);
+                settlements
+                    .queued
+                    .saturating_record(u64::try_from(queued).unwrap_or_default().max(1) * 1_000);
             }
         }
-        ends
+        settlements
     }
+}
 
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds fit")]
-    fn last_seconds(&self) -> f64 {
-        self.last as f64 / 1e3
-    }
+#[expect(clippy::cast_precision_loss, reason = "milliseconds fit")]
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1e3
 }
 
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "the result is displayed")]
-fn per_second(count: u64, seconds: f64) -> f64 {
-    count as f64 / seconds.max(1e-3)
 }

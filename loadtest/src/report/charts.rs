@@ -75,15 +75,15 @@ fn share(nines: f64) -> String {
 /// All charts that have data.
 pub fn charts(report: &Report) -> Result<Vec<Chart>> {
     let timeline = &report.timeline;
-    let of = |name: &str, figure: &dyn Fn(&Second) -> Option<f64>| {
-        let points = timeline.iter().filter_map(|second| Some((second.at, figure(second)?))).collect();
+    let of = |name: &str, value: &dyn Fn(&Second) -> Option<f64>| {
+        let points = timeline.iter().filter_map(|second| Some((second.at, value(second)?))).collect();
         Line { name: name.to_owned(), points }
     };
-    let ended = Line { name: "settled".to_owned(), points: numbered(&report.ended) };
+    let settled = Line { name: "settled".to_owned(), points: numbered(&report.settled_by_second) };
     let rates = vec![
         of("started", &|second| Some(count(second.started))),
         of("accepted", &|second| Some(count(second.accepted))),
-        ended,
+        settled,
         of("refused or lost", &|second| Some(count(second.refused + second.lost))),
     ];
     let latencies = vec![
@@ -117,8 +117,8 @@ pub fn charts(report: &Report) -> Result<Vec<Chart>> {
 
 /// One point per second, at its end.
 #[expect(clippy::cast_precision_loss, reason = "the values are plotted")]
-fn numbered(figures: &[u64]) -> Vec<(f64, f64)> {
-    figures.iter().enumerate().map(|(second, figure)| (second as f64 + 1.0, count(*figure))).collect()
+fn numbered(values: &[u64]) -> Vec<(f64, f64)> {
+    values.iter().enumerate().map(|(second, value)| (second as f64 + 1.0, count(*value))).collect()
 }
 
 fn percentiles(report: &Report) -> Vec<Line> {
@@ -148,8 +148,8 @@ fn memory(timeline: &[Second]) -> Vec<Line> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the values are plotted")]
-fn count(figure: u64) -> f64 {
-    figure as f64
+fn count(value: u64) -> f64 {
+    value as f64
 }
 
 /// The decimal logarithm of a latency in milliseconds.

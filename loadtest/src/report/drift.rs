@@ -39,8 +39,8 @@ pub fn drifts(timeline: &[Second]) -> Vec<Drift> {
     let quarter = busy.len() / 4;
     let (first, last) = (&busy[..quarter], &busy[busy.len() - quarter..]);
     let mut drifts = Vec::new();
-    let mut compare = |what: String, allowance: &Allowance, figure: &dyn Fn(&Second) -> Option<u64>| {
-        if let (Some(first), Some(last)) = (median(first, figure), median(last, figure)) {
+    let mut compare = |what: String, allowance: &Allowance, value: &dyn Fn(&Second) -> Option<u64>| {
+        if let (Some(first), Some(last)) = (median(first, value), median(last, value)) {
             drifts.push(Drift { what, first, last, has_drifted: allowance.is_exceeded(first, last) });
         }
     };
@@ -62,19 +62,19 @@ impl Allowance {
     }
 }
 
-fn median(seconds: &[&Second], figure: &dyn Fn(&Second) -> Option<u64>) -> Option<u64> {
-    let mut figures: Vec<u64> = seconds.iter().filter_map(|second| figure(second)).collect();
-    figures.sort_unstable();
-    figures.get(figures.len() / 2).copied()
+pub(super) fn median(seconds: &[&Second], value: &dyn Fn(&Second) -> Option<u64>) -> Option<u64> {
+    let mut values: Vec<u64> = seconds.iter().filter_map(|second| value(second)).collect();
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn timeline(seconds: u32, figure: impl Fn(u32) -> (u64, u64)) -> Vec<Second> {
+    fn timeline(seconds: u32, value: impl Fn(u32) -> (u64, u64)) -> Vec<Second> {
         let second = |at: u32| {
-            let (latency, memory) = figure(at);
+            let (latency, memory) = value(at);
             Second {
                 started: 10,
                 accept_p99: Some(latency),

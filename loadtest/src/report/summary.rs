@@ -1,10 +1,13 @@
-//! The text summary at the end of a run.
+//! The text report at the end of a run.
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
 
-use super::latency::{Latency, shown};
+use super::latency::shown;
+use super::numbers::{counted, grouped, per_second};
 use super::{Report, Verdict};
+use hamro_verification::invariant::{Broken, Invariant};
+use hamro_verification::machine::Machine;
 use hamro_verification::processes::Cost;
 use hamro_verification::proof::Proof;
 
@@ -23,39 +26,30 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
 
 pub fn summary(report: &Report) -> String {
     let parts = [
-        run_line(report),
-        rates(report),
+        report.conclusion.as_ref().map(ToString::to_string).unwrap_or_default(),
+        loaders(report),
         latencies(report),
+        rates(report),
         costs(report),
         responses(report),
         drifts(report),
         proof_table(&report.proof),
+        thresholds(report),
     ];
     let mut parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.push(verdict(&report.verdict));
     parts.join("\n\n")
 }
 
-fn run_line(report: &Report) -> String {
-    let (run, machine) = (&report.run, &report.machine);
-    format!(
-        "{} ({}), {} buyers at up to {}/s, {} seats in {}, {} at {}\n{} × {}, {} MB",
-        name(run.scenario),
-        name(run.target),
-        run.buyers,
-        run.rate,
-        run.seats,
-        concerts(run.concerts),
-        run.started,
-        run.url,
-        machine.cores,
-        machine.processor,
-        machine.memory_mb
-    )
-}
-
-pub(super) fn concerts(count: usize) -> String {
-    format!("{count} {}", if count == 1 { "concert" } else { "concerts" })
+/// The target and the machines.
+fn loaders(report: &Report) -> String {
+    let run = &report.run;
+    let mut lines = vec![format!("{} endpoint of {}, started at {}", name(run.target), run.url, run.started)];
+    for loader in &report.loaders {
+        let Machine { cores, processor, memory_mb } = &loader.machine;
+        lines.push(format!("load generator {}: {cores} × {processor}, {memory_mb} MB", loader.run));
+    }
+    lines.join("\n")
 }
 
 /// The name of a value on the command line.
@@ -65,20 +59,24 @@ pub(super) fn name(value: impl clap::ValueEnum) -> String {
 
 fn rates(report: &Report) -> String {
     let rates = &report.rates;
-    let mut rows = vec![
-        ["requests started".to_owned(), format!("{:.0}/s", rates.started)],
-        ["accepted".to_owned(), format!("{:.0}/s", rates.accepted)],
-        ["settled, end to end".to_owned(), format!("{:.0}/s", rates.settled)],
-        ["drain time after the last arrival".to_owned(), format!("{:.1} s", rates.drain_seconds)],
+    let rows = [
+        ("requests started", per_second(rates.started)),
+        ("accepted", per_second(rates.accepted)),
+        ("settled, end to end", per_second(rates.settled)),
+        ("drain time after the last arrival", format!("{:.1} s", rates.drain_seconds)),
+        ("memory of the load generator", format!("{} MB", report.loader.resident_mb)),
     ];
-    for baseline in &report.baselines {
-        for figure in &baseline.figures {
-            let share = rates.settled / figure.bookings_per_second;
-            rows.push([format!("settled / limit: {}", figure.what), format!("{share:.2}")]);
-        }
+    table(["rates", ""], rows.map(|(name, value)| [name.to_owned(), value]))
+}
+
+fn thresholds(report: &Report) -> String {
+    if report.thresholds.is_empty() {
+        return String::new();
     }
-    rows.push(["memory of the load generator".to_owned(), format!("{} MB", report.loader.resident_mb)]);
-    table(["rates", ""], rows)
+    let rows = report.thresholds.iter().map(|threshold| {
+        [threshold.fail_if.clone(), threshold.measured().to_owned(), threshold.word().to_owned()]
+    });
+    table(["fail if", "measured", "threshold"], rows)
 }
 
 /// CPU time per request and process.
@@ -91,28 +89,15 @@ fn costs(report: &Report) -> String {
 }
 
 fn latencies(report: &Report) -> String {
-    let latencies = &report.latencies;
-    let named: [(&str, Option<&Latency>); 5] = [
-        ("accept: due → response", latencies.accept.as_ref()),
-        ("settle: due → outcome received", latencies.settle.as_ref()),
-        ("poll: due → response", latencies.poll.as_ref()),
-        ("queued: issued → settled, by the system's clock", latencies.queued.as_ref()),
-        ("start lag of the load generator", Some(&latencies.lag)),
-    ];
-    let rows = named.into_iter().filter_map(|(name, latency)| {
-        let latency = latency?;
-        let [p50, p90, p99, p999, max] =
-            [latency.p50, latency.p90, latency.p99, latency.p999, latency.max].map(shown);
-        Some([name.to_owned(), latency.count.to_string(), p50, p90, p99, p999, max])
+    let rows = report.latencies.described().map(|(name, latency)| {
+        let [p50, p90, p99, p999, max] = latency.percentiles().map(shown);
+        [name.to_owned(), grouped(latency.count), p50, p90, p99, p999, max]
     });
     table(["", "count", "p50", "p90", "p99", "p99.9", "max"], rows)
 }
 
 fn responses(report: &Report) -> String {
-    table(
-        ["responses", ""],
-        report.responses.iter().map(|(name, count)| [name.to_string(), count.to_string()]),
-    )
+    table(["responses", ""], report.responses.iter().map(|(name, count)| [name.to_string(), grouped(*count)]))
 }
 
 fn drifts(report: &Report) -> String {
@@ -120,41 +105,53 @@ fn drifts(report: &Report) -> String {
         return String::new();
     }
     let rows = report.drifts.iter().map(|drift| {
-        let figure = |figure: u64| {
-            if drift.what.starts_with("memory") { format!("{} MB", figure / 1024) } else { shown(figure) }
+        let value = |value: u64| {
+            if drift.what.starts_with("memory") { format!("{} MB", value / 1024) } else { shown(value) }
         };
         let word = if drift.has_drifted { "drifted" } else { "stable" };
-        [drift.what.clone(), figure(drift.first), figure(drift.last), word.to_owned()]
+        [drift.what.clone(), value(drift.first), value(drift.last), word.to_owned()]
     });
     table(["median per second", "first quarter", "last quarter", ""], rows)
 }
 
-pub fn proof_table(proof: &Proof) -> String {
-    let mut lines = vec![format!(
-        "{} requests, {} tickets: {} confirmed, {} rejected, {} expired, {} failed; {} of {} seats sold",
-        proof.requests,
-        proof.tickets,
-        proof.confirmed,
-        proof.rejected,
-        proof.expired,
-        proof.failed,
-        proof.seats_sold,
-        proof.seats
-    )];
-    lines.push(format!(
+/// What was verified, in sentences.
+pub(super) fn proof_sentences(proof: &Proof) -> [String; 2] {
+    let tickets = format!(
+        "{}, {}: {} confirmed, {} rejected, {} expired, {} failed; {} of {} sold",
+        counted(proof.requests, "request", "requests"),
+        counted(proof.tickets, "ticket", "tickets"),
+        grouped(proof.confirmed),
+        grouped(proof.rejected),
+        grouped(proof.expired),
+        grouped(proof.failed),
+        grouped(proof.seats_sold),
+        counted(proof.seats, "seat", "seats")
+    );
+    let read_again = format!(
         "Final statuses read again: {} from the same instance, {} from another one more than a second later",
-        proof.read_again, proof.read_again_elsewhere
-    ));
-    let rows = proof.checked().map(|rule| {
-        let word = match proof.violations.of(rule) {
+        grouped(proof.read_again),
+        grouped(proof.read_again_elsewhere)
+    );
+    [tickets, read_again]
+}
+
+/// The rules that were checked, with their violations.
+pub(super) fn rules(proof: &Proof) -> Vec<(Invariant, Option<&Broken>)> {
+    proof.checked().map(|rule| (rule, proof.violations.of(rule))).collect()
+}
+
+pub fn proof_table(proof: &Proof) -> String {
+    let mut lines = Vec::from(proof_sentences(proof));
+    let rows = rules(proof).into_iter().map(|(rule, broken)| {
+        let word = match broken {
             None => "holds".to_owned(),
             Some(broken) => format!("VIOLATED {} times", broken.count),
         };
         [rule.sentence().to_owned(), word]
     });
     lines.push(table(["verification", ""], rows));
-    for rule in proof.checked() {
-        let Some(broken) = proof.violations.of(rule) else { continue };
+    for (rule, broken) in rules(proof) {
+        let Some(broken) = broken else { continue };
         lines.push(format!("Violated: {}", rule.sentence()));
         lines.extend(broken.listed.iter().map(|what| format!("  {what}")));
         let more = broken.count.saturating_sub(broken.listed.len() as u64);
@@ -166,7 +163,7 @@ pub fn proof_table(proof: &Proof) -> String {
     lines.join("\n")
 }
 
-pub(super) fn verdict(verdict: &Verdict) -> String {
+fn verdict(verdict: &Verdict) -> String {
     if verdict.has_passed() {
         return "PASSED: nothing was lost or sold twice".to_owned();
     }

@@ -13,16 +13,17 @@ pub struct Verdict {
     /// Why the run has failed. Empty if it has passed.
     pub reasons: Vec<String>,
     pub was_interrupted: bool,
+    #[serde(default)]
+    pub target_stopped: bool,
 }
 
 /// How the arrivals ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// All buyers arrived.
-    Whole,
+    Complete,
     Interrupted,
-    /// The target stopped responding.
-    Silent,
+    TargetStopped,
 }
 
 /// The data that the verdict is based on.
@@ -61,11 +62,11 @@ impl Verdict {
             reasons.push("rules were violated: see the verification".to_owned());
         }
         match evidence.ending {
-            Ending::Whole => {}
+            Ending::Complete => {}
             Ending::Interrupted => {
                 reasons.push("the run was interrupted; the results cover the requests until then".to_owned());
             }
-            Ending::Silent => {
+            Ending::TargetStopped => {
                 reasons
                     .push("the target stopped responding; accepted tickets were still followed".to_owned());
             }
@@ -73,18 +74,22 @@ impl Verdict {
         if evidence.latencies.accept.is_none() {
             reasons.push("no booking was accepted".to_owned());
         }
-        reasons.extend(evidence.spoiled());
+        reasons.extend(evidence.invalid_measurement());
         if evidence.scenario == Scenario::Soak {
             let drifted = evidence.drifts.iter().filter(|drift| drift.has_drifted);
             reasons.extend(drifted.map(|drift| format!("{} has drifted", drift.what)));
         }
-        Self { reasons, was_interrupted: evidence.ending == Ending::Interrupted }
+        Self {
+            reasons,
+            was_interrupted: evidence.ending == Ending::Interrupted,
+            target_stopped: evidence.ending == Ending::TargetStopped,
+        }
     }
 }
 
 impl Evidence<'_> {
     /// Reasons why the measurement is invalid: it would describe this program rather than the system.
-    fn spoiled(&self) -> Vec<String> {
+    fn invalid_measurement(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         let lag = Duration::from_micros(self.latencies.lag.p99);
         if lag > self.lag_limit {

@@ -46,6 +46,8 @@ struct Seat {
     id: i64,
     tier: i32,
     sale: Option<i64>,
+    /// The run of the last buyer.
+    run: String,
 }
 
 #[derive(Clone)]
@@ -132,7 +134,7 @@ async fn create_seats(
         block["rows"].as_i64().unwrap_or_default() * block["seatsPerRow"].as_i64().unwrap_or_default();
     for _ in 0..created {
         let id = i64::try_from(state.seats.len()).unwrap_or_default() + 1;
-        state.seats.push(Seat { id, tier, sale: None });
+        state.seats.push(Seat { id, tier, sale: None, run: String::new() });
     }
     (StatusCode::CREATED, Json(json!({"created": created})))
 }
@@ -237,8 +239,11 @@ impl FaultyServer {
 
     fn sell(&self, state: &mut ServerState, number: u64, body: &Value) -> Option<Value> {
         let requested: Vec<i64> = body["seatIds"].as_array()?.iter().filter_map(Value::as_i64).collect();
+        // The e-mail addresses of a run end in its name.
+        let run = body["userEmail"].as_str()?.split_once('.')?.1;
         let is_free = |state: &ServerState, seat: &i64| {
-            state.seats[usize::try_from(*seat - 1).unwrap_or_default()].sale.is_none()
+            let seat = &state.seats[usize::try_from(*seat - 1).unwrap_or_default()];
+            seat.sale.is_none() || (self.defect == Defect::SellsToEachRun && seat.run != run)
         };
         let are_free = requested.iter().all(|seat| is_free(state, seat));
         let may_sell_twice =
@@ -248,7 +253,9 @@ impl FaultyServer {
         }
         state.sales += 1;
         for seat in &requested {
-            state.seats[usize::try_from(*seat - 1).unwrap_or_default()].sale = Some(state.sales);
+            let sale = state.sales;
+            let seat = &mut state.seats[usize::try_from(*seat - 1).unwrap_or_default()];
+            (seat.sale, seat.run) = (Some(sale), run.to_owned());
         }
         let given: Vec<i64> = if self.has_defect(number, Defect::GivesAnotherSeat) {
             vec![requested[0] + 1]

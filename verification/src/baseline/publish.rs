@@ -17,7 +17,7 @@ use lapin::types::FieldTable;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::BaselineResult;
+use super::{BaselineResult, Stage};
 
 /// Delay before a failed deletion is retried.
 const DELETION: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ async fn figures(
             format!("confirmed publishing, {bookings} bookings per message")
         };
         let bookings_per_second = confirmed_rate(channel, topology, bookings, duration, in_flight).await?;
-        figures.push(BaselineResult { what, bookings_per_second });
+        figures.push(BaselineResult { what, stage: Stage::Accept, bookings_per_second });
     }
     Ok(figures)
 }

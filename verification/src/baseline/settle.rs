@@ -11,8 +11,8 @@ use hamro_shared::domain::Clock;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
-use super::BaselineResult;
 use super::batch::PreparedBatch;
+use super::{BaselineResult, Stage};
 
 /// Seats created per second of the measurement. A machine that sells them faster ends early.
 const SEATS_A_SECOND: u64 = 100_000;
@@ -45,7 +45,7 @@ pub async fn measure(
         .with_context(|| format!("dropping the temporary database {name}"))?;
     outer.close().await?;
     let what = format!("bare SQL, {batch} bookings per transaction, {connections} connections");
-    Ok(BaselineResult { what, bookings_per_second: rate? })
+    Ok(BaselineResult { what, stage: Stage::Settle, bookings_per_second: rate? })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the result is displayed")]

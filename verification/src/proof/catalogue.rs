@@ -12,6 +12,10 @@ use crate::invariant::{Invariant, Violations};
 use crate::journal::{Concert, Header};
 use crate::run_log::RunLog;
 
+/// A remark on what was not checked.
+pub(super) const OTHER_BUYERS: &str =
+    "other buyers may have bought seats of these concerts: additional sold seats were not checked";
+
 /// Adds differences to the proof. If the catalogue cannot be read, the proof fails.
 pub(super) async fn compare(proof: &mut Proof, run_log: &RunLog, header: &Header, client: &Client) {
     if let Err(error) = compare_all(proof, run_log, header, client).await {
@@ -30,16 +34,12 @@ async fn compare_all(proof: &mut Proof, run_log: &RunLog, header: &Header, clien
     // Otherwise buyers that are not in this journal may have bought seats.
     let is_exclusive = header.is_exclusive && run_log.request_log().is_complete;
     if !is_exclusive {
-        proof.remarks.push(
-            "other buyers may have bought seats of these concerts: additional sold seats were not checked"
-                .to_owned(),
-        );
+        proof.remarks.push(OTHER_BUYERS.to_owned());
     }
-    let tiers = tiers(client).await?;
     for concert in &header.concerts {
         let seats = seat_map(client, concert.id).await?;
         compare_map(proof, concert, &seats, &sold, |seat| !is_exclusive || may_be_sold.contains(&seat));
-        let tiers: Vec<&Tier> = tiers.iter().filter(|tier| tier.concert_id == concert.id).collect();
+        let tiers = tiers(client, concert.id).await?;
         compare_tiers(proof, &seats, &tiers, is_exclusive);
     }
     Ok(())
@@ -74,7 +74,7 @@ fn compare_map(
     }
 }
 
-fn compare_tiers(proof: &mut Proof, seats: &[Seat], tiers: &[&Tier], is_quiet: bool) {
+pub(super) fn compare_tiers(proof: &mut Proof, seats: &[Seat], tiers: &[Tier], is_quiet: bool) {
     for tier in tiers {
         let of_tier = || seats.iter().filter(|seat| seat.ticket_tier_id == tier.id);
         let sold = of_tier().filter(|seat| seat.is_booked).count();

@@ -6,6 +6,7 @@ mod catalogue;
 mod context;
 mod database;
 mod follow_up;
+pub mod joint;
 mod refusals;
 mod responses;
 mod sales;
@@ -25,7 +26,7 @@ use context::{Buyers, CheckContext};
 use database::Comparison;
 
 /// The result of the verification.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Proof {
     pub requests: u64,
     /// Issued tickets, followed by the numbers of each outcome.

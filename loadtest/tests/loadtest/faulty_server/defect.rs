@@ -7,6 +7,8 @@ pub enum Defect {
     None,
     /// The tenth booking gets a seat that is already sold.
     SellsASeatTwice,
+    /// Sells a seat once to every run, even if another run has bought it.
+    SellsToEachRun,
     /// The tenth ticket never becomes final.
     LosesATicket,
     /// The tenth ticket is unknown after it was accepted.
