@@ -1,6 +1,6 @@
 //! Tests of several load generators that put one system under load at the same time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};

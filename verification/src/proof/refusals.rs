@@ -58,11 +58,11 @@ impl SaleRecord {
     pub(super) fn of(context: CheckContext<'_>, sale: &SaleRow, sold: &SoldSeat, buyer: Option<u64>) -> Self {
         let by_only_key = || Some((buyer?, context.requests_of(buyer?).only_key()?));
         let key = context.request_log.request(sale.ticket).map_or_else(by_only_key, Request::key);
+        // The errors count in favour of the system.
         let free_from = sold.released_at.map(|released_at| {
-            let free_from = released_at.saturating_add(micros(FREE_AFTER_RELEASE));
+            let free_from = released_at.saturating_add(micros(FREE_AFTER_RELEASE + SERVER_CLOCK_ERROR));
             free_from.max(sold.release_committed_at.unwrap_or(i64::MIN))
         });
-        // The error counts in favour of the system.
         let created_at = sale.created_at.saturating_sub(micros(SERVER_CLOCK_ERROR));
         let committed_from = sale.committed_at.unwrap_or(created_at);
         Self { seat: sold.seat, sale: sale.id, key, committed_from, free_from }
