@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::arguments::CleanArguments;
 use crate::report::{counted, print};
-use crate::run::Settings;
+use crate::settings::Settings;
 use hamro_verification::catalogue::{CatalogueSetup, TestConcert};
 use hamro_verification::http::Client;
 

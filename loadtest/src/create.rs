@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::arguments::CreateArguments;
 use crate::report::print;
-use crate::run::{Settings, run_name};
+use crate::run::run_name;
+use crate::settings::Settings;
 use hamro_verification::catalogue::{CatalogueSetup, Size};
 use hamro_verification::http::Client;
 

@@ -24,4 +24,5 @@ mod run_context;
 mod sampler;
 mod scenario;
 mod schedule;
+pub mod settings;
 pub mod verify;

@@ -7,7 +7,8 @@ use anyhow::Result;
 use crate::arguments::MergeArguments;
 use crate::prepare::check_files;
 use crate::report::{self, Report, print, summary};
-use crate::run::{Settings, exit_code};
+use crate::run::exit_code;
+use crate::settings::Settings;
 use crate::verify::prove_journals;
 
 pub async fn merge(arguments: MergeArguments, settings: Settings) -> Result<ExitCode> {

@@ -9,11 +9,15 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::arguments::{ReportOutput, RunArguments};
 use crate::report::{METRICS, Threshold};
-use crate::run::{FOLLOWERS_MAX, OTHERS_MAX, Settings};
 use crate::schedule::Schedule;
+use crate::settings::Settings;
 use hamro_verification::catalogue::{CatalogueSetup, SeatPool, Size};
 use hamro_verification::http::Client;
 
+/// Maximum number of connections for following tickets and for the verification.
+pub const FOLLOWERS_MAX: usize = 4_096;
+/// Maximum number of connections to each other instance.
+pub const OTHERS_MAX: usize = 64;
 /// How long buyers arrive by default.
 const DURATION: Duration = Duration::from_secs(30);
 

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use hamro_shared::config::Env;
 use hamro_shared::domain::Clock;
-use secrecy::SecretString;
-use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{ReportOutput, RunArguments};
@@ -18,11 +15,12 @@ use crate::clean::remove_all;
 use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::load_phase::run_load_phase;
 use crate::metrics::Metrics;
-use crate::prepare::{check, prepare_seats, raise_file_limit};
+use crate::prepare::{FOLLOWERS_MAX, OTHERS_MAX, check, prepare_seats, raise_file_limit};
 use crate::report::{BaselineReport, Ending, Progress, Report, counted, print, summary};
 use crate::run_context::RunContext;
 use crate::sampler::SILENCE;
 use crate::schedule::Schedule;
+use crate::settings::Settings;
 use hamro_verification::catalogue::{CatalogueSetup, SeatPool};
 use hamro_verification::database_clock;
 use hamro_verification::follow::Pace;
@@ -33,37 +31,8 @@ use hamro_verification::proof::{self, RunFacts};
 use hamro_verification::recorded_client::RecordedClient;
 use hamro_verification::run_log::RunLog;
 
-/// Maximum number of connections for following tickets and for the verification.
-pub const FOLLOWERS_MAX: usize = 4_096;
-/// Maximum number of connections to each other instance.
-pub const OTHERS_MAX: usize = 64;
 /// The default number of tickets followed per second during the run, and the minimum share.
 const FOLLOWED: (f64, f64) = (200.0, 0.01);
-
-/// Settings from the environment.
-pub struct Settings {
-    pub admin_token: Option<SecretString>,
-    pub database: Option<PgConnectOptions>,
-}
-
-impl Settings {
-    pub fn read(mut env: Env) -> Result<Self> {
-        let token = env
-            .variable("ADMIN_TOKEN", "Creates and deletes concerts.", "the api's admin token")
-            .secret()
-            .optional();
-        let database = env
-            .variable(
-                "DATABASE_URL",
-                "The api's database, to verify it too.",
-                "postgres://user:password@host:5432/database",
-            )
-            .secret()
-            .optional();
-        let built = token.zip(database).map(|(admin_token, database)| Self { admin_token, database });
-        Ok(env.finish(built)?)
-    }
-}
 
 pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode> {
     let schedule = check(&arguments)?;

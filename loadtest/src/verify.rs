@@ -1,13 +1,14 @@
 //! Repeats the verification of earlier runs from their journals.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::report::{print, proof_table};
-use crate::run::Settings;
+use crate::settings::Settings;
 use hamro_verification::http::Client;
 use hamro_verification::instance::Instance;
 use hamro_verification::journal::{self, Header};
@@ -27,11 +28,17 @@ pub async fn verify(
     exclusive: bool,
     settings: Settings,
 ) -> Result<ExitCode> {
-    let proof = prove_journals(journals, url, exclusive, &settings).await?;
+    let proof = prove_journals(journals, url, exclusive, &settings).await?.proof;
     print(proof_table(&proof))?;
     let holds = proof.violations.is_empty();
     print(if holds { "\nPASSED: all rules still hold" } else { "\nFAILED" })?;
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The verification of one or several journals.
+pub struct JournalProof {
+    pub runs: BTreeSet<String>,
+    pub proof: Proof,
 }
 
 /// Verifies journals, each by itself, and several of them also together. `exclusive`: nobody else booked the concerts.
@@ -40,10 +47,11 @@ pub async fn prove_journals(
     url: Option<&str>,
     exclusive: bool,
     settings: &Settings,
-) -> Result<Proof> {
-    let mut proved = Vec::new();
+) -> Result<JournalProof> {
+    let (mut runs, mut proved) = (BTreeSet::new(), Vec::new());
     for path in journals {
         let (mut header, run_log) = read(path)?;
+        ensure!(runs.insert(header.name.clone()), "run {} is in two of the journals", header.name);
         let url = url.unwrap_or(&header.url).to_owned();
         let client = Client::new(&url, CONNECTIONS, TIMEOUT)?;
         client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not respond"))?;
@@ -51,17 +59,19 @@ pub async fn prove_journals(
         follow_all(&run_log, &[instance], Instant::now() + SETTLE_TIMEOUT, |_| {}).await;
         if journals.len() == 1 {
             header.is_exclusive |= exclusive;
-            return Ok(
-                prove(&run_log, &header, &client, settings.database.as_ref(), &RunFacts::default()).await
-            );
         }
-        let proof = prove(&run_log, &header, &client, settings.database.as_ref(), &RunFacts::default()).await;
+        let database = settings.database.as_ref();
+        let proof = prove(&run_log, &header, &client, database, &RunFacts::default()).await;
+        if journals.len() == 1 {
+            return Ok(JournalProof { runs, proof });
+        }
         let facts = JournalFacts::of(&header, &run_log.request_log());
         proved.push((facts, proof, client));
     }
     let client = proved.first().map(|(.., client)| client.clone()).context("there is no journal")?;
     let proved: Vec<_> = proved.into_iter().map(|(facts, proof, _)| (facts, proof)).collect();
-    Ok(join(&proved, &client, exclusive).await)
+    let proof = join(&proved, &client, exclusive).await;
+    Ok(JournalProof { runs, proof })
 }
 
 fn read(path: &Path) -> Result<(Header, RunLog)> {

@@ -8,25 +8,14 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::journal::ClockReading;
 use crate::run_log::RunLog;
 
 /// The database's clock is read this often in a row, because the fastest reading is the most precise.
 const READINGS: usize = 5;
-
-/// A reading of the database's clock. Times are in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockReading {
-    /// When the query was sent, since the start of the journal.
-    pub sent: u64,
-    /// From then until its result.
-    pub took: u64,
-    /// The database's time, since the Unix epoch.
-    pub database: i64,
-}
 
 /// How far the database's time (since the Unix epoch) is ahead of the journal's (since its start), in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail, ensure};
 
-pub use entry::{Concert, Entry, Header, RequestRecord};
+pub use entry::{ClockReading, Concert, Entry, Header, RequestRecord};
 use entry::{OLDEST_VERSION, VERSION};
 
 /// The size of the chunks that the writer thread receives. Once a second it also receives an incomplete chunk.
@@ -126,7 +126,6 @@ mod tests {
 
     use super::*;
     use crate::contract::{BookingIntent, BookingResponse, Target};
-    use crate::database_clock::ClockReading;
     use crate::status_read::StatusRead;
 
     fn path(name: &str) -> PathBuf {

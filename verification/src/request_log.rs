@@ -8,9 +8,8 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::contract::{BookingIntent, Outcome, Sale, Target, email};
-use crate::database_clock::ClockReading;
 use crate::invariant::{Invariant, Violations};
-use crate::journal::{Entry, RequestRecord};
+use crate::journal::{ClockReading, Entry, RequestRecord};
 use crate::status_read::{Report, StatusRead};
 
 pub use refusals::Refusal;

@@ -7,8 +7,7 @@ use anyhow::Result;
 use uuid::Uuid;
 
 use crate::contract::ObservedStatus;
-use crate::database_clock::ClockReading;
-use crate::journal::{Entry, Header, Journal, RequestRecord};
+use crate::journal::{ClockReading, Entry, Header, Journal, RequestRecord};
 use crate::request_log::{RequestLog, UNKNOWN};
 use crate::status_read::{RunClock, StatusRead};
 

@@ -3,7 +3,6 @@
 use hamro_shared::domain::{Rejection, TicketId};
 use hamro_worker::settlement::allocation::{Decision, PriorDecisions, allocate};
 
-use super::waiting::Encounter;
 use super::{ATTEMPTS_MAX, Action, Database, Flight, Id, Outcome, Reason, Rule, Settlement, State};
 use crate::bookings::{inventory, moment};
 
@@ -21,6 +20,15 @@ pub(super) struct Transaction {
     has_inserted_sales: bool,
     /// How many rows of the plan are inserted.
     inserted: usize,
+}
+
+/// What a statement meets.
+pub(super) enum Encounter {
+    Nothing,
+    /// A committed row with the same unique value.
+    Conflict,
+    /// Uncommitted work of these transactions, by their numbers.
+    Uncommitted(Vec<usize>),
 }
 
 /// The next statement.

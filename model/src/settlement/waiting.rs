@@ -1,16 +1,7 @@
 //! What a statement waits for, and what makes it fail.
 
-use super::transaction::{Step, Transaction};
+use super::transaction::{Encounter, Step, Transaction};
 use super::{Id, Outcome, Rule, Settlement, State};
-
-/// What a statement meets.
-pub(super) enum Encounter {
-    Nothing,
-    /// A committed row with the same unique value.
-    Conflict,
-    /// Uncommitted work of these transactions, by their numbers.
-    Uncommitted(Vec<usize>),
-}
 
 impl State {
     pub(super) fn transactions(&self) -> Vec<&Transaction> {

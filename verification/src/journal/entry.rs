@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::contract::{BookingIntent, BookingResponse, Outcome, Target};
-use crate::database_clock::ClockReading;
 use crate::status_read::{StatusRead, is_first};
 
 /// Version 1 had no times of status reads. Version 2 had other names, and did not record which seats a refusal names.
@@ -115,4 +114,15 @@ pub struct RequestRecord {
     pub took: u64,
     #[serde(alias = "answer")]
     pub response: BookingResponse,
+}
+
+/// A reading of the database's clock. Times are in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockReading {
+    /// When the query was sent, since the start of the journal.
+    pub sent: u64,
+    /// From then until its result.
+    pub took: u64,
+    /// The database's time, since the Unix epoch.
+    pub database: i64,
 }

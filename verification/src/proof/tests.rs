@@ -14,9 +14,8 @@ use super::responses;
 use super::sales::SaleCheck;
 use super::stored::{BookingRow, SaleRow, SoldSeat};
 use crate::contract::{BookingIntent, BookingResponse, Outcome, Sale, Target, email};
-use crate::database_clock::ClockReading;
 use crate::invariant::{Invariant, Violations};
-use crate::journal::{Concert, Entry, Header, RequestRecord};
+use crate::journal::{ClockReading, Concert, Entry, Header, RequestRecord};
 use crate::request_log::RequestLog;
 use crate::status_read::StatusRead;
 

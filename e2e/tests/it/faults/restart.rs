@@ -4,14 +4,25 @@ use anyhow::Result;
 use hamro_e2e::outage::Outage;
 use hamro_e2e::process::Process;
 use hamro_e2e::simulated_clients::SimulatedClients;
-use hamro_e2e::{Deployment, FaultTest, Setup};
+use hamro_e2e::{Deployment, FaultTest, Setup, wait_until};
 use nix::sys::signal::Signal;
+
+/// Few prefetched parcels, so that bookings wait in the queue while the workers are paused.
+fn setup() -> Setup {
+    Setup { apis: 2, workers: 2, variables: vec![("PREFETCH", "2")], ..Setup::default() }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_killed_at_once_and_restarted_loses_nothing() -> Result<()> {
-    FaultTest::start(Setup { apis: 2, workers: 2, ..Setup::default() })
+    FaultTest::start(setup())
         .await?
-        .passes(async |deployment, clients| kill_and_restart_everything(deployment, clients).await)
+        .passes(async |deployment, clients| {
+            for worker in &deployment.workers {
+                worker.signal(Signal::SIGSTOP)?;
+            }
+            bookings_are_waiting(deployment).await?;
+            kill_and_restart_everything(deployment, clients).await
+        })
         .await
 }
 
@@ -33,17 +44,27 @@ pub async fn kill_and_restart_everything(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_shut_down_and_restarted_loses_nothing() -> Result<()> {
-    FaultTest::start(Setup { apis: 2, workers: 2, ..Setup::default() })
+    FaultTest::start(setup())
         .await?
         .passes(async |deployment, clients| {
             let counts = Counts::of(deployment);
             deployment.queue_is_stored().await?;
-            deployment.stop_apis().await?;
             deployment.stop_workers().await?;
+            bookings_are_waiting(deployment).await?;
+            deployment.stop_apis().await?;
             let servers = [Outage::shutdown("postgres")?, Outage::shutdown("rabbitmq")?];
             start_everything(deployment, clients, counts, servers).await
         })
         .await
+}
+
+/// Waits until the broker has to keep some bookings across the restart.
+async fn bookings_are_waiting(deployment: &Deployment) -> Result<()> {
+    wait_until(
+        "bookings are waiting",
+        async || Ok((deployment.waiting_messages().await? >= 20).then_some(())),
+    )
+    .await
 }
 
 /// The numbers of running processes.
