@@ -25,7 +25,7 @@ use hamro_verification::run_log::RunLog;
 
 use crate::client::ADMIN_TOKEN;
 use crate::deployment::DRAIN_MARKER;
-use crate::final_state::{Expectations, FinalState};
+use crate::final_state::{Expectations, FinalState, left_in_queues};
 use crate::simulated_clients::{ClientBehaviour, SimulatedClients};
 use crate::{Deployment, Setup};
 
@@ -125,6 +125,8 @@ impl FaultTest {
         self.clients.close();
         clients.join_all().await.into_iter().collect::<Result<()>>()?;
         self.clients.finish_reading().await;
+        // Otherwise tickets that are still queued would count as lost if the timeout is short.
+        left_in_queues(&self.deployment).await?;
         let deadline = Instant::now() + self.clients.retry_timeout;
         follow_all(&self.run_log, &self.clients.endpoints().all(), deadline, |_| {}).await;
         let state = FinalState::read(&mut self.deployment, recovery).await?;

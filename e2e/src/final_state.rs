@@ -78,7 +78,7 @@ async fn open_transactions(pool: &PgPool) -> Result<i64> {
 }
 
 /// Waits for the queues to become empty, and returns what is left in them after the timeout.
-async fn left_in_queues(deployment: &Deployment) -> Result<Vec<(String, u32)>> {
+pub(crate) async fn left_in_queues(deployment: &Deployment) -> Result<Vec<(String, u32)>> {
     let topology = &deployment.topology;
     let queues = [topology.intake_queue(), topology.dead_queue(), topology.unrouted_queue()];
     let mut left = Vec::new();

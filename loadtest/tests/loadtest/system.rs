@@ -18,7 +18,7 @@ async fn passes(deployment: &Deployment, arguments: &str) -> Result<Outcome> {
     let database = database(deployment)?;
     let outcome = run(&url, arguments, &[("DATABASE_URL", &database)]).await?;
     assert_eq!(outcome.code, 0, "{arguments}\n{}", outcome.printed);
-    assert!(outcome.printed.contains("the database matches what clients were told"), "{}", outcome.printed);
+    assert!(outcome.printed.contains("the database matches the responses"), "{}", outcome.printed);
     Ok(outcome)
 }
 
