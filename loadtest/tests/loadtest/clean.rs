@@ -5,7 +5,7 @@ use hamro_e2e::{Deployment, Setup, tables::count};
 
 use crate::loader::{command, run, verify};
 
-const RUSH: &str = "rush --rate 200 --buyers 60 --seats 20 --group-size 1";
+const SPREAD: &str = "spread --rate 200 --buyers 20";
 
 async fn clean(url: &str, more: &[&str]) -> Result<(i32, String)> {
     let output = command(&["clean", "--url", url], &[]).args(more).output().await?;
@@ -22,7 +22,7 @@ async fn clean_removes_the_concerts_of_load_tests_with_what_was_sold_and_nothing
         let kept = run(&url, &format!("spread --rate 50 --buyers 10 --concert {concert}"), &[]).await?;
         assert_eq!(kept.code, 0, "{}", kept.printed);
         for _ in 0..2 {
-            let outcome = run(&url, RUSH, &[]).await?;
+            let outcome = run(&url, SPREAD, &[]).await?;
             assert_eq!(outcome.code, 0, "{}", outcome.printed);
             assert!(outcome.printed.contains("1 concert kept"), "{}", outcome.printed);
         }
@@ -58,13 +58,13 @@ async fn a_run_with_clean_removes_its_concert_and_one_without_can_be_verified_ag
     Deployment::run(Setup::default(), async |deployment| {
         let url = deployment.client().url("");
         let listed = count(&deployment.pool, "concerts").await?;
-        let outcome = run(&url, &format!("{RUSH} --clean"), &[]).await?;
+        let outcome = run(&url, &format!("{SPREAD} --clean"), &[]).await?;
         assert_eq!(outcome.code, 0, "{}", outcome.printed);
         assert!(outcome.printed.contains("1 concert removed"), "{}", outcome.printed);
         assert_eq!(count(&deployment.pool, "concerts").await?, listed);
         assert_eq!(count(&deployment.pool, "sales").await?, 0);
 
-        let outcome = run(&url, RUSH, &[]).await?;
+        let outcome = run(&url, SPREAD, &[]).await?;
         let (code, printed) = verify(&outcome.files.journal(), &[]).await?;
         assert_eq!(code, 0, "{printed}");
         Ok(())
