@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::arguments::MergeArguments;
 use crate::prepare::check_files;
@@ -19,7 +19,10 @@ pub async fn merge(arguments: MergeArguments, settings: Settings) -> Result<Exit
         None
     } else {
         let url = arguments.url.as_deref();
-        Some(prove_journals(&arguments.journal, url, arguments.exclusive, &settings).await?)
+        let proved = prove_journals(&arguments.journal, url, arguments.exclusive, &settings).await?;
+        let runs = reports.iter().flat_map(|report| &report.loaders).map(|loader| loader.run.clone());
+        ensure!(proved.runs == runs.collect(), "the journals must be those of all reports");
+        Some(proved.proof)
     };
     let merged = report::merge(&reports, joint_proof, &arguments.output.fail_if)?;
     print(summary(&merged))?;

@@ -4,6 +4,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 use super::Report;
+use super::latency::shown;
 use crate::metrics::Second;
 
 const SIZE: (u32, u32) = (900, 320);
@@ -40,7 +41,7 @@ struct Axis {
 
 const SECONDS: Axis = Axis { name: "seconds from the first arrival", shown: plain, labels: some };
 /// Decades of milliseconds.
-const LATENCY: Axis = Axis { name: "milliseconds", shown: power, labels: some };
+const LATENCY: Axis = Axis { name: "latency", shown: power, labels: some };
 /// Nines: 90 %, 99 %, 99.9 %, …
 const NINES: Axis = Axis { name: "percentile", shown: share, labels: one_each };
 
@@ -62,14 +63,25 @@ fn plain(value: f64) -> String {
     format!("{value:.0}")
 }
 
+/// The latency with this decimal logarithm of milliseconds.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the value is positive and small"
+)]
 fn power(exponent: f64) -> String {
-    let millis = 10_f64.powf(exponent);
-    if millis < 1.0 { format!("{millis:.3}") } else { format!("{millis:.0}") }
+    shown((10_f64.powf(exponent) * 1e3).round() as u64)
 }
 
+/// `90 %`, `99 %`, `99.9 %`, …
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the value is positive and small"
+)]
 fn share(nines: f64) -> String {
-    let share = 100.0 * (1.0 - 10_f64.powf(-nines));
-    if nines > 2.5 { format!("{share:.3} %") } else { format!("{share:.0} %") }
+    let decimals = (nines.round() - 2.0).max(0.0) as usize;
+    format!("{:.decimals$} %", 100.0 * (1.0 - 10_f64.powf(-nines)))
 }
 
 /// All charts that have data.

@@ -39,6 +39,19 @@ impl Page<'_> {
         latency::shown(*micros)
     }
 
+    /// Keeps the digits of a number on one line.
+    #[expect(clippy::unused_self, reason = "called by the template")]
+    fn sentence(&self, text: &str) -> String {
+        let is_digit = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_digit());
+        let (mut kept, mut letters, mut before) = (String::new(), text.chars().peekable(), None);
+        while let Some(letter) = letters.next() {
+            let groups = letter == ' ' && is_digit(before) && is_digit(letters.peek().copied());
+            kept.push(if groups { '\u{a0}' } else { letter });
+            before = Some(letter);
+        }
+        kept
+    }
+
     fn target(&self) -> String {
         name(self.report.run.target)
     }
@@ -74,10 +87,15 @@ mod tests {
     #[test]
     fn the_page_begins_with_the_conclusion_and_lists_thresholds_and_machines() {
         let page = page(&report().concluded(&["accept.p99>5ms".parse().unwrap()])).unwrap();
+        let page = page.replace('\u{a0}', " ");
         let (head, rest) = page.split_once("<h2>").unwrap();
-        for sentence in
-            ["Asked: rush at 500/s", "Reached: 500/s accepted", "Limited only by the schedule", "Failed"]
-        {
+        for sentence in [
+            "Asked: rush at 500/s",
+            "10 000 buyers",
+            "Reached: 500/s accepted",
+            "Limited only by the schedule",
+            "Failed",
+        ] {
             assert!(head.contains(sentence), "{sentence:?} is not in {head}");
         }
         for part in ["accept.p99&#62;5ms", "8.00 ms", "FAILED", "2 × Example"] {

@@ -70,6 +70,11 @@ async fn two_load_generators_of_one_concert_become_one_report_and_one_proof() ->
     assert!(printed.contains("their journals were not verified together"), "{printed}");
 
     let journals = outcomes.each_ref().map(|outcome| outcome.files.journal().display().to_string());
+    // One journal says nothing about the sales of the other.
+    let (code, printed) = merge(&outcomes, &["--journal", &journals[0]]).await?;
+    assert_eq!(code, 2, "{printed}");
+    assert!(printed.contains("the journals must be those of all reports"), "{printed}");
+
     let files = Files::new()?;
     let (json, html) = (files.json().display().to_string(), files.html().display().to_string());
     let together = ["--journal", &journals[0], "--journal", &journals[1], "--exclusive"];
