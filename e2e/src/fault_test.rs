@@ -19,7 +19,7 @@ use hamro_verification::database_clock::read_clock;
 use hamro_verification::http::Client;
 use hamro_verification::invariant::{Invariant, Violations};
 use hamro_verification::journal::{Header, Journal};
-use hamro_verification::proof::{Deadlines, Proof, RunFacts, follow_all, prove};
+use hamro_verification::proof::{Deadlines, Proof, RunFacts, SERVER_CLOCK_ERROR, follow_all, prove};
 use hamro_verification::request_log::ReadAgain;
 use hamro_verification::run_log::RunLog;
 
@@ -67,6 +67,7 @@ impl FaultTest {
             },
             recovery: Duration::from_secs(10),
             dead_letters: 0,
+            server_clock_error: SERVER_CLOCK_ERROR,
         };
         // Faults are expected to be logged as errors.
         let deployment = Deployment::start(&Setup { expects_errors: true, ..setup }).await?;
@@ -165,6 +166,7 @@ impl FaultTest {
             deadlines: Some(self.expectations.deadlines),
             is_only_user: true,
             other_customers: vec![format!("{DRAIN_MARKER}@example.com")],
+            server_clock_error: self.expectations.server_clock_error,
         };
         let client = self.clients.endpoints().any().client;
         Ok(prove(&self.run_log, &self.header, &client, Some(&database), &facts).await)

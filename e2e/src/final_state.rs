@@ -17,6 +17,8 @@ pub struct Expectations {
     pub recovery: Duration,
     /// The number of bookings that cannot be processed.
     pub dead_letters: i64,
+    /// How far a time that a server took may be from the database's clock.
+    pub server_clock_error: Duration,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -107,7 +109,12 @@ mod tests {
         let deadlines = Deadlines { booking: MINUTE, waiting: MINUTE };
         let mut state = FinalState::default();
         change(&mut state);
-        let violations = state.check(&Expectations { deadlines, recovery: MINUTE, dead_letters: 0 });
+        let violations = state.check(&Expectations {
+            deadlines,
+            recovery: MINUTE,
+            dead_letters: 0,
+            server_clock_error: MINUTE,
+        });
         violations.rules().into_iter().collect()
     }
 

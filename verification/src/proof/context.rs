@@ -7,8 +7,12 @@ use crate::contract::{Target, buyer_of};
 use crate::journal::Header;
 use crate::request_log::RequestLog;
 
+/// The usual error of a server's estimate of the database's clock. A server ignores measurements of that clock that take
+/// longer than 500 ms, so its error is at most half of that.
+pub const SERVER_CLOCK_ERROR: Duration = Duration::from_millis(250);
+
 /// What is known about a run in addition to its journal.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RunFacts {
     /// Without it, deadlines are not checked.
     pub deadlines: Option<Deadlines>,
@@ -16,6 +20,19 @@ pub struct RunFacts {
     pub is_only_user: bool,
     /// E-mail addresses of bookings that are not in the journal.
     pub other_customers: Vec<String>,
+    /// How far a time that a server took may be from the database's clock.
+    pub server_clock_error: Duration,
+}
+
+impl Default for RunFacts {
+    fn default() -> Self {
+        Self {
+            deadlines: None,
+            is_only_user: false,
+            other_customers: Vec::new(),
+            server_clock_error: SERVER_CLOCK_ERROR,
+        }
+    }
 }
 
 /// How long after its issue a ticket may be sold.

@@ -15,7 +15,7 @@ mod stored;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 
-pub use context::{Deadlines, RunFacts};
+pub use context::{Deadlines, RunFacts, SERVER_CLOCK_ERROR};
 pub use follow_up::{drain, follow_all};
 
 use crate::http::Client;

@@ -12,7 +12,7 @@
 //! commit: a sale that is created after a refusal was received cannot have caused it, but one that was created before
 //! and committed after goes undetected. If Postgres records commit times (`track_commit_timestamp`), they are used
 //! instead, and the bound is exact. The workers and the api take times from their own estimate of the database's clock,
-//! hence [`SERVER_CLOCK_ERROR`].
+//! hence [`RunFacts::server_clock_error`](super::RunFacts).
 //!
 //! A released seat counts as free [`FREE_AFTER_RELEASE`] later (or at the commit of the release, if that is known to be
 //! later). Until then it may be refused.
@@ -33,10 +33,6 @@ use crate::database_clock::ClockBounds;
 use crate::invariant::{Invariant, Violations};
 use crate::request_log::{RecordedOutcome, Refusal, Request};
 
-/// How far a time that a server took may be from the database's clock. A server ignores measurements of that clock that
-/// take longer than 500 ms, so its error is at most half of that.
-const SERVER_CLOCK_ERROR: Duration = Duration::from_millis(250);
-
 /// How long after its release a seat may still be refused. A retry that is sent just after a release must not be refused
 /// while its first attempt, sent just before, is sold, so a released seat stays closed for a while.
 const FREE_AFTER_RELEASE: Duration = Duration::from_secs(3);
@@ -56,14 +52,15 @@ pub struct SaleRecord {
 
 impl SaleRecord {
     pub(super) fn of(context: CheckContext<'_>, sale: &SaleRow, sold: &SoldSeat, buyer: Option<u64>) -> Self {
+        let error = context.facts.server_clock_error;
         let by_only_key = || Some((buyer?, context.requests_of(buyer?).only_key()?));
         let key = context.request_log.request(sale.ticket).map_or_else(by_only_key, Request::key);
         // The errors count in favour of the system.
         let free_from = sold.released_at.map(|released_at| {
-            let free_from = released_at.saturating_add(micros(FREE_AFTER_RELEASE + SERVER_CLOCK_ERROR));
+            let free_from = released_at.saturating_add(micros(FREE_AFTER_RELEASE + error));
             free_from.max(sold.release_committed_at.unwrap_or(i64::MIN))
         });
-        let created_at = sale.created_at.saturating_sub(micros(SERVER_CLOCK_ERROR));
+        let created_at = sale.created_at.saturating_sub(micros(error));
         let committed_from = sale.committed_at.unwrap_or(created_at);
         Self { seat: sold.seat, sale: sale.id, key, committed_from, free_from }
     }
@@ -98,24 +95,25 @@ struct Window {
 
 impl Window {
     /// `sent` is when the first request under the key was sent.
-    fn of(refusal: &Refusal<'_>, sent: u64, clock: ClockBounds) -> Self {
+    fn of(refusal: &Refusal<'_>, sent: u64, clock: ClockBounds, error: Duration) -> Self {
         let received = refusal.request.reported_at().map(|received| clock.database_latest(received));
-        let settled = refusal.request.outcome.and_then(RecordedOutcome::settled_at).map(settled_by);
+        let settled = refusal.request.outcome.and_then(RecordedOutcome::settled_at);
+        let settled = settled.map(|settled_at| settled_by(settled_at, error));
         let decided_until = [received, settled].into_iter().flatten().min().unwrap_or(i64::MAX);
         Self { sent_from: clock.database_earliest(sent), decided_until }
     }
 
-    fn of_stored(refusal: &StoredRefusal) -> Self {
+    fn of_stored(refusal: &StoredRefusal, error: Duration) -> Self {
         let issued_at = TicketId(refusal.ticket).issued_at().unix_millis().saturating_mul(1_000);
-        let sent_from = issued_at.saturating_sub(micros(SERVER_CLOCK_ERROR));
-        Self { sent_from, decided_until: settled_by(refusal.settled_at) }
+        let sent_from = issued_at.saturating_sub(micros(error));
+        Self { sent_from, decided_until: settled_by(refusal.settled_at, error) }
     }
 }
 
 /// The latest time at which a ticket with this time of settlement, in milliseconds, can have been decided.
-fn settled_by(settled_at: i64) -> i64 {
+fn settled_by(settled_at: i64, error: Duration) -> i64 {
     let end_of_millisecond = settled_at.saturating_add(1).saturating_mul(1_000);
-    end_of_millisecond.saturating_add(micros(SERVER_CLOCK_ERROR))
+    end_of_millisecond.saturating_add(micros(error))
 }
 
 /// Checks each seat that a refusal names against the sales of that seat.
@@ -139,17 +137,17 @@ pub(super) fn compare_with_sales(
         }
     };
     let clock = ClockBounds::of(&context.request_log.clock_readings);
-    let first_sent = first_sent(context);
+    let (first_sent, error) = (first_sent(context), context.facts.server_clock_error);
     for refusal in context.request_log.refusals() {
         let sent =
             refusal.request.key().and_then(|key| first_sent.get(&key)).unwrap_or(&refusal.request.sent);
-        let window = clock.map(|clock| Window::of(&refusal, *sent, clock));
+        let window = clock.map(|clock| Window::of(&refusal, *sent, clock, error));
         let name = || context.request_log.name(refusal.number);
         check(refusal.request.key(), refusal.seats, window.as_ref(), &name);
     }
     for refusal in not_received {
         let name = || format!("ticket {}", refusal.ticket);
-        check(refusal.key, &refusal.seats, Some(&Window::of_stored(refusal)), &name);
+        check(refusal.key, &refusal.seats, Some(&Window::of_stored(refusal, error)), &name);
     }
 }
 

@@ -118,6 +118,7 @@ fn correct() -> Evidence {
             deadlines: Some(Deadlines { booking: 15 * MINUTE, waiting: MINUTE / 6 }),
             is_only_user: true,
             other_customers: vec!["marker@example.com".to_owned()],
+            ..RunFacts::default()
         },
         journal: vec![
             Entry::Clock(ClockReading { sent: 0, took: 100, database: database_time(50) }),
