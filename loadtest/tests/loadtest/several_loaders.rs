@@ -126,7 +126,7 @@ async fn a_sale_that_no_load_generator_was_told_of_is_found_if_nobody_else_booke
     assert!(printed.contains("20 confirmed"), "the parts overlap: {printed}");
     let (code, printed) = verify(&outcomes, &["--exclusive"]).await?;
     assert_eq!(code, 1, "{printed}");
-    assert!(printed.contains("but no client of any run was told so"), "{printed}");
+    assert!(printed.contains("but no client of any run received this sale"), "{printed}");
     Ok(())
 }
 

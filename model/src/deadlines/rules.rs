@@ -5,7 +5,7 @@
 pub enum Rule {
     /// A fence inserts the row `expired`, and does not only report it.
     FencesInsertRows,
-    /// A fence reports the stored outcome, whoever has inserted it.
+    /// A fence reports the stored outcome, also if a worker has inserted it.
     FencesReportWhatIsStored,
     /// A fence compares the deadline with the database's clock.
     FencesUseTheDatabaseClock,

@@ -186,8 +186,10 @@ fn sold_before_all(facts: &[&JournalFacts]) -> HashSet<i32> {
 
 fn sold_seats_are_known(seats: &[Seat], is_known: impl Fn(i32) -> bool, violations: &mut Violations) {
     for seat in seats.iter().filter(|seat| seat.is_booked && !is_known(seat.id)) {
-        let what =
-            format!("the seat map shows seat {} as sold, but no client of any run was told so", seat.id);
+        let what = format!(
+            "the seat map shows seat {} as sold, but no client of any run received this sale",
+            seat.id
+        );
         violations.add(Invariant::SeatMapAgrees, what);
     }
 }

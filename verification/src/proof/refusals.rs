@@ -1,4 +1,4 @@
-//! The proof of refusals: whoever was refused a seat as taken could not have had it.
+//! The proof of refusals: a seat that a refusal names as taken was sold when the refusal was sent.
 //!
 //! A refusal names seats. For each of them there must be a sale that
 //! - is committed when the response is received,
