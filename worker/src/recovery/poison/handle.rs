@@ -13,7 +13,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::PoisonIsolator;
 use super::rotation::Rotation;
@@ -126,6 +126,10 @@ impl PoisonIsolator {
         for (command, schedule) in set_aside.chain(deferred) {
             let message = self.message(parcel_of(&command.payload), schedule.headers());
             publish(channel, &message).await.context("requeuing a booking")?;
+            if schedule.set_aside > command.set_aside {
+                // From here on, the death of this process uses up no redelivery of the booking.
+                info!(ticket.log_id = %command.ticket.id, "booking put back into {} until its next attempt", self.queue);
+            }
         }
         Ok(())
     }
