@@ -3,7 +3,8 @@ use hamro_shared::database::Database;
 use hamro_shared::domain::ConcertId;
 use uuid::Uuid;
 
-use super::concert::{Concert, ConcertBody};
+use super::concert::Concert;
+use super::concert_body::ConcertBody;
 use super::queries::concerts;
 use crate::http::admin_auth::Admin;
 use crate::http::created::Created;
@@ -33,7 +34,7 @@ pub async fn create_concert(
     State(database): State<Database>,
     JsonBody(body): JsonBody<ConcertBody>,
 ) -> Result<Created<Concert>, Problem> {
-    let concert = body.parse(ConcertId(Uuid::new_v4()))?;
+    let concert = body.parse()?.create(ConcertId(Uuid::new_v4()));
     let concert =
         database.transaction(move |connection| Box::pin(concerts::insert(connection, concert))).await?;
     Ok(Created { location: format!("/concerts/{}", concert.id), body: concert })

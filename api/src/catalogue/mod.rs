@@ -2,6 +2,7 @@
 //! token.
 
 mod concert;
+mod concert_body;
 mod queries;
 mod seat;
 mod seat_block;

@@ -6,7 +6,8 @@ use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::concert::{Concert, ConcertBody};
+use super::concert::Concert;
+use super::concert_body::{ConcertBody, ConcertDetails};
 use super::queries::concerts;
 use crate::http::admin_auth::Admin;
 use crate::http::extract::JsonBodyWithId;
@@ -29,7 +30,7 @@ pub struct ConcertUpdate {
 
 /// Update a concert
 ///
-/// The body replaces all fields of the concert, except `test`, which cannot be changed.
+/// An optional field that is missing keeps its value; `null` clears it. `test` cannot be changed.
 #[utoipa::path(
     put,
     path = "/concerts",
@@ -47,25 +48,22 @@ pub async fn update_concert(
     State(database): State<Database>,
     JsonBodyWithId { id, body }: JsonBodyWithId<ConcertId, ConcertBody>,
 ) -> Result<Json<Concert>, Problem> {
-    let test = body.test();
-    let concert = body.parse(id)?;
-    let updated = database.transaction(move |connection| Box::pin(update(connection, concert, test))).await?;
+    let details = body.parse()?;
+    let updated = database.transaction(move |connection| Box::pin(update(connection, id, details))).await?;
     Ok(Json(updated?))
 }
 
-/// Updates the concert, or returns what is wrong with the request. `test` is the value that the body has.
+/// Updates the concert, or returns what is wrong with the request.
 async fn update(
     connection: &mut PgConnection,
-    concert: Concert,
-    test: Option<bool>,
+    id: ConcertId,
+    details: ConcertDetails,
 ) -> Result<Result<Concert, Problem>, sqlx::Error> {
-    let Some(is_test) = concerts::is_test(connection, concert.id).await? else {
+    let Some(stored) = concerts::lock(connection, id).await? else {
         return Ok(Err(Problem::not_found("concert")));
     };
-    if test.is_some_and(|test| test != is_test) {
-        let detail = format!("cannot be changed: this concert was created with {is_test}");
-        return Ok(Err(Problem::invalid_field("test", detail)));
+    match details.update(&stored) {
+        Ok(concert) => concerts::update(connection, concert).await.map(Ok),
+        Err(problem) => Ok(Err(problem)),
     }
-    let updated = concerts::update(connection, Concert { is_test, ..concert }).await?;
-    Ok(updated.ok_or_else(|| Problem::not_found("concert")))
 }

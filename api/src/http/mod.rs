@@ -6,6 +6,7 @@ pub mod admin_auth;
 pub mod created;
 pub mod etag;
 pub mod extract;
+pub mod field;
 pub mod large_responses;
 pub mod openapi;
 pub mod pagination;

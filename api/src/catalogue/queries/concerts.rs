@@ -25,6 +25,11 @@ pub async fn find(connection: &mut PgConnection, id: ConcertId) -> Result<Option
     select_concerts!("WHERE id = $1", id as ConcertId).fetch_optional(connection).await
 }
 
+/// Finds the concert, and locks it until the end of the transaction.
+pub async fn lock(connection: &mut PgConnection, id: ConcertId) -> Result<Option<Concert>, sqlx::Error> {
+    select_concerts!("WHERE id = $1 FOR NO KEY UPDATE", id as ConcertId).fetch_optional(connection).await
+}
+
 /// Whether the concert is a test concert. `None` if there is no such concert.
 pub async fn is_test(connection: &mut PgConnection, id: ConcertId) -> Result<Option<bool>, sqlx::Error> {
     sqlx::query_scalar!("SELECT is_test FROM concerts WHERE id = $1", id as ConcertId)
@@ -80,9 +85,9 @@ pub async fn insert(connection: &mut PgConnection, concert: Concert) -> Result<C
     Ok(concert)
 }
 
-/// Replaces the concert with this id, except `is_test`. `None` if there is none.
-pub async fn update(connection: &mut PgConnection, concert: Concert) -> Result<Option<Concert>, sqlx::Error> {
-    let updated = sqlx::query!(
+/// Replaces the concert with this id, except `is_test`.
+pub async fn update(connection: &mut PgConnection, concert: Concert) -> Result<Concert, sqlx::Error> {
+    sqlx::query!(
         r#"
         UPDATE concerts
         SET title = $2, artist = $3, date = $4, time = $5, venue = $6, city = $7, image = $8, description = $9,
@@ -103,7 +108,7 @@ pub async fn update(connection: &mut PgConnection, concert: Concert) -> Result<O
     )
     .execute(connection)
     .await?;
-    Ok((updated.rows_affected() > 0).then_some(concert))
+    Ok(concert)
 }
 
 /// Deletes the concert with its tiers and seats. Returns whether it existed. Violates `seats_sold` if a seat is sold.

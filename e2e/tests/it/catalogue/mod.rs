@@ -2,6 +2,7 @@
 
 mod concerts;
 mod test_concerts;
+mod updates;
 mod writes;
 
 use serde_json::{Value, json};

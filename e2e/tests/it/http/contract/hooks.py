@@ -7,6 +7,7 @@ import schemathesis
 REASONS = (
     # Relations between two fields.
     "must be later than salesOpenAt",
+    "must be earlier than salesCloseAt",
     # Entities that must exist, or must belong to another one.
     "must be the id of a concert",
     "must be the id of a ticket type",

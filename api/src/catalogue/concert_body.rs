@@ -1,0 +1,199 @@
+//! The request body that describes a concert.
+
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveTime, Timelike};
+use hamro_shared::domain::{ConcertId, Timestamp};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::concert::Concert;
+use crate::http::extract::FieldErrors;
+use crate::http::field::Field;
+use crate::http::openapi::text;
+use crate::http::problem::Problem;
+
+/// The fields of a concert.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "title": "Hamro Rock Night", "artist": "The Rockers", "date": "2027-01-15", "time": "19:00",
+    "venue": "Nepal Arena", "city": "Kathmandu", "image": "https://example.com/rock.jpg",
+    "description": "The loudest night of the year.", "salesOpenAt": "2026-12-01T04:15:00Z",
+}))]
+pub struct ConcertBody {
+    #[schema(required = true, schema_with = text::<200>)]
+    title: Option<String>,
+    #[schema(required = true, schema_with = text::<200>)]
+    artist: Option<String>,
+    /// Date at the venue, such as `2027-01-15`.
+    #[schema(required = true, nullable = false, format = Date)]
+    date: Option<String>,
+    /// Time at the venue, such as `19:00` or `19:00:00`.
+    #[schema(required = true, nullable = false, pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")]
+    time: Option<String>,
+    #[schema(required = true, schema_with = text::<200>)]
+    venue: Option<String>,
+    #[schema(required = true, schema_with = text::<200>)]
+    city: Option<String>,
+    /// URL of a picture.
+    #[schema(
+        required = true,
+        nullable = false,
+        max_length = 2000,
+        pattern = r"^https?://[^\s\x00-\x1f\x7f-\x9f]*$"
+    )]
+    image: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 5000, pattern = r"^[^\x00]*$")]
+    description: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<Timestamp>)]
+    sales_open_at: Field<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<Timestamp>)]
+    sales_close_at: Field<String>,
+    /// Whether this is a concert for tests or load tests: it is not listed, and it can be deleted with its sales. Only
+    /// `POST` sets it. `PUT` may repeat it or leave it out.
+    test: Option<bool>,
+}
+
+/// The validated body of a request.
+pub struct ConcertDetails {
+    title: String,
+    artist: String,
+    date: NaiveDate,
+    time: NaiveTime,
+    venue: String,
+    city: String,
+    image: String,
+    description: Field<String>,
+    sales_open_at: Field<Timestamp>,
+    sales_close_at: Field<Timestamp>,
+    test: Option<bool>,
+}
+
+impl ConcertBody {
+    pub fn parse(self) -> Result<ConcertDetails, Problem> {
+        let mut fields = FieldErrors::default();
+        let title = fields.text("title", self.title, 200);
+        let artist = fields.text("artist", self.artist, 200);
+        let date = fields.required("date", self.date, |text| parse_date(&text));
+        let time = fields.required("time", self.time, |text| parse_time(&text));
+        let venue = fields.text("venue", self.venue, 200);
+        let city = fields.text("city", self.city, 200);
+        let image = fields.required("image", self.image, parse_image);
+        let description = fields.check("description", self.description.parse(parse_description));
+        let opens = fields.check("salesOpenAt", self.sales_open_at.parse(parse_moment));
+        let closes = fields.check("salesCloseAt", self.sales_close_at.parse(parse_moment));
+        if let (Some(Field::Value(opens)), Some(Field::Value(closes))) = (&opens, &closes)
+            && opens >= closes
+        {
+            fields.wrong("salesCloseAt", "must be later than salesOpenAt");
+        }
+        let details = (|| {
+            Some(ConcertDetails {
+                title: title?,
+                artist: artist?,
+                date: date?,
+                time: time?,
+                venue: venue?,
+                city: city?,
+                image: image?,
+                description: description?,
+                sales_open_at: opens?,
+                sales_close_at: closes?,
+                test: self.test,
+            })
+        })();
+        fields.finish(details)
+    }
+}
+
+impl ConcertDetails {
+    /// The concert that these details create.
+    pub fn create(self, id: ConcertId) -> Concert {
+        let is_test = self.test.unwrap_or_default();
+        self.merge(id, is_test, None)
+    }
+
+    /// The concert `stored` after an update with these details, or what prevents the update.
+    pub fn update(self, stored: &Concert) -> Result<Concert, Problem> {
+        let is_test = stored.is_test;
+        if self.test.is_some_and(|test| test != is_test) {
+            let detail = format!("cannot be changed: this concert was created with {is_test}");
+            return Err(Problem::invalid_field("test", detail));
+        }
+        let closes_later = self.sales_close_at.value().is_some();
+        let merged = self.merge(stored.id, is_test, Some(stored));
+        match (merged.sales_open_at, merged.sales_close_at) {
+            (Some(opens), Some(closes)) if opens >= closes => Err(if closes_later {
+                Problem::invalid_field(
+                    "salesCloseAt",
+                    format!("must be later than salesOpenAt, which is {opens}"),
+                )
+            } else {
+                Problem::invalid_field(
+                    "salesOpenAt",
+                    format!("must be earlier than salesCloseAt, which is {closes}"),
+                )
+            }),
+            _ => Ok(merged),
+        }
+    }
+
+    /// An optional field that is missing keeps its stored value.
+    fn merge(self, id: ConcertId, is_test: bool, stored: Option<&Concert>) -> Concert {
+        Concert {
+            id,
+            title: self.title,
+            artist: self.artist,
+            date: self.date,
+            time: self.time,
+            venue: self.venue,
+            city: self.city,
+            image: self.image,
+            description: self.description.merge(stored.and_then(|concert| concert.description.clone())),
+            sales_open_at: self.sales_open_at.merge(stored.and_then(|concert| concert.sales_open_at)),
+            sales_close_at: self.sales_close_at.merge(stored.and_then(|concert| concert.sales_close_at)),
+            is_test,
+        }
+    }
+}
+
+fn parse_date(text: &str) -> Result<NaiveDate, &'static str> {
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+    // RFC 3339 allows no signs, spaces or single digits. chrono accepts them, but does not write them.
+    let date = date.filter(|date| (1..=9999).contains(&date.year()) && date.to_string() == text);
+    date.ok_or("must be a date such as 2027-01-15")
+}
+
+fn parse_time(text: &str) -> Result<NaiveTime, &'static str> {
+    let read = |format| {
+        let time = NaiveTime::parse_from_str(text, format).ok();
+        time.filter(|time| time.format(format).to_string() == text)
+    };
+    let time = read("%H:%M:%S").or_else(|| read("%H:%M"));
+    // chrono writes a leap second as more than 10⁹ nanoseconds. Postgres would store it as the next minute.
+    time.filter(|time| time.nanosecond() == 0).ok_or("must be a time such as 19:00")
+}
+
+fn parse_image(text: String) -> Result<String, &'static str> {
+    let is_address = text.starts_with("https://") || text.starts_with("http://");
+    let is_clean = text.chars().count() <= 2000 && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    if is_address && is_clean {
+        Ok(text)
+    } else {
+        Err("must be a URL that starts with https:// or http:// and has at most 2000 characters")
+    }
+}
+
+fn parse_description(text: String) -> Result<String, &'static str> {
+    let is_clean = text.chars().count() <= 5000 && !text.contains('\0');
+    if is_clean { Ok(text) } else { Err("must have at most 5000 characters and no null characters") }
+}
+
+fn parse_moment(text: String) -> Result<Timestamp, &'static str> {
+    let expected = "must be a timestamp such as 2026-12-01T04:15:00Z";
+    let moment = DateTime::<FixedOffset>::parse_from_rfc3339(&text).map_err(|_| expected)?.to_utc();
+    parse_date(&moment.format("%Y-%m-%d").to_string()).map_err(|_| expected)?;
+    Ok(moment.into())
+}
