@@ -17,14 +17,15 @@ export interface TicketStatus {
   problem?: Problem; // if rejected, expired or failed
 }
 export interface Booking {
-  id: number; userName: string; userEmail: string; seatIds: number[];
+  id: number; userName: string; userEmail: string; seatIds: number[]; seats: SeatLabel[];
   ticketData: { concertId: string; ticketTierId: number; seatNumbers: string[]; quantity: number; status: string;
     createdAt: string; pricePerTicket: string; totalAmount: string }[]; // money is decimal: add it up in cents
 }
+export interface SeatLabel { id: number; section: string; row: number; seatNumber: string }
 /** An RFC 9457 document. Distinguish problems by `code`; new ones may be added, and errors from proxies have none. */
 export interface Problem {
   type: string; title: string; status: number; detail?: string; code?: string; ticketId?: string;
-  errors?: { field: string; detail: string }[]; seatIds?: number[]; opensAt?: string; closedAt?: string;
+  errors?: { field: string; detail: string }[]; seatIds?: number[]; seats?: SeatLabel[]; opensAt?: string; closedAt?: string;
 }
 export class ProblemError extends Error {
   readonly problem: Problem;

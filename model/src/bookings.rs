@@ -46,8 +46,8 @@ pub fn inventory(seats: impl IntoIterator<Item = (u8, bool)>) -> Inventory {
     let seats: HashMap<SeatId, Seat> = seats
         .into_iter()
         .map(|(id, is_sold)| {
-            let id = i32::from(id);
-            (SeatId(id), Seat { concert_id: CONCERT, tier_id: TIER, number: id.to_string(), is_sold })
+            let (id, number, section) = (SeatId(i32::from(id)), id.to_string(), String::new());
+            (id, Seat { concert_id: CONCERT, tier_id: TIER, section, row: 1, number, is_sold })
         })
         .collect();
     // One seat that is not modelled is always left: no refusal says "sold out" instead of "seats taken".

@@ -20,7 +20,7 @@ enum By {
 }
 
 /// Descriptions of inconsistencies, each with a query that counts them.
-const RULES: [(&str, By, &str); 8] = [
+const RULES: [(&str, By, &str); 9] = [
     (
         "seats are in two live sales",
         By::Concerts,
@@ -74,8 +74,16 @@ const RULES: [(&str, By, &str); 8] = [
         "seats of sales do not exist, or belong to no sale",
         By::Concerts,
         "SELECT count(*) FROM sale_seats sold LEFT JOIN seats seat ON seat.id = sold.seat_id
-         WHERE (seat.id IS NULL OR NOT EXISTS (SELECT FROM sales sale WHERE sale.id = sold.sale_id))
+         WHERE (seat.id IS NULL AND sold.released_at IS NULL
+                OR NOT EXISTS (SELECT FROM sales sale WHERE sale.id = sold.sale_id))
          AND ($1::uuid[] IS NULL OR seat.concert_id = ANY($1))",
+    ),
+    (
+        "seats of sales are not described",
+        By::Concerts,
+        "SELECT count(*) FROM sale_seats
+         WHERE num_nulls(concert_id, ticket_tier_id, section, \"row\", seat_number) > 0
+         AND ($1::uuid[] IS NULL OR seat_id IN (SELECT id FROM seats WHERE concert_id = ANY($1)))",
     ),
     (
         // Outside of a test, others use the database at the same time.

@@ -198,19 +198,34 @@ impl From<sqlx::Error> for Problem {
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
-    use hamro_shared::domain::{Rejection, SeatId, Timestamp};
+    use hamro_shared::domain::{ConcertId, Rejection, SeatId, SeatLabel, Timestamp};
     use uuid::Uuid;
 
     use super::*;
 
     #[test]
     fn rejection_problems_match_the_snapshot() {
-        let seat_ids = vec![SeatId(21), SeatId(22)];
+        let seats = [21, 22].map(|id| SeatLabel {
+            id: SeatId(id),
+            section: "front".to_owned(),
+            row: 1,
+            seat_number: format!("F-{}", id - 20),
+        });
+        let (seat_ids, seats) = (vec![SeatId(21), SeatId(22)], seats.to_vec());
         let moment = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
         let rejections = [
-            Rejection::SeatsTaken { seat_ids: seat_ids.clone() },
-            Rejection::SoldOut { seat_ids: seat_ids.clone() },
-            Rejection::SeatsNotFound { seat_ids },
+            Rejection::SeatsTaken { seat_ids: seat_ids.clone(), seats: seats.clone() },
+            Rejection::SoldOut { seat_ids: seat_ids.clone(), seats: seats.clone() },
+            Rejection::SeatsNotFound {
+                seat_ids: seat_ids.clone(),
+                seats: Some(seats[1..].to_vec()),
+                missing_concert_id: None,
+            },
+            Rejection::SeatsNotFound {
+                seat_ids,
+                seats: Some(Vec::new()),
+                missing_concert_id: Some(ConcertId(Uuid::from_u128(7))),
+            },
             Rejection::SaleNotOpen { opens_at: moment },
             Rejection::SaleClosed { closed_at: moment },
             Rejection::IdempotencyKeyReused,

@@ -6,8 +6,8 @@
 use sqlx::postgres::PgConnection;
 
 use crate::domain::{
-    Booking, ConcertId, CustomerName, Email, Outcome, Price, Rejection, SeatId, SettledTicket, SoldSeat,
-    TicketId, TierId, Timestamp,
+    Booking, ConcertId, CustomerName, Email, Outcome, Price, Rejection, SeatId, SeatLabel, SettledTicket,
+    SoldSeat, TicketId, TierId, Timestamp,
 };
 
 /// One row per seat of a confirmed ticket; one row for any other ticket.
@@ -22,6 +22,8 @@ struct Row {
     user_email: Option<Email>,
     sold_at: Option<Timestamp>,
     seat_id: Option<SeatId>,
+    section: Option<String>,
+    row: Option<i32>,
     seat_number: Option<String>,
     concert_id: Option<ConcertId>,
     ticket_tier_id: Option<TierId>,
@@ -36,7 +38,8 @@ pub struct Unreadable {
     pub reason: String,
 }
 
-/// Reads the outcomes of those tickets that are settled, in one query.
+/// Reads the outcomes of those tickets that are settled, in one query. It reads no row that may change later: a sale keeps
+/// what its seats were called.
 pub async fn find_settled(
     connection: &mut PgConnection,
     tickets: &[TicketId],
@@ -48,13 +51,12 @@ pub async fn find_settled(
         SELECT booking.ticket_id AS "ticket_id: TicketId", booking.status,
                booking.settled_at AS "settled_at: Timestamp", booking.rejection::text, booking.sale_id,
                sale.user_name AS "user_name?: CustomerName", sale.user_email AS "user_email?: Email",
-               sale.created_at AS "sold_at?: Timestamp", seat.id AS "seat_id?: SeatId",
-               seat.seat_number AS "seat_number?", seat.concert_id AS "concert_id?: ConcertId",
-               seat.ticket_tier_id AS "ticket_tier_id?: TierId", NULLIF(sold.price, 'NaN') AS "price?: Price"
+               sale.created_at AS "sold_at?: Timestamp", sold.seat_id AS "seat_id?: SeatId", sold.section, sold."row",
+               sold.seat_number, sold.concert_id AS "concert_id: ConcertId",
+               sold.ticket_tier_id AS "ticket_tier_id: TierId", NULLIF(sold.price, 'NaN') AS "price?: Price"
         FROM bookings booking
         LEFT JOIN sales sale ON sale.id = booking.sale_id
         LEFT JOIN sale_seats sold ON sold.sale_id = booking.sale_id
-        LEFT JOIN seats seat ON seat.id = sold.seat_id
         WHERE booking.ticket_id = ANY($1)
         ORDER BY booking.ticket_id, sold.position
         "#,
@@ -114,18 +116,19 @@ fn booking(rows: &[Row]) -> Result<Booking, String> {
         return Err("it is confirmed, and its sale is missing".to_owned());
     };
     let seats = rows.iter().map(sold_seat).collect::<Option<Vec<_>>>();
-    let seats = seats.ok_or_else(|| format!("a seat of sale {sale} is missing, or has no price"))?;
+    let seats =
+        seats.ok_or_else(|| format!("a seat of sale {sale} is missing, or has no price or no label"))?;
     let name = row.user_name.clone().unwrap_or_else(CustomerName::erased);
     let email = row.user_email.clone().unwrap_or_else(Email::erased);
     Ok(Booking::of_sale(sale, name, email, sold_at, seats))
 }
 
 fn sold_seat(row: &Row) -> Option<SoldSeat> {
-    Some(SoldSeat {
+    let label = SeatLabel {
         id: row.seat_id?,
-        number: row.seat_number.clone()?,
-        concert_id: row.concert_id?,
-        tier_id: row.ticket_tier_id?,
-        price: row.price?,
-    })
+        section: row.section.clone()?,
+        row: row.row?,
+        seat_number: row.seat_number.clone()?,
+    };
+    Some(SoldSeat { label, concert_id: row.concert_id?, tier_id: row.ticket_tier_id?, price: row.price? })
 }

@@ -13,6 +13,7 @@ mod ids;
 mod outcome;
 mod price;
 mod rejection;
+mod seat_label;
 mod serial;
 mod ticket;
 
@@ -24,4 +25,5 @@ pub use ids::{ConcertId, SeatId, TierId};
 pub use outcome::{Booking, LineStatus, Outcome, SettledTicket, SoldSeat, TierLine};
 pub use price::{Amount, Price, PriceError};
 pub use rejection::{Rejection, StoredRejection};
+pub use seat_label::SeatLabel;
 pub use ticket::{Ticket, TicketId, TicketKeys, TicketKeysError};

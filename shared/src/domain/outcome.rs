@@ -5,7 +5,9 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{Amount, ConcertId, CustomerName, Email, Price, Rejection, SeatId, TicketId, TierId, Timestamp};
+use super::{
+    Amount, ConcertId, CustomerName, Email, Price, Rejection, SeatId, SeatLabel, TicketId, TierId, Timestamp,
+};
 
 /// The final result of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +65,10 @@ impl TryFrom<OutcomeWire> for Outcome {
         "createdAt": "2026-11-22T16:56:03.990Z", "seatNumbers": ["F-1", "F-2"],
     }],
     "seatIds": [21, 22],
+    "seats": [
+        {"id": 21, "section": "front", "row": 1, "seatNumber": "F-1"},
+        {"id": 22, "section": "front", "row": 1, "seatNumber": "F-2"},
+    ],
 }))]
 pub struct Booking {
     /// Number of the sale.
@@ -77,6 +83,10 @@ pub struct Booking {
     pub ticket_data: Vec<TierLine>,
     /// In the order of the request.
     pub seat_ids: Vec<SeatId>,
+    // Required: an announcement of an earlier worker, which lacks it, is not decoded. The outcome is then read from the
+    // database, which has it.
+    /// The same seats, as they were called when they were sold.
+    pub seats: Vec<SeatLabel>,
 }
 
 /// The seats bought in one tier.
@@ -106,8 +116,7 @@ pub enum LineStatus {
 /// A seat as it was sold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SoldSeat {
-    pub id: SeatId,
-    pub number: String,
+    pub label: SeatLabel,
     pub concert_id: ConcertId,
     pub tier_id: TierId,
     pub price: Price,
@@ -124,8 +133,7 @@ impl Booking {
         seats: Vec<SoldSeat>,
     ) -> Self {
         let mut ticket_data: Vec<TierLine> = Vec::new();
-        let seat_ids = seats.iter().map(|seat| seat.id).collect();
-        for seat in seats {
+        for seat in &seats {
             let same = |line: &&mut TierLine| {
                 line.ticket_tier_id == seat.tier_id && line.price_per_ticket == seat.price
             };
@@ -133,7 +141,7 @@ impl Booking {
                 Some(line) => {
                     line.quantity += 1;
                     line.total_amount = line.price_per_ticket.times(line.quantity);
-                    line.seat_numbers.push(seat.number);
+                    line.seat_numbers.push(seat.label.seat_number.clone());
                 }
                 None => ticket_data.push(TierLine {
                     concert_id: seat.concert_id,
@@ -143,11 +151,13 @@ impl Booking {
                     total_amount: seat.price.times(1),
                     status: LineStatus::Success,
                     created_at: sold_at,
-                    seat_numbers: vec![seat.number],
+                    seat_numbers: vec![seat.label.seat_number.clone()],
                 }),
             }
         }
-        Self { id, user_name, user_email, ticket_data, seat_ids }
+        let seat_ids = seats.iter().map(|seat| seat.label.id).collect();
+        let seats = seats.into_iter().map(|seat| seat.label).collect();
+        Self { id, user_name, user_email, ticket_data, seat_ids, seats }
     }
 }
 

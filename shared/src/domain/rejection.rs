@@ -7,19 +7,35 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::{SeatId, Timestamp};
+use super::{ConcertId, SeatId, SeatLabel, Timestamp};
 
-/// Why a booking was rejected.
+/// Why a booking was rejected. `seats` describes the seats in `seat_ids`; workers of earlier versions left it out.
 // `remote = "Self"`: the derived code becomes functions of the type, which the implementations below call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self", tag = "code", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Rejection {
     /// These of the requested seats are sold.
-    SeatsTaken { seat_ids: Vec<SeatId> },
+    SeatsTaken {
+        seat_ids: Vec<SeatId>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        seats: Vec<SeatLabel>,
+    },
     /// These of the requested seats are sold, and so are all other seats of their concert.
-    SoldOut { seat_ids: Vec<SeatId> },
-    /// These seats do not exist, or are not in the concert that the request names.
-    SeatsNotFound { seat_ids: Vec<SeatId> },
+    SoldOut {
+        seat_ids: Vec<SeatId>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        seats: Vec<SeatLabel>,
+    },
+    /// These seats do not exist, or are not in the concert that the request names. Those in `seats` belong to another
+    /// concert; without `seats`, it is unknown which do.
+    SeatsNotFound {
+        seat_ids: Vec<SeatId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seats: Option<Vec<SeatLabel>>,
+        /// The concert that the request names, if it does not exist either.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        missing_concert_id: Option<ConcertId>,
+    },
     /// The ticket was issued before the concert's sales window opened.
     SaleNotOpen { opens_at: Timestamp },
     /// The ticket was issued after the concert's sales window closed.
@@ -107,7 +123,7 @@ mod tests {
             Rejection::Other(stored) => (stored.code().map(str::to_owned), stored.known()),
             known => panic!("{known:?} is known"),
         };
-        let taken = Rejection::SeatsTaken { seat_ids: vec![SeatId(21)] };
+        let taken = Rejection::SeatsTaken { seat_ids: vec![SeatId(21)], seats: Vec::new() };
         let code = |code: &str| Some(code.to_owned());
         let with_more = r#"{"code":"seats-taken","seatIds":[21],"nextTo":[23]}"#;
         assert_eq!(known(with_more), (code("seats-taken"), Some(taken)));

@@ -110,15 +110,20 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{Booking, CustomerName, Email, Outcome, Price, Rejection, SoldSeat, TierId};
+    use crate::domain::{
+        Booking, CustomerName, Email, Outcome, Price, Rejection, SeatLabel, SoldSeat, TierId,
+    };
+
+    fn label(id: i32) -> SeatLabel {
+        SeatLabel { id: SeatId(id), section: "front".to_owned(), row: 2, seat_number: format!("A-{id}") }
+    }
 
     fn booking() -> Booking {
         let at = Timestamp::from_unix_millis(1).unwrap();
         let (name, email) =
             (CustomerName::parse("Alice").unwrap(), Email::parse("alice@example.com").unwrap());
         let seats = [7, 8].map(|id| SoldSeat {
-            id: SeatId(id),
-            number: format!("A-{id}"),
+            label: label(id),
             concert_id: ConcertId(Uuid::from_u128(9)),
             tier_id: TierId(1),
             price: Price::try_from("50.00".to_owned()).unwrap(),
@@ -139,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_decoded_announcement_equals_the_encoded_one() {
-        let rejection = Rejection::SeatsTaken { seat_ids: vec![SeatId(7)] };
+        let rejection = Rejection::SeatsTaken { seat_ids: vec![SeatId(7)], seats: vec![label(7)] };
         let (sent, received) = announce(&[
             Outcome::Confirmed { booking: booking() },
             Outcome::Rejected { rejection },

@@ -1,11 +1,11 @@
 //! Compatibility with the messages and rows of earlier versions. During an upgrade, old and new versions read each
 //! other's data. The constants here are the exact texts that the first versions write. The current version must read
-//! them, and must write the same bytes, so that older versions can read them too. Never change one of these texts; add
-//! another one.
+//! them, and must write the same bytes, so that older versions can read them too. It may add members, which older versions
+//! ignore. Never change one of these texts; add another one.
 
 use hamro_shared::domain::{
     Booking, BookingRequest, ConcertId, CustomerName, Email, IdempotencyKey, Outcome, Price, Rejection,
-    SeatId, SettledTicket, SoldSeat, Ticket, TicketId, TierId, Timestamp,
+    SeatId, SeatLabel, SettledTicket, SoldSeat, Ticket, TicketId, TierId, Timestamp,
 };
 use hamro_shared::queue::{Envelope, Parcel, RawSettledEvent, SettledEvent};
 use rust_decimal::Decimal;
@@ -19,6 +19,9 @@ const CONFIRMED: &str = r#"{"status":"confirmed","booking":{"id":40205,"userName
 /// Ten seats at the highest price. The first versions write this but cannot read it.
 const MOST_EXPENSIVE: &str = r#"{"status":"confirmed","booking":{"id":1,"userName":"Alice","userEmail":"alice@example.com","ticketData":[{"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","ticketTierId":2,"quantity":10,"pricePerTicket":"9999999999.99","totalAmount":"99999999999.90","status":"SUCCESS","createdAt":"2026-11-22T16:14:22.341Z","seatNumbers":["F-0","F-1","F-2","F-3","F-4","F-5","F-6","F-7","F-8","F-9"]}],"seatIds":[0,1,2,3,4,5,6,7,8,9]}}"#;
 
+/// The member that later versions add to the booking of [`CONFIRMED`].
+const SEATS: &str = r#","seats":[{"id":21,"section":"front","row":1,"seatNumber":"F-1"},{"id":22,"section":"front","row":1,"seatNumber":"F-2"},{"id":41,"section":"front","row":1,"seatNumber":"G-1"}]"#;
+
 const REJECTIONS: [&str; 6] = [
     r#"{"code":"seats-taken","seatIds":[21,22]}"#,
     r#"{"code":"sold-out","seatIds":[21]}"#,
@@ -28,16 +31,27 @@ const REJECTIONS: [&str; 6] = [
     r#"{"code":"idempotency-key-reused"}"#,
 ];
 
+/// Rejections with the members that later versions add.
+const REJECTIONS_WITH_LABELS: [&str; 4] = [
+    r#"{"code":"seats-taken","seatIds":[21],"seats":[{"id":21,"section":"front","row":1,"seatNumber":"F-1"}]}"#,
+    r#"{"code":"sold-out","seatIds":[21],"seats":[{"id":21,"section":"front","row":1,"seatNumber":"F-1"}]}"#,
+    r#"{"code":"seats-not-found","seatIds":[9999],"seats":[]}"#,
+    r#"{"code":"seats-not-found","seatIds":[21],"seats":[{"id":21,"section":"front","row":1,"seatNumber":"F-1"}],"missingConcertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"}"#,
+];
+
 const PARCEL: &str = r#"[{"v":1,"kind":"book","ticketId":"019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88","deadline":"2026-11-22T16:14:22.341Z","idempotencyKey":"6e1f3a52","request":{"userName":"Alice","userEmail":"Alice@example.com","seatIds":[22,21],"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"}},{"v":1,"kind":"book","ticketId":"019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88","deadline":"2026-11-22T16:14:22.341Z","request":{"userName":"Alice","userEmail":"Alice@example.com","seatIds":[21]}}]"#;
 
 fn at() -> Timestamp {
     Timestamp::from_unix_millis(1_795_364_062_341).unwrap()
 }
 
+fn label(id: i32, number: &str) -> SeatLabel {
+    SeatLabel { id: SeatId(id), section: "front".to_owned(), row: 1, seat_number: number.to_owned() }
+}
+
 fn seat(id: i32, number: &str, tier: i32, price: &str) -> SoldSeat {
     SoldSeat {
-        id: SeatId(id),
-        number: number.to_owned(),
+        label: label(id, number),
         concert_id: ConcertId(CONCERT),
         tier_id: TierId(tier),
         price: Price::new(price.parse::<Decimal>().unwrap()).unwrap(),
@@ -56,24 +70,52 @@ fn most_expensive() -> Outcome {
 
 fn rejections() -> [Rejection; 6] {
     [
-        Rejection::SeatsTaken { seat_ids: vec![SeatId(21), SeatId(22)] },
-        Rejection::SoldOut { seat_ids: vec![SeatId(21)] },
-        Rejection::SeatsNotFound { seat_ids: vec![SeatId(9999)] },
+        Rejection::SeatsTaken { seat_ids: vec![SeatId(21), SeatId(22)], seats: Vec::new() },
+        Rejection::SoldOut { seat_ids: vec![SeatId(21)], seats: Vec::new() },
+        Rejection::SeatsNotFound { seat_ids: vec![SeatId(9999)], seats: None, missing_concert_id: None },
         Rejection::SaleNotOpen { opens_at: at() },
         Rejection::SaleClosed { closed_at: at() },
         Rejection::IdempotencyKeyReused,
     ]
 }
 
-/// Every outcome that the first versions know, and the JSON that they write for it.
+fn all_rejections() -> impl Iterator<Item = (Rejection, &'static str)> {
+    let labelled = rejections_with_labels().into_iter().zip(REJECTIONS_WITH_LABELS);
+    rejections().into_iter().zip(REJECTIONS).chain(labelled)
+}
+
+fn rejections_with_labels() -> [Rejection; 4] {
+    let (seat_ids, seats) = (vec![SeatId(21)], vec![label(21, "F-1")]);
+    [
+        Rejection::SeatsTaken { seat_ids: seat_ids.clone(), seats: seats.clone() },
+        Rejection::SoldOut { seat_ids: seat_ids.clone(), seats: seats.clone() },
+        Rejection::SeatsNotFound {
+            seat_ids: vec![SeatId(9999)],
+            seats: Some(Vec::new()),
+            missing_concert_id: None,
+        },
+        Rejection::SeatsNotFound {
+            seat_ids,
+            seats: Some(seats),
+            missing_concert_id: Some(ConcertId(CONCERT)),
+        },
+    ]
+}
+
+/// The JSON of a confirmed outcome with this member added to the booking.
+fn with_seats(confirmed: &str, seats: &str) -> String {
+    format!("{}{seats}}}}}", confirmed.strip_suffix("}}").unwrap())
+}
+
+/// Every outcome that the first versions know, and the JSON that this version writes for it.
 fn outcomes() -> Vec<(Outcome, String)> {
     let seats = vec![seat(21, "F-1", 2, "50"), seat(22, "F-2", 2, "50"), seat(41, "G-1", 3, "0")];
     let mut outcomes = vec![
-        (confirmed(40205, seats), CONFIRMED.to_owned()),
+        (confirmed(40205, seats), with_seats(CONFIRMED, SEATS)),
         (Outcome::Expired, r#"{"status":"expired"}"#.to_owned()),
         (Outcome::Failed, r#"{"status":"failed"}"#.to_owned()),
     ];
-    for (rejection, json) in rejections().into_iter().zip(REJECTIONS) {
+    for (rejection, json) in all_rejections() {
         let json = format!(r#"{{"status":"rejected","rejection":{json}}}"#);
         outcomes.push((Outcome::Rejected { rejection }, json));
     }
@@ -104,15 +146,27 @@ fn announcements_are_compatible_with_earlier_versions() {
 
 #[test]
 fn the_announcement_of_the_most_expensive_sale_is_compatible_with_earlier_versions() {
-    let text = announcement(MOST_EXPENSIVE);
+    let seats = (0..10).map(|id| serde_json::to_string(&label(id, &format!("F-{id}"))).unwrap());
+    let seats = format!(",\"seats\":[{}]", seats.collect::<Vec<_>>().join(","));
+    let text = announcement(&with_seats(MOST_EXPENSIVE, &seats));
     let received = RawSettledEvent::decode(text.as_bytes()).unwrap();
     assert_eq!(received.tickets[0].decode().unwrap().outcome, most_expensive());
     assert_eq!(String::from_utf8(message(most_expensive()).encode()).unwrap(), text);
 }
 
 #[test]
+fn a_sale_that_an_earlier_worker_announced_is_read_from_the_database_which_knows_its_seats() {
+    let received = RawSettledEvent::decode(announcement(CONFIRMED).as_bytes()).unwrap();
+    let error = received.tickets[0].decode().unwrap_err();
+    assert!(error.to_string().contains("missing field `seats`"), "{error}");
+    // Seat maps need no labels.
+    let sold = received.tickets[0].sold().unwrap().unwrap();
+    assert_eq!(sold.seats, [21, 22, 41].map(SeatId));
+}
+
+#[test]
 fn stored_rejections_are_compatible_with_earlier_versions() {
-    for (rejection, json) in rejections().into_iter().zip(REJECTIONS) {
+    for (rejection, json) in all_rejections() {
         assert_eq!(serde_json::from_str::<Rejection>(json).unwrap(), rejection);
         assert_eq!(serde_json::to_string(&rejection).unwrap(), json);
     }

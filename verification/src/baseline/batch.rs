@@ -3,7 +3,7 @@
 //! The texts are those of the worker (`worker/src/settlement/`), and a test compares them with its query metadata.
 //! Nothing is received, decoded, decided, announced or acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
 use hamro_shared::domain::Clock;
@@ -16,7 +16,7 @@ use sqlx::{Connection, types::Uuid};
 /// In the order of the transaction.
 const LOCK_SEATS: &str = r#"
             SELECT id AS "id: SeatId", concert_id AS "concert_id: ConcertId", ticket_tier_id AS "tier_id: TierId",
-                   seat_number, booked_at IS NOT NULL AS "is_sold!"
+                   section, "row", seat_number, booked_at IS NOT NULL AS "is_sold!"
             FROM seats
             WHERE id = ANY($1)
             ORDER BY id
@@ -24,12 +24,12 @@ const LOCK_SEATS: &str = r#"
 const READ_PRIOR_TICKETS: &str =
     r#"SELECT ticket_id AS "ticket_id: TicketId", request_hash FROM bookings WHERE ticket_id = ANY($1)"#;
 const READ_INVENTORY: &str = r#"
-        SELECT tier.id AS "id: TierId", tier.concert_id AS "concert_id: ConcertId",
-               NULLIF(tier.price, 'NaN') AS "price: Price", tier.available,
-               concert.sales_open_at AS "sales_open_at: Timestamp", concert.sales_close_at AS "sales_close_at: Timestamp"
-        FROM ticket_tiers tier
-        JOIN concerts concert ON concert.id = tier.concert_id
-        WHERE tier.concert_id = ANY($1)
+        SELECT concert.id AS "concert_id!: ConcertId", concert.sales_open_at AS "sales_open_at: Timestamp",
+               concert.sales_close_at AS "sales_close_at: Timestamp", tier.id AS "tier_id?: TierId",
+               NULLIF(tier.price, 'NaN') AS "price?: Price", tier.available AS "available?"
+        FROM concerts concert
+        LEFT JOIN ticket_tiers tier ON tier.concert_id = concert.id
+        WHERE concert.id = ANY($1)
         "#;
 const INSERT_SALES: &str = r#"
         WITH numbered AS MATERIALIZED (
@@ -38,16 +38,18 @@ const INSERT_SALES: &str = r#"
                 AS sale (ticket_id, user_name, user_email, place)
         ), sold AS (
             INSERT INTO sales (id, ticket_id, user_name, user_email, created_at)
-            SELECT id, ticket_id, user_name, user_email, $8 FROM numbered
+            SELECT id, ticket_id, user_name, user_email, $13 FROM numbered
         ), numbers AS MATERIALIZED (
             SELECT array_agg(id ORDER BY place) AS ids FROM numbered
         ), placed AS (
-            INSERT INTO sale_seats (sale_id, position, seat_id, price)
-            SELECT ids[seat.sale], seat.position, seat.seat_id, seat.price
-            FROM numbers, unnest($4::integer[], $5::smallint[], $6::integer[], $7::numeric[])
-                AS seat (sale, position, seat_id, price)
+            INSERT INTO sale_seats (sale_id, position, seat_id, price, concert_id, ticket_tier_id, section, "row",
+                                    seat_number)
+            SELECT ids[seat.sale], position, seat_id, price, concert_id, ticket_tier_id, section, "row", seat_number
+            FROM numbers, unnest($4::integer[], $5::smallint[], $6::integer[], $7::numeric[], $8::uuid[],
+                                 $9::integer[], $10::text[], $11::integer[], $12::text[])
+                AS seat (sale, position, seat_id, price, concert_id, ticket_tier_id, section, "row", seat_number)
         ), marked AS (
-            UPDATE seats SET booked_at = $8, updated_at = $8 WHERE id = ANY($6)
+            UPDATE seats SET booked_at = $13, updated_at = $13 WHERE id = ANY($6)
         )
         SELECT ids AS "ids!" FROM numbers
         "#;
@@ -112,18 +114,27 @@ impl PreparedBatch {
     pub async fn settle(&self, connection: &mut PgConnection) -> Result<()> {
         let mut transaction = connection.begin().await?;
         let locked = sqlx::query(LOCK_SEATS).bind(&self.seats).fetch_all(&mut *transaction).await?;
+        let locked = self.in_order_of_sale(locked)?;
         sqlx::query(READ_PRIOR_TICKETS).bind(&self.tickets).fetch_all(&mut *transaction).await?;
         let mut concerts = column::<Uuid>(&locked, 1)?;
         concerts.sort_unstable();
         concerts.dedup();
         sqlx::query(READ_INVENTORY).bind(concerts).fetch_all(&mut *transaction).await?;
-        let sales = self.insert_sales(&mut transaction).await?;
+        let sales = self.insert_sales(&mut transaction, &locked).await?;
         self.insert_bookings(&mut transaction, &sales).await?;
         subtract_sold(&mut transaction, column::<i32>(&locked, 2)?).await?;
         Ok(transaction.commit().await?)
     }
 
-    async fn insert_sales(&self, connection: &mut PgConnection) -> Result<Vec<i64>> {
+    /// The locked rows in the order of the sold seats.
+    fn in_order_of_sale(&self, locked: Vec<PgRow>) -> Result<Vec<PgRow>> {
+        let ids = column::<i32>(&locked, 0)?;
+        let mut by_seat: HashMap<i32, PgRow> = ids.into_iter().zip(locked).collect();
+        self.seats.iter().map(|seat| by_seat.remove(seat).context("a seat does not exist")).collect()
+    }
+
+    /// `locked` describes the sold seats.
+    async fn insert_sales(&self, connection: &mut PgConnection, locked: &[PgRow]) -> Result<Vec<i64>> {
         sqlx::query_scalar(INSERT_SALES)
             .bind(&self.tickets)
             .bind(&self.names)
@@ -132,6 +143,11 @@ impl PreparedBatch {
             .bind(&self.position)
             .bind(&self.seats)
             .bind(&self.prices)
+            .bind(column::<Uuid>(locked, 1)?)
+            .bind(column::<i32>(locked, 2)?)
+            .bind(column::<&str>(locked, 3)?)
+            .bind(column::<i32>(locked, 4)?)
+            .bind(column::<&str>(locked, 5)?)
             .bind(Clock::system().now().datetime())
             .fetch_one(connection)
             .await

@@ -5,13 +5,14 @@
 use std::collections::{HashMap, HashSet};
 
 use hamro_shared::domain::{
-    BookingRequest, ConcertId, IdempotencyDigest, Price, Rejection, RequestHash, SeatId, SoldSeat, TicketId,
-    TierId, Timestamp,
+    BookingRequest, ConcertId, IdempotencyDigest, Price, Rejection, RequestHash, SeatId, SeatLabel, SoldSeat,
+    TicketId, TierId, Timestamp,
 };
 
 use super::batch::BookingCommand;
 
-/// What can be sold: the seats that this transaction has locked, and their prices and concerts.
+/// What can be sold: the seats that this transaction has locked, their prices, and their concerts and those that the
+/// bookings name.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     pub seats: HashMap<SeatId, Seat>,
@@ -25,6 +26,8 @@ pub struct Inventory {
 pub struct Seat {
     pub concert_id: ConcertId,
     pub tier_id: TierId,
+    pub section: String,
+    pub row: i32,
     pub number: String,
     pub is_sold: bool,
 }
@@ -160,22 +163,25 @@ impl Inventory {
                 return Err(Rejection::SaleClosed { closed_at }.into());
             }
         }
-        let taken: Vec<SeatId> = wanted.iter().filter(|(_, seat)| seat.is_sold).map(|(id, _)| *id).collect();
-        if !taken.is_empty() {
+        let seats: Vec<SeatLabel> =
+            wanted.iter().filter(|(_, seat)| seat.is_sold).map(|(id, seat)| seat.label(*id)).collect();
+        if !seats.is_empty() {
             let any_left = wanted.iter().any(|(_, seat)| {
                 self.concerts.get(&seat.concert_id).is_some_and(|concert| concert.available > 0)
             });
-            let seat_ids = taken;
-            let rejection =
-                if any_left { Rejection::SeatsTaken { seat_ids } } else { Rejection::SoldOut { seat_ids } };
-            return Err(rejection.into());
+            let seat_ids = seats.iter().map(|seat| seat.id).collect();
+            return Err(if any_left {
+                Rejection::SeatsTaken { seat_ids, seats }.into()
+            } else {
+                Rejection::SoldOut { seat_ids, seats }.into()
+            });
         }
         let sold = wanted
             .into_iter()
             .map(|(id, seat)| self.sold_seat(id, seat).ok_or(NotSold::WithoutPrice(seat.tier_id)))
             .collect::<Result<Vec<_>, NotSold>>()?;
         for seat in &sold {
-            if let Some(locked) = self.seats.get_mut(&seat.id) {
+            if let Some(locked) = self.seats.get_mut(&seat.label.id) {
                 locked.is_sold = true;
             }
             if let Some(concert) = self.concerts.get_mut(&seat.concert_id) {
@@ -197,19 +203,32 @@ impl Inventory {
                 None => missing.push(*id),
             }
         }
-        if missing.is_empty() { Ok(found) } else { Err(Rejection::SeatsNotFound { seat_ids: missing }) }
+        if missing.is_empty() { Ok(found) } else { Err(self.not_found(request, missing)) }
+    }
+
+    /// `missing`: those of the requested seats that do not exist, or belong to another concert.
+    fn not_found(&self, request: &BookingRequest, missing: Vec<SeatId>) -> Rejection {
+        let elsewhere = missing.iter().filter_map(|id| Some(self.seats.get(id)?.label(*id)));
+        let missing_concert_id = request.concert_id().filter(|concert| !self.concerts.contains_key(concert));
+        Rejection::SeatsNotFound { seats: Some(elsewhere.collect()), seat_ids: missing, missing_concert_id }
     }
 
     /// `None` if the price of the seat's tier cannot be read.
     fn sold_seat(&self, id: SeatId, seat: &Seat) -> Option<SoldSeat> {
         let price = *self.prices.get(&seat.tier_id)?;
         Some(SoldSeat {
-            id,
-            number: seat.number.clone(),
+            label: seat.label(id),
             concert_id: seat.concert_id,
             tier_id: seat.tier_id,
             price,
         })
+    }
+}
+
+impl Seat {
+    fn label(&self, id: SeatId) -> SeatLabel {
+        let (section, seat_number) = (self.section.clone(), self.number.clone());
+        SeatLabel { id, section, row: self.row, seat_number }
     }
 }
 

@@ -53,23 +53,25 @@ pub(super) async fn prior_decisions(
     Ok(prior)
 }
 
-/// Reads the prices and sales windows of the locked seats. A tier whose price is NaN gets no price: its seats cannot be
-/// sold, and all others can.
+/// Reads the prices and sales windows of the locked seats, and which of the concerts that the bookings name exist. A tier
+/// whose price is NaN gets no price: its seats cannot be sold, and all others can.
 pub(super) async fn inventory(
     connection: &mut PgConnection,
+    commands: &[BookingCommand],
     seats: HashMap<SeatId, Seat>,
 ) -> Result<Inventory, sqlx::Error> {
-    let mut concerts: Vec<ConcertId> = seats.values().map(|seat| seat.concert_id).collect();
+    let named = commands.iter().filter_map(|command| command.request.concert_id());
+    let mut concerts: Vec<ConcertId> = seats.values().map(|seat| seat.concert_id).chain(named).collect();
     concerts.sort_unstable();
     concerts.dedup();
     let rows = sqlx::query!(
         r#"
-        SELECT tier.id AS "id: TierId", tier.concert_id AS "concert_id: ConcertId",
-               NULLIF(tier.price, 'NaN') AS "price: Price", tier.available,
-               concert.sales_open_at AS "sales_open_at: Timestamp", concert.sales_close_at AS "sales_close_at: Timestamp"
-        FROM ticket_tiers tier
-        JOIN concerts concert ON concert.id = tier.concert_id
-        WHERE tier.concert_id = ANY($1)
+        SELECT concert.id AS "concert_id!: ConcertId", concert.sales_open_at AS "sales_open_at: Timestamp",
+               concert.sales_close_at AS "sales_close_at: Timestamp", tier.id AS "tier_id?: TierId",
+               NULLIF(tier.price, 'NaN') AS "price?: Price", tier.available AS "available?"
+        FROM concerts concert
+        LEFT JOIN ticket_tiers tier ON tier.concert_id = concert.id
+        WHERE concert.id = ANY($1)
         "#,
         &concerts as &[ConcertId]
     )
@@ -77,15 +79,15 @@ pub(super) async fn inventory(
     .await?;
     let mut inventory = Inventory { seats, ..Inventory::default() };
     for row in rows {
-        if let Some(price) = row.price {
-            inventory.prices.insert(row.id, price);
+        if let (Some(tier), Some(price)) = (row.tier_id, row.price) {
+            inventory.prices.insert(tier, price);
         }
         let concert = inventory.concerts.entry(row.concert_id).or_insert_with(|| Concert {
             sales_open_at: row.sales_open_at,
             sales_close_at: row.sales_close_at,
             available: 0,
         });
-        concert.available += i64::from(row.available);
+        concert.available += row.available.map_or(0, i64::from);
     }
     Ok(inventory)
 }

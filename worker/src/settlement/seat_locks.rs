@@ -59,7 +59,7 @@ macro_rules! lock {
         sqlx::query!(
             r#"
             SELECT id AS "id: SeatId", concert_id AS "concert_id: ConcertId", ticket_tier_id AS "tier_id: TierId",
-                   seat_number, booked_at IS NOT NULL AS "is_sold!"
+                   section, "row", seat_number, booked_at IS NOT NULL AS "is_sold!"
             FROM seats
             WHERE id = ANY($1)
             ORDER BY id
@@ -68,9 +68,15 @@ macro_rules! lock {
             $ids as &[SeatId]
         )
         .map(|row| {
-            let (concert_id, tier_id, number, is_sold) =
-                (row.concert_id, row.tier_id, row.seat_number, row.is_sold);
-            (row.id, Seat { concert_id, tier_id, number, is_sold })
+            let seat = Seat {
+                concert_id: row.concert_id,
+                tier_id: row.tier_id,
+                section: row.section,
+                row: row.row,
+                number: row.seat_number,
+                is_sold: row.is_sold,
+            };
+            (row.id, seat)
         })
         .fetch_all($connection)
         .await

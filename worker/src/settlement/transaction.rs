@@ -47,7 +47,7 @@ pub async fn settle(
     turn.release();
 
     let prior = read::prior_decisions(&mut transaction, batch).await?;
-    let mut inventory = read::inventory(&mut transaction, seats).await?;
+    let mut inventory = read::inventory(&mut transaction, &batch.commands, seats).await?;
     inventory.held = held;
     let now = clock.now();
     let letter_outcomes = batch.tickets_of_letters(|ticket| prior.tickets.contains_key(&ticket));

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hamro_shared::domain::{
-    CustomerName, Email, IdempotencyDigest, Outcome, Price, RequestHash, SeatId, SoldSeat, TicketId, TierId,
-    Timestamp,
+    ConcertId, CustomerName, Email, IdempotencyDigest, Outcome, Price, RequestHash, SeatId, SoldSeat,
+    TicketId, TierId, Timestamp,
 };
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -14,7 +14,7 @@ use super::batch::{BookingCommand, DeadLetter};
 use super::results::{Sales, TicketResult};
 
 /// Writes the sales and marks their seats as sold, in one statement, because a round trip to the database costs as much
-/// as a few dozen rows.
+/// as a few dozen rows. A sale keeps what its seats are called now, because seats can be renamed and deleted.
 pub(super) async fn insert_sales(
     connection: &mut PgConnection,
     commands: &[BookingCommand],
@@ -38,16 +38,18 @@ pub(super) async fn insert_sales(
                 AS sale (ticket_id, user_name, user_email, place)
         ), sold AS (
             INSERT INTO sales (id, ticket_id, user_name, user_email, created_at)
-            SELECT id, ticket_id, user_name, user_email, $8 FROM numbered
+            SELECT id, ticket_id, user_name, user_email, $13 FROM numbered
         ), numbers AS MATERIALIZED (
             SELECT array_agg(id ORDER BY place) AS ids FROM numbered
         ), placed AS (
-            INSERT INTO sale_seats (sale_id, position, seat_id, price)
-            SELECT ids[seat.sale], seat.position, seat.seat_id, seat.price
-            FROM numbers, unnest($4::integer[], $5::smallint[], $6::integer[], $7::numeric[])
-                AS seat (sale, position, seat_id, price)
+            INSERT INTO sale_seats (sale_id, position, seat_id, price, concert_id, ticket_tier_id, section, "row",
+                                    seat_number)
+            SELECT ids[seat.sale], position, seat_id, price, concert_id, ticket_tier_id, section, "row", seat_number
+            FROM numbers, unnest($4::integer[], $5::smallint[], $6::integer[], $7::numeric[], $8::uuid[],
+                                 $9::integer[], $10::text[], $11::integer[], $12::text[])
+                AS seat (sale, position, seat_id, price, concert_id, ticket_tier_id, section, "row", seat_number)
         ), marked AS (
-            UPDATE seats SET booked_at = $8, updated_at = $8 WHERE id = ANY($6)
+            UPDATE seats SET booked_at = $13, updated_at = $13 WHERE id = ANY($6)
         )
         SELECT ids AS "ids!" FROM numbers
         "#,
@@ -58,6 +60,11 @@ pub(super) async fn insert_sales(
         &columns.position,
         &columns.seat_id as &[SeatId],
         &columns.price as &[Price],
+        &columns.concert_id as &[ConcertId],
+        &columns.ticket_tier_id as &[TierId],
+        &columns.section as &[&str],
+        &columns.row,
+        &columns.seat_number as &[&str],
         now as Timestamp
     )
     .fetch_one(connection)
@@ -78,11 +85,16 @@ struct SaleColumns<'a> {
     position: Vec<i16>,
     seat_id: Vec<SeatId>,
     price: Vec<Price>,
+    concert_id: Vec<ConcertId>,
+    ticket_tier_id: Vec<TierId>,
+    section: Vec<&'a str>,
+    row: Vec<i32>,
+    seat_number: Vec<&'a str>,
     sold_count_by_tier: BTreeMap<TierId, i32>,
 }
 
 impl<'a> SaleColumns<'a> {
-    fn push(&mut self, command: &'a BookingCommand, seats: &[SoldSeat]) {
+    fn push(&mut self, command: &'a BookingCommand, seats: &'a [SoldSeat]) {
         self.ticket_id.push(command.ticket.id);
         self.user_name.push(command.request.user_name());
         self.user_email.push(command.request.user_email());
@@ -90,8 +102,13 @@ impl<'a> SaleColumns<'a> {
         for (position, seat) in (0..).zip(seats) {
             self.sale.push(sale);
             self.position.push(position);
-            self.seat_id.push(seat.id);
+            self.seat_id.push(seat.label.id);
             self.price.push(seat.price);
+            self.concert_id.push(seat.concert_id);
+            self.ticket_tier_id.push(seat.tier_id);
+            self.section.push(&seat.label.section);
+            self.row.push(seat.label.row);
+            self.seat_number.push(&seat.label.seat_number);
             *self.sold_count_by_tier.entry(seat.tier_id).or_default() += 1;
         }
     }

@@ -3,18 +3,26 @@
 
 use std::num::NonZeroU32;
 
-use hamro_shared::domain::{Rejection, SeatId, TicketId, Timestamp};
+use hamro_shared::domain::{Rejection, SeatId, SeatLabel, TicketId, Timestamp};
 use uuid::uuid;
 
 use super::{Problem, ProblemCode};
 
 pub fn example(code: ProblemCode) -> Problem {
-    let seat_ids = vec![SeatId(21), SeatId(22)];
+    let seats = [21, 22].map(|id| SeatLabel {
+        id: SeatId(id),
+        section: "front".to_owned(),
+        row: 1,
+        seat_number: format!("F-{}", id - 20),
+    });
+    let (seat_ids, seats) = (seats.iter().map(|seat| seat.id).collect(), seats.to_vec());
     let moment = Timestamp::from_unix_millis(1_796_098_500_000).expect("is a date");
     match code {
-        ProblemCode::SeatsTaken => Rejection::SeatsTaken { seat_ids }.into(),
-        ProblemCode::SoldOut => Rejection::SoldOut { seat_ids }.into(),
-        ProblemCode::SeatsNotFound => Rejection::SeatsNotFound { seat_ids }.into(),
+        ProblemCode::SeatsTaken => Rejection::SeatsTaken { seat_ids, seats }.into(),
+        ProblemCode::SoldOut => Rejection::SoldOut { seat_ids, seats }.into(),
+        ProblemCode::SeatsNotFound => {
+            Rejection::SeatsNotFound { seat_ids, seats: Some(Vec::new()), missing_concert_id: None }.into()
+        }
         ProblemCode::SaleNotOpen => Rejection::SaleNotOpen { opens_at: moment }.into(),
         ProblemCode::SaleClosed => Rejection::SaleClosed { closed_at: moment }.into(),
         ProblemCode::InvalidRequest => Problem::invalid_field("seatIds", "must name at least one seat"),

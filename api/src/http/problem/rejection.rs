@@ -1,6 +1,8 @@
 //! The problem of a rejected booking.
 
-use hamro_shared::domain::{Rejection, SeatId, StoredRejection};
+use std::collections::HashSet;
+
+use hamro_shared::domain::{ConcertId, Rejection, SeatId, SeatLabel, StoredRejection};
 use serde_json::json;
 
 use super::{Problem, ProblemCode};
@@ -8,25 +10,19 @@ use super::{Problem, ProblemCode};
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::SeatsTaken { seat_ids } => Self::new(
-                ProblemCode::SeatsTaken,
-                match seat_ids.as_slice() {
+            Rejection::SeatsTaken { seat_ids, seats } => {
+                let detail = match names(&seat_ids, &seats).as_slice() {
                     [seat] => format!("Seat {seat} is already taken. Choose another seat."),
                     seats => format!("Seats {} are already taken. Choose other seats.", list(seats)),
-                },
-            )
-            .with("seatIds", json!(seat_ids)),
-            Rejection::SoldOut { seat_ids } => {
-                Self::of(ProblemCode::SoldOut).with("seatIds", json!(seat_ids))
+                };
+                Self::new(ProblemCode::SeatsTaken, detail).with_seats(&seat_ids, &seats)
             }
-            Rejection::SeatsNotFound { seat_ids } => Self::new(
-                ProblemCode::SeatsNotFound,
-                match seat_ids.as_slice() {
-                    [seat] => format!("Seat {seat} does not exist or belongs to another concert."),
-                    seats => format!("Seats {} do not exist or belong to another concert.", list(seats)),
-                },
-            )
-            .with("seatIds", json!(seat_ids)),
+            Rejection::SoldOut { seat_ids, seats } => {
+                Self::of(ProblemCode::SoldOut).with_seats(&seat_ids, &seats)
+            }
+            Rejection::SeatsNotFound { seat_ids, seats, missing_concert_id } => {
+                Self::seats_not_found(&seat_ids, seats.as_deref(), missing_concert_id)
+            }
             Rejection::SaleNotOpen { opens_at } => {
                 Self::new(ProblemCode::SaleNotOpen, format!("Sales open at {opens_at}."))
                     .with("opensAt", json!(opens_at))
@@ -44,16 +40,71 @@ impl From<Rejection> for Problem {
     }
 }
 
-/// Two or more seat ids: `21, 22 and 41`.
-fn list(seat_ids: &[SeatId]) -> String {
-    let ids: Vec<String> = seat_ids.iter().map(ToString::to_string).collect();
-    match ids.split_last() {
+/// What a text calls these seats: their labels, or their ids if a worker of an earlier version stored no labels. If two
+/// of them have one label, because they belong to two concerts or were sold by an early version, each has its id too.
+fn names(seat_ids: &[SeatId], seats: &[SeatLabel]) -> Vec<String> {
+    if seats.is_empty() {
+        return seat_ids.iter().map(ToString::to_string).collect();
+    }
+    let numbers: HashSet<&str> = seats.iter().map(|seat| seat.seat_number.as_str()).collect();
+    let name = |seat: &SeatLabel| match seat {
+        SeatLabel { seat_number, .. } if numbers.len() == seats.len() => seat_number.clone(),
+        SeatLabel { seat_number, id, .. } => format!("{seat_number} (id {id})"),
+    };
+    seats.iter().map(name).collect()
+}
+
+/// Two or more names: `V-1, V-2 and G-7`.
+fn list(names: &[String]) -> String {
+    match names.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
-        _ => ids.concat(),
+        _ => names.concat(),
     }
 }
 
 impl Problem {
+    /// `elsewhere`: those of the seats that belong to another concert, if known. Seats that exist nowhere may have been
+    /// removed while the booking was queued.
+    fn seats_not_found(
+        seat_ids: &[SeatId],
+        elsewhere: Option<&[SeatLabel]>,
+        missing_concert_id: Option<ConcertId>,
+    ) -> Self {
+        let problem = |detail: String| {
+            Self::new(ProblemCode::SeatsNotFound, detail).with_seats(seat_ids, elsewhere.unwrap_or_default())
+        };
+        if let Some(concert) = missing_concert_id {
+            let detail = "This concert no longer exists. Choose another one.";
+            return problem(detail.to_owned()).with("missingConcertId", json!(concert));
+        }
+        let Some(elsewhere) = elsewhere else {
+            return problem(match names(seat_ids, &[]).as_slice() {
+                [seat] => format!("Seat {seat} does not exist or belongs to another concert."),
+                seats => format!("Seats {} do not exist or belong to another concert.", list(seats)),
+            });
+        };
+        let is_elsewhere = |id: &SeatId| elsewhere.iter().any(|seat| seat.id == *id);
+        let nowhere: Vec<SeatId> = seat_ids.iter().copied().filter(|id| !is_elsewhere(id)).collect();
+        let nowhere = match names(&nowhere, &[]).as_slice() {
+            [] => None,
+            [seat] => Some(format!("Seat {seat} does not exist or was removed.")),
+            seats => Some(format!("Seats {} do not exist or were removed.", list(seats))),
+        };
+        let elsewhere = match names(&[], elsewhere).as_slice() {
+            [] => None,
+            [seat] => Some(format!("Seat {seat} belongs to another concert.")),
+            seats => Some(format!("Seats {} belong to another concert.", list(seats))),
+        };
+        let sentences = nowhere.into_iter().chain(elsewhere).chain(["Choose other seats.".to_owned()]);
+        problem(sentences.collect::<Vec<_>>().join(" "))
+    }
+
+    /// Names the seats by their ids, and by their labels if these are known.
+    fn with_seats(self, seat_ids: &[SeatId], seats: &[SeatLabel]) -> Self {
+        let problem = self.with("seatIds", json!(seat_ids));
+        if seats.is_empty() { problem } else { problem.with("seats", json!(seats)) }
+    }
+
     /// A rejection of which this version understands only the code. A newer worker may have written it. Its other
     /// members are left out, since they may not be meant for the customer.
     fn rejected(stored: &StoredRejection) -> Self {
@@ -110,8 +161,53 @@ mod tests {
         }
         // An unknown member does not hide the known ones.
         let more = json!({"code": "seats-taken", "seatIds": [21], "heldBy": "alice"});
-        let known = Rejection::SeatsTaken { seat_ids: vec![SeatId(21)] };
+        let known = Rejection::SeatsTaken { seat_ids: vec![SeatId(21)], seats: Vec::new() };
         let document = Problem::from(Rejection::from_stored(more)).document();
         assert_eq!(document, Problem::from(known).document());
+    }
+
+    fn label(id: i32, seat_number: &str) -> SeatLabel {
+        SeatLabel { id: SeatId(id), section: "vip".to_owned(), row: 2, seat_number: seat_number.to_owned() }
+    }
+
+    fn detail(rejection: Rejection) -> String {
+        let document = serde_json::to_value(Problem::from(rejection).document()).unwrap();
+        document["detail"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn taken_seats_are_named_by_their_labels_or_else_by_their_ids() {
+        let taken = |seats: &[SeatLabel]| {
+            let seat_ids = [21, 22].map(SeatId).to_vec();
+            detail(Rejection::SeatsTaken { seat_ids, seats: seats.to_vec() })
+        };
+        assert_eq!(taken(&[]), "Seats 21 and 22 are already taken. Choose other seats.");
+        let two = [label(21, "V-1"), label(22, "V-2")];
+        assert_eq!(taken(&two), "Seats V-1 and V-2 are already taken. Choose other seats.");
+        assert_eq!(taken(&two[..1]), "Seat V-1 is already taken. Choose another seat.");
+        let same = [label(21, "V-1"), label(22, "V-1")];
+        assert_eq!(taken(&same), "Seats V-1 (id 21) and V-1 (id 22) are already taken. Choose other seats.");
+    }
+
+    #[test]
+    fn a_missing_seat_is_told_apart_from_one_of_another_concert_and_a_missing_concert() {
+        let not_found = |elsewhere: Option<&[SeatLabel]>, missing_concert_id| {
+            let (seat_ids, seats) = ([21, 22].map(SeatId).to_vec(), elsewhere.map(<[_]>::to_vec));
+            detail(Rejection::SeatsNotFound { seat_ids, seats, missing_concert_id })
+        };
+        let elsewhere = [label(21, "V-1"), label(22, "V-2")];
+        for (elsewhere, expected) in [
+            (None, "Seats 21 and 22 do not exist or belong to another concert."),
+            (Some(&elsewhere[..0]), "Seats 21 and 22 do not exist or were removed. Choose other seats."),
+            (Some(&elsewhere[..]), "Seats V-1 and V-2 belong to another concert. Choose other seats."),
+            (
+                Some(&elsewhere[..1]),
+                "Seat 22 does not exist or was removed. Seat V-1 belongs to another concert. Choose other seats.",
+            ),
+        ] {
+            assert_eq!(not_found(elsewhere, None), expected);
+        }
+        let concert = Some(ConcertId(uuid::Uuid::from_u128(7)));
+        assert_eq!(not_found(Some(&[]), concert), "This concert no longer exists. Choose another one.");
     }
 }

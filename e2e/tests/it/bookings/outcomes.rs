@@ -73,6 +73,11 @@ async fn the_waiting_endpoint_responds_like_the_earlier_system() -> Result<()> {
                 line(40, 1, "10.00", "10.00", json!(["G-1"])),
             ],
             "seatIds": [seat(20)?, seat(21)?, seat(40)?],
+            "seats": [
+                {"id": seat(20)?, "section": "front", "row": 1, "seatNumber": "F-1"},
+                {"id": seat(21)?, "section": "front", "row": 1, "seatNumber": "F-2"},
+                {"id": seat(40)?, "section": "ga", "row": 4, "seatNumber": "G-1"},
+            ],
         });
         assert_eq!(body, expected);
         assert!(body["id"].is_i64());

@@ -48,6 +48,8 @@ fn inventory(count: i32, sold: &[i32]) -> Inventory {
     let seat = |id: i32| Seat {
         concert_id: CONCERT,
         tier_id: TierId(id % 2),
+        section: "hall".to_owned(),
+        row: 1,
         number: format!("S-{id}"),
         is_sold: sold.contains(&id),
     };
@@ -66,13 +68,23 @@ fn ids(seats: &[i32]) -> Vec<SeatId> {
     seats.iter().copied().map(SeatId).collect()
 }
 
+fn labels(seats: &[SeatId]) -> Vec<SeatLabel> {
+    let label = |id: &SeatId| SeatLabel {
+        id: *id,
+        section: "hall".to_owned(),
+        row: 1,
+        seat_number: format!("S-{id}"),
+    };
+    seats.iter().map(label).collect()
+}
+
 fn allocate_into(inventory: Inventory, commands: &[BookingCommand]) -> Vec<Decision> {
     allocate(commands, inventory, PriorDecisions::default(), now())
 }
 
 fn sold_seats(decision: &Decision) -> Vec<SeatId> {
     match decision {
-        Decision::Sell(seats) => seats.iter().map(|seat| seat.id).collect(),
+        Decision::Sell(seats) => seats.iter().map(|seat| seat.label.id).collect(),
         _ => Vec::new(),
     }
 }
@@ -130,13 +142,14 @@ proptest! {
         for (command, decision) in commands.iter().zip(allocate_into(inventory(12, &sold), &commands)) {
             let wanted = command.request.seat_ids();
             match &decision {
-                Decision::Reject(Rejection::SeatsTaken { seat_ids } | Rejection::SoldOut { seat_ids }) => {
+                Decision::Reject(Rejection::SeatsTaken { seat_ids, seats } | Rejection::SoldOut { seat_ids, seats }) => {
                     // Rejected for exactly those of its seats that were sold earlier.
                     let expected: Vec<SeatId> = wanted.iter().copied().filter(|seat| gone.contains(seat)).collect();
                     prop_assert_eq!(seat_ids, &expected);
+                    prop_assert_eq!(seats, &labels(&expected));
                     prop_assert!(!expected.is_empty());
                 }
-                Decision::Reject(Rejection::SeatsNotFound { seat_ids }) => {
+                Decision::Reject(Rejection::SeatsNotFound { seat_ids, .. }) => {
                     prop_assert!(seat_ids.iter().all(|seat| seat.0 >= 12 && wanted.contains(seat)));
                 }
                 _ => gone.extend(sold_seats(&decision)),
@@ -216,20 +229,35 @@ fn the_sales_window_is_judged_by_the_time_of_the_request() {
     assert!(matches!(window(-2, 0), Decision::Reject(Rejection::SaleClosed { .. })));
 }
 
+/// The booking, with the concert that it names.
+fn naming(command: BookingCommand, concert: ConcertId) -> BookingCommand {
+    let BookingCommand { request, .. } = &command;
+    let (name, email, seats) = (request.user_name(), request.user_email(), request.seat_ids());
+    let request = BookingRequest::new(name.clone(), email.clone(), seats.to_vec(), Some(concert)).unwrap();
+    BookingCommand { hash: request.hash(), request, ..command }
+}
+
 #[test]
-fn a_seat_of_a_different_concert_is_not_found() {
+fn seats_of_a_different_concert_are_not_found_and_are_named() {
     let elsewhere = ConcertId(Uuid::from_u128(2));
-    let command = command(1, &[0, 1]);
-    let request = BookingRequest::new(
-        command.request.user_name().clone(),
-        command.request.user_email().clone(),
-        ids(&[0, 1]),
-        Some(elsewhere),
-    )
-    .unwrap();
-    let decisions =
-        allocate_into(inventory(2, &[]), &[BookingCommand { hash: request.hash(), request, ..command }]);
-    assert_eq!(decisions, [Decision::Reject(Rejection::SeatsNotFound { seat_ids: ids(&[0, 1]) })]);
+    let mut inventory = inventory(2, &[]);
+    inventory.concerts.insert(elsewhere, Concert::default());
+    let decisions = allocate_into(inventory, &[naming(command(1, &[0, 1, 9]), elsewhere)]);
+    let (seat_ids, seats) = (ids(&[0, 1, 9]), Some(labels(&ids(&[0, 1]))));
+    let rejection = Rejection::SeatsNotFound { seat_ids, seats, missing_concert_id: None };
+    assert_eq!(decisions, [Decision::Reject(rejection)]);
+}
+
+#[test]
+fn a_rejection_names_a_requested_concert_that_does_not_exist() {
+    let missing = ConcertId(Uuid::from_u128(2));
+    let wanted = [naming(command(1, &[8, 9]), missing), naming(command(2, &[8]), CONCERT), command(3, &[8])];
+    let decisions = allocate_into(inventory(2, &[]), &wanted);
+    let rejection = |seats: &[i32], missing_concert_id| {
+        let (seat_ids, seats) = (ids(seats), Some(Vec::new()));
+        Decision::Reject(Rejection::SeatsNotFound { seat_ids, seats, missing_concert_id })
+    };
+    assert_eq!(decisions, [rejection(&[8, 9], Some(missing)), rejection(&[8], None), rejection(&[8], None)]);
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use hamro_shared::database::{MIGRATOR, Sessions, seed, tickets};
 use hamro_shared::domain::{
-    BookingRequest, Clock, CustomerName, Email, IdempotencyKey, Outcome, Rejection, SeatId, SettledTicket,
-    Ticket, TicketId, TicketKeys, Timestamp,
+    BookingRequest, Clock, CustomerName, Email, IdempotencyKey, Outcome, Rejection, SeatId, SeatLabel,
+    SettledTicket, Ticket, TicketId, TicketKeys, Timestamp,
 };
 use hamro_shared::queue::Envelope;
 use hamro_worker::readiness::Readiness;

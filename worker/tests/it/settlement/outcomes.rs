@@ -30,13 +30,45 @@ async fn an_announced_outcome_equals_the_stored_one(pool: PgPool) {
     let outcomes = by_ticket(announced);
     let outcome = |n: usize| &outcomes[&commands[n].ticket.id];
     assert!(matches!(outcome(0), Outcome::Confirmed { booking } if booking.ticket_data.len() == 3));
-    let taken = Rejection::SeatsTaken { seat_ids: vec![SeatId(21)] };
+    let label = SeatLabel { id: SeatId(21), section: "front".into(), row: 1, seat_number: "F-1".into() };
+    let taken = Rejection::SeatsTaken { seat_ids: vec![SeatId(21)], seats: vec![label] };
     assert_eq!(outcome(1), &Outcome::Rejected { rejection: taken });
-    let missing = Rejection::SeatsNotFound { seat_ids: vec![SeatId(9_999)] };
+    let missing = Rejection::SeatsNotFound {
+        seat_ids: vec![SeatId(9_999)],
+        seats: Some(Vec::new()),
+        missing_concert_id: None,
+    };
     assert_eq!(outcome(2), &Outcome::Rejected { rejection: missing });
     assert_eq!(outcome(3), &Outcome::Expired);
     assert_eq!(outcome(4), outcome(5));
     assert_eq!(outcome(6), &Outcome::Rejected { rejection: Rejection::IdempotencyKeyReused });
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn renaming_moving_or_deleting_sold_seats_changes_no_outcome(pool: PgPool) {
+    seeded(&pool).await;
+    let (sold, refused) = (command("alice", &[21, 1, 101]), command("bob", &[1, 2]));
+    let mut announced = settle(&pool, &batch(&[sold.clone(), refused.clone()])).await.unwrap();
+    announced.sort_by_key(|settled| settled.ticket_id);
+    let outcomes = by_ticket(announced.clone());
+    let Outcome::Confirmed { booking } = &outcomes[&sold.ticket.id] else { panic!("{outcomes:?}") };
+    let named: Vec<(i32, &str, i32, &str)> = booking
+        .seats
+        .iter()
+        .map(|seat| (seat.id.0, seat.section.as_str(), seat.row, seat.seat_number.as_str()))
+        .collect();
+    assert_eq!(named, [(21, "front", 1, "F-1"), (1, "vip", 2, "V-1"), (101, "vip", 2, "V-1")]);
+
+    for change in [
+        "UPDATE seats SET seat_number = 'X-' || id, section = 'renamed', \"row\" = 99",
+        "UPDATE seats SET ticket_tier_id = 2 WHERE id = 1",
+        "ALTER TABLE seats DISABLE TRIGGER seats_sold; DELETE FROM concerts",
+    ] {
+        sqlx::raw_sql(change).execute(&pool).await.unwrap();
+        let ids: Vec<TicketId> = announced.iter().map(|settled| settled.ticket_id).collect();
+        let read_back = tickets::find_settled(&mut pool.acquire().await.unwrap(), &ids).await.unwrap();
+        assert_eq!(read_back, announced.iter().cloned().map(Ok).collect::<Vec<_>>(), "{change}");
+    }
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
