@@ -5,7 +5,7 @@ use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 
-use super::queries::{seats, ticket_tiers};
+use super::queries::{concerts, seats, ticket_tiers};
 use super::seat_block::{Block, SeatBlockBody};
 use super::ticket_tier::TicketTier;
 use crate::http::admin_auth::Admin;
@@ -65,7 +65,8 @@ async fn add(
     block: Block,
     concert: ConcertId,
 ) -> Result<Result<SeatBlock, Problem>, sqlx::Error> {
-    // The lock serialises blocks of one tier, so that their seat numbers do not collide.
+    // The lock serialises blocks of one concert, so that their seat numbers do not collide.
+    concerts::lock(connection, concert).await?;
     if ticket_tiers::lock(connection, block.tier).await? != Some(concert) {
         return Ok(Err(if concert_exists(connection, concert).await? {
             Problem::invalid_field("ticketTierId", "must be the id of a tier of this concert")
@@ -73,7 +74,7 @@ async fn add(
             Problem::not_found("concert")
         }));
     }
-    let first = seats::next_number(connection, block.tier, &block.prefix).await?;
+    let first = seats::next_number(connection, concert, &block.prefix).await?;
     let created = seats::insert(connection, concert, &block, first).await?;
     let tier = ticket_tiers::add_seats(connection, block.tier, created).await?;
     let number = |n: i32| format!("{}-{n}", block.prefix);

@@ -14,6 +14,7 @@ pub struct Seat {
     pub concert_id: ConcertId,
     #[schema(value_type = i32, example = 1)]
     pub ticket_tier_id: TierId,
+    /// Unique in the concert. Only seats that were sold by early versions may share one.
     #[schema(example = "V-4")]
     pub seat_number: String,
     #[schema(example = 2)]

@@ -8,7 +8,7 @@ use crate::http::extract::FieldErrors;
 use crate::http::openapi::text;
 use crate::http::problem::Problem;
 
-/// A block of seats. Their numbers (`V-1`, `V-2`, …) continue after the tier's last seat with the same prefix, row by
+/// A block of seats. Their numbers (`V-1`, `V-2`, …) continue after the concert's last seat with the same prefix, row by
 /// row.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

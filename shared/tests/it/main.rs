@@ -1,6 +1,7 @@
-//! Database sessions against a real Postgres, and compatibility with earlier versions.
+//! Database sessions and migrations against a real Postgres, and compatibility with earlier versions.
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod database;
 mod earlier_versions;
+mod migrations;

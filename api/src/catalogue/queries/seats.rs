@@ -95,19 +95,21 @@ pub async fn delete_block(
     Ok(())
 }
 
-/// The first unused seat number of the tier with this prefix.
+/// The first unused seat number of the concert with this prefix: the one after the largest. Labels that were written by
+/// hand, such as `V-12A`, do not count.
 pub async fn next_number(
     connection: &mut PgConnection,
-    tier: TierId,
+    concert: ConcertId,
     prefix: &str,
 ) -> Result<i32, sqlx::Error> {
     sqlx::query_scalar!(
         r#"
         SELECT coalesce(max(substr(seat_number, length($2) + 2)::integer), 0) + 1 AS "next!"
         FROM seats
-        WHERE ticket_tier_id = $1 AND starts_with(seat_number, $2 || '-')
+        WHERE concert_id = $1 AND starts_with(seat_number, $2 || '-')
+          AND substr(seat_number, length($2) + 2) ~ '^[0-9]{1,9}$'
         "#,
-        tier as TierId,
+        concert as ConcertId,
         prefix
     )
     .fetch_one(connection)

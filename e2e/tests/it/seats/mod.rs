@@ -1,4 +1,5 @@
 //! Seat maps: `/seats`.
 
 mod follow_seats;
+mod labels;
 mod seat_map;
