@@ -21,6 +21,11 @@ pub struct Concert {
     pub date: NaiveDate,
     #[schema(value_type = String, example = "19:00:00")]
     pub time: NaiveTime,
+    /// The venue's time zone. If missing, it is unknown, and the concert counts as not begun until its date is over
+    /// everywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "Asia/Kathmandu")]
+    pub time_zone: Option<String>,
     #[schema(example = "Nepal Arena")]
     pub venue: String,
     #[schema(example = "Kathmandu")]
@@ -33,7 +38,7 @@ pub struct Concert {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>, nullable = false)]
     pub sales_open_at: Option<Timestamp>,
-    /// When sales close. If missing, sales never close.
+    /// When sales close. They close at the latest when the concert begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>, nullable = false)]
     pub sales_close_at: Option<Timestamp>,

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::concert::Concert;
+use super::concert_time::TIME_ZONE;
 use crate::http::extract::FieldErrors;
 use crate::http::field::Field;
 use crate::http::openapi::text;
@@ -30,6 +31,16 @@ pub struct ConcertBody {
     /// Time at the venue, such as `19:00` or `19:00:00`.
     #[schema(required = true, nullable = false, pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")]
     time: Option<String>,
+    /// The venue's time zone, by its IANA name. If unknown, the concert counts as not begun until its date is over
+    /// everywhere.
+    #[serde(default)]
+    #[schema(
+        value_type = Option<String>,
+        max_length = 100,
+        pattern = "^(UTC|[A-Z][A-Za-z_]*(/[A-Za-z0-9_+-]+)+)$",
+        example = "Asia/Kathmandu"
+    )]
+    time_zone: Field<String>,
     #[schema(required = true, schema_with = text::<200>)]
     venue: Option<String>,
     #[schema(required = true, schema_with = text::<200>)]
@@ -54,6 +65,8 @@ pub struct ConcertBody {
     /// Whether this is a concert for tests or load tests: it is not listed, and it can be deleted with its sales. Only
     /// `POST` sets it. `PUT` may repeat it or leave it out.
     test: Option<bool>,
+    /// `true` allows a new date and time that are past. Seats of a past concert cannot be booked.
+    allow_past_date: Option<bool>,
 }
 
 /// The validated body of a request.
@@ -62,6 +75,7 @@ pub struct ConcertDetails {
     artist: String,
     date: NaiveDate,
     time: NaiveTime,
+    time_zone: Field<String>,
     venue: String,
     city: String,
     image: String,
@@ -69,6 +83,8 @@ pub struct ConcertDetails {
     sales_open_at: Field<Timestamp>,
     sales_close_at: Field<Timestamp>,
     test: Option<bool>,
+    /// Whether the date and time may be past.
+    pub allow_past_date: bool,
 }
 
 impl ConcertBody {
@@ -78,6 +94,7 @@ impl ConcertBody {
         let artist = fields.text("artist", self.artist, 200);
         let date = fields.required("date", self.date, |text| parse_date(&text));
         let time = fields.required("time", self.time, |text| parse_time(&text));
+        let time_zone = fields.check("timeZone", self.time_zone.parse(parse_time_zone));
         let venue = fields.text("venue", self.venue, 200);
         let city = fields.text("city", self.city, 200);
         let image = fields.required("image", self.image, parse_image);
@@ -95,6 +112,7 @@ impl ConcertBody {
                 artist: artist?,
                 date: date?,
                 time: time?,
+                time_zone: time_zone?,
                 venue: venue?,
                 city: city?,
                 image: image?,
@@ -102,6 +120,7 @@ impl ConcertBody {
                 sales_open_at: opens?,
                 sales_close_at: closes?,
                 test: self.test,
+                allow_past_date: self.allow_past_date.unwrap_or_default(),
             })
         })();
         fields.finish(details)
@@ -148,6 +167,7 @@ impl ConcertDetails {
             artist: self.artist,
             date: self.date,
             time: self.time,
+            time_zone: self.time_zone.merge(stored.and_then(|concert| concert.time_zone.clone())),
             venue: self.venue,
             city: self.city,
             image: self.image,
@@ -176,6 +196,20 @@ fn parse_time(text: &str) -> Result<NaiveTime, &'static str> {
     time.filter(|time| time.nanosecond() == 0).ok_or("must be a time such as 19:00")
 }
 
+/// Whether the text has the form of an IANA name, and is no abbreviation or POSIX rule. The database knows which names
+/// exist.
+fn parse_time_zone(text: String) -> Result<String, &'static str> {
+    let is_part =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c));
+    let is_name = text == "UTC"
+        || text.split_once('/').is_some_and(|(area, location)| {
+            area.starts_with(|c: char| c.is_ascii_uppercase())
+                && area.chars().all(|c| c.is_ascii_alphabetic() || c == '_')
+                && location.split('/').all(is_part)
+        });
+    if is_name && text.len() <= 100 { Ok(text) } else { Err(TIME_ZONE) }
+}
+
 fn parse_image(text: String) -> Result<String, &'static str> {
     let is_address = text.starts_with("https://") || text.starts_with("http://");
     let is_clean = text.chars().count() <= 2000 && !text.chars().any(|c| c.is_control() || c.is_whitespace());
@@ -196,4 +230,37 @@ fn parse_moment(text: String) -> Result<Timestamp, &'static str> {
     let moment = DateTime::<FixedOffset>::parse_from_rfc3339(&text).map_err(|_| expected)?.to_utc();
     parse_date(&moment.format("%Y-%m-%d").to_string()).map_err(|_| expected)?;
     Ok(moment.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_zone_is_an_iana_name_and_neither_an_abbreviation_nor_a_rule() {
+        for name in
+            ["Asia/Kathmandu", "America/Argentina/Buenos_Aires", "America/Port-au-Prince", "Etc/GMT+5", "UTC"]
+        {
+            assert_eq!(parse_time_zone(name.to_owned()).as_deref(), Ok(name));
+        }
+        for other in [
+            "",
+            "NPT",
+            "EST5EDT",
+            "EST5EDT,M3.2.0/2,M11.1.0/2",
+            "UTC+5:45",
+            "+05:45",
+            "<+0545>-05:45",
+            "Nepal",
+            "Asia/",
+            "/Asia",
+            "Asia//Kathmandu",
+            "posix/Asia/Kathmandu",
+            "Asia/Kathmandu ",
+            "Asia/Kath mandu",
+            "Asia/Kathmandu\0",
+        ] {
+            assert_eq!(parse_time_zone(other.to_owned()), Err(TIME_ZONE), "{other}");
+        }
+    }
 }

@@ -19,7 +19,9 @@ pub struct ConcertFilter {
     test: Option<String>,
 }
 
-/// List concerts, earliest first
+/// List concerts, the next one first
+///
+/// Concerts to come are listed first, the next one first, and then past ones, the most recent first.
 #[utoipa::path(
     get,
     path = "/concerts",

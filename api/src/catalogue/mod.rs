@@ -3,6 +3,7 @@
 
 mod concert;
 mod concert_body;
+mod concert_time;
 mod queries;
 mod seat;
 mod seat_block;

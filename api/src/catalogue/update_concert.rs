@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::concert::Concert;
 use super::concert_body::{ConcertBody, ConcertDetails};
+use super::concert_time;
 use super::queries::concerts;
 use crate::http::admin_auth::Admin;
 use crate::http::extract::JsonBodyWithId;
@@ -30,7 +31,8 @@ pub struct ConcertUpdate {
 
 /// Update a concert
 ///
-/// An optional field that is missing keeps its value; `null` clears it. `test` cannot be changed.
+/// An optional field that is missing keeps its value; `null` clears it. `test` cannot be changed. A new date must not be
+/// past, unless `allowPastDate` is `true`.
 #[utoipa::path(
     put,
     path = "/concerts",
@@ -62,8 +64,13 @@ async fn update(
     let Some(stored) = concerts::lock(connection, id).await? else {
         return Ok(Err(Problem::not_found("concert")));
     };
-    match details.update(&stored) {
-        Ok(concert) => concerts::update(connection, concert).await.map(Ok),
+    let allow_past_date = details.allow_past_date;
+    let concert = match details.update(&stored) {
+        Ok(concert) => concert,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    match concert_time::check(connection, &concert, Some(&stored), allow_past_date).await? {
+        Ok(()) => concerts::update(connection, concert).await.map(Ok),
         Err(problem) => Ok(Err(problem)),
     }
 }

@@ -88,7 +88,7 @@ pub async fn concert(pool: &PgPool, seats: i32, tiers: i32) -> Result<Vec<i64>> 
     let ids: Vec<i32> = sqlx::query_scalar(
         "WITH concert AS (
              INSERT INTO concerts (title, artist, date, time, venue, city, image)
-             VALUES ('Benchmark', 'Nobody', '2030-01-01', '19:00', 'Nowhere', 'Nowhere', '') RETURNING id
+             VALUES ('Benchmark', 'Nobody', current_date + 365, '19:00', 'Nowhere', 'Nowhere', '') RETURNING id
          ), type AS (
              INSERT INTO ticket_types (name) SELECT 'Benchmark ' || gen_random_uuid() RETURNING id
          ), tiers AS (

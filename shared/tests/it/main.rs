@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+mod concert_times;
 mod database;
 mod earlier_versions;
 mod migrations;

@@ -25,7 +25,7 @@ const READ_PRIOR_TICKETS: &str =
     r#"SELECT ticket_id AS "ticket_id: TicketId", request_hash FROM bookings WHERE ticket_id = ANY($1)"#;
 const READ_INVENTORY: &str = r#"
         SELECT concert.id AS "concert_id!: ConcertId", concert.sales_open_at AS "sales_open_at: Timestamp",
-               concert.sales_close_at AS "sales_close_at: Timestamp", tier.id AS "tier_id?: TierId",
+               least(concert.sales_close_at, concert.begins_at) AS "closes_at: Timestamp", tier.id AS "tier_id?: TierId",
                NULLIF(tier.price, 'NaN') AS "price?: Price", tier.available AS "available?"
         FROM concerts concert
         LEFT JOIN ticket_tiers tier ON tier.concert_id = concert.id

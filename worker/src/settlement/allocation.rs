@@ -35,7 +35,8 @@ pub struct Seat {
 #[derive(Clone, Debug, Default)]
 pub struct Concert {
     pub sales_open_at: Option<Timestamp>,
-    pub sales_close_at: Option<Timestamp>,
+    /// When its sales close: at the end of the sales window, and at the latest when the concert begins.
+    pub closes_at: Option<Timestamp>,
     /// Free seats. Other transactions may be selling some of them, so this only decides between the rejections
     /// `seats-taken` and `sold-out`.
     pub available: i64,
@@ -156,11 +157,12 @@ impl Inventory {
             let Some(concert) = self.concerts.get(&seat.concert_id) else {
                 continue;
             };
+            // First: the sales of a concert that has begun may have been meant to open later.
+            if let Some(closed_at) = concert.closes_at.filter(|closes_at| issued_at >= *closes_at) {
+                return Err(Rejection::SaleClosed { closed_at }.into());
+            }
             if let Some(opens_at) = concert.sales_open_at.filter(|opens_at| issued_at < *opens_at) {
                 return Err(Rejection::SaleNotOpen { opens_at }.into());
-            }
-            if let Some(closed_at) = concert.sales_close_at.filter(|closes_at| issued_at >= *closes_at) {
-                return Err(Rejection::SaleClosed { closed_at }.into());
             }
         }
         let seats: Vec<SeatLabel> =
@@ -216,12 +218,7 @@ impl Inventory {
     /// `None` if the price of the seat's tier cannot be read.
     fn sold_seat(&self, id: SeatId, seat: &Seat) -> Option<SoldSeat> {
         let price = *self.prices.get(&seat.tier_id)?;
-        Some(SoldSeat {
-            label: seat.label(id),
-            concert_id: seat.concert_id,
-            tier_id: seat.tier_id,
-            price,
-        })
+        Some(SoldSeat { label: seat.label(id), concert_id: seat.concert_id, tier_id: seat.tier_id, price })
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) async fn inventory(
     let rows = sqlx::query!(
         r#"
         SELECT concert.id AS "concert_id!: ConcertId", concert.sales_open_at AS "sales_open_at: Timestamp",
-               concert.sales_close_at AS "sales_close_at: Timestamp", tier.id AS "tier_id?: TierId",
+               least(concert.sales_close_at, concert.begins_at) AS "closes_at: Timestamp", tier.id AS "tier_id?: TierId",
                NULLIF(tier.price, 'NaN') AS "price?: Price", tier.available AS "available?"
         FROM concerts concert
         LEFT JOIN ticket_tiers tier ON tier.concert_id = concert.id
@@ -84,7 +84,7 @@ pub(super) async fn inventory(
         }
         let concert = inventory.concerts.entry(row.concert_id).or_insert_with(|| Concert {
             sales_open_at: row.sales_open_at,
-            sales_close_at: row.sales_close_at,
+            closes_at: row.closes_at,
             available: 0,
         });
         concert.available += row.available.map_or(0, i64::from);

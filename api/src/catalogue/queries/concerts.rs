@@ -12,7 +12,7 @@ macro_rules! select_concerts {
         sqlx::query_as!(
             Concert,
             r#"
-            SELECT id AS "id: ConcertId", title, artist, date AS "date: StoredDate", time, venue, city, image, description,
+            SELECT id AS "id: ConcertId", title, artist, date AS "date: StoredDate", time, time_zone, venue, city, image, description,
                    sales_open_at AS "sales_open_at: Timestamp", sales_close_at AS "sales_close_at: Timestamp", is_test
             FROM concerts
             "# + $rest,
@@ -37,14 +37,43 @@ pub async fn is_test(connection: &mut PgConnection, id: ConcertId) -> Result<Opt
         .await
 }
 
-/// A page of the concerts, or of the test concerts, earliest first.
+/// Whether the database has a time zone with this name.
+pub async fn is_time_zone(connection: &mut PgConnection, name: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1) AS "exists!""#, name)
+        .fetch_one(connection)
+        .await
+}
+
+/// Whether a concert at this date and time has begun. The database must have its time zone.
+pub async fn has_begun(connection: &mut PgConnection, concert: &Concert) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT concert_begins_at($1, $2, $3) <= now() AS "has_begun!""#,
+        concert.date,
+        concert.time,
+        concert.time_zone
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// A page of the concerts, or of the test concerts: first those to come, the next one first, then past ones, the most
+/// recent first. Where the time zone is unknown, the order takes UTC instead.
 pub async fn list(
     connection: &mut PgConnection,
     is_test: bool,
     page: Page,
 ) -> Result<Vec<Concert>, sqlx::Error> {
     select_concerts!(
-        "WHERE is_test = $1 ORDER BY date, time, id LIMIT $2 OFFSET $3",
+        r"
+        CROSS JOIN LATERAL (
+            SELECT begins_at <= now() AS is_past,
+                   CASE WHEN time_zone IS NULL THEN begins_at - interval '36 hours' + time::interval ELSE begins_at END
+                       AS starts_at
+        ) schedule
+        WHERE is_test = $1
+        ORDER BY is_past, CASE WHEN NOT is_past THEN starts_at END, starts_at DESC, id
+        LIMIT $2 OFFSET $3
+        ",
         is_test,
         page.limit,
         page.offset()
@@ -64,8 +93,8 @@ pub async fn insert(connection: &mut PgConnection, concert: Concert) -> Result<C
     sqlx::query!(
         r#"
         INSERT INTO concerts (id, title, artist, date, time, venue, city, image, description, sales_open_at,
-                              sales_close_at, is_test)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                              sales_close_at, is_test, time_zone)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         "#,
         concert.id as ConcertId,
         concert.title,
@@ -78,7 +107,8 @@ pub async fn insert(connection: &mut PgConnection, concert: Concert) -> Result<C
         concert.description,
         concert.sales_open_at as Option<Timestamp>,
         concert.sales_close_at as Option<Timestamp>,
-        concert.is_test
+        concert.is_test,
+        concert.time_zone
     )
     .execute(connection)
     .await?;
@@ -91,7 +121,7 @@ pub async fn update(connection: &mut PgConnection, concert: Concert) -> Result<C
         r#"
         UPDATE concerts
         SET title = $2, artist = $3, date = $4, time = $5, venue = $6, city = $7, image = $8, description = $9,
-            sales_open_at = $10, sales_close_at = $11
+            sales_open_at = $10, sales_close_at = $11, time_zone = $12
         WHERE id = $1
         "#,
         concert.id as ConcertId,
@@ -104,7 +134,8 @@ pub async fn update(connection: &mut PgConnection, concert: Concert) -> Result<C
         concert.image,
         concert.description,
         concert.sales_open_at as Option<Timestamp>,
-        concert.sales_close_at as Option<Timestamp>
+        concert.sales_close_at as Option<Timestamp>,
+        concert.time_zone
     )
     .execute(connection)
     .await?;

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 fn concert(title: &str) -> Value {
     json!({
-        "title": title, "artist": "Everybody", "date": "2030-06-01", "time": "20:00", "venue": "Dasarath Stadium",
+        "title": title, "artist": "Everybody", "date": "2099-06-01", "time": "20:00", "venue": "Dasarath Stadium",
         "city": "Kathmandu", "image": "https://example.com/open-air.jpg",
     })
 }

@@ -219,7 +219,7 @@ fn the_sales_window_is_judged_by_the_time_of_the_request() {
         let mut inventory = inventory(2, &[]);
         let concert = inventory.concerts.get_mut(&CONCERT).unwrap();
         concert.sales_open_at = moment(opens);
-        concert.sales_close_at = moment(closes);
+        concert.closes_at = moment(closes);
         // The batch is settled ten minutes later.
         let later = now() + Duration::from_mins(10);
         allocate(&[command(1, &[0])], inventory, PriorDecisions::default(), later).remove(0)
@@ -227,6 +227,7 @@ fn the_sales_window_is_judged_by_the_time_of_the_request() {
     assert!(matches!(window(0, 1), Decision::Sell(_)));
     assert!(matches!(window(1, 2), Decision::Reject(Rejection::SaleNotOpen { .. })));
     assert!(matches!(window(-2, 0), Decision::Reject(Rejection::SaleClosed { .. })));
+    assert!(matches!(window(1, 0), Decision::Reject(Rejection::SaleClosed { .. })));
 }
 
 /// The booking, with the concert that it names.

@@ -1,5 +1,6 @@
 //! The transaction that settles a batch, against a real Postgres. This file has what its tests share.
 
+mod concert_times;
 mod failures;
 mod outcomes;
 mod retries;
@@ -9,6 +10,7 @@ mod stored_rows;
 mod stuck_seats;
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use hamro_shared::database::{MIGRATOR, Sessions, seed, tickets};
@@ -28,8 +30,10 @@ use sqlx::PgPool;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
+/// The time of all bookings. It is the current one, because the demo concerts are in the future of the database.
 fn now() -> Timestamp {
-    Timestamp::from_unix_millis(1_795_364_062_341).unwrap()
+    static NOW: LazyLock<Timestamp> = LazyLock::new(|| Clock::system().now());
+    *NOW
 }
 
 fn clock() -> Clock {

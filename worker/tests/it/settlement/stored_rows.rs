@@ -7,7 +7,7 @@ use std::time::Duration;
 use hamro_shared::database::{MIGRATOR, seed, tickets};
 use hamro_shared::domain::{
     BookingRequest, Clock, CustomerName, Email, IdempotencyKey, Outcome, Rejection, SeatId, Ticket, TicketId,
-    TicketKeys, Timestamp,
+    TicketKeys,
 };
 use hamro_shared::queue::Envelope;
 use hamro_worker::settlement::batch::{Batch, BookingCommand};
@@ -17,9 +17,7 @@ use hamro_worker::settlement::transaction;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-fn now() -> Timestamp {
-    Timestamp::from_unix_millis(1_795_364_062_341).unwrap()
-}
+use super::now;
 
 /// Seats 1 and 2 belong to tier 1, seat 21 to tier 2, and seat 101 to another concert.
 const SEATS: [i32; 4] = [1, 2, 21, 101];

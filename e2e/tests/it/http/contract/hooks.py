@@ -15,6 +15,9 @@ REASONS = (
     "must be the tier's own concert",
     # What was fixed when the entity was created.
     "cannot be changed",
+    # The database's time zones, and its clock.
+    "must be the name of a time zone",
+    "is in the past",
     # Earlier requests.
     "idempotency-key-reused",
     # A number such as `7.0` is an integer in JSON Schema, but no client writes integers that way.
