@@ -45,15 +45,17 @@ async fn have_sold(pool: &PgPool, count: i64) -> Result<()> {
         let seats = concert(pool, CONCERT, 1).await?;
         sqlx::query(
             "WITH sold AS (
-                 UPDATE seats SET booked_at = now() WHERE id BETWEEN $1 AND $2 RETURNING id
+                 UPDATE seats SET booked_at = now() WHERE id BETWEEN $1 AND $2 RETURNING *
              ), sale AS (
                  INSERT INTO sales (ticket_id, user_name, user_email, created_at)
                  SELECT overlay(gen_random_uuid()::text PLACING lpad(to_hex(id), 8, '0') FROM 1 FOR 8)::uuid,
                         'Customer ' || id, 'customer' || id || '@example.com', now()
                  FROM sold RETURNING id, ticket_id, user_name, user_email
              ), placed AS (
-                 INSERT INTO sale_seats (sale_id, position, seat_id, price)
-                 SELECT id, 0, substr(user_name, 10)::integer, 10 FROM sale
+                 INSERT INTO sale_seats (sale_id, position, seat_id, price, concert_id, ticket_tier_id, section, \"row\",
+                                         seat_number)
+                 SELECT sale.id, 0, sold.id, 10, concert_id, ticket_tier_id, section, \"row\", seat_number
+                 FROM sale JOIN sold ON sold.id = substr(user_name, 10)::integer
              ), counted AS (
                  UPDATE ticket_tiers SET available = 0
                  WHERE id = (SELECT ticket_tier_id FROM seats WHERE id = $1)

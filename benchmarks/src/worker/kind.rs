@@ -97,7 +97,7 @@ pub async fn concert(pool: &PgPool, seats: i32, tiers: i32) -> Result<Vec<i64>> 
              RETURNING id, concert_id
          ), placed AS (
              INSERT INTO seats (concert_id, ticket_tier_id, seat_number, \"row\", section)
-             SELECT concert_id, tiers.id, 'S-' || n, n / 100, 'hall' FROM tiers, generate_series(1, $1 / $2) n
+             SELECT concert_id, tiers.id, 'S-' || tiers.id || '-' || n, n / 100, 'hall' FROM tiers, generate_series(1, $1 / $2) n
              RETURNING id, ticket_tier_id
          )
          SELECT id FROM placed ORDER BY ticket_tier_id, id",

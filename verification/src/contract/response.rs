@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::status::{Outcome, Problem, Sale};
+use super::status::{BookingDocument, Outcome, Problem, Sale};
 use crate::http::{HttpResponse, RequestError};
 
 /// The problem codes with which the waiting endpoint reports that a booking expired or failed.
@@ -54,9 +54,9 @@ impl BookingResponse {
         match reply.status {
             202 => serde_json::from_slice(&reply.body)
                 .map_or_else(invalid, |Accepted { ticket_id }| Self::Accepted { ticket: ticket_id }),
-            201 => {
-                serde_json::from_slice(&reply.body).map_or_else(invalid, |sale| Self::Booked { ticket, sale })
-            }
+            201 => serde_json::from_slice(&reply.body).map_or_else(invalid, |booking: BookingDocument| {
+                Self::Booked { ticket, sale: booking.into() }
+            }),
             status => {
                 let problem: Problem = serde_json::from_slice(&reply.body).unwrap_or_default();
                 let taken = problem.taken_seats();
@@ -145,7 +145,7 @@ mod tests {
         let accepted =
             BookingResponse::read(&reply(202, &format!(r#"{{"ticketId":"{TICKET}","status":"queued"}}"#)));
         assert_eq!(accepted, BookingResponse::Accepted { ticket });
-        let booked = r#"{"id":7,"userName":"B","userEmail":"b@example.com","ticketData":[],"seatIds":[3,1]}"#;
+        let booked = r#"{"id":7,"userName":"B","userEmail":"b@example.com","ticketData":[],"seatIds":[3,1],"seats":[{"id":3}]}"#;
         let sale = Sale { id: 7, email: "b@example.com".into(), seats: [3, 1].into() };
         assert_eq!(
             BookingResponse::read(&reply(201, booked)),

@@ -32,14 +32,27 @@ impl Outcome {
     }
 }
 
-/// A booking, as clients receive it.
+/// A confirmed booking, as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sale {
     pub id: i64,
-    #[serde(rename(deserialize = "userEmail"), alias = "email")]
     pub email: Box<str>,
-    #[serde(rename(deserialize = "seatIds"), alias = "seats")]
     pub seats: Box<[i32]>,
+}
+
+/// A confirmed booking, as clients receive it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BookingDocument {
+    id: i64,
+    user_email: Box<str>,
+    seat_ids: Box<[i32]>,
+}
+
+impl From<BookingDocument> for Sale {
+    fn from(document: BookingDocument) -> Self {
+        Self { id: document.id, email: document.user_email, seats: document.seat_ids }
+    }
 }
 
 /// A problem document.
@@ -70,7 +83,7 @@ pub fn names_taken_seats(code: &str) -> bool {
 struct StatusDocument {
     status: Box<str>,
     settled_at: Option<Timestamp>,
-    booking: Option<Sale>,
+    booking: Option<BookingDocument>,
     problem: Option<Problem>,
 }
 
@@ -99,7 +112,7 @@ impl ObservedStatus {
         match &*document.status {
             "confirmed" | "rejected" | "expired" | "failed" => Self::Final(Outcome {
                 status: document.status,
-                sale: document.booking,
+                sale: document.booking.map(Sale::from),
                 taken: document.problem.as_ref().map(Problem::taken_seats).unwrap_or_default(),
                 code: document.problem.and_then(|problem| problem.code),
                 settled_at: document.settled_at.map(Timestamp::unix_millis),
