@@ -5,4 +5,5 @@
 mod concert_times;
 mod database;
 mod earlier_versions;
+mod migration_checksums;
 mod migrations;

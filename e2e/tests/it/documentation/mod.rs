@@ -4,6 +4,7 @@
 //! function. A `*` at the end stands for any rest. A path in backticks is taken as the name of a test if its last part
 //! has at least three underscores or ends with `*`.
 
+mod line_ends;
 mod references;
 mod source_tests;
 
