@@ -24,7 +24,7 @@ main() {
 }
 
 install_all() {
-    ensure_installed linker postgres rabbitmq
+    ensure_installed linker postgres rabbitmq caddy nginx
     ensure_tools cargo-nextest cargo-shear check-jsonschema deno hadolint node schemathesis shellcheck
 }
 

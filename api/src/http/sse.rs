@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -62,9 +62,12 @@ impl SsePermit {
             let _permit = &permit;
             Ok::<_, Infallible>(event.retry(reconnect_delay))
         });
-        // Tells proxies not to buffer or cache the events.
+        // Tells proxies not to buffer, cache or compress the events. A proxy that compresses may keep an event until it
+        // has enough data. Caddy and nginx leave a response alone that has an encoding, even `identity`; others follow
+        // `no-transform` (RFC 9111, section 5.2.2.6).
         let unbuffered = [
-            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+            (CONTENT_ENCODING, HeaderValue::from_static("identity")),
             (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
         ];
         let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL).text("keep-alive");
