@@ -47,7 +47,10 @@ struct ConnectionServer {
 impl Connections {
     pub fn new(router: Router, head_timeout: Duration, event_streams: EventStreamMode) -> Self {
         let mut http = Builder::new(TokioExecutor::new());
-        http.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout);
+        // A client may close its sending side after its last request, as `nc -N` does, and still read the responses. It
+        // cannot be told from one that is gone until something is sent: a wait ends at its time limit, an event stream
+        // at the next write.
+        http.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).half_close(true);
         http.http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)

@@ -1,4 +1,7 @@
 //! Writes a detached response to its socket.
+//!
+//! A client may close its sending side and still read. When it does, a comment is sent: if it has closed the connection
+//! instead, its kernel responds to that with a reset, which ends the stream.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -6,8 +9,9 @@ use std::time::{Duration, SystemTime};
 use axum::http::HeaderValue;
 use axum::response::Response;
 use futures_util::StreamExt;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -16,6 +20,9 @@ use super::framing::{LAST_CHUNK, encode_chunk, encode_head};
 /// How long the client may take to close the connection after the last event. If we closed it first while data from the
 /// client is unread, the kernel would reset the connection, and the client could lose the last event.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// A comment, which clients ignore.
+const PROBE: &[u8] = b":\n\n";
 
 /// An event stream that is still to be sent, and its connection.
 pub struct DetachedStream {
@@ -28,7 +35,7 @@ impl DetachedStream {
         Self { socket, response }
     }
 
-    /// Sends the stream and closes the connection. Stops early if the client closes it.
+    /// Sends the stream and closes the connection. Stops early if the client has closed it.
     pub async fn send(self) {
         if let Err(error) = send(self.socket, self.response).await {
             debug!("an event stream ended early: {error}");
@@ -43,10 +50,16 @@ async fn send(mut socket: TcpStream, response: Response) -> io::Result<()> {
         .expect("an HTTP date is valid in a header value");
     writer.write_all(&encode_head(head, now)).await?;
     let mut chunks = body.into_data_stream();
+    let mut is_half_closed = false;
     loop {
         let chunk = tokio::select! {
             chunk = chunks.next() => chunk,
-            closed = until_closed(&mut reader) => return closed,
+            changed = until_closed_or_reset(&mut reader, is_half_closed) => {
+                changed?;
+                is_half_closed = true;
+                writer.write_all(&encode_chunk(PROBE)).await?;
+                continue;
+            }
         };
         match chunk {
             Some(Ok(data)) => writer.write_all(&encode_chunk(&data)).await?,
@@ -61,8 +74,17 @@ async fn send(mut socket: TcpStream, response: Response) -> io::Result<()> {
     Ok(())
 }
 
+/// Resolves once the client has closed its side. After that, resolves with an error once the connection is reset.
+async fn until_closed_or_reset(reader: &mut ReadHalf<'_>, is_half_closed: bool) -> io::Result<()> {
+    if is_half_closed {
+        reader.ready(Interest::ERROR).await?;
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
+    until_closed(reader).await
+}
+
 /// Resolves once the client has closed its side. Discards what the client sends, including further requests.
-async fn until_closed(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+async fn until_closed(reader: &mut ReadHalf<'_>) -> io::Result<()> {
     let mut discarded = [0; 64];
     while reader.read(&mut discarded).await? > 0 {}
     Ok(())
@@ -74,6 +96,8 @@ mod tests {
     use axum::http::header::CONTENT_TYPE;
     use futures_util::stream;
     use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -108,6 +132,39 @@ mod tests {
             assert!(head.contains(header), "{head}");
         }
         assert_eq!(body, "9\r\ndata: 1\n\n\r\n13\r\ndata: 22222222222\n\n\r\n0\r\n\r\n");
+    }
+
+    /// A client and a stream whose event is sent once the returned sender sends it.
+    async fn connect() -> (TcpStream, oneshot::Sender<&'static str>, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let (send, event) = oneshot::channel();
+        let events = stream::once(async { event.await.map_err(io::Error::other) });
+        let response = Response::new(Body::from_stream(events));
+        (client, send, tokio::spawn(DetachedStream::new(socket, response).send()))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_closed_its_sending_side_receives_later_events() {
+        let (mut client, send, sending) = connect().await;
+        client.shutdown().await.unwrap();
+        let mut received = Vec::new();
+        while !received.ends_with(b"3\r\n:\n\n\r\n") {
+            assert_ne!(client.read_buf(&mut received).await.unwrap(), 0);
+        }
+        send.send("data: 1\n\n").unwrap();
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "9\r\ndata: 1\n\n\r\n0\r\n\r\n");
+        sending.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_stream_of_a_client_that_has_closed_its_connection_ends_without_an_event() {
+        let (client, _send, sending) = connect().await;
+        drop(client);
+        timeout(Duration::from_secs(30), sending).await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -2,4 +2,5 @@
 
 mod connections;
 mod contract;
+mod half_closed;
 mod proxies;
