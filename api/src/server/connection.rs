@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 
 use super::config::EventStreamMode;
 use super::detached_streams::{self, DetachedStream};
+use super::path::remove_extra_slashes;
 
 /// How often the server pings an HTTP/2 client, and how long the client may take to respond.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -96,6 +97,7 @@ impl ConnectionServer {
         let has_requested = AtomicBool::new(false);
         let respond = |mut request: Request<Incoming>| {
             has_requested.store(true, Ordering::Relaxed);
+            remove_extra_slashes(request.uri_mut());
             request.extensions_mut().insert(ConnectInfo(peer));
             self.router.clone().oneshot(request)
         };

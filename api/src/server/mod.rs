@@ -6,6 +6,7 @@ pub mod config;
 mod connection;
 mod detached_streams;
 pub mod middleware;
+mod path;
 pub mod rate_limit;
 
 use std::io;
