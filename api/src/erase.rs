@@ -130,7 +130,7 @@ async fn find_spellings(connection: &mut PgConnection, address: &str) -> Result<
     )
     .fetch_all(connection)
     .await?;
-    spellings.retain(|spelling| spelling.to_lowercase() == address);
+    spellings.retain(|spelling| Email::from_stored(Some(spelling.clone())).normalised() == address);
     Ok(spellings)
 }
 

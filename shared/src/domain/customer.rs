@@ -2,14 +2,20 @@
 //!
 //! Input is validated, stored data is trusted. A row may have been changed on the customer's request, or be older than
 //! the current rules, and a name that breaks them must not hide the booking.
+//!
+//! A booking in the queue is trusted nearly as much: an api of another version has accepted it by its own rules, and
+//! its customer has a ticket. Deserialization refuses only what no version accepts.
 
 use std::fmt;
 
-use email_address::{EmailAddress, Options};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A customer's name: 1 to 100 characters without control characters, trimmed.
+use super::email_syntax;
+use super::visible_text::{TextError, check_line};
+
+// `visible_text` has the rule.
+/// A customer's name: 1 to 100 characters in one line, some of them visible, trimmed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String, example = "Alice")]
@@ -21,8 +27,8 @@ pub enum NameError {
     Empty,
     #[error("must have at most {} characters", CustomerName::MAX_CHARS)]
     TooLong,
-    #[error("must not contain control characters")]
-    ControlCharacter,
+    #[error(transparent)]
+    Characters(#[from] TextError),
 }
 
 impl CustomerName {
@@ -31,14 +37,13 @@ impl CustomerName {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let trimmed = text.trim();
         if trimmed.is_empty() {
-            Err(NameError::Empty)
-        } else if text.chars().count() > Self::MAX_CHARS {
-            Err(NameError::TooLong)
-        } else if text.chars().any(char::is_control) {
-            Err(NameError::ControlCharacter)
-        } else {
-            Ok(Self(trimmed.to_owned()))
+            return Err(NameError::Empty);
         }
+        if text.chars().count() > Self::MAX_CHARS {
+            return Err(NameError::TooLong);
+        }
+        check_line(text)?;
+        Ok(Self(trimmed.to_owned()))
     }
 
     /// A name from the database or from a worker's announcement. A missing or empty one becomes the placeholder.
@@ -62,7 +67,12 @@ fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
 
-/// An e-mail address, as the customer wrote it (trimmed).
+/// Whether an api of some version may have accepted the text.
+fn is_acceptable(text: &str, max_chars: usize) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= max_chars && !text.chars().any(char::is_control)
+}
+
+/// An e-mail address, as the customer wrote it (trimmed). It may be in any script (RFC 6531).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String, example = "alice@example.com")]
@@ -83,12 +93,12 @@ impl Email {
     pub fn parse(text: &str) -> Result<Self, EmailError> {
         let text = text.trim();
         if text.chars().count() > Self::MAX_CHARS {
-            return Err(EmailError::TooLong);
+            Err(EmailError::TooLong)
+        } else if email_syntax::is_valid(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(EmailError::Malformed)
         }
-        let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
-        EmailAddress::parse_with_options(text, options)
-            .map(|_| Self(text.to_owned()))
-            .map_err(|_| EmailError::Malformed)
     }
 
     /// An address from the database or from a worker's announcement. A missing or empty one becomes the placeholder.
@@ -106,9 +116,10 @@ impl Email {
         &self.0
     }
 
-    /// The form in which two spellings of one customer's address are equal.
+    /// The form in which all spellings of one customer's address are equal: in lower case, with the domain as DNS has it
+    /// (`xn--…`). Whatever compares customers compares this form.
     pub fn normalised(&self) -> String {
-        self.0.to_lowercase()
+        email_syntax::normalised(&self.0)
     }
 }
 
@@ -125,11 +136,12 @@ impl fmt::Debug for Email {
     }
 }
 
+/// For serde. See the module's documentation.
 impl TryFrom<String> for CustomerName {
-    type Error = NameError;
+    type Error = &'static str;
 
-    fn try_from(text: String) -> Result<Self, NameError> {
-        Self::parse(&text)
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if is_acceptable(&text, Self::MAX_CHARS) { Ok(Self(text)) } else { Err("not the name of a customer") }
     }
 }
 
@@ -139,11 +151,16 @@ impl From<CustomerName> for String {
     }
 }
 
+/// For serde. See the module's documentation.
 impl TryFrom<String> for Email {
-    type Error = EmailError;
+    type Error = &'static str;
 
-    fn try_from(text: String) -> Result<Self, EmailError> {
-        Self::parse(&text)
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if is_acceptable(&text, Self::MAX_CHARS) && text.contains('@') {
+            Ok(Self(text))
+        } else {
+            Err("not the e-mail address of a customer")
+        }
     }
 }
 
@@ -158,12 +175,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_trimmed_and_has_no_control_characters() {
+    fn a_name_is_trimmed_and_has_a_visible_character_and_no_forbidden_one() {
         assert_eq!(CustomerName::parse("  Alice ").unwrap().as_str(), "Alice");
         assert_eq!(CustomerName::parse(" \t"), Err(NameError::Empty));
         assert_eq!(CustomerName::parse(&"न".repeat(101)), Err(NameError::TooLong));
         assert!(CustomerName::parse(&"न".repeat(100)).is_ok());
-        assert_eq!(CustomerName::parse("A\0lice"), Err(NameError::ControlCharacter));
+        assert!(CustomerName::parse("क्\u{200d}षितिज").is_ok());
+        let error = |text: &str| CustomerName::parse(text).unwrap_err();
+        assert_eq!(error("A\0lice"), NameError::Characters(TextError::Forbidden('\0')));
+        assert_eq!(error("\u{202e}Alice"), NameError::Characters(TextError::Forbidden('\u{202e}')));
+        assert_eq!(error("\u{2800}"), NameError::Characters(TextError::Invisible));
     }
 
     #[test]
@@ -189,6 +210,24 @@ mod tests {
             assert_eq!(CustomerName::from_stored(nothing.clone()), CustomerName::erased());
             assert_eq!(Email::from_stored(nothing), Email::erased());
         }
+    }
+
+    #[test]
+    fn a_booking_that_another_version_has_accepted_can_be_read() {
+        // Earlier versions accepted these.
+        for name in ["\u{200b}", "\u{202e}Alice", "Al\u{ad}ice"] {
+            assert!(CustomerName::parse(name).is_err());
+            let read: CustomerName = serde_json::from_str(&format!("\"{name}\"")).unwrap();
+            assert_eq!(read.as_str(), name);
+        }
+        assert!(Email::parse("a@b!c.d").is_err());
+        assert!(serde_json::from_str::<Email>("\"a@b!c.d\"").is_ok());
+        // No version has accepted these.
+        for invalid in ["\"\"", "\" \"", "\"a\\u0000@b.c\"", "7", &format!("\"{}@b.c\"", "a".repeat(254))] {
+            assert!(serde_json::from_str::<CustomerName>(invalid).is_err(), "{invalid}");
+            assert!(serde_json::from_str::<Email>(invalid).is_err(), "{invalid}");
+        }
+        assert!(serde_json::from_str::<Email>("\"Alice\"").is_err());
     }
 
     #[test]

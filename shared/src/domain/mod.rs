@@ -1,13 +1,14 @@
 //! The business types: what a booking requests and how it can end.
 //!
 //! This module has no SQL, AMQP or HTTP. The one exception is `utoipa::ToSchema`, a derive that keeps the OpenAPI
-//! document beside the types. Each type has a single fallible constructor for input, which deserialization also uses.
-//! Stored data and announcements of workers are trusted instead: `from_stored` converts them, and the fields of a
-//! [`Booking`] are deserialized that way.
+//! document beside the types. Each type has a single fallible constructor for input. Deserialization also uses it, except
+//! for names and addresses: see [`CustomerName`]. Stored data and announcements of workers are trusted instead:
+//! `from_stored` converts them, and the fields of a [`Booking`] are deserialized that way.
 
 mod booking_request;
 mod clock;
 mod customer;
+mod email_syntax;
 mod idempotency;
 mod ids;
 mod outcome;
@@ -16,6 +17,7 @@ mod rejection;
 mod seat_label;
 mod serial;
 mod ticket;
+pub mod visible_text;
 
 pub use booking_request::{BookingRequest, RequestHash, SeatsError};
 pub use clock::{Clock, Timestamp};
