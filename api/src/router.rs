@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use axum::http::header::{
+    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION,
+    RETRY_AFTER,
+};
 use axum::http::{HeaderName, Method};
 use axum::middleware::from_fn_with_state;
 use tower_http::compression::CompressionLayer;
@@ -87,6 +90,7 @@ fn cors(origin: &CorsOrigin) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers([
             AUTHORIZATION,
+            CONTENT_ENCODING,
             CONTENT_TYPE,
             IF_NONE_MATCH,
             HeaderName::from_static("idempotency-key"),
@@ -95,6 +99,7 @@ fn cors(origin: &CorsOrigin) -> CorsLayer {
             REQUEST_ID,
         ])
         .expose_headers([
+            ACCEPT_ENCODING,
             ALLOW,
             ETAG,
             LOCATION,

@@ -3,9 +3,8 @@
 use hamro_shared::domain::{BookingRequest, ConcertId, CustomerName, Email, SeatId};
 use serde::Deserialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
-use crate::http::extract::FieldErrors;
+use crate::http::extract::{FieldErrors, PathParam};
 use crate::http::openapi::text;
 use crate::http::problem::Problem;
 
@@ -22,7 +21,8 @@ pub struct BookingBody {
     #[schema(required = true, nullable = false, value_type = HashSet<SeatId>, min_items = 1, max_items = 10)]
     seat_ids: Option<Vec<i64>>,
     /// If given, all seats must belong to this concert.
-    concert_id: Option<Uuid>,
+    #[schema(value_type = Option<Uuid>)]
+    concert_id: Option<String>,
 }
 
 impl BookingBody {
@@ -32,9 +32,12 @@ impl BookingBody {
         let name = fields.required("userName", self.user_name, |text| CustomerName::parse(&text));
         let email = fields.required("userEmail", self.user_email, |text| Email::parse(&text));
         let seats = fields.required("seatIds", self.seat_ids, |ids| seat_ids(ids, max_seats));
-        let concert = self.concert_id.map(ConcertId);
-        let request = match (name, email, seats) {
-            (Some(name), Some(email), Some(seats)) => BookingRequest::new(name, email, seats, concert).ok(),
+        let concert = self.concert_id.map(|text| text.parse().map_err(|_| ConcertId::FORM)).transpose();
+        let concert = fields.check("concertId", concert);
+        let request = match (name, email, seats, concert) {
+            (Some(name), Some(email), Some(seats), Some(concert)) => {
+                BookingRequest::new(name, email, seats, concert).ok()
+            }
             _ => None,
         };
         fields.finish(request)

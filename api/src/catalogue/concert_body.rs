@@ -1,7 +1,7 @@
 //! The request body that describes a concert.
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveTime, Timelike};
-use hamro_shared::domain::{ConcertId, Timestamp};
+use hamro_shared::domain::{ConcertId, Timestamp, visible_text};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -54,7 +54,11 @@ pub struct ConcertBody {
     )]
     image: Option<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 5000, pattern = r"^[^\x00]*$")]
+    #[schema(
+        value_type = Option<String>,
+        max_length = 5000,
+        pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb]*$"
+    )]
     description: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<Timestamp>)]
@@ -220,9 +224,12 @@ fn parse_image(text: String) -> Result<String, &'static str> {
     }
 }
 
-fn parse_description(text: String) -> Result<String, &'static str> {
-    let is_clean = text.chars().count() <= 5000 && !text.contains('\0');
-    if is_clean { Ok(text) } else { Err("must have at most 5000 characters and no null characters") }
+fn parse_description(text: String) -> Result<String, String> {
+    if text.chars().count() > 5000 {
+        return Err("must have at most 5000 characters".to_owned());
+    }
+    visible_text::check_lines(&text).map_err(|error| error.to_string())?;
+    Ok(text)
 }
 
 fn parse_moment(text: String) -> Result<Timestamp, &'static str> {

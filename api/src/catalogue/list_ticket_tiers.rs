@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::queries::ticket_tiers;
 use super::ticket_tier::TicketTier;
-use crate::http::extract::QueryParams;
+use crate::http::extract::{PathParam, QueryParams};
 use crate::http::openapi::{CATALOGUE, ParamProblems, ServerProblems};
 use crate::http::pagination::{PageParams, Paged};
 use crate::http::problem::Problem;
@@ -47,8 +47,6 @@ pub async fn list_ticket_tiers(
 impl TierFilter {
     fn parse(self) -> Result<Option<ConcertId>, Problem> {
         let Some(text) = self.concert_id else { return Ok(None) };
-        text.parse().map(Some).map_err(|error: uuid::Error| {
-            Problem::invalid_field("concertId", format!("is not a valid id: {error}"))
-        })
+        text.parse().map(Some).map_err(|_| Problem::invalid_field("concertId", ConcertId::FORM))
     }
 }

@@ -46,7 +46,7 @@ pub struct TicketTierBody {
 
 /// A price, as a string or as a number.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be an amount such as \"100.00\" or 100")]
 enum PriceInput {
     Text(String),
     Number(serde_json::Number),

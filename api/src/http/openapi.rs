@@ -15,12 +15,13 @@ pub const BOOKINGS: &str = "bookings";
 pub const CATALOGUE: &str = "catalogue";
 pub const OPERATIONS: &str = "operations";
 
-/// The schema of a text that `FieldErrors::text` accepts: not only white space, and no control characters.
+/// The schema of a text that `FieldErrors::text` accepts. The pattern does not list all invisible characters.
 pub fn text<const MAX: usize>() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .min_length(Some(1))
         .max_length(Some(MAX))
+        .description(Some("One line with a visible character, without control or other invisible characters."))
         .pattern(Some(r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"))
         .build()
 }

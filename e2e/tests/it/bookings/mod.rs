@@ -1,6 +1,7 @@
 //! Bookings: `/ticket-bookings`.
 
 mod contention;
+mod customers;
 mod deletions;
 mod expiry;
 mod follow_booking;

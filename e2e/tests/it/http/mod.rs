@@ -1,6 +1,8 @@
 //! HTTP behaviour that is common to all endpoints, and the contract.
 
+mod accepted_forms;
 mod connections;
 mod contract;
 mod half_closed;
 mod proxies;
+mod wrong_types;

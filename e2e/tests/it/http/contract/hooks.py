@@ -20,8 +20,9 @@ REASONS = (
     "is in the past",
     # Earlier requests.
     "idempotency-key-reused",
-    # A number such as `7.0` is an integer in JSON Schema, but no client writes integers that way.
-    "cannot be read: invalid type: floating point",
+    # The patterns of texts do not list all invisible characters.
+    "must not contain the control or invisible character",
+    "must contain a visible character",
 )
 
 
