@@ -14,12 +14,16 @@ use crate::seat_feed::{SeatsChange, SeatsSnapshot};
         description = "Books concert seats through a queue. A booking request returns a ticket at once. A worker settles \
                        the booking, that is, decides and stores its outcome, and the status of the ticket reports it. \
                        Every error is a problem document (RFC 9457). Distinguish errors by `code`.",
+        contact(name = "The Hamro Concert authors"),
         license(name = "MIT", identifier = "MIT"),
     ),
+    servers((url = "/", description = "The installation that serves this document")),
     tags(
-        (name = BOOKINGS, description = "Create bookings and follow their status"),
-        (name = CATALOGUE, description = "Concerts, ticket types, ticket tiers and seats"),
-        (name = OPERATIONS, description = "Probes for operators"),
+        (name = BOOKINGS, description = "Create bookings and follow their status. Anyone may book; whoever knows a ticket's id \
+                                         can follow the ticket."),
+        (name = CATALOGUE, description = "Concerts, ticket types, ticket tiers and seats. Anyone may read; writes need the \
+                                          admin token."),
+        (name = OPERATIONS, description = "Health checks for operators and load balancers."),
     ),
     components(schemas(ProblemDocument, SeatsChange, SeatsSnapshot)),
     modifiers(&Security),

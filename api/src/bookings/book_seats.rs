@@ -30,6 +30,7 @@ const FENCE_RETRY_DELAY: Duration = Duration::from_millis(20);
     path = "/ticket-bookings/seats",
     operation_id = "book_seats",
     tag = BOOKINGS,
+    security(),
     params(IdempotencyKeyParam),
     request_body = BookingBody,
     responses(

@@ -24,6 +24,7 @@ use crate::state::AppState;
     path = "/ticket-bookings",
     operation_id = "create_booking",
     tag = BOOKINGS,
+    security(),
     params(
         IdempotencyKeyParam,
         ("Prefer" = Option<String>, Header, nullable = false, example = "wait=10",

@@ -10,12 +10,12 @@ use hamro_shared::domain::{SettledTicket, Ticket};
 use serde_json::json;
 use tracing::warn;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::Schema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema};
 
 use super::TicketStatus;
 use super::outcome::{find_or_expire, verify_ticket};
 use crate::http::extract::PathId;
-use crate::http::openapi::{BOOKINGS, StreamProblems, TicketProblems, stream_event};
+use crate::http::openapi::{BOOKINGS, StreamEvent, StreamProblems, TicketProblems};
 use crate::http::problem::Problem;
 use crate::http::sse::last_event_id;
 use crate::outcomes::OutcomeWaiter;
@@ -35,9 +35,10 @@ const POSITION_INTERVAL: Duration = Duration::from_secs(3);
     path = "/ticket-bookings/{ticketId}/events",
     operation_id = "follow_booking",
     tag = BOOKINGS,
+    security(),
     params(
-        ("ticketId" = String, Path, description = "The ticket id from the response to the booking"),
-        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The id of the last event received"),
+        ("ticketId" = Uuid, Path, description = "The ticket id from the response to the booking", example = "019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88"),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, example = "queued", description = "The id of the last event received"),
     ),
     responses(
         (status = 200, description = "The event stream", body = TicketEvent, content_type = "text/event-stream"),
@@ -113,16 +114,24 @@ fn event(status: &TicketStatus) -> Event {
     event.json_data(status).unwrap_or_else(|_| Event::default().comment("status cannot be serialized"))
 }
 
-/// An event of a booking's stream. Its id is the status.
+/// An event of a booking's stream.
 pub struct TicketEvent;
 
 impl utoipa::PartialSchema for TicketEvent {
     fn schema() -> RefOr<Schema> {
-        let example = json!({
-            "ticketId": "019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88", "status": "queued",
-            "submittedAt": "2026-11-22T16:14:22.341Z", "queue": {"ahead": 12000, "etaSeconds": 2},
-        });
-        stream_event("status", "queued", "TicketStatus", example).into()
+        let event = StreamEvent {
+            name: "status",
+            description: "A status of a ticket. The stream ends after the final one. Every 15 seconds without an event, the \
+                          stream contains a comment (`: keep-alive`).",
+            id: "queued",
+            id_description: "The status.",
+            data_schema: "TicketStatus",
+            data: json!({
+                "ticketId": "019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88", "status": "queued",
+                "submittedAt": "2026-11-22T16:14:22.341Z", "queue": {"ahead": 12000, "etaSeconds": 2},
+            }),
+        };
+        ObjectBuilder::from(event).into()
     }
 }
 

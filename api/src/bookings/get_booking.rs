@@ -23,11 +23,12 @@ use crate::state::AppState;
     path = "/ticket-bookings/{ticketId}",
     operation_id = "get_booking",
     tag = BOOKINGS,
+    security(),
     params(
-        ("ticketId" = String, Path, description = "The ticket id from the response to the booking"),
+        ("ticketId" = Uuid, Path, description = "The ticket id from the response to the booking", example = "019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88"),
         WaitParams,
         ("Prefer" = Option<String>, Header, nullable = false, example = "wait=10", description = "`wait=10`: the same as the parameter `wait` (RFC 7240)"),
-        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of a final status that the client already has"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, example = "W/\"1763828062341\"", description = "The `ETag` of a final status that the client already has"),
     ),
     responses(
         (status = 200, description = "The status of the booking", body = TicketStatus, headers(

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::http::problem::{Problem, ProblemCode, ProblemDocument};
 use crate::outcomes::queue_estimate::QueuePosition;
 
-/// The status of a booking. New values of `status` may be added: treat an unknown one as not final.
+/// The status of a booking.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
@@ -18,6 +18,12 @@ use crate::outcomes::queue_estimate::QueuePosition;
 }))]
 pub struct TicketStatus {
     pub ticket_id: TicketId,
+    /// `queued`, or one of the final statuses `confirmed`, `rejected`, `expired` and `failed`. New values may be added:
+    /// treat an unknown one as not final.
+    // Not an enumeration, which generated clients would refuse to read with a value that they do not know.
+    #[schema(value_type = String, example = "queued", extensions(
+        ("x-extensible-enum" = json!(["queued", "confirmed", "rejected", "expired", "failed"])),
+    ))]
     pub status: Status,
     pub submitted_at: Timestamp,
     /// When the status became final.
@@ -39,7 +45,7 @@ pub struct TicketStatus {
 }
 
 /// All values except `queued` are final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Queued,

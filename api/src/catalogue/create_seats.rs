@@ -39,7 +39,7 @@ pub struct SeatBlock {
     operation_id = "create_seats",
     tag = CATALOGUE,
     security(("adminToken" = [])),
-    params(("concertId" = Uuid, Path, description = "The concert's id")),
+    params(("concertId" = Uuid, Path, description = "The concert's id", example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11")),
     request_body = SeatBlockBody,
     responses(
         (status = 201, description = "The seats that were added", body = SeatBlock, headers(

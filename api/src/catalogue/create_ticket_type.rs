@@ -20,6 +20,8 @@ pub struct TicketTypeBody {
 }
 
 /// Create a ticket type
+///
+/// Next, add tiers of this type to concerts (`POST /ticket-tiers`).
 #[utoipa::path(
     post,
     path = "/ticket-types",

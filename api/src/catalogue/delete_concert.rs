@@ -26,7 +26,7 @@ const BLOCK: i64 = 2_000;
     operation_id = "delete_concert",
     tag = CATALOGUE,
     security(("adminToken" = [])),
-    params(("concertId" = Uuid, Path, description = "The concert's id")),
+    params(("concertId" = Uuid, Path, description = "The concert's id", example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11")),
     responses(
         (status = 204, description = "Deleted"),
         NotFoundProblem, SoldProblem, ParamProblems, AdminProblems, ServerProblems,

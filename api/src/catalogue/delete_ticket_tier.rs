@@ -21,7 +21,7 @@ use crate::http::problem::{Problem, ProblemCode};
     operation_id = "delete_ticket_tier",
     tag = CATALOGUE,
     security(("adminToken" = [])),
-    params(("ticketTierId" = i32, Path, description = "The tier's id")),
+    params(("ticketTierId" = i32, Path, description = "The tier's id", example = 2)),
     responses(
         (status = 204, description = "Deleted"),
         NotFoundProblem, SoldProblem, ParamProblems, AdminProblems, ServerProblems,

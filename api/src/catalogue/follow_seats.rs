@@ -5,11 +5,11 @@ use axum::response::sse::Event;
 use futures_util::StreamExt;
 use hamro_shared::domain::ConcertId;
 use serde_json::json;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{OneOfBuilder, Schema};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
 
 use crate::http::extract::PathId;
-use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, StreamProblems, stream_event};
+use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, StreamEvent, StreamProblems};
 use crate::http::problem::{Problem, ProblemCode};
 use crate::http::sse::last_event_id;
 use crate::seat_feed::SeatFeedError;
@@ -25,9 +25,10 @@ use crate::state::AppState;
     path = "/seats/concert/{concertId}/events",
     operation_id = "follow_seats",
     tag = CATALOGUE,
+    security(),
     params(
-        ("concertId" = Uuid, Path, description = "The concert's id"),
-        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The id of the last event received"),
+        ("concertId" = Uuid, Path, description = "The concert's id", example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, example = "6c2f91d07a3be845-1", description = "The id of the last event received"),
     ),
     responses(
         (status = 200, description = "The event stream", body = SeatsEvent, content_type = "text/event-stream"),
@@ -62,13 +63,36 @@ pub struct SeatsEvent;
 
 impl utoipa::PartialSchema for SeatsEvent {
     fn schema() -> RefOr<Schema> {
-        let all = json!({"totalSeats": 100, "availableSeats": 98, "bookedSeatIds": [21, 22]});
-        let change = json!({"availableSeats": 96, "bookedSeatIds": [23, 42], "freedSeatIds": []});
+        let event = |schema: &str| Ref::from_schema_name(schema);
         OneOfBuilder::new()
-            .item(stream_event("snapshot", "7f3a-1", "SeatsSnapshot", all))
-            .item(stream_event("change", "7f3a-2", "SeatsChange", change))
+            .description(Some("An event of a concert's seat map. Its name says which."))
+            .item(event("SeatsSnapshotEvent"))
+            .item(event("SeatsChangeEvent"))
             .into()
     }
 }
 
-impl utoipa::ToSchema for SeatsEvent {}
+impl utoipa::ToSchema for SeatsEvent {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        let id_description = "The version of the seat map, for `Last-Event-ID`.";
+        let snapshot = StreamEvent {
+            name: "snapshot",
+            description: "All booked seats: the first event of a stream, unless the client has resumed one. Every 15 seconds \
+                          without an event, the stream contains a comment (`: keep-alive`).",
+            id: "6c2f91d07a3be845-1",
+            id_description,
+            data_schema: "SeatsSnapshot",
+            data: json!({"totalSeats": 100, "availableSeats": 98, "bookedSeatIds": [21, 22]}),
+        };
+        let change = StreamEvent {
+            name: "change",
+            description: "The seats that have changed since the previous event.",
+            id: "6c2f91d07a3be845-2",
+            id_description,
+            data_schema: "SeatsChange",
+            data: json!({"availableSeats": 96, "bookedSeatIds": [23, 42], "freedSeatIds": []}),
+        };
+        schemas.push(("SeatsSnapshotEvent".to_owned(), ObjectBuilder::from(snapshot).into()));
+        schemas.push(("SeatsChangeEvent".to_owned(), ObjectBuilder::from(change).into()));
+    }
+}

@@ -10,12 +10,15 @@ use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProb
 use crate::http::problem::Problem;
 
 /// Get a concert
+///
+/// Test concerts are found too, although they are not listed.
 #[utoipa::path(
     get,
     path = "/concerts/{concertId}",
     operation_id = "get_concert",
     tag = CATALOGUE,
-    params(("concertId" = Uuid, Path, description = "The concert's id")),
+    security(),
+    params(("concertId" = Uuid, Path, description = "The concert's id", example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11")),
     responses(
         (status = 200, description = "The concert", body = Concert),
         NotFoundProblem, ParamProblems, ServerProblems,

@@ -10,12 +10,15 @@ use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProb
 use crate::http::problem::Problem;
 
 /// Get a ticket tier
+///
+/// `total` and `available` count its seats.
 #[utoipa::path(
     get,
     path = "/ticket-tiers/{ticketTierId}",
     operation_id = "get_ticket_tier",
     tag = CATALOGUE,
-    params(("ticketTierId" = i32, Path, description = "The tier's id")),
+    security(),
+    params(("ticketTierId" = i32, Path, description = "The tier's id", example = 2)),
     responses(
         (status = 200, description = "The tier", body = TicketTier),
         NotFoundProblem, ParamProblems, ServerProblems,

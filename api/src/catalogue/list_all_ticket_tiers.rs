@@ -15,6 +15,7 @@ use crate::http::problem::Problem;
     path = "/ticket-tiers/all",
     operation_id = "list_all_ticket_tiers",
     tag = CATALOGUE,
+    security(),
     responses((status = 200, description = "All ticket tiers", body = Vec<TicketTier>), ServerProblems),
 )]
 pub async fn list_all_ticket_tiers(

@@ -11,14 +11,17 @@ use crate::http::problem::Problem;
 use crate::state::AppState;
 
 /// List the available seats of a concert
+///
+/// The seats that are not booked, in the order of their ids.
 #[utoipa::path(
     get,
     path = "/seats/concert/{concertId}/available",
     operation_id = "list_available_seats",
     tag = CATALOGUE,
+    security(),
     params(
-        ("concertId" = Uuid, Path, description = "The concert's id"),
-        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the list that the client already has"),
+        ("concertId" = Uuid, Path, description = "The concert's id", example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, example = "W/\"6c2f91d07a3be8450e5f1c4d2b6a7c91\"", description = "The `ETag` of the list that the client already has"),
     ),
     responses(
         (status = 200, description = "The available seats", body = Vec<Seat>, headers(

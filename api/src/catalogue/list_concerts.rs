@@ -15,13 +15,14 @@ use crate::http::problem::Problem;
 #[into_params(parameter_in = Query)]
 pub struct ConcertFilter {
     /// `true` lists the test concerts instead, which requires the admin token.
-    #[param(value_type = Option<bool>, default = false)]
+    #[param(value_type = Option<bool>, default = false, example = false)]
     test: Option<String>,
 }
 
 /// List concerts, the next one first
 ///
-/// Concerts to come are listed first, the next one first, and then past ones, the most recent first.
+/// Concerts to come are listed first, the next one first, and then past ones, the most recent first. One page at a time,
+/// without test concerts.
 #[utoipa::path(
     get,
     path = "/concerts",

@@ -26,14 +26,17 @@ pub struct SeatMap {
 }
 
 /// Get the seat map of a concert
+///
+/// All seats in the order of their ids, and whether each is booked. To receive changes, follow the seat map's events.
 #[utoipa::path(
     get,
     path = "/seats/concert/{concertId}",
     operation_id = "list_seats",
     tag = CATALOGUE,
+    security(),
     params(
-        ("concertId" = Uuid, Path, description = "The concert's id"),
-        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the seat map that the client already has"),
+        ("concertId" = Uuid, Path, description = "The concert's id", example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, example = "W/\"6c2f91d07a3be8450e5f1c4d2b6a7c91\"", description = "The `ETag` of the seat map that the client already has"),
     ),
     responses(
         (status = 200, description = "The seat map", body = SeatMap, headers(

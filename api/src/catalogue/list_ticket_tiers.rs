@@ -16,7 +16,7 @@ use crate::http::problem::Problem;
 #[into_params(parameter_in = Query)]
 pub struct TierFilter {
     /// Lists only the tiers of this concert, which may be a test concert.
-    #[param(value_type = Option<Uuid>)]
+    #[param(value_type = Option<Uuid>, example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11")]
     concert_id: Option<String>,
 }
 
@@ -28,6 +28,7 @@ pub struct TierFilter {
     path = "/ticket-tiers",
     operation_id = "list_ticket_tiers",
     tag = CATALOGUE,
+    security(),
     params(PageParams, TierFilter),
     responses((status = 200, description = "One page of ticket tiers", body = Paged<TicketTier>), ParamProblems, ServerProblems),
 )]

@@ -12,12 +12,18 @@ pub struct Health {
 }
 
 /// Liveness probe
+///
+/// Responds as long as the process can serve requests, whatever the state of the broker and the database.
 #[utoipa::path(
     get,
     path = "/health/live",
     operation_id = "get_liveness",
     tag = OPERATIONS,
-    responses((status = 200, description = "The process is running", body = Health)),
+    security(),
+    responses(
+        (status = 200, description = "The process is running", body = Health),
+        (status = 431, description = "The head of the request is too large"),
+    ),
 )]
 pub async fn get_liveness() -> Json<Health> {
     Json(Health { status: "ok" })

@@ -28,8 +28,10 @@ pub struct Ready {
     path = "/health/ready",
     operation_id = "get_readiness",
     tag = OPERATIONS,
+    security(),
     responses(
         (status = 200, description = "Ready to accept bookings", body = Ready),
+        (status = 431, description = "The head of the request is too large"),
         ReadinessProblem,
     ),
 )]

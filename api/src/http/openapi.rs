@@ -26,22 +26,41 @@ pub fn text<const MAX: usize>() -> Object {
         .build()
 }
 
-/// The schema of a server-sent event whose data is JSON of the schema `data_schema`. OpenAPI 3.1 cannot describe the
-/// items of a stream; tools apply the schema of a stream to each event.
-pub fn stream_event(name: &str, id: &str, data_schema: &str, data: Value) -> ObjectBuilder {
-    let text = || ObjectBuilder::new().schema_type(Type::String);
-    let json = text()
-        .content_media_type("application/json")
-        .content_schema(Some(Ref::from_schema_name(data_schema)));
-    ObjectBuilder::new()
-        .property("event", text().enum_values(Some([name])))
-        .required("event")
-        .property("id", text())
-        .required("id")
-        .property("data", json)
-        .required("data")
-        .property("retry", ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0_usize)))
-        .examples([json!({"event": name, "id": id, "data": data.to_string()})])
+/// A kind of server-sent event.
+pub struct StreamEvent {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub id: &'static str,
+    /// What the id says.
+    pub id_description: &'static str,
+    /// The name of the schema of the data, which is JSON.
+    pub data_schema: &'static str,
+    pub data: Value,
+}
+
+/// The schema of the event. OpenAPI 3.1 cannot describe the items of a stream; tools apply the schema of a stream to each
+/// event.
+impl From<StreamEvent> for ObjectBuilder {
+    fn from(event: StreamEvent) -> Self {
+        let text = |description: &str| Self::new().schema_type(Type::String).description(Some(description));
+        let data = text("One line of JSON.")
+            .content_media_type("application/json")
+            .content_schema(Some(Ref::from_schema_name(event.data_schema)));
+        let retry = Self::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(0_usize))
+            .description(Some("Milliseconds to wait before reconnecting."));
+        Self::new()
+            .description(Some(event.description))
+            .property("event", text("The name of the event.").enum_values(Some([event.name])))
+            .required("event")
+            .property("id", text(event.id_description))
+            .required("id")
+            .property("data", data)
+            .required("data")
+            .property("retry", retry)
+            .examples([json!({"event": event.name, "id": event.id, "data": event.data.to_string()})])
+    }
 }
 
 macro_rules! problems {
@@ -84,7 +103,7 @@ problems! {
         422 => "Fields are invalid (`errors` lists them), or the idempotency key was used for another booking", [InvalidRequest, IdempotencyKeyReused];
         429 => "Too many requests from this client", [TooManyRequests];
         500 => "An internal error occurred", [Internal];
-        503 => "Nothing was booked, unless the problem has a `ticketId`", [QueueFull, BrokerUnavailable, ExpiredInQueue];
+        503 => "Nothing was booked, unless the problem has a `ticketId`", [QueueFull, BrokerUnavailable, ExpiredInQueue, TimedOut];
     }
     OutcomeUnknownProblem {
         504 => "The outcome is unknown; follow the ticket that the problem names", [OutcomeUnknown];
@@ -124,7 +143,7 @@ problems! {
     StreamProblems {
         429 => "Too many requests from this client", [TooManyRequests];
         500 => "An internal error occurred", [Internal];
-        503 => "The database is unavailable, or too many event streams are open", [DatabaseUnavailable, TooManyStreams];
+        503 => "The database is unavailable, the server is overloaded, or too many event streams are open", [DatabaseUnavailable, DatabaseFault, Overloaded, TimedOut, TooManyStreams];
     }
     ReadinessProblem {
         503 => "Not ready to accept bookings", [NotReady];

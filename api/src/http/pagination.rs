@@ -1,6 +1,8 @@
 //! Pages of a list.
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::Ref;
+use utoipa::openapi::schema::{Array, ArrayBuilder};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::http::extract::FieldErrors;
@@ -11,10 +13,10 @@ use crate::http::problem::Problem;
 #[into_params(parameter_in = Query)]
 pub struct PageParams {
     /// Page number, starting at 1.
-    #[param(value_type = Option<i64>, minimum = 1, maximum = 1_000_000_000, default = 1)]
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 1_000_000_000, default = 1, example = 1)]
     page: Option<String>,
     /// Items per page.
-    #[param(value_type = Option<i64>, minimum = 1, maximum = 1000, default = 10)]
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 1000, default = 10, example = 10)]
     limit: Option<String>,
 }
 
@@ -50,7 +52,7 @@ impl Page {
     }
 
     /// Combines the items of this page with the size of the whole list.
-    pub fn of<T>(self, data: Vec<T>, total: i64) -> Paged<T> {
+    pub fn of<T: ToSchema>(self, data: Vec<T>, total: i64) -> Paged<T> {
         let total_pages = total / self.limit + i64::from(total % self.limit > 0);
         Paged { data, page: self.number, limit: self.limit, total, total_pages }
     }
@@ -59,17 +61,28 @@ impl Page {
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Paged<T> {
+pub struct Paged<T: ToSchema> {
+    /// The items of this page, in the order of the list.
+    #[schema(schema_with = items::<T>)]
     data: Vec<T>,
+    /// Number of this page.
     #[schema(example = 1)]
     page: i64,
+    /// Maximum number of items per page.
     #[schema(example = 10)]
     limit: i64,
     /// Number of items in the whole list.
     #[schema(example = 3)]
     total: i64,
+    /// Number of pages.
     #[schema(example = 1)]
     total_pages: i64,
+}
+
+/// The derived schema would repeat that of the items, and generated clients would have two types for one thing.
+fn items<T: ToSchema>() -> Array {
+    let description = Some("The items of this page, in the order of the list.");
+    ArrayBuilder::new().items(Ref::from_schema_name(T::name())).description(description).build()
 }
 
 #[cfg(test)]
@@ -78,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_number_of_pages_is_rounded_up() {
-        let page = |total| Page { number: 1, limit: 10 }.of(Vec::<()>::new(), total).total_pages;
+        let page = |total| Page { number: 1, limit: 10 }.of(Vec::<String>::new(), total).total_pages;
         assert_eq!([page(0), page(1), page(10), page(11)], [0, 1, 1, 2]);
         assert_eq!(Page { number: 3, limit: 10 }.offset(), 20);
     }

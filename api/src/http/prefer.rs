@@ -42,7 +42,7 @@ pub struct WaitPreference {
 #[into_params(parameter_in = Query)]
 pub struct WaitParams {
     /// Seconds to hold the response until the status is final. The server caps the wait, by default at 30 seconds.
-    #[param(value_type = Option<u64>, minimum = 0, maximum = 3600)]
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 3600, example = 10)]
     wait: Option<String>,
 }
 

@@ -30,11 +30,14 @@ pub struct QueueState {
 }
 
 /// Get the state of the queue
+///
+/// Whether bookings are accepted, how many are waiting, and about how long a new one would wait.
 #[utoipa::path(
     get,
     path = "/queue",
     operation_id = "get_queue",
     tag = BOOKINGS,
+    security(),
     responses((status = 200, description = "The state of the queue, at most a second old", body = QueueState), RateLimitProblem),
 )]
 pub async fn get_queue(State(app): State<AppState>) -> impl IntoResponse {

@@ -100,13 +100,16 @@ pub struct TierLine {
     pub price_per_ticket: Price,
     #[schema(value_type = Price)]
     pub total_amount: Amount,
+    /// `SUCCESS`. Other values may be added.
+    // Not an enumeration, which generated clients would refuse to read with a value that they do not know.
+    #[schema(value_type = String, example = "SUCCESS")]
     pub status: LineStatus,
     pub created_at: Timestamp,
     pub seat_numbers: Vec<String>,
 }
 
 /// Status of a line, kept for compatibility with the earlier system. Every line that is shown was sold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LineStatus {
     #[default]

@@ -11,6 +11,8 @@ macro_rules! codes {
         }
 
         impl ProblemCode {
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code,)* }
             }
