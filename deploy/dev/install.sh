@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # Installs missing packages on a Debian machine: `ensure_installed REQUIREMENT…`, where a requirement is one of
-# postgres, rabbitmq, linker, cxx, python, wrk, caddy, nginx. Sourced after common.sh.
+# postgres, rabbitmq, linker, cxx, python, curl, wrk, caddy, nginx. Sourced after common.sh.
 #
-# The packages of PostgreSQL, RabbitMQ, Caddy and nginx normally start and enable a service. The installation suppresses this and then
-# restores the machine's settings. It does not touch packages that are already installed.
+# The packages of PostgreSQL, RabbitMQ, Caddy and nginx normally start and enable a service. The installation suppresses
+# this and then restores the machine's settings. It does not touch packages that are already installed.
 
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly CLUSTER_SETTINGS=/etc/postgresql-common/createcluster.conf
@@ -16,7 +16,7 @@ is_available() { # REQUIREMENT
         # A compiler cannot link without the C library's headers and startup files.
         linker) printf 'int main(void){return 0;}' 2>/dev/null | cc -x c -o /dev/null - 2>/dev/null ;;
         cxx) command -v c++ >/dev/null ;;
-        wrk | caddy) command -v "$1" >/dev/null ;;
+        curl | wrk | caddy) command -v "$1" >/dev/null ;;
         nginx) [[ -x /usr/sbin/nginx ]] || command -v nginx >/dev/null ;;
         python) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         *) die "unknown requirement '$1'." ;;
@@ -29,7 +29,7 @@ packages_for() { # REQUIREMENT
         rabbitmq) echo rabbitmq-server ;;
         linker) echo gcc libc6-dev ;;
         cxx) echo g++ ;;
-        wrk | caddy | nginx) echo "$1" ;;
+        curl | wrk | caddy | nginx) echo "$1" ;;
         python) echo python3 python3-venv ;;
     esac
 }

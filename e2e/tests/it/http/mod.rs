@@ -3,6 +3,7 @@
 mod accepted_forms;
 mod connections;
 mod contract;
+mod generated_clients;
 mod half_closed;
 mod proxies;
 mod wrong_types;
