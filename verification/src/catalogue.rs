@@ -134,12 +134,12 @@ impl<'a> CatalogueSetup<'a> {
     /// Creates concerts with seats.
     pub async fn make(&self, size: Size, run: &str) -> Result<SeatPool> {
         ensure!(size.seats_a_concert >= size.tiers, "a concert needs at least one seat per tier");
-        let kind = self.ticket_type().await?;
+        let kinds = self.ticket_types(size.tiers.min(size.seats)).await?;
         let mut concerts = Vec::new();
         let mut left = size.seats;
         while left > 0 {
             let seats = left.min(size.seats_a_concert);
-            concerts.push(self.concert(run, seats, size.tiers.min(seats), kind).await?);
+            concerts.push(self.concert(run, seats, &kinds[..kinds.len().min(seats)]).await?);
             left -= seats;
         }
         SeatPool::find(self.client, &concerts).await
@@ -185,20 +185,26 @@ impl<'a> CatalogueSetup<'a> {
         Ok(self.request(Method::DELETE, path).send().await?)
     }
 
-    async fn ticket_type(&self) -> Result<i32> {
+    /// One ticket type per tier, because a concert has one tier of each type. Creates those that do not exist.
+    async fn ticket_types(&self, count: usize) -> Result<Vec<i32>> {
         #[derive(Deserialize)]
         struct TicketType {
             id: i32,
             name: String,
         }
         let types: Vec<TicketType> = read(&self.client.get("/ticket-types").await?, 200)?;
-        match types.iter().find(|kind| kind.name == LOAD_TEST) {
-            Some(kind) => Ok(kind.id),
-            None => Ok(self.write::<Created<i32>>("/ticket-types", json!({"name": LOAD_TEST})).await?.id),
+        let mut ids = Vec::new();
+        for number in 1..=count {
+            let name = if number == 1 { LOAD_TEST.to_owned() } else { format!("{LOAD_TEST} {number}") };
+            ids.push(match types.iter().find(|kind| kind.name == name) {
+                Some(kind) => kind.id,
+                None => self.write::<Created<i32>>("/ticket-types", json!({"name": name})).await?.id,
+            });
         }
+        Ok(ids)
     }
 
-    async fn concert(&self, run: &str, seats: usize, tiers: usize, kind: i32) -> Result<Uuid> {
+    async fn concert(&self, run: &str, seats: usize, kinds: &[i32]) -> Result<Uuid> {
         let concert: Created<Uuid> = self
             .write(
                 "/concerts",
@@ -209,7 +215,8 @@ impl<'a> CatalogueSetup<'a> {
                 }),
             )
             .await?;
-        for tier in 0..tiers {
+        let tiers = kinds.len();
+        for (tier, kind) in kinds.iter().enumerate() {
             let made: Created<i32> = self
                 .write(
                     "/ticket-tiers",

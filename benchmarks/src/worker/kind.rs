@@ -90,10 +90,11 @@ pub async fn concert(pool: &PgPool, seats: i32, tiers: i32) -> Result<Vec<i64>> 
              INSERT INTO concerts (title, artist, date, time, venue, city, image)
              VALUES ('Benchmark', 'Nobody', current_date + 365, '19:00', 'Nowhere', 'Nowhere', '') RETURNING id
          ), type AS (
-             INSERT INTO ticket_types (name) SELECT 'Benchmark ' || gen_random_uuid() RETURNING id
+             INSERT INTO ticket_types (name) SELECT 'Benchmark ' || gen_random_uuid() FROM generate_series(1, $2)
+             RETURNING id
          ), tiers AS (
              INSERT INTO ticket_tiers (concert_id, ticket_type_id, price, total, available)
-             SELECT concert.id, type.id, 10, $1 / $2, $1 / $2 FROM concert, type, generate_series(1, $2)
+             SELECT concert.id, type.id, 10, $1 / $2, $1 / $2 FROM concert, type
              RETURNING id, concert_id
          ), placed AS (
              INSERT INTO seats (concert_id, ticket_tier_id, seat_number, \"row\", section)

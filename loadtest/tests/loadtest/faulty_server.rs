@@ -93,7 +93,10 @@ impl FaultyServer {
                 get(async || "[]").post(async || (StatusCode::CREATED, Json(json!({"id": CONCERT})))),
             )
             .route("/concerts/{id}", delete(async || StatusCode::CONFLICT))
-            .route("/ticket-types", get(async || Json(json!([{"id": 1, "name": "Load test"}]))))
+            .route(
+                "/ticket-types",
+                get(async || "[]").post(async || (StatusCode::CREATED, Json(json!({"id": 1})))),
+            )
             .route("/ticket-tiers", post(create_tier))
             .route("/ticket-tiers/all", get(tiers))
             .route("/concerts/{id}/seats", post(create_seats))

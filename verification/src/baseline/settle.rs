@@ -106,9 +106,9 @@ async fn fill(connection: &mut PgConnection, seats: u64) -> Result<Vec<i32>> {
     sqlx::raw_sql(
         "INSERT INTO concerts (title, artist, date, time, venue, city, image)
          VALUES ('Baseline', 'Nobody', '2099-12-31', '19:00', 'Nowhere', 'Nowhere', 'https://example.com/nothing.jpg');
-         INSERT INTO ticket_types (name) VALUES ('Baseline');
+         INSERT INTO ticket_types (name) SELECT 'Baseline ' || n FROM generate_series(1, 3) n;
          INSERT INTO ticket_tiers (concert_id, ticket_type_id, price)
-         SELECT concert.id, kind.id, 10 FROM concerts concert, ticket_types kind, generate_series(1, 3);",
+         SELECT concert.id, kind.id, 10 FROM concerts concert, ticket_types kind;",
     )
     .execute(&mut *connection)
     .await?;
