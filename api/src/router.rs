@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::{
-    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION,
+    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION,
     RETRY_AFTER,
 };
 use axum::http::{HeaderName, Method};
 use axum::middleware::from_fn_with_state;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::http::etag::may_be_compressed;
 use crate::http::problem::{Problem, ProblemCode};
 use crate::openapi::ApiDoc;
 use crate::server::config::CorsOrigin;
@@ -51,7 +53,10 @@ fn endpoints() -> OpenApiRouter<AppState> {
         .routes(routes!(queue::get_queue::get_queue))
         .routes(routes!(health::live::get_liveness))
         .routes(routes!(health::ready::get_readiness))
-        .merge(catalogue_endpoints().layer(CompressionLayer::new()))
+        .merge(
+            catalogue_endpoints()
+                .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(may_be_compressed))),
+        )
 }
 
 /// Endpoints with large responses, which are compressed. Compressing the others gains nothing, and an event stream
@@ -64,7 +69,8 @@ fn catalogue_endpoints() -> OpenApiRouter<AppState> {
             catalogue::update_concert::update_concert
         ))
         .routes(routes!(catalogue::get_concert::get_concert, catalogue::delete_concert::delete_concert))
-        .routes(routes!(catalogue::create_seats::create_seats))
+        .routes(routes!(catalogue::create_seats::create_seats, catalogue::delete_seats::delete_seats))
+        .routes(routes!(catalogue::delete_seat::delete_seat))
         .routes(routes!(
             catalogue::list_ticket_tiers::list_ticket_tiers,
             catalogue::create_ticket_tier::create_ticket_tier,
@@ -79,6 +85,7 @@ fn catalogue_endpoints() -> OpenApiRouter<AppState> {
             catalogue::list_ticket_types::list_ticket_types,
             catalogue::create_ticket_type::create_ticket_type
         ))
+        .routes(routes!(catalogue::delete_ticket_type::delete_ticket_type))
         .routes(routes!(catalogue::list_seats::list_seats))
         .routes(routes!(catalogue::list_available_seats::list_available_seats))
 }
@@ -92,6 +99,7 @@ fn cors(origin: &CorsOrigin) -> CorsLayer {
             AUTHORIZATION,
             CONTENT_ENCODING,
             CONTENT_TYPE,
+            IF_MATCH,
             IF_NONE_MATCH,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),

@@ -17,6 +17,9 @@ pub async fn count(pool: &PgPool, table: &'static str) -> Result<i64> {
         "sale_seats" => "SELECT count(*) FROM sale_seats",
         "concerts" => "SELECT count(*) FROM concerts",
         "seats" => "SELECT count(*) FROM seats",
+        "ticket_types" => "SELECT count(*) FROM ticket_types",
+        "ticket_tiers" => "SELECT count(*) FROM ticket_tiers",
+        "creation_keys" => "SELECT count(*) FROM creation_keys",
         "dead_letters" => "SELECT count(*) FROM dead_letters",
         _ => anyhow::bail!("no table {table}"),
     };

@@ -7,6 +7,8 @@ use hamro_shared::domain::{ConcertId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::etag::ETag;
+
 /// A concert.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -46,4 +48,10 @@ pub struct Concert {
     #[serde(rename = "test", skip_serializing_if = "Not::not")]
     #[schema(value_type = Option<bool>, nullable = false, example = true)]
     pub is_test: bool,
+}
+
+impl Concert {
+    pub fn etag(&self) -> ETag {
+        ETag::strong(self)
+    }
 }

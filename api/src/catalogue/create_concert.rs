@@ -7,11 +7,12 @@ use uuid::Uuid;
 use super::concert::Concert;
 use super::concert_body::{ConcertBody, ConcertDetails};
 use super::concert_time;
+use super::create_once::create_once;
 use super::queries::concerts;
 use crate::http::admin_auth::Admin;
 use crate::http::created::Created;
-use crate::http::extract::JsonBody;
-use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, ServerProblems};
+use crate::http::keyed_body::{CreationKeyParam, KeyedBody};
+use crate::http::openapi::{AdminProblems, CATALOGUE, KeyedBodyProblems, ServerProblems};
 use crate::http::problem::Problem;
 
 /// Create a concert
@@ -23,34 +24,36 @@ use crate::http::problem::Problem;
     operation_id = "create_concert",
     tag = CATALOGUE,
     security(("adminToken" = [])),
+    params(CreationKeyParam),
     request_body = ConcertBody,
     responses(
         (status = 201, description = "The new concert", body = Concert, headers(
             ("Location" = String, description = "URL of the concert"),
+            ("ETag" = String, description = "For `If-Match`"),
         )),
-        BodyProblems, AdminProblems, ServerProblems,
+        KeyedBodyProblems, AdminProblems, ServerProblems,
     ),
 )]
 pub async fn create_concert(
     _: Admin,
     State(database): State<Database>,
-    JsonBody(body): JsonBody<ConcertBody>,
-) -> Result<Created<Concert>, Problem> {
+    KeyedBody { body, key }: KeyedBody<ConcertBody>,
+) -> Result<Created, Problem> {
     let details = body.parse()?;
-    let created = database.transaction(move |connection| Box::pin(create(connection, details))).await?;
-    let concert = created?;
-    Ok(Created { location: format!("/concerts/{}", concert.id), body: concert })
+    create_once(&database, key, |connection| Box::pin(create(connection, details))).await?
 }
 
 /// Creates the concert, or returns what is wrong with the request.
 async fn create(
     connection: &mut PgConnection,
     details: ConcertDetails,
-) -> Result<Result<Concert, Problem>, sqlx::Error> {
+) -> Result<Result<Created, Problem>, sqlx::Error> {
     let allow_past_date = details.allow_past_date;
     let concert = details.create(ConcertId(Uuid::new_v4()));
-    match concert_time::check(connection, &concert, None, allow_past_date).await? {
-        Ok(()) => concerts::insert(connection, concert).await.map(Ok),
-        Err(problem) => Ok(Err(problem)),
+    if let Err(problem) = concert_time::check(connection, &concert, None, allow_past_date).await? {
+        return Ok(Err(problem));
     }
+    let concert = concerts::insert(connection, concert).await?;
+    let location = format!("/concerts/{}", concert.id);
+    Ok(Ok(Created::new(location, &concert).tagged(&concert.etag())))
 }

@@ -1,15 +1,20 @@
 use axum::extract::State;
 use hamro_shared::database::Database;
 use serde::Deserialize;
+use sqlx::postgres::PgConnection;
 use utoipa::ToSchema;
 
+use super::create_once::create_once;
 use super::is_violation_of;
 use super::queries::ticket_types;
 use super::ticket_type::TicketType;
 use crate::http::admin_auth::Admin;
 use crate::http::created::Created;
-use crate::http::extract::{FieldErrors, JsonBody};
-use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, ExistsProblem, ServerProblems, text};
+use crate::http::extract::FieldErrors;
+use crate::http::keyed_body::{CreationKeyParam, KeyedBody};
+use crate::http::openapi::{
+    AdminProblems, CATALOGUE, ExistsProblem, KeyedBodyProblems, ServerProblems, text,
+};
 use crate::http::problem::{Problem, ProblemCode};
 
 #[derive(Deserialize, ToSchema)]
@@ -28,29 +33,34 @@ pub struct TicketTypeBody {
     operation_id = "create_ticket_type",
     tag = CATALOGUE,
     security(("adminToken" = [])),
+    params(CreationKeyParam),
     request_body = TicketTypeBody,
     responses(
         (status = 201, description = "The new ticket type", body = TicketType, headers(
             ("Location" = String, description = "URL of the list of ticket types"),
         )),
-        ExistsProblem, BodyProblems, AdminProblems, ServerProblems,
+        ExistsProblem, KeyedBodyProblems, AdminProblems, ServerProblems,
     ),
 )]
 pub async fn create_ticket_type(
     _: Admin,
     State(database): State<Database>,
-    JsonBody(body): JsonBody<TicketTypeBody>,
-) -> Result<Created<TicketType>, Problem> {
+    KeyedBody { body, key }: KeyedBody<TicketTypeBody>,
+) -> Result<Created, Problem> {
     let mut fields = FieldErrors::default();
     let name = fields.text("name", body.name, 100);
     let name = fields.finish(name)?;
-    let created = database
-        .transaction(move |connection| Box::pin(ticket_types::insert(connection, name)))
+    create_once(&database, key, |connection| Box::pin(create(connection, name)))
         .await
-        .map_err(
-            |error| if is_violation_of(&error, "ticket_types_name") { exists() } else { error.into() },
-        )?;
-    Ok(Created { location: "/ticket-types".to_owned(), body: created })
+        .map_err(|error| if is_violation_of(&error, "ticket_types_name") { exists() } else { error.into() })?
+}
+
+async fn create(
+    connection: &mut PgConnection,
+    name: String,
+) -> Result<Result<Created, Problem>, sqlx::Error> {
+    let created = ticket_types::insert(connection, name).await?;
+    Ok(Ok(Created::new("/ticket-types".to_owned(), &created)))
 }
 
 fn exists() -> Problem {

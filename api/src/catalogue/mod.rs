@@ -4,19 +4,26 @@
 mod concert;
 mod concert_body;
 mod concert_time;
+mod create_once;
 mod queries;
+mod removal;
 mod seat;
 mod seat_block;
+mod seat_selection;
 mod seats_of_concert;
 mod ticket_tier;
 mod ticket_type;
+mod tier_precondition;
 
 pub mod create_concert;
 pub mod create_seats;
 pub mod create_ticket_tier;
 pub mod create_ticket_type;
 pub mod delete_concert;
+pub mod delete_seat;
+pub mod delete_seats;
 pub mod delete_ticket_tier;
+pub mod delete_ticket_type;
 pub mod follow_seats;
 pub mod get_concert;
 pub mod get_ticket_tier;

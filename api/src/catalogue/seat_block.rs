@@ -23,7 +23,8 @@ pub struct SeatBlockBody {
     rows: Option<i32>,
     #[schema(required = true, nullable = false, minimum = 1, maximum = 500)]
     seats_per_row: Option<i32>,
-    /// Number of the first row. Default: the row after the last one of the section.
+    /// Number of the first row. Default: the row after the last one of the section. The section must not have any of the
+    /// new rows.
     #[schema(nullable = false, minimum = 1, maximum = 100_000)]
     first_row: Option<i32>,
     /// Prefix of the seat numbers: 1 to 8 ASCII letters or digits. Default: the first letter of the section.
@@ -40,6 +41,13 @@ pub struct Block {
     /// `None`: the row after the section's last.
     pub first_row: Option<i32>,
     pub prefix: String,
+}
+
+impl Block {
+    /// The number of the last row, if the first one is `first`.
+    pub fn last_row(&self, first: i32) -> i32 {
+        first + self.rows - 1
+    }
 }
 
 impl SeatBlockBody {

@@ -7,8 +7,9 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::is_violation_of;
+use crate::http::etag::ETag;
 use crate::http::extract::FieldErrors;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, ProblemCode};
 
 /// A price category of a concert.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,6 +28,16 @@ pub struct TicketTier {
     /// Number of seats that are not booked.
     #[schema(example = 20)]
     pub available: i32,
+}
+
+impl TicketTier {
+    /// `If-Match` ignores the counters: a sale does not prevent a change of the tier.
+    pub fn etag(&self) -> ETag {
+        ETag::strong_with_counters(
+            &(self.id, self.concert_id, self.ticket_type_id, self.price),
+            &(self.total, self.available),
+        )
+    }
 }
 
 /// The fields of a ticket tier. Its seats are added with `POST /concerts/{concertId}/seats`.
@@ -91,12 +102,26 @@ impl TicketTierBody {
     }
 }
 
-/// The problem for a tier whose concert or ticket type does not exist.
-pub fn map_foreign_key(error: sqlx::Error) -> Problem {
+/// The problem for a tier of a ticket type of which the concert already has a tier, `other`.
+pub fn exists(other: Option<TierId>) -> Problem {
+    let other = other.map(|id| format!(", tier {id}")).unwrap_or_default();
+    Problem::new(
+        ProblemCode::AlreadyExists,
+        format!(
+            "The concert already has a tier of this ticket type{other}. Change that tier, or use another ticket type."
+        ),
+    )
+}
+
+/// The problem for a tier whose concert or ticket type does not exist, or that another request has created at the same
+/// time.
+pub fn map_violation(error: sqlx::Error) -> Problem {
     if is_violation_of(&error, "ticket_tiers_concert_id_fkey") {
         Problem::invalid_field("concertId", "must be the id of a concert")
     } else if is_violation_of(&error, "ticket_tiers_ticket_type") {
         Problem::invalid_field("ticketTypeId", "must be the id of a ticket type")
+    } else if is_violation_of(&error, "ticket_tiers_type_of_concert") {
+        exists(None)
     } else {
         error.into()
     }

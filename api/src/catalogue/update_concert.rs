@@ -11,8 +11,12 @@ use super::concert_body::{ConcertBody, ConcertDetails};
 use super::concert_time;
 use super::queries::concerts;
 use crate::http::admin_auth::Admin;
+use crate::http::etag::ETag;
 use crate::http::extract::JsonBodyWithId;
-use crate::http::openapi::{AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, ServerProblems};
+use crate::http::if_match::{IfMatch, IfMatchParam};
+use crate::http::openapi::{
+    AdminProblems, BodyProblems, CATALOGUE, NotFoundProblem, PreconditionProblem, ServerProblems,
+};
 use crate::http::problem::Problem;
 
 /// The id of a concert and its new fields.
@@ -39,20 +43,25 @@ pub struct ConcertUpdate {
     operation_id = "update_concert",
     tag = CATALOGUE,
     security(("adminToken" = [])),
+    params(IfMatchParam),
     request_body = ConcertUpdate,
     responses(
-        (status = 200, description = "The updated concert", body = Concert),
-        NotFoundProblem, BodyProblems, AdminProblems, ServerProblems,
+        (status = 200, description = "The updated concert", body = Concert, headers(
+            ("ETag" = String, description = "For `If-Match`"),
+        )),
+        NotFoundProblem, PreconditionProblem, BodyProblems, AdminProblems, ServerProblems,
     ),
 )]
 pub async fn update_concert(
     _: Admin,
     State(database): State<Database>,
+    if_match: Option<IfMatch>,
     JsonBodyWithId { id, body }: JsonBodyWithId<ConcertId, ConcertBody>,
-) -> Result<Json<Concert>, Problem> {
+) -> Result<(ETag, Json<Concert>), Problem> {
     let details = body.parse()?;
-    let updated = database.transaction(move |connection| Box::pin(update(connection, id, details))).await?;
-    Ok(Json(updated?))
+    let concert =
+        database.transaction(move |connection| Box::pin(update(connection, id, details, if_match))).await??;
+    Ok((concert.etag(), Json(concert)))
 }
 
 /// Updates the concert, or returns what is wrong with the request.
@@ -60,10 +69,14 @@ async fn update(
     connection: &mut PgConnection,
     id: ConcertId,
     details: ConcertDetails,
+    if_match: Option<IfMatch>,
 ) -> Result<Result<Concert, Problem>, sqlx::Error> {
     let Some(stored) = concerts::lock(connection, id).await? else {
         return Ok(Err(Problem::not_found("concert")));
     };
+    if let Some(Err(problem)) = if_match.map(|if_match| if_match.check(&stored.etag())) {
+        return Ok(Err(problem));
+    }
     let allow_past_date = details.allow_past_date;
     let concert = match details.update(&stored) {
         Ok(concert) => concert,

@@ -15,8 +15,10 @@ use hamro_shared::domain::{IdempotencyKey, visible_text};
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
+pub(super) use self::body::json_bytes;
 pub use self::body::{JsonBody, JsonBodyWithId};
 use self::input::Input;
+pub(super) use self::json::read_json;
 pub use self::path_param::{PathId, PathParam};
 use crate::http::problem::{FieldError, Problem};
 

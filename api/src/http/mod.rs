@@ -7,6 +7,8 @@ pub mod created;
 pub mod etag;
 pub mod extract;
 pub mod field;
+pub mod if_match;
+pub mod keyed_body;
 pub mod large_responses;
 pub mod openapi;
 pub mod pagination;

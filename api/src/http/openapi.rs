@@ -83,14 +83,21 @@ macro_rules! problems {
 problems! {
     /// Problems with a JSON body.
     BodyProblems {
-        400 => "The body is not valid JSON, or the path is not valid UTF-8", [MalformedRequest];
+        400 => "The body is not valid JSON, the path is not valid UTF-8, or a header is malformed", [MalformedRequest];
         413 => "The body is too large", [PayloadTooLarge];
         415 => "The media type of the body is not supported", [UnsupportedMediaType];
         422 => "Fields are invalid; `errors` lists them", [InvalidRequest];
     }
+    /// Problems with the JSON body of a request that may have an idempotency key.
+    KeyedBodyProblems {
+        400 => "The body is not valid JSON, the path is not valid UTF-8, or a header is malformed", [MalformedRequest];
+        413 => "The body is too large", [PayloadTooLarge];
+        415 => "The media type of the body is not supported", [UnsupportedMediaType];
+        422 => "Fields are invalid (`errors` lists them), or the idempotency key was used for another request", [InvalidRequest, IdempotencyKeyReused];
+    }
     /// Problems with a path or query parameter.
     ParamProblems {
-        400 => "The path is not valid UTF-8", [MalformedRequest];
+        400 => "The path is not valid UTF-8, or a header is malformed", [MalformedRequest];
         422 => "A parameter is invalid; `errors` names it", [InvalidRequest];
     }
     /// Problems with a booking.
@@ -126,9 +133,17 @@ problems! {
     SoldProblem {
         409 => "Seats have been sold", [HasSales];
     }
-    /// The resource cannot be created.
+    /// The resource cannot be created, or changed into what another one is.
     ExistsProblem {
-        409 => "The name is already in use", [AlreadyExists];
+        409 => "It already exists", [AlreadyExists];
+    }
+    /// The resource cannot be deleted, because others refer to it.
+    InUseProblem {
+        409 => "It is in use", [InUse];
+    }
+    /// The client has not read the current version of the resource.
+    PreconditionProblem {
+        412 => "The resource is not the version that `If-Match` names", [PreconditionFailed];
     }
     RateLimitProblem {
         429 => "Too many requests from this client", [TooManyRequests];

@@ -4,6 +4,7 @@
 
 mod concert_times;
 mod database;
+mod duplicate_tiers;
 mod earlier_versions;
 mod migration_checksums;
 mod migrations;

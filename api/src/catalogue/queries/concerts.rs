@@ -2,7 +2,6 @@ use hamro_shared::database::StoredDate;
 use hamro_shared::domain::{ConcertId, Timestamp};
 use sqlx::postgres::PgConnection;
 
-use super::seats;
 use crate::catalogue::concert::Concert;
 use crate::http::pagination::Page;
 
@@ -28,6 +27,13 @@ pub async fn find(connection: &mut PgConnection, id: ConcertId) -> Result<Option
 /// Finds the concert, and locks it until the end of the transaction.
 pub async fn lock(connection: &mut PgConnection, id: ConcertId) -> Result<Option<Concert>, sqlx::Error> {
     select_concerts!("WHERE id = $1 FOR NO KEY UPDATE", id as ConcertId).fetch_optional(connection).await
+}
+
+/// Locks the concert until the end of the transaction, without reading it. Returns whether it exists.
+pub async fn lock_only(connection: &mut PgConnection, id: ConcertId) -> Result<bool, sqlx::Error> {
+    let found =
+        sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1 FOR NO KEY UPDATE", id as ConcertId);
+    Ok(found.fetch_optional(connection).await?.is_some())
 }
 
 /// Whether the concert is a test concert. `None` if there is no such concert.
@@ -142,9 +148,9 @@ pub async fn update(connection: &mut PgConnection, concert: Concert) -> Result<C
     Ok(concert)
 }
 
-/// Deletes the concert with its tiers and seats. Returns whether it existed. Violates `seats_sold` if a seat is sold.
+/// Deletes the concert, whose seats must be locked, with its tiers and seats. Returns whether it existed. Violates
+/// `seats_sold` if a seat is sold.
 pub async fn delete(connection: &mut PgConnection, id: ConcertId) -> Result<bool, sqlx::Error> {
-    seats::lock_concert(connection, id).await?;
     let deleted =
         sqlx::query!("DELETE FROM concerts WHERE id = $1", id as ConcertId).execute(connection).await?;
     Ok(deleted.rows_affected() > 0)

@@ -2,6 +2,7 @@
 //! queries at compile time and needs their full text.
 
 pub mod concerts;
+pub mod creation_keys;
 pub mod sales;
 pub mod seats;
 pub mod ticket_tiers;

@@ -3,6 +3,7 @@ use sqlx::postgres::PgConnection;
 
 use crate::catalogue::seat::Seat;
 use crate::catalogue::seat_block::Block;
+use crate::catalogue::seat_selection::SeatSelection;
 
 /// The seats of a concert in the order of their ids; with `only_free`, those that are not sold.
 pub async fn list(
@@ -57,6 +58,91 @@ pub async fn lock_block(
         count
     )
     .fetch_all(connection)
+    .await
+}
+
+/// A seat that is locked for its removal.
+pub struct LockedSeat {
+    pub id: SeatId,
+    pub concert_id: ConcertId,
+    pub section: String,
+    pub row: i32,
+    pub seat_number: String,
+    pub is_sold: bool,
+}
+
+/// `SELECT … FROM seats`, followed by the rest of the query.
+macro_rules! select_locked {
+    ($rest:literal, $($argument:expr),*) => {
+        sqlx::query_as!(
+            LockedSeat,
+            r#"
+            SELECT id AS "id: SeatId", concert_id AS "concert_id: ConcertId", section, "row", seat_number,
+                   booked_at IS NOT NULL AS "is_sold!"
+            FROM seats
+            "# + $rest,
+            $($argument),*
+        )
+    };
+}
+
+/// Locks a seat. This waits for a sale in progress.
+pub async fn lock(connection: &mut PgConnection, id: SeatId) -> Result<Option<LockedSeat>, sqlx::Error> {
+    select_locked!("WHERE id = $1 FOR UPDATE", id as SeatId).fetch_optional(connection).await
+}
+
+/// Locks the selected seats of a concert, as [`lock_concert`] does all of them.
+pub async fn lock_selected(
+    connection: &mut PgConnection,
+    concert: ConcertId,
+    selection: &SeatSelection,
+) -> Result<Vec<LockedSeat>, sqlx::Error> {
+    let (first_row, last_row) = selection.rows.unzip();
+    select_locked!(
+        r#"
+        WHERE concert_id = $1 AND section = coalesce($2, section) AND ticket_tier_id = coalesce($3, ticket_tier_id)
+          AND "row" BETWEEN coalesce($4, "row") AND coalesce($5, "row")
+        ORDER BY id
+        FOR UPDATE
+        "#,
+        concert as ConcertId,
+        selection.section.as_deref(),
+        selection.tier as Option<TierId>,
+        first_row,
+        last_row
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The rows that a section of a concert has.
+pub struct ExistingRows {
+    /// The first row in the range, if one of the range exists.
+    pub first_in_range: Option<i32>,
+    pub last: Option<i32>,
+}
+
+/// Which rows the section has, in the range from `first` to `last` and as a whole.
+pub async fn existing_rows(
+    connection: &mut PgConnection,
+    concert: ConcertId,
+    section: &str,
+    first: i32,
+    last: i32,
+) -> Result<ExistingRows, sqlx::Error> {
+    sqlx::query_as!(
+        ExistingRows,
+        r#"
+        SELECT min("row") FILTER (WHERE "row" BETWEEN $3 AND $4) AS first_in_range, max("row") AS last
+        FROM seats
+        WHERE concert_id = $1 AND section = $2
+        "#,
+        concert as ConcertId,
+        section,
+        first,
+        last
+    )
+    .fetch_one(connection)
     .await
 }
 

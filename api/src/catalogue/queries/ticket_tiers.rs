@@ -1,7 +1,6 @@
 use hamro_shared::domain::{ConcertId, Price, TierId};
 use sqlx::postgres::PgConnection;
 
-use super::seats;
 use crate::catalogue::ticket_tier::{TicketTier, TicketTierDetails};
 use crate::http::pagination::Page;
 
@@ -79,30 +78,47 @@ pub async fn list_all(connection: &mut PgConnection) -> Result<Vec<TicketTier>, 
     .await
 }
 
-/// The concert that the tier belongs to.
-pub async fn find_concert(
+/// What a tier belongs to.
+pub struct LockedTier {
+    pub concert_id: ConcertId,
+    pub ticket_type_id: i32,
+}
+
+/// Locks the tier until the end of the transaction. Does not read its price, which may be NaN.
+pub async fn lock(connection: &mut PgConnection, id: TierId) -> Result<Option<LockedTier>, sqlx::Error> {
+    sqlx::query_as!(
+        LockedTier,
+        r#"
+        SELECT concert_id AS "concert_id: ConcertId", ticket_type_id
+        FROM ticket_tiers
+        WHERE id = $1
+        FOR NO KEY UPDATE
+        "#,
+        id as TierId
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// The oldest tier of this type of the concert. Earlier versions allowed several; the unique index has only the oldest.
+pub async fn find_of_type(
     connection: &mut PgConnection,
-    id: TierId,
-) -> Result<Option<ConcertId>, sqlx::Error> {
+    concert: ConcertId,
+    ticket_type: i32,
+) -> Result<Option<TierId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT concert_id AS "concert_id: ConcertId" FROM ticket_tiers WHERE id = $1"#,
-        id as TierId
+        r#"
+        SELECT id AS "id: TierId" FROM ticket_tiers WHERE concert_id = $1 AND ticket_type_id = $2 ORDER BY id LIMIT 1
+        "#,
+        concert as ConcertId,
+        ticket_type
     )
     .fetch_optional(connection)
     .await
 }
 
-/// The concert that the tier belongs to. Locks the tier.
-pub async fn lock(connection: &mut PgConnection, id: TierId) -> Result<Option<ConcertId>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT concert_id AS "concert_id: ConcertId" FROM ticket_tiers WHERE id = $1 FOR NO KEY UPDATE"#,
-        id as TierId
-    )
-    .fetch_optional(connection)
-    .await
-}
-
-/// Violates a foreign key if the concert or the ticket type does not exist.
+/// Violates a foreign key if the concert or the ticket type does not exist, and `ticket_tiers_type_of_concert` if the
+/// concert has a tier of this type.
 pub async fn insert(
     connection: &mut PgConnection,
     tier: TicketTierDetails,
@@ -118,20 +134,26 @@ pub async fn insert(
     .await
 }
 
-/// Changes everything but the concert. Violates a foreign key if the ticket type does not exist.
+/// Changes everything but the concert. Violates a foreign key if the ticket type does not exist, and
+/// `ticket_tiers_type_of_concert` if the concert has another tier of this type.
 pub async fn update(
     connection: &mut PgConnection,
     id: TierId,
     tier: TicketTierDetails,
-) -> Result<Option<TicketTier>, sqlx::Error> {
+) -> Result<TicketTier, sqlx::Error> {
     query_tiers!(
-        "UPDATE ticket_tiers SET ticket_type_id = $2, price = $3 WHERE id = $1 RETURNING",
+        r"
+        UPDATE ticket_tiers
+        SET ticket_type_id = $2, price = $3, is_duplicate = is_duplicate AND ticket_type_id = $2
+        WHERE id = $1
+        RETURNING
+        ",
         "",
         id as TierId,
         tier.ticket_type_id,
         tier.price as Price
     )
-    .fetch_optional(connection)
+    .fetch_one(connection)
     .await
 }
 
@@ -151,10 +173,8 @@ pub async fn add_seats(
     .await
 }
 
-/// Deletes the tier with its seats. Returns whether it existed. Violates `seats_sold` if a seat is sold.
-pub async fn delete(connection: &mut PgConnection, id: TierId) -> Result<bool, sqlx::Error> {
-    seats::lock_tier(connection, id).await?;
-    let deleted =
-        sqlx::query!("DELETE FROM ticket_tiers WHERE id = $1", id as TierId).execute(connection).await?;
-    Ok(deleted.rows_affected() > 0)
+/// Deletes the tier, whose seats must be locked, with its seats. Violates `seats_sold` if one is sold.
+pub async fn delete(connection: &mut PgConnection, id: TierId) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM ticket_tiers WHERE id = $1", id as TierId).execute(connection).await?;
+    Ok(())
 }

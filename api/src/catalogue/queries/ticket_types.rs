@@ -12,3 +12,9 @@ pub async fn insert(connection: &mut PgConnection, name: String) -> Result<Ticke
         .fetch_one(connection)
         .await
 }
+
+/// Deletes the ticket type. Returns whether it existed. Violates `ticket_tiers_ticket_type` if a tier has it.
+pub async fn delete(connection: &mut PgConnection, id: i32) -> Result<bool, sqlx::Error> {
+    let deleted = sqlx::query!("DELETE FROM ticket_types WHERE id = $1", id).execute(connection).await?;
+    Ok(deleted.rows_affected() > 0)
+}

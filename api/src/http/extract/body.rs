@@ -61,7 +61,7 @@ impl<S: Send + Sync, I: DeserializeOwned, T: DeserializeOwned> FromRequest<S> fo
 }
 
 /// The decoded bytes of a body whose content type is JSON.
-async fn json_bytes(request: Request) -> Result<Vec<u8>, Problem> {
+pub(in crate::http) async fn json_bytes(request: Request) -> Result<Vec<u8>, Problem> {
     expect_json(request.headers())?;
     let encoding = content_encoding(request.headers())?;
     let bytes = read(request.into_body()).await?;

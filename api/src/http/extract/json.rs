@@ -10,7 +10,7 @@ use crate::http::problem::{Problem, ProblemCode};
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// Parses a JSON object. Serde would also accept an array, as the list of a struct's fields; that is rejected here.
-pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(in crate::http) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let text = utf8(bytes)?;
     if text.trim_start().starts_with('{')
         && let Ok(body) = serde_json::from_str(text)

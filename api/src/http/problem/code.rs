@@ -93,8 +93,13 @@ codes! {
         "The body is too large", "The body must not be larger than 64 KiB.";
     HasSales => "has-sales", CONFLICT,
         "Seats have been sold", "Sold seats, and their tier and concert, cannot be deleted.";
+    InUse => "in-use", CONFLICT,
+        "The resource is in use", "Ticket tiers of concerts have this ticket type. Delete them first, or keep it.";
     AlreadyExists => "already-exists", CONFLICT,
-        "The name is already in use", "A ticket type with this name already exists.";
+        "The resource already exists", "A ticket type with this name already exists.";
+    PreconditionFailed => "precondition-failed", PRECONDITION_FAILED,
+        "The resource has been changed",
+        "It has been changed since you read it, and your change was not made. Read it again, and repeat your change.";
     Internal => "internal", INTERNAL_SERVER_ERROR,
         "An internal error occurred", "The error was logged. Try again later.";
 }

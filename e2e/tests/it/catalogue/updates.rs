@@ -6,16 +6,10 @@ use hamro_e2e::{Deployment, Setup};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::concert;
+use super::{concert, created};
 
 const FIRST: &str = "2099-01-01T00:00:00.000Z";
 const LAST: &str = "2099-01-02T00:00:00.000Z";
-
-async fn created(client: &Client, path: &str, body: &Value) -> Result<Value> {
-    let response = client.write(Method::POST, path, body).await?;
-    assert_eq!(response.status, 201, "{path}: {response:?}");
-    Ok(response.body)
-}
 
 /// A concert with a value in every optional field.
 async fn complete_concert(client: &Client) -> Result<Value> {

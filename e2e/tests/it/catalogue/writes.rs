@@ -22,6 +22,9 @@ async fn writes_require_the_admin_token_and_reads_do_not() -> Result<()> {
             (Method::PUT, "/ticket-tiers".to_owned()),
             (Method::DELETE, "/ticket-tiers/1".to_owned()),
             (Method::POST, "/ticket-types".to_owned()),
+            (Method::DELETE, "/ticket-types/1".to_owned()),
+            (Method::DELETE, "/seats/1".to_owned()),
+            (Method::DELETE, format!("/concerts/{id}/seats?section=vip")),
         ];
         for (method, path) in writes {
             let client = deployment.client();

@@ -2,36 +2,12 @@
 
 use anyhow::{Context, Result};
 use hamro_e2e::client::{Client, booking};
-use hamro_e2e::{Deployment, Events, Setup, tables, wait_until};
+use hamro_e2e::{Deployment, Events, Setup, tables};
 use hyper::Method;
 use serde_json::{Value, json};
-use sqlx::{Postgres, Transaction};
 
 use super::TestConcert;
-
-/// Waits until this number of the api's database sessions wait for a lock.
-async fn deletions_wait_for_a_lock(deployment: &Deployment, number: i64) -> Result<()> {
-    wait_until("the deletions wait for a lock", async || {
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-             AND datname = current_database() AND application_name LIKE 'hamro-api%'",
-        )
-        .fetch_one(&deployment.pool)
-        .await?;
-        Ok((waiting == number).then_some(()))
-    })
-    .await
-}
-
-/// Locks a tier, which workers and deletions change last, until the returned transaction ends.
-async fn hold_tier(deployment: &Deployment, tier: i64) -> Result<Transaction<'static, Postgres>> {
-    let mut holder = deployment.pool.begin().await?;
-    sqlx::query("SELECT FROM ticket_tiers WHERE id = $1 FOR UPDATE")
-        .bind(i32::try_from(tier)?)
-        .execute(&mut *holder)
-        .await?;
-    Ok(holder)
-}
+use crate::catalogue::{api_sessions_wait_for_locks, hold_tier};
 
 async fn assert_nothing_is_sold(deployment: &Deployment) -> Result<()> {
     for table in ["sales", "sale_seats"] {
@@ -134,7 +110,7 @@ async fn a_deletion_waits_for_a_sale_in_progress_and_removes_it() -> Result<()> 
         let ticket = client.create_booking("alice", &test.seats[..1]).await?;
         deployment.worker_waits_for_a_lock().await?;
         let deletion = test.spawn_delete(client);
-        deletions_wait_for_a_lock(deployment, 1).await?;
+        api_sessions_wait_for_locks(deployment, 1).await?;
         holder.rollback().await?;
         assert_eq!(deletion.await??.status, 204);
         // The worker announced the sale, so it was committed.
@@ -153,7 +129,7 @@ async fn a_booking_that_waits_for_a_deletion_is_rejected() -> Result<()> {
         let test = TestConcert::create(client, 1, 2).await?;
         let holder = hold_tier(deployment, test.tier).await?;
         let deletion = test.spawn_delete(client);
-        deletions_wait_for_a_lock(deployment, 1).await?;
+        api_sessions_wait_for_locks(deployment, 1).await?;
         let ticket = client.create_booking("alice", &test.seats[..1]).await?;
         deployment.worker_waits_for_a_lock().await?;
         holder.rollback().await?;
@@ -197,7 +173,7 @@ async fn a_sale_of_two_test_concerts_is_removed_when_both_are_deleted_at_once() 
         // Both deletions remove their seat from the sale before one of them sees the result of the other.
         sqlx::query("SELECT FROM sales FOR UPDATE").execute(&mut *holder).await?;
         let deletions = [one.spawn_delete(client), two.spawn_delete(client)];
-        deletions_wait_for_a_lock(deployment, 2).await?;
+        api_sessions_wait_for_locks(deployment, 2).await?;
         holder.rollback().await?;
         for deletion in deletions {
             assert_eq!(deletion.await??.status, 204);
@@ -221,7 +197,7 @@ async fn seats_that_are_added_and_sold_during_a_deletion_are_deleted_too() -> Re
             .execute(&mut *holder)
             .await?;
         let deletion = test.spawn_delete(client);
-        deletions_wait_for_a_lock(deployment, 1).await?;
+        api_sessions_wait_for_locks(deployment, 1).await?;
         let added = test.add_seats(client, 1, 5).await?;
         assert_eq!(client.book_seats("alice", &added).await?.status, 201);
         holder.rollback().await?;

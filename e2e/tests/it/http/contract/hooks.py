@@ -7,6 +7,10 @@ import schemathesis
 REASONS = (
     # Relations between two fields.
     "must be later than salesOpenAt",
+    "is required unless ticketTierId is given",
+    "is required with",
+    "must not be less than firstRow",
+    "must be given together with section",
     "must be earlier than salesCloseAt",
     # Entities that must exist, or must belong to another one.
     "must be the id of a concert",
