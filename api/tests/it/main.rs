@@ -1,3 +1,4 @@
 //! The HTTP contract.
 
+mod compatibility;
 mod openapi;
