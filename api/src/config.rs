@@ -11,6 +11,7 @@ use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
 use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::PublisherConfig;
+use crate::person::retention::Retention;
 use crate::server::config::HttpConfig;
 use crate::startup_migration::SchemaConfig;
 
@@ -24,6 +25,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub schema: SchemaConfig,
     pub policy: BookingPolicy,
+    pub retention: Option<Retention>,
     /// How long shutdown may take, including requests in flight.
     pub shutdown_timeout: Duration,
 }
@@ -60,6 +62,7 @@ impl Config {
                 "a number such as 10",
             )
             .or_default("10");
+        let retention = Retention::read(env);
         let shutdown_timeout = read_shutdown_timeout(env);
         let telemetry = TelemetryConfig::read(env);
         let log_key = LogKey::read(env);
@@ -76,12 +79,13 @@ impl Config {
             http: http?,
             schema: schema?,
             policy,
+            retention: retention?,
             shutdown_timeout: shutdown_timeout?,
         })
     }
 }
 
-/// The settings of `hamro-api migrate`, `seed` and `erase`.
+/// The settings of `hamro-api migrate`, `seed` and `person`.
 pub struct SchemaCommandConfig {
     pub telemetry: TelemetryConfig,
     pub database: DatabaseConfig,
@@ -157,6 +161,9 @@ mod tests {
             ("LOG_FORMAT", "xml"),
             ("LOG_KEY", "short"),
             ("DATABASE_CONNECTIONS", "0"),
+            ("RETENTION", "two years"),
+            ("RETENTION", "2d"),
+            ("RETENTION", "1000y"),
             ("PUBLISH_IN_FLIGHT_MAX", "0"),
             ("RATE_LIMIT_PER_SECOND", "0"),
             ("TRUSTED_PROXIES", "10.0.0.0/33"),

@@ -13,13 +13,14 @@ use hamro_api::http::sse::SseLimiter;
 use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
 use hamro_api::outcomes::watermark::Watermark;
+use hamro_api::person::PersonCommand;
 use hamro_api::router::{openapi, router};
 use hamro_api::seat_feed::SeatFeed;
 use hamro_api::server::config::HttpConfig;
 use hamro_api::server::middleware::MiddlewareState;
 use hamro_api::server::rate_limit::RateLimit;
 use hamro_api::state::{App, AppState};
-use hamro_api::{erase, server, startup_migration};
+use hamro_api::{person, server, startup_migration};
 use hamro_shared::config::{Env, help};
 use hamro_shared::database::{self, Database, DatabaseClock};
 use hamro_shared::domain::{Clock, TicketId};
@@ -54,11 +55,13 @@ enum Command {
     Migrate,
     /// Add the demo concerts to an empty catalogue
     Seed,
-    /// Erase a person's name and e-mail address from the database
+    /// Export or erase a person's data
     ///
-    /// Without `--apply`, only reports what would change. Needs `DATABASE_URL`. See "Erase a person's data" in
-    /// docs/RUNBOOK.md.
-    Erase(erase::Arguments),
+    /// Needs `DATABASE_URL`. See "A person's data" in docs/RUNBOOK.md.
+    #[command(subcommand)]
+    Person(PersonCommand),
+    /// The earlier name of `person erase`
+    Erase(person::erase::Arguments),
     /// Print the OpenAPI document
     Openapi,
     /// Check that the instance on this machine is ready
@@ -99,10 +102,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let (mut connection, _logging) = connect().await?;
             database::seed(&mut connection).await?;
         }
-        Command::Erase(arguments) => {
-            let (mut connection, _logging) = connect().await?;
-            print(&erase::erase(&mut connection, &arguments).await?.to_string())?;
-        }
+        Command::Person(command) => return run_person(&command).await,
+        Command::Erase(arguments) => return run_person(&PersonCommand::Erase(arguments)).await,
         Command::Openapi => print(&openapi().to_pretty_json().context("writing the document")?)?,
         Command::LogId { ticket } => print(&log_ids(Env::process())?.of(TicketId(ticket)).to_string())?,
         Command::Healthcheck => {
@@ -112,6 +113,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn run_person(command: &PersonCommand) -> anyhow::Result<ExitCode> {
+    let (mut connection, _logging) = connect().await?;
+    person::run(&mut connection, command).await
 }
 
 /// Opens the database session of a command, and starts logging.
@@ -158,6 +164,11 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     spawn_broker_tasks(&mut lifecycle, &state, broker, publishing_task);
     spawn_database_tasks(&mut lifecycle, &state);
     spawn_middleware_tasks(&mut lifecycle, &middleware);
+    if let Some(retention) = config.retention {
+        let options = config.database.options(&process);
+        let schema_ready = state.schema_ready.clone();
+        lifecycle.support("retention", |stop| person::retention::run(options, retention, schema_ready, stop));
+    }
     let (options, ticket_keys) = (config.database.options(&process), state.policy.ticket_keys.clone());
     lifecycle.support("schema", |stop| {
         startup_migration::run(options, config.schema, ticket_keys, schema_ready_sender, stop)

@@ -1,16 +1,17 @@
-//! `hamro-api erase`: replaces a person's name and e-mail address everywhere in the database, at that person's request.
+//! `hamro-api person erase`: replaces a person's name and e-mail address everywhere in the database, at that person's request.
 //!
 //! Seats, counters, statuses, outcomes and idempotency digests do not change. The placeholders pass the rules for
 //! input, so that older versions can read the rows.
 
 use std::fmt::{self, Display};
 
-use anyhow::{Context, bail, ensure};
-use futures_util::TryStreamExt;
+use anyhow::{Context, bail};
 use hamro_shared::domain::{CustomerName, Email};
-use serde_json::Value;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+
+use super::not_a_placeholder;
+use super::stored::{Letter, find_letters, find_spellings};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -32,21 +33,11 @@ pub struct Report {
     open: Vec<i64>,
 }
 
-/// A dead letter that mentions the address.
-struct Letter {
-    id: i64,
-    is_open: bool,
-    in_payload: bool,
-    /// In the detail or the discard reason.
-    in_texts: bool,
-}
-
 /// Replaces a text about the person.
 const ERASED: &str = "erased";
 
 pub async fn erase(connection: &mut PgConnection, arguments: &Arguments) -> anyhow::Result<Report> {
-    let address = arguments.email.normalised();
-    ensure!(address != Email::erased().as_str(), "this address is the placeholder for erased addresses");
+    let address = not_a_placeholder(&arguments.email)?;
     if arguments.apply { apply(connection, &address).await } else { examine(connection, &address).await }
 }
 
@@ -115,46 +106,6 @@ async fn apply(connection: &mut PgConnection, address: &str) -> anyhow::Result<R
     })
 }
 
-/// All stored spellings of the address. Under the collation "C", Postgres folds the case of ASCII letters only, on
-/// every system. Non-ASCII addresses are therefore all fetched and compared here, by the rule of [`Email::normalised`].
-async fn find_spellings(connection: &mut PgConnection, address: &str) -> Result<Vec<String>, sqlx::Error> {
-    let mut spellings = sqlx::query_scalar!(
-        r#"
-        SELECT user_email AS "user_email!" FROM sales
-        WHERE lower(user_email COLLATE "C") = $1 OR octet_length(user_email) <> char_length(user_email)
-        UNION
-        SELECT user_email FROM bookings
-        WHERE lower(user_email COLLATE "C") = $1 OR octet_length(user_email) <> char_length(user_email)
-        "#,
-        address
-    )
-    .fetch_all(connection)
-    .await?;
-    spellings.retain(|spelling| Email::from_stored(Some(spelling.clone())).normalised() == address);
-    Ok(spellings)
-}
-
-/// The dead letters that mention the address. Rows are streamed, because each contains a whole message.
-async fn find_letters(connection: &mut PgConnection, address: &str) -> Result<Vec<Letter>, sqlx::Error> {
-    let mut rows =
-        sqlx::query!("SELECT id, payload, detail, discard_reason, resolution FROM dead_letters ORDER BY id")
-            .fetch(connection);
-    let mut letters = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        let letter = Letter {
-            id: row.id,
-            is_open: row.resolution.is_none(),
-            in_payload: is_in_payload(&row.payload, address),
-            in_texts: is_in_text(&row.detail, address)
-                || row.discard_reason.is_some_and(|reason| is_in_text(&reason, address)),
-        };
-        if letter.in_payload || letter.in_texts {
-            letters.push(letter);
-        }
-    }
-    Ok(letters)
-}
-
 /// Replaces the payload if it mentions the address, and always the texts, which may describe the person in other words.
 async fn replace(connection: &mut PgConnection, letter: &Letter) -> Result<(), sqlx::Error> {
     // The payload must be unique among dead letters with the same reason.
@@ -175,39 +126,6 @@ async fn replace(connection: &mut PgConnection, letter: &Letter) -> Result<(), s
     .execute(connection)
     .await?;
     Ok(())
-}
-
-fn is_in_payload(payload: &[u8], address: &str) -> bool {
-    match serde_json::from_slice(payload) {
-        Ok(json) => is_in_json(&json, address),
-        Err(_) => is_in_text(&String::from_utf8_lossy(payload), address),
-    }
-}
-
-fn is_in_json(json: &Value, address: &str) -> bool {
-    match json {
-        Value::String(text) => match Email::parse(text) {
-            Ok(email) => email.normalised() == address,
-            Err(_) => is_in_text(text, address),
-        },
-        Value::Array(values) => values.iter().any(|value| is_in_json(value, address)),
-        Value::Object(members) => {
-            members.iter().any(|(name, value)| is_in_text(name, address) || is_in_json(value, address))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-/// Whether the text contains the address, other than as part of a longer address.
-fn is_in_text(text: &str, address: &str) -> bool {
-    let text = text.to_lowercase();
-    text.match_indices(address).any(|(start, found)| {
-        let (before, after) = (&text[..start], &text[start + found.len()..]);
-        let continues = |rest: &str| rest.starts_with(|next: char| next.is_alphanumeric() || next == '-');
-        let continues_before =
-            before.ends_with(|last: char| last.is_alphanumeric() || "._%+-".contains(last));
-        !continues_before && !continues(after) && !after.strip_prefix('.').is_some_and(continues)
-    })
 }
 
 fn resolve_first(open: &[i64]) -> String {
@@ -234,39 +152,7 @@ impl Display for Report {
         write!(
             f,
             "Not reached: bookings still in the queue (run this command again when the queue is empty), outcomes in the memory of \
-             api instances (for up to a minute), dead letters that do not contain the address, logs, and backups."
+             api instances (for up to a minute), dead letters that do not contain the address, and backups."
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_found_in_every_form_of_payload() {
-        for payload in [
-            r#"{"request":{"userEmail":"A_Ice@example.com"}}"#,
-            r#"[{"x":["mail a_ice@example.com."]}]"#,
-            r#"{"a_ice\u0040example.com":1}"#,
-            r#"{"request":{"userEmail":"a_ice@example.com"#,
-            "email=a_ice@example.com&x=1",
-        ] {
-            assert!(is_in_payload(payload.as_bytes(), "a_ice@example.com"), "{payload}");
-        }
-        assert!(is_in_payload(b"\xff a_ice@example.com", "a_ice@example.com"));
-        assert!(is_in_payload("\"ÄLICE@example.com\"".as_bytes(), "älice@example.com"));
-    }
-
-    #[test]
-    fn a_similar_address_does_not_match() {
-        for payload in [
-            r#"{"request":{"userEmail":"alice@example.com"}}"#,
-            r#"["xa_ice@example.com","a_ice@example.com.np","o'a_ice@example.com"]"#,
-            "x.a_ice@example.com a_ice@example.community a_ice@example.com-shop.np",
-            "",
-        ] {
-            assert!(!is_in_payload(payload.as_bytes(), "a_ice@example.com"), "{payload}");
-        }
     }
 }

@@ -1,37 +1,21 @@
-//! The operator's command that erases a person's data: `hamro-api erase`.
+//! `hamro-api person erase`.
 
-use anyhow::{Context, Result, ensure};
-use hamro_e2e::process::Process;
-use hamro_e2e::{Client, Deployment, Setup};
+use anyhow::{Context, Result};
+use hamro_e2e::{Client, Deployment};
 use hamro_shared::domain::{CustomerName, Email};
 use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 
-/// Contains `_` and `%`, which are wildcards of LIKE.
-const ADDRESS: &str = "zenobia_%@example.com";
-
-/// Texts that must be gone everywhere, in lower case.
-const TRACES: [&str; 2] = ["zenobia_%@example.com", "zenobia quartz"];
+use super::{ADDRESS, TRACES, booking, columns_with, discard, hamro_api, unreadable, with_dead_letters};
 
 const NEIGHBOURS: [&str; 4] =
     ["zenobiaxyz@example.com", "zenobia__@example.com", "azenobia_%@example.com", "zenobia_%@example.com.np"];
 
-fn booking(name: &str, address: &str, seats: &[i64]) -> Value {
-    json!({"userName": name, "userEmail": address, "seatIds": seats})
-}
-
-/// A dead letter is logged as an error.
-fn with_dead_letters() -> Setup {
-    Setup { expects_errors: true, ..Setup::default() }
-}
-
 async fn erase(deployment: &Deployment, arguments: &[&str]) -> Result<(Option<i32>, String)> {
-    let arguments = [&["erase"], arguments].concat();
-    let output = Process::output("hamro-api", &arguments, &deployment.environment(&[])).await?;
-    let printed = String::from_utf8([output.stdout, output.stderr].concat())?;
-    Ok((output.status.code(), printed))
+    let (status, printed, error) = hamro_api(deployment, &[&["person", "erase"], arguments].concat()).await?;
+    Ok((status, printed + &error))
 }
 
 /// All tables of the schema, with their rows as text.
@@ -47,49 +31,6 @@ async fn contents(pool: &PgPool) -> Result<Vec<(String, String)>> {
         contents.push((table, sqlx::query_scalar(AssertSqlSafe(rows)).fetch_one(pool).await?));
     }
     Ok(contents)
-}
-
-/// The columns that contain this text.
-async fn columns_with(pool: &PgPool, text: &str) -> Result<Vec<String>> {
-    let columns: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns
-         WHERE table_schema = 'public' AND data_type IN ('text', 'character varying', 'bytea', 'json', 'jsonb')",
-    )
-    .fetch_all(pool)
-    .await?;
-    ensure!(columns.len() > 10, "{columns:?}");
-    let mut found = Vec::new();
-    for (table, column, data_type) in columns {
-        let value = if data_type == "bytea" {
-            format!("encode({column}, 'escape')")
-        } else {
-            format!("{column}::text")
-        };
-        let query = format!("SELECT count(*) FROM {table} WHERE position($1 IN lower({value})) > 0");
-        let count: i64 = sqlx::query_scalar(AssertSqlSafe(query)).bind(text).fetch_one(pool).await?;
-        if count > 0 {
-            found.push(format!("{table}.{column}"));
-        }
-    }
-    Ok(found)
-}
-
-/// Publishes two unreadable messages of the person, and returns the numbers of their dead letters.
-async fn unreadable(deployment: &Deployment) -> Result<Vec<i64>> {
-    for seat in [1, 2] {
-        let request = booking("Zenobia Quartz", ADDRESS, &[seat]);
-        let envelope = json!({"v": 1, "kind": format!("for {ADDRESS}"), "request": request});
-        deployment.publish(json!([envelope]).to_string().as_bytes()).await?;
-    }
-    deployment.drained().await?;
-    Ok(sqlx::query_scalar("SELECT id FROM dead_letters ORDER BY id").fetch_all(&deployment.pool).await?)
-}
-
-async fn discard(deployment: &Deployment, id: i64, because: &str) -> Result<()> {
-    let arguments = ["dead-letters", "discard", &id.to_string(), "--because", because];
-    let output = Process::output("hamro-worker", &arguments, &deployment.environment(&[])).await?;
-    ensure!(output.status.success(), "{output:?}");
-    Ok(())
 }
 
 #[tokio::test]
@@ -214,6 +155,32 @@ async fn an_erasure_with_an_invalid_address_explains_the_error() -> Result<()> {
         ] {
             let (status, message) = erase(deployment, arguments).await?;
             assert!(status.is_some_and(|status| status > 0) && message.contains(expected), "{message}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Scripts of the first version use it.
+#[tokio::test]
+async fn the_earlier_name_of_the_command_does_the_same() -> Result<()> {
+    Deployment::run(with_dead_letters(), async |deployment| {
+        let seats = deployment.client().seat_ids(0).await?;
+        let body = booking("Zenobia Quartz", ADDRESS, &seats[..1]);
+        assert_eq!(deployment.client().post("/ticket-bookings/seats", &body).await?.status, 201);
+        for arguments in
+            [&["--email", ADDRESS][..], &["--email", ADDRESS, "--apply"], &["--email", "zenobia"]]
+        {
+            let earlier = hamro_api(deployment, &[&["erase"], arguments].concat()).await?;
+            if arguments.contains(&"--apply") {
+                assert!(
+                    earlier.0 == Some(0) && earlier.1.contains("in 1 sales, 1 bookings and 0"),
+                    "{earlier:?}"
+                );
+            } else {
+                let today = hamro_api(deployment, &[&["person", "erase"], arguments].concat()).await?;
+                assert_eq!((earlier.0, &earlier.1), (today.0, &today.1));
+            }
         }
         Ok(())
     })
