@@ -33,7 +33,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T>
             .map_err(|_| Problem::invalid_field("query", "must be pairs such as page=2&limit=10"))?;
         let params = params.into_iter().map(|(name, value)| (name, Input::Text(value)));
         let parsed = Input::Object(params.collect()).parse();
-        parsed.map(Self).map_err(|error| Problem::invalid(&[error]))
+        parsed.map(Self).map_err(|errors| Problem::invalid(&errors))
     }
 }
 

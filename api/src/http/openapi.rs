@@ -21,7 +21,9 @@ pub fn text<const MAX: usize>() -> Object {
         .schema_type(Type::String)
         .min_length(Some(1))
         .max_length(Some(MAX))
-        .description(Some("One line with a visible character, without control or other invisible characters."))
+        .description(Some(
+            "One line with a visible character, without control or other invisible characters.",
+        ))
         .pattern(Some(r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"))
         .build()
 }

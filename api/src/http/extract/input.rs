@@ -14,6 +14,7 @@ use super::input_error::InputError;
 use crate::http::problem::FieldError;
 
 /// A value. An object keeps duplicate fields, so that they can be reported.
+#[derive(Clone)]
 pub enum Input {
     Null,
     Bool(bool),
@@ -24,8 +25,31 @@ pub enum Input {
 }
 
 impl Input {
-    /// Reads the fields of `T`. The error names the invalid field.
-    pub fn parse<T: DeserializeOwned>(self) -> Result<T, FieldError> {
+    /// Reads the fields of `T`, all of which are optional, or returns what is wrong with each.
+    pub fn parse<T: DeserializeOwned>(mut self) -> Result<T, Vec<FieldError>> {
+        let mut errors: Vec<FieldError> = Vec::new();
+        loop {
+            match self.clone().parse_until_error() {
+                Ok(value) if errors.is_empty() => return Ok(value),
+                Ok(_) => return Err(errors),
+                // The field is duplicate, or must not be null.
+                Err(error)
+                    if errors.iter().any(|known| top_level(&known.field) == top_level(&error.field)) =>
+                {
+                    return Err(errors);
+                }
+                Err(error) => {
+                    let is_cleared = self.clear(&error.field);
+                    errors.push(error);
+                    if !is_cleared {
+                        return Err(errors);
+                    }
+                }
+            }
+        }
+    }
+
+    fn parse_until_error<T: DeserializeOwned>(self) -> Result<T, FieldError> {
         serde_path_to_error::deserialize(self).map_err(|error| {
             let path = error.path().to_string();
             let InputError { field, detail } = error.into_inner();
@@ -39,6 +63,22 @@ impl Input {
             FieldError { field, detail }
         })
     }
+
+    /// Removes the value of the field that contains this one. Returns false if it has none.
+    fn clear(&mut self, path: &str) -> bool {
+        let Self::Object(fields) = self else { return false };
+        let field = fields.iter_mut().find(|(name, _)| name == top_level(path));
+        let is_found = field.is_some();
+        if let Some((_, value)) = field {
+            *value = Self::Null;
+        }
+        is_found
+    }
+}
+
+/// The field of the body that contains the field at this path.
+fn top_level(path: &str) -> &str {
+    path.split(['.', '[']).next().unwrap_or_default()
 }
 
 impl<'de> IntoDeserializer<'de, InputError> for Input {
