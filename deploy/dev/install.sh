@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Installs missing packages on a Debian machine: `ensure_installed REQUIREMENT…`, where a requirement is one of
-# postgres, rabbitmq, linker, cxx, python, curl, wrk, caddy, nginx. Sourced after common.sh.
+# postgres, rabbitmq, pgbouncer, linker, cxx, python, curl, wrk, caddy, nginx. Sourced after common.sh.
 #
 # The packages of PostgreSQL, RabbitMQ, Caddy and nginx normally start and enable a service. The installation suppresses
 # this and then restores the machine's settings. It does not touch packages that are already installed.
@@ -13,6 +13,7 @@ is_available() { # REQUIREMENT
     case $1 in
         postgres) [[ -n $(postgres_versions) ]] || command -v initdb >/dev/null ;;
         rabbitmq) rabbitmq_server >/dev/null && command -v epmd >/dev/null ;;
+        pgbouncer) [[ -x /usr/sbin/pgbouncer ]] || command -v pgbouncer >/dev/null ;;
         # A compiler cannot link without the C library's headers and startup files.
         linker) printf 'int main(void){return 0;}' 2>/dev/null | cc -x c -o /dev/null - 2>/dev/null ;;
         cxx) command -v c++ >/dev/null ;;
@@ -27,6 +28,7 @@ packages_for() { # REQUIREMENT
     case $1 in
         postgres) echo postgresql ;;
         rabbitmq) echo rabbitmq-server ;;
+        pgbouncer) echo pgbouncer ;;
         linker) echo gcc libc6-dev ;;
         cxx) echo g++ ;;
         curl | wrk | caddy | nginx) echo "$1" ;;

@@ -25,7 +25,7 @@ main() {
 }
 
 install_all() {
-    ensure_installed caddy curl linker nginx postgres rabbitmq
+    ensure_installed caddy curl linker nginx pgbouncer postgres rabbitmq
     ensure_tools cargo-nextest cargo-shear check-jsonschema deno hadolint mypy node openapi-python-client schemathesis shellcheck
     ensure_npm_packages
 }

@@ -4,6 +4,7 @@
 //! A setting is described where it is read. `Env` records the descriptions. `--help`, `.env.example` and the table in
 //! docs/ARCHITECTURE.md are made from this record, so they cannot omit a setting or state another default.
 
+pub mod connection_url;
 pub mod shared_settings;
 mod variable;
 
@@ -143,11 +144,13 @@ impl VariableReader<'_> {
     }
 
     fn parse<T: Setting>(self, value: &str) -> Option<T> {
-        let parsed = T::parse(value.trim());
+        let value = value.trim();
+        let parsed = T::parse(value);
         if parsed.is_none() {
             // The message omits the value: it may be a secret.
             let Variable { name, expected, .. } = self.variable;
-            self.env.errors.push(format!("{name} is invalid: it should be {expected}"));
+            let problem = T::problem(value).map(|problem| format!("{problem}; ")).unwrap_or_default();
+            self.env.errors.push(format!("{name} is invalid: {problem}it should be {expected}"));
         }
         parsed
     }
@@ -156,6 +159,12 @@ impl VariableReader<'_> {
 /// A type that a setting can have.
 pub trait Setting: Sized {
     fn parse(text: &str) -> Option<Self>;
+
+    /// What is wrong with a text that `parse` refuses, if more can be said than how it should be. Must not contain the
+    /// text, which may be a secret.
+    fn problem(_text: &str) -> Option<String> {
+        None
+    }
 }
 
 macro_rules! from_str_setting {

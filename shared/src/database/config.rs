@@ -1,25 +1,17 @@
 //! The settings of the connection to Postgres.
 
 use std::num::NonZeroU16;
-use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use super::Sessions;
-use crate::config::{Env, Setting};
+use crate::config::Env;
 
 /// The address and credentials of Postgres.
 #[derive(Clone)]
 pub struct DatabaseConfig {
     options: PgConnectOptions,
-}
-
-impl Setting for PgConnectOptions {
-    fn parse(url: &str) -> Option<Self> {
-        let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
-        is_postgres.then(|| Self::from_str(url).ok()).flatten()
-    }
 }
 
 /// How long a caller waits for a free connection before it gets an error.

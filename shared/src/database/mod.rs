@@ -8,6 +8,7 @@ mod pool;
 mod schema;
 mod sessions;
 pub mod tickets;
+mod url;
 
 pub use clock::DatabaseClock;
 pub use config::DatabaseConfig;

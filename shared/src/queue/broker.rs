@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::{PublishError, Topology};
 use crate::backoff::Backoff;
-use crate::config::{Env, Setting};
+use crate::config::Env;
 
 /// Heartbeat interval in seconds. By the protocol, a connection counts as lost after two intervals of silence.
 const HEARTBEAT: u16 = 10;
@@ -50,12 +50,6 @@ impl BrokerConfig {
             )
             .optional();
         Some(Self { uri: uri?, prefix: prefix?.unwrap_or_default() })
-    }
-}
-
-impl Setting for AMQPUri {
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
     }
 }
 

@@ -1,5 +1,6 @@
 //! RabbitMQ: the messages between the api and the workers, the topology, and connections that are re-established.
 
+mod amqp_url;
 mod broker;
 mod consume;
 mod envelope;

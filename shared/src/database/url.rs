@@ -1,0 +1,210 @@
+//! Parses `DATABASE_URL`.
+//!
+//! sqlx's own parser cannot be used alone: it resolves no IPv6 address, ignores unknown parameters, and replaces a
+//! missing host by the environment. It gets the parts as parameters, whose meaning is the same.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::path::Path;
+
+use form_urlencoded::Serializer;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+
+use crate::config::Setting;
+use crate::config::connection_url::{ConnectionUrl, UrlError, UrlForm, parse_host, parse_ipv6, parse_port};
+
+const FORM: UrlForm = UrlForm { schemes: &["postgres", "postgresql"], path: "the database", is_parameter };
+
+fn is_parameter(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "host",
+        "hostaddr",
+        "port",
+        "dbname",
+        "user",
+        "password",
+        "options",
+        "application_name",
+        "sslmode",
+        "ssl-mode",
+        "sslrootcert",
+        "ssl-root-cert",
+        "ssl-ca",
+        "sslcert",
+        "ssl-cert",
+        "sslkey",
+        "ssl-key",
+        "statement-cache-capacity",
+    ];
+    NAMES.contains(&name) || name.strip_prefix("options[").is_some_and(|rest| rest.ends_with(']'))
+}
+
+impl Setting for PgConnectOptions {
+    fn parse(text: &str) -> Option<Self> {
+        parse(text).ok()
+    }
+
+    fn problem(text: &str) -> Option<String> {
+        parse(text).err().map(|error| error.to_string())
+    }
+}
+
+fn parse(text: &str) -> Result<PgConnectOptions, UrlError> {
+    let url = ConnectionUrl::parse(text, &FORM)?;
+    // A later parameter has precedence, so a parameter has precedence over the same part before the `?`.
+    let mut parts = Serializer::new(String::new());
+    let mut append = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            parts.append_pair(name, value);
+        }
+    };
+    append("host", url.host.as_deref());
+    append("port", url.port.map(|port| port.to_string()).as_deref());
+    append("user", url.user.as_deref());
+    // A user without a password may log in by a certificate or a trusted address, so an empty one is none.
+    append("password", url.password.as_deref().filter(|password| !password.is_empty()));
+    append("dbname", url.path.as_deref().filter(|database| !database.is_empty()));
+    let (mut has_host, mut has_database) =
+        (url.host.is_some(), url.path.is_some_and(|path| !path.is_empty()));
+    for (name, value) in &url.parameters {
+        append(name, Some(&parameter(name, value)?));
+        has_host |= matches!(name.as_str(), "host" | "hostaddr");
+        has_database |= name == "dbname";
+    }
+    if !has_host {
+        return Err(UrlError::new(
+            "the host is missing (a Unix socket is written postgres:///database?host=/var/run/postgresql)",
+        ));
+    }
+    if !has_database {
+        return Err(UrlError::new("the name of the database is missing: write it after the host and a /"));
+    }
+    let options: PgConnectOptions = format!("postgres:///?{}", parts.finish())
+        .parse()
+        .map_err(|_| UrlError::new("it is not understood"))?;
+    // PgBouncer refuses this start-up parameter, and no column is a floating-point number.
+    Ok(options.extra_float_digits(None))
+}
+
+/// The value of a parameter, checked as far as sqlx would refuse it without a reason, or only when it connects.
+fn parameter(name: &str, value: &str) -> Result<String, UrlError> {
+    let invalid =
+        |expected: &str| UrlError::new(format!("the parameter {name} is invalid: it should be {expected}"));
+    match name {
+        "host" if value.contains(':') => {
+            return parse_ipv6(value.trim_start_matches('[').trim_end_matches(']'));
+        }
+        "host" => return parse_host(value),
+        "hostaddr" if value.parse::<IpAddr>().is_err() => return Err(invalid("an IP address")),
+        "port" => drop(parse_port(value)?),
+        "user" | "dbname" if value.is_empty() => return Err(invalid("a name")),
+        "sslmode" | "ssl-mode" if value.parse::<PgSslMode>().is_err() => {
+            return Err(invalid("disable, allow, prefer, require, verify-ca or verify-full"));
+        }
+        "statement-cache-capacity" if value.parse::<usize>().is_err() => return Err(invalid("a number")),
+        _ if name.starts_with("ssl") && !name.ends_with("mode") && File::open(Path::new(value)).is_err() => {
+            return Err(invalid("the path of a file that this process can read"));
+        }
+        _ => {}
+    }
+    Ok(value.to_owned())
+}
+
+/// The address of the server, for messages.
+pub(super) fn address(options: &PgConnectOptions) -> String {
+    let (host, port) = (options.get_host(), options.get_port());
+    match options.get_socket() {
+        Some(directory) => format!("{}/.s.PGSQL.{port}", directory.display()),
+        None if host.contains(':') => format!("[{host}]:{port}"),
+        None => format!("{host}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Env;
+
+    #[test]
+    fn every_part_of_a_valid_url_is_used_as_it_was_written() {
+        for (text, (user, database, address_of_server)) in [
+            ("postgres://u:p@db:5433/hamro", ("u", "hamro", "db:5433")),
+            ("postgresql://u@10.0.0.5/hamro", ("u", "hamro", "10.0.0.5:5432")),
+            ("postgres://u:@db/hamro", ("u", "hamro", "db:5432")),
+            ("postgres://u:p@[::1]/hamro", ("u", "hamro", "[::1]:5432")),
+            ("postgres://u:p@[fe80::1%25eth0]:5433/hamro", ("u", "hamro", "[fe80::1%eth0]:5433")),
+            ("postgres://u:p@one/hamro?host=fd00::5", ("u", "hamro", "[fd00::5]:5432")),
+            ("postgres://u%40shop:%23%3F%2F%25%40%3A@db/ha%20mro", ("u@shop", "ha mro", "db:5432")),
+            ("postgres://u:a@b:c@db/hamro", ("u", "hamro", "db:5432")),
+            ("postgres://db/hamro?user=me@corp&password=p", ("me@corp", "hamro", "db:5432")),
+            (
+                "postgres://u@/hamro?host=/var/run/postgresql",
+                ("u", "hamro", "/var/run/postgresql/.s.PGSQL.5432"),
+            ),
+            ("postgres://u@%2Frun%2Fpg:5433/hamro", ("u", "hamro", "/run/pg/.s.PGSQL.5433")),
+            ("postgres:///?host=db&port=5433&dbname=hamro&user=u", ("u", "hamro", "db:5433")),
+        ] {
+            let options = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let found =
+                (options.get_username(), options.get_database().unwrap_or_default(), &*address(&options));
+            assert_eq!(found, (user, database, address_of_server), "{text}");
+        }
+    }
+
+    #[test]
+    fn tls_and_session_parameters_are_kept() {
+        let url = "postgres://u:p@db/hamro?sslmode=verify-full&sslrootcert=/dev/null&options=-c%20geqo%3Doff\
+                   &options[jit]=off&application_name=shop&statement-cache-capacity=5";
+        let options = parse(url).unwrap();
+        assert!(matches!(options.get_ssl_mode(), PgSslMode::VerifyFull));
+        assert_eq!(options.get_options(), Some("-c geqo=off -c jit=off"));
+        assert_eq!(options.get_application_name(), Some("shop"));
+        assert!(format!("{options:?}").contains("/dev/null"));
+    }
+
+    #[test]
+    fn an_invalid_url_is_refused_with_the_part_that_is_wrong_and_without_the_password() {
+        for (text, problem) in [
+            ("hunter2", "start it with postgres:// or postgresql://"),
+            ("mysql://u:hunter2@db/hamro", "start it with postgres:// or postgresql://"),
+            ("'postgres://u:hunter2@db/hamro'", "in quotes"),
+            ("postgres://u:hun\tter2@db/hamro", "control character"),
+            ("postgres://u:hunter2#x@db/hamro", "a # in the password: write it as %23"),
+            ("postgres://u:hunter2/x@db/hamro", "write / in the password as %2F"),
+            ("postgres://u:1234/hunter2@db/hamro", "write / in the password as %2F"),
+            ("postgres://u:hunter2?x@db/hamro", "write ? in the password as %3F"),
+            ("postgres://u:1234?hunter2@db/hamro", "write ? in the password as %3F"),
+            ("postgres://u:100%hunter2@db/hamro", "a % in the password: write it as %25"),
+            ("postgres://u:hunter2@db", "the name of the database is missing"),
+            ("postgres://u:hunter2@db/?sslmode=require", "the name of the database is missing"),
+            ("postgres://u:hunter2@/hamro", "the host is missing"),
+            ("postgres:///hamro", "the host is missing"),
+            ("postgres://u:hunter2@:5432/hamro", "the host is missing"),
+            ("postgres://u:hunter2@one,two/hamro", "several hosts"),
+            ("postgres://u:hunter2@one:5432,two:5432/hamro", "several colons"),
+            ("postgres://u:hunter2@::1/hamro", "write an IPv6 address in brackets"),
+            ("postgres://u:hunter2@db:54321x/hamro", "the port is not a number from 1 to 65535"),
+            ("postgres://u:hunter2@db:70000/hamro", "the port is not a number from 1 to 65535"),
+            ("postgres://u:hunter2@db:/hamro", "the port is empty"),
+            ("postgres://u:hunter2@db/hamro?port=0", "the port is not a number from 1 to 65535"),
+            ("postgres://u:hunter2@db/hamro?sslmod=require", "parameter sslmod after the ? is not supported"),
+            (
+                "postgres://u:hunter2@db/hamro?sslmode=yes",
+                "disable, allow, prefer, require, verify-ca or verify-full",
+            ),
+            ("postgres://u:hunter2@db/hamro?sslrootcert=/nowhere", "the parameter sslrootcert is invalid"),
+            ("postgres://u:hunter2@db/hamro?hostaddr=db", "the parameter hostaddr is invalid"),
+            ("postgres://u:hunter2@db/hamro?host=a,b", "several hosts"),
+        ] {
+            let mut env = Env::of(&[("DATABASE_URL", text)]);
+            let read: Option<PgConnectOptions> = env.variable("DATABASE_URL", "", "postgres://…").required();
+            let error = env.finish(read).err().unwrap_or_else(|| panic!("{text} is accepted")).to_string();
+            assert!(error.contains(problem), "{text}: {error}");
+            assert!(
+                error.contains("DATABASE_URL is invalid: ") && error.contains("it should be "),
+                "{error}"
+            );
+            assert!(!error.contains("hunter2"), "{text}: {error}");
+        }
+    }
+}
