@@ -29,7 +29,6 @@ use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::output::print;
 use hamro_shared::queue::{Broker, supervise};
 use hamro_shared::telemetry::{self, LogIds, Logging};
-use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 use tracing::info;
@@ -124,8 +123,8 @@ async fn run_person(command: &PersonCommand) -> anyhow::Result<ExitCode> {
 async fn connect() -> anyhow::Result<(PgConnection, Logging)> {
     let config = SchemaCommandConfig::read(Env::process())?;
     let logging = telemetry::start(&config.telemetry, LogIds::random())?;
-    let options = config.database.options("hamro-api");
-    Ok((options.connect().await.context("the database cannot be reached")?, logging))
+    let session = config.database.sessions("hamro-api", &[]).open().await;
+    Ok((session.context("the database cannot be reached")?.connection, logging))
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
@@ -165,13 +164,14 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     spawn_database_tasks(&mut lifecycle, &state);
     spawn_middleware_tasks(&mut lifecycle, &middleware);
     if let Some(retention) = config.retention {
-        let options = config.database.options(&process);
+        let sessions = config.database.sessions(&process, DATABASE_SESSION);
         let schema_ready = state.schema_ready.clone();
-        lifecycle.support("retention", |stop| person::retention::run(options, retention, schema_ready, stop));
+        lifecycle.support("retention", |stop| person::retention::run(sessions, retention, schema_ready, stop));
     }
-    let (options, ticket_keys) = (config.database.options(&process), state.policy.ticket_keys.clone());
+    // Without time limits, because a migration may take long or wait for another instance's migration.
+    let (sessions, ticket_keys) = (config.database.sessions(&process, &[]), state.policy.ticket_keys.clone());
     lifecycle.support("schema", |stop| {
-        startup_migration::run(options, config.schema, ticket_keys, schema_ready_sender, stop)
+        startup_migration::run(sessions, config.schema, ticket_keys, schema_ready_sender, stop)
     });
 
     let drain = config.shutdown_timeout.mul_f64(DRAIN_SHARE);

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use hamro_shared::backoff::Backoff;
 use hamro_shared::config::Env;
-use hamro_shared::database::{self, SchemaError};
+use hamro_shared::database::{self, SchemaError, Sessions};
 use hamro_shared::domain::TicketKeys;
-use sqlx::ConnectOptions;
-use sqlx::postgres::PgConnectOptions;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -38,9 +36,9 @@ impl SchemaConfig {
 /// Then sends `ready` and waits for `stop`.
 ///
 /// Accepting bookings needs no database and does not wait for this, but the instance is not ready before. Fails if the
-/// migration itself fails, because a retry would not help.
+/// database refuses the login or the migration fails, because a retry would not help.
 pub async fn run(
-    database: PgConnectOptions,
+    database: Sessions,
     config: SchemaConfig,
     ticket_keys: TicketKeys,
     ready: watch::Sender<bool>,
@@ -64,14 +62,13 @@ pub async fn run(
     Ok(())
 }
 
-/// Uses a separate session without time limits, because a migration may take long or wait for another instance's
-/// migration. Dropping the future closes the session.
+/// Uses a separate session. Dropping the future closes it.
 async fn attempt(
-    database: &PgConnectOptions,
+    database: &Sessions,
     config: SchemaConfig,
     ticket_keys: &TicketKeys,
 ) -> Result<(), SchemaError> {
-    let mut connection = database.connect().await?;
+    let mut connection = database.open().await?.connection;
     if config.migrate {
         database::migrate(&mut connection).await?;
     }

@@ -157,7 +157,10 @@ fn run_once_database_usable(
     |stop| {
         Box::pin(async move {
             match stop.run_until_cancelled(wait_until_database_usable(&sessions, &clock)).await {
-                Some(()) => run_on_broker(broker, task)(stop).await,
+                Some(usable) => {
+                    usable?;
+                    run_on_broker(broker, task)(stop).await
+                }
                 None => Ok(()),
             }
         })

@@ -8,16 +8,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hamro_shared::config::Env;
+use hamro_shared::database::Sessions;
 use hamro_shared::domain::{CustomerName, Email, TicketId, Timestamp};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
-
-use crate::config::DATABASE_SESSION;
 
 /// Protects customers against a mistyped setting: what is erased does not come back.
 const SHORTEST: Duration = Duration::from_hours(30 * 24);
@@ -56,7 +55,7 @@ impl Retention {
 
 /// Erases what is due, every six hours, until `stop`.
 pub async fn run(
-    database: PgConnectOptions,
+    database: Sessions,
     retention: Retention,
     mut schema_ready: watch::Receiver<bool>,
     stop: CancellationToken,
@@ -74,8 +73,8 @@ pub async fn run(
     stop.run_until_cancelled(rounds).await.unwrap_or(Ok(()))
 }
 
-async fn erase_due(database: &PgConnectOptions, Retention(retention): Retention) -> anyhow::Result<()> {
-    let mut connection = database.clone().options(DATABASE_SESSION.iter().copied()).connect().await?;
+async fn erase_due(database: &Sessions, Retention(retention): Retention) -> anyhow::Result<()> {
+    let mut connection = database.open().await?.connection;
     let is_locked = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "is_locked!""#, LOCK)
         .fetch_one(&mut connection)
         .await?;

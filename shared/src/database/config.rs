@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use super::Sessions;
+use super::opening::prepare;
 use crate::config::Env;
 
 /// The address and credentials of Postgres.
@@ -32,7 +33,7 @@ impl DatabaseConfig {
     }
 
     /// Connection options with `process` as the application name.
-    pub fn options(&self, process: &str) -> PgConnectOptions {
+    fn options(&self, process: &str) -> PgConnectOptions {
         self.options.clone().application_name(process)
     }
 
@@ -42,10 +43,16 @@ impl DatabaseConfig {
     }
 
     /// A pool of connections with these settings, for a short-lived command.
-    pub fn pool(&self, process: &str, session: &[(&str, &str)], connections: NonZeroU16) -> PgPool {
+    pub fn pool(
+        &self,
+        process: &str,
+        settings: &'static [(&'static str, &'static str)],
+        connections: NonZeroU16,
+    ) -> PgPool {
         PgPoolOptions::new()
             .max_connections(connections.get().into())
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(self.options(process).options(session.iter().copied()))
+            .after_connect(|connection, _| Box::pin(prepare(connection, settings)))
+            .connect_lazy_with(self.options(process))
     }
 }

@@ -44,6 +44,88 @@ pub fn is_session_lost(error: &Error) -> bool {
     }
 }
 
+/// Why no session could be opened. It travels inside [`Error::Io`], because callers treat it like a lost connection: a
+/// running process tries again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}{reason}", address.as_ref().map(|address| format!("Postgres at {address}: ")).unwrap_or_default())]
+pub(super) struct OpenError {
+    address: Option<String>,
+    reason: String,
+    is_refusal: bool,
+}
+
+impl OpenError {
+    /// `address` is the server's.
+    pub fn of(address: &str, error: &Error) -> Self {
+        let address = Some(address.to_owned());
+        match error {
+            Error::Io(error) => match error.get_ref().and_then(|error| error.downcast_ref::<Self>()) {
+                Some(Self { reason, is_refusal, .. }) => {
+                    Self { address, reason: reason.clone(), is_refusal: *is_refusal }
+                }
+                None => Self { address, reason: error.to_string(), is_refusal: false },
+            },
+            Error::Database(error) => {
+                let (reason, advice) = (error.message(), advice(&code(error.as_ref()), error.message()));
+                let text = advice.map(|advice| format!("{reason}: {advice}"));
+                Self {
+                    address,
+                    is_refusal: advice.is_some(),
+                    reason: text.unwrap_or_else(|| reason.to_owned()),
+                }
+            }
+            error => Self { address, reason: error.to_string(), is_refusal: false },
+        }
+    }
+
+    /// A pooler lends each session to one client after another.
+    pub fn shared_sessions(mode: &str) -> Self {
+        let reason = format!(
+            "DATABASE_URL leads to a PgBouncer (or a similar pooler) with pool_mode={mode}: use session pooling \
+             (pool_mode=session)"
+        );
+        Self { address: None, reason, is_refusal: true }
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        Self::Io(std::io::Error::other(error))
+    }
+}
+
+/// Whether the server refuses this process for a reason that an operator has to remove: a wrong user name, password or
+/// database, or a pooler that shares sessions.
+pub fn is_refusal(error: &Error) -> bool {
+    let Error::Io(error) = error else { return false };
+    error.get_ref().and_then(|error| error.downcast_ref()).is_some_and(|error: &OpenError| error.is_refusal)
+}
+
+/// What an operator has to do if the server refuses this process for good. `PgBouncer` reports all of its own errors, and
+/// those of the server behind it, as 08P01.
+fn advice(code: &str, message: &str) -> Option<&'static str> {
+    const REFUSALS: [&str; 5] = [
+        "password authentication failed",
+        "SASL authentication failed",
+        "no such user",
+        "no such database",
+        "does not exist",
+    ];
+    // invalid_password, invalid_authorization_specification and invalid_catalog_name.
+    let refuses_login = match code {
+        "28P01" | "28000" | "3D000" => true,
+        "08P01" => REFUSALS.iter().any(|text| message.contains(text)),
+        _ => false,
+    };
+    if refuses_login {
+        Some("correct DATABASE_URL, or the server's users and databases")
+    } else if message.contains("unsupported startup parameter") {
+        Some("remove the parameter from DATABASE_URL, or add it to PgBouncer's ignore_startup_parameters")
+    } else {
+        None
+    }
+}
+
 /// An error of our own: the server did not respond in time, or is unusable.
 pub(super) fn unavailable(reason: &str) -> Error {
     Error::Io(std::io::Error::other(reason.to_owned()))
@@ -76,6 +158,29 @@ mod tests {
     fn contention_is_temporary_and_keeps_the_session() {
         for code in ["40001", "40P01", "55P03", "57014"] {
             assert!(is_temporary(code) && !is_session_error(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_login_that_can_never_succeed_is_a_refusal_also_behind_a_pooler() {
+        for (code, message) in [
+            ("28P01", "password authentication failed for user \"u\""),
+            ("28000", "no pg_hba.conf entry"),
+            ("3D000", "database \"x\" does not exist"),
+            ("08P01", "password authentication failed"),
+            ("08P01", "no such database: x"),
+            ("08P01", "unsupported startup parameter: options"),
+            ("08P01", "server login failed: FATAL database \"x\" does not exist"),
+        ] {
+            assert!(advice(code, message).is_some(), "{message}");
+        }
+        for (code, message) in [
+            ("57P03", "the database system is starting up"),
+            ("53300", "sorry, too many clients already"),
+            ("08P01", "pgbouncer cannot connect to server"),
+            ("08P01", "query_wait_timeout"),
+        ] {
+            assert!(advice(code, message).is_none(), "{message}");
         }
     }
 

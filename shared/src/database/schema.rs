@@ -7,7 +7,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
 use tracing::{info, warn};
 
-use super::{DatabaseClock, Sessions, is_transient};
+use super::{DatabaseClock, Sessions, is_refusal, is_transient};
 use crate::backoff::Backoff;
 
 /// The migrations in `migrations/`, embedded at build time.
@@ -23,6 +23,9 @@ pub enum SchemaError {
     /// Temporary; worth a retry.
     #[error("the database cannot be reached")]
     Unreachable(#[source] sqlx::Error),
+    /// The server refuses this process, and did so since its start. An operator has to act.
+    #[error("the database refuses this process: {0}")]
+    Refused(sqlx::Error),
     /// Permanent; waiting does not help.
     #[error("the schema cannot be brought up to date")]
     Broken(#[source] MigrateError),
@@ -37,6 +40,7 @@ impl From<sqlx::Error> for SchemaError {
 impl From<MigrateError> for SchemaError {
     fn from(error: MigrateError) -> Self {
         match error {
+            MigrateError::Execute(error) if is_refusal(&error) => Self::Refused(error),
             MigrateError::Execute(error) if is_transient(&error) => Self::Unreachable(error),
             error => Self::Broken(error),
         }
@@ -86,24 +90,33 @@ pub async fn next_instance_number(connection: &mut PgConnection) -> Result<u32, 
 }
 
 /// Waits until the schema is at least as new as this binary. The api migrates it, and a worker may start before the
-/// api.
-async fn wait_for_schema(sessions: &Sessions) {
+/// api. Fails if the database has refused this process since its start. A later refusal may be a password that is being
+/// changed.
+async fn wait_for_schema(sessions: &Sessions) -> Result<(), SchemaError> {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     let required = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
     loop {
         match schema_version(sessions).await {
-            Ok(Some(found)) if found >= required => return,
+            Ok(Some(found)) if found >= required => return Ok(()),
             Ok(found) => info!(schema.found = found, schema.required = required, "waiting for the schema"),
+            Err(error) if is_refusal(&error) && !sessions.have_worked() => {
+                return Err(SchemaError::Refused(error));
+            }
             Err(error) => warn!("waiting for the schema: {error}"),
         }
         backoff.pause().await;
     }
 }
 
-/// Waits until bookings can be settled: the schema is up to date, and the database clock has been measured.
-pub async fn wait_until_database_usable(sessions: &Sessions, clock: &DatabaseClock) {
-    wait_for_schema(sessions).await;
+/// Waits until bookings can be settled: the schema is up to date, and the database clock has been measured. Fails if
+/// waiting does not help.
+pub async fn wait_until_database_usable(
+    sessions: &Sessions,
+    clock: &DatabaseClock,
+) -> Result<(), SchemaError> {
+    wait_for_schema(sessions).await?;
     clock.measured().await;
+    Ok(())
 }
 
 async fn schema_version(sessions: &Sessions) -> Result<Option<i64>, sqlx::Error> {

@@ -7,12 +7,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Row};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::errors::{is_session_lost, unavailable};
+use super::errors::{OpenError, is_session_lost, unavailable};
+use super::opening::{Backend, connect, prepare, refuse_shared_sessions};
+use super::url::address;
 
 /// How long opening a session may take.
 pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,15 +34,13 @@ const RETRY_OPEN_AFTER: Duration = Duration::from_millis(100);
 /// The pause between warnings about failed sessions: there may be many at once.
 const WARN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// The settings that are verified: the time limits. The others depend on the kind of connection.
-const LIMITS: [&str; 3] = ["idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout"];
-
 /// Opens and checks sessions. Clones share the record of failures.
 #[derive(Clone)]
 pub struct Sessions(Arc<Inner>);
 
 struct Inner {
     options: PgConnectOptions,
+    address: String,
     settings: Vec<(&'static str, &'static str)>,
     state: Mutex<State>,
 }
@@ -51,12 +51,17 @@ struct State {
     /// When the last warning about failed sessions was logged.
     warned_at: Option<Instant>,
     /// When and why the last attempt to open a session failed; `None` if it succeeded.
-    open_failure: Option<(Instant, String)>,
+    open_failure: Option<(Instant, OpenError)>,
+    /// Whether a session was opened since the start of this process.
+    has_worked: bool,
+    /// Whether the last session that was examined is this process's alone.
+    has_own_sessions: bool,
 }
 
 /// A session with one user. Dropping it closes it, and the server rolls back an open transaction.
 pub struct Session {
     pub connection: PgConnection,
+    backend: Backend,
     opened_at: Instant,
     used_at: Instant,
 }
@@ -64,61 +69,56 @@ pub struct Session {
 impl Sessions {
     /// Sessions with these settings, as names and values, in addition to those in `options`.
     pub fn new(options: PgConnectOptions, settings: &[(&'static str, &'static str)]) -> Self {
-        let options = options.options(settings.iter().copied());
-        let state = State { discarded_until: Instant::now(), warned_at: None, open_failure: None };
-        Self(Arc::new(Inner { options, settings: settings.to_vec(), state: Mutex::new(state) }))
+        let state = State {
+            discarded_until: Instant::now(),
+            warned_at: None,
+            open_failure: None,
+            has_worked: false,
+            has_own_sessions: false,
+        };
+        let address = address(&options);
+        Self(Arc::new(Inner { options, address, settings: settings.to_vec(), state: Mutex::new(state) }))
     }
 
-    /// Opens a session. Fails unless it is writable and has the required settings.
+    /// Opens a session with the required settings. Fails unless it is writable and this process's alone.
     pub async fn open(&self) -> Result<Session, sqlx::Error> {
-        if let Some((at, reason)) = &self.state().open_failure
+        if let Some((at, failure)) = &self.state().open_failure
             && at.elapsed() < RETRY_OPEN_AFTER
         {
-            return Err(unavailable(reason));
+            return Err(failure.clone().into());
         }
         let opened_at = Instant::now();
         let opened = timeout(OPEN_TIMEOUT, self.connect()).await;
-        let opened = opened.unwrap_or_else(|_| Err(unavailable("opening a database session timed out")));
+        let opened = opened.unwrap_or_else(|_| Err(unavailable("opening a session timed out")));
         let mut state = self.state();
         match opened {
-            Ok(connection) => {
+            Ok((connection, backend)) => {
                 state.open_failure = None;
-                Ok(Session { connection, opened_at, used_at: Instant::now() })
+                state.has_worked = true;
+                state.has_own_sessions = true;
+                Ok(Session { connection, backend, opened_at, used_at: Instant::now() })
             }
             Err(error) => {
-                state.open_failure = Some((Instant::now(), error.to_string()));
-                Err(error)
+                let failure = OpenError::of(&self.0.address, &error);
+                state.open_failure = Some((Instant::now(), failure.clone()));
+                Err(failure.into())
             }
         }
     }
 
-    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let mut connection = self.0.options.connect().await?;
-        let (names, wanted): (Vec<&str>, Vec<&str>) =
-            self.0.settings.iter().filter(|(name, _)| LIMITS.contains(name)).copied().unzip();
-        // A pooler may have ignored the settings in the startup message.
-        let state = sqlx::query!(
-            r#"
-            SELECT current_setting('transaction_read_only')::boolean AS "is_read_only!",
-                   (SELECT string_agg(name, ', ')
-                    FROM unnest($1::text[], $2::text[]) AS setting (name, wanted)
-                    WHERE current_setting(name)::interval <> wanted::interval) AS missing
-            "#,
-            &names as &[&str],
-            &wanted as &[&str]
-        )
-        .fetch_one(&mut connection)
-        .await?;
-        if state.is_read_only {
-            return Err(unavailable("the database takes no writes: it is a standby, or was made read-only"));
+    async fn connect(&self) -> Result<(PgConnection, Backend), sqlx::Error> {
+        let Inner { options, settings, .. } = &*self.0;
+        let (mut connection, backend) = connect(options).await?;
+        if !self.state().has_own_sessions {
+            refuse_shared_sessions(options, &mut connection, &backend).await?;
         }
-        match state.missing {
-            Some(missing) => Err(unavailable(&format!(
-                "the database does not apply {missing}: connect to the server directly, or through a pooler that \
-                 forwards settings"
-            ))),
-            None => Ok(connection),
-        }
+        prepare(&mut connection, settings).await?;
+        Ok((connection, backend))
+    }
+
+    /// Whether a session could be opened since the start of this process.
+    pub fn have_worked(&self) -> bool {
+        self.state().has_worked
     }
 
     /// Whether the last attempt to open a session failed.
@@ -135,14 +135,17 @@ impl Sessions {
         if session.used_at.elapsed() < check_after {
             return true;
         }
-        let checked = timeout(CHECK_TIMEOUT, is_usable(&mut session.connection)).await;
+        let checked = timeout(CHECK_TIMEOUT, defect_of(session)).await;
         match checked.unwrap_or_else(|_| Err(unavailable("a session does not respond"))) {
-            Ok(true) => {
+            Ok(None) => {
                 session.used_at = Instant::now();
                 true
             }
-            Ok(false) => {
-                self.discard_all("a session is read-only or inside a transaction");
+            Ok(Some(defect)) => {
+                if defect == OTHER_BACKEND {
+                    self.state().has_own_sessions = false;
+                }
+                self.discard_all(defect);
                 false
             }
             Err(error) => {
@@ -173,7 +176,7 @@ impl Sessions {
         state.discarded_until = Instant::now();
         if state.warned_at.is_none_or(|at| at.elapsed() > WARN_AGAIN_AFTER) {
             state.warned_at = Some(Instant::now());
-            warn!("discarding all open database sessions: {reason}");
+            warn!("discarding all open database sessions (Postgres at {}): {reason}", self.0.address);
         }
     }
 
@@ -186,10 +189,19 @@ impl Sessions {
     }
 }
 
-/// Whether the session is writable and not inside a transaction. In a simple query, which needs no prepared statement,
-/// `now()` (the start of the transaction) equals the start of the statement only outside a transaction.
-async fn is_usable(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let query =
-        "SELECT now() = statement_timestamp() AND NOT current_setting('transaction_read_only')::boolean";
-    sqlx::raw_sql(query).fetch_one(connection).await?.try_get(0)
+/// A session turned out to be another one than before.
+const OTHER_BACKEND: &str =
+    "a session leads to another backend than before, as behind a pooler that shares sessions";
+
+/// Why the session cannot be used, if it cannot. In a simple query, which needs no prepared statement, `now()` (the start
+/// of the transaction) equals the start of the statement only outside a transaction.
+async fn defect_of(session: &mut Session) -> Result<Option<&'static str>, sqlx::Error> {
+    let query = "SELECT now() = statement_timestamp() AND NOT current_setting('transaction_read_only')::boolean, \
+                 pg_backend_pid()";
+    let row = sqlx::raw_sql(query).fetch_one(&mut session.connection).await?;
+    let (is_usable, pid): (bool, i32) = (row.try_get(0)?, row.try_get(1)?);
+    if pid != session.backend.pid {
+        return Ok(Some(OTHER_BACKEND));
+    }
+    Ok((!is_usable).then_some("a session is read-only or inside a transaction"))
 }

@@ -19,7 +19,7 @@ use hamro_shared::database::{Database, DatabaseClock, DatabaseConfig};
 use hamro_shared::domain::Clock;
 use hamro_shared::output::print;
 use serde::Serialize;
-use sqlx::PgPool;
+use sqlx::{Connection, PgPool};
 
 use crate::settlement::SESSION_SETTINGS;
 use config::{DatabaseOnlyConfig, ReissueConfig};
@@ -89,9 +89,11 @@ async fn database_only_pool() -> anyhow::Result<PgPool> {
 }
 
 async fn connect(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
-    let pool = config.pool("hamro-worker-dead-letters", SESSION_SETTINGS, NonZeroU16::MIN);
-    drop(pool.acquire().await.context("the database cannot be reached")?);
-    Ok(pool)
+    // A session that is checked as those of the worker are.
+    let sessions = config.sessions("hamro-worker-dead-letters", SESSION_SETTINGS);
+    let session = sessions.open().await.context("the database cannot be reached")?;
+    session.connection.close().await?;
+    Ok(config.pool("hamro-worker-dead-letters", SESSION_SETTINGS, NonZeroU16::MIN))
 }
 
 /// The clock that decides the deadline of the new ticket.

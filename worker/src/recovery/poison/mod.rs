@@ -116,12 +116,10 @@ impl BrokerTask for PoisonIsolator {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         // A message that is held while the database is unavailable only uses up redeliveries.
-        if stop
-            .run_until_cancelled(wait_until_database_usable(&self.sessions, &self.database_clock))
-            .await
-            .is_none()
-        {
-            return Ok(());
+        let database = wait_until_database_usable(&self.sessions, &self.database_clock);
+        match stop.run_until_cancelled(database).await {
+            Some(usable) => usable?,
+            None => return Ok(()),
         }
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let mut deliveries = consume(channel, &self.queue, 1).await?;
