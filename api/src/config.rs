@@ -100,6 +100,21 @@ impl SchemaCommandConfig {
     }
 }
 
+/// The settings of `hamro-api declare`.
+pub struct DeclareConfig {
+    pub telemetry: TelemetryConfig,
+    pub broker: BrokerConfig,
+}
+
+impl DeclareConfig {
+    pub fn read(mut env: Env) -> Result<Self, ConfigError> {
+        let telemetry = TelemetryConfig::read(&mut env);
+        let broker = BrokerConfig::read(&mut env);
+        let built = (|| Some(Self { telemetry: telemetry?, broker: broker? }))();
+        env.finish(built)
+    }
+}
+
 /// Reads the setting of `hamro-api log-id`: `LOG_KEY`, or else `TICKET_KEYS`.
 pub fn log_ids(mut env: Env) -> Result<LogIds, ConfigError> {
     let log_ids = match LogKey::read(&mut env) {

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
 use hamro_api::broker::publisher::{PublishingTask, publisher};
-use hamro_api::config::{Config, DATABASE_SESSION, SchemaCommandConfig, log_ids};
+use hamro_api::config::{Config, DATABASE_SESSION, DeclareConfig, SchemaCommandConfig, log_ids};
 use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::sse::SseLimiter;
 use hamro_api::outcomes::Outcomes;
@@ -52,6 +52,11 @@ enum Command {
     Serve,
     /// Migrate the database schema
     Migrate,
+    /// Declare the exchanges and queues in RabbitMQ
+    ///
+    /// For programs that run with `DECLARE_TOPOLOGY=false`. Needs the `AMQP_URL` of a user who may declare them, and
+    /// `QUEUE_PREFIX` if set.
+    Declare,
     /// Add the demo concerts to an empty catalogue
     Seed,
     /// Export or erase a person's data
@@ -96,6 +101,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let (mut connection, _logging) = connect().await?;
             database::migrate(&mut connection).await?;
             info!("the schema is up to date");
+        }
+        Command::Declare => {
+            let config = DeclareConfig::read(Env::process())?;
+            let _logging = telemetry::start(&config.telemetry, LogIds::random())?;
+            Broker::new(&config.broker, "hamro-api").declare().await?;
+            info!("the exchanges and queues exist");
         }
         Command::Seed => {
             let (mut connection, _logging) = connect().await?;
@@ -142,6 +153,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let state = AppState::new(App {
         clock: database_clock.clock(),
         publisher,
+        broker_failures: broker.failures(),
         outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), database_clock.clock()),
         queue_estimate: QueueEstimate::default(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use hamro_shared::database::{Database, DatabaseClock};
 use hamro_shared::domain::{Clock, Ticket, TicketId};
+use hamro_shared::queue::RoleFailures;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,8 @@ pub struct App {
     pub database: Database,
     pub clock: Clock,
     pub publisher: Publisher,
+    /// The connections to the broker that do not work.
+    pub broker_failures: RoleFailures,
     pub outcomes: Outcomes,
     pub watermark: Watermark,
     pub queue_estimate: QueueEstimate,

@@ -84,7 +84,7 @@ async fn run() -> anyhow::Result<ExitCode> {
     let (outcome_publisher, outcome_publishing_task) = outcome_publisher(broker.topology());
     let (requeue, requeue_task) = requeue();
     let failure_limit = FailureLimit::default();
-    let mut health = Health::default();
+    let mut health = Health::new(broker.failures());
     let consumer_readiness = health.register("consumer", Readiness::starting());
     let stuck_seats = StuckSeats::new(health.register("seats", Readiness::ready()));
     let executor = |readiness| {

@@ -11,6 +11,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use hamro_shared::config::Env;
 use hamro_shared::config::shared_settings::read_host;
+use hamro_shared::queue::RoleFailures;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -137,9 +138,13 @@ impl Drop for BusyGuard {
     }
 }
 
-/// The states of all parts. The worker is ready if every part is.
+/// The states of all parts, and of the connections to the broker. The worker is ready if every part is and every
+/// connection works.
 #[derive(Clone, Default)]
-pub struct Health(Vec<(&'static str, Readiness)>);
+pub struct Health {
+    parts: Vec<(&'static str, Readiness)>,
+    broker_failures: RoleFailures,
+}
 
 #[derive(Serialize)]
 struct HealthResponse {
@@ -156,15 +161,21 @@ impl HealthResponse {
 }
 
 impl Health {
+    pub fn new(broker_failures: RoleFailures) -> Self {
+        Self { parts: Vec::new(), broker_failures }
+    }
+
     /// Adds a part. Returns the handle through which it reports.
     pub fn register(&mut self, name: &'static str, readiness: Readiness) -> Readiness {
-        self.0.push((name, readiness.clone()));
+        self.parts.push((name, readiness.clone()));
         readiness
     }
 
-    /// Why this worker is not ready, by part.
+    /// Why this worker is not ready, by part and by connection.
     fn reasons(&self) -> Vec<String> {
-        self.all(Readiness::reason)
+        let mut reasons = self.all(Readiness::reason);
+        reasons.extend(self.broker_failures.list());
+        reasons
     }
 
     /// Notes, by part.
@@ -173,7 +184,7 @@ impl Health {
     }
 
     fn all(&self, get: fn(&Readiness) -> Option<&'static str>) -> Vec<String> {
-        self.0
+        self.parts
             .iter()
             .filter_map(|(name, readiness)| get(readiness).map(|text| format!("{name}: {text}")))
             .collect()

@@ -167,6 +167,10 @@ impl Publisher {
 impl BrokerTask for PublishingTask {
     const ROLE: &'static str = "publishing";
 
+    fn publishes_to(&self) -> Option<&str> {
+        Some(&self.exchange)
+    }
+
     async fn run(
         &mut self,
         connection: &Connection,

@@ -45,6 +45,10 @@ pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Ready>, P
         let detail = "The database clock has not been read yet.";
         return Err(Problem::new(ProblemCode::NotReady, detail).retry_after(1));
     }
+    let failures = app.broker_failures.list();
+    if !failures.is_empty() {
+        return Err(Problem::new(ProblemCode::NotReady, failures.join("; ")).retry_after(1));
+    }
     if !app.publisher.is_up() {
         return Err(Problem::of(ProblemCode::NotReady).retry_after(1));
     }

@@ -21,7 +21,7 @@ use hamro_e2e::stats::print;
 use hamro_shared::config::Env;
 use hamro_shared::database::{Database, DatabaseClock};
 use hamro_shared::domain::Clock;
-use hamro_shared::queue::Topology;
+use hamro_shared::queue::{RoleFailures, Topology};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -62,6 +62,7 @@ pub async fn serve() -> Result<()> {
         database: database.clone(),
         clock: Clock::system(),
         publisher,
+        broker_failures: RoleFailures::default(),
         outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), Clock::system()),
         queue_estimate: QueueEstimate::default(),

@@ -101,7 +101,7 @@ pub fn is_refusal(error: &Error) -> bool {
     error.get_ref().and_then(|error| error.downcast_ref()).is_some_and(|error: &OpenError| error.is_refusal)
 }
 
-/// What an operator has to do if the server refuses this process for good. `PgBouncer` reports all of its own errors, and
+/// What an operator has to do if the server refuses this process for good. PgBouncer reports all of its own errors, and
 /// those of the server behind it, as 08P01.
 fn advice(code: &str, message: &str) -> Option<&'static str> {
     const REFUSALS: [&str; 5] = [

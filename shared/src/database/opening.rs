@@ -1,6 +1,6 @@
 //! Opens a database session: connects, applies the settings, and refuses a server that cannot be used.
 //!
-//! The settings are applied by a statement. As start-up parameters, `PgBouncer` would refuse or ignore them.
+//! The settings are applied by a statement. As start-up parameters, PgBouncer would refuse or ignore them.
 
 use std::time::Duration;
 

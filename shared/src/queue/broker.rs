@@ -5,17 +5,20 @@
 //! reconnect, and recovery is the same whether the connection, a channel or a consumed queue was lost.
 
 use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context;
 use lapin::tcp::OwnedTLSConfig;
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPAuthority, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{PublishError, Topology};
+use super::publish::check_may_publish;
+use super::refusal::{Refusal, broker_text};
+use super::{PublishError, RoleFailures, Topology};
 use crate::backoff::Backoff;
 use crate::config::Env;
 
@@ -24,11 +27,14 @@ const HEARTBEAT: u16 = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that lasts this long counts as a success and resets the backoff.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// A role that has run for this long on its connection works: what RabbitMQ refuses, it refuses at once.
+const WORKS_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub struct BrokerConfig {
     uri: AMQPUri,
     prefix: String,
+    declares: bool,
 }
 
 impl BrokerConfig {
@@ -49,7 +55,14 @@ impl BrokerConfig {
                 "a text such as staging-",
             )
             .optional();
-        Some(Self { uri: uri?, prefix: prefix?.unwrap_or_default() })
+        let declares = env
+            .variable(
+                "DECLARE_TOPOLOGY",
+                "Whether to declare the exchanges and queues, which needs the configure right. Without it they must exist.",
+                "true or false",
+            )
+            .or_default("true");
+        Some(Self { uri: uri?, prefix: prefix?.unwrap_or_default(), declares: declares? })
     }
 }
 
@@ -59,11 +72,15 @@ pub struct Broker {
     uri: AMQPUri,
     process: String,
     topology: Topology,
+    declares: bool,
+    failures: RoleFailures,
 }
 
-impl fmt::Debug for Broker {
+/// The host and port.
+impl fmt::Display for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Broker({}:{})", self.uri.authority.host, self.uri.authority.port)
+        let AMQPAuthority { host, port, .. } = &self.uri.authority;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
 
@@ -72,15 +89,39 @@ impl Broker {
     pub fn new(config: &BrokerConfig, process: &str) -> Self {
         let mut uri = config.uri.clone();
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        Self { uri, process: process.to_owned(), topology: Topology::new(&config.prefix) }
+        Self {
+            uri,
+            process: process.to_owned(),
+            topology: Topology::new(&config.prefix),
+            declares: config.declares,
+            failures: RoleFailures::default(),
+        }
     }
 
     pub fn topology(&self) -> &Topology {
         &self.topology
     }
 
-    /// Opens a connection and declares the topology. `role` distinguishes the connections of a process.
+    /// The roles of this process that do not work.
+    pub fn failures(&self) -> RoleFailures {
+        self.failures.clone()
+    }
+
+    /// Opens a connection and makes sure that the topology exists. `role` distinguishes the connections of a process.
     pub async fn connect(&self, role: &str) -> anyhow::Result<Connection> {
+        let connection = self.open(role, self.declares).await.map_err(|error| self.explained(error));
+        connection.with_context(|| format!("RabbitMQ at {self}"))
+    }
+
+    /// Declares the topology, whatever the settings are.
+    pub async fn declare(&self) -> anyhow::Result<()> {
+        let connection = self.open("declaring", true).await.map_err(|error| self.explained(error));
+        let connection = connection.with_context(|| format!("RabbitMQ at {self}"))?;
+        connection.close(200, "done".into()).await?;
+        Ok(())
+    }
+
+    async fn open(&self, role: &str, declares: bool) -> anyhow::Result<Connection> {
         let properties =
             ConnectionProperties::default().with_connection_name(format!("{} {role}", self.process).into());
         let connecting = async {
@@ -89,11 +130,21 @@ impl Broker {
             let connection =
                 Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime).await?;
             let channel = connection.create_channel().await?;
-            self.topology.declare(&channel).await?;
+            if declares {
+                self.topology.declare(&channel).await?;
+            } else {
+                self.topology.verify(&channel).await?;
+            }
             channel.close(200, "done".into()).await?;
             anyhow::Ok(connection)
         };
-        timeout(CONNECT_TIMEOUT, connecting).await.context("the broker did not respond in time")?
+        let limit = self.uri.query.connection_timeout.map_or(CONNECT_TIMEOUT, Duration::from_millis);
+        timeout(limit, connecting).await.context("the broker did not respond in time")?
+    }
+
+    /// Replaces an error by what an administrator has to know, if RabbitMQ refuses something.
+    fn explained(&self, error: anyhow::Error) -> anyhow::Error {
+        Refusal::of(&error, &self.uri, &self.topology).map_or(error, anyhow::Error::from)
     }
 }
 
@@ -101,6 +152,12 @@ impl Broker {
 pub trait BrokerTask: Send {
     /// What the connection is for. Part of the connection's name in the management tools of RabbitMQ.
     const ROLE: &'static str;
+
+    /// The exchange that the task publishes to, if any. Its right to do so is checked before it runs, and not only when
+    /// there is a message, which may be rare.
+    fn publishes_to(&self) -> Option<&str> {
+        None
+    }
 
     /// Has exclusive use of the connection and of one channel. Returns `Ok` when there is nothing left to do or `stop`
     /// is cancelled, and an error as soon as the connection, the channel or anything opened on them is unusable.
@@ -127,8 +184,13 @@ pub async fn supervise<T: BrokerTask>(broker: &Broker, stop: &CancellationToken,
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     while !stop.is_cancelled() {
         let started = Instant::now();
-        let Err(error) = attempt(broker, stop, task).await else { return };
-        warn!("broker connection for {} lost; reconnecting: {error:#}", T::ROLE);
+        let Err(error) = attempt(broker, stop, task).await else {
+            broker.failures.clear(T::ROLE);
+            return;
+        };
+        let error = broker.explained(error);
+        broker.failures.set(T::ROLE, cause(&error));
+        warn!("broker connection for {} lost; reconnecting: RabbitMQ at {broker}: {error:#}", T::ROLE);
         if started.elapsed() > STABLE_AFTER {
             backoff.reset();
         }
@@ -144,18 +206,39 @@ fn is_queue_missing(error: &anyhow::Error) -> bool {
     error.is::<QueueDeleted>() || matches!(error.downcast_ref(), Some(PublishError::NoQueue))
 }
 
+/// Why a role does not work, without user names and addresses.
+fn cause(error: &anyhow::Error) -> String {
+    let refusal = error.downcast_ref::<Refusal>().map(|refusal| refusal.cause.clone());
+    refusal.or_else(|| broker_text(error)).unwrap_or_else(|| "no connection to RabbitMQ".to_owned())
+}
+
 async fn attempt<T: BrokerTask>(
     broker: &Broker,
     stop: &CancellationToken,
     task: &mut T,
 ) -> anyhow::Result<()> {
-    let Some(connection) = stop.run_until_cancelled(broker.connect(T::ROLE)).await else {
+    let exchange = task.publishes_to().map(str::to_owned);
+    let connecting = async {
+        let connection = broker.open(T::ROLE, broker.declares).await?;
+        if let Some(exchange) = &exchange {
+            check_may_publish(&connection, exchange).await?;
+        }
+        anyhow::Ok(connection)
+    };
+    let Some(connection) = stop.run_until_cancelled(connecting).await else {
         return Ok(());
     };
     let connection = connection?;
-    info!("connected to {broker:?} for {}", T::ROLE);
+    info!("connected to {broker} for {}", T::ROLE);
     let channel = connection.create_channel().await?;
-    task.run(&connection, &channel, stop).await?;
+    let mut running = pin!(task.run(&connection, &channel, stop));
+    match timeout(WORKS_AFTER, &mut running).await {
+        Ok(ended) => ended?,
+        Err(_) => {
+            broker.failures.clear(T::ROLE);
+            running.await?;
+        }
+    }
     // Best effort: the broker also detects a closed socket. The channel is not closed first, because a consumer that
     // was just dropped still cancels itself on it, which would be an error on a closed channel.
     let _ = timeout(Duration::from_secs(1), connection.close(200, "done".into())).await;

@@ -6,6 +6,8 @@ mod consume;
 mod envelope;
 mod parcel;
 mod publish;
+mod refusal;
+mod role_failures;
 mod settled;
 mod topology;
 
@@ -14,5 +16,7 @@ pub use consume::consume;
 pub use envelope::{Envelope, EnvelopeHeader, Undecodable};
 pub use parcel::{BOOKINGS_HEADER, Parcel};
 pub use publish::{PublishError, check_confirmation, properties, publish_confirmed};
+pub use refusal::TopologyError;
+pub use role_failures::RoleFailures;
 pub use settled::{RawSettledEvent, RawSettledTicket, SettledEvent, SoldSeats};
 pub use topology::{INTAKE_MAX_BYTES, Topology};

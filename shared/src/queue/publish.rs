@@ -2,7 +2,7 @@
 
 use lapin::options::BasicPublishOptions;
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
 
 /// AMQP's delivery mode for messages that are stored on disk. Even a durable queue loses other messages in a restart.
 const PERSISTENT: u8 = 2;
@@ -59,4 +59,15 @@ pub async fn publish_confirmed(
         .await
         .map_err(PublishError::Unknown)?;
     check_confirmation(confirm.await.map_err(PublishError::Unknown)?)
+}
+
+/// Fails if the user may not publish to this exchange. Publishes nothing: RabbitMQ checks the right at once, and the
+/// transaction is rolled back.
+pub async fn check_may_publish(connection: &Connection, exchange: &str) -> Result<(), lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel.tx_select().await?;
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    channel.basic_publish(exchange.into(), "".into(), options, &[], properties).await?;
+    channel.tx_rollback().await?;
+    channel.close(200, "done".into()).await
 }

@@ -1,4 +1,4 @@
-//! The exchanges and queues. Every process declares all of them on every connection.
+//! The exchanges and queues. Every process declares all of them on every connection, unless an administrator does.
 //!
 //! ```text
 //!  bookings ──direct──▶ bookings.intake ──delivery limit──▶ bookings.dead ──fanout──▶ bookings.dead
@@ -14,6 +14,8 @@
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
+
+use super::refusal::{Operation, TopologyError};
 
 /// The limit of the intake queue: about three million bookings, far more than can be settled within their deadline.
 /// Beyond it the broker rejects messages (`reject-publish`), and the api responds with 503.
@@ -71,7 +73,42 @@ impl Topology {
         format!("{}{name}", self.prefix)
     }
 
-    pub async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
+    /// A regular expression that matches the names of everything that a process uses, for RabbitMQ's permissions.
+    pub fn objects_pattern(&self) -> String {
+        // A QUEUE_PREFIX is a part of a name, in which these characters have no other meaning.
+        let mut prefix = String::new();
+        for char in self.prefix.chars() {
+            if char.is_ascii_punctuation() && !matches!(char, '-' | '_') {
+                prefix.push('\\');
+            }
+            prefix.push(char);
+        }
+        format!(r"^({prefix}bookings(\..*)?|amq\.(default|gen-.*))$")
+    }
+
+    /// Looks for all exchanges and queues, which needs no rights. Fails at the first that is missing.
+    pub async fn verify(&self, channel: &Channel) -> Result<(), TopologyError> {
+        for (name, kind) in [
+            (self.dead_queue(), ExchangeKind::Fanout),
+            (self.unrouted_queue(), ExchangeKind::Fanout),
+            (self.bookings_exchange(), ExchangeKind::Direct),
+            (self.settled_exchange(), ExchangeKind::Fanout),
+        ] {
+            let operation = Operation::LookFor(format!("exchange {name}"));
+            let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+            let found = channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await;
+            found.map_err(|error| TopologyError { operation, error })?;
+        }
+        for name in [self.dead_queue(), self.unrouted_queue(), self.intake_queue()] {
+            let operation = Operation::LookFor(format!("queue {name}"));
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let found = channel.queue_declare(name.into(), options, FieldTable::default()).await;
+            found.map_err(|error| TopologyError { operation, error })?;
+        }
+        Ok(())
+    }
+
+    pub async fn declare(&self, channel: &Channel) -> Result<(), TopologyError> {
         self.exchange(channel, self.dead_queue(), ExchangeKind::Fanout, FieldTable::default()).await?;
         self.queue(channel, self.dead_queue(), never_dead_letter()).await?;
         self.bind(channel, self.dead_queue(), self.dead_queue()).await?;
@@ -99,12 +136,15 @@ impl Topology {
 
     /// Declares a queue that is exclusive to this connection and receives every announcement from now on. Returns its
     /// name.
-    pub async fn subscribe_to_settled(&self, channel: &Channel) -> Result<String, lapin::Error> {
+    pub async fn subscribe_to_settled(&self, channel: &Channel) -> Result<String, TopologyError> {
         let mut limits = FieldTable::default();
         limits.insert("x-max-length".into(), AMQPValue::LongLongInt(SETTLED_MAX_LENGTH));
         let options =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-        let queue = channel.queue_declare("".into(), options, limits).await?;
+        let queue = channel.queue_declare("".into(), options, limits).await;
+        // The name is RabbitMQ's, and begins with amq.gen-. Only its own queue can be meant.
+        let operation = Operation::Declare("the queue of announcements".to_owned());
+        let queue = queue.map_err(|error| TopologyError { operation, error })?;
         self.bind(channel, queue.name().to_string(), self.settled_exchange()).await?;
         Ok(queue.name().to_string())
     }
@@ -122,9 +162,11 @@ impl Topology {
         name: String,
         kind: ExchangeKind,
         arguments: FieldTable,
-    ) -> Result<(), lapin::Error> {
+    ) -> Result<(), TopologyError> {
+        let operation = Operation::Declare(format!("exchange {name}"));
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        channel.exchange_declare(name.into(), kind, options, arguments).await
+        let declared = channel.exchange_declare(name.into(), kind, options, arguments).await;
+        declared.map_err(|error| TopologyError { operation, error })
     }
 
     /// Declares a durable quorum queue, which survives the loss of a node in a cluster of three or more.
@@ -133,14 +175,15 @@ impl Topology {
         channel: &Channel,
         name: String,
         mut arguments: FieldTable,
-    ) -> Result<(), lapin::Error> {
+    ) -> Result<(), TopologyError> {
+        let operation = Operation::Declare(format!("queue {name}"));
         arguments.insert("x-queue-type".into(), text("quorum"));
-        channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments).await?;
-        Ok(())
+        let declared = channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments).await;
+        declared.map(drop).map_err(|error| TopologyError { operation, error })
     }
 
-    async fn bind(&self, channel: &Channel, queue: String, exchange: String) -> Result<(), lapin::Error> {
-        let key = queue.clone();
+    async fn bind(&self, channel: &Channel, queue: String, exchange: String) -> Result<(), TopologyError> {
+        let (key, operation) = (queue.clone(), Operation::Bind(queue.clone()));
         channel
             .queue_bind(
                 queue.into(),
@@ -150,6 +193,7 @@ impl Topology {
                 FieldTable::default(),
             )
             .await
+            .map_err(|error| TopologyError { operation, error })
     }
 }
 

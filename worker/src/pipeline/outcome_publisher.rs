@@ -47,6 +47,10 @@ impl OutcomePublisher {
 impl BrokerTask for OutcomePublishingTask {
     const ROLE: &'static str = "announcing outcomes";
 
+    fn publishes_to(&self) -> Option<&str> {
+        Some(&self.exchange)
+    }
+
     /// Sends announcements until all [`OutcomePublisher`]s are dropped.
     async fn run(
         &mut self,

@@ -60,6 +60,11 @@ impl Requeue {
 impl BrokerTask for RequeueTask {
     const ROLE: &'static str = "requeuing";
 
+    fn publishes_to(&self) -> Option<&str> {
+        // The default exchange.
+        Some("")
+    }
+
     /// Publishes until all [`Requeue`] handles are dropped.
     async fn run(
         &mut self,

@@ -62,6 +62,11 @@ impl UnroutedForwarder {
 impl BrokerTask for UnroutedForwarder {
     const ROLE: &'static str = "forwarding unrouted parcels";
 
+    fn publishes_to(&self) -> Option<&str> {
+        // The default exchange.
+        Some("")
+    }
+
     /// A parcel that is being forwarded when `stop` is cancelled returns to its queue. It may be in the intake queue as
     /// well.
     async fn run(

@@ -109,6 +109,11 @@ impl PoisonIsolator {
 impl BrokerTask for PoisonIsolator {
     const ROLE: &'static str = "isolating poison messages";
 
+    fn publishes_to(&self) -> Option<&str> {
+        // The default exchange.
+        Some("")
+    }
+
     async fn run(
         &mut self,
         _: &Connection,

@@ -1,0 +1,27 @@
+//! Which connections to the broker do not work, and why: for the readiness of a process.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The roles whose last attempt failed, with the cause. Clones share the record.
+#[derive(Clone, Debug, Default)]
+pub struct RoleFailures(Arc<Mutex<BTreeMap<&'static str, String>>>);
+
+impl RoleFailures {
+    /// One text per role that does not work: `publishing: the virtual host / does not exist`.
+    pub fn list(&self) -> Vec<String> {
+        self.failures().iter().map(|(role, cause)| format!("{role}: {cause}")).collect()
+    }
+
+    pub(super) fn set(&self, role: &'static str, cause: String) {
+        self.failures().insert(role, cause);
+    }
+
+    pub(super) fn clear(&self, role: &'static str) {
+        self.failures().remove(role);
+    }
+
+    fn failures(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
