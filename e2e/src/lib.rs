@@ -13,6 +13,7 @@ pub mod final_state;
 pub mod lossy_link;
 mod open_loop;
 pub mod outage;
+pub mod pgbouncer;
 pub mod process;
 pub mod proxy;
 pub mod simulated_clients;

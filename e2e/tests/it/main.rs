@@ -1,11 +1,13 @@
 //! The end-to-end tests. The modules mirror the URL tree of the api (`bookings`, `catalogue`, `seats`, `queue`, `http`,
-//! `booking_page`) and the stages of a worker (`pipeline`, `settlement`, `recovery`, `dead_letters`).
+//! `booking_page`), the stages of a worker (`pipeline`, `settlement`, `recovery`, `dead_letters`), and the servers that the
+//! programs use (`database`, `broker`).
 //!
 //! `outages`, `faults::servers` and `faults::chaos` stop servers that all tests share, so their tests run alone: see
 //! `.config/nextest.toml`.
 
 mod booking_page;
 mod bookings;
+mod broker;
 mod catalogue;
 mod database;
 mod dead_letters;

@@ -1,0 +1,84 @@
+//! Logins that Postgres refuses, at the start and later.
+
+use anyhow::Result;
+use hamro_e2e::process::Process;
+use hamro_e2e::{Deployment, Setup, wait_until};
+use sqlx::AssertSqlSafe;
+
+/// The `DATABASE_URL` of the deployment with this user and password.
+fn url_of(deployment: &Deployment, user: &str, password: &str) -> String {
+    let variables = deployment.environment(&[]);
+    let url = variables.into_iter().find_map(|(name, url)| (name == "DATABASE_URL").then_some(url));
+    let url = url.unwrap_or_default();
+    let (_, rest) = url.split_once('@').unwrap_or_default();
+    format!("postgres://{user}:{password}@{rest}")
+}
+
+async fn run(deployment: &Deployment, statement: String) -> Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&deployment.pool).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_at_the_start_stops_both_programs_with_the_address_of_the_server()
+-> Result<()> {
+    Deployment::run(Setup::without_processes(), async |deployment| {
+        let missing = deployment.name().to_owned();
+        let valid = deployment.environment(&[]).into_iter().find(|(name, _)| name == "DATABASE_URL");
+        let missing_database = valid.unwrap_or_default().1.replace(&missing, "hamro_nowhere");
+        for (url, reason) in [
+            (
+                url_of(deployment, "hamro", "wrong-hunter2"),
+                "password authentication failed for user \"hamro\"",
+            ),
+            (missing_database, "database \"hamro_nowhere\" does not exist"),
+        ] {
+            for program in ["hamro-api", "hamro-worker"] {
+                let environment = deployment.environment(&[("DATABASE_URL", &url)]);
+                let mut process = Process::start(program, program, &[], &environment)?;
+                let rest = process.line_after("the database refuses this process: ").await?;
+                assert!(rest.contains("Postgres at 127.0.0.1:") && rest.contains(reason), "{rest}");
+                assert!(rest.contains("correct DATABASE_URL"), "{rest}");
+                assert!(!process.ended().await?.success(), "{program} runs");
+                assert!(!process.printed().contains("hunter2"), "{}", process.printed());
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_password_that_is_changed_later_stops_no_process() -> Result<()> {
+    Deployment::run(Setup { expects_errors: true, ..Setup::without_processes() }, async |deployment| {
+        let user = format!("user_{}", deployment.name());
+        run(deployment, format!("CREATE ROLE {user} SUPERUSER LOGIN PASSWORD 'first'")).await?;
+        let url = url_of(deployment, &user, "first");
+        let api = deployment.start_api(&[("DATABASE_URL", &url)]).await?;
+        deployment.start_worker(&[("DATABASE_URL", &url)]).await?;
+        let client = deployment.apis[api].client.clone();
+        let seats = client.seat_ids(0).await?;
+        assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
+
+        run(deployment, format!("ALTER ROLE {user} PASSWORD 'second'")).await?;
+        let sessions =
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{user}'");
+        run(deployment, sessions).await?;
+        let accepted = client.create_booking("bob", &seats[1..2]).await?;
+        assert_eq!(accepted.status, 202);
+        wait_until("the api has noticed", async || {
+            let concerts = client.get("/concerts").await?;
+            Ok((concerts.code() == "database-unavailable").then_some(()))
+        })
+        .await?;
+        deployment.workers[0].line_after("password authentication failed").await?;
+
+        run(deployment, format!("ALTER ROLE {user} PASSWORD 'first'")).await?;
+        assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
+        deployment.stop_apis().await?;
+        deployment.stop_workers().await?;
+        run(deployment, format!("REASSIGN OWNED BY {user} TO hamro; DROP OWNED BY {user}; DROP ROLE {user}"))
+            .await
+    })
+    .await
+}
