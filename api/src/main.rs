@@ -148,7 +148,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let database = Database::new(sessions, config.database_connections);
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
-    let (publisher, publishing_task) = publisher(config.publisher, broker.topology());
+    let queue_estimate = QueueEstimate::new(database_clock.clock());
+    let (publisher, publishing_task) = publisher(config.publisher, broker.topology(), queue_estimate.clone());
     let (schema_ready_sender, schema_ready) = watch::channel(false);
     let state = AppState::new(App {
         clock: database_clock.clock(),
@@ -156,7 +157,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         broker_failures: broker.failures(),
         outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), database_clock.clock()),
-        queue_estimate: QueueEstimate::default(),
+        queue_estimate,
         seat_feed: SeatFeed::new(database.clone()),
         large_responses: LargeResponses::default(),
         sse_limiter: SseLimiter::new(config.http.streams_max, lifecycle.stopping()),

@@ -16,7 +16,6 @@ use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::Publisher;
 use crate::http::admin_auth::AdminToken;
 use crate::http::large_responses::LargeResponses;
-use crate::http::retry_after::whole_seconds;
 use crate::http::sse::SseLimiter;
 use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::{QueueEstimate, QueuePosition};
@@ -54,23 +53,20 @@ impl AppState {
 }
 
 impl App {
-    /// Whether bookings are accepted. The limit is approximate: the length of the queue may be a second old.
-    pub fn is_accepting(&self, now: Instant) -> bool {
-        let is_full = self.queue_estimate.depth(now).is_some_and(|depth| depth >= self.policy.queue_max);
+    /// Whether bookings are accepted. The limit is approximate: what other instances accept is known half a second later.
+    pub fn is_accepting(&self) -> bool {
+        let is_full = self.queue_estimate.depth().is_some_and(|depth| depth >= self.policy.queue_max);
         self.publisher.is_up() && !is_full
     }
 
     /// How long a client should wait when the queue is full: the time that the workers need for a tenth of it.
     pub fn retry_hint(&self, now: Instant) -> Option<Duration> {
-        self.queue_estimate.eta(self.queue_estimate.depth(now)?.div_ceil(10), now)
+        self.queue_estimate.eta(self.queue_estimate.depth()?.div_ceil(10), now)
     }
 
     /// The position of a ticket in the queue.
     pub fn position(&self, ticket: TicketId) -> QueuePosition {
-        let now = Instant::now();
-        let ahead = self.queue_estimate.ahead(ticket.issued_at(), self.clock.now(), now);
-        let eta = ahead.and_then(|ahead| self.queue_estimate.eta(ahead, now));
-        QueuePosition { ahead, eta_seconds: eta.map(whole_seconds) }
+        self.queue_estimate.position(ticket.issued_at(), Instant::now())
     }
 
     /// A new ticket whose deadline is `valid_for` from now.

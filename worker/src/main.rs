@@ -19,6 +19,7 @@ use hamro_worker::pipeline::consumer::Consumer;
 use hamro_worker::pipeline::in_flight::MAX_IN_FLIGHT_BATCHES;
 use hamro_worker::pipeline::outcome_publisher::outcome_publisher;
 use hamro_worker::pipeline::requeue::requeue;
+use hamro_worker::pipeline::workload::Workload;
 use hamro_worker::readiness::{Health, HealthConfig, Readiness};
 use hamro_worker::recovery::poison::PoisonIsolator;
 use hamro_worker::recovery::unrouted::UnroutedForwarder;
@@ -81,7 +82,8 @@ async fn run() -> anyhow::Result<ExitCode> {
     let sessions = config.database.sessions(&process, SESSION_SETTINGS);
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
-    let (outcome_publisher, outcome_publishing_task) = outcome_publisher(broker.topology());
+    let workload = Workload::default();
+    let (outcome_publisher, outcome_publishing_task) = outcome_publisher(broker.topology(), workload.clone());
     let (requeue, requeue_task) = requeue();
     let failure_limit = FailureLimit::default();
     let mut health = Health::new(broker.failures());
@@ -108,6 +110,7 @@ async fn run() -> anyhow::Result<ExitCode> {
         executors,
         outcome_publisher,
         requeue,
+        workload,
         readiness: consumer_readiness,
         queue: broker.topology().intake_queue(),
         dead_queue: broker.topology().dead_queue(),

@@ -18,7 +18,7 @@ pub async fn enqueue(
     idempotency_key: Option<IdempotencyKey>,
     request: BookingRequest,
 ) -> Result<(), AcceptError> {
-    let is_full = app.publisher.is_up() && !app.is_accepting(Instant::now());
+    let is_full = app.publisher.is_up() && !app.is_accepting();
     let published = if is_full {
         Err(AcceptError::QueueFull)
     } else {

@@ -1,4 +1,5 @@
-//! Receives the workers' announcements of settled tickets, and polls the length of the queue.
+//! Receives the workers' announcements of settled tickets and the heartbeats of all processes, and polls the length of
+//! the queue.
 //!
 //! It has its own connection, so that outcomes still arrive while the broker blocks connections that publish.
 
@@ -7,12 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use futures_util::future::try_join;
-use hamro_shared::queue::{BrokerTask, RawSettledEvent, Topology, consume};
+use hamro_shared::queue::{BrokerTask, Heartbeat, RawSettledEvent, Topology, consume};
 use lapin::options::BasicAckOptions;
 use lapin::{Channel, Connection};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::QueueEstimate;
@@ -47,11 +48,18 @@ impl OutcomeSubscriber {
     fn on_settled(&self, body: &[u8]) {
         match RawSettledEvent::decode(body) {
             Ok(announcement) => {
-                self.queue_estimate.on_settled(&announcement, Instant::now());
+                self.queue_estimate.on_settled(&announcement);
                 self.seat_feed.on_settled(&announcement.tickets);
                 self.outcomes.on_settled(announcement.tickets);
             }
             Err(error) => warn!("ignored an unreadable announcement: {error}"),
+        }
+    }
+
+    fn on_heartbeat(&self, body: &[u8]) {
+        match Heartbeat::decode(body) {
+            Ok(heartbeat) => self.queue_estimate.on_heartbeat(heartbeat, Instant::now()),
+            Err(error) => debug!("ignored an unreadable heartbeat: {error}"),
         }
     }
 }
@@ -65,21 +73,30 @@ impl BrokerTask for OutcomeSubscriber {
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
+        self.queue_estimate.start_over();
         // Concurrently, because a loaded broker may take long to report the queue's length.
         let work = try_join(self.consume(channel), self.poll_depth(channel));
-        stop.run_until_cancelled(work).await.map_or(Ok(()), |ended| ended.map(drop))
+        let result = stop.run_until_cancelled(work).await.map_or(Ok(()), |ended| ended.map(drop));
+        self.queue_estimate.start_over();
+        result
     }
 }
 
 impl OutcomeSubscriber {
-    /// Receives announcements until the queue is deleted.
+    /// Receives announcements and heartbeats until the queue is deleted.
     async fn consume(&self, channel: &Channel) -> anyhow::Result<()> {
         let queue = self.topology.subscribe_to_settled(channel).await?;
+        self.topology.add_heartbeats(channel, &queue).await?;
+        let heartbeats = self.topology.heartbeats_exchange();
         // Limits what is buffered in this process. The broker's queue has its own limit and drops the oldest messages.
         let mut messages = consume(channel, &queue, PREFETCH).await?;
         while let Some(message) = messages.next().await {
             let message = message?;
-            self.on_settled(&message.data);
+            if message.exchange.as_str() == heartbeats {
+                self.on_heartbeat(&message.data);
+            } else {
+                self.on_settled(&message.data);
+            }
             message.ack(BasicAckOptions::default()).await?;
         }
         bail!("the queue of announcements was deleted")

@@ -8,13 +8,11 @@
 //! the handlers. It never waits for a parcel to fill. At a low rate a parcel is one booking. In a rush, bookings
 //! accumulate while confirms are outstanding, and parcels grow.
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
-use hamro_shared::config::Env;
 #[cfg(feature = "faults")]
 use hamro_shared::faults::{Safeguard, is_disabled};
 use hamro_shared::queue::{
@@ -28,44 +26,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::heartbeats::HeartbeatSender;
+pub use super::publisher_config::PublisherConfig;
+use crate::outcomes::queue_estimate::QueueEstimate;
+
 /// Limit on parcels whose confirm is outstanding: low enough for parcels to fill in a rush, high enough to keep the
 /// broker busy.
 const PARCELS_IN_FLIGHT: usize = 32;
 
 /// How often to check that the broker still confirms.
 const WATCHDOG_EVERY: Duration = Duration::from_millis(500);
-
-#[derive(Clone, Copy, Debug)]
-pub struct PublisherConfig {
-    /// The maximum number of bookings that wait for the publishing task. It does not count those that are published and
-    /// wait for confirms: up to 32 parcels of up to 64 bookings.
-    pub waiting_max: NonZeroUsize,
-    /// How long to wait for the broker's confirm.
-    pub confirm_timeout: Duration,
-}
-
-impl PublisherConfig {
-    pub fn read(env: &mut Env) -> Option<Self> {
-        let waiting_max = env
-            .variable(
-                "PUBLISH_IN_FLIGHT_MAX",
-                "Limit on the bookings that wait for the publishing task. Above it, bookings are refused with 503.",
-                "a number such as 10000",
-            )
-            .or_default("10000");
-        let confirm_timeout: Option<Duration> = env
-            .variable(
-                "CONFIRM_TIMEOUT",
-                "How long to wait until the broker confirms a booking. At most 10 s.",
-                "a duration such as 5s",
-            )
-            .or_default("5s");
-        if confirm_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > Duration::from_secs(10)) {
-            env.record_error("CONFIRM_TIMEOUT should be more than 0 and at most 10s");
-        }
-        Some(Self { waiting_max: waiting_max?, confirm_timeout: confirm_timeout? })
-    }
-}
 
 /// Why a booking was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +69,7 @@ pub struct Publisher {
     requests: mpsc::Sender<PublishRequest>,
     state: watch::Receiver<BrokerState>,
     confirm_timeout: Duration,
+    queue_estimate: QueueEstimate,
 }
 
 /// An encoded envelope, and the handler that waits for its confirm.
@@ -109,34 +80,32 @@ pub(super) struct PublishRequest {
 
 type Receipt = oneshot::Sender<Result<(), AcceptError>>;
 
-impl PublishRequest {
-    /// Responds to a request whose envelope has not been sent, and so is certainly not in the queue.
-    fn fail_unsent(self) {
-        // Fails if the handler has stopped waiting.
-        let _ = self.receipt.send(Err(AcceptError::Unavailable));
-    }
-}
-
 /// The task that publishes what handlers request.
 pub struct PublishingTask {
     pub(super) requests: mpsc::Receiver<PublishRequest>,
     pub(super) state: watch::Sender<BrokerState>,
-    exchange: String,
-    routing_key: String,
+    topology: Topology,
     /// A connection on which no confirm arrives for this long is dropped.
     confirm_timeout: Duration,
+    queue_estimate: QueueEstimate,
 }
 
-pub fn publisher(config: PublisherConfig, topology: &Topology) -> (Publisher, PublishingTask) {
+pub fn publisher(
+    config: PublisherConfig,
+    topology: &Topology,
+    queue_estimate: QueueEstimate,
+) -> (Publisher, PublishingTask) {
     let (sender, requests) = mpsc::channel(config.waiting_max.get());
     let (state, state_receiver) = watch::channel(BrokerState::Down);
-    let publisher =
-        Publisher { requests: sender, state: state_receiver, confirm_timeout: config.confirm_timeout };
-    let (exchange, routing_key) = (topology.bookings_exchange(), topology.intake_queue());
-    (
-        publisher,
-        PublishingTask { requests, state, exchange, routing_key, confirm_timeout: config.confirm_timeout },
-    )
+    let confirm_timeout = config.confirm_timeout;
+    let publisher = Publisher {
+        requests: sender,
+        state: state_receiver,
+        confirm_timeout,
+        queue_estimate: queue_estimate.clone(),
+    };
+    let topology = topology.clone();
+    (publisher, PublishingTask { requests, state, topology, confirm_timeout, queue_estimate })
 }
 
 impl Publisher {
@@ -151,10 +120,15 @@ impl Publisher {
             return Err(AcceptError::Unavailable);
         }
         let (receipt, confirmed) = oneshot::channel();
+        // Counted first, so that the booking is among the arrivals once its position is requested.
+        self.queue_estimate.on_issued(envelope.ticket.id.issued_at());
         let request = PublishRequest { encoded_envelope: envelope.encode(), receipt };
-        self.requests.try_send(request).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => AcceptError::Busy,
-            mpsc::error::TrySendError::Closed(_) => AcceptError::Unavailable,
+        self.requests.try_send(request).map_err(|error| {
+            self.queue_estimate.on_refused(1);
+            match error {
+                mpsc::error::TrySendError::Full(_) => AcceptError::Busy,
+                mpsc::error::TrySendError::Closed(_) => AcceptError::Unavailable,
+            }
         })?;
         match tokio::time::timeout(self.confirm_timeout, confirmed).await {
             Ok(Ok(result)) => result,
@@ -179,9 +153,16 @@ impl BrokerTask for PublishingTask {
     ) -> anyhow::Result<()> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         self.state.send_replace(BrokerState::Up);
-        let result = self.publish_all(channel, connection.events_listener()).await;
+        let (exchange, queue_estimate) = (self.topology.heartbeats_exchange(), self.queue_estimate.clone());
+        let mut heartbeats = HeartbeatSender::new(connection, exchange, queue_estimate);
+        let result = tokio::select! {
+            result = self.publish_all(channel, connection.events_listener()) => result,
+            never = heartbeats.send_all() => match never {},
+        };
         self.state.send_replace(BrokerState::Down);
         self.fail_waiting();
+        self.queue_estimate.on_publisher_lost();
+        heartbeats.close().await;
         result
     }
 }
@@ -210,7 +191,7 @@ impl PublishingTask {
                     last_progress = Instant::now();
                 }
                 request = self.requests.recv(), if open && confirms.len() < PARCELS_IN_FLIGHT => match request {
-                    Some(request) if *self.state.borrow() == BrokerState::Blocked => request.fail_unsent(),
+                    Some(request) if *self.state.borrow() == BrokerState::Blocked => self.fail_unsent(request),
                     Some(request) => {
                         if confirms.is_empty() {
                             last_progress = Instant::now();
@@ -250,8 +231,15 @@ impl PublishingTask {
 
     fn fail_waiting(&mut self) {
         while let Ok(request) = self.requests.try_recv() {
-            request.fail_unsent();
+            self.fail_unsent(request);
         }
+    }
+
+    /// Responds to a request whose envelope has not been sent, and so is certainly not in the queue.
+    fn fail_unsent(&self, request: PublishRequest) {
+        self.queue_estimate.on_refused(1);
+        // Fails if the handler has stopped waiting.
+        let _ = request.receipt.send(Err(AcceptError::Unavailable));
     }
 
     /// Packs this request and the waiting ones into a parcel, as far as they fit.
@@ -284,10 +272,12 @@ impl PublishingTask {
         let bookings = i32::try_from(receipts.len()).unwrap_or(i32::MAX);
         headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(bookings));
         let properties = properties(headers);
-        let (exchange, key) = (self.exchange.as_str().into(), self.routing_key.as_str().into());
+        let (exchange, key) = (self.topology.bookings_exchange(), self.topology.intake_queue());
+        let queue_estimate = self.queue_estimate.clone();
         async move {
             let options = BasicPublishOptions::default();
-            let confirm = channel.basic_publish(exchange, key, options, &body, properties).await?;
+            let confirm =
+                channel.basic_publish(exchange.into(), key.into(), options, &body, properties).await?;
             let result = match check_confirmation(confirm.await.context("waiting for a confirm")?) {
                 Ok(()) => Ok(()),
                 #[cfg(feature = "faults")]
@@ -295,6 +285,10 @@ impl PublishingTask {
                 Err(queue::PublishError::Refused) => Err(AcceptError::QueueFull),
                 Err(error) => return Err(error.into()),
             };
+            match result {
+                Ok(()) => queue_estimate.on_confirmed(receipts.len()),
+                Err(_) => queue_estimate.on_refused(receipts.len()),
+            }
             for receipt in receipts {
                 // Fails if the handler has stopped waiting.
                 let _ = receipt.send(result);

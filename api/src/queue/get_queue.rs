@@ -14,17 +14,22 @@ use crate::state::AppState;
 /// Length and speed of the queue. A value that is currently unknown is `null`.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(example = json!({"accepting": true, "depth": 12000, "drainRate": 8000.0, "estimatedWaitSeconds": 2}))]
+#[schema(example = json!({
+    "accepting": true, "depth": 12000, "workers": 2, "drainRate": 8000.0, "estimatedWaitSeconds": 2,
+}))]
 pub struct QueueState {
     /// Whether bookings are accepted.
     accepting: bool,
-    /// Number of bookings in the queue.
+    /// Number of bookings that are not settled: in the queue, or held by a worker.
     #[schema(required = true)]
     depth: Option<u64>,
-    /// Bookings settled per second.
+    /// Number of running workers. While it is 0, bookings wait.
+    #[schema(required = true)]
+    workers: Option<usize>,
+    /// Bookings per second that these workers settle while there are any.
     #[schema(required = true)]
     drain_rate: Option<f64>,
-    /// Approximate seconds until a booking made now is settled.
+    /// Approximate seconds until a booking made now is settled. `null` while no worker is running.
     #[schema(required = true)]
     estimated_wait_seconds: Option<u64>,
 }
@@ -42,11 +47,12 @@ pub struct QueueState {
 )]
 pub async fn get_queue(State(app): State<AppState>) -> impl IntoResponse {
     let now = Instant::now();
-    let depth = app.queue_estimate.depth(now);
+    let depth = app.queue_estimate.depth();
     let wait = depth.and_then(|depth| app.queue_estimate.eta(depth, now));
     let state = QueueState {
-        accepting: app.is_accepting(now),
+        accepting: app.is_accepting(),
         depth,
+        workers: app.queue_estimate.workers(now),
         drain_rate: app.queue_estimate.drain_rate(now),
         estimated_wait_seconds: wait.map(whole_seconds),
     };

@@ -55,7 +55,8 @@ impl BareServer {
 pub async fn serve() -> Result<()> {
     let config = Config::read(Env::process())?;
     let database = Database::new(config.database.sessions("bare", &[]), config.database_connections);
-    let (publisher, publishing) = publisher(config.publisher, &Topology::new(""));
+    let queue_estimate = QueueEstimate::new(Clock::system());
+    let (publisher, publishing) = publisher(config.publisher, &Topology::new(""), queue_estimate.clone());
     tokio::spawn(publishing.confirm_without_broker());
     let stop = CancellationToken::new();
     let app = App {
@@ -65,7 +66,7 @@ pub async fn serve() -> Result<()> {
         broker_failures: RoleFailures::default(),
         outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), Clock::system()),
-        queue_estimate: QueueEstimate::default(),
+        queue_estimate,
         seat_feed: SeatFeed::new(database),
         large_responses: LargeResponses::default(),
         sse_limiter: SseLimiter::new(0, stop.clone()),

@@ -182,6 +182,7 @@ impl Deployment {
             self.topology.dead_queue(),
             self.topology.unrouted_queue(),
             self.topology.settled_exchange(),
+            self.topology.heartbeats_exchange(),
         ] {
             self.channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
         }

@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::domain::{BookingRequest, IdempotencyKey, Ticket, TicketId, Timestamp};
 
-const VERSION: u16 = 1;
+/// The version that this program writes, and the newest that it can read.
+pub const ENVELOPE_VERSION: u16 = 1;
 
 /// One accepted booking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Envelope {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
     /// Written by a newer api. Requeue it: a newer worker can read it.
-    #[error("envelope version {0} is not supported (supported: up to {VERSION})")]
+    #[error("envelope version {0} is not supported (supported: up to {ENVELOPE_VERSION})")]
     Newer(u16),
     /// No version can read it. The ticket fails, if its id could be read.
     #[error("invalid envelope: {reason}")]
@@ -68,7 +69,7 @@ impl EnvelopeHeader {
 
     /// The envelope's version, if only a newer worker can read it.
     pub fn newer_version(&self) -> Option<u16> {
-        self.v.filter(|version| *version > VERSION)
+        self.v.filter(|version| *version > ENVELOPE_VERSION)
     }
 
     pub fn ticket(&self) -> Option<TicketId> {
@@ -79,7 +80,7 @@ impl EnvelopeHeader {
 impl Envelope {
     pub fn encode(self) -> Vec<u8> {
         let wire = EnvelopeV1 {
-            v: VERSION,
+            v: ENVELOPE_VERSION,
             kind: Kind::Book,
             ticket_id: self.ticket.id,
             deadline: self.ticket.deadline,
@@ -91,7 +92,7 @@ impl Envelope {
 
     pub fn decode(raw: &RawValue) -> Result<Self, Undecodable> {
         match serde_json::from_str::<EnvelopeV1>(raw.get()) {
-            Ok(wire) if wire.v <= VERSION => Ok(Self {
+            Ok(wire) if wire.v <= ENVELOPE_VERSION => Ok(Self {
                 ticket: Ticket { id: wire.ticket_id, deadline: wire.deadline },
                 idempotency_key: wire.idempotency_key,
                 request: wire.request,

@@ -4,6 +4,7 @@ mod amqp_url;
 mod broker;
 mod consume;
 mod envelope;
+mod heartbeat;
 mod parcel;
 mod publish;
 mod refusal;
@@ -13,7 +14,11 @@ mod topology;
 
 pub use broker::{Broker, BrokerConfig, BrokerTask, QueueDeleted, supervise};
 pub use consume::consume;
-pub use envelope::{Envelope, EnvelopeHeader, Undecodable};
+pub use envelope::{ENVELOPE_VERSION, Envelope, EnvelopeHeader, Undecodable};
+pub use heartbeat::{
+    HEARTBEAT_AFTER_CHANGE, HEARTBEAT_EVERY, Heartbeat, HeartbeatSchedule, ProcessState, Published,
+    SILENT_AFTER, WorkerState,
+};
 pub use parcel::{BOOKINGS_HEADER, Parcel};
 pub use publish::{PublishError, check_confirmation, properties, publish_confirmed};
 pub use refusal::TopologyError;

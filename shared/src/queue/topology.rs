@@ -3,7 +3,8 @@
 //! ```text
 //!  bookings ──direct──▶ bookings.intake ──delivery limit──▶ bookings.dead ──fanout──▶ bookings.dead
 //!     └── no queue bound ──▶ bookings.unrouted ──fanout──▶ bookings.unrouted
-//!  bookings.settled ──fanout──▶ one exclusive queue for each api instance
+//!  bookings.settled ──fanout──┬──▶ one exclusive queue for each api instance
+//!  bookings.heartbeats ─fanout┘
 //! ```
 //!
 //! The worker's poison isolator consumes `bookings.dead`, and its unrouted forwarder `bookings.unrouted`.
@@ -69,6 +70,12 @@ impl Topology {
         self.name("bookings.settled")
     }
 
+    /// The exchange that workers and api instances send heartbeats to. Separate from the announcements, because api
+    /// instances of earlier versions would log each heartbeat as an unreadable announcement.
+    pub fn heartbeats_exchange(&self) -> String {
+        self.name("bookings.heartbeats")
+    }
+
     fn name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -131,7 +138,10 @@ impl Topology {
         self.queue(channel, self.intake_queue(), limits).await?;
         self.bind(channel, self.intake_queue(), self.bookings_exchange()).await?;
 
-        self.exchange(channel, self.settled_exchange(), ExchangeKind::Fanout, FieldTable::default()).await
+        for exchange in [self.settled_exchange(), self.heartbeats_exchange()] {
+            self.exchange(channel, exchange, ExchangeKind::Fanout, FieldTable::default()).await?;
+        }
+        Ok(())
     }
 
     /// Declares a queue that is exclusive to this connection and receives every announcement from now on. Returns its
@@ -147,6 +157,12 @@ impl Topology {
         let queue = queue.map_err(|error| TopologyError { operation, error })?;
         self.bind(channel, queue.name().to_string(), self.settled_exchange()).await?;
         Ok(queue.name().to_string())
+    }
+
+    /// Makes a queue of announcements receive heartbeats too. A worker sends both through one channel, so they arrive
+    /// in the order in which it sent them.
+    pub async fn add_heartbeats(&self, channel: &Channel, queue: &str) -> Result<(), lapin::Error> {
+        self.bind(channel, queue.to_owned(), self.heartbeats_exchange()).await
     }
 
     /// The number of messages in the intake queue, without those that were delivered to a worker.

@@ -22,6 +22,7 @@ use super::isolated_booking::{self, RetrySchedule};
 use super::outcome_publisher::OutcomePublisher;
 use super::prefetch::{Prefetcher, StreamEnd, prefetch};
 use super::requeue::{Message, Requeue};
+use super::workload::Workload;
 use crate::readiness::Readiness;
 use crate::settlement::batch::{BookingCommand, UnsupportedVersion};
 use crate::settlement::executor::{BatchExecutor, BatchResult};
@@ -57,6 +58,7 @@ pub struct Consumer {
     pub executors: Vec<Arc<Mutex<BatchExecutor>>>,
     pub outcome_publisher: OutcomePublisher,
     pub requeue: Requeue,
+    pub workload: Workload,
     pub readiness: Readiness,
     pub queue: String,
     /// Where set-aside bookings are published.
@@ -73,7 +75,9 @@ impl BrokerTask for Consumer {
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let result = match self.consume_on(connection, channel, stop).await {
+        let result = self.consume_on(connection, channel, stop).await;
+        self.workload.start_over(false);
+        let result = match result {
             Ok(Some(unsupported)) => return self.stop_consuming(connection, unsupported, stop).await,
             Ok(None) => Ok(()),
             Err(error) => Err(error),
@@ -133,8 +137,9 @@ impl Consumer {
         stop: &CancellationToken,
     ) -> anyhow::Result<ConsumeEnd> {
         let (tag, progress) = (deliveries.tag(), Arc::<DeliveryProgress>::default());
+        self.workload.start_over(true);
         let (prefetcher, mut prefetch_task) =
-            prefetch(deliveries, self.config.batch_max.get(), progress.clone());
+            prefetch(deliveries, self.config.batch_max.get(), progress.clone(), self.workload.clone());
         // A batch holds at least one parcel, so there are never more batches than prefetched parcels.
         let (ack_sender, ack_receiver) = mpsc::channel(self.config.prefetch.get().into());
         let work = try_join(
@@ -207,8 +212,10 @@ impl Consumer {
         if deferred_count > 0 {
             debug!("{deferred_count} bookings deferred: another database session has locked their seats");
         }
+        let received_parcels = parcels;
         let (bookings, parcels) = counts_to_announce(bookings, parcels, deferred_count);
         self.outcome_publisher.publish(SettledEvent { tickets, bookings, parcels });
+        self.workload.finished(received_parcels, bookings);
         let set_aside = set_aside.iter().map(|command| self.set_aside_message(command));
         let deferred = deferred.iter().map(|command| self.deferred_message(command));
         let requeued = set_aside.chain(deferred).collect();

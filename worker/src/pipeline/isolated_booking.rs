@@ -96,6 +96,12 @@ pub fn parcel_of(booking: &str) -> Vec<u8> {
     parcel.encode()
 }
 
+/// The number of bookings in a parcel, as its publisher has counted them. 1 if unknown.
+pub fn bookings_in(delivery: &Delivery) -> u32 {
+    let counted = header(delivery, BOOKINGS_HEADER).and_then(AMQPValue::as_long_int);
+    counted.and_then(|count| u32::try_from(count).ok()).unwrap_or(1)
+}
+
 /// Whether a worker published this message with a single booking.
 pub fn is_isolated(delivery: &Delivery) -> bool {
     header(delivery, ISOLATED_HEADER).is_some()

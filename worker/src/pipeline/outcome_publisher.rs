@@ -1,18 +1,24 @@
-//! Announces settled batches to the api instances.
+//! Announces settled batches to the api instances, and sends them the worker's heartbeats.
 //!
-//! It has its own connection: while the broker blocks publishers, nothing is written on their connections, and
+//! Both take one channel, so an instance learns that a batch is settled before it learns that the worker no longer
+//! holds it. It has its own connection: while the broker blocks publishers, nothing is written on their connections, and
 //! acknowledgements must not wait.
 
 use std::time::Duration;
 
 use anyhow::Context;
-use hamro_shared::queue::{BrokerTask, SettledEvent, Topology};
+use hamro_shared::queue::{
+    BrokerTask, Heartbeat, HeartbeatSchedule, ProcessState, SettledEvent, Topology, WorkerState,
+};
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Connection};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+use uuid::Uuid;
+
+use super::workload::Workload;
 
 /// Batches that may wait to be announced. Announcements are hints: while the broker accepts none, further ones are
 /// dropped.
@@ -24,15 +30,22 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct OutcomePublisher(mpsc::Sender<SettledEvent>);
 
-/// Sends the queued announcements.
+/// Sends the queued announcements, and heartbeats.
 pub struct OutcomePublishingTask {
     receiver: mpsc::Receiver<SettledEvent>,
-    exchange: String,
+    topology: Topology,
+    /// Identifies this process in its heartbeats.
+    process: Uuid,
+    workload: Workload,
 }
 
-pub fn outcome_publisher(topology: &Topology) -> (OutcomePublisher, OutcomePublishingTask) {
+pub fn outcome_publisher(
+    topology: &Topology,
+    workload: Workload,
+) -> (OutcomePublisher, OutcomePublishingTask) {
     let (sender, receiver) = mpsc::channel(BACKLOG);
-    (OutcomePublisher(sender), OutcomePublishingTask { receiver, exchange: topology.settled_exchange() })
+    let (topology, process) = (topology.clone(), Uuid::new_v4());
+    (OutcomePublisher(sender), OutcomePublishingTask { receiver, topology, process, workload })
 }
 
 impl OutcomePublisher {
@@ -51,21 +64,48 @@ impl BrokerTask for OutcomePublishingTask {
         Some(&self.exchange)
     }
 
-    /// Sends announcements until all [`OutcomePublisher`]s are dropped.
+    /// Sends announcements and heartbeats until all [`OutcomePublisher`]s are dropped.
     async fn run(
         &mut self,
-        _: &Connection,
+        connection: &Connection,
         channel: &Channel,
         _stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        while let Some(announcement) = self.receiver.recv().await {
-            let properties = BasicProperties::default().with_content_type("application/json".into());
-            let (exchange, body) = (self.exchange.as_str().into(), announcement.encode());
-            let publishing =
-                channel.basic_publish(exchange, "".into(), BasicPublishOptions::default(), &body, properties);
-            // Would wait forever while the broker blocks publishers.
-            timeout(PUBLISH_TIMEOUT, publishing).await.context("the broker accepts no announcements")??;
+        let (settled, heartbeats) = (self.topology.settled_exchange(), self.topology.heartbeats_exchange());
+        let mut schedule = HeartbeatSchedule::default();
+        let workload = self.workload.clone();
+        loop {
+            tokio::select! {
+                biased;
+                announcement = self.receiver.recv() => match announcement {
+                    Some(announcement) => publish(channel, &settled, &announcement.encode()).await?,
+                    None => break,
+                },
+                // A heartbeat is not worth a new connection: while the broker blocks this one, none is sent.
+                state = schedule.next(|| ProcessState::Worker(workload.state())) => {
+                    if !connection.status().blocked() {
+                        publish(channel, &heartbeats, &self.heartbeat(state)).await?;
+                    }
+                }
+            }
         }
-        Ok(())
+        let stopped = WorkerState { stopped: true, ..WorkerState::default() };
+        publish(channel, &heartbeats, &self.heartbeat(ProcessState::Worker(stopped))).await
     }
+}
+
+impl OutcomePublishingTask {
+    fn heartbeat(&self, state: ProcessState) -> Vec<u8> {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Heartbeat { process: self.process, version, state }.encode()
+    }
+}
+
+async fn publish(channel: &Channel, exchange: &str, body: &[u8]) -> anyhow::Result<()> {
+    let properties = BasicProperties::default().with_content_type("application/json".into());
+    let publishing =
+        channel.basic_publish(exchange.into(), "".into(), BasicPublishOptions::default(), body, properties);
+    // Would wait forever while the broker blocks publishers.
+    timeout(PUBLISH_TIMEOUT, publishing).await.context("the broker accepts no announcements")??;
+    Ok(())
 }

@@ -1,8 +1,9 @@
 //! Receives and decodes parcels ahead of settlement, in a separate task.
 //!
-//! Decoding in the settling task would delay the responses of the database. The task stops receiving while a full batch
-//! is buffered; what the broker sends beyond that waits in the channel's prefetch window.
+//! Decoding in the settling task would delay the responses of the database. The task stops decoding while a full batch
+//! is buffered. What the broker sends beyond that, within the channel's prefetch window, is only counted.
 
+use std::collections::VecDeque;
 use std::future;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use super::consumer_watchdog::DeliveryProgress;
+use super::isolated_booking::bookings_in;
+use super::workload::Workload;
 use crate::settlement::batch::{Batch, UnsupportedVersion};
 
 /// Hands out what the task has buffered.
@@ -52,16 +55,27 @@ enum Stop {
     Failed(lapin::Error),
 }
 
-/// Starts receiving. Receiving pauses while `batch_max` bookings or more are buffered; the last parcel may exceed that
+/// What the broker has delivered and is not decoded yet.
+struct Arrivals {
+    deliveries: lapin::Consumer,
+    /// Already counted.
+    waiting: VecDeque<Delivery>,
+    is_ended: bool,
+    workload: Workload,
+}
+
+/// Starts receiving. Decoding pauses while `batch_max` bookings or more are buffered; the last parcel may exceed that
 /// number.
 pub fn prefetch(
     deliveries: lapin::Consumer,
     batch_max: usize,
     progress: Arc<DeliveryProgress>,
+    workload: Workload,
 ) -> (Prefetcher, PrefetchTask) {
     let (sender, buffer) = mpsc::unbounded_channel();
     let buffered = Arc::new(watch::Sender::new(0));
-    let receiving = receive(deliveries, batch_max, sender, buffered.clone(), progress);
+    let arrivals = Arrivals { deliveries, waiting: VecDeque::new(), is_ended: false, workload };
+    let receiving = receive(arrivals, batch_max, sender, buffered.clone(), progress);
     let task = PrefetchTask(AbortOnDropHandle::new(tokio::spawn(receiving)));
     (Prefetcher { buffer, buffered, batch_max, end: None }, task)
 }
@@ -118,8 +132,42 @@ impl PendingBatch {
     }
 }
 
+impl Arrivals {
+    /// The oldest delivery; `None` once the queue was deleted.
+    async fn next(&mut self) -> Option<lapin::Result<Delivery>> {
+        match self.waiting.pop_front() {
+            Some(delivery) => Some(Ok(delivery)),
+            None => self.receive().await,
+        }
+    }
+
+    /// Receives and counts what the broker delivers, and keeps it. Returns only if the channel fails.
+    async fn count_all(&mut self) -> lapin::Error {
+        loop {
+            match self.receive().await {
+                Some(Ok(delivery)) => self.waiting.push_back(delivery),
+                Some(Err(error)) => return error,
+                None => future::pending().await,
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Option<lapin::Result<Delivery>> {
+        if self.is_ended {
+            return None;
+        }
+        let received = self.deliveries.next().await;
+        match &received {
+            Some(Ok(delivery)) => self.workload.received(bookings_in(delivery)),
+            Some(Err(_)) => {}
+            None => self.is_ended = true,
+        }
+        received
+    }
+}
+
 async fn receive(
-    mut deliveries: lapin::Consumer,
+    mut arrivals: Arrivals,
     batch_max: usize,
     buffer: mpsc::UnboundedSender<Result<PendingBatch, StreamEnd>>,
     buffered: Arc<watch::Sender<usize>>,
@@ -127,8 +175,12 @@ async fn receive(
 ) -> lapin::Result<()> {
     let mut room = buffered.subscribe();
     loop {
-        let _ = room.wait_for(|buffered| *buffered < batch_max).await;
-        let (pending, stop) = receive_ready(&mut deliveries, batch_max, &progress).await;
+        tokio::select! {
+            biased;
+            _ = room.wait_for(|buffered| *buffered < batch_max) => {}
+            error = arrivals.count_all() => return Err(error),
+        }
+        let (pending, stop) = receive_ready(&mut arrivals, batch_max, &progress).await;
         if let Some(pending) = pending {
             // The count first, so that it is never below what the buffer holds.
             buffered.send_modify(|buffered| *buffered += pending.batch.len());
@@ -149,12 +201,12 @@ async fn receive(
 
 /// Waits for a parcel, and takes all others that have arrived by then, up to a full batch.
 async fn receive_ready(
-    deliveries: &mut lapin::Consumer,
+    arrivals: &mut Arrivals,
     batch_max: usize,
     progress: &DeliveryProgress,
 ) -> (Option<PendingBatch>, Option<Stop>) {
     let mut pending: Option<PendingBatch> = None;
-    let mut next = deliveries.next().await;
+    let mut next = arrivals.next().await;
     loop {
         let later = match decode(next, progress) {
             Ok(later) => later,
@@ -170,7 +222,7 @@ async fn receive_ready(
         if size >= batch_max {
             return (pending, None);
         }
-        match deliveries.next().now_or_never() {
+        match arrivals.next().now_or_never() {
             Some(ready) => next = ready,
             None => return (pending, None),
         }

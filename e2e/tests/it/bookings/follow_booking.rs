@@ -138,15 +138,16 @@ async fn a_stream_sends_a_new_queue_position() -> Result<()> {
     Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
         let client = deployment.client().clone();
         let seats = client.seat_ids(0).await?;
-        let accepted = client.create_booking("alice", &seats[..1]).await?;
-        wait_until("the booking is counted", async || {
-            Ok((client.get("/queue").await?.body["depth"] == 1).then_some(()))
+        wait_until("the length of the queue is known", async || {
+            Ok((client.get("/queue").await?.body["depth"] == 0).then_some(()))
         })
         .await?;
+        client.create_booking("alice", &seats[..1]).await?;
+        let accepted = client.create_booking("bob", &seats[1..2]).await?;
         let mut events = Events::open(&client, &format!("{}/events", accepted.location()?)).await?;
         let before = events.next().await?.context("no first event")?;
-        assert_eq!(before.data["queue"]["ahead"], Value::Null, "no ticket has been settled yet");
-        // A later ticket is settled, so nothing is ahead of this one.
+        assert_eq!(before.data["queue"]["ahead"], 1);
+        // The first booking is settled, so nothing is ahead of the second.
         deployment.announce_another().await?;
         let after = events.next().await?.context("no event with a new position")?;
         assert_eq!((after.id.as_str(), &after.data["queue"]["ahead"]), ("queued", &Value::from(0)));

@@ -81,3 +81,33 @@ async fn a_queue_at_its_limit_is_reported_and_refuses_bookings() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn bookings_that_a_worker_holds_count_towards_the_limit_of_the_queue() -> Result<()> {
+    let setup = Setup { variables: vec![("QUEUE_MAX", "5")], ..Setup::default() };
+    Deployment::run(setup, async |deployment| {
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        wait_until("the length of the queue is known", async || {
+            Ok((client.get("/queue").await?.body["depth"] == 0).then_some(()))
+        })
+        .await?;
+        let holder = deployment.hold_seat(seats[0]).await?;
+        for n in 0..5 {
+            let accepted = client.create_booking(&format!("customer{n}"), &seats[..1]).await?;
+            assert_eq!(accepted.status, 202, "{accepted:?}");
+        }
+        wait_until("the worker holds all of them", async || {
+            Ok((deployment.waiting_messages().await? == 0).then_some(()))
+        })
+        .await?;
+        let refused = client.create_booking("late", &seats[..1]).await?;
+        assert_eq!((refused.status, refused.code()), (503, "queue-full"));
+        holder.rollback().await?;
+        wait_until("the queue accepts bookings again", async || {
+            Ok((client.create_booking("late", &seats[..1]).await?.status == 202).then_some(()))
+        })
+        .await
+    })
+    .await
+}

@@ -1,3 +1,4 @@
-//! The queue as clients see it: `/queue`, and refusals while it is full.
+//! The queue as clients see it: `/queue`, positions, and refusals while it is full.
 
 mod full_queue;
+mod positions;

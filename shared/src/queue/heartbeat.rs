@@ -1,0 +1,168 @@
+//! The heartbeat: what a process tells all api instances about itself, through the exchange `bookings.heartbeats`.
+//!
+//! A worker says what it holds and how fast it settles. An api instance says how many bookings it has published. From
+//! both, each instance knows how many bookings are ahead of a ticket, whichever instance has issued it.
+//!
+//! Heartbeats are best-effort. A process sends one every second, and at most one more when something has changed. An
+//! instance ignores what it cannot decode, so that newer versions may add other kinds.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use uuid::Uuid;
+
+/// A process sends at least one heartbeat in this time.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+/// After a change, the next heartbeat follows within this time. No two heartbeats follow each other sooner.
+pub const HEARTBEAT_AFTER_CHANGE: Duration = Duration::from_millis(500);
+/// A process that was silent for this long does not run, is frozen, or has lost its connection.
+pub const SILENT_AFTER: Duration = Duration::from_secs(4);
+
+/// A process, and its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeat {
+    /// Random for each run of a process.
+    pub process: Uuid,
+    /// The version of the program.
+    pub version: String,
+    #[serde(flatten)]
+    pub state: ProcessState,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum ProcessState {
+    Worker(WorkerState),
+    Api(Published),
+}
+
+/// What a worker holds of the intake queue, and how fast it settles.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerState {
+    /// The newest version of envelopes that it can read.
+    pub envelope_version: u16,
+    /// Whether it consumes the intake queue.
+    pub consuming: bool,
+    /// Messages that were delivered to it and are not settled.
+    pub messages: u64,
+    /// The bookings in these messages.
+    pub bookings: u64,
+    /// Bookings per second that it has settled lately while it had any. `None` before the first.
+    pub rate: Option<f64>,
+    /// The process is about to end. No further heartbeat follows.
+    pub stopped: bool,
+}
+
+/// What an api instance has published to the intake queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Published {
+    /// Messages since it started.
+    pub messages: u64,
+    /// Bookings since it started.
+    pub bookings: u64,
+    /// How many of the bookings were published in the last 10 ms before the heartbeat, in the 10 ms before these, and so
+    /// on, for at most a second. Zeros at the end are left out.
+    #[serde(default)]
+    pub recent: Vec<u64>,
+}
+
+impl Published {
+    /// The period of time of each element of `recent`.
+    pub const STEP: Duration = Duration::from_millis(10);
+    /// The maximum length of `recent`.
+    pub const STEPS: usize = 100;
+}
+
+/// When a process sends its heartbeats.
+pub struct HeartbeatSchedule {
+    ticks: Interval,
+    last: Option<(ProcessState, Instant)>,
+}
+
+impl Default for HeartbeatSchedule {
+    fn default() -> Self {
+        let mut ticks = interval(HEARTBEAT_AFTER_CHANGE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { ticks, last: None }
+    }
+}
+
+impl HeartbeatSchedule {
+    /// Waits until a heartbeat is due, and returns the state to send. Dropping the future loses nothing.
+    pub async fn next(&mut self, state: impl Fn() -> ProcessState) -> ProcessState {
+        loop {
+            let now = self.ticks.tick().await;
+            let state = state();
+            let is_due = self.last.as_ref().is_none_or(|(sent, sent_at)| {
+                *sent != state || now.duration_since(*sent_at) >= HEARTBEAT_EVERY
+            });
+            if is_due {
+                self.last = Some((state.clone(), now));
+                return state;
+            }
+        }
+    }
+}
+
+impl Heartbeat {
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a heartbeat has string keys only")
+    }
+
+    pub fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoded_heartbeat_equals_the_encoded_one() {
+        let worker = WorkerState { messages: 3, bookings: 70, rate: Some(812.5), ..WorkerState::default() };
+        for state in [
+            ProcessState::Worker(worker),
+            ProcessState::Worker(WorkerState::default()),
+            ProcessState::Api(Published { messages: 1, bookings: 64, recent: vec![0, 64] }),
+        ] {
+            let heartbeat = Heartbeat { process: Uuid::from_u128(7), version: "0.1.0".to_owned(), state };
+            assert_eq!(Heartbeat::decode(&heartbeat.encode()).unwrap(), heartbeat);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_sends_one_heartbeat_a_second_and_two_while_its_state_changes() {
+        let mut schedule = HeartbeatSchedule::default();
+        let started = Instant::now();
+        let idle = || ProcessState::Worker(WorkerState::default());
+        for _ in 0..10 {
+            schedule.next(idle).await;
+        }
+        assert_eq!(started.elapsed(), HEARTBEAT_EVERY * 9);
+        let started = Instant::now();
+        for messages in 1..=10 {
+            let busy = || ProcessState::Worker(WorkerState { messages, ..WorkerState::default() });
+            schedule.next(busy).await;
+        }
+        assert_eq!(started.elapsed(), HEARTBEAT_AFTER_CHANGE * 10);
+    }
+
+    #[test]
+    fn a_field_that_a_newer_version_adds_is_ignored_and_an_unknown_kind_is_not_decoded() {
+        let id = Uuid::from_u128(7);
+        let json = format!(
+            r#"{{"process":"{id}","version":"9","kind":"api","messages":1,"bookings":2,"added":true}}"#
+        );
+        let heartbeat = Heartbeat::decode(json.as_bytes()).unwrap();
+        assert_eq!(
+            heartbeat.state,
+            ProcessState::Api(Published { messages: 1, bookings: 2, recent: Vec::new() })
+        );
+        assert!(Heartbeat::decode(json.replace("api", "scheduler").as_bytes()).is_err());
+    }
+}
