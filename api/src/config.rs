@@ -6,6 +6,7 @@ use std::time::Duration;
 use hamro_shared::config::shared_settings::{read_shutdown_timeout, read_ticket_keys};
 use hamro_shared::config::{ConfigError, Env, Variable};
 use hamro_shared::database::DatabaseConfig;
+use hamro_shared::lifecycle::ShutdownLimits;
 use hamro_shared::queue::BrokerConfig;
 use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
@@ -26,8 +27,7 @@ pub struct Config {
     pub schema: SchemaConfig,
     pub policy: BookingPolicy,
     pub retention: Option<Retention>,
-    /// How long shutdown may take, including requests in flight.
-    pub shutdown_timeout: Duration,
+    pub shutdown: ShutdownLimits,
 }
 
 /// Session limits. A handler's statement that reaches one indicates a fault, not load.
@@ -63,7 +63,7 @@ impl Config {
             )
             .or_default("10");
         let retention = Retention::read(env);
-        let shutdown_timeout = read_shutdown_timeout(env);
+        let shutdown = read_shutdown(env);
         let telemetry = TelemetryConfig::read(env);
         let log_key = LogKey::read(env);
         let policy = policy?;
@@ -80,9 +80,23 @@ impl Config {
             schema: schema?,
             policy,
             retention: retention?,
-            shutdown_timeout: shutdown_timeout?,
+            shutdown: shutdown?,
         })
     }
+}
+
+/// Reads `DRAIN_DELAY` and `SHUTDOWN_TIMEOUT`.
+fn read_shutdown(env: &mut Env) -> Option<ShutdownLimits> {
+    let drain: Option<Duration> = env
+        .variable(
+            "DRAIN_DELAY",
+            "How long to go on serving after SIGTERM or SIGINT, already not ready. At most half of SHUTDOWN_TIMEOUT.",
+            "a duration such as 5s",
+        )
+        .or_default("5s");
+    let total = read_shutdown_timeout(env)?;
+    // Not an error: otherwise an installation with a short SHUTDOWN_TIMEOUT would not start after an upgrade.
+    Some(ShutdownLimits { total, drain: drain?.min(total / 2) })
 }
 
 /// The settings of `hamro-api migrate`, `seed` and `person`.
@@ -155,6 +169,19 @@ mod tests {
     }
 
     #[test]
+    fn draining_takes_at_most_half_of_the_time_for_shutdown() {
+        for (variables, expected) in [
+            (vec![], (30, 5)),
+            (vec![("SHUTDOWN_TIMEOUT", "4s")], (4, 2)),
+            (vec![("DRAIN_DELAY", "0s")], (30, 0)),
+            (vec![("DRAIN_DELAY", "1m")], (30, 15)),
+        ] {
+            let limits = read(&variables).unwrap().shutdown;
+            assert_eq!((limits.total.as_secs(), limits.drain.as_secs()), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
     fn an_invalid_setting_is_named_without_its_value() {
         let invalid = [
             ("DATABASE_URL", "mysql://localhost/hamro"),
@@ -185,6 +212,7 @@ mod tests {
             ("STREAMS_MAX", "many"),
             ("EVENT_STREAMS", "axum"),
             ("HEAD_TIMEOUT", "0s"),
+            ("DRAIN_DELAY", "5"),
         ];
         for (name, value) in invalid {
             let others = COMPLETE.into_iter().filter(|(other, _)| *other != name);

@@ -34,9 +34,9 @@ use tokio::sync::watch;
 use tracing::info;
 use uuid::Uuid;
 
-/// The share of the shutdown timeout in which clients may read their last responses. In the rest of it, the tasks that
-/// handlers depend on stop in order.
-const DRAIN_SHARE: f64 = 0.75;
+/// The share of the time after the drain in which clients may read their last responses. In the rest of it, the tasks
+/// that handlers depend on stop in order.
+const LAST_RESPONSES_SHARE: f64 = 0.75;
 
 /// The HTTP api of Hamro Concert.
 #[derive(Parser)]
@@ -160,7 +160,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         queue_estimate,
         seat_feed: SeatFeed::new(database.clone()),
         large_responses: LargeResponses::default(),
-        sse_limiter: SseLimiter::new(config.http.streams_max, lifecycle.stopping()),
+        sse_limiter: SseLimiter::new(config.http.streams_max, lifecycle.draining()),
+        draining: lifecycle.draining(),
         stopping: lifecycle.stopping(),
         schema_ready,
         database_clock,
@@ -187,12 +188,14 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         startup_migration::run(sessions, config.schema, ticket_keys, schema_ready_sender, stop)
     });
 
-    let drain = config.shutdown_timeout.mul_f64(DRAIN_SHARE);
-    let timeouts = server::ServerTimeouts { head: config.http.head_timeout, drain };
+    let limits = config.shutdown;
+    let last_responses = (limits.total - limits.drain).mul_f64(LAST_RESPONSES_SHARE);
+    let timeouts = server::ServerTimeouts { head: config.http.head_timeout, last_responses };
+    let draining = lifecycle.draining();
     let router = router(state, &config.http.cors_origin, middleware);
     let event_streams = config.http.event_streams;
-    lifecycle.work("http", |stop| server::serve(listener, router, timeouts, event_streams, stop));
-    Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
+    lifecycle.work("http", |stop| server::serve(listener, router, timeouts, event_streams, draining, stop));
+    Ok(lifecycle.run_to_exit(limits).await)
 }
 
 /// Publishes bookings, and receives announced outcomes.

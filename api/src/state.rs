@@ -39,6 +39,8 @@ pub struct App {
     pub seat_feed: SeatFeed,
     pub large_responses: LargeResponses,
     pub sse_limiter: SseLimiter,
+    /// Cancelled once this instance is shutting down. It still accepts requests until `stopping`.
+    pub draining: CancellationToken,
     /// Cancelled once this instance accepts no more requests.
     pub stopping: CancellationToken,
     pub schema_ready: watch::Receiver<bool>,

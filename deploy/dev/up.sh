@@ -61,7 +61,7 @@ start_application() {
     ADMIN_TOKEN=${ADMIN_TOKEN:-$(kept_secret "$STACK_DIR/secrets/admin-token" 24)}
     TICKET_KEYS=${TICKET_KEYS:-$(kept_secret "$STACK_DIR/secrets/ticket-keys" 32)}
     # Set HOST explicitly: some shells set it to the machine's name.
-    export ADMIN_TOKEN TICKET_KEYS PORT HOST=127.0.0.1
+    export ADMIN_TOKEN TICKET_KEYS PORT HOST=127.0.0.1 DRAIN_DELAY=${DRAIN_DELAY:-0s}
 
     begin_log "$STACK_DIR/logs/api.log"
     start_api

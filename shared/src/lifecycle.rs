@@ -1,8 +1,9 @@
-//! Two-phase shutdown: stop accepting work, finish work in progress, exit.
+//! Shutdown: drain, stop accepting work, finish work in progress, exit.
 //!
-//! On SIGTERM or SIGINT the *work* tasks are asked to stop; each finishes its work in progress and returns. Once all of
-//! them have ended, the *support* tasks, on which the work depends, are asked to stop. A second signal or the deadline
-//! ends the process at once. That loses nothing, because the broker redelivers unacknowledged messages. A task that
+//! On SIGTERM or SIGINT the process begins to *drain*: it reports that it is not ready, and goes on working for a while,
+//! until nobody sends it work any more. Then the *work* tasks are asked to stop; each finishes its work in progress and
+//! returns. Once all of them have ended, the *support* tasks, on which the work depends, are asked to stop. A second
+//! signal or the deadline ends the process at once. That loses nothing, because the broker redelivers unacknowledged messages. A task that
 //! ends unexpectedly ends the process, so that it does not keep running without the task.
 
 use std::future::Future;
@@ -12,20 +13,41 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub struct Lifecycle {
+    draining: CancellationToken,
     work: Group,
     support: Group,
     signals: Signals,
 }
 
+/// How long the phases of a shutdown may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ShutdownLimits {
+    /// From the signal until the process ends.
+    pub total: Duration,
+    /// From the signal until the work tasks are asked to stop.
+    pub drain: Duration,
+}
+
+impl ShutdownLimits {
+    /// Without draining: for a process that nobody sends work to.
+    pub fn without_drain(total: Duration) -> Self {
+        Self { total, drain: Duration::ZERO }
+    }
+}
+
 /// Tasks that are asked to stop together.
 struct Group {
     stop: CancellationToken,
-    tasks: JoinSet<(&'static str, Result<()>)>,
+    tasks: JoinSet<Ended>,
 }
+
+/// The name of a task that has ended, and its result.
+type Ended = (&'static str, Result<()>);
 
 struct Signals {
     terminate: Signal,
@@ -39,7 +61,12 @@ impl Lifecycle {
             terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
         };
-        Ok(Self { work: Group::new(), support: Group::new(), signals })
+        Ok(Self { draining: CancellationToken::new(), work: Group::new(), support: Group::new(), signals })
+    }
+
+    /// Cancelled once the process has received a signal. It still accepts work until [`stopping`](Self::stopping).
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
     }
 
     /// Cancelled once the process should accept no more work.
@@ -64,8 +91,8 @@ impl Lifecycle {
     }
 
     /// Runs until all tasks have ended. Reports the result in the log and as the exit code.
-    pub async fn run_to_exit(self, deadline: Duration) -> ExitCode {
-        match self.run(deadline).await {
+    pub async fn run_to_exit(self, limits: ShutdownLimits) -> ExitCode {
+        match self.run(limits).await {
             Ok(()) => {
                 info!("stopped");
                 ExitCode::SUCCESS
@@ -78,9 +105,9 @@ impl Lifecycle {
     }
 
     /// Succeeds if all tasks end in order after a signal. Fails if a task fails, ends without a signal, or has not
-    /// ended within `deadline` of the signal.
-    async fn run(mut self, deadline: Duration) -> Result<()> {
-        let ended_early = tokio::select! {
+    /// ended within the limit.
+    async fn run(mut self, limits: ShutdownLimits) -> Result<()> {
+        let mut ended_early = tokio::select! {
             name = self.signals.next() => {
                 info!("{name} received: finishing work in progress");
                 None
@@ -88,11 +115,17 @@ impl Lifecycle {
             ended = self.work.next() => Some(ended),
             ended = self.support.next() => Some(ended),
         };
+        let deadline = Instant::now() + limits.total;
+        self.draining.cancel();
+        if ended_early.is_none() {
+            ended_early = self.drain(limits.drain).await?;
+        }
         let stopped = tokio::select! {
-            result = tokio::time::timeout(deadline, stop_in_order(&mut self.work, &mut self.support)) => {
-                result.map_err(|_| anyhow!("shutdown timed out after {deadline:?}: abandoning work in progress")).flatten()
+            result = timeout_at(deadline, stop_in_order(&mut self.work, &mut self.support)) => {
+                let limit = limits.total;
+                result.map_err(|_| anyhow!("shutdown timed out after {limit:?}: abandoning work in progress")).flatten()
             }
-            name = self.signals.next() => Err(anyhow!("{name} received again: abandoning work in progress")),
+            name = self.signals.next() => Err(received_again(name)),
         };
         match ended_early {
             None => stopped,
@@ -105,6 +138,26 @@ impl Lifecycle {
             }
         }
     }
+
+    /// Goes on working for `delay`. Returns a task that has ended meanwhile. Fails at a second signal.
+    async fn drain(&mut self, delay: Duration) -> Result<Option<Ended>> {
+        if delay.is_zero() {
+            return Ok(None);
+        }
+        info!("draining: not ready, but still accepting work for {delay:?}");
+        tokio::select! {
+            elapsed = timeout(delay, self.signals.next()) => match elapsed {
+                Ok(name) => Err(received_again(name)),
+                Err(_) => Ok(None),
+            },
+            ended = self.work.next() => Ok(Some(ended)),
+            ended = self.support.next() => Ok(Some(ended)),
+        }
+    }
+}
+
+fn received_again(name: &str) -> anyhow::Error {
+    anyhow!("{name} received again: abandoning work in progress")
 }
 
 async fn stop_in_order(work: &mut Group, support: &mut Group) -> Result<()> {
@@ -126,7 +179,7 @@ impl Group {
     }
 
     /// Waits for a task to end. Never returns if there is none.
-    async fn next(&mut self) -> (&'static str, Result<()>) {
+    async fn next(&mut self) -> Ended {
         match self.tasks.join_next().await {
             None => std::future::pending().await,
             Some(Ok(ended)) => ended,
@@ -158,7 +211,8 @@ impl Signals {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_mins(1);
+    const LONG: ShutdownLimits =
+        ShutdownLimits { total: Duration::from_mins(1), drain: Duration::from_mins(1) };
 
     #[tokio::test]
     async fn a_task_that_ends_unexpectedly_ends_the_process() {

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use hamro_shared::config::{Env, help};
 use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_until_database_usable};
 use hamro_shared::domain::Clock;
-use hamro_shared::lifecycle::Lifecycle;
+use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits};
 use hamro_shared::queue::{Broker, BrokerTask, supervise};
 use hamro_shared::{healthcheck, telemetry};
 use hamro_worker::config::Config;
@@ -129,9 +129,10 @@ async fn run() -> anyhow::Result<ExitCode> {
     let database = Database::new(sessions, NonZeroU16::MIN);
     lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
     if let Some(address) = config.health.address {
-        lifecycle.support("health checks", |stop| health.serve(address, stop));
+        let draining = lifecycle.draining();
+        lifecycle.support("health checks", |stop| health.serve(address, draining, stop));
     }
-    Ok(lifecycle.run_to_exit(config.shutdown_timeout).await)
+    Ok(lifecycle.run_to_exit(ShutdownLimits::without_drain(config.shutdown_timeout)).await)
 }
 
 type Task = BoxFuture<'static, anyhow::Result<()>>;

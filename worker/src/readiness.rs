@@ -190,8 +190,13 @@ impl Health {
             .collect()
     }
 
-    /// Serves health checks on `address`.
-    pub async fn serve(self, address: SocketAddr, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Serves health checks on `address`. Once `draining` is cancelled, the worker is not ready.
+    pub async fn serve(
+        self,
+        address: SocketAddr,
+        draining: CancellationToken,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("cannot listen on {address}: set HOST and WORKER_HTTP_PORT to a free address")
         })?;
@@ -199,7 +204,7 @@ impl Health {
         let router = Router::new()
             .route("/health/live", get(async || HealthResponse::of("ok", Vec::new())))
             .route("/health/ready", get(ready))
-            .with_state(self);
+            .with_state((self, draining));
         axum::serve(listener, router)
             .with_graceful_shutdown(stop.cancelled_owned())
             .await
@@ -207,8 +212,13 @@ impl Health {
     }
 }
 
-async fn ready(State(health): State<Health>) -> (StatusCode, Json<HealthResponse>) {
-    let reasons = health.reasons();
+async fn ready(
+    State((health, draining)): State<(Health, CancellationToken)>,
+) -> (StatusCode, Json<HealthResponse>) {
+    let mut reasons = health.reasons();
+    if draining.is_cancelled() {
+        reasons.insert(0, "shutting down".to_owned());
+    }
     if reasons.is_empty() {
         (StatusCode::OK, HealthResponse::of("ok", health.notes()))
     } else {

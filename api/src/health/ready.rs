@@ -22,7 +22,8 @@ pub struct Ready {
 /// Readiness probe
 ///
 /// The instance is ready while the broker accepts messages, once the database schema is up to date and the database
-/// clock has been read. An unavailable database does not make it unready, because bookings are still accepted.
+/// clock has been read, and until it begins to shut down. An unavailable database does not make it unready, because
+/// bookings are still accepted.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -36,6 +37,10 @@ pub struct Ready {
     ),
 )]
 pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Ready>, Problem> {
+    if app.draining.is_cancelled() {
+        let detail = "This instance is shutting down. Send requests to another one.";
+        return Err(Problem::new(ProblemCode::NotReady, detail).retry_after(1));
+    }
     if !*app.schema_ready.borrow() {
         return Err(
             Problem::new(ProblemCode::NotReady, "The database schema is not up to date yet.").retry_after(1)

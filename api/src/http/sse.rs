@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt};
 use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::problem::{Problem, ProblemCode};
@@ -24,7 +25,7 @@ const RECONNECT_DELAY_MS: RangeInclusive<u64> = 1_000..=4_000;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Limits the number of open event streams, and ends all of them when the process stops.
+/// Limits the number of open event streams, and ends all of them when the process begins to shut down.
 #[derive(Clone)]
 pub struct SseLimiter {
     permits: Arc<Semaphore>,
@@ -53,12 +54,18 @@ impl SseLimiter {
 }
 
 impl SsePermit {
-    /// A response that sends these events. The stream ends when the process stops; the client then reconnects to
+    /// A response that sends these events. The stream ends when the process shuts down; the client then reconnects to
     /// another instance.
     pub fn stream(self, events: impl Stream<Item = Event> + Send + 'static) -> Response {
         let Self { permit, stopping } = self;
         let reconnect_delay = Duration::from_millis(rand::rng().random_range(RECONNECT_DELAY_MS));
-        let events = events.take_until(stopping.cancelled_owned()).map(move |event| {
+        // Yields once, so that a stream that is opened during shutdown still sends its first event, and with it the
+        // delay until the client reconnects.
+        let stopped = async move {
+            stopping.cancelled_owned().await;
+            yield_now().await;
+        };
+        let events = events.take_until(stopped).map(move |event| {
             let _permit = &permit;
             Ok::<_, Infallible>(event.retry(reconnect_delay))
         });

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Version};
+use futures_util::TryFutureExt;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -41,12 +44,19 @@ struct ConnectionServer {
     /// How long a client may take to send the head of a request.
     head_timeout: Duration,
     event_streams: EventStreamMode,
+    /// Once cancelled, a connection is closed after its next response.
+    draining: CancellationToken,
     /// Closes all connections at once.
     abort_all: CancellationToken,
 }
 
 impl Connections {
-    pub fn new(router: Router, head_timeout: Duration, event_streams: EventStreamMode) -> Self {
+    pub fn new(
+        router: Router,
+        head_timeout: Duration,
+        event_streams: EventStreamMode,
+        draining: CancellationToken,
+    ) -> Self {
         let mut http = Builder::new(TokioExecutor::new());
         // A client may close its sending side after its last request, as `nc -N` does, and still read the responses. It
         // cannot be told from one that is gone until something is sent: a wait ends at its time limit, an event stream
@@ -57,7 +67,7 @@ impl Connections {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
         let abort_all = CancellationToken::new();
-        let server = ConnectionServer { http, router, head_timeout, event_streams, abort_all };
+        let server = ConnectionServer { http, router, head_timeout, event_streams, draining, abort_all };
         Self { server, graceful: GracefulShutdown::new() }
     }
 
@@ -99,7 +109,15 @@ impl ConnectionServer {
             has_requested.store(true, Ordering::Relaxed);
             remove_extra_slashes(request.uri_mut());
             request.extensions_mut().insert(ConnectInfo(peer));
-            self.router.clone().oneshot(request)
+            let (version, draining) = (request.version(), self.draining.clone());
+            let response = self.router.clone().oneshot(request);
+            response.map_ok(move |mut response| {
+                // HTTP/2 has no such header. Its clients receive GOAWAY once the listener is closed.
+                if draining.is_cancelled() && version < Version::HTTP_2 {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
+            })
         };
         let serving = async {
             match self.event_streams {
@@ -162,7 +180,8 @@ mod tests {
             std::future::ready(Sse::new(events))
         };
         let router = Router::new().route("/stream", get(stream)).route("/other", get(async || "other"));
-        let connections = Connections::new(router, Duration::from_mins(1), mode);
+        let draining = CancellationToken::new();
+        let connections = Connections::new(router, Duration::from_mins(1), mode, draining);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();

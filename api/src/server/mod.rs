@@ -52,22 +52,24 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct ServerTimeouts {
     /// For the head of a request. Also limits how long a connection may be idle between requests.
     pub head: Duration,
-    /// For clients to read their responses during shutdown.
-    pub drain: Duration,
+    /// For clients to read their responses once no more are accepted.
+    pub last_responses: Duration,
 }
 
-/// Accepts connections until `stop` is cancelled. Returns once all are closed, or after `timeouts.drain`. Each request
-/// carries the address of its peer.
+/// Accepts connections until `stop` is cancelled. Returns once all are closed, or after `timeouts.last_responses`. Once
+/// `draining` is cancelled, each HTTP/1.1 response asks its client to reconnect. Each request carries the address of its
+/// peer.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     timeouts: ServerTimeouts,
     event_streams: EventStreamMode,
+    draining: CancellationToken,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     raise_open_file_limit();
     info!("listening on http://{}", listener.local_addr()?);
-    let connections = Connections::new(router, timeouts.head, event_streams);
+    let connections = Connections::new(router, timeouts.head, event_streams, draining);
     loop {
         let (socket, peer) = tokio::select! {
             accepted = accept(&listener) => accepted,
@@ -81,7 +83,7 @@ pub async fn serve(
         connections.serve(socket, peer);
     }
     drop(listener);
-    connections.drain(timeouts.drain).await;
+    connections.drain(timeouts.last_responses).await;
     Ok(())
 }
 

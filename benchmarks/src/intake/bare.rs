@@ -70,6 +70,7 @@ pub async fn serve() -> Result<()> {
         seat_feed: SeatFeed::new(database),
         large_responses: LargeResponses::default(),
         sse_limiter: SseLimiter::new(0, stop.clone()),
+        draining: stop.clone(),
         stopping: stop.clone(),
         schema_ready: watch::channel(true).1,
         database_clock: DatabaseClock::new(Clock::system()),
@@ -78,12 +79,14 @@ pub async fn serve() -> Result<()> {
     let HttpConfig { cors_origin, .. } = &config.http;
     let listener = server::bind(&config.http)?;
     print(format!("http://{}", listener.local_addr()?));
-    let timeouts = server::ServerTimeouts { head: config.http.head_timeout, drain: config.shutdown_timeout };
+    let timeouts =
+        server::ServerTimeouts { head: config.http.head_timeout, last_responses: config.shutdown.total };
     server::serve(
         listener,
         router(AppState::new(app), cors_origin, MiddlewareState::default()),
         timeouts,
         config.http.event_streams,
+        stop.clone(),
         stop,
     )
     .await

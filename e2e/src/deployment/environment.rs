@@ -46,6 +46,7 @@ impl Deployment {
             ("TICKET_KEYS", TICKET_KEY),
             ("ADMIN_TOKEN", ADMIN_TOKEN),
             ("PORT", "0"),
+            ("DRAIN_DELAY", "0s"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();

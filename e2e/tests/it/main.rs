@@ -23,5 +23,6 @@ mod processes;
 mod queue;
 mod recovery;
 mod seats;
+mod rolling_restart;
 mod settings;
 mod settlement;

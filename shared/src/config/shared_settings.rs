@@ -42,7 +42,7 @@ pub fn read_host(env: &mut Env) -> Option<IpAddr> {
 pub fn read_shutdown_timeout(env: &mut Env) -> Option<Duration> {
     env.variable(
         "SHUTDOWN_TIMEOUT",
-        "Time to finish work in progress after SIGTERM or SIGINT.",
+        "Time from SIGTERM or SIGINT until the process ends at the latest. The platform must not kill it sooner.",
         "a duration such as 30s",
     )
     .or_default("30s")

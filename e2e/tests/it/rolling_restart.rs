@@ -1,0 +1,156 @@
+//! What clients see while instances are restarted one after another.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::future::try_join_all;
+use hamro_e2e::{Client, Deployment, Events, Setup, wait_until};
+use nix::sys::signal::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// Sends a request on a new connection, and returns everything until the server closes it.
+async fn exchange(address: &str, request: &str) -> Result<String> {
+    let mut connection = TcpStream::connect(address).await?;
+    connection.write_all(format!("{request}\r\nHost: x\r\n\r\n").as_bytes()).await?;
+    let mut response = String::new();
+    tokio::time::timeout(Duration::from_secs(30), connection.read_to_string(&mut response))
+        .await
+        .context("the connection stays open")??;
+    Ok(response)
+}
+
+async fn is_not_ready(client: &Client) -> Result<()> {
+    let not_ready = wait_until("the instance is not ready", async || {
+        let ready = client.get("/health/ready").await?;
+        Ok((ready.status == 503).then_some(ready))
+    })
+    .await?;
+    let detail = not_ready.body["detail"].as_str().unwrap_or_default();
+    ensure!(not_ready.code() == "not-ready" && detail.contains("shutting down"), "{not_ready:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_draining_instance_is_not_ready_and_serves_every_request() -> Result<()> {
+    let variables = vec![("DRAIN_DELAY", "5m"), ("SHUTDOWN_TIMEOUT", "10m")];
+    Deployment::run(Setup { apis: 1, workers: 0, variables, ..Setup::default() }, async |deployment| {
+        let mut draining = deployment.apis.remove(0);
+        let client = draining.client.clone();
+        let seats = client.seat_ids(0).await?;
+        let accepted = client.create_booking("alice", &seats[..1]).await?;
+        let events = format!("{}/events", accepted.location()?);
+        let mut open = Events::open(&client, &events).await?;
+        assert_eq!(open.next().await?.context("no event")?.id, "queued");
+        let held = {
+            let (client, path) = (client.clone(), format!("{}?wait=25", accepted.location()?));
+            tokio::spawn(async move { client.get(&path).await })
+        };
+
+        draining.process.signal(Signal::SIGTERM)?;
+        is_not_ready(&client).await?;
+        assert_eq!(open.next().await?, None, "the stream ends, and its client reconnects elsewhere");
+        let response = exchange(client.address(), "GET /queue HTTP/1.1").await?;
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+        assert!(response.contains("\r\nconnection: close\r\n"), "{response}");
+        // A client that comes back here learns the status, and after which time to try again.
+        let response = exchange(client.address(), &format!("GET {events} HTTP/1.1")).await?;
+        assert!(response.contains("event: status\n") && response.contains("retry: "), "{response}");
+        assert_eq!(response.to_lowercase().matches("\r\nconnection: ").count(), 1, "{response}");
+        assert_eq!(client.create_booking("bob", &seats[1..2]).await?.status, 202);
+
+        // A request that is held ends with its outcome.
+        deployment.start_worker(&[]).await?;
+        assert_eq!(held.await??.body["status"], "confirmed");
+
+        draining.process.signal(Signal::SIGTERM)?;
+        assert!(!draining.process.ended().await?.success(), "the second signal ends it at once");
+        Ok(())
+    })
+    .await
+}
+
+/// Clients behind a load balancer that sends requests only to instances that are ready.
+struct Balancer {
+    instances: Mutex<Vec<(Client, bool)>>,
+    stop: CancellationToken,
+}
+
+impl Balancer {
+    fn add(&self, client: Client) {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner).push((client, true));
+    }
+
+    fn ready(&self) -> Vec<Client> {
+        let instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        instances.iter().filter(|(_, is_ready)| *is_ready).map(|(client, _)| client.clone()).collect()
+    }
+
+    /// Asks each instance in turn whether it is ready.
+    async fn check(&self) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
+        while self.stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            for client in self.ready() {
+                let is_ready = client.get("/health/ready").await.is_ok_and(|ready| ready.status == 200);
+                let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+                let same = instances.iter_mut().find(|(other, _)| other.instance() == client.instance());
+                if let Some((_, was_ready)) = same {
+                    *was_ready = is_ready;
+                }
+            }
+        }
+    }
+
+    /// Sends requests one after another, in turn to the instances that are ready. Returns how many.
+    async fn send_requests(&self, customer: usize) -> Result<usize> {
+        let mut sent = 0;
+        while !self.stop.is_cancelled() {
+            let ready = self.ready();
+            let Some(client) = ready.get(sent % ready.len().max(1)) else { bail!("no instance is ready") };
+            let response = if sent % 2 == 0 {
+                client.create_booking(&format!("customer{customer}"), &[1]).await
+            } else {
+                client.get("/queue").await
+            };
+            let response = response.with_context(|| format!("request {sent} got no response"))?;
+            ensure!([200, 202].contains(&response.status), "{response:?}");
+            sent += 1;
+        }
+        Ok(sent)
+    }
+}
+
+#[tokio::test]
+async fn no_request_is_refused_while_instances_are_restarted_one_after_another() -> Result<()> {
+    let setup = Setup { apis: 2, variables: vec![("DRAIN_DELAY", "2s")], ..Setup::default() };
+    Deployment::run(setup, async |deployment| {
+        let stop = CancellationToken::new();
+        let balancer = Arc::new(Balancer { instances: Mutex::default(), stop: stop.clone() });
+        deployment.apis.iter().for_each(|api| balancer.add(api.client.clone()));
+        let checker = tokio::spawn({
+            let balancer = balancer.clone();
+            async move { balancer.check().await }
+        });
+        let buyers = (0..4).map(|buyer| {
+            let balancer = balancer.clone();
+            tokio::spawn(async move { balancer.send_requests(buyer).await })
+        });
+        let buyers: Vec<_> = buyers.collect();
+        for _ in 0..2 {
+            let mut old = deployment.apis.remove(0);
+            old.process.signal(Signal::SIGTERM)?;
+            let status = old.process.ended().await?;
+            ensure!(status.success(), "{}", old.process.printed());
+            let new = deployment.start_api(&[]).await?;
+            balancer.add(deployment.apis[new].client.clone());
+        }
+        stop.cancel();
+        checker.await?;
+        let sent = try_join_all(buyers).await?.into_iter().collect::<Result<Vec<_>>>()?;
+        assert!(sent.iter().all(|sent| *sent > 10), "{sent:?}");
+        Ok(())
+    })
+    .await
+}
