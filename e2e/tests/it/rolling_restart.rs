@@ -154,3 +154,34 @@ async fn no_request_is_refused_while_instances_are_restarted_one_after_another()
     })
     .await
 }
+
+#[tokio::test]
+async fn a_worker_that_is_stopped_is_not_ready_and_finishes_its_batch() -> Result<()> {
+    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
+        let number = deployment.start_worker(&[("WORKER_HTTP_PORT", "0")]).await?;
+        let mut worker = deployment.workers.remove(number);
+        let health = Client::new(&worker.line_after("serving health checks on ").await?);
+        health.wait_until_ready().await?;
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        let holder = deployment.hold_seat(seats[0]).await?;
+        let accepted = client.create_booking("alice", &seats[..1]).await?;
+        deployment.worker_waits_for_a_lock().await?;
+
+        worker.signal(Signal::SIGTERM)?;
+        wait_until("the worker is not ready", async || {
+            let ready = health.get("/health/ready").await?;
+            let status = ready.body["status"].as_str().unwrap_or_default();
+            Ok((ready.status == 503 && status.contains("shutting down")).then_some(()))
+        })
+        .await?;
+        holder.rollback().await?;
+        assert!(worker.ended().await?.success(), "{}", worker.printed());
+        assert_eq!(client.get(accepted.location()?).await?.body["status"], "confirmed");
+        wait_until("the instance knows that no worker is running", async || {
+            Ok((client.get("/queue").await?.body["workers"] == 0).then_some(()))
+        })
+        .await
+    })
+    .await
+}
