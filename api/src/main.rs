@@ -189,7 +189,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     });
 
     let limits = config.shutdown;
-    let last_responses = (limits.total - limits.drain).mul_f64(LAST_RESPONSES_SHARE);
+    let last_responses = limits.total.saturating_sub(limits.drain).mul_f64(LAST_RESPONSES_SHARE);
     let timeouts = server::ServerTimeouts { head: config.http.head_timeout, last_responses };
     let draining = lifecycle.draining();
     let router = router(state, &config.http.cors_origin, middleware);

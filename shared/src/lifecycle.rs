@@ -3,8 +3,8 @@
 //! On SIGTERM or SIGINT the process begins to *drain*: it reports that it is not ready, and goes on working for a while,
 //! until nobody sends it work any more. Then the *work* tasks are asked to stop; each finishes its work in progress and
 //! returns. Once all of them have ended, the *support* tasks, on which the work depends, are asked to stop. A second
-//! signal or the deadline ends the process at once. That loses nothing, because the broker redelivers unacknowledged messages. A task that
-//! ends unexpectedly ends the process, so that it does not keep running without the task.
+//! signal or the deadline ends the process at once. That loses nothing, because the broker redelivers unacknowledged
+//! messages. A task that ends unexpectedly ends the process, so that it does not keep running without the task.
 
 use std::future::Future;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Changing `TICKET_KEYS` one instance after another ("Change TICKET_KEYS" in docs/RUNBOOK.md).
+//! Changing `TICKET_KEYS` one instance after another ("Change a key or a token" in docs/RUNBOOK.md).
 
 use anyhow::Result;
 use hamro_e2e::{Deployment, Setup};

@@ -1,8 +1,8 @@
 //! How many bookings have arrived, and how many had when a ticket was issued.
 //!
 //! The bookings of this instance are counted one by one. Those of the other instances are counted by their heartbeats,
-//! which say in which 10 ms they were published. So the count at a given time is known once every other instance
-//! has sent a heartbeat after it. From then on it does not change, and all instances agree on it.
+//! which say in which 10 ms they were published. So the count at a given time is known once every other instance has
+//! sent a heartbeat after it. From then on it does not change, and all instances agree on it.
 
 use std::collections::VecDeque;
 
@@ -89,10 +89,16 @@ impl Arrivals {
         }
     }
 
-    /// These bookings have arrived at another instance.
+    /// These bookings have arrived at another instance. What has arrived before the beginning was in the queue then.
     pub fn on_others(&mut self, spans: &[Span]) {
-        self.all += spans.iter().map(|span| span.bookings).sum::<i64>();
-        self.others.extend_from_slice(spans);
+        let since = self.timeline.since();
+        for span in spans {
+            let bookings = span.bookings - span.until(since);
+            if bookings > 0 {
+                self.all += bookings;
+                self.others.push(Span { from: span.from.max(since), bookings, ..*span });
+            }
+        }
     }
 
     /// Counts bookings without a time: those that turn out to be in the queue, or not to be in it.
@@ -205,6 +211,15 @@ mod tests {
         arrivals.on_issued(5_010, 0);
         assert_eq!((arrivals.all(), arrivals.arrived_before(5_010)), (11, Bookings(10)));
         assert_eq!(arrivals.arrived_before(120), Bookings(1));
+    }
+
+    #[test]
+    fn what_other_instances_have_published_before_the_beginning_does_not_count_again() {
+        let mut arrivals = Arrivals::starting_at(1_000, 50, true);
+        let spans = [(800, 900, 20), (950, 1_050, 10), (1_050, 1_100, 3)];
+        let spans = spans.map(|(from, until, bookings)| Span { from, until, bookings });
+        arrivals.on_others(&spans);
+        assert_eq!(arrivals.all(), 58);
     }
 
     #[test]

@@ -172,9 +172,9 @@ impl QueueEstimate {
         state.tracking.as_ref().map(|_| state.workers.alive(now))
     }
 
-    /// How many bookings all workers together settle per second; `None` if that is unknown.
+    /// How many bookings all workers together settle per second, to one decimal; `None` if that is unknown.
     pub fn drain_rate(&self, now: Instant) -> Option<f64> {
-        self.lock().workers.rate(now)
+        self.lock().workers.rate(now).map(|rate| (rate * 10.0).round() / 10.0)
     }
 
     /// How long until a booking with this many ahead of it is settled. `None` if no worker is running.

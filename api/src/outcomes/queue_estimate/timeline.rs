@@ -27,6 +27,10 @@ impl Timeline {
         Self { since, points: VecDeque::from([Point { at: since, arrived }]) }
     }
 
+    pub fn since(&self) -> i64 {
+        self.since
+    }
+
     pub fn covers(&self, at: i64) -> bool {
         at >= self.since
     }
