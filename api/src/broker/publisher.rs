@@ -141,8 +141,8 @@ impl Publisher {
 impl BrokerTask for PublishingTask {
     const ROLE: &'static str = "publishing";
 
-    fn publishes_to(&self) -> Option<&str> {
-        Some(&self.exchange)
+    fn publishes_to(&self) -> Vec<String> {
+        vec![self.exchange.clone(), self.topology.heartbeats_exchange()]
     }
 
     async fn run(

@@ -153,10 +153,10 @@ pub trait BrokerTask: Send {
     /// What the connection is for. Part of the connection's name in the management tools of RabbitMQ.
     const ROLE: &'static str;
 
-    /// The exchange that the task publishes to, if any. Its right to do so is checked before it runs, and not only when
-    /// there is a message, which may be rare.
-    fn publishes_to(&self) -> Option<&str> {
-        None
+    /// The exchanges that the task publishes to. Its right to do so is checked before it runs, and not only when there is
+    /// a message, which may be rare.
+    fn publishes_to(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Has exclusive use of the connection and of one channel. Returns `Ok` when there is nothing left to do or `stop`
@@ -217,10 +217,10 @@ async fn attempt<T: BrokerTask>(
     stop: &CancellationToken,
     task: &mut T,
 ) -> anyhow::Result<()> {
-    let exchange = task.publishes_to().map(str::to_owned);
+    let exchanges = task.publishes_to();
     let connecting = async {
         let connection = broker.open(T::ROLE, broker.declares).await?;
-        if let Some(exchange) = &exchange {
+        for exchange in &exchanges {
             check_may_publish(&connection, exchange).await?;
         }
         anyhow::Ok(connection)

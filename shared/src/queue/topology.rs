@@ -100,6 +100,7 @@ impl Topology {
             (self.unrouted_queue(), ExchangeKind::Fanout),
             (self.bookings_exchange(), ExchangeKind::Direct),
             (self.settled_exchange(), ExchangeKind::Fanout),
+            (self.heartbeats_exchange(), ExchangeKind::Fanout),
         ] {
             let operation = Operation::LookFor(format!("exchange {name}"));
             let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
@@ -161,7 +162,7 @@ impl Topology {
 
     /// Makes a queue of announcements receive heartbeats too. A worker sends both through one channel, so they arrive
     /// in the order in which it sent them.
-    pub async fn add_heartbeats(&self, channel: &Channel, queue: &str) -> Result<(), lapin::Error> {
+    pub async fn add_heartbeats(&self, channel: &Channel, queue: &str) -> Result<(), TopologyError> {
         self.bind(channel, queue.to_owned(), self.heartbeats_exchange()).await
     }
 

@@ -60,8 +60,8 @@ impl OutcomePublisher {
 impl BrokerTask for OutcomePublishingTask {
     const ROLE: &'static str = "announcing outcomes";
 
-    fn publishes_to(&self) -> Option<&str> {
-        Some(&self.exchange)
+    fn publishes_to(&self) -> Vec<String> {
+        vec![self.topology.settled_exchange(), self.topology.heartbeats_exchange()]
     }
 
     /// Sends announcements and heartbeats until all [`OutcomePublisher`]s are dropped.

@@ -60,9 +60,9 @@ impl Requeue {
 impl BrokerTask for RequeueTask {
     const ROLE: &'static str = "requeuing";
 
-    fn publishes_to(&self) -> Option<&str> {
+    fn publishes_to(&self) -> Vec<String> {
         // The default exchange.
-        Some("")
+        vec![String::new()]
     }
 
     /// Publishes until all [`Requeue`] handles are dropped.

@@ -62,9 +62,9 @@ impl UnroutedForwarder {
 impl BrokerTask for UnroutedForwarder {
     const ROLE: &'static str = "forwarding unrouted parcels";
 
-    fn publishes_to(&self) -> Option<&str> {
+    fn publishes_to(&self) -> Vec<String> {
         // The default exchange.
-        Some("")
+        vec![String::new()]
     }
 
     /// A parcel that is being forwarded when `stop` is cancelled returns to its queue. It may be in the intake queue as

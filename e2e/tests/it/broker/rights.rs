@@ -11,8 +11,13 @@ const RUNBOOK: &str = include_str!("../../../../docs/RUNBOOK.md");
 /// The patterns of `rabbitmqctl set_permissions`: configure, write, read.
 type Rights = [&'static str; 3];
 
-const API: Rights = [r"^amq\.gen-.*$", r"^(bookings|amq\.gen-.*)$", r"^(bookings\.settled|amq\.gen-.*)$"];
-const WORKER: Rights = ["^$", r"^(bookings\.settled|amq\.default)$", r"^bookings\.(intake|dead|unrouted)$"];
+const API: Rights = [
+    r"^amq\.gen-.*$",
+    r"^(bookings(\.heartbeats)?|amq\.gen-.*)$",
+    r"^(bookings\.(settled|heartbeats)|amq\.gen-.*)$",
+];
+const WORKER: Rights =
+    ["^$", r"^(bookings\.(settled|heartbeats)|amq\.default)$", r"^bookings\.(intake|dead|unrouted)$"];
 
 /// A user with these rights on the queues of the deployment.
 fn user(deployment: &Deployment, number: usize, rights: Rights) -> User {
@@ -42,6 +47,8 @@ async fn the_least_rights_in_the_runbook_are_sufficient_for_a_booking() -> Resul
         assert_eq!(client.book_seats("alice", &seats[..2]).await?.status, 201);
         deployment.workers[0].line_after("isolating poison messages from ").await?;
         client.wait_until_ready().await?;
+        deployment.stop_apis().await?;
+        deployment.drain_and_stop_workers().await?;
         delete(&[&api, &worker])
     })
     .await
@@ -50,18 +57,38 @@ async fn the_least_rights_in_the_runbook_are_sufficient_for_a_booking() -> Resul
 #[tokio::test]
 async fn each_missing_right_is_named_in_the_log_and_in_the_readiness_of_the_role() -> Result<()> {
     const SUBSCRIBING: &str = "subscribing";
+    const ANNOUNCING: &str = "announcing outcomes";
     let [configure, write, read] = API;
-    let apis: [(Rights, &str, &str); 5] = [
+    let apis: [(Rights, &str, &str); 7] = [
         (["^$", write, read], SUBSCRIBING, "configure right on queue amq.gen-"),
-        ([configure, r"^amq\.gen-.*$", read], "publishing", "write right on exchange {}"),
-        ([configure, "^bookings$", read], SUBSCRIBING, "write right on queue amq.gen-"),
-        ([configure, write, r"^amq\.gen-.*$"], SUBSCRIBING, "read right on exchange {}.settled"),
-        ([configure, write, r"^bookings\.settled$"], SUBSCRIBING, "read right on queue amq.gen-"),
+        ([configure, r"^(bookings\.heartbeats|amq\.gen-.*)$", read], "publishing", "write right on exchange {}"),
+        ([configure, r"^(bookings|amq\.gen-.*)$", read], "publishing", "write right on exchange {}.heartbeats"),
+        ([configure, r"^bookings(\.heartbeats)?$", read], SUBSCRIBING, "write right on queue amq.gen-"),
+        (
+            [configure, write, r"^(bookings\.heartbeats|amq\.gen-.*)$"],
+            SUBSCRIBING,
+            "read right on exchange {}.settled",
+        ),
+        (
+            [configure, write, r"^(bookings\.settled|amq\.gen-.*)$"],
+            SUBSCRIBING,
+            "read right on exchange {}.heartbeats",
+        ),
+        ([configure, write, r"^bookings\.(settled|heartbeats)$"], SUBSCRIBING, "read right on queue amq.gen-"),
     ];
     let [none, write, read] = WORKER;
-    let without_default: Rights = [none, r"^bookings\.settled$", read];
-    let workers: [(Rights, &str, &str); 7] = [
-        ([none, r"^amq\.default$", read], "announcing outcomes", "write right on exchange {}.settled"),
+    let without_default: Rights = [none, r"^bookings\.(settled|heartbeats)$", read];
+    let workers: [(Rights, &str, &str); 8] = [
+        (
+            [none, r"^(bookings\.heartbeats|amq\.default)$", read],
+            ANNOUNCING,
+            "write right on exchange {}.settled",
+        ),
+        (
+            [none, r"^(bookings\.settled|amq\.default)$", read],
+            ANNOUNCING,
+            "write right on exchange {}.heartbeats",
+        ),
         (without_default, "requeuing", "write right on exchange amq.default"),
         (without_default, "isolating poison messages", "write right on exchange amq.default"),
         (without_default, "forwarding unrouted parcels", "write right on exchange amq.default"),

@@ -1,9 +1,10 @@
 //! Logins that Postgres refuses, at the start and later.
 
 use anyhow::Result;
-use hamro_e2e::process::Process;
 use hamro_e2e::{Deployment, Setup, wait_until};
 use sqlx::AssertSqlSafe;
+
+use super::printed_by_failing;
 
 /// The `DATABASE_URL` of the deployment with this user and password.
 fn url_of(deployment: &Deployment, user: &str, password: &str) -> String {
@@ -35,12 +36,11 @@ async fn a_login_that_is_refused_at_the_start_stops_both_programs_with_the_addre
         ] {
             for program in ["hamro-api", "hamro-worker"] {
                 let environment = deployment.environment(&[("DATABASE_URL", &url)]);
-                let mut process = Process::start(program, program, &[], &environment)?;
-                let rest = process.line_after("the database refuses this process: ").await?;
-                assert!(rest.contains("Postgres at 127.0.0.1:") && rest.contains(reason), "{rest}");
-                assert!(rest.contains("correct DATABASE_URL"), "{rest}");
-                assert!(!process.ended().await?.success(), "{program} runs");
-                assert!(!process.printed().contains("hunter2"), "{}", process.printed());
+                let printed = printed_by_failing(program, &[], &environment).await?;
+                let (_, rest) = printed.split_once("the database refuses this process: ").unwrap_or_default();
+                assert!(rest.contains("Postgres at 127.0.0.1:") && rest.contains(reason), "{printed}");
+                assert!(rest.contains("correct DATABASE_URL"), "{printed}");
+                assert!(!printed.contains("hunter2"), "{printed}");
             }
         }
         Ok(())
@@ -74,7 +74,11 @@ async fn a_password_that_is_changed_later_stops_no_process() -> Result<()> {
         deployment.workers[0].line_after("password authentication failed").await?;
 
         run(deployment, format!("ALTER ROLE {user} PASSWORD 'first'")).await?;
-        assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
+        wait_until("the booking is settled", async || {
+            let status = client.get(accepted.location()?).await?;
+            Ok((status.body["status"] == "confirmed").then_some(()))
+        })
+        .await?;
         deployment.stop_apis().await?;
         deployment.stop_workers().await?;
         run(deployment, format!("REASSIGN OWNED BY {user} TO hamro; DROP OWNED BY {user}; DROP ROLE {user}"))

@@ -4,6 +4,8 @@ use anyhow::Result;
 use hamro_e2e::process::Process;
 use hamro_e2e::{Deployment, Setup};
 
+use super::printed_by_failing;
+
 #[tokio::test]
 async fn a_booking_is_settled_through_a_pgbouncer_with_session_pooling_and_no_other_settings() -> Result<()> {
     Deployment::run(Setup::without_processes(), async |deployment| {
@@ -21,6 +23,8 @@ async fn a_booking_is_settled_through_a_pgbouncer_with_session_pooling_and_no_ot
             let printed = String::from_utf8(output.stderr)?;
             assert!(output.status.success() || printed.contains("there is no dead letter 1"), "{printed}");
         }
+        deployment.stop_apis().await?;
+        deployment.drain_and_stop_workers().await?;
         Ok(())
     })
     .await
@@ -44,11 +48,9 @@ async fn pooling_that_shares_sessions_stops_the_programs_with_its_name() -> Resu
                 ("hamro-worker", &[]),
                 ("hamro-worker", &["dead-letters", "list"]),
             ] {
-                let mut process = Process::start(program, program, arguments, &environment)?;
-                let text = format!("DATABASE_URL leads to a PgBouncer (or a similar pooler) with {mode}");
-                let rest = process.line_after(&text).await?;
-                assert!(rest.contains("use session pooling (pool_mode=session)"), "{rest}");
-                assert!(!process.ended().await?.success(), "{program} runs with {settings}");
+                let printed = printed_by_failing(program, arguments, &environment).await?;
+                let text = format!("DATABASE_URL leads to a PgBouncer (or a similar pooler) with {mode}: use session pooling");
+                assert!(printed.contains(&text), "{program} {arguments:?}, {settings}: {printed}");
             }
         }
         Ok(())
@@ -63,10 +65,9 @@ async fn a_start_up_parameter_that_the_pooler_refuses_stops_the_programs_with_it
         let url = format!("{}&options=-c%20jit%3Doff", pooler.url);
         let environment = deployment.environment(&[("DATABASE_URL", &url)]);
         for program in ["hamro-api", "hamro-worker"] {
-            let mut process = Process::start(program, program, &[], &environment)?;
-            let rest = process.line_after("unsupported startup parameter: options: ").await?;
-            assert!(rest.contains("ignore_startup_parameters"), "{rest}");
-            assert!(!process.ended().await?.success(), "{program} runs");
+            let printed = printed_by_failing(program, &[], &environment).await?;
+            assert!(printed.contains("unsupported startup parameter: options: "), "{printed}");
+            assert!(printed.contains("ignore_startup_parameters"), "{printed}");
         }
         Ok(())
     })

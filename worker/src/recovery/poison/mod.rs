@@ -109,9 +109,9 @@ impl PoisonIsolator {
 impl BrokerTask for PoisonIsolator {
     const ROLE: &'static str = "isolating poison messages";
 
-    fn publishes_to(&self) -> Option<&str> {
+    fn publishes_to(&self) -> Vec<String> {
         // The default exchange.
-        Some("")
+        vec![String::new()]
     }
 
     async fn run(
