@@ -180,7 +180,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     if let Some(retention) = config.retention {
         let sessions = config.database.sessions(&process, DATABASE_SESSION);
         let schema_ready = state.schema_ready.clone();
-        lifecycle.support("retention", |stop| person::retention::run(sessions, retention, schema_ready, stop));
+        lifecycle
+            .support("retention", |stop| person::retention::run(sessions, retention, schema_ready, stop));
     }
     // Without time limits, because a migration may take long or wait for another instance's migration.
     let (sessions, ticket_keys) = (config.database.sessions(&process, &[]), state.policy.ticket_keys.clone());

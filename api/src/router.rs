@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::{
-    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION,
-    RETRY_AFTER,
+    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH,
+    LOCATION, RETRY_AFTER,
 };
 use axum::http::{HeaderName, Method};
 use axum::middleware::from_fn_with_state;

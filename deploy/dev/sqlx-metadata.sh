@@ -12,7 +12,7 @@ migrated_database() { # uses DATABASE_URL
     for file in "$ROOT"/migrations/*.sql; do
         case $file in
             *.down.sql) ;;
-            *) "${psql[@]}" --dbname="$url" --file="$file" >&2 || die "migration ${file#"$ROOT/"} failed." ;;
+            *) "${psql[@]}" --single-transaction --dbname="$url" --file="$file" >&2 || die "migration ${file#"$ROOT/"} failed." ;;
         esac
     done
     echo "$url"

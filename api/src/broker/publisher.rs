@@ -142,7 +142,7 @@ impl BrokerTask for PublishingTask {
     const ROLE: &'static str = "publishing";
 
     fn publishes_to(&self) -> Vec<String> {
-        vec![self.exchange.clone(), self.topology.heartbeats_exchange()]
+        vec![self.topology.bookings_exchange(), self.topology.heartbeats_exchange()]
     }
 
     async fn run(

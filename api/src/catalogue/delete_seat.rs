@@ -22,7 +22,7 @@ use crate::http::problem::Problem;
     operation_id = "delete_seat",
     tag = CATALOGUE,
     security(("adminToken" = [])),
-    params(("seatId" = i32, Path, description = "The seat's id")),
+    params(("seatId" = i32, Path, description = "The seat's id", example = 21)),
     responses(
         (status = 204, description = "Removed"),
         NotFoundProblem, SoldProblem, ParamProblems, AdminProblems, ServerProblems,

@@ -35,7 +35,7 @@ pub struct SeatRemoval {
     operation_id = "delete_seats",
     tag = CATALOGUE,
     security(("adminToken" = [])),
-    params(("concertId" = Uuid, Path, description = "The concert's id"), SeatFilter),
+    params(("concertId" = Uuid, Path, description = "The concert's id", example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"), SeatFilter),
     responses(
         (status = 200, description = "The seats were removed", body = SeatRemoval),
         NotFoundProblem, SoldProblem, ParamProblems, AdminProblems, ServerProblems,

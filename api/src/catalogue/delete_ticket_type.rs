@@ -20,7 +20,7 @@ use crate::http::problem::{Problem, ProblemCode};
     operation_id = "delete_ticket_type",
     tag = CATALOGUE,
     security(("adminToken" = [])),
-    params(("ticketTypeId" = i32, Path, description = "The ticket type's id")),
+    params(("ticketTypeId" = i32, Path, description = "The ticket type's id", example = 1)),
     responses(
         (status = 204, description = "Deleted"),
         NotFoundProblem, InUseProblem, ParamProblems, AdminProblems, ServerProblems,

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::http::extract::FieldErrors;
-use crate::http::openapi::text;
 use crate::http::problem::Problem;
 
 #[derive(Deserialize, IntoParams)]
@@ -16,16 +15,22 @@ use crate::http::problem::Problem;
 #[into_params(parameter_in = Query)]
 pub struct SeatFilter {
     /// Only seats of this section. Required unless `ticketTierId` is given.
-    #[param(required = false, schema_with = text::<100>)]
+    #[param(
+        min_length = 1,
+        max_length = 100,
+        nullable = false,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+        example = "vip"
+    )]
     section: Option<String>,
     /// Only rows from this one on. Needs `section` and `lastRow`.
-    #[param(value_type = Option<i32>, minimum = 1, nullable = false)]
+    #[param(value_type = Option<i32>, minimum = 1, nullable = false, example = 2)]
     first_row: Option<String>,
     /// Only rows up to this one, which is `firstRow` for a single row. Needs `firstRow`.
-    #[param(value_type = Option<i32>, minimum = 1, nullable = false)]
+    #[param(value_type = Option<i32>, minimum = 1, nullable = false, example = 3)]
     last_row: Option<String>,
     /// Only seats of this tier.
-    #[param(value_type = Option<i32>, nullable = false)]
+    #[param(value_type = Option<i32>, nullable = false, example = 2)]
     ticket_tier_id: Option<String>,
     // An unknown parameter, such as a misspelled one, must not select more seats than its author wanted.
     #[serde(flatten)]

@@ -81,12 +81,15 @@ async fn while_the_broker_is_short_of_memory_bookings_are_refused_at_once_and_ac
 
         outage.end()?;
         let pending = pending.await??;
-        // The confirm came in time, or the response names the ticket.
-        assert!(pending.status == 202 || pending.body["ticketId"].is_string(), "{pending:?}");
+        // The confirm came in time, or the response names the ticket. If a heartbeat was sent before the booking, the api
+        // knew of the alarm and did not send it.
+        let is_unsent = pending.code() == "broker-unavailable" && pending.body["ticketId"].is_null();
+        assert!(is_unsent || pending.status == 202 || pending.body["ticketId"].is_string(), "{pending:?}");
         wait_until("the api has noticed", async || Ok(accepts_bookings(&client).await?.then_some(())))
             .await?;
         let after = client.create_booking("carol", &seats[2..3]).await?;
-        for accepted in [pending, after] {
+        assert_eq!(after.status, 202, "{after:?}");
+        for accepted in [pending, after].iter().filter(|answer| answer.location().is_ok()) {
             assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
         }
         Ok(())

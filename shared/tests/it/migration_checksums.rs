@@ -5,7 +5,7 @@ use hamro_shared::database::MIGRATOR;
 
 /// The versions and checksums (SHA-384) of all migrations, in order. Add a line for a new migration. Never change the
 /// line of a released one.
-const RELEASED: [(&str, &str); 6] = [
+const RELEASED: [(&str, &str); 12] = [
     (
         "20261122000001",
         "b927ab4f3ed02d5cc003f10bda6cd2095d113953f6e1afeeca0b664868a46316c485e7d701706f17d567d09ef3e7bc2a",
@@ -29,6 +29,30 @@ const RELEASED: [(&str, &str); 6] = [
     (
         "20261127000001",
         "9f5170ebefd6adeef45506ce6f5a76382cf94838d22a8b637794be037ed6664cb46455e894b1a628871b4954004a0990",
+    ),
+    (
+        "20261128000001",
+        "936653c884d0277cf9240e34cff3f6e732ab4ea050eadb5c31989ea7f5785a3ec8e73cd5bffaa1ca97abf8076cdb09a6",
+    ),
+    (
+        "20261128000002",
+        "bf1f5bd652b06f251b4da72b6ad70c0842f365cc68a0f4b52727ce2da04dcc6d1b55e388bd053216e5eed555000da431",
+    ),
+    (
+        "20261128000003",
+        "5991cb6ac956bf2a9c95b2fb4a6426ed264a79015ce10db12604dcf709db43dc68fb615dfaa63ac076665d7acf76a8db",
+    ),
+    (
+        "20261128000005",
+        "28b22bb71c0b6ae7720a5b0b69ec4717a6afa2d629cfd367cae22bdd8fd85d0929c53d2d49010aaa0e1a8d0f304a5d75",
+    ),
+    (
+        "20261128000006",
+        "2fd524e97213b998dd1c625be6428e20b9a0b9288c5038e76d6efd3f28110f651334695fa8e5b063c41552126f84eb2d",
+    ),
+    (
+        "20261128000007",
+        "95d27163a208154c8e97ca732a7d598ebbf33cfdc86cdd13aeac9e531e343ab1cad2b0d71a2c8008c5cbc539a632143a",
     ),
 ];
 

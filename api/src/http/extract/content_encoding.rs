@@ -54,10 +54,10 @@ impl ContentEncoding {
 }
 
 fn read(decoder: impl Read, max: usize) -> Result<Vec<u8>, DecodeError> {
-    let mut decoded = Vec::new();
+    let mut bytes = Vec::new();
     let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    decoder.take(limit).read_to_end(&mut decoded).map_err(|_| DecodeError::Corrupt)?;
-    if decoded.len() > max { Err(DecodeError::TooLarge) } else { Ok(decoded) }
+    decoder.take(limit).read_to_end(&mut bytes).map_err(|_| DecodeError::Corrupt)?;
+    if bytes.len() > max { Err(DecodeError::TooLarge) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

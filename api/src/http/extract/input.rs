@@ -81,7 +81,7 @@ fn top_level(path: &str) -> &str {
     path.split(['.', '[']).next().unwrap_or_default()
 }
 
-impl<'de> IntoDeserializer<'de, InputError> for Input {
+impl IntoDeserializer<'_, InputError> for Input {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {

@@ -26,6 +26,11 @@ impl PathParam for SeatId {
     const FORM: &'static str = "must be a whole number such as 21, at most 2147483647";
 }
 
+/// The id of a ticket type.
+impl PathParam for i32 {
+    const FORM: &'static str = "must be a whole number such as 1, at most 2147483647";
+}
+
 /// Any text is accepted. It may identify nothing.
 impl PathParam for String {
     const FORM: &'static str = "must be a text";

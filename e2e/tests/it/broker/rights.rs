@@ -61,8 +61,16 @@ async fn each_missing_right_is_named_in_the_log_and_in_the_readiness_of_the_role
     let [configure, write, read] = API;
     let apis: [(Rights, &str, &str); 7] = [
         (["^$", write, read], SUBSCRIBING, "configure right on queue amq.gen-"),
-        ([configure, r"^(bookings\.heartbeats|amq\.gen-.*)$", read], "publishing", "write right on exchange {}"),
-        ([configure, r"^(bookings|amq\.gen-.*)$", read], "publishing", "write right on exchange {}.heartbeats"),
+        (
+            [configure, r"^(bookings\.heartbeats|amq\.gen-.*)$", read],
+            "publishing",
+            "write right on exchange {}",
+        ),
+        (
+            [configure, r"^(bookings|amq\.gen-.*)$", read],
+            "publishing",
+            "write right on exchange {}.heartbeats",
+        ),
         ([configure, r"^bookings(\.heartbeats)?$", read], SUBSCRIBING, "write right on queue amq.gen-"),
         (
             [configure, write, r"^(bookings\.heartbeats|amq\.gen-.*)$"],
@@ -74,7 +82,11 @@ async fn each_missing_right_is_named_in_the_log_and_in_the_readiness_of_the_role
             SUBSCRIBING,
             "read right on exchange {}.heartbeats",
         ),
-        ([configure, write, r"^bookings\.(settled|heartbeats)$"], SUBSCRIBING, "read right on queue amq.gen-"),
+        (
+            [configure, write, r"^bookings\.(settled|heartbeats)$"],
+            SUBSCRIBING,
+            "read right on queue amq.gen-",
+        ),
     ];
     let [none, write, read] = WORKER;
     let without_default: Rights = [none, r"^bookings\.(settled|heartbeats)$", read];

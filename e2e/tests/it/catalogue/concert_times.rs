@@ -156,8 +156,8 @@ async fn concerts_to_come_are_listed_first_and_then_the_most_recent_ones() -> Re
         ];
         let titles = async |path: &str| -> Result<Vec<String>> {
             let page = client.get(path).await?.body;
-            let data = page["data"].as_array().context("no data")?;
-            Ok(data.iter().filter_map(|concert| concert["title"].as_str()).map(str::to_owned).collect())
+            let concerts = page["data"].as_array().context("no data")?;
+            Ok(concerts.iter().filter_map(|concert| concert["title"].as_str()).map(str::to_owned).collect())
         };
         assert_eq!(titles("/concerts").await?, expected);
         let mut paged = Vec::new();

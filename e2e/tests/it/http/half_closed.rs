@@ -47,10 +47,10 @@ async fn a_half_closed_client_receives_the_responses_to_its_requests() -> Result
         let client = deployment.client().clone();
         let (concert, _) = client.seat_map(0).await?;
         let seats = client.seat_ids(0).await?;
-        for n in 0..20 {
+        for seat in &seats[..20] {
             let responses =
-                read(send(&client, &post("/ticket-bookings", "1.1", "", "alice", seats[n])).await?).await?;
-            assert_eq!(statuses(&responses), ["202"], "request {n}: {responses}");
+                read(send(&client, &post("/ticket-bookings", "1.1", "", "alice", *seat)).await?).await?;
+            assert_eq!(statuses(&responses), ["202"], "seat {seat}: {responses}");
         }
         let close = post("/ticket-bookings", "1.1", "Connection: close\r\n", "bob", seats[20]);
         assert_eq!(statuses(&read(send(&client, &close).await?).await?), ["202"]);
