@@ -138,11 +138,10 @@ async fn sold_seats(
         r#"
         SELECT sold.sale_id, sold.seat_id AS "seat_id: SeatId", sold.price::text AS "price!",
                sold.released_at AS "released_at: Timestamp",
-               seats.seat_number AS "seat_number?", seats."row" AS "row?", seats.section AS "section?",
-               concerts.id AS "concert_id?: ConcertId", concerts.title AS "title?", concerts.date::text AS "date?"
+               sold.seat_number, sold."row", sold.section, sold.concert_id AS "concert_id: ConcertId",
+               concerts.title AS "title?", concerts.date::text AS "date?"
         FROM sale_seats sold
-        LEFT JOIN seats ON seats.id = sold.seat_id
-        LEFT JOIN concerts ON concerts.id = seats.concert_id
+        LEFT JOIN concerts ON concerts.id = sold.concert_id
         WHERE sold.sale_id = ANY($1)
         ORDER BY sold.sale_id, sold.position
         "#,

@@ -120,8 +120,7 @@ async fn erase_sales(connection: &mut PgConnection, cutoff: Timestamp) -> Result
                 SELECT id FROM block
                 WHERE created_at < $3 AND (user_name, user_email) <> ($4, $5) AND NOT EXISTS (
                     SELECT FROM sale_seats
-                    JOIN seats ON seats.id = sale_seats.seat_id
-                    JOIN concerts ON concerts.id = seats.concert_id
+                    JOIN concerts ON concerts.id = sale_seats.concert_id
                     WHERE sale_seats.sale_id = block.id AND concerts.date >= ($3::timestamptz AT TIME ZONE 'UTC')::date
                 )
             ), erased AS (
