@@ -52,6 +52,10 @@ fn is_host_name(domain: &str) -> bool {
 }
 
 fn ascii_domain(domain: &str) -> Option<Cow<'_, str>> {
+    // UTS 46 would remove some of them.
+    if domain.chars().any(is_forbidden) {
+        return None;
+    }
     Uts46::new()
         .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Verify)
         .ok()
@@ -115,6 +119,8 @@ mod tests {
             "ä@ä\u{202e}.de",
             "a@exa mple。com",
             "a@exämple\u{fffd}.de",
+            "a@exa\u{200b}mple.de",
+            "a@exa\u{ad}mple.de",
         ] {
             assert!(!is_valid(bad), "{bad}");
         }

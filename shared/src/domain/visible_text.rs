@@ -6,6 +6,8 @@
 //!
 //! Texts are stored and compared as they were typed, without normalization (NFC): a name is shown, never looked up.
 
+use std::borrow::Cow;
+
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
@@ -15,6 +17,15 @@ const MONGOLIAN_VOWEL_SEPARATOR: char = '\u{180e}';
 
 /// Symbols without ink: the braille pattern and the musical note that are blank.
 const BLANK_SYMBOLS: [char; 2] = ['\u{2800}', '\u{1d159}'];
+
+const BLACK_FLAG: char = '\u{1f3f4}';
+
+/// The only emoji with tags (UTS 51): the flags of England, Scotland and Wales. Elsewhere, tags are hidden text.
+const FLAGS_WITH_TAGS: [&str; 3] = [
+    "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+    "\u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
+    "\u{1f3f4}\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}",
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
@@ -26,7 +37,7 @@ pub enum TextError {
 
 /// Checks a text of one line, such as a name.
 pub fn check_line(text: &str) -> Result<(), TextError> {
-    match text.chars().find(|c| is_forbidden(*c)) {
+    match without_tags(text).chars().find(|c| is_forbidden(*c)) {
         Some(forbidden) => Err(TextError::Forbidden(forbidden)),
         None if text.chars().any(is_visible) => Ok(()),
         None => Err(TextError::Invisible),
@@ -35,8 +46,17 @@ pub fn check_line(text: &str) -> Result<(), TextError> {
 
 /// Checks a text that may have several lines, tabs, or nothing.
 pub fn check_lines(text: &str) -> Result<(), TextError> {
-    let forbidden = text.chars().find(|c| !matches!(c, '\n' | '\r' | '\t') && is_forbidden(*c));
+    let forbidden =
+        without_tags(text).chars().find(|c| !matches!(c, '\n' | '\r' | '\t') && is_forbidden(*c));
     forbidden.map_or(Ok(()), |forbidden| Err(TextError::Forbidden(forbidden)))
+}
+
+fn without_tags(text: &str) -> Cow<'_, str> {
+    if !text.contains(BLACK_FLAG) {
+        return text.into();
+    }
+    let flag = BLACK_FLAG.to_string();
+    FLAGS_WITH_TAGS.iter().fold(text.to_owned(), |text, tagged| text.replace(tagged, &flag)).into()
 }
 
 /// Whether no name may contain the character.
@@ -50,21 +70,27 @@ pub fn is_forbidden(c: char) -> bool {
         }
         // Some are visible, such as U+06DD, which encloses an Arabic number.
         GeneralCategory::Format => !is_joiner(c) && (is_ignorable(c) || is_annotation(c)),
-        GeneralCategory::Unassigned => is_ignorable(c),
+        GeneralCategory::Unassigned => is_ignorable(c) || is_noncharacter(c),
         _ => false,
     }
 }
 
-/// Whether the character leaves ink on paper.
+/// Whether the character leaves ink on paper. What a character for private use looks like is unknown.
 pub fn is_visible(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_graphic();
     }
-    !c.is_whitespace() && !is_ignorable(c) && !BLANK_SYMBOLS.contains(&c) && !is_forbidden(c)
+    let is_private = CodePointMapData::<GeneralCategory>::new().get(c) == GeneralCategory::PrivateUse;
+    !(c.is_whitespace() || is_ignorable(c) || is_private || BLANK_SYMBOLS.contains(&c) || is_forbidden(c))
 }
 
 fn is_joiner(c: char) -> bool {
     matches!(c, ZERO_WIDTH_NON_JOINER | ZERO_WIDTH_JOINER | MONGOLIAN_VOWEL_SEPARATOR)
+}
+
+/// A code point that is never a character, such as U+FFFF.
+fn is_noncharacter(c: char) -> bool {
+    u32::from(c) & 0xfffe == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c)
 }
 
 /// Interlinear annotation, which is not displayed as such.
@@ -93,6 +119,7 @@ mod tests {
             "\u{fe0f}",         // variation selector
             "\u{34f}",          // combining grapheme joiner
             "\u{a0}\u{3000}",   // spaces
+            "\u{e000}",         // private use
             " \u{2003} ",
             "",
         ] {
@@ -125,9 +152,14 @@ mod tests {
             '\u{e0001}',
             '\u{e0041}',
             '\u{e0fff}',
+            '\u{fdd0}',
+            '\u{ffff}',
+            '\u{10fffe}',
         ] {
             assert_eq!(check_line(&format!("Al{forbidden}ice")), Err(TextError::Forbidden(forbidden)));
         }
+        let hidden = "\u{1f3f4}\u{e0068}\u{e0069}\u{e007f}";
+        assert_eq!(check_line(hidden), Err(TextError::Forbidden('\u{e0068}')));
         assert_eq!(
             TextError::Forbidden('\u{ad}').to_string(),
             "must not contain the control or invisible character U+00AD"
@@ -151,6 +183,7 @@ mod tests {
             "👩\u{200d}👩\u{200d}👧",
             "❤\u{fe0f}",
             "🇳🇵",
+            "\u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
             "\u{6dd}١٢",
             "O’Brien-Smith, Jr.",
         ] {
