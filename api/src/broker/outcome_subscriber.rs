@@ -74,8 +74,12 @@ impl BrokerTask for OutcomeSubscriber {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         self.queue_estimate.start_over();
-        // Concurrently, because a loaded broker may take long to report the queue's length.
-        let work = try_join(self.consume(channel), self.poll_depth(channel));
+        let work = async {
+            // First, so that a refusal is reported, and not that it has closed the channel.
+            let messages = self.subscribe(channel).await?;
+            // Concurrently, because a loaded broker may take long to report the queue's length.
+            try_join(self.receive(messages), self.poll_depth(channel)).await
+        };
         let result = stop.run_until_cancelled(work).await.map_or(Ok(()), |ended| ended.map(drop));
         self.queue_estimate.start_over();
         result
@@ -83,13 +87,16 @@ impl BrokerTask for OutcomeSubscriber {
 }
 
 impl OutcomeSubscriber {
-    /// Receives announcements and heartbeats until the queue is deleted.
-    async fn consume(&self, channel: &Channel) -> anyhow::Result<()> {
+    async fn subscribe(&self, channel: &Channel) -> anyhow::Result<lapin::Consumer> {
         let queue = self.topology.subscribe_to_settled(channel).await?;
         self.topology.add_heartbeats(channel, &queue).await?;
-        let heartbeats = self.topology.heartbeats_exchange();
         // Limits what is buffered in this process. The broker's queue has its own limit and drops the oldest messages.
-        let mut messages = consume(channel, &queue, PREFETCH).await?;
+        Ok(consume(channel, &queue, PREFETCH).await?)
+    }
+
+    /// Receives announcements and heartbeats until the queue is deleted.
+    async fn receive(&self, mut messages: lapin::Consumer) -> anyhow::Result<()> {
+        let heartbeats = self.topology.heartbeats_exchange();
         while let Some(message) = messages.next().await {
             let message = message?;
             if message.exchange.as_str() == heartbeats {

@@ -61,7 +61,8 @@ pub(super) async fn refuse_shared_sessions(
     if !is_shared {
         return Ok(());
     }
-    let in_transaction = sqlx::raw_sql("BEGIN; ROLLBACK").execute(first).await;
+    // Alone in its message: the pooler looks at the state of the session after each one.
+    let in_transaction = sqlx::raw_sql("BEGIN").execute(first).await;
     let mode = if in_transaction.is_ok() { "transaction" } else { "statement" };
     Err(OpenError::shared_sessions(mode).into())
 }

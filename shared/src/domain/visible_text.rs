@@ -46,8 +46,7 @@ pub fn check_line(text: &str) -> Result<(), TextError> {
 
 /// Checks a text that may have several lines, tabs, or nothing.
 pub fn check_lines(text: &str) -> Result<(), TextError> {
-    let forbidden =
-        without_tags(text).chars().find(|c| !matches!(c, '\n' | '\r' | '\t') && is_forbidden(*c));
+    let forbidden = without_tags(text).chars().find(|c| !matches!(c, '\n' | '\r' | '\t') && is_forbidden(*c));
     forbidden.map_or(Ok(()), |forbidden| Err(TextError::Forbidden(forbidden)))
 }
 

@@ -1,8 +1,9 @@
 //! Publishes messages that survive a restart of the broker.
 
-use lapin::options::BasicPublishOptions;
+use futures_util::StreamExt;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
 
 /// AMQP's delivery mode for messages that are stored on disk. Even a durable queue loses other messages in a restart.
 const PERSISTENT: u8 = 2;
@@ -65,9 +66,26 @@ pub async fn publish_confirmed(
 /// transaction is rolled back.
 pub async fn check_may_publish(connection: &Connection, exchange: &str) -> Result<(), lapin::Error> {
     let channel = connection.create_channel().await?;
+    // lapin tells a consumer why RabbitMQ has closed its channel. Later operations only fail because it is closed.
+    let mut consumer = consume_nothing(&channel).await?;
     channel.tx_select().await?;
     let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-    channel.basic_publish(exchange.into(), "".into(), options, &[], properties).await?;
-    channel.tx_rollback().await?;
+    let published = channel.basic_publish(exchange.into(), "".into(), options, &[], properties).await;
+    let rolled_back = match published {
+        Ok(_) => channel.tx_rollback().await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = rolled_back {
+        return Err(match consumer.next().await {
+            Some(Err(reason)) => reason,
+            _ => error,
+        });
+    }
     channel.close(200, "done".into()).await
+}
+
+/// Consumes the pseudo-queue for replies, which needs no right and exists everywhere.
+async fn consume_nothing(channel: &Channel) -> Result<Consumer, lapin::Error> {
+    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    channel.basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default()).await
 }

@@ -37,7 +37,7 @@ const CATALOGUE: &str = "
 /// 1, 4, 5 and 7 are sold. Seat 6 was sold and released.
 const SEATS: &str = r#"
     INSERT INTO seats (id, concert_id, ticket_tier_id, seat_number, "row", section)
-    SELECT id, concert_id, tier.id, seat_number, 7, 'hall ' || tier.id
+    SELECT seat.id, tier.concert_id, tier.id, seat.seat_number, 7, 'hall ' || tier.id
     FROM ticket_tiers tier JOIN (VALUES
         (1, 1, 'V-1'), (2, 1, 'V-2'), (3, 1, 'V-3'),
         (4, 2, 'V-1'), (5, 2, 'V-2'), (6, 2, 'V-3'), (7, 2, 'V-9'),
@@ -99,8 +99,8 @@ async fn labels_become_unique_in_their_concert_and_no_sold_seat_is_renamed(pool:
     ];
     assert_eq!(labels(&pool).await, expected.map(|(id, label, legacy)| (id, label.to_owned(), legacy)));
     let duplicate = sqlx::raw_sql(
-        r#"INSERT INTO seats (concert_id, ticket_tier_id, seat_number, "row", section)
-           SELECT concert_id, id, 'V-10', 1, 'hall' FROM ticket_tiers WHERE id = 2"#,
+        r#"INSERT INTO seats (id, concert_id, ticket_tier_id, seat_number, "row", section)
+           SELECT 100, concert_id, id, 'V-10', 1, 'hall' FROM ticket_tiers WHERE id = 2"#,
     );
     let error = duplicate.execute(&pool).await.unwrap_err();
     assert_eq!(error.as_database_error().and_then(DatabaseError::constraint), Some("seats_label"));

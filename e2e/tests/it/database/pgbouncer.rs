@@ -37,7 +37,7 @@ async fn pooling_that_shares_sessions_stops_the_programs_with_its_name() -> Resu
             "pool_mode = transaction",
             "pool_mode = statement",
             // Every transaction gets another one of three sessions.
-            "pool_mode = transaction\nserver_round_robin = 1\nmin_pool_size = 3\nmax_prepared_statements = 100",
+            "pool_mode = transaction\nserver_round_robin = 1\nmin_pool_size = 3",
         ] {
             let pooler = deployment.pgbouncer(settings).await?;
             let mode = settings.lines().next().unwrap_or_default().replace(" = ", "=");
@@ -49,7 +49,9 @@ async fn pooling_that_shares_sessions_stops_the_programs_with_its_name() -> Resu
                 ("hamro-worker", &["dead-letters", "list"]),
             ] {
                 let printed = printed_by_failing(program, arguments, &environment).await?;
-                let text = format!("DATABASE_URL leads to a PgBouncer (or a similar pooler) with {mode}: use session pooling");
+                let text = format!(
+                    "DATABASE_URL leads to a PgBouncer (or a similar pooler) with {mode}: use session pooling"
+                );
                 assert!(printed.contains(&text), "{program} {arguments:?}, {settings}: {printed}");
             }
         }
