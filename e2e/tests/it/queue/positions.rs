@@ -108,8 +108,13 @@ async fn the_last_of_1000_bookings_has_999_ahead_on_every_instance_while_no_work
 
         deployment.start_worker(&[]).await?;
         falls_until_settled(&clients[0], path).await?;
-        let state = queue(&clients[0], 0, 1).await?;
-        assert!(state["drainRate"].is_number(), "{state}");
+        queue(&clients[0], 0, 1).await?;
+        // The worker's next heartbeat reports its rate.
+        wait_until("the rate is known", async || {
+            let queue = clients[0].get("/queue").await?.body;
+            Ok(queue["drainRate"].is_number().then_some(()))
+        })
+        .await?;
         deployment.stop_worker(0).await?;
         queue(&clients[0], 0, 0).await?;
         Ok(())
