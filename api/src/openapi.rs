@@ -19,8 +19,8 @@ use crate::seat_feed::{SeatsChange, SeatsSnapshot};
     ),
     servers((url = "/", description = "The installation that serves this document")),
     tags(
-        (name = BOOKINGS, description = "Create bookings and follow their status. Anyone may book; whoever knows a ticket's id \
-                                         can follow the ticket."),
+        (name = BOOKINGS, description = "Create bookings and follow their status. Anyone may book. A ticket's id is all that \
+                                         is needed to follow it."),
         (name = CATALOGUE, description = "Concerts, ticket types, ticket tiers and seats. Anyone may read; writes need the \
                                           admin token."),
         (name = OPERATIONS, description = "Health checks for operators and load balancers."),

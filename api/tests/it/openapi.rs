@@ -67,7 +67,7 @@ fn operations(document: &Value) -> Vec<(String, &Value)> {
     operations.collect()
 }
 
-/// Whoever adds an operation decides whether it is public: nothing is public because that was forgotten.
+/// Each operation states its security. Without this test, an operation that states none would be public by accident.
 #[test]
 fn an_operation_is_public_or_needs_the_admin_token() {
     let document = document();

@@ -1,4 +1,4 @@
-//! What bookings are told if their concert or their seats are deleted while they wait.
+//! The outcomes of bookings whose concert or seats are deleted while they wait.
 
 use anyhow::{Context, Result};
 use hamro_e2e::client::{Client, booking};
