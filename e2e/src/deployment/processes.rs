@@ -38,12 +38,24 @@ impl Deployment {
 
     /// Starts a worker and waits until it consumes. Returns its index.
     pub async fn start_worker(&mut self, variables: &[(&str, &str)]) -> Result<usize> {
-        let number = self.workers.len();
-        let name = format!("worker-{number}");
-        let mut process = Process::start(&name, "hamro-worker", &[], &self.environment(variables))?;
+        let mut process = self.launch_worker(variables)?;
         process.line_after("consuming from ").await?;
         self.workers.push(process);
-        Ok(number)
+        Ok(self.workers.len() - 1)
+    }
+
+    /// Runs a worker that kills itself at a fault point, perhaps before it consumes, and waits until it is dead.
+    pub async fn run_doomed_worker(&mut self, variables: &[(&str, &str)]) -> Result<()> {
+        let mut process = self.launch_worker(variables)?;
+        let status = process.ended().await?;
+        ensure!(!status.success(), "the worker exited with {status}");
+        self.stopped.push(process);
+        Ok(())
+    }
+
+    fn launch_worker(&self, variables: &[(&str, &str)]) -> Result<Process> {
+        let name = format!("worker-{}", self.workers.len());
+        Process::start(&name, "hamro-worker", &[], &self.environment(variables))
     }
 
     /// A client of the first api.

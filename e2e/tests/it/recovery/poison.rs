@@ -138,9 +138,7 @@ async fn an_isolated_booking_is_settled_once_if_a_worker_dies_after_its_commit()
         let seats = deployment.client().seat_ids(0).await?;
         let bookings = envelopes(&seats[..2])?;
         deployment.publish_dead(&parcel(&bookings)).await?;
-        deployment.start_worker(&[("HAMRO_FAULTS", "worker.after-commit=kill@1")]).await?;
-        let mut worker = deployment.workers.pop().context("no worker")?;
-        assert!(!worker.ended().await?.success());
+        deployment.run_doomed_worker(&[("HAMRO_FAULTS", "worker.after-commit=kill@1")]).await?;
         assert_eq!(tables::count(&deployment.pool, "sales").await?, 1);
 
         deployment.start_worker(&[]).await?;
