@@ -52,5 +52,5 @@ sqlx: ## regenerate .sqlx after a change of queries or migrations
 settings: ## write the settings into .env.example and docs/ARCHITECTURE.md after a change of one
 	@UPDATE_SETTINGS=1 cargo test --workspace --locked --features faults --test it settings::
 
-audit: ## check licences, banned crates, sources and advisories of all dependencies
-	@deploy/dev/audit.sh
+audit: ## check licences, banned crates, sources and advisories of all dependencies (OFFLINE=1 skips the advisories)
+	@OFFLINE=$(OFFLINE) deploy/dev/audit.sh

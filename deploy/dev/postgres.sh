@@ -4,7 +4,8 @@
 # It has no Unix socket: all clients connect over the loopback interface, and in a deep directory the socket's path
 # could exceed the system's limit.
 
-readonly POSTGRES_USER=hamro POSTGRES_DATABASE=hamro
+# The superuser only creates the application's role and database. The programs never log in as it.
+readonly POSTGRES_SUPERUSER=hamro POSTGRES_ROLE=hamro_app POSTGRES_DATABASE=hamro
 
 # The server refuses to run as root.
 as_postgres() {
@@ -48,7 +49,7 @@ postgres_start() { # PORT
     home=$(postgres_home)
     data=$home/data
     bin=$(postgres_bin "$data")
-    POSTGRES_PASSWORD=$(kept_secret "$STACK_DIR/secrets/postgres-password" 16)
+    POSTGRES_PASSWORD=$(kept_secret "$STACK_DIR/secrets/postgres-password" 16) # of the superuser
     [[ -f $data/PG_VERSION ]] || postgres_initialise "$home" "$bin"
     # Rewritten at every start: the machine, the free disk space and the port may have changed.
     postgres_settings "$1" "$home" "$bin" | as_postgres tee "$data/postgresql.conf" >/dev/null
@@ -105,7 +106,7 @@ postgres_initialise() { # HOME BIN
         as_postgres mkdir -m 0700 "$1/initdb"
         printf '%s' "$POSTGRES_PASSWORD" | as_postgres tee "$1/initdb/password" >/dev/null
         # Initialise under another name, so that a directory named "data" is always complete.
-        as_postgres "$2/initdb" --pgdata="$1/initdb/data" --username="$POSTGRES_USER" \
+        as_postgres "$2/initdb" --pgdata="$1/initdb/data" --username="$POSTGRES_SUPERUSER" \
             --pwfile="$1/initdb/password" --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 \
             >"$STACK_DIR/logs/initdb.log" 2>&1 || die_with_log "$STACK_DIR/logs/initdb.log" "initdb failed."
         as_postgres mv "$1/initdb/data" "$1/data"
@@ -181,7 +182,12 @@ SETTINGS
 }
 
 postgres_url() { # PORT
-    echo "postgres://$POSTGRES_USER:$POSTGRES_PASSWORD@127.0.0.1:$1/$POSTGRES_DATABASE"
+    echo "postgres://$POSTGRES_ROLE:$POSTGRES_ROLE_PASSWORD@127.0.0.1:$1/$POSTGRES_DATABASE"
+}
+
+# For what only a superuser may do to the server, such as changing its settings.
+postgres_superuser_url() { # PORT
+    echo "postgres://$POSTGRES_SUPERUSER:$POSTGRES_PASSWORD@127.0.0.1:$1/$POSTGRES_DATABASE"
 }
 
 postgres_wait() { # PORT
@@ -192,15 +198,17 @@ postgres_wait() { # PORT
         "$bin/pg_isready" --quiet --host=127.0.0.1 --port="$1"
 }
 
-postgres_create_database() { # PORT
-    local bin psql
-    bin=$(postgres_bin "$(postgres_home)/data")
-    psql=("$bin/psql" --no-psqlrc --quiet --tuples-only --no-align --host=127.0.0.1 --port="$1"
-        --username="$POSTGRES_USER" --dbname=postgres)
-    if [[ -z $(PGPASSWORD=$POSTGRES_PASSWORD "${psql[@]}" \
-        --command="SELECT 1 FROM pg_database WHERE datname = '$POSTGRES_DATABASE'") ]]; then
-        PGPASSWORD=$POSTGRES_PASSWORD "${psql[@]}" --command="CREATE DATABASE $POSTGRES_DATABASE"
-    fi
+# Creates the application's role and database.
+postgres_create_role() { # PORT
+    local psql
+    psql=("$(postgres_bin "$(postgres_home)/data")/psql" --no-psqlrc --quiet --host=127.0.0.1 --port="$1"
+        --username="$POSTGRES_SUPERUSER" --dbname=postgres)
+    POSTGRES_ROLE_PASSWORD=$(kept_secret "$STACK_DIR/secrets/postgres-role-password" 16)
+    PGPASSWORD=$POSTGRES_PASSWORD HAMRO_ROLE=$POSTGRES_ROLE HAMRO_PASSWORD=$POSTGRES_ROLE_PASSWORD \
+        HAMRO_DATABASE=$POSTGRES_DATABASE "${psql[@]}" --file="$ROOT/deploy/postgres/application-role.sql"
+    # Tests and benchmarks create their own databases.
+    [[ $STACK_NAME == "$UP" ]] ||
+        PGPASSWORD=$POSTGRES_PASSWORD "${psql[@]}" --command="ALTER ROLE $POSTGRES_ROLE CREATEDB"
 }
 
 # SIGINT is the "fast" shutdown: it rolls back open transactions and writes a checkpoint.

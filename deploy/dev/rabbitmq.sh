@@ -18,6 +18,7 @@ rabbitmq_start() { # AMQP_PORT DIST_PORT EPMD_PORT
     mkdir -p "$home" "$STACK_DIR/logs"
     chmod 0700 "$home"
     rabbitmq_cookie "$home/.erlang.cookie"
+    [[ -d $(rabbitmq_data) ]] || touch "$home/user-is-no-administrator"
     rabbitmq_settings "$1" >"$home/rabbitmq.conf"
     rabbitmq_environment "$2" "$3" >"$home/environment"
     : >"$home/rabbitmq-env.conf" # read instead of the one in /etc
@@ -67,9 +68,10 @@ rabbitmq_settings() { # AMQP_PORT
     if [[ -n $STACK_THROWAWAY ]] || ((memory < 8192)); then wal=64; else wal=512; fi
     cat <<SETTINGS
 listeners.tcp.1 = 127.0.0.1:$1
-# The first start creates this user with all permissions.
+# The first start creates this user, with all permissions on its virtual host. It is no administrator.
 default_user = $RABBITMQ_USER
 default_pass = $RABBITMQ_PASSWORD
+default_user_tags.administrator = false
 # Above this the broker blocks publishers. PostgreSQL, the application and the developer share the machine.
 vm_memory_high_watermark.absolute = $(at_least 256 $((memory / 4)))MiB
 disk_free_limit.absolute = ${disk_limit}MiB
@@ -125,6 +127,16 @@ rabbitmq_url() { # AMQP_PORT
 # The broker opens its listener last.
 rabbitmq_wait() { # AMQP_PORT
     wait_for_service RabbitMQ "$STACK_DIR/pids/rabbitmq" "$STACK_DIR/logs/rabbitmq.log" 120 port_is_open "$1"
+    rabbitmq_demote_user
+}
+
+# Earlier versions of this script created the user as an administrator.
+rabbitmq_demote_user() {
+    local demoted=$STACK_DIR/rabbitmq/user-is-no-administrator
+    if [[ ! -e $demoted ]]; then
+        "$STACK_DIR/rabbitmqctl" --quiet set_user_tags "$RABBITMQ_USER"
+        touch "$demoted"
+    fi
 }
 
 rabbitmq_stop() {

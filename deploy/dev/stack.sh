@@ -90,8 +90,13 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
     # Both are starting in parallel; wait for both.
     if [[ $services == *" postgres "* ]]; then
         postgres_wait "$postgres_port"
-        postgres_create_database "$postgres_port"
+        postgres_create_role "$postgres_port"
         DATABASE_URL=$(postgres_url "$postgres_port")
+        # Only for tests. `make up` must not pass it to the programs.
+        if [[ $STACK_NAME != "$UP" ]]; then
+            HAMRO_SUPERUSER_URL=$(postgres_superuser_url "$postgres_port")
+            export HAMRO_SUPERUSER_URL
+        fi
     fi
     if [[ $services == *" rabbitmq "* ]]; then
         rabbitmq_wait "$amqp_port"
@@ -127,10 +132,17 @@ stack_port() { # NAME OFFSET
         is_port "$port" || port=$(stack_first_port)
         [[ -e $file ]] || port=$((port + $2))
         port=$(next_free_port "$port")
+        # Another service of this stack may be about to open a port that is still free.
+        while stack_uses_port "$port" "$1"; do port=$(next_free_port $((port + 1))); done
     fi
     mkdir -p "$STACK_DIR/ports"
     echo "$port" >"$file"
     echo "$port"
+}
+
+# Whether a service of this stack other than NAME has chosen the port.
+stack_uses_port() { # PORT NAME
+    find "$STACK_DIR/ports" -type f ! -name "$2" -exec grep --quiet --line-regexp "$1" {} + 2>/dev/null
 }
 
 # Avoids the default ports (5432, 5672, 4369, 25672) and stays below the kernel's ephemeral ports (32768…). Each pair of

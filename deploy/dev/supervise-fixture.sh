@@ -8,6 +8,7 @@ prepare() { # DIRECTORY
     rm -rf "$1"
     mkdir -p "$1/deploy/dev" "$1/bin" "$1/target/release"
     cp "$ROOT"/deploy/dev/*.sh "$1/deploy/dev"
+    cp -r "$ROOT/deploy/postgres" "$1/deploy"
     printf '#!/usr/bin/env bash\n' >"$1/bin/cargo"
     cat >"$1/target/release/hamro-api" <<'API'
 #!/usr/bin/env node

@@ -19,6 +19,8 @@ main() {
     step "Formatting" cargo fmt --all --check
     # Also fails if a crate has examples in its documentation: `doctest = false` saves the time to look for them.
     step "Unused dependencies" cargo shear --locked --check-test-targets --deny-warnings
+    # `make audit` also checks the advisories, which needs the network.
+    step "Licences, banned crates and sources" cargo deny --locked check bans licenses sources
     step "make up and make down, with stub programs" deploy/dev/supervise-test.sh
     say "Starting PostgreSQL and RabbitMQ for the tests"
     exec deploy/dev/with-stack.sh test -- deploy/dev/test-on-stack.sh "$@"
@@ -26,7 +28,7 @@ main() {
 
 install_all() {
     ensure_installed caddy curl linker nginx pgbouncer postgres rabbitmq
-    ensure_tools cargo-nextest cargo-shear check-jsonschema deno hadolint mypy node openapi-python-client schemathesis shellcheck
+    ensure_tools cargo-deny cargo-nextest cargo-shear check-jsonschema deno hadolint mypy node openapi-python-client schemathesis shellcheck
     ensure_npm_packages
 }
 

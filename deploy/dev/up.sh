@@ -86,13 +86,16 @@ start_worker() { # NUMBER
 api_is_ready() { [[ $(http_status "$PORT" /health/ready) == 200 ]]; }
 
 print_banner() {
+    local token=$ADMIN_TOKEN
+    # Output that is redirected ends up in files that others may read.
+    [[ -t 1 ]] || token="in ${STACK_DIR#"$ROOT/"}/secrets/admin-token"
     cat <<BANNER
 
   ${BOLD}Hamro Concert is running.${RESET}
 
   page          http://127.0.0.1:$PORT/
   docs          http://127.0.0.1:$PORT/docs
-  admin token   $ADMIN_TOKEN
+  admin token   $token
   addresses     DATABASE_URL and AMQP_URL are in ${STACK_DIR#"$ROOT/"}/env
   logs          ${STACK_DIR#"$ROOT/"}/logs/*.log
   stop          Ctrl-C here, or \`make down\` elsewhere; data is kept

@@ -2,9 +2,10 @@
 # Runs a command with a throwaway stack: `with-stack.sh [--durable] [--only SERVICE] [--disk MB] NAME -- COMMAND…`
 #
 # Starts a new private PostgreSQL and RabbitMQ in .dev/NAME, and runs the command with
-#   DATABASE_URL      a superuser and an empty database, so that tests can create their own databases
-#   AMQP_URL          a user with all permissions on an empty virtual host
-#   HAMRO_STACK_DIR   .dev/NAME: pids/postgres and pids/rabbitmq start with the process id; rabbitmqctl controls this broker
+#   DATABASE_URL         the application's role and its empty database; it may create databases for tests
+#   HAMRO_SUPERUSER_URL  a superuser of the same server, for tests that disturb it
+#   AMQP_URL             a user with all permissions on an empty virtual host, and no tags
+#   HAMRO_STACK_DIR      .dev/NAME: pids/postgres and pids/rabbitmq start with the process id; rabbitmqctl controls this broker
 # Always stops everything when the command or this script ends. Exits with the command's status.
 # Can run at the same time as `make up` and stacks with other names.
 #

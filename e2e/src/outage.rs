@@ -125,7 +125,7 @@ fn shared(arguments: &[&str]) -> Result<Command> {
 /// Changes the configuration of the running Postgres server.
 fn reconfigure(statement: &str) -> Result<Command> {
     let mut command = Command::new("psql");
-    let (url, reload) = (test_setting("DATABASE_URL")?, "SELECT pg_reload_conf()");
+    let (url, reload) = (test_setting("HAMRO_SUPERUSER_URL")?, "SELECT pg_reload_conf()");
     command.args(["--no-psqlrc", "--quiet", "--dbname", &url, "--command", statement, "--command", reload]);
     // The remedy runs in a session that the outage would make read-only.
     command.env("PGOPTIONS", "-c default_transaction_read_only=off");

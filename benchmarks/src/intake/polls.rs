@@ -12,8 +12,8 @@ pub async fn run() -> Result<()> {
     Deployment::run(setup, async |deployment| {
         let client = deployment.client();
         let taken = client.create_booking("alice", &client.seat_ids(0).await?[..1]).await?;
-        sqlx::raw_sql("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").execute(&deployment.pool).await?;
-        sqlx::raw_sql("SELECT pg_stat_statements_reset()").execute(&deployment.pool).await?;
+        deployment.run_as_superuser("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").await?;
+        deployment.run_as_superuser("SELECT pg_stat_statements_reset()").await?;
         let rate = wrk::rate(&client.url(taken.location()?), None).await?;
         let statements = sqlx::query(
             "SELECT calls, query FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid \

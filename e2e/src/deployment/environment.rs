@@ -74,6 +74,16 @@ impl Deployment {
         &self.name
     }
 
+    /// Runs a statement in the database of this deployment as a superuser. The programs and the tests log in without such
+    /// rights.
+    pub async fn run_as_superuser(&self, statement: impl Into<String>) -> Result<()> {
+        let superuser: PgConnectOptions = test_setting("HAMRO_SUPERUSER_URL")?.parse()?;
+        let mut connection = superuser.database(&self.name).connect().await?;
+        sqlx::raw_sql(AssertSqlSafe(statement.into())).execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
+    }
+
     /// The environment of a process of this deployment, with these changes.
     pub fn environment(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut variables = self.variables.clone();

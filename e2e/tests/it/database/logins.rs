@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use hamro_e2e::{Deployment, Setup, wait_until};
-use sqlx::AssertSqlSafe;
 
 use super::printed_by_failing;
 
@@ -13,11 +12,6 @@ fn url_of(deployment: &Deployment, user: &str, password: &str) -> String {
     let url = url.unwrap_or_default();
     let (_, rest) = url.split_once('@').unwrap_or_default();
     format!("postgres://{user}:{password}@{rest}")
-}
-
-async fn run(deployment: &Deployment, statement: String) -> Result<()> {
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&deployment.pool).await?;
-    Ok(())
 }
 
 #[tokio::test]
@@ -52,7 +46,7 @@ async fn a_login_that_is_refused_at_the_start_stops_both_programs_with_the_addre
 async fn a_password_that_is_changed_later_stops_no_process() -> Result<()> {
     Deployment::run(Setup { expects_errors: true, ..Setup::without_processes() }, async |deployment| {
         let user = format!("user_{}", deployment.name());
-        run(deployment, format!("CREATE ROLE {user} SUPERUSER LOGIN PASSWORD 'first'")).await?;
+        deployment.run_as_superuser(format!("CREATE ROLE {user} SUPERUSER LOGIN PASSWORD 'first'")).await?;
         let url = url_of(deployment, &user, "first");
         let api = deployment.start_api(&[("DATABASE_URL", &url)]).await?;
         deployment.start_worker(&[("DATABASE_URL", &url)]).await?;
@@ -60,10 +54,10 @@ async fn a_password_that_is_changed_later_stops_no_process() -> Result<()> {
         let seats = client.seat_ids(0).await?;
         assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
 
-        run(deployment, format!("ALTER ROLE {user} PASSWORD 'second'")).await?;
+        deployment.run_as_superuser(format!("ALTER ROLE {user} PASSWORD 'second'")).await?;
         let sessions =
             format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{user}'");
-        run(deployment, sessions).await?;
+        deployment.run_as_superuser(sessions).await?;
         let accepted = client.create_booking("bob", &seats[1..2]).await?;
         assert_eq!(accepted.status, 202);
         wait_until("the api has noticed", async || {
@@ -73,7 +67,7 @@ async fn a_password_that_is_changed_later_stops_no_process() -> Result<()> {
         .await?;
         deployment.workers[0].line_after("password authentication failed").await?;
 
-        run(deployment, format!("ALTER ROLE {user} PASSWORD 'first'")).await?;
+        deployment.run_as_superuser(format!("ALTER ROLE {user} PASSWORD 'first'")).await?;
         wait_until("the booking is settled", async || {
             let status = client.get(accepted.location()?).await?;
             Ok((status.body["status"] == "confirmed").then_some(()))
@@ -81,7 +75,10 @@ async fn a_password_that_is_changed_later_stops_no_process() -> Result<()> {
         .await?;
         deployment.stop_apis().await?;
         deployment.stop_workers().await?;
-        run(deployment, format!("REASSIGN OWNED BY {user} TO hamro; DROP OWNED BY {user}; DROP ROLE {user}"))
+        deployment
+            .run_as_superuser(format!(
+                "REASSIGN OWNED BY {user} TO CURRENT_USER; DROP OWNED BY {user}; DROP ROLE {user}"
+            ))
             .await
     })
     .await
