@@ -12,7 +12,7 @@ use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
 use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::PublisherConfig;
-use crate::person::retention::Retention;
+use crate::retention::Retention;
 use crate::server::config::HttpConfig;
 use crate::startup_migration::SchemaConfig;
 
@@ -26,7 +26,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub schema: SchemaConfig,
     pub policy: BookingPolicy,
-    pub retention: Option<Retention>,
+    pub retention: Retention,
     pub shutdown: ShutdownLimits,
 }
 

@@ -25,6 +25,7 @@ mod openapi;
 pub mod outcomes;
 pub mod person;
 mod queue;
+pub mod retention;
 pub mod router;
 pub mod seat_feed;
 pub mod server;

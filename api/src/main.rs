@@ -177,11 +177,12 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     spawn_broker_tasks(&mut lifecycle, &state, broker, publishing_task);
     spawn_database_tasks(&mut lifecycle, &state);
     spawn_middleware_tasks(&mut lifecycle, &middleware);
-    if let Some(retention) = config.retention {
+    if !config.retention.is_unlimited() {
+        let retention = config.retention;
         let sessions = config.database.sessions(&process, DATABASE_SESSION);
         let schema_ready = state.schema_ready.clone();
         lifecycle
-            .support("retention", |stop| person::retention::run(sessions, retention, schema_ready, stop));
+            .support("retention", |stop| hamro_api::retention::run(sessions, retention, schema_ready, stop));
     }
     // Without time limits, because a migration may take long or wait for another instance's migration.
     let (sessions, ticket_keys) = (config.database.sessions(&process, &[]), state.policy.ticket_keys.clone());

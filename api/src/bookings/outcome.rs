@@ -17,6 +17,16 @@ pub enum OutcomeError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    /// It was rejected, or was never settled, so long ago that it may be deleted.
+    #[error("the ticket is older than the retention period of rejected bookings")]
+    Deleted,
+}
+
+/// What the database says about a ticket.
+enum Found {
+    Outcome(Result<SettledTicket, Unreadable>),
+    NotSettled,
+    MayBeDeleted,
 }
 
 impl From<OutcomeError> for Problem {
@@ -25,6 +35,10 @@ impl From<OutcomeError> for Problem {
             OutcomeError::Database(error) => error.into(),
             // The outcome cache has logged the cause.
             OutcomeError::Unreadable(_) => Self::of(ProblemCode::Internal),
+            OutcomeError::Deleted => Self::new(
+                ProblemCode::TicketNotFound,
+                "Nothing is stored about this ticket any more. It was not confirmed.",
+            ),
         }
     }
 }
@@ -36,7 +50,7 @@ pub fn verify_ticket(app: &AppState, text: &str) -> Result<TicketId, Problem> {
 }
 
 /// Looks up the ticket's outcome; `None` if the ticket is still queued. For a ticket past its deadline this inserts the
-/// outcome `expired`.
+/// outcome `expired`, unless its outcome may be deleted.
 pub async fn find_or_expire(
     app: &AppState,
     ticket: TicketId,
@@ -53,9 +67,10 @@ pub async fn find_or_expire(
     // Boxed: otherwise the query's state would enlarge the future of every request, also of those that need no query.
     let query = app.database.query(move |connection| Box::pin(find(connection, ticket, passed_deadline)));
     match Box::pin(query).await? {
-        None => Ok(None),
-        Some(Ok(settled)) => Ok(Some(app.outcomes.record(settled))),
-        Some(Err(unreadable)) => {
+        Found::NotSettled => Ok(None),
+        Found::MayBeDeleted => Err(OutcomeError::Deleted),
+        Found::Outcome(Ok(settled)) => Ok(Some(app.outcomes.record(settled))),
+        Found::Outcome(Err(unreadable)) => {
             app.outcomes.log_unreadable(&unreadable);
             Err(unreadable.into())
         }
@@ -68,12 +83,16 @@ async fn find(
     connection: &mut PgConnection,
     ticket: TicketId,
     passed_deadline: Option<Timestamp>,
-) -> Result<Option<Result<SettledTicket, Unreadable>>, sqlx::Error> {
-    let found = tickets::find_settled(connection, &[ticket]).await?.pop();
-    match (found, passed_deadline) {
-        (None, Some(deadline)) => tickets::expire(connection, ticket, deadline).await,
-        (found, _) => Ok(found),
+) -> Result<Found, sqlx::Error> {
+    if let Some(found) = tickets::find_settled(connection, &[ticket]).await?.pop() {
+        return Ok(Found::Outcome(found));
     }
+    let Some(deadline) = passed_deadline else { return Ok(Found::NotSettled) };
+    Ok(match tickets::expire(connection, ticket, deadline).await? {
+        Some(outcome) => Found::Outcome(outcome),
+        None if tickets::may_be_deleted(connection, ticket).await? => Found::MayBeDeleted,
+        None => Found::NotSettled,
+    })
 }
 
 /// Looks up the ticket's outcome as [`find_or_expire`] does, and waits up to `timeout` for it if there is none yet.

@@ -1,10 +1,8 @@
-//! A person's data: `hamro-api person` exports or erases it at that person's request, and the api erases it after the
-//! retention period.
+//! A person's data: `hamro-api person` exports or erases it at that person's request.
 
 pub mod erase;
 mod export;
 mod mention;
-pub mod retention;
 pub mod stored;
 
 use std::process::ExitCode;

@@ -3,12 +3,17 @@
 //! Stored data is trusted, not validated. A row that is unreadable nevertheless affects only its own ticket, and no
 //! other ticket of the query.
 
+use std::time::Duration;
+
 use sqlx::postgres::PgConnection;
 
 use crate::domain::{
     Booking, ConcertId, CustomerName, Email, Outcome, Price, Rejection, SeatId, SeatLabel, SettledTicket,
     SoldSeat, TicketId, TierId, Timestamp,
 };
+
+/// The longest that the statement of [`expire`] takes: more than the `statement_timeout` of the programs.
+pub const EXPIRY_LIMIT: Duration = Duration::from_secs(15);
 
 /// One row per seat of a confirmed ticket; one row for any other ticket.
 struct Row {
@@ -68,7 +73,8 @@ pub async fn find_settled(
 }
 
 /// Fences a ticket whose deadline has passed by the database clock: it can no longer be sold. If it has been settled in
-/// the meantime, that outcome stands. Returns the final outcome, or `None` if the deadline has not passed.
+/// the meantime, that outcome stands. Returns the final outcome, or `None` if the deadline has not passed or the outcome
+/// [may be deleted](may_be_deleted).
 pub async fn expire(
     connection: &mut PgConnection,
     ticket: TicketId,
@@ -78,15 +84,42 @@ pub async fn expire(
     sqlx::query!(
         r#"
         INSERT INTO bookings (ticket_id, status, settled_at)
-        SELECT $1, 'expired', now FROM date_trunc('milliseconds', clock_timestamp()) AS now WHERE now > $2
+        SELECT $1, 'expired', now FROM date_trunc('milliseconds', clock_timestamp()) AS now
+        WHERE now > $2 AND NOT EXISTS (SELECT FROM deleted_rejections WHERE issued_until >= $3)
         ON CONFLICT DO NOTHING
         "#,
         ticket as TicketId,
-        deadline as Timestamp
+        deadline as Timestamp,
+        ticket.issued_at() as Timestamp
     )
     .execute(&mut *connection)
     .await?;
     Ok(find_settled(connection, &[ticket]).await?.pop())
+}
+
+/// Whether a ticket without a row may have been rejected and deleted.
+pub async fn may_be_deleted(connection: &mut PgConnection, ticket: TicketId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM deleted_rejections WHERE issued_until >= $1) AS "may_be!""#,
+        ticket.issued_at() as Timestamp
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// From now on, a ticket that was issued until then and has no row [may be deleted](may_be_deleted).
+pub async fn announce_deletion(
+    connection: &mut PgConnection,
+    issued_until: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO deleted_rejections AS deleted (issued_until) VALUES ($1)
+         ON CONFLICT (is_only_row) DO UPDATE SET issued_until = greatest(deleted.issued_until, excluded.issued_until)",
+        issued_until as Timestamp
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 fn settled_ticket(rows: &[Row]) -> Result<SettledTicket, Unreadable> {

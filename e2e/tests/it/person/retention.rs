@@ -1,7 +1,8 @@
-//! The setting `RETENTION`.
+//! The settings `RETENTION` and `REJECTED_RETENTION`.
 
 use anyhow::{Context, Result};
 use hamro_e2e::{Deployment, Setup};
+use hamro_shared::database::tickets;
 use hamro_shared::domain::{TicketId, Timestamp};
 use serde_json::Value;
 use sqlx::postgres::PgPool;
@@ -19,8 +20,7 @@ async fn age(pool: &PgPool) -> Result<()> {
     // A ticket's id contains its time of issue.
     let tickets: Vec<TicketId> = sqlx::query_scalar("SELECT ticket_id FROM bookings").fetch_all(pool).await?;
     for ticket in tickets {
-        let earlier = ticket.issued_at().unix_millis() - 3 * 365 * 86_400_000;
-        let earlier = TicketId::last_of(Timestamp::from_unix_millis(earlier).context("no time")?);
+        let earlier = earlier(ticket)?;
         for statement in [
             "UPDATE bookings SET ticket_id = $2 WHERE ticket_id = $1",
             "UPDATE bookings SET alias_of = $2 WHERE alias_of = $1",
@@ -30,6 +30,12 @@ async fn age(pool: &PgPool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The id that [`age`] gives to a ticket.
+fn earlier(ticket: TicketId) -> Result<TicketId> {
+    let millis = ticket.issued_at().unix_millis() - 3 * 365 * 86_400_000;
+    Ok(TicketId::last_of(Timestamp::from_unix_millis(millis).context("no time")?))
 }
 
 /// The customers of all sales, or of all bookings, in the order of their seats or tickets.
@@ -75,6 +81,52 @@ async fn customers_of_past_concerts_are_erased_after_the_retention_period() -> R
         let again = deployment.start_api(&[("RETENTION", "400d")]).await?;
         let line = deployment.apis[again].process.line_after("erased the customers of ").await?;
         assert!(line.starts_with("0 sales and 0 bookings"), "{line}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn old_rejections_are_deleted_and_their_tickets_never_get_another_status() -> Result<()> {
+    Deployment::run(Setup::default(), async |deployment| {
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        let book = async |name: &str| -> Result<TicketId> {
+            let accepted = client.create_booking(name, &seats[..1]).await?;
+            client.final_status(accepted.location()?).await?;
+            Ok(TicketId(serde_json::from_value(accepted.body["ticketId"].clone())?))
+        };
+        let (sold, rejected) = (book("alice").await?, book("bob").await?);
+        age(&deployment.pool).await?;
+        let recent = book("carol").await?;
+        let rejected_long_ago = earlier(rejected)?;
+
+        let deleting = deployment.start_api(&[("REJECTED_RETENTION", "30d")]).await?;
+        let line = deployment.apis[deleting].process.line_after("deleted ").await?;
+        assert!(line.starts_with("1 rejected bookings"), "{line}");
+        let left: Vec<TicketId> = sqlx::query_scalar("SELECT ticket_id FROM bookings ORDER BY ticket_id")
+            .fetch_all(&deployment.pool)
+            .await?;
+        assert_eq!(left, [earlier(sold)?, recent]);
+
+        // Neither a client's request nor the duplicate of a message gives a deleted ticket another status.
+        let mut connection = deployment.pool.acquire().await?;
+        let deadline = rejected_long_ago.issued_at();
+        assert_eq!(tickets::expire(&mut connection, rejected_long_ago, deadline).await?, None);
+        assert!(tickets::may_be_deleted(&mut connection, rejected_long_ago).await?);
+        assert!(!tickets::may_be_deleted(&mut connection, recent).await?);
+        assert!(tickets::expire(&mut connection, earlier(sold)?, deadline).await?.is_some());
+
+        // Its ticket is unknown, on every instance.
+        sqlx::query("DELETE FROM bookings WHERE ticket_id = $1")
+            .bind(recent.0)
+            .execute(&deployment.pool)
+            .await?;
+        tickets::announce_deletion(&mut connection, recent.issued_at()).await?;
+        let variables = [("BOOKING_DEADLINE", "1s"), ("BOOKING_WAIT", "1s")];
+        let other = deployment.start_api(&variables).await?;
+        let response = deployment.apis[other].client.get(&format!("/ticket-bookings/{}", recent.0)).await?;
+        assert_eq!((response.status, response.code()), (404, "ticket-not-found"), "{response:?}");
         Ok(())
     })
     .await
