@@ -122,3 +122,40 @@ fn the_example_environment_lists_what_the_programs_read() -> Result<()> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.env.example");
     assert_current(path, &format!("{head}{examples}"))
 }
+
+/// The names of the variables that a service of docker-compose.yml, or a block such as `x-addresses`, passes on: those below
+/// `environment:` or below the block itself, and those of the blocks that it merges (`<<: *addresses`).
+fn passed_on<'a>(compose: &'a str, block: &str) -> Vec<&'a str> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let body = |lines: &mut dyn Iterator<Item = &'a str>, outer: usize| -> Vec<&'a str> {
+        lines.take_while(|line| line.trim().is_empty() || indent(line) > outer).collect()
+    };
+    let mut lines = compose.lines().skip_while(|line| !line.trim_start().starts_with(block)).peekable();
+    let outer = lines.next().map(indent).unwrap_or_default();
+    let mut block = body(&mut lines, outer);
+    if let Some(start) = block.iter().position(|line| line.trim() == "environment:") {
+        let outer = indent(block[start]);
+        block = body(&mut block.into_iter().skip(start + 1), outer);
+    }
+    let (merged, own): (Vec<&str>, Vec<&str>) = block.into_iter().partition(|line| line.contains("<<:"));
+    let names = own.into_iter().filter_map(|line| line.trim().split_once(':').map(|(name, _)| name));
+    let merged = merged.into_iter().filter_map(|line| line.split_once('*'));
+    names.chain(merged.flat_map(|(_, name)| passed_on(compose, &format!("x-{name}: ")))).collect()
+}
+
+#[test]
+fn compose_passes_every_setting_on_to_the_programs_that_read_it() -> Result<()> {
+    // The image sets these, or a container needs no other value.
+    const OF_THE_IMAGE: [&str; 3] = ["HOST", "PORT", "WORKER_HTTP_PORT"];
+    let compose = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docker-compose.yml"))?;
+    let mut missing = Vec::new();
+    for program in ["api", "worker", "dead-letters"] {
+        let passed_on = passed_on(&compose, &format!("{program}:"));
+        let read = settings().into_iter().filter(|setting| setting.programs.contains(&program));
+        let names = read.map(|setting| setting.variable.name).filter(|name| !OF_THE_IMAGE.contains(name));
+        missing
+            .extend(names.filter(|name| !passed_on.contains(name)).map(|name| format!("{program}: {name}")));
+    }
+    ensure!(missing.is_empty(), "docker-compose.yml does not pass on: {}", missing.join(", "));
+    Ok(())
+}
