@@ -50,7 +50,7 @@ pub struct IdempotencyKeyParam {
         rename = "Idempotency-Key",
         nullable = false,
         pattern = r#"^("[ !#-~]{1,255}"|[!#-~]([ !#-~]{0,253}[!#-~])?)$"#,
-        example = "6e1f3a52"
+        example = "f0d7cf1e-5f8a-4f55-9a37-1c7f2f9e0b64"
     )]
     key: Option<String>,
 }
