@@ -100,6 +100,24 @@ pub async fn sales() -> Result<()> {
     Ok(())
 }
 
+/// Measures what a limit of seats per customer costs, where every booking is a sale and where none is.
+pub async fn limit() -> Result<()> {
+    let with_limit = Plan { limit: Some("4"), ..Plan::USUAL };
+    for kind in [Kind::DistinctSeats, Kind::SoldOut] {
+        let (mut limited, mut free) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            free.push(measure(kind, Plan::USUAL, BOOKINGS).await?.rate);
+            limited.push(measure(kind, with_limit, BOOKINGS).await?.rate);
+        }
+        let (limited, free) = (median(limited), median(free));
+        print(format!(
+            "limit, medians: {kind}: {limited:.0} bookings/s = {:.2} of the rate without a limit ({free:.0}/s)",
+            limited / free
+        ));
+    }
+    Ok(())
+}
+
 /// Measures the drain rate by number of workers.
 pub async fn scale() -> Result<()> {
     let counts = [1, 2, 4];

@@ -16,13 +16,15 @@ pub struct Plan {
     pub batch_max: usize,
     /// Bookings per message.
     pub parcel: usize,
+    /// `SEATS_PER_CUSTOMER`.
+    pub limit: Option<&'static str>,
 }
 
 impl Plan {
     /// One worker with its default settings, and full parcels, as under high load.
-    pub const USUAL: Self = Self { workers: 1, batch_max: 500, parcel: Parcel::MAX_BOOKINGS };
+    pub const USUAL: Self = Self { workers: 1, batch_max: 500, parcel: Parcel::MAX_BOOKINGS, limit: None };
     /// One booking per message, transaction and acknowledgement.
-    pub const ONE_BY_ONE: Self = Self { workers: 1, batch_max: 1, parcel: 1 };
+    pub const ONE_BY_ONE: Self = Self { workers: 1, batch_max: 1, parcel: 1, limit: None };
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,9 +50,11 @@ pub async fn drain(deployment: &mut Deployment, plan: Plan, bookings: &[Vec<i64>
     let last = last_ticket(deployment).await?;
     fill(deployment, plan.parcel, bookings).await?;
     let batch_max = plan.batch_max.to_string();
+    let mut settings = vec![("BATCH_MAX", batch_max.as_str())];
+    settings.extend(plan.limit.map(|limit| ("SEATS_PER_CUSTOMER", limit)));
     let began = Instant::now();
     for _ in 0..plan.workers {
-        deployment.start_worker(&[("BATCH_MAX", &batch_max)]).await?;
+        deployment.start_worker(&settings).await?;
     }
     let wanted = i64::try_from(bookings.len())?;
     wait_until("the queue is drained", async || {

@@ -5,6 +5,7 @@
 //! - `sales`: drain rate if every booking is a sale, and the bare statements; takes a minute, runs only if named
 //! - `drain`: drain rate by kind of booking, the bare statements, and one booking at a time
 //! - `scale`: drain rate with 1, 2 and 4 workers
+//! - `limit`: drain rate with and without a limit of seats per customer; runs only if named
 //! - `latency`: from enqueued to settled at a fixed rate, and a bare publish and commit at the same rate
 //! - `growth`: drain rate with ten million bookings in the database, and with none; takes long, runs only if named
 //!
@@ -23,9 +24,9 @@ use anyhow::{Result, bail};
 async fn main() -> Result<()> {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
     for name in &chosen {
-        if !["batches", "sales", "drain", "scale", "latency", "growth"].contains(&name.as_str()) {
+        if !["batches", "sales", "drain", "scale", "limit", "latency", "growth"].contains(&name.as_str()) {
             bail!(
-                "unknown benchmark {name}; the benchmarks are batches, sales, drain, scale, latency and growth"
+                "unknown benchmark {name}; the benchmarks are batches, sales, drain, scale, limit, latency and growth"
             );
         }
     }
@@ -42,6 +43,9 @@ async fn main() -> Result<()> {
     }
     if is_chosen("scale") {
         cases::scale().await?;
+    }
+    if is_named("limit") {
+        cases::limit().await?;
     }
     if is_chosen("latency") {
         latency::run().await?;
