@@ -1,6 +1,6 @@
 //! Bookings as the product knows them, so that the models decide with its own code.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use hamro_shared::domain::{
     BookingRequest, ConcertId, CustomerName, Email, IdempotencyKey, Price, SeatId, Ticket, TicketId, TierId,
@@ -56,6 +56,6 @@ pub fn inventory(seats: impl IntoIterator<Item = (u8, bool)>) -> Inventory {
         seats,
         prices: HashMap::from([(TIER, Price::from_stored(Decimal::ONE))]),
         concerts: HashMap::from([(CONCERT, concert)]),
-        held: HashSet::new(),
+        ..Inventory::default()
     }
 }

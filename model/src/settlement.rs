@@ -200,7 +200,7 @@ impl Database {
 impl Outcome {
     /// Only a decision holds a key, and a retry never does.
     fn holds_key(self) -> bool {
-        matches!(self, Self::Sold | Self::Rejected(Reason::Taken { .. } | Reason::NotFound))
+        matches!(self, Self::Sold | Self::Rejected(Reason::Taken { .. }))
     }
 }
 

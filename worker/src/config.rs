@@ -11,6 +11,7 @@ use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 use crate::pipeline::consumer::ConsumerConfig;
 use crate::readiness::HealthConfig;
 use crate::recovery::poison::PoisonConfig;
+use crate::settlement::customer_limit::CustomerLimit;
 
 pub struct Config {
     pub telemetry: TelemetryConfig,
@@ -18,6 +19,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub broker: BrokerConfig,
     pub consumer: ConsumerConfig,
+    pub customer_limit: CustomerLimit,
     pub poison: PoisonConfig,
     pub health: HealthConfig,
     /// How long the batches in flight may take after a shutdown signal.
@@ -42,6 +44,7 @@ impl Config {
         let broker = BrokerConfig::read(env);
         let health = HealthConfig::read(env);
         let consumer = ConsumerConfig::read(env);
+        let customer_limit = CustomerLimit::read(env);
         let poison = PoisonConfig::read(env);
         let shutdown_timeout = read_shutdown_timeout(env);
         let telemetry = TelemetryConfig::read(env);
@@ -53,6 +56,7 @@ impl Config {
             database: database?,
             broker: broker?,
             consumer: consumer?,
+            customer_limit: customer_limit?,
             poison: poison?,
             health: health?,
             shutdown_timeout: shutdown_timeout?,
@@ -71,5 +75,17 @@ mod tests {
             ("AMQP_URL", "amqp://localhost:5672/%2f"),
         ]);
         assert_eq!(Config::read(env).err(), None);
+    }
+
+    #[test]
+    fn a_limit_of_no_seats_is_refused_by_name() {
+        let env = Env::of(&[
+            ("DATABASE_URL", "postgres://localhost/hamro"),
+            ("AMQP_URL", "amqp://localhost:5672/%2f"),
+            ("SEATS_PER_CUSTOMER", "0"),
+            ("IGNORE_EMAIL_TAGS", "perhaps"),
+        ]);
+        let error = Config::read(env).err().unwrap().to_string();
+        assert!(error.contains("SEATS_PER_CUSTOMER") && error.contains("IGNORE_EMAIL_TAGS"), "{error}");
     }
 }

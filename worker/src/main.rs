@@ -91,7 +91,10 @@ async fn run() -> anyhow::Result<ExitCode> {
     let stuck_seats = StuckSeats::new(health.register("seats", Readiness::ready()));
     let executor = |readiness| {
         let executor = BatchExecutor::new(sessions.clone(), database_clock.clock(), readiness);
-        executor.with_failure_limit(failure_limit.clone()).with_stuck_seats(stuck_seats.clone())
+        executor
+            .with_failure_limit(failure_limit.clone())
+            .with_stuck_seats(stuck_seats.clone())
+            .with_customer_limit(config.customer_limit)
     };
     let executors = (0..MAX_IN_FLIGHT_BATCHES)
         .map(|_| Arc::new(Mutex::new(executor(health.register("settlement", Readiness::ready())))))

@@ -44,6 +44,11 @@ pub struct Concert {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Timestamp>, nullable = false)]
     pub sales_close_at: Option<Timestamp>,
+    /// The maximum number of seats that one customer may hold over all bookings. If missing, the server's usual limit
+    /// applies, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1, example = 6)]
+    pub seats_per_customer: Option<i32>,
     /// Present if this is a test concert.
     #[serde(rename = "test", skip_serializing_if = "Not::not")]
     #[schema(value_type = Option<bool>, nullable = false, example = true)]

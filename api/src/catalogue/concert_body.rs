@@ -66,6 +66,11 @@ pub struct ConcertBody {
     #[serde(default)]
     #[schema(value_type = Option<Timestamp>)]
     sales_close_at: Field<String>,
+    /// The maximum number of seats that one customer may hold over all bookings. It replaces the server's usual limit, if it
+    /// has one. Seats that were sold before count too; none is taken back.
+    #[serde(default)]
+    #[schema(value_type = Option<i32>, minimum = 1, example = 6)]
+    seats_per_customer: Field<i32>,
     /// Whether this is a concert for tests or load tests: it is not listed, and it can be deleted with its sales. Only
     /// `POST` sets it. `PUT` may repeat it or leave it out.
     test: Option<bool>,
@@ -86,6 +91,7 @@ pub struct ConcertDetails {
     description: Field<String>,
     sales_open_at: Field<Timestamp>,
     sales_close_at: Field<Timestamp>,
+    seats_per_customer: Field<i32>,
     test: Option<bool>,
     /// Whether the date and time may be past.
     pub allow_past_date: bool,
@@ -105,6 +111,8 @@ impl ConcertBody {
         let description = fields.check("description", self.description.parse(parse_description));
         let opens = fields.check("salesOpenAt", self.sales_open_at.parse(parse_moment));
         let closes = fields.check("salesCloseAt", self.sales_close_at.parse(parse_moment));
+        let seats_per_customer =
+            fields.check("seatsPerCustomer", self.seats_per_customer.parse(parse_seats_per_customer));
         if let (Some(Field::Value(opens)), Some(Field::Value(closes))) = (&opens, &closes)
             && opens >= closes
         {
@@ -123,6 +131,7 @@ impl ConcertBody {
                 description: description?,
                 sales_open_at: opens?,
                 sales_close_at: closes?,
+                seats_per_customer: seats_per_customer?,
                 test: self.test,
                 allow_past_date: self.allow_past_date.unwrap_or_default(),
             })
@@ -178,6 +187,9 @@ impl ConcertDetails {
             description: self.description.merge(stored.and_then(|concert| concert.description.clone())),
             sales_open_at: self.sales_open_at.merge(stored.and_then(|concert| concert.sales_open_at)),
             sales_close_at: self.sales_close_at.merge(stored.and_then(|concert| concert.sales_close_at)),
+            seats_per_customer: self
+                .seats_per_customer
+                .merge(stored.and_then(|concert| concert.seats_per_customer)),
             is_test,
         }
     }
@@ -230,6 +242,10 @@ fn parse_description(text: String) -> Result<String, String> {
     }
     visible_text::check_lines(&text).map_err(|error| error.to_string())?;
     Ok(text)
+}
+
+fn parse_seats_per_customer(seats: i32) -> Result<i32, &'static str> {
+    if seats >= 1 { Ok(seats) } else { Err("must be at least 1") }
 }
 
 fn parse_moment(text: String) -> Result<Timestamp, &'static str> {

@@ -106,7 +106,7 @@ problems! {
     BookingProblems {
         400 => "The body is not valid JSON", [MalformedRequest];
         404 => "Seats do not exist", [SeatsNotFound];
-        409 => "Seats are taken or not on sale", [SeatsTaken, SoldOut, SaleNotOpen, SaleClosed];
+        409 => "Seats are taken or not on sale, or the customer has reached the limit", [SeatsTaken, SoldOut, SaleNotOpen, SaleClosed, LimitReached];
         413 => "The body is too large", [PayloadTooLarge];
         415 => "The media type of the body is not supported", [UnsupportedMediaType];
         422 => "Fields are invalid (`errors` lists them), or the idempotency key was used for another booking", [InvalidRequest, IdempotencyKeyReused];

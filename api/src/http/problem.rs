@@ -228,6 +228,11 @@ mod tests {
             },
             Rejection::SaleNotOpen { opens_at: moment },
             Rejection::SaleClosed { closed_at: moment },
+            Rejection::LimitReached {
+                concert_id: ConcertId(Uuid::from_u128(7)),
+                limit: 4,
+                held_seats: Some(3),
+            },
             Rejection::IdempotencyKeyReused,
         ];
         let documents = rejections.map(|rejection| Problem::from(rejection).document());

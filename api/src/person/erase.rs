@@ -1,12 +1,13 @@
 //! `hamro-api person erase`: replaces a person's name and e-mail address everywhere in the database, at that person's request.
 //!
 //! Seats, counters, statuses, outcomes and idempotency digests do not change. The placeholders pass the rules for
-//! input, so that older versions can read the rows.
+//! input, so that older versions can read the rows. The digests of the address are erased too: who guesses the address could
+//! recognise the person by them. So seats of the person no longer count towards a limit of seats per customer.
 
 use std::fmt::{self, Display};
 
 use anyhow::{Context, bail};
-use hamro_shared::domain::{CustomerName, Email};
+use hamro_shared::domain::{CustomerDigest, CustomerDigests, CustomerName, Email};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
@@ -70,13 +71,21 @@ async fn apply(connection: &mut PgConnection, address: &str) -> anyhow::Result<R
     let spellings = find_spellings(&mut transaction, address).await?;
     let (name, email) = (CustomerName::erased(), Email::erased());
     let sales = sqlx::query!(
-        "UPDATE sales SET user_name = $2, user_email = $3 WHERE user_email = ANY($1)",
+        r#"
+        UPDATE sales SET user_name = $2, user_email = $3, customer_digest = NULL, tagged_digest = NULL
+        WHERE user_email = ANY($1)
+        "#,
         &spellings,
         name.as_str(),
         email.as_str()
     )
     .execute(&mut *transaction)
     .await?;
+    // Before `dead_letters` is locked, which workers write after they have locked a customer.
+    let digest = CustomerDigests::of(&Email::from_stored(Some(address.to_owned()))).mailbox;
+    sqlx::query!("DELETE FROM customer_locks WHERE customer_digest = $1", digest as CustomerDigest)
+        .execute(&mut *transaction)
+        .await?;
     let bookings = sqlx::query!(
         "UPDATE bookings SET user_name = $2, user_email = $3 WHERE user_email = ANY($1)",
         &spellings,

@@ -27,7 +27,7 @@ fn is_in_json(json: &Value, address: &str) -> bool {
 
 /// Whether the text contains the address, other than as part of a longer address.
 pub fn is_in_text(text: &str, address: &str) -> bool {
-    let text = text.to_lowercase();
+    let text = Email::fold_case(text);
     text.match_indices(address).any(|(start, found)| {
         let (before, after) = (&text[..start], &text[start + found.len()..]);
         let continues = |rest: &str| rest.starts_with(|next: char| next.is_alphanumeric() || next == '-');
@@ -61,6 +61,7 @@ mod tests {
         for payload in [
             r#"{"request":{"userEmail":"alice@example.com"}}"#,
             r#"["xa_ice@example.com","a_ice@example.com.np","o'a_ice@example.com"]"#,
+            "A_\u{130}ce@example.com", // I WITH DOT ABOVE is no `i`.
             "x.a_ice@example.com a_ice@example.community a_ice@example.com-shop.np",
             "",
         ] {

@@ -18,6 +18,7 @@ pub struct Erased {
 /// Erases the customers of sales and bookings that are older than `cutoff`.
 pub async fn erase(connection: &mut PgConnection, cutoff: Timestamp) -> Result<Erased, sqlx::Error> {
     let sales = erase_sales(connection, cutoff).await?;
+    delete_customer_locks(connection, cutoff).await?;
     let bookings = erase_bookings(connection, cutoff).await?;
     Ok(Erased { sales, bookings })
 }
@@ -41,7 +42,8 @@ async fn erase_sales(connection: &mut PgConnection, cutoff: Timestamp) -> Result
                     WHERE sale_seats.sale_id = block.id AND concerts.date >= ($3::timestamptz AT TIME ZONE 'UTC')::date
                 )
             ), erased AS (
-                UPDATE sales SET user_name = $4, user_email = $5 FROM due WHERE sales.id = due.id RETURNING 1
+                UPDATE sales SET user_name = $4, user_email = $5, customer_digest = NULL, tagged_digest = NULL
+                FROM due WHERE sales.id = due.id RETURNING 1
             )
             SELECT max(id) AS last, bool_or(created_at < $3) AS is_old, (SELECT count(*) FROM erased) AS "erased!"
             FROM block
@@ -59,6 +61,21 @@ async fn erase_sales(connection: &mut PgConnection, cutoff: Timestamp) -> Result
         let (Some(id), Some(true)) = (block.last, block.is_old) else { return Ok(erased) };
         last = id;
     }
+}
+
+/// Deletes the locks, which contain digests of addresses, of concerts that took place before `cutoff`. Nobody uses them.
+async fn delete_customer_locks(connection: &mut PgConnection, cutoff: Timestamp) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"
+        DELETE FROM customer_locks
+        USING concerts
+        WHERE concerts.id = customer_locks.concert_id AND concerts.date < ($1::timestamptz AT TIME ZONE 'UTC')::date
+        "#,
+        cutoff as Timestamp
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Erases the customers of bookings whose tickets were issued before `cutoff`: of those that were not confirmed, and of

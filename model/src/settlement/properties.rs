@@ -87,8 +87,11 @@ impl Settlement {
         reaches(self.crashes > 0, "a transaction commits after its worker died", |_, state| {
             state.seen.orphan_committed
         });
-        let has_retry =
-            (0..).zip(&self.requests).any(|(id, _)| (0..id).any(|first| self.has_same_key(first, id)));
+        // A booking of seats that do not exist holds no key.
+        let exist = |request: &super::Request| request.seats.iter().all(|seat| *seat < self.seats);
+        let has_retry = (0..)
+            .zip(&self.requests)
+            .any(|(id, request)| exist(request) && (0..id).any(|first| self.has_same_key(first, id)));
         reaches(has_retry, "a retry shares an outcome or finds its key used", |_, state| {
             let is_retry =
                 |outcome| matches!(outcome, Outcome::SharedWith(_) | Outcome::Rejected(Reason::KeyReused));

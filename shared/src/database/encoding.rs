@@ -11,8 +11,8 @@ use sqlx::{Decode, Encode, Type};
 use uuid::Uuid;
 
 use crate::domain::{
-    ConcertId, CustomerName, Email, IdempotencyDigest, Price, RequestHash, SeatId, TicketId, TierId,
-    Timestamp,
+    ConcertId, CustomerDigest, CustomerName, Email, IdempotencyDigest, Price, RequestHash, SeatId, TicketId,
+    TierId, Timestamp,
 };
 
 /// `encode!(Domain as Stored, |value| stored)`: a `Domain`, and an array of them, can be passed to a query.
@@ -74,6 +74,8 @@ encode!(Email as &str, |email| email.as_str());
 decode!(Email as String, |email| Self::from_stored(Some(email)));
 encode!(IdempotencyDigest as [u8; 16], |digest| digest.0);
 decode!(IdempotencyDigest as [u8; 16], Self);
+encode!(CustomerDigest as [u8; 16], |digest| digest.0);
+decode!(CustomerDigest as [u8; 16], Self);
 // Not decoded: a stored hash may have any length. See `RequestHash::from_stored`.
 encode!(RequestHash as [u8; 16], |hash| hash.0);
 encode!(Timestamp as DateTime<Utc>, |moment| moment.datetime());

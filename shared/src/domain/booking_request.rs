@@ -87,11 +87,16 @@ impl BookingRequest {
     /// Identifies the request. Equal for two spellings of the same request (another order of the seats, another case of
     /// the address), different for anything that would book something else.
     pub fn hash(&self) -> RequestHash {
+        self.hash_with(&self.user_email.normalised())
+    }
+
+    /// The hash that a version writes which normalises the address to `address`.
+    pub fn hash_with(&self, address: &str) -> RequestHash {
         let mut seats = self.seat_ids.clone();
         seats.sort_unstable();
         let mut hasher = Sha256::new();
         hasher.update(b"book\0");
-        for text in [self.user_name.as_str(), &self.user_email.normalised()] {
+        for text in [self.user_name.as_str(), address] {
             hasher.update((text.len() as u64).to_be_bytes());
             hasher.update(text);
         }

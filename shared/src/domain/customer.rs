@@ -121,6 +121,17 @@ impl Email {
     pub fn normalised(&self) -> String {
         email_syntax::normalised(&self.0)
     }
+
+    /// A text in which an address is searched, in the form that [`normalised`](Self::normalised) gives to the part before
+    /// the `@`.
+    pub fn fold_case(text: &str) -> String {
+        email_syntax::fold_case(text)
+    }
+
+    /// The forms that earlier versions had instead, the latest first. Stored digests and hashes may contain them.
+    pub fn earlier_forms(&self) -> Vec<String> {
+        email_syntax::earlier_forms(&self.0)
+    }
 }
 
 // Names and addresses must not reach a log, so `Debug` does not print them.

@@ -29,17 +29,69 @@ pub fn is_valid(text: &str) -> bool {
 
 /// The form in which all spellings of an address are equal. Mail servers may distinguish upper and lower case before
 /// the `@`; none does in practice. Any text is accepted, because stored addresses are not validated.
+///
+/// Before the `@`, no character becomes an ASCII character: with U+212A KELVIN SIGN instead of `k`, the address is another
+/// customer's. The domain is the one that DNS would look up, in which U+212A and full-width letters are those of ASCII.
 pub fn normalised(text: &str) -> String {
     // The digests of ASCII addresses must not change: they are stored.
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    let composed = ComposingNormalizerBorrowed::new_nfc().normalize(text).to_lowercase();
-    let Some((local, domain)) = composed.rsplit_once('@') else { return composed };
-    match Uts46::new().to_ascii(domain.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore) {
-        Ok(domain) => format!("{local}@{domain}"),
+    match text.rsplit_once('@') {
+        Some((local, domain)) => format!("{}@{}", fold_case(local), fold_domain(domain)),
+        None => fold_case(text),
+    }
+}
+
+/// The forms that earlier versions computed, if they differ, the latest first.
+pub fn earlier_forms(text: &str) -> Vec<String> {
+    if text.is_ascii() {
+        return Vec::new();
+    }
+    let composed = nfc(text).to_lowercase();
+    let of_unreleased_versions = match composed.rsplit_once('@') {
+        Some((local, domain)) => format!("{local}@{}", fold_domain(domain)),
+        None => composed,
+    };
+    let mut forms = vec![of_unreleased_versions, text.to_lowercase()];
+    let current = normalised(text);
+    forms.retain(|form| *form != current);
+    forms.dedup();
+    forms
+}
+
+/// A text without differences of case and composition. No character becomes an ASCII character.
+pub fn fold_case(text: &str) -> String {
+    let becomes_ascii = |c: char| nfc(c.encode_utf8(&mut [0; 4])).is_ascii();
+    let composed = map_except(text, becomes_ascii, |text| nfc(text).into_owned());
+    map_except(&composed, |c| c.to_lowercase().any(|lower| lower.is_ascii()), str::to_lowercase)
+}
+
+/// Maps the parts of a text between the characters outside of ASCII that are `kept`.
+fn map_except(text: &str, kept: impl Fn(char) -> bool, map: impl Fn(&str) -> String) -> String {
+    let mut mapped = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((place, c)) = rest.char_indices().find(|(_, c)| !c.is_ascii() && kept(*c)) {
+        mapped.push_str(&map(&rest[..place]));
+        mapped.push(c);
+        rest = &rest[place + c.len_utf8()..];
+    }
+    mapped.push_str(&map(rest));
+    mapped
+}
+
+/// The domain as DNS has it. A stored one may be invalid.
+fn fold_domain(domain: &str) -> String {
+    let composed = nfc(domain).to_lowercase();
+    match Uts46::new().to_ascii(composed.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore)
+    {
+        Ok(ascii) => ascii.into_owned(),
         Err(_) => composed,
     }
+}
+
+fn nfc(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
 
 fn is_ascii_address(text: &str) -> bool {
@@ -138,6 +190,9 @@ mod tests {
             ][..],
             &["a@example.com", "a@Example。com", "A@ｅｘａｍｐｌｅ．com"],
             &["zoë@example.com", "ZOË@example.com", "zoe\u{308}@example.com"],
+            &["ι\u{342}ςΟΔΟΣ@example.com", "ῖςοδος@EXAMPLE.com"],
+            &["\u{212b}@example.com", "å@example.com"],
+            &["i@\u{212a}ino.com", "i@kino.com"],
             &["संपर्क@डाटामेल.भारत", "संपर्क@xn--c2bd4bq1db8d.xn--h2brj9c"],
         ] {
             for spelling in spellings {
@@ -147,6 +202,37 @@ mod tests {
         }
         assert_ne!(normalised("a@exämple.de"), normalised("a@example.de"));
         assert_ne!(normalised("ä@example.de"), normalised("a@example.de"));
+    }
+
+    #[test]
+    fn no_character_before_the_at_sign_becomes_an_ascii_character() {
+        // KELVIN SIGN, LONG S, I WITH DOT ABOVE, GREEK QUESTION MARK, GREEK VARIA, full-width k.
+        for c in ['\u{212a}', '\u{17f}', '\u{130}', '\u{37e}', '\u{1fef}', '\u{ff4b}', '\u{ff2b}'] {
+            let form = normalised(&format!("a{c}b@example.com"));
+            let local = form.strip_suffix("@example.com").unwrap();
+            assert_eq!(local.chars().filter(char::is_ascii).collect::<String>(), "ab", "{c:?}: {form}");
+        }
+    }
+
+    #[test]
+    fn for_every_character_the_form_has_as_many_ascii_characters_as_the_address() {
+        let count = |text: &str| text.chars().filter(char::is_ascii).count();
+        for c in ('\u{80}'..=char::MAX).filter(|c| !is_forbidden(*c)) {
+            assert_eq!(count(&fold_case(&c.to_string())), 0, "{c:?}");
+        }
+    }
+
+    #[test]
+    fn the_forms_of_earlier_versions_are_known_where_they_differ() {
+        assert_eq!(earlier_forms("Alice@Example.com"), Vec::<String>::new());
+        assert_eq!(earlier_forms("zoë@example.com"), Vec::<String>::new());
+        assert_eq!(earlier_forms("\u{212a}ate@example.com"), ["kate@example.com"]);
+        assert_eq!(earlier_forms("A@EXÄMPLE.DE"), ["a@exämple.de"]);
+        assert_eq!(
+            earlier_forms("\u{212a}@exämple.de"),
+            ["k@xn--exmple-cua.de", "k@exämple.de"],
+            "both earlier forms"
+        );
     }
 
     #[test]

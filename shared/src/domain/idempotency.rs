@@ -37,8 +37,12 @@ impl IdempotencyKey {
 
     /// The digest of the key and its customer: two customers may choose the same key.
     pub fn digest(&self, customer: &Email) -> IdempotencyDigest {
+        self.digest_with(&customer.normalised())
+    }
+
+    /// The digest of the key and a customer with this normalised address.
+    pub fn digest_with(&self, customer: &str) -> IdempotencyDigest {
         let mut hasher = Sha256::new();
-        let customer = customer.normalised();
         hasher.update((customer.len() as u64).to_be_bytes());
         hasher.update(customer);
         hasher.update(&self.0);

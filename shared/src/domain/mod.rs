@@ -8,6 +8,7 @@
 mod booking_request;
 mod clock;
 mod customer;
+mod customer_digest;
 mod email_syntax;
 mod idempotency;
 mod ids;
@@ -22,6 +23,7 @@ pub mod visible_text;
 pub use booking_request::{BookingRequest, RequestHash, SeatsError};
 pub use clock::{Clock, Timestamp};
 pub use customer::{CustomerName, Email, EmailError, NameError};
+pub use customer_digest::{CustomerDigest, CustomerDigests};
 pub use idempotency::{IdempotencyDigest, IdempotencyKey, IdempotencyKeyError};
 pub use ids::{ConcertId, SeatId, TierId};
 pub use outcome::{Booking, LineStatus, Outcome, SettledTicket, SoldSeat, TierLine};

@@ -40,6 +40,14 @@ pub enum Rejection {
     SaleNotOpen { opens_at: Timestamp },
     /// The ticket was issued after the concert's sales window closed.
     SaleClosed { closed_at: Timestamp },
+    /// The customer would hold more seats of the concert than its limit. The seats of all bookings count.
+    LimitReached {
+        concert_id: ConcertId,
+        limit: u32,
+        /// How many seats the customer holds; missing if the request alone exceeds the limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held_seats: Option<u32>,
+    },
     /// The customer used this idempotency key for a different request before.
     IdempotencyKeyReused,
     /// A rejection that this version cannot represent completely.
@@ -64,6 +72,13 @@ impl StoredRejection {
 }
 
 impl Rejection {
+    /// Whether a booking that was rejected for this reason holds its idempotency key, so that retries share the rejection. Only
+    /// what depends on the sales of others holds one. Otherwise, anybody who guesses an address and a key could use up the
+    /// key, with a booking of a seat that does not exist.
+    pub fn holds_key(&self) -> bool {
+        matches!(self, Self::SeatsTaken { .. } | Self::SoldOut { .. })
+    }
+
     /// Accepts any JSON.
     pub fn from_stored(json: Value) -> Self {
         let stored = StoredRejection(json);

@@ -31,12 +31,14 @@ const REJECTIONS: [&str; 6] = [
     r#"{"code":"idempotency-key-reused"}"#,
 ];
 
-/// Rejections with the members that later versions add.
-const REJECTIONS_WITH_LABELS: [&str; 4] = [
+/// Rejections with the members and codes that later versions add.
+const LATER_REJECTIONS: [&str; 6] = [
     r#"{"code":"seats-taken","seatIds":[21],"seats":[{"id":21,"section":"front","row":1,"seatNumber":"F-1"}]}"#,
     r#"{"code":"sold-out","seatIds":[21],"seats":[{"id":21,"section":"front","row":1,"seatNumber":"F-1"}]}"#,
     r#"{"code":"seats-not-found","seatIds":[9999],"seats":[]}"#,
     r#"{"code":"seats-not-found","seatIds":[21],"seats":[{"id":21,"section":"front","row":1,"seatNumber":"F-1"}],"missingConcertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"}"#,
+    r#"{"code":"limit-reached","concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","limit":4,"heldSeats":3}"#,
+    r#"{"code":"limit-reached","concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","limit":4}"#,
 ];
 
 const PARCEL: &str = r#"[{"v":1,"kind":"book","ticketId":"019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88","deadline":"2026-11-22T16:14:22.341Z","idempotencyKey":"6e1f3a52","request":{"userName":"Alice","userEmail":"Alice@example.com","seatIds":[22,21],"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"}},{"v":1,"kind":"book","ticketId":"019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88","deadline":"2026-11-22T16:14:22.341Z","request":{"userName":"Alice","userEmail":"Alice@example.com","seatIds":[21]}}]"#;
@@ -80,11 +82,11 @@ fn rejections() -> [Rejection; 6] {
 }
 
 fn all_rejections() -> impl Iterator<Item = (Rejection, &'static str)> {
-    let labelled = rejections_with_labels().into_iter().zip(REJECTIONS_WITH_LABELS);
-    rejections().into_iter().zip(REJECTIONS).chain(labelled)
+    let later = later_rejections().into_iter().zip(LATER_REJECTIONS);
+    rejections().into_iter().zip(REJECTIONS).chain(later)
 }
 
-fn rejections_with_labels() -> [Rejection; 4] {
+fn later_rejections() -> [Rejection; 6] {
     let (seat_ids, seats) = (vec![SeatId(21)], vec![label(21, "F-1")]);
     [
         Rejection::SeatsTaken { seat_ids: seat_ids.clone(), seats: seats.clone() },
@@ -99,6 +101,8 @@ fn rejections_with_labels() -> [Rejection; 4] {
             seats: Some(seats),
             missing_concert_id: Some(ConcertId(CONCERT)),
         },
+        Rejection::LimitReached { concert_id: ConcertId(CONCERT), limit: 4, held_seats: Some(3) },
+        Rejection::LimitReached { concert_id: ConcertId(CONCERT), limit: 4, held_seats: None },
     ]
 }
 

@@ -85,11 +85,11 @@ impl BookingCheck {
         }
     }
 
-    /// An expired or failed booking does not hold its key, so the next attempt is a new booking. A rejected reuse of a
-    /// key for another request does not hold it either.
+    /// Only a sale or a rejection because of taken seats holds its key. After any other outcome, the next attempt is a new
+    /// booking.
     fn check_key(&mut self, key: (u64, u32), row: &BookingRow, violations: &mut Violations) {
-        let is_decided = matches!(row.status.as_str(), "confirmed" | "rejected");
-        if !is_decided || row.code.as_deref() == Some("idempotency-key-reused") {
+        let holds_key = row.status == "confirmed" || row.code.as_deref().is_some_and(names_taken_seats);
+        if !holds_key {
             return;
         }
         let decided = Decided { sale: row.sale, code: row.code.clone() };

@@ -1,6 +1,9 @@
 //! Who gets which seats: a pure function of the locked seats and the requests.
 //!
-//! Bookings are decided in the order of arrival. Each gets all of its seats or none.
+//! Bookings are decided in the order of arrival. Each gets all of its seats or none. A booking is rejected for the first reason
+//! that applies: its seats do not exist, are not on sale, or are taken, or its customer would exceed the [`limit`].
+
+mod limit;
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,6 +12,7 @@ use hamro_shared::domain::{
     TicketId, TierId, Timestamp,
 };
 
+pub use self::limit::Holdings;
 use super::batch::BookingCommand;
 
 /// What can be sold: the seats that this transaction has locked, their prices, and their concerts and those that the
@@ -20,6 +24,8 @@ pub struct Inventory {
     pub concerts: HashMap<ConcertId, Concert>,
     /// Seats that exist and that another session has locked: their state is unknown.
     pub held: HashSet<SeatId>,
+    /// What the [limited customers](Self::limited_customers) hold.
+    pub holdings: Holdings,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +46,8 @@ pub struct Concert {
     /// Free seats. Other transactions may be selling some of them, so this only decides between the rejections
     /// `seats-taken` and `sold-out`.
     pub available: i64,
+    /// The maximum number of its seats that one customer may hold.
+    pub seats_per_customer: Option<u32>,
 }
 
 /// What was decided before this batch.
@@ -49,6 +57,14 @@ pub struct PriorDecisions {
     pub tickets: HashMap<TicketId, Option<RequestHash>>,
     /// Used idempotency keys, each with the ticket and the request it was used for, if known.
     pub keys: HashMap<IdempotencyDigest, (TicketId, Option<RequestHash>)>,
+}
+
+impl PriorDecisions {
+    /// Whether the booking is a duplicate, or a retry.
+    fn has_decided(&self, command: &BookingCommand) -> bool {
+        self.tickets.contains_key(&command.ticket.id)
+            || command.key_digest.is_some_and(|key| self.keys.contains_key(&key))
+    }
 }
 
 /// The decision on one booking.
@@ -71,6 +87,18 @@ pub enum Decision {
     Defer,
 }
 
+impl Decision {
+    /// Whether later bookings under the same idempotency key share this outcome. After any other decision, a retry is a new
+    /// attempt.
+    pub fn holds_key(&self) -> bool {
+        match self {
+            Self::Sell(_) => true,
+            Self::Reject(rejection) => rejection.holds_key(),
+            _ => false,
+        }
+    }
+}
+
 /// Decides on `commands` in order. `now` is a moment at which `inventory` was locked.
 pub fn allocate(
     commands: &[BookingCommand],
@@ -89,8 +117,7 @@ pub fn allocate(
                 return decision;
             }
             prior.tickets.entry(command.ticket.id).or_insert(Some(command.hash));
-            // Only a sale or a rejection holds a key: after `expired` or `failed`, a retry is a new attempt.
-            if let (Some(key), Decision::Sell(_) | Decision::Reject(_)) = (command.key_digest, &decision) {
+            if let (Some(key), true) = (command.key_digest, decision.holds_key()) {
                 prior.keys.entry(key).or_insert((command.ticket.id, Some(command.hash)));
             }
             decision
@@ -107,7 +134,7 @@ fn decide(
     follows_deferred: bool,
 ) -> Decision {
     match prior.tickets.get(&command.ticket.id) {
-        Some(Some(hash)) if *hash != command.hash => return Decision::TicketReused,
+        Some(Some(hash)) if !command.is_for(*hash) => return Decision::TicketReused,
         Some(_) => return Decision::AlreadySettled,
         None => {}
     }
@@ -115,7 +142,7 @@ fn decide(
         return Decision::Expire;
     }
     match command.key_digest.and_then(|key| prior.keys.get(&key)) {
-        Some((_, Some(hash))) if *hash != command.hash => {
+        Some((_, Some(hash))) if !command.is_for(*hash) => {
             return Decision::Reject(Rejection::IdempotencyKeyReused);
         }
         Some((first, _)) => return Decision::ShareOutcomeOf(*first),
@@ -149,35 +176,10 @@ impl From<NotSold> for Decision {
 }
 
 impl Inventory {
-    /// Sells all the seats of `request`, or none. The sales window is judged by `issued_at`, the time of the request,
-    /// and not by the time of settlement.
+    /// Sells all the seats of `request`, or none.
     fn sell(&mut self, request: &BookingRequest, issued_at: Timestamp) -> Result<Vec<SoldSeat>, NotSold> {
-        let wanted = self.find(request)?;
-        for (_, seat) in &wanted {
-            let Some(concert) = self.concerts.get(&seat.concert_id) else {
-                continue;
-            };
-            // First: the sales of a concert that has begun may have been meant to open later.
-            if let Some(closed_at) = concert.closes_at.filter(|closes_at| issued_at >= *closes_at) {
-                return Err(Rejection::SaleClosed { closed_at }.into());
-            }
-            if let Some(opens_at) = concert.sales_open_at.filter(|opens_at| issued_at < *opens_at) {
-                return Err(Rejection::SaleNotOpen { opens_at }.into());
-            }
-        }
-        let seats: Vec<SeatLabel> =
-            wanted.iter().filter(|(_, seat)| seat.is_sold).map(|(id, seat)| seat.label(*id)).collect();
-        if !seats.is_empty() {
-            let any_left = wanted.iter().any(|(_, seat)| {
-                self.concerts.get(&seat.concert_id).is_some_and(|concert| concert.available > 0)
-            });
-            let seat_ids = seats.iter().map(|seat| seat.id).collect();
-            return Err(if any_left {
-                Rejection::SeatsTaken { seat_ids, seats }.into()
-            } else {
-                Rejection::SoldOut { seat_ids, seats }.into()
-            });
-        }
+        let wanted = self.find_sellable(request, issued_at)?;
+        self.check_limits(request.user_email(), &wanted)?;
         let sold = wanted
             .into_iter()
             .map(|(id, seat)| self.sold_seat(id, seat).ok_or(NotSold::WithoutPrice(seat.tier_id)))
@@ -189,8 +191,45 @@ impl Inventory {
             if let Some(concert) = self.concerts.get_mut(&seat.concert_id) {
                 concert.available -= 1;
             }
+            self.count_sold(request.user_email(), seat.concert_id);
         }
         Ok(sold)
+    }
+
+    /// The seats of `request`, in its order, if all can be sold to whoever may have them. The sales window is judged by
+    /// `issued_at`, the time of the request, and not by the time of settlement.
+    fn find_sellable(
+        &self,
+        request: &BookingRequest,
+        issued_at: Timestamp,
+    ) -> Result<Vec<(SeatId, &Seat)>, Rejection> {
+        let wanted = self.find(request)?;
+        for (_, seat) in &wanted {
+            let Some(concert) = self.concerts.get(&seat.concert_id) else {
+                continue;
+            };
+            // First: the sales of a concert that has begun may have been meant to open later.
+            if let Some(closed_at) = concert.closes_at.filter(|closes_at| issued_at >= *closes_at) {
+                return Err(Rejection::SaleClosed { closed_at });
+            }
+            if let Some(opens_at) = concert.sales_open_at.filter(|opens_at| issued_at < *opens_at) {
+                return Err(Rejection::SaleNotOpen { opens_at });
+            }
+        }
+        let seats: Vec<SeatLabel> =
+            wanted.iter().filter(|(_, seat)| seat.is_sold).map(|(id, seat)| seat.label(*id)).collect();
+        if !seats.is_empty() {
+            let any_left = wanted.iter().any(|(_, seat)| {
+                self.concerts.get(&seat.concert_id).is_some_and(|concert| concert.available > 0)
+            });
+            let seat_ids = seats.iter().map(|seat| seat.id).collect();
+            return Err(if any_left {
+                Rejection::SeatsTaken { seat_ids, seats }
+            } else {
+                Rejection::SoldOut { seat_ids, seats }
+            });
+        }
+        Ok(wanted)
     }
 
     /// The seats of `request`, in its order, if all exist and belong to the concert that it names.

@@ -1,7 +1,8 @@
 //! A batch: the bookings of some whole parcels, in the order of arrival.
 
 use hamro_shared::domain::{
-    Booking, BookingRequest, IdempotencyDigest, Outcome, RequestHash, SoldSeat, Ticket, TicketId, Timestamp,
+    Booking, BookingRequest, Email, IdempotencyDigest, Outcome, RequestHash, SoldSeat, Ticket, TicketId,
+    Timestamp,
 };
 use hamro_shared::queue::{Envelope, Parcel, Undecodable};
 
@@ -12,10 +13,19 @@ pub struct BookingCommand {
     pub request: BookingRequest,
     pub hash: RequestHash,
     pub key_digest: Option<IdempotencyDigest>,
+    /// What earlier versions stored instead, if they normalised the address differently.
+    pub earlier: Vec<StoredIdentity>,
     /// The envelope as it was received, in case it becomes a dead letter.
     pub payload: Box<str>,
     /// How often this booking failed alone and was set aside.
     pub set_aside: u32,
+}
+
+/// What identifies a request and its idempotency key in `bookings`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredIdentity {
+    pub hash: RequestHash,
+    pub key_digest: Option<IdempotencyDigest>,
 }
 
 /// Something that cannot be processed, stored for an operator. Its ticket, if known, ends as
@@ -201,14 +211,25 @@ impl Batch {
 impl BookingCommand {
     pub fn new(envelope: Envelope, payload: &str) -> Self {
         let Envelope { ticket, idempotency_key, request } = envelope;
-        Self {
-            ticket,
-            hash: request.hash(),
-            key_digest: idempotency_key.map(|key| key.digest(request.user_email())),
-            request,
-            payload: payload.into(),
-            set_aside: 0,
-        }
+        let identity = |address: &str| StoredIdentity {
+            hash: request.hash_with(address),
+            key_digest: idempotency_key.as_ref().map(|key| key.digest_with(address)),
+        };
+        let StoredIdentity { hash, key_digest } = identity(&request.user_email().normalised());
+        let earlier = request.user_email().earlier_forms().iter().map(|form| identity(form)).collect();
+        Self { ticket, hash, key_digest, earlier, request, payload: payload.into(), set_aside: 0 }
+    }
+
+    /// Whether `hash` is stored for this request.
+    pub fn is_for(&self, hash: RequestHash) -> bool {
+        self.hash == hash || self.earlier.iter().any(|earlier| earlier.hash == hash)
+    }
+
+    /// Whether an earlier version has stored a booking of `email` under this key's digest of that time. The address is compared by
+    /// the current rules: by the earlier ones, some addresses of different customers had one digest.
+    pub fn had_key(&self, digest: IdempotencyDigest, email: &Email) -> bool {
+        self.earlier.iter().any(|earlier| earlier.key_digest == Some(digest))
+            && email.normalised() == self.request.user_email().normalised()
     }
 
     /// What clients see of this command once its seats are sold under the sale `id`.

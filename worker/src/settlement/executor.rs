@@ -14,6 +14,7 @@ use tracing::{debug, error, warn};
 
 use self::progress::{Progress, Verdict};
 use super::batch::{Batch, BookingCommand, DeadLetterReason};
+use super::customer_limit::CustomerLimit;
 use super::error_class::{ErrorClass, SettleError};
 use super::failure_limit::FailureLimit;
 use super::lock_order::LockTurn;
@@ -41,6 +42,7 @@ pub struct BatchExecutor {
     readiness: Readiness,
     failure_limit: FailureLimit,
     locking: Locking,
+    customer_limit: CustomerLimit,
 }
 
 /// The end of a batch.
@@ -79,8 +81,15 @@ impl Default for Pauses {
 
 impl BatchExecutor {
     pub fn new(sessions: Sessions, clock: Clock, readiness: Readiness) -> Self {
-        let (failure_limit, locking) = (FailureLimit::default(), Locking::default());
-        Self { sessions, session: None, clock, readiness, failure_limit, locking }
+        Self {
+            sessions,
+            session: None,
+            clock,
+            readiness,
+            failure_limit: FailureLimit::default(),
+            locking: Locking::default(),
+            customer_limit: CustomerLimit::default(),
+        }
     }
 
     /// Shares the failure limit with the other executors of the process.
@@ -94,6 +103,13 @@ impl BatchExecutor {
     #[must_use]
     pub fn with_stuck_seats(mut self, stuck_seats: StuckSeats) -> Self {
         self.locking.stuck_seats = stuck_seats;
+        self
+    }
+
+    /// Limits the seats of a customer also in concerts without a limit of their own.
+    #[must_use]
+    pub fn with_customer_limit(mut self, customer_limit: CustomerLimit) -> Self {
+        self.customer_limit = customer_limit;
         self
     }
 
@@ -216,7 +232,8 @@ impl BatchExecutor {
     /// One attempt. A session that turns out to be unusable is closed, and the server rolls back its transaction.
     async fn attempt(&mut self, batch: &Batch, turn: &mut LockTurn) -> Result<Committed, SettleError> {
         let mut session = self.usable_session().await?;
-        let settling = settle(&mut session.connection, &self.clock, &self.locking, batch, turn);
+        let (clock, locking, limit) = (&self.clock, &self.locking, self.customer_limit);
+        let settling = settle(&mut session.connection, clock, locking, limit, batch, turn);
         let result = timeout(RESPONSE_TIMEOUT, settling).await.unwrap_or_else(|_| {
             let error = io::Error::new(io::ErrorKind::TimedOut, "the database does not respond");
             Err(sqlx::Error::Io(error).into())

@@ -3,10 +3,12 @@
 //! [`executor`] makes sure that a batch ends, whatever error the database returns. By [`error_class`] and
 //! [`failure_limit`] it retries, splits, sets bookings aside, or *halts*: it pauses and retries until the fault is
 //! gone. [`transaction`] is one attempt: it locks the seats ([`seat_locks`], one batch at a time, in the order of
-//! [`lock_order`]), reads prior decisions, decides ([`allocation`], a pure function), and writes the [`results`].
+//! [`lock_order`]), reads prior decisions, counts what customers hold where that is limited ([`customer_limit`]), decides
+//! ([`allocation`], a pure function), and writes the [`results`].
 
 pub mod allocation;
 pub mod batch;
+pub mod customer_limit;
 pub mod error_class;
 pub mod executor;
 pub mod failure_limit;

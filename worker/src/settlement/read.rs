@@ -1,15 +1,17 @@
 //! The queries of the transaction that follow the seat locks, in their order.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
 
 use hamro_shared::database::tickets;
 use hamro_shared::domain::{
-    ConcertId, IdempotencyDigest, Outcome, Price, RequestHash, SeatId, TicketId, TierId, Timestamp,
+    ConcertId, Email, IdempotencyDigest, Outcome, Price, RequestHash, SeatId, TicketId, TierId, Timestamp,
 };
 use sqlx::postgres::PgConnection;
 
-use super::allocation::{Concert, Decision, Inventory, PriorDecisions, Seat};
+use super::allocation::{Concert, Decision, Holdings, Inventory, PriorDecisions, Seat};
 use super::batch::{Batch, BookingCommand};
+use super::customer_limit::CustomerLimit;
 
 /// Reads which of the batch's tickets and keys are already decided.
 pub(super) async fn prior_decisions(
@@ -31,14 +33,20 @@ pub(super) async fn prior_decisions(
         prior.tickets.insert(row.ticket_id, hash);
     }
 
-    let keys: Vec<IdempotencyDigest> =
-        batch.commands.iter().filter_map(|command| command.key_digest).collect();
+    let earlier = batch.commands.iter().flat_map(|command| &command.earlier);
+    let keys: Vec<IdempotencyDigest> = batch
+        .commands
+        .iter()
+        .filter_map(|command| command.key_digest)
+        .chain(earlier.filter_map(|earlier| earlier.key_digest))
+        .collect();
     if keys.is_empty() {
         return Ok(prior);
     }
     let rows = sqlx::query!(
         r#"
-        SELECT idempotency_digest AS "key!: IdempotencyDigest", ticket_id AS "ticket_id: TicketId", request_hash
+        SELECT idempotency_digest AS "key!: IdempotencyDigest", ticket_id AS "ticket_id: TicketId", request_hash,
+               user_email AS "user_email: Email"
         FROM bookings
         WHERE idempotency_digest = ANY($1)
         "#,
@@ -48,17 +56,24 @@ pub(super) async fn prior_decisions(
     .await?;
     for row in rows {
         let hash = row.request_hash.as_deref().and_then(RequestHash::from_stored);
-        prior.keys.insert(row.key, (row.ticket_id, hash));
+        let first = (row.ticket_id, hash);
+        prior.keys.insert(row.key, first);
+        let email = row.user_email.unwrap_or_else(Email::erased);
+        let had_key = |command: &&BookingCommand| command.had_key(row.key, &email);
+        for key in batch.commands.iter().filter(had_key).filter_map(|command| command.key_digest) {
+            prior.keys.entry(key).or_insert(first);
+        }
     }
     Ok(prior)
 }
 
-/// Reads the prices and sales windows of the locked seats, and which of the concerts that the bookings name exist. A tier
+/// Reads the prices, sales windows and limits of the locked seats, and which of the concerts that the bookings name exist. A tier
 /// whose price is NaN gets no price: its seats cannot be sold, and all others can.
 pub(super) async fn inventory(
     connection: &mut PgConnection,
     commands: &[BookingCommand],
     seats: HashMap<SeatId, Seat>,
+    limit: CustomerLimit,
 ) -> Result<Inventory, sqlx::Error> {
     let named = commands.iter().filter_map(|command| command.request.concert_id());
     let mut concerts: Vec<ConcertId> = seats.values().map(|seat| seat.concert_id).chain(named).collect();
@@ -67,8 +82,9 @@ pub(super) async fn inventory(
     let rows = sqlx::query!(
         r#"
         SELECT concert.id AS "concert_id!: ConcertId", concert.sales_open_at AS "sales_open_at: Timestamp",
-               least(concert.sales_close_at, concert.begins_at) AS "closes_at: Timestamp", tier.id AS "tier_id?: TierId",
-               NULLIF(tier.price, 'NaN') AS "price?: Price", tier.available AS "available?"
+               least(concert.sales_close_at, concert.begins_at) AS "closes_at: Timestamp", concert.seats_per_customer,
+               tier.id AS "tier_id?: TierId", NULLIF(tier.price, 'NaN') AS "price?: Price",
+               tier.available AS "available?"
         FROM concerts concert
         LEFT JOIN ticket_tiers tier ON tier.concert_id = concert.id
         WHERE concert.id = ANY($1)
@@ -77,7 +93,8 @@ pub(super) async fn inventory(
     )
     .fetch_all(connection)
     .await?;
-    let mut inventory = Inventory { seats, ..Inventory::default() };
+    let holdings = Holdings::of(limit.ignore_tags);
+    let mut inventory = Inventory { seats, holdings, ..Inventory::default() };
     for row in rows {
         if let (Some(tier), Some(price)) = (row.tier_id, row.price) {
             inventory.prices.insert(tier, price);
@@ -86,6 +103,10 @@ pub(super) async fn inventory(
             sales_open_at: row.sales_open_at,
             closes_at: row.closes_at,
             available: 0,
+            seats_per_customer: row
+                .seats_per_customer
+                .and_then(|seats| u32::try_from(seats).ok())
+                .or(limit.seats.map(NonZeroU32::get)),
         });
         concert.available += row.available.map_or(0, i64::from);
     }

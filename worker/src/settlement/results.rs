@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use hamro_shared::domain::{Outcome, Rejection, SettledTicket, TicketId, TierId, Timestamp};
+use hamro_shared::domain::{Outcome, SettledTicket, TicketId, TierId, Timestamp};
 use tracing::error;
 
 use super::allocation::Decision;
@@ -79,7 +79,7 @@ impl<'a> BatchResults<'a> {
     ) -> Result<(), SettleError> {
         let ticket_id = command.ticket.id;
         let mut alias_of = None;
-        let mut holds_key = false;
+        let holds_key = decision.holds_key();
         let outcome = match decision {
             Decision::AlreadySettled => return Ok(()),
             Decision::Defer => {
@@ -93,15 +93,11 @@ impl<'a> BatchResults<'a> {
                 return Ok(());
             }
             Decision::Sell(seats) => {
-                holds_key = true;
                 let sale = sales.number_of(ticket_id);
                 let sale = sale.ok_or(SettleError::Invariant("a booking was sold without a sale number"))?;
                 Outcome::Confirmed { booking: command.booking(sale, seats, now) }
             }
-            Decision::Reject(rejection) => {
-                holds_key = rejection != Rejection::IdempotencyKeyReused;
-                Outcome::Rejected { rejection }
-            }
+            Decision::Reject(rejection) => Outcome::Rejected { rejection },
             Decision::Expire => Outcome::Expired,
             Decision::ShareOutcomeOf(first) => match self.outcomes.get(&first) {
                 Some(Ok(outcome)) => {

@@ -5,6 +5,9 @@
 //! what was committed when it began. A duplicate of one of our bookings requests the same seats, so the locks order it
 //! before or after this batch. A duplicate whose seats do not exist locks nothing; it conflicts on the primary key of
 //! `bookings`, and the later transaction rolls back and is tried again.
+//!
+//! If a concert limits the seats of a customer, the customers are locked next, and their seats are counted
+//! ([`customer_limit`](super::customer_limit)).
 
 use hamro_shared::domain::{Clock, SettledTicket};
 use hamro_shared::fault_point;
@@ -13,6 +16,7 @@ use sqlx::postgres::PgConnection;
 
 use super::allocation::allocate;
 use super::batch::{Batch, BookingCommand};
+use super::customer_limit::{CustomerLimit, lock_customers};
 use super::error_class::SettleError;
 use super::lock_order::LockTurn;
 use super::results::{BatchResults, TicketResult};
@@ -36,6 +40,7 @@ pub async fn settle(
     connection: &mut PgConnection,
     clock: &Clock,
     locking: &Locking,
+    limit: CustomerLimit,
     batch: &Batch,
     turn: &mut LockTurn,
 ) -> Result<Committed, SettleError> {
@@ -47,8 +52,9 @@ pub async fn settle(
     turn.release();
 
     let prior = read::prior_decisions(&mut transaction, batch).await?;
-    let mut inventory = read::inventory(&mut transaction, &batch.commands, seats).await?;
+    let mut inventory = read::inventory(&mut transaction, &batch.commands, seats, limit).await?;
     inventory.held = held;
+    lock_customers(&mut transaction, &batch.commands, &mut inventory, &prior).await?;
     let now = clock.now();
     let letter_outcomes = batch.tickets_of_letters(|ticket| prior.tickets.contains_key(&ticket));
     let dead_letters = batch.letters_to_store(|ticket| {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hamro_shared::domain::{
-    ConcertId, CustomerName, Email, IdempotencyDigest, Outcome, Price, RequestHash, SeatId, SoldSeat,
-    TicketId, TierId, Timestamp,
+    ConcertId, CustomerDigest, CustomerDigests, CustomerName, Email, IdempotencyDigest, Outcome, Price,
+    RequestHash, SeatId, SoldSeat, TicketId, TierId, Timestamp,
 };
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
@@ -34,11 +34,11 @@ pub(super) async fn insert_sales(
         r#"
         WITH numbered AS MATERIALIZED (
             SELECT nextval('sales_id_seq') AS id, sale.*
-            FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY
-                AS sale (ticket_id, user_name, user_email, place)
+            FROM unnest($1::uuid[], $2::text[], $3::text[], $14::bytea[], $15::bytea[]) WITH ORDINALITY
+                AS sale (ticket_id, user_name, user_email, customer_digest, tagged_digest, place)
         ), sold AS (
-            INSERT INTO sales (id, ticket_id, user_name, user_email, created_at)
-            SELECT id, ticket_id, user_name, user_email, $13 FROM numbered
+            INSERT INTO sales (id, ticket_id, user_name, user_email, customer_digest, tagged_digest, created_at)
+            SELECT id, ticket_id, user_name, user_email, customer_digest, tagged_digest, $13 FROM numbered
         ), numbers AS MATERIALIZED (
             SELECT array_agg(id ORDER BY place) AS ids FROM numbered
         ), placed AS (
@@ -65,7 +65,9 @@ pub(super) async fn insert_sales(
         &columns.section as &[&str],
         &columns.row,
         &columns.seat_number as &[&str],
-        now as Timestamp
+        now as Timestamp,
+        &columns.customer_digest as &[CustomerDigest],
+        &columns.tagged_digest as &[Option<CustomerDigest>]
     )
     .fetch_one(connection)
     .await?;
@@ -80,6 +82,8 @@ struct SaleColumns<'a> {
     ticket_id: Vec<TicketId>,
     user_name: Vec<&'a CustomerName>,
     user_email: Vec<&'a Email>,
+    customer_digest: Vec<CustomerDigest>,
+    tagged_digest: Vec<Option<CustomerDigest>>,
     /// For each seat, the number of its sale within this batch, from 1.
     sale: Vec<i32>,
     position: Vec<i16>,
@@ -98,6 +102,9 @@ impl<'a> SaleColumns<'a> {
         self.ticket_id.push(command.ticket.id);
         self.user_name.push(command.request.user_name());
         self.user_email.push(command.request.user_email());
+        let customer = CustomerDigests::of(command.request.user_email());
+        self.customer_digest.push(customer.mailbox);
+        self.tagged_digest.push(customer.tagged);
         let sale = i32::try_from(self.ticket_id.len()).unwrap_or(i32::MAX);
         for (position, seat) in (0..).zip(seats) {
             self.sale.push(sale);

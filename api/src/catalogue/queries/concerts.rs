@@ -12,7 +12,8 @@ macro_rules! select_concerts {
             Concert,
             r#"
             SELECT id AS "id: ConcertId", title, artist, date AS "date: StoredDate", time, time_zone, venue, city, image, description,
-                   sales_open_at AS "sales_open_at: Timestamp", sales_close_at AS "sales_close_at: Timestamp", is_test
+                   sales_open_at AS "sales_open_at: Timestamp", sales_close_at AS "sales_close_at: Timestamp", seats_per_customer,
+                   is_test
             FROM concerts
             "# + $rest,
             $($argument),*
@@ -99,8 +100,8 @@ pub async fn insert(connection: &mut PgConnection, concert: Concert) -> Result<C
     sqlx::query!(
         r#"
         INSERT INTO concerts (id, title, artist, date, time, venue, city, image, description, sales_open_at,
-                              sales_close_at, is_test, time_zone)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                              sales_close_at, is_test, time_zone, seats_per_customer)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
         "#,
         concert.id as ConcertId,
         concert.title,
@@ -114,7 +115,8 @@ pub async fn insert(connection: &mut PgConnection, concert: Concert) -> Result<C
         concert.sales_open_at as Option<Timestamp>,
         concert.sales_close_at as Option<Timestamp>,
         concert.is_test,
-        concert.time_zone
+        concert.time_zone,
+        concert.seats_per_customer
     )
     .execute(connection)
     .await?;
@@ -127,7 +129,7 @@ pub async fn update(connection: &mut PgConnection, concert: Concert) -> Result<C
         r#"
         UPDATE concerts
         SET title = $2, artist = $3, date = $4, time = $5, venue = $6, city = $7, image = $8, description = $9,
-            sales_open_at = $10, sales_close_at = $11, time_zone = $12
+            sales_open_at = $10, sales_close_at = $11, time_zone = $12, seats_per_customer = $13
         WHERE id = $1
         "#,
         concert.id as ConcertId,
@@ -141,7 +143,8 @@ pub async fn update(connection: &mut PgConnection, concert: Concert) -> Result<C
         concert.description,
         concert.sales_open_at as Option<Timestamp>,
         concert.sales_close_at as Option<Timestamp>,
-        concert.time_zone
+        concert.time_zone,
+        concert.seats_per_customer
     )
     .execute(connection)
     .await?;
@@ -151,6 +154,10 @@ pub async fn update(connection: &mut PgConnection, concert: Concert) -> Result<C
 /// Deletes the concert, whose seats must be locked, with its tiers and seats. Returns whether it existed. Violates
 /// `seats_sold` if a seat is sold.
 pub async fn delete(connection: &mut PgConnection, id: ConcertId) -> Result<bool, sqlx::Error> {
+    // With its seats locked, no worker has locked a customer of the concert.
+    sqlx::query!("DELETE FROM customer_locks WHERE concert_id = $1", id as ConcertId)
+        .execute(&mut *connection)
+        .await?;
     let deleted =
         sqlx::query!("DELETE FROM concerts WHERE id = $1", id as ConcertId).execute(connection).await?;
     Ok(deleted.rows_affected() > 0)

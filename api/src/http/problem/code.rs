@@ -44,6 +44,9 @@ codes! {
         "Sales have not opened yet", "Nothing was booked. Book once sales are open.";
     SaleClosed => "sale-closed", CONFLICT,
         "Sales have closed", "Seats of this concert can no longer be booked.";
+    LimitReached => "limit-reached", CONFLICT,
+        "The limit of seats per customer is reached",
+        "Nothing was booked. A customer can book only a limited number of seats of this concert.";
     SeatsNotFound => "seats-not-found", NOT_FOUND,
         "The seats do not exist", "Check the seat ids.";
     InvalidRequest => "invalid-request", UNPROCESSABLE_ENTITY,

@@ -31,11 +31,35 @@ impl From<Rejection> for Problem {
                 Self::new(ProblemCode::SaleClosed, format!("Sales closed at {closed_at}."))
                     .with("closedAt", json!(closed_at))
             }
+            Rejection::LimitReached { concert_id, limit, held_seats } => {
+                let problem = Self::new(ProblemCode::LimitReached, limit_detail(limit, held_seats))
+                    .with("concertId", json!(concert_id))
+                    .with("limit", json!(limit));
+                match held_seats {
+                    Some(held) => problem.with("heldSeats", json!(held)),
+                    None => problem,
+                }
+            }
             Rejection::IdempotencyKeyReused => Self::of(ProblemCode::IdempotencyKeyReused),
             Rejection::Other(stored) => match stored.known() {
                 Some(known) => known.into(),
                 None => Self::rejected(&stored),
             },
+        }
+    }
+}
+
+fn limit_detail(limit: u32, held_seats: Option<u32>) -> String {
+    let seats = |count: u32| format!("{count} {}", if count == 1 { "seat" } else { "seats" });
+    let most = format!("One customer can book at most {} of this concert", seats(limit));
+    match held_seats {
+        None => format!("{most}. Choose fewer seats."),
+        Some(held) if held >= limit => {
+            format!("{most}, and this e-mail address already has {held}. No more can be booked.")
+        }
+        Some(held) => {
+            let left = seats(limit - held);
+            format!("{most}, and this e-mail address already has {held}. Choose at most {left}.")
         }
     }
 }
@@ -108,12 +132,13 @@ impl Problem {
     /// A rejection of which this version understands only the code. A newer worker may have written it. Its other
     /// members are left out, since they may not be meant for the customer.
     fn rejected(stored: &StoredRejection) -> Self {
-        const KNOWN: [ProblemCode; 6] = [
+        const KNOWN: [ProblemCode; 7] = [
             ProblemCode::SeatsTaken,
             ProblemCode::SoldOut,
             ProblemCode::SeatsNotFound,
             ProblemCode::SaleNotOpen,
             ProblemCode::SaleClosed,
+            ProblemCode::LimitReached,
             ProblemCode::IdempotencyKeyReused,
         ];
         let code = stored.code().filter(|code| is_code(code)).unwrap_or(ProblemCode::Rejected.as_str());
@@ -187,6 +212,35 @@ mod tests {
         assert_eq!(taken(&two[..1]), "Seat V-1 is already taken. Choose another seat.");
         let same = [label(21, "V-1"), label(22, "V-1")];
         assert_eq!(taken(&same), "Seats V-1 (id 21) and V-1 (id 22) are already taken. Choose other seats.");
+    }
+
+    #[test]
+    fn a_reached_limit_says_how_many_seats_can_still_be_booked() {
+        let reached = |limit, held_seats| {
+            let concert_id = ConcertId(uuid::Uuid::from_u128(7));
+            detail(Rejection::LimitReached { concert_id, limit, held_seats })
+        };
+        for (limit, held, expected) in [
+            (4, None, "4 seats of this concert. Choose fewer seats."),
+            (1, None, "1 seat of this concert. Choose fewer seats."),
+            (
+                4,
+                Some(3),
+                "4 seats of this concert, and this e-mail address already has 3. Choose at most 1 seat.",
+            ),
+            (
+                4,
+                Some(0),
+                "4 seats of this concert, and this e-mail address already has 0. Choose at most 4 seats.",
+            ),
+            (
+                4,
+                Some(6),
+                "4 seats of this concert, and this e-mail address already has 6. No more can be booked.",
+            ),
+        ] {
+            assert_eq!(reached(limit, held), format!("One customer can book at most {expected}"));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Bookings: `/ticket-bookings`.
 
 mod contention;
+mod customer_limit;
 mod customers;
 mod deletions;
 mod expiry;

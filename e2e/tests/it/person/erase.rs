@@ -93,6 +93,9 @@ async fn an_erasure_removes_a_person_from_every_table_and_keeps_the_seats_sold()
         .fetch_one(&deployment.pool)
         .await?;
         assert_eq!(persons, 4, "only the neighbours remain");
+        let digests = "SELECT count(*) FROM sales WHERE customer_digest IS NULL AND tagged_digest IS NULL";
+        let without_digest: i64 = sqlx::query_scalar(digests).fetch_one(&deployment.pool).await?;
+        assert_eq!(without_digest, 2, "those of the person");
         let (status, again) = erase(deployment, &["--email", ADDRESS, "--apply"]).await?;
         assert!(status == Some(0) && again.contains("0 sales, 0 bookings and 0"), "{again}");
 

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::*;
 
-const CONCERT: ConcertId = ConcertId(Uuid::from_u128(1));
+pub(super) const CONCERT: ConcertId = ConcertId(Uuid::from_u128(1));
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from_unix_millis(1_795_364_062_341).unwrap()
 }
 
@@ -20,7 +20,7 @@ fn ticket(n: u32) -> TicketId {
     TicketId(Uuid::from_u128(millis << 80 | u128::from(n)))
 }
 
-fn command(n: u32, seats: &[i32]) -> BookingCommand {
+pub(super) fn command(n: u32, seats: &[i32]) -> BookingCommand {
     let request = BookingRequest::new(
         CustomerName::parse("Alice").unwrap(),
         Email::parse("alice@example.com").unwrap(),
@@ -33,18 +33,19 @@ fn command(n: u32, seats: &[i32]) -> BookingCommand {
         hash: request.hash(),
         request,
         key_digest: None,
+        earlier: Vec::new(),
         payload: "".into(),
         set_aside: 0,
     }
 }
 
-fn with_key(command: BookingCommand, key: &str) -> BookingCommand {
+pub(super) fn with_key(command: BookingCommand, key: &str) -> BookingCommand {
     let key = IdempotencyKey::new(key).unwrap().digest(command.request.user_email());
     BookingCommand { key_digest: Some(key), ..command }
 }
 
 /// Seats 0 to `count` in two tiers (even and odd); those in `sold` are sold.
-fn inventory(count: i32, sold: &[i32]) -> Inventory {
+pub(super) fn inventory(count: i32, sold: &[i32]) -> Inventory {
     let seat = |id: i32| Seat {
         concert_id: CONCERT,
         tier_id: TierId(id % 2),
@@ -60,11 +61,11 @@ fn inventory(count: i32, sold: &[i32]) -> Inventory {
         seats: (0..count).map(|id| (SeatId(id), seat(id))).collect(),
         prices: [(TierId(0), price(50)), (TierId(1), price(10))].into(),
         concerts: [(CONCERT, concert)].into(),
-        held: HashSet::new(),
+        ..Inventory::default()
     }
 }
 
-fn ids(seats: &[i32]) -> Vec<SeatId> {
+pub(super) fn ids(seats: &[i32]) -> Vec<SeatId> {
     seats.iter().copied().map(SeatId).collect()
 }
 
@@ -82,7 +83,7 @@ fn allocate_into(inventory: Inventory, commands: &[BookingCommand]) -> Vec<Decis
     allocate(commands, inventory, PriorDecisions::default(), now())
 }
 
-fn sold_seats(decision: &Decision) -> Vec<SeatId> {
+pub(super) fn sold_seats(decision: &Decision) -> Vec<SeatId> {
     match decision {
         Decision::Sell(seats) => seats.iter().map(|seat| seat.label.id).collect(),
         _ => Vec::new(),
@@ -194,7 +195,9 @@ proptest! {
                 }
                 (_, Some(_)) => prop_assert!(false, "a used key had a second effect: {decision:?}"),
                 (_, None) => {
-                    first.insert(key, command);
+                    if decision.holds_key() {
+                        first.insert(key, command);
+                    }
                 }
             }
         }
@@ -285,6 +288,49 @@ fn an_expired_attempt_does_not_hold_its_key() {
     late.ticket.deadline = Timestamp::from_unix_millis(0).unwrap();
     let decisions = allocate_into(inventory(2, &[]), &[late, with_key(command(2, &[0]), "k")]);
     assert_eq!(sold_seats(&decisions[1]), ids(&[0]));
+}
+
+#[test]
+fn only_a_sale_or_a_taken_seat_holds_a_key() {
+    let other = ConcertId(Uuid::from_u128(2));
+    let attempts = |mut inventory: Inventory, first: BookingCommand| {
+        let concert = Concert { available: 2, ..Concert::default() };
+        inventory.concerts.insert(other, concert);
+        let second = with_key(command(2, &[1]), "k");
+        allocate_into(inventory, &[with_key(first, "k"), second])
+    };
+    let with_concert = |change: fn(&mut Concert)| {
+        let mut inventory = inventory(3, &[]);
+        // Seat 0 only.
+        inventory.seats.get_mut(&SeatId(0)).unwrap().concert_id = other;
+        let mut concert = Concert { available: 1, ..Concert::default() };
+        change(&mut concert);
+        (inventory, concert)
+    };
+    // A booking of another seat under the key that follows one of these is a new attempt.
+    let (not_found, elsewhere) = (command(1, &[9]), naming(command(1, &[1]), other));
+    for first in [not_found, elsewhere] {
+        let decisions = attempts(inventory(3, &[]), first);
+        assert!(matches!(decisions[0], Decision::Reject(Rejection::SeatsNotFound { .. })), "{decisions:?}");
+        assert_eq!(sold_seats(&decisions[1]), ids(&[1]));
+    }
+    for change in [
+        |concert: &mut Concert| concert.sales_open_at = Some(now() + Duration::from_secs(1)),
+        |concert: &mut Concert| concert.closes_at = Some(now()),
+        |concert: &mut Concert| concert.seats_per_customer = Some(0),
+    ] {
+        let (mut inventory, concert) = with_concert(change);
+        inventory.concerts.insert(other, concert);
+        let commands = [with_key(command(1, &[0]), "k"), with_key(command(2, &[1]), "k")];
+        let decisions = allocate_into(inventory, &commands);
+        assert!(matches!(decisions[0], Decision::Reject(_)), "{decisions:?}");
+        assert_eq!(sold_seats(&decisions[1]), ids(&[1]));
+    }
+    // A booking of another seat that follows one of these uses a key twice.
+    for first in [command(1, &[0]), command(1, &[2])] {
+        let decisions = attempts(inventory(3, &[2]), first);
+        assert_eq!(decisions[1], Decision::Reject(Rejection::IdempotencyKeyReused), "{decisions:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The transaction that settles a batch, against a real Postgres. This file has what its tests share.
 
 mod concert_times;
+mod customer_limit;
+mod earlier_keys;
 mod failures;
 mod outcomes;
 mod retries;
@@ -21,6 +23,7 @@ use hamro_shared::domain::{
 use hamro_shared::queue::Envelope;
 use hamro_worker::readiness::Readiness;
 use hamro_worker::settlement::batch::{Batch, BookingCommand, DeadLetter, DeadLetterReason};
+use hamro_worker::settlement::customer_limit::CustomerLimit;
 use hamro_worker::settlement::error_class::{ErrorClass, SettleError};
 use hamro_worker::settlement::executor::{BatchExecutor, Interrupted};
 use hamro_worker::settlement::lock_order::LockTurn;
@@ -67,9 +70,17 @@ fn batch(commands: &[BookingCommand]) -> Batch {
 
 /// Settles the batch in one attempt.
 async fn settle(pool: &PgPool, batch: &Batch) -> Result<Vec<SettledTicket>, SettleError> {
+    settle_with(pool, CustomerLimit::default(), batch).await
+}
+
+async fn settle_with(
+    pool: &PgPool,
+    limit: CustomerLimit,
+    batch: &Batch,
+) -> Result<Vec<SettledTicket>, SettleError> {
     let mut connection = pool.acquire().await.unwrap();
-    let locking = Locking::default();
-    Ok(transaction::settle(&mut connection, &clock(), &locking, batch, &mut LockTurn::default())
+    let (clock, locking) = (clock(), Locking::default());
+    Ok(transaction::settle(&mut connection, &clock, &locking, limit, batch, &mut LockTurn::default())
         .await?
         .tickets)
 }

@@ -6,18 +6,15 @@ use std::time::Duration;
 
 use hamro_shared::database::{MIGRATOR, seed, tickets};
 use hamro_shared::domain::{
-    BookingRequest, Clock, CustomerName, Email, IdempotencyKey, Outcome, Rejection, SeatId, Ticket, TicketId,
+    BookingRequest, CustomerName, Email, IdempotencyKey, Outcome, Rejection, SeatId, Ticket, TicketId,
     TicketKeys,
 };
 use hamro_shared::queue::Envelope;
 use hamro_worker::settlement::batch::{Batch, BookingCommand};
-use hamro_worker::settlement::lock_order::LockTurn;
-use hamro_worker::settlement::seat_locks::Locking;
-use hamro_worker::settlement::transaction;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::now;
+use super::{by_ticket, now};
 
 /// Seats 1 and 2 belong to tier 1, seat 21 to tier 2, and seat 101 to another concert.
 const SEATS: [i32; 4] = [1, 2, 21, 101];
@@ -42,13 +39,7 @@ fn command(customer: &str, seat: i32) -> BookingCommand {
 /// Settles one batch in one attempt.
 async fn settle(pool: &PgPool, commands: &[BookingCommand]) -> HashMap<TicketId, Outcome> {
     let batch = Batch { commands: commands.to_vec(), dead_letters: Vec::new() };
-    let mut connection = pool.acquire().await.unwrap();
-    let clock = Clock::stopped_at(now());
-    let settled =
-        transaction::settle(&mut connection, &clock, &Locking::default(), &batch, &mut LockTurn::default())
-            .await
-            .unwrap();
-    settled.tickets.into_iter().map(|ticket| (ticket.ticket_id, ticket.outcome)).collect()
+    by_ticket(super::settle(pool, &batch).await.unwrap())
 }
 
 async fn settle_one(pool: &PgPool, command: &BookingCommand) -> Outcome {
