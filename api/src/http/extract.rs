@@ -45,7 +45,8 @@ pub struct IdempotencyKeyHeader(pub IdempotencyKey);
 #[expect(dead_code, reason = "documents what `IdempotencyKeyHeader` reads")]
 pub struct IdempotencyKeyParam {
     /// A key that you generate for each booking: 1 to 255 printable ASCII characters, bare or quoted. A retry with the
-    /// same key never books twice: its ticket shares the outcome of the first.
+    /// same key never books twice: its ticket shares the outcome of the first. Use 128 random bits, such as a random UUID:
+    /// whoever guesses the key and the e-mail address can use the key up.
     #[param(
         rename = "Idempotency-Key",
         nullable = false,

@@ -30,7 +30,8 @@ pub struct RequestKey {
 #[expect(dead_code, reason = "documents what `KeyedBody` reads")]
 pub struct CreationKeyParam {
     /// A key that you generate for each request: 1 to 255 printable ASCII characters, bare or quoted. A retry with the
-    /// same key and body within 24 hours creates nothing and gets the same response.
+    /// same key and body within 24 hours creates nothing and gets the same response. Use 128 random bits, such as a random
+    /// UUID.
     #[param(
         rename = "Idempotency-Key",
         nullable = false,
