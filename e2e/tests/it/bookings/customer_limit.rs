@@ -114,3 +114,20 @@ async fn one_customer_who_books_everywhere_at_once_never_exceeds_the_limit() -> 
     })
     .await
 }
+
+#[tokio::test]
+async fn a_deleted_concert_leaves_no_lock_on_a_customer() -> Result<()> {
+    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
+        let client = deployment.client();
+        let locks =
+            "INSERT INTO customer_locks (concert_id, customer_digest) SELECT id, 'digest' FROM concerts";
+        sqlx::query(locks).execute(&deployment.pool).await?;
+        let (concert, _) = client.seat_map(0).await?;
+        let deleted = client.write(Method::DELETE, &format!("/concerts/{concert}"), &json!({})).await?;
+        assert_eq!(deleted.status, 204, "{deleted:?}");
+        let left = "SELECT count(*) FROM customer_locks";
+        assert_eq!(sqlx::query_scalar::<_, i64>(left).fetch_one(&deployment.pool).await?, 2);
+        Ok(())
+    })
+    .await
+}

@@ -64,6 +64,8 @@ async fn customers_of_past_concerts_are_erased_after_the_retention_period() -> R
         assert_eq!(book("Recent", &past[2..3]).await?.0, 201);
         let moved = "UPDATE concerts SET date = date - 3 * 365 WHERE id = (SELECT concert_id FROM seats WHERE id = $1)";
         sqlx::query(moved).bind(i32::try_from(past[0])?).execute(&deployment.pool).await?;
+        let locks = "INSERT INTO customer_locks (concert_id, customer_digest) SELECT id, 'digest' FROM concerts";
+        sqlx::query(locks).execute(&deployment.pool).await?;
         let before = statuses(&deployment.pool).await?;
 
         // Without the setting, nothing is erased: this instance has run all the time.
@@ -77,6 +79,13 @@ async fn customers_of_past_concerts_are_erased_after_the_retention_period() -> R
         assert_eq!(customers(&deployment.pool, OF_SALES).await?, [&[erased], &kept[..]].concat());
         assert_eq!(customers(&deployment.pool, OF_BOOKINGS).await?, [&[erased, erased], &kept[..]].concat());
         assert_eq!(statuses(&deployment.pool).await?, before);
+        for (what, query, expected) in [
+            ("sales without a digest", "SELECT count(*) FROM sales WHERE customer_digest IS NULL", 1),
+            ("locks of coming concerts", "SELECT count(*) FROM customer_locks", 2),
+        ] {
+            let count: i64 = sqlx::query_scalar(query).fetch_one(&deployment.pool).await?;
+            assert_eq!(count, expected, "{what}");
+        }
 
         let again = deployment.start_api(&[("RETENTION", "400d")]).await?;
         let line = deployment.apis[again].process.line_after("erased the customers of ").await?;

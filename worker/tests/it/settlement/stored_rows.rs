@@ -79,10 +79,11 @@ async fn a_retry_shares_a_sale_whose_customer_was_erased(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_rejection_that_a_newer_worker_wrote_is_shared_unchanged(pool: PgPool) {
     seed(&mut pool.acquire().await.unwrap()).await.unwrap();
-    settle_one(&pool, &command("alice", 9_999)).await;
+    settle(&pool, &[command("bob", 1), command("alice", 1)]).await;
     let newer = json!({"code": "limit-exceeded", "limit": {"seats": 4, "used": [1, 2]}, "seatIds": null});
-    sqlx::query("UPDATE bookings SET rejection = $1").bind(&newer).execute(&pool).await.unwrap();
-    let retry = command("alice", 9_999);
+    let update = "UPDATE bookings SET rejection = $1 WHERE status = 'rejected'";
+    sqlx::query(update).bind(&newer).execute(&pool).await.unwrap();
+    let retry = command("alice", 1);
     let outcome = settle_one(&pool, &retry).await;
     assert_eq!(outcome, Outcome::Rejected { rejection: Rejection::from_stored(newer.clone()) });
     let announced = serde_json::to_value(outcome).unwrap();
