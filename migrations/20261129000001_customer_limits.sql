@@ -10,7 +10,8 @@ ALTER TABLE sales
     ADD COLUMN customer_digest bytea,
     ADD COLUMN tagged_digest   bytea;
 
-CREATE INDEX sales_customer_digest ON sales (customer_digest) WHERE customer_digest IS NOT NULL;
+-- A hash index, because every sale inserts a random value: that costs two thirds of what a B-tree takes.
+CREATE INDEX sales_customer_digest ON sales USING hash (customer_digest) WHERE customer_digest IS NOT NULL;
 
 -- Locks on customers whose seats are being counted. A row means nothing unless a transaction holds it, and may be deleted at any
 -- time; so the table needs no WAL. Rows contain digests of addresses: whatever erases those deletes these.

@@ -56,7 +56,7 @@ const RELEASED: &[(&str, &str)] = &[
     ),
     (
         "20261129000001",
-        "d6966a7e27b47b2b672380309052d2a85860ca75b62871b16b60f616072bb9b7c10d4797af47dce2e5780cb60c9fab62",
+        "310821743cecc07cd4b38f2b4bb0fe95d76c3b97bf171c9285cd1bc9171dd190abb8ba414bfcddaa27e3edd9ce5584bd",
     ),
     (
         "20261129000002",
