@@ -34,7 +34,8 @@ impl CustomerLimit {
         let ignore_tags = env
             .variable(
                 "IGNORE_EMAIL_TAGS",
-                "Whether the limit of seats per customer counts alice+friends@example.com as alice@example.com. The same on all workers.",
+                "Whether the limit of seats per customer counts alice+friends@example.com as alice@example.com. The same on \
+                 all workers.",
                 "true or false",
             )
             .or_default("false");
