@@ -7,13 +7,11 @@ use hamro_shared::config::Env;
 use hamro_shared::config::shared_settings::{read_booking_deadline, read_ticket_keys};
 use hamro_shared::domain::TicketKeys;
 
-use crate::http::admin_auth::AdminToken;
 use crate::http::prefer::MAX_HOLD;
 
 #[derive(Debug)]
 pub struct BookingPolicy {
     pub ticket_keys: TicketKeys,
-    pub admin_token: AdminToken,
     /// Maximum number of seats per booking.
     pub max_seats: usize,
     /// How long after its issue a ticket may be sold.
@@ -29,14 +27,6 @@ pub struct BookingPolicy {
 impl BookingPolicy {
     pub fn read(env: &mut Env) -> Option<Self> {
         let ticket_keys = read_ticket_keys(env);
-        let admin_token = env
-            .variable(
-                "ADMIN_TOKEN",
-                "Bearer token that writes to the catalogue require. Without it, all writes are refused.",
-                "a secret of at least 16 ASCII characters",
-            )
-            .secret()
-            .optional::<AdminToken>();
         let max_seats = env
             .variable(
                 "MAX_SEATS_PER_BOOKING",
@@ -86,7 +76,6 @@ impl BookingPolicy {
         }
         Some(Self {
             ticket_keys: ticket_keys?,
-            admin_token: admin_token?.unwrap_or_default(),
             max_seats: max_seats?.get(),
             booking_deadline: booking_deadline?,
             booking_wait: booking_wait?,

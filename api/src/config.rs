@@ -12,6 +12,7 @@ use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
 use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::PublisherConfig;
+use crate::http::admin_auth::AdminConfig;
 use crate::retention::Retention;
 use crate::server::config::HttpConfig;
 use crate::startup_migration::SchemaConfig;
@@ -26,6 +27,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub schema: SchemaConfig,
     pub policy: BookingPolicy,
+    pub admin: AdminConfig,
     pub retention: Retention,
     pub shutdown: ShutdownLimits,
 }
@@ -51,6 +53,7 @@ impl Config {
         let database = DatabaseConfig::read(env);
         let broker = BrokerConfig::read(env);
         let policy = BookingPolicy::read(env);
+        let admin = AdminConfig::read(env);
         let http = HttpConfig::read(env);
         let publisher = PublisherConfig::read(env);
         let schema = SchemaConfig::read(env);
@@ -79,6 +82,7 @@ impl Config {
             http: http?,
             schema: schema?,
             policy,
+            admin: admin?,
             retention: retention?,
             shutdown: shutdown?,
         })
@@ -188,6 +192,8 @@ mod tests {
             ("AMQP_URL", "http://localhost"),
             ("TICKET_KEYS", "short"),
             ("ADMIN_TOKEN", "short"),
+            ("ADMIN_TOKENS", "alice=short"),
+            ("ADMIN_FAILURES_MAX", "0"),
             ("PORT", "65536"),
             ("HOST", "here"),
             ("MAX_SEATS_PER_BOOKING", "0"),

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
 use hamro_api::broker::publisher::{PublishingTask, publisher};
 use hamro_api::config::{Config, DATABASE_SESSION, DeclareConfig, SchemaCommandConfig, log_ids};
+use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::sse::SseLimiter;
 use hamro_api::outcomes::Outcomes;
@@ -167,6 +168,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         database_clock,
         database,
         policy: config.policy,
+        admin_auth: Arc::new(AdminAuth::new(config.admin, config.http.rate_limit.trusted_proxies.clone())),
     });
     let middleware = MiddlewareState {
         rate_limit: RateLimit::new(&config.http.rate_limit).map(Arc::new),
@@ -177,6 +179,11 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     spawn_broker_tasks(&mut lifecycle, &state, broker, publishing_task);
     spawn_database_tasks(&mut lifecycle, &state);
     spawn_middleware_tasks(&mut lifecycle, &middleware);
+    let admin_auth = state.admin_auth.clone();
+    lifecycle.support("failed admin attempts", |stop| async move {
+        admin_auth.report_failures(stop).await;
+        Ok(())
+    });
     if !config.retention.is_unlimited() {
         let retention = config.retention;
         let sessions = config.database.sessions(&process, DATABASE_SESSION);

@@ -36,7 +36,9 @@ impl Modify for Security {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The value of `ADMIN_TOKEN` on the server"))
+            .description(Some(
+                "The token of an administrator: `ADMIN_TOKEN` or one of `ADMIN_TOKENS` on the server",
+            ))
             .build();
         if let Some(components) = &mut document.components {
             components.add_security_scheme("adminToken", SecurityScheme::Http(scheme));

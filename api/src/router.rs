@@ -8,7 +8,7 @@ use axum::http::header::{
     LOCATION, RETRY_AFTER,
 };
 use axum::http::{HeaderName, Method};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::http::admin_auth::log_changes;
 use crate::http::etag::may_be_compressed;
 use crate::http::problem::{Problem, ProblemCode};
 use crate::openapi::ApiDoc;
@@ -55,6 +56,7 @@ fn endpoints() -> OpenApiRouter<AppState> {
         .routes(routes!(health::ready::get_readiness))
         .merge(
             catalogue_endpoints()
+                .layer(from_fn(log_changes))
                 .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(may_be_compressed))),
         )
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::Publisher;
-use crate::http::admin_auth::AdminToken;
+use crate::http::admin_auth::AdminAuth;
 use crate::http::large_responses::LargeResponses;
 use crate::http::sse::SseLimiter;
 use crate::outcomes::Outcomes;
@@ -46,6 +46,7 @@ pub struct App {
     pub schema_ready: watch::Receiver<bool>,
     pub database_clock: DatabaseClock,
     pub policy: BookingPolicy,
+    pub admin_auth: Arc<AdminAuth>,
 }
 
 impl AppState {
@@ -92,8 +93,8 @@ impl FromRef<AppState> for Database {
     }
 }
 
-impl FromRef<AppState> for AdminToken {
+impl FromRef<AppState> for Arc<AdminAuth> {
     fn from_ref(state: &AppState) -> Self {
-        state.policy.admin_token.clone()
+        state.admin_auth.clone()
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::concert::Concert;
 use super::queries::concerts;
-use crate::http::admin_auth::Admin;
+use crate::http::admin_auth::AdminCheck;
 use crate::http::extract::QueryParams;
 use crate::http::openapi::{AdminProblems, CATALOGUE, ParamProblems, ServerProblems};
 use crate::http::pagination::{PageParams, Paged};
@@ -36,7 +36,7 @@ pub struct ConcertFilter {
     ),
 )]
 pub async fn list_concerts(
-    admin: Result<Admin, Problem>,
+    admin: AdminCheck,
     State(database): State<Database>,
     QueryParams(params): QueryParams<PageParams>,
     QueryParams(filter): QueryParams<ConcertFilter>,
@@ -44,7 +44,7 @@ pub async fn list_concerts(
     let page = params.parse()?;
     let is_test = filter.parse()?;
     if is_test {
-        admin?;
+        admin.authorise()?;
     }
     let listed =
         database.query(move |connection| Box::pin(concerts::list(connection, is_test, page))).await?;

@@ -104,7 +104,7 @@ impl RateLimit {
             // Never happens in production: the server adds the peer's address to every request.
             return Ok(self.headers(self.per_second.get(), 0));
         };
-        match self.limiter.check_key(&client_key(self.trusted_proxies.client_ip(peer, headers))) {
+        match self.limiter.check_key(&self.trusted_proxies.client(peer, headers)) {
             Ok(state) => Ok(self.headers(state.remaining_burst_capacity(), 1)),
             Err(not_until) => {
                 let wait = whole_seconds(not_until.wait_time_from(self.clock.now())).max(1);
@@ -139,6 +139,11 @@ impl RateLimit {
 }
 
 impl TrustedProxies {
+    /// The key under which the sender of a request is counted.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        client_key(self.client_ip(peer, headers))
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }

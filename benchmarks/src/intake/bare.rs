@@ -2,9 +2,12 @@
 
 use std::process::Stdio;
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use hamro_api::broker::publisher::publisher;
 use hamro_api::config::Config;
+use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::sse::SseLimiter;
 use hamro_api::outcomes::Outcomes;
@@ -15,6 +18,7 @@ use hamro_api::seat_feed::SeatFeed;
 use hamro_api::server;
 use hamro_api::server::config::HttpConfig;
 use hamro_api::server::middleware::MiddlewareState;
+use hamro_api::server::rate_limit::TrustedProxies;
 use hamro_api::state::{App, AppState};
 use hamro_e2e::Deployment;
 use hamro_e2e::stats::print;
@@ -75,6 +79,7 @@ pub async fn serve() -> Result<()> {
         schema_ready: watch::channel(true).1,
         database_clock: DatabaseClock::new(Clock::system()),
         policy: config.policy,
+        admin_auth: Arc::new(AdminAuth::new(config.admin, TrustedProxies::default())),
     };
     let HttpConfig { cors_origin, .. } = &config.http;
     let listener = server::bind(&config.http)?;

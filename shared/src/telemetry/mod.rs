@@ -26,6 +26,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
+pub use self::line_limit::CHANGES;
 use self::line_limit::LineLimit;
 pub use self::log_ids::{LogId, LogIds, LogKey};
 use self::queue::LineQueue;

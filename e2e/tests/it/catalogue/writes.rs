@@ -10,7 +10,8 @@ use super::concert;
 
 #[tokio::test]
 async fn writes_require_the_admin_token_and_reads_do_not() -> Result<()> {
-    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
+    let variables = vec![("ADMIN_FAILURES_MAX", "1000")];
+    Deployment::run(Setup { workers: 0, variables, ..Setup::default() }, async |deployment| {
         let closed = deployment.start_api(&[("ADMIN_TOKEN", "")]).await?;
         let id = deployment.client().seat_map(0).await?.0;
         let writes = [

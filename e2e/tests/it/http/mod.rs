@@ -1,6 +1,7 @@
 //! HTTP behaviour that is common to all endpoints, and the contract.
 
 mod accepted_forms;
+mod administrators;
 mod connections;
 mod contract;
 mod generated_clients;
