@@ -47,7 +47,16 @@ pub fn inventory(seats: impl IntoIterator<Item = (u8, bool)>) -> Inventory {
         .into_iter()
         .map(|(id, is_sold)| {
             let (id, number, section) = (SeatId(i32::from(id)), id.to_string(), String::new());
-            (id, Seat { concert_id: CONCERT, tier_id: TIER, section, row: 1, number, is_sold })
+            let seat = Seat {
+                concert_id: CONCERT,
+                tier_id: TIER,
+                section,
+                row: 1,
+                number,
+                is_sold,
+                free_from: None,
+            };
+            (id, seat)
         })
         .collect();
     // One seat that is not modelled is always left: no refusal says "sold out" instead of "seats taken".
@@ -57,5 +66,12 @@ pub fn inventory(seats: impl IntoIterator<Item = (u8, bool)>) -> Inventory {
         prices: HashMap::from([(TIER, Price::from_stored(Decimal::ONE))]),
         concerts: HashMap::from([(CONCERT, concert)]),
         ..Inventory::default()
+    }
+}
+
+/// Makes a seat free only for tickets that are issued at this time or later.
+pub fn free_from(inventory: &mut Inventory, seat: u8, time: Timestamp) {
+    if let Some(seat) = inventory.seats.get_mut(&SeatId(i32::from(seat))) {
+        seat.free_from = Some(time);
     }
 }

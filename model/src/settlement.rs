@@ -12,6 +12,8 @@
 //!   that conflicts with an uncommitted one waits; a row that conflicts with a committed one fails; deadlocks are
 //!   found and broken. A session whose worker is gone lives on for a while as an *orphan*: it holds its locks, and a
 //!   commit that was already sent may still happen.
+//! - **Administrators** release sales ([`release`], the statements of `api/src/bookings/release_transaction.rs`), also one sale twice at
+//!   the same time. Tickets that are issued later may have the seats.
 //!
 //! # What is left out
 //!
@@ -22,6 +24,7 @@
 mod action;
 mod delivery;
 mod properties;
+mod release;
 mod rules;
 mod transaction;
 mod waiting;
@@ -49,7 +52,13 @@ type Id = u8;
 pub struct Request {
     pub seats: &'static [u8],
     pub key: Option<&'static str>,
+    /// Its ticket is issued once a released seat is free.
+    pub is_late: bool,
 }
+
+/// When a released seat is free, and when late tickets are issued, in milliseconds.
+const FREE_FROM: i64 = 3_000;
+const LATE: i64 = 10_000;
 
 /// The model: how much of it to explore, and without which rules.
 #[derive(Clone, Debug)]
@@ -65,6 +74,8 @@ pub struct Settlement {
     /// How often a session may be lost while its worker lives, before, at or after a commit.
     pub lost_sessions: u8,
     pub duplicates: u8,
+    /// How many releases may begin.
+    pub releases: u8,
     pub removed: BTreeSet<Rule>,
     pub requests: Vec<Request>,
     /// The same as a worker receives them.
@@ -77,10 +88,13 @@ pub struct State {
     workers: Vec<Vec<Flight>>,
     /// Transactions whose worker is gone.
     orphans: Vec<Transaction>,
+    /// The transactions of administrators.
+    releases: Vec<Transaction>,
     database: Database,
     crashes_left: u8,
     losses_left: u8,
     duplicates_left: u8,
+    releases_left: u8,
     /// What has happened on the way, for the situations that must be reached.
     seen: Seen,
 }
@@ -92,24 +106,33 @@ struct Database {
     rows: Vec<Vec<Outcome>>,
     /// For each seat, the tickets of its live sales.
     sales: Vec<Vec<Id>>,
+    /// The seats that are marked as sold, and those that were released, one bit each.
+    marked: u8,
+    released: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Outcome {
     Sold,
+    /// Sold and released by a release that breaks the rule that the sale keeps its key.
+    SoldWithoutKey,
     Rejected(Reason),
     SharedWith(Id),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Reason {
-    /// A seat was sold. The tickets that had one of the seats when this was committed, one bit each.
+    /// A seat was sold. The tickets that had one of the seats when this was committed, one bit each, and
+    /// [`NOT_YET_FREE`].
     Taken {
         by: u8,
     },
     NotFound,
     KeyReused,
 }
+
+/// The bit of no ticket: a seat was released after the rejected ticket was issued.
+const NOT_YET_FREE: u8 = 1 << 7;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Message {
@@ -119,6 +142,7 @@ struct Message {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Place {
+    NotIssued,
     Ready,
     Delivered,
     Acknowledged,
@@ -155,6 +179,7 @@ impl Settlement {
             crashes: 0,
             lost_sessions: 0,
             duplicates: 0,
+            releases: 0,
             removed: BTreeSet::new(),
             commands: commands(requests),
             requests: requests.to_vec(),
@@ -186,7 +211,8 @@ fn commands(requests: &[Request]) -> Vec<BookingCommand> {
     let numbered = (0..).zip(requests);
     numbered
         .map(|(number, request)| {
-            command(Ticket { id: ticket_id(number, moment(0)), deadline }, request.seats, request.key)
+            let issued_at = moment(if request.is_late { LATE } else { 0 });
+            command(Ticket { id: ticket_id(number, issued_at), deadline }, request.seats, request.key)
         })
         .collect()
 }
@@ -209,18 +235,25 @@ impl Model for Settlement {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let tickets = 0..self.requests.len();
+        let message = |(ticket, request): (Id, &Request)| {
+            let place = if request.is_late { Place::NotIssued } else { Place::Ready };
+            Message { ticket, place }
+        };
         vec![State {
-            messages: (0..).zip(tickets).map(|(ticket, _)| Message { ticket, place: Place::Ready }).collect(),
+            messages: (0..).zip(&self.requests).map(message).collect(),
             workers: vec![Vec::new(); self.workers],
             orphans: Vec::new(),
+            releases: Vec::new(),
             database: Database {
                 rows: vec![Vec::new(); self.requests.len()],
                 sales: vec![Vec::new(); usize::from(self.seats)],
+                marked: 0,
+                released: 0,
             },
             crashes_left: self.crashes,
             losses_left: self.lost_sessions,
             duplicates_left: self.duplicates,
+            releases_left: self.releases,
             seen: Seen::default(),
         }]
     }
@@ -228,6 +261,7 @@ impl Model for Settlement {
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         self.delivery_actions(state, actions);
         self.transaction_actions(state, actions);
+        self.release_actions(state, actions);
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
@@ -263,6 +297,14 @@ impl Model for Settlement {
                 state.seen.orphan_committed = true;
             }
             Action::AbortOrphan { orphan } => drop(state.orphans.remove(orphan)),
+            Action::BeginRelease { ticket } => state.begin_release(ticket),
+            Action::StepRelease { release } => state.step_release(self, release),
+            Action::CommitRelease { release } => {
+                let transaction = state.releases.remove(release);
+                state.database.commit(self, &transaction);
+            }
+            Action::AbortRelease { release } => drop(state.releases.remove(release)),
+            Action::Issue { ticket } => state.messages[usize::from(ticket)].place = Place::Ready,
         }
         Some(state)
     }

@@ -47,6 +47,24 @@ pub enum Action {
     AbortOrphan {
         orphan: usize,
     },
+    BeginRelease {
+        ticket: Id,
+    },
+    /// The next statement of a release.
+    StepRelease {
+        release: usize,
+    },
+    CommitRelease {
+        release: usize,
+    },
+    /// Its session is lost, or Postgres breaks a deadlock.
+    AbortRelease {
+        release: usize,
+    },
+    /// A late ticket is issued.
+    Issue {
+        ticket: Id,
+    },
     /// A second message of the same booking.
     Duplicate {
         ticket: Id,

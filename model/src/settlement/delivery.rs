@@ -30,7 +30,8 @@ impl Settlement {
             }
         }
         if state.duplicates_left > 0 {
-            let tickets = (0..).zip(&self.requests).map(|(ticket, _)| ticket);
+            let issued = state.messages.iter().filter(|message| message.place != Place::NotIssued);
+            let tickets = issued.map(|message| message.ticket);
             actions.extend(tickets.map(|ticket| Action::Duplicate { ticket }));
         }
     }

@@ -8,6 +8,10 @@ pub const NO_SEAT_IS_SOLD_TWICE: &str = "no seat is in two live sales";
 pub const ONE_FINAL_STATUS: &str = "every ticket has at most one outcome";
 pub const ONE_OUTCOME_PER_KEY: &str = "all attempts under a key share one outcome";
 pub const NO_RETRY_IS_REFUSED_BY_ITS_OWN_SALE: &str = "no retry is refused because its first try was sold";
+pub const NO_RETRY_DIFFERS_FROM_ITS_SALE: &str =
+    "no retry of a sale has another outcome, even after its release";
+pub const SEATS_ARE_MARKED: &str = "a seat is marked as sold exactly if it is in a live sale";
+pub const RELEASED_SEATS_GO_TO_LATER_TICKETS: &str = "released seats are sold only to later tickets";
 pub const NO_FREE_SEAT_IS_REFUSED: &str = "no free seat is refused";
 pub const ACKNOWLEDGED_MEANS_COMMITTED: &str = "a booking whose messages are all acknowledged is settled";
 pub const EVERY_TICKET_ENDS: &str = "every ticket ends, and nothing stays locked or queued";
@@ -32,7 +36,29 @@ impl Settlement {
             }),
             Property::always(NO_RETRY_IS_REFUSED_BY_ITS_OWN_SALE, |model: &Self, state: &State| {
                 refusals(state)
-                    .all(|(ticket, by)| (0..8).all(|id| by & 1 << id == 0 || !model.has_same_key(id, ticket)))
+                    .all(|(ticket, by)| (0..7).all(|id| by & 1 << id == 0 || !model.has_same_key(id, ticket)))
+            }),
+            Property::always(NO_RETRY_DIFFERS_FROM_ITS_SALE, |model: &Self, state: &State| {
+                let is_sale = |outcome| matches!(outcome, Outcome::Sold | Outcome::SoldWithoutKey);
+                outcomes(state).filter(|(_, outcome)| is_sale(*outcome)).all(|(sale, _)| {
+                    outcomes(state).all(|(retry, outcome)| {
+                        let shares = outcome == Outcome::SharedWith(sale);
+                        retry == sale || !model.has_same_key(sale, retry) || shares
+                    })
+                })
+            }),
+            Property::always(SEATS_ARE_MARKED, |_, state: &State| {
+                let database = &state.database;
+                (0_u8..)
+                    .zip(&database.sales)
+                    .all(|(seat, sales)| (database.marked & 1 << seat != 0) != sales.is_empty())
+            }),
+            Property::always(RELEASED_SEATS_GO_TO_LATER_TICKETS, |model: &Self, state: &State| {
+                let released = |seat: u8| state.database.released & 1 << seat != 0;
+                (0_u8..)
+                    .zip(&state.database.sales)
+                    .filter(|(seat, _)| released(*seat))
+                    .all(|(_, sales)| sales.iter().all(|ticket| model.requests[usize::from(*ticket)].is_late))
             }),
             Property::always(NO_FREE_SEAT_IS_REFUSED, |_, state: &State| {
                 refusals(state).all(|(ticket, by)| by & !(1 << ticket) != 0)
@@ -97,6 +123,14 @@ impl Settlement {
                 |outcome| matches!(outcome, Outcome::SharedWith(_) | Outcome::Rejected(Reason::KeyReused));
             outcomes(state).any(|(_, outcome)| is_retry(outcome))
         });
+        reaches(self.releases > 0, "a released seat is sold again", |_, state| {
+            state.database.released & state.database.marked != 0
+        });
+        reaches(self.releases > 1, "two releases run at the same time", |_, state| state.releases.len() > 1);
+        reaches(has_retry && self.releases > 0, "a retry shares a released sale", |_, state| {
+            let shares = |outcome| matches!(outcome, Outcome::SharedWith(sale) if state.database.live_seats(sale) == 0);
+            outcomes(state).any(|(_, outcome)| shares(outcome))
+        });
         reaches(self.seats < 4, "a booking is rejected", |_, state| {
             outcomes(state).any(|(_, outcome)| matches!(outcome, Outcome::Rejected(_)))
         });
@@ -121,4 +155,5 @@ fn has_ended(state: &State) -> bool {
         && state.messages.iter().all(|message| message.place == Place::Acknowledged)
         && state.workers.iter().all(Vec::is_empty)
         && state.orphans.is_empty()
+        && state.releases.is_empty()
 }

@@ -26,4 +26,12 @@ pub enum Rule {
     KeysAreUnique,
     /// The unique index on the seats of live sales. `migrations/`
     LiveSeatsAreUnique,
+    /// A release locks the seats of the sale, in the order of their ids. `api/src/bookings/release_transaction.rs`
+    ReleasesLockSeats,
+    /// It reads which seats the sale still has after it has locked them. `api/src/bookings/release_transaction.rs`
+    ReleasesReadUnderLocks,
+    /// A released sale keeps its ticket and its key. `api/src/bookings/release_transaction.rs`
+    ReleasesKeepTheKey,
+    /// A released seat is sold only to tickets that are issued later. `worker/src/settlement/allocation.rs`
+    ReleasedSeatsNeedLaterTickets,
 }

@@ -3,14 +3,19 @@
 use hamro_shared::domain::{Rejection, TicketId};
 use hamro_worker::settlement::allocation::{Decision, PriorDecisions, allocate};
 
-use super::{ATTEMPTS_MAX, Action, Database, Flight, Id, Outcome, Reason, Rule, Settlement, State};
-use crate::bookings::{inventory, moment};
+use super::{
+    ATTEMPTS_MAX, Action, Database, FREE_FROM, Flight, Id, NOT_YET_FREE, Outcome, Reason, Rule, Settlement,
+    State,
+};
+use crate::bookings::{free_from, inventory, moment};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Transaction {
     tickets: Vec<Id>,
-    /// The locked seats, in order, each with whether it was sold.
-    locked: Vec<(u8, bool)>,
+    /// The locked seats, in order.
+    pub(super) locked: Vec<Locked>,
+    /// If an administrator releases the sale of its only ticket: the seats to free, once they are read, one bit each.
+    pub(super) release: Option<Option<u8>>,
     /// Which tickets were settled, one bit each.
     settled: Option<u8>,
     /// Which tickets hold a key, one bit each.
@@ -20,6 +25,14 @@ pub(super) struct Transaction {
     has_inserted_sales: bool,
     /// How many rows of the plan are inserted.
     inserted: usize,
+}
+
+/// A seat as it was when it was locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Locked {
+    seat: u8,
+    is_sold: bool,
+    was_released: bool,
 }
 
 /// What a statement meets.
@@ -40,6 +53,8 @@ pub(super) enum Step {
     Decide,
     InsertSales,
     InsertRow(Id, Outcome),
+    /// Reads which seats the sale still has.
+    ReadSale,
     Commit,
 }
 
@@ -61,10 +76,11 @@ impl Flight {
 }
 
 impl Transaction {
-    fn begin(tickets: Vec<Id>) -> Self {
+    pub(super) fn begin(tickets: Vec<Id>) -> Self {
         Self {
             tickets,
             locked: Vec::new(),
+            release: None,
             settled: None,
             key_holders: None,
             plan: None,
@@ -73,7 +89,16 @@ impl Transaction {
         }
     }
 
+    /// The sale that it releases.
+    pub(super) fn released_sale(&self) -> Option<Id> {
+        self.release?;
+        self.tickets.first().copied()
+    }
+
     pub(super) fn next(&self, model: &Settlement) -> Step {
+        if let Some(to_free) = self.release {
+            return self.next_of_release(model, to_free);
+        }
         let locks_first = model.has(Rule::LookUpAfterLocking);
         let to_lock = self.seats(model).into_iter().nth(self.locked.len()).map(Step::Lock);
         let look_up = match (self.settled, self.key_holders) {
@@ -92,7 +117,7 @@ impl Transaction {
     }
 
     /// The seats to lock, in order. Seats that do not exist have no rows to lock.
-    fn seats(&self, model: &Settlement) -> Vec<u8> {
+    pub(super) fn seats(&self, model: &Settlement) -> Vec<u8> {
         let wanted = self.tickets.iter().flat_map(|ticket| model.requests[usize::from(*ticket)].seats);
         let mut seats: Vec<u8> = Vec::new();
         for seat in wanted.copied().filter(|seat| *seat < model.seats) {
@@ -107,7 +132,7 @@ impl Transaction {
     }
 
     pub(super) fn holds_lock(&self, seat: u8) -> bool {
-        self.locked.iter().any(|(locked, _)| *locked == seat)
+        self.locked.iter().any(|locked| locked.seat == seat)
     }
 
     pub(super) fn sells(&self, model: &Settlement, seat: u8) -> bool {
@@ -141,7 +166,13 @@ impl Transaction {
         }
         let batch: Vec<_> =
             self.tickets.iter().map(|ticket| model.commands[usize::from(*ticket)].clone()).collect();
-        let decisions = allocate(&batch, inventory(self.locked.iter().copied()), prior, moment(0));
+        let mut inventory = inventory(self.locked.iter().map(|locked| (locked.seat, locked.is_sold)));
+        for locked in self.locked.iter().filter(|locked| locked.was_released) {
+            if model.has(Rule::ReleasedSeatsNeedLaterTickets) {
+                free_from(&mut inventory, locked.seat, moment(FREE_FROM));
+            }
+        }
+        let decisions = allocate(&batch, inventory, prior, moment(0));
         let number_of = |ticket: TicketId| (0..).zip(&model.commands).find(|(_, it)| it.ticket.id == ticket);
         let outcome = |decision| match decision {
             Decision::Sell(_) => Some(Outcome::Sold),
@@ -227,7 +258,7 @@ impl State {
 
 impl Database {
     /// Runs a statement that nothing stands in the way of.
-    fn run(&self, model: &Settlement, transaction: &mut Transaction) {
+    pub(super) fn run(&self, model: &Settlement, transaction: &mut Transaction) {
         let tickets = |condition: &dyn Fn(&Outcome) -> bool| {
             let numbered = (0..).zip(&self.rows);
             numbered
@@ -235,7 +266,12 @@ impl Database {
                 .fold(0, |ids, (id, _): (Id, _)| ids | 1 << id)
         };
         match transaction.next(model) {
-            Step::Lock(seat) => transaction.locked.push((seat, !self.sales[usize::from(seat)].is_empty())),
+            Step::Lock(seat) => {
+                let has = |seats: u8| seats & 1 << seat != 0;
+                let locked = Locked { seat, is_sold: has(self.marked), was_released: has(self.released) };
+                transaction.locked.push(locked);
+            }
+            Step::ReadSale => transaction.release = Some(Some(self.live_seats(transaction.tickets[0]))),
             Step::LookUpTickets => {
                 transaction.settled =
                     Some(if model.has(Rule::LookUpTickets) { tickets(&|_| true) } else { 0 });
@@ -251,15 +287,24 @@ impl Database {
     }
 
     pub(super) fn commit(&mut self, model: &Settlement, transaction: &Transaction) {
+        if let Some(sale) = transaction.released_sale() {
+            self.release(model, sale, transaction.release.flatten().unwrap_or_default());
+        }
         for (seat, ticket) in transaction.sold(model) {
             self.sales[usize::from(seat)].push(ticket);
+            self.marked |= 1 << seat;
         }
         for (ticket, outcome) in transaction.plan.iter().flatten() {
             let outcome = match outcome {
                 Outcome::Rejected(Reason::Taken { .. }) => {
                     let seats = model.requests[usize::from(*ticket)].seats.iter();
-                    let owners = seats.flat_map(|seat| &self.sales[usize::from(*seat)]);
-                    Outcome::Rejected(Reason::Taken { by: owners.fold(0, |by, owner| by | 1 << owner) })
+                    let owners = seats.clone().flat_map(|seat| &self.sales[usize::from(*seat)]);
+                    let mut by = owners.fold(0, |by, owner| by | 1 << owner);
+                    let was_released = |seat: &u8| self.released & 1 << *seat != 0;
+                    if !model.requests[usize::from(*ticket)].is_late && seats.clone().any(was_released) {
+                        by |= NOT_YET_FREE;
+                    }
+                    Outcome::Rejected(Reason::Taken { by })
                 }
                 outcome => *outcome,
             };

@@ -6,7 +6,7 @@ use super::{Id, Outcome, Rule, Settlement, State};
 impl State {
     pub(super) fn transactions(&self) -> Vec<&Transaction> {
         let flights = self.workers.iter().flatten().filter_map(|flight| flight.transaction.as_ref());
-        flights.chain(&self.orphans).collect()
+        flights.chain(&self.releases).chain(&self.orphans).collect()
     }
 
     /// What stands in the way of a transaction's next statement.
@@ -73,6 +73,11 @@ impl State {
     pub(super) fn has_deadlock(&self, model: &Settlement) -> bool {
         let waiting = 0..self.transactions().len() - self.orphans.len();
         waiting.into_iter().any(|number| self.is_deadlocked(model, number))
+    }
+
+    /// The place of a release's transaction among all.
+    pub(super) fn number_of_release(&self, release: usize) -> usize {
+        self.workers.iter().flatten().filter(|batch| batch.transaction.is_some()).count() + release
     }
 
     /// The place of a batch's transaction among all.

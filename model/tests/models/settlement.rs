@@ -8,27 +8,49 @@ const KEY: Option<&str> = Some("key");
 
 /// Two bookings of both seats in opposite order, and one of one seat.
 fn overlapping() -> Settlement {
-    let request = |seats| Request { seats, key: None };
+    let request = |seats| Request { seats, key: None, is_late: false };
     Settlement::of(2, &[request(&[0, 1]), request(&[1, 0]), request(&[1])])
 }
 
 /// A first try, its retry, and another customer's booking of the same seat.
 fn retried() -> Settlement {
-    let request = |key| Request { seats: &[0], key };
+    let request = |key| Request { seats: &[0], key, is_late: false };
     Settlement::of(1, &[request(KEY), request(None), request(KEY)])
 }
 
 /// A first try and its retry, of a seat that does not exist: no lock keeps them apart, and neither holds the key.
 fn retried_without_locks() -> Settlement {
-    let request = |seats, key| Request { seats, key };
+    let request = |seats, key| Request { seats, key, is_late: false };
     Settlement::of(1, &[request(&[9], KEY), request(&[9], KEY), request(&[0], None)])
 }
 
 /// Two keys, each used for two different requests.
 fn two_keys() -> Settlement {
-    let request = |seats, key| Request { seats, key };
+    let request = |seats, key| Request { seats, key, is_late: false };
     let other = Some("other key");
     Settlement::of(4, &[request(&[0], KEY), request(&[1], other), request(&[2], other), request(&[3], KEY)])
+}
+
+/// A sale of two seats that is released, its retry, and bookings of the same seats before and after.
+fn released(removed: &[Rule]) -> Settlement {
+    let request = |seats, key, is_late| Request { seats, key, is_late };
+    let model = Settlement::of(
+        2,
+        &[
+            request(&[0, 1], KEY, false),
+            request(&[0, 1], KEY, false),
+            request(&[1], None, false),
+            request(&[1], None, true),
+        ],
+    );
+    Settlement { batch_max: 1, releases: 1, ..model }.without(removed)
+}
+
+/// A sale that two administrators release, and a booking after the first release.
+fn released_twice(removed: &[Rule]) -> Settlement {
+    let request = |is_late| Request { seats: &[0], key: None, is_late };
+    let model = Settlement::of(1, &[request(false), request(true)]);
+    Settlement { batch_max: 1, releases: 2, ..model }.without(removed)
 }
 
 #[test]
@@ -64,6 +86,36 @@ fn a_retry_of_a_seat_that_does_not_exist_is_settled_once() {
 #[test]
 fn two_keys_used_twice_each_deadlock_nowhere() {
     holds("settlement, two keys", Settlement { crashes: 1, ..two_keys() });
+}
+
+#[test]
+fn a_released_seat_is_sold_again_and_a_retry_of_its_sale_shares_it() {
+    holds("settlement, a release", released(&[]));
+}
+
+#[test]
+fn a_sale_that_two_administrators_release_is_released_once() {
+    holds("settlement, two releases", Settlement { crashes: 1, ..released_twice(&[]) });
+}
+
+#[test]
+fn a_release_that_locks_no_seats_lets_a_free_seat_be_refused() {
+    breaks(released_twice(&[Rule::ReleasesLockSeats]), NO_FREE_SEAT_IS_REFUSED);
+}
+
+#[test]
+fn a_release_that_reads_before_it_locks_frees_the_seat_of_another_sale() {
+    breaks(released_twice(&[Rule::ReleasesReadUnderLocks]), SEATS_ARE_MARKED);
+}
+
+#[test]
+fn a_retry_of_a_released_sale_that_has_lost_its_key_has_another_outcome() {
+    breaks(released(&[Rule::ReleasesKeepTheKey]), NO_RETRY_DIFFERS_FROM_ITS_SALE);
+}
+
+#[test]
+fn a_worker_that_sells_released_seats_at_once_sells_them_to_earlier_tickets() {
+    breaks(released(&[Rule::ReleasedSeatsNeedLaterTickets]), RELEASED_SEATS_GO_TO_LATER_TICKETS);
 }
 
 /// Two workers, one booking each, delivered twice.
@@ -176,6 +228,12 @@ fn larger_a_retry_shares_the_outcome_of_its_first_try() {
 #[ignore = "larger bounds, explored by `make model`"]
 fn larger_a_retry_of_a_seat_that_does_not_exist_is_settled_once() {
     holds("settlement, a retry without locks", with_faults(retried_without_locks()));
+}
+
+#[test]
+#[ignore = "larger bounds, explored by `make model`"]
+fn larger_a_released_seat_is_sold_again_and_a_retry_of_its_sale_shares_it() {
+    holds("settlement, a release", Settlement { crashes: 1, releases: 2, ..released(&[]) });
 }
 
 #[test]

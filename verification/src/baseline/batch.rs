@@ -16,7 +16,7 @@ use sqlx::{Connection, types::Uuid};
 /// In the order of the transaction.
 const LOCK_SEATS: &str = r#"
             SELECT id AS "id: SeatId", concert_id AS "concert_id: ConcertId", ticket_tier_id AS "tier_id: TierId",
-                   section, "row", seat_number, booked_at IS NOT NULL AS "is_sold!"
+                   section, "row", seat_number, booked_at IS NOT NULL AS "is_sold!", free_from AS "free_from: Timestamp"
             FROM seats
             WHERE id = ANY($1)
             ORDER BY id

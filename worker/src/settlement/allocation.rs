@@ -36,6 +36,8 @@ pub struct Seat {
     pub row: i32,
     pub number: String,
     pub is_sold: bool,
+    /// Since it was released: tickets that were issued before this time cannot have it.
+    pub free_from: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -216,8 +218,11 @@ impl Inventory {
                 return Err(Rejection::SaleNotOpen { opens_at });
             }
         }
-        let seats: Vec<SeatLabel> =
-            wanted.iter().filter(|(_, seat)| seat.is_sold).map(|(id, seat)| seat.label(*id)).collect();
+        let seats: Vec<SeatLabel> = wanted
+            .iter()
+            .filter(|(_, seat)| seat.is_taken_for(issued_at))
+            .map(|(id, seat)| seat.label(*id))
+            .collect();
         if !seats.is_empty() {
             let any_left = wanted.iter().any(|(_, seat)| {
                 self.concerts.get(&seat.concert_id).is_some_and(|concert| concert.available > 0)
@@ -262,6 +267,11 @@ impl Inventory {
 }
 
 impl Seat {
+    /// Whether a ticket that was issued at this time cannot have it.
+    fn is_taken_for(&self, issued_at: Timestamp) -> bool {
+        self.is_sold || self.free_from.is_some_and(|free_from| issued_at < free_from)
+    }
+
     fn label(&self, id: SeatId) -> SeatLabel {
         let (section, seat_number) = (self.section.clone(), self.number.clone());
         SeatLabel { id, section, row: self.row, seat_number }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use hamro_shared::domain::{ConcertId, SeatId, TierId};
+use hamro_shared::domain::{ConcertId, SeatId, TierId, Timestamp};
 use sqlx::postgres::PgConnection;
 
 use super::allocation::Seat;
@@ -59,7 +59,7 @@ macro_rules! lock {
         sqlx::query!(
             r#"
             SELECT id AS "id: SeatId", concert_id AS "concert_id: ConcertId", ticket_tier_id AS "tier_id: TierId",
-                   section, "row", seat_number, booked_at IS NOT NULL AS "is_sold!"
+                   section, "row", seat_number, booked_at IS NOT NULL AS "is_sold!", free_from AS "free_from: Timestamp"
             FROM seats
             WHERE id = ANY($1)
             ORDER BY id
@@ -75,6 +75,7 @@ macro_rules! lock {
                 row: row.row,
                 number: row.seat_number,
                 is_sold: row.is_sold,
+                free_from: row.free_from,
             };
             (row.id, seat)
         })

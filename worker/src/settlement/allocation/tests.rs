@@ -53,6 +53,7 @@ pub(super) fn inventory(count: i32, sold: &[i32]) -> Inventory {
         row: 1,
         number: format!("S-{id}"),
         is_sold: sold.contains(&id),
+        free_from: None,
     };
     let price = |amount| Price::new(Decimal::from(amount)).unwrap();
     let available = (0..count).filter(|id| !sold.contains(id)).count();
@@ -87,6 +88,23 @@ pub(super) fn sold_seats(decision: &Decision) -> Vec<SeatId> {
     match decision {
         Decision::Sell(seats) => seats.iter().map(|seat| seat.label.id).collect(),
         _ => Vec::new(),
+    }
+}
+
+#[test]
+fn a_released_seat_is_sold_only_to_tickets_that_are_issued_once_it_is_free() {
+    for (milliseconds, is_sold) in [(-1_000, true), (0, true), (1, false), (3_000, false)] {
+        let mut inventory = inventory(4, &[]);
+        let free_from = Timestamp::from_unix_millis(now().unix_millis() + milliseconds).unwrap();
+        inventory.seats.get_mut(&SeatId(1)).unwrap().free_from = Some(free_from);
+        let decisions = allocate_into(inventory, &[command(1, &[1, 2]), command(2, &[2])]);
+        let taken = Rejection::SeatsTaken { seat_ids: ids(&[1]), seats: labels(&ids(&[1])) };
+        if is_sold {
+            assert_eq!(sold_seats(&decisions[0]), ids(&[1, 2]), "{milliseconds}");
+        } else {
+            assert_eq!(decisions[0], Decision::Reject(taken), "{milliseconds}");
+            assert_eq!(sold_seats(&decisions[1]), ids(&[2]));
+        }
     }
 }
 
