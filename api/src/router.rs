@@ -50,6 +50,11 @@ fn endpoints() -> OpenApiRouter<AppState> {
         .routes(routes!(bookings::get_booking::get_booking))
         .routes(routes!(bookings::follow_booking::follow_booking))
         .routes(routes!(bookings::book_seats::book_seats))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(bookings::release_booking::release_booking))
+                .layer(from_fn(log_changes)),
+        )
         .routes(routes!(catalogue::follow_seats::follow_seats))
         .routes(routes!(queue::get_queue::get_queue))
         .routes(routes!(health::live::get_liveness))

@@ -3,10 +3,11 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use hamro_shared::domain::Outcome;
 
 use super::TicketStatus;
 use super::outcome::{find_or_wait, verify_ticket};
-use crate::http::etag::ETag;
+use super::status::etag_of;
 use crate::http::extract::{PathId, QueryParams};
 use crate::http::openapi::{BOOKINGS, ParamProblems, ServerProblems, TicketProblems};
 use crate::http::prefer::{Prefer, WaitParams};
@@ -16,7 +17,8 @@ use crate::state::AppState;
 
 /// Get the status of a booking
 ///
-/// A final status never changes. `wait` or `Prefer: wait` holds the response until the status is final, or the time is
+/// A final status never changes. If an administrator releases seats of a confirmed booking, the document lists them and has
+/// another `ETag`. `wait` or `Prefer: wait` holds the response until the status is final, or the time is
 /// up.
 #[utoipa::path(
     get,
@@ -58,9 +60,11 @@ pub async fn get_booking(
             (preference.headers(), headers, Json(TicketStatus::queued(ticket, position))).into_response()
         );
     };
-    // A final status never changes, and only the ticket holder may cache it.
-    let etag = ETag::of(&settled.settled_at.unix_millis());
-    let cache = [(CACHE_CONTROL, HeaderValue::from_static("private, max-age=60"))];
+    // Only the ticket holder may cache it. A final status never changes, but an administrator may release seats of a booking.
+    let etag = etag_of(&settled);
+    let may_change = matches!(settled.outcome, Outcome::Confirmed { .. });
+    let cache = if may_change { "private, no-cache" } else { "private, max-age=60" };
+    let cache = [(CACHE_CONTROL, HeaderValue::from_static(cache))];
     if etag.is_known_to(&request_headers) {
         return Ok((StatusCode::NOT_MODIFIED, preference.headers(), cache, etag, ()).into_response());
     }

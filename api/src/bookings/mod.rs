@@ -6,6 +6,8 @@ mod enqueue;
 pub mod follow_booking;
 pub mod get_booking;
 mod outcome;
+pub mod release_booking;
+mod release_transaction;
 mod request;
 mod status;
 

@@ -44,7 +44,8 @@ impl BookingBody {
     }
 }
 
-fn seat_ids(ids: Vec<i64>, max_seats: usize) -> Result<Vec<SeatId>, String> {
+/// The ids of a list of seats, which must not be empty or contain duplicates.
+pub(super) fn seat_ids(ids: Vec<i64>, max_seats: usize) -> Result<Vec<SeatId>, String> {
     if ids.len() > max_seats {
         return Err(format!("must name at most {max_seats} seats"));
     }

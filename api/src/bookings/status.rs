@@ -1,9 +1,10 @@
 //! The status document of a ticket.
 
-use hamro_shared::domain::{Booking, Outcome, SettledTicket, TicketId, Timestamp};
+use hamro_shared::domain::{Booking, Outcome, SeatId, SettledTicket, TicketId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::etag::ETag;
 use crate::http::problem::{Problem, ProblemCode, ProblemDocument};
 use crate::outcomes::queue_estimate::QueuePosition;
 
@@ -38,6 +39,11 @@ pub struct TicketStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub booking: Option<Booking>,
+    /// Those of the booking's seats that an administrator has released: they no longer belong to it. Missing if none. The
+    /// status stays `confirmed`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub released_seat_ids: Vec<SeatId>,
     /// Why nothing was booked, if `rejected`, `expired` or `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -77,6 +83,7 @@ impl TicketStatus {
             settled_at: None,
             queue: Some(position),
             booking: None,
+            released_seat_ids: Vec::new(),
             problem: None,
         }
     }
@@ -88,6 +95,7 @@ impl TicketStatus {
             Outcome::Expired => Status::Expired,
             Outcome::Failed => Status::Failed,
         };
+        let released_seat_ids = settled.released_seat_ids().to_vec();
         let (booking, problem) = match booking_or_problem(settled.outcome) {
             Ok(booking) => (Some(booking), None),
             Err(problem) => (None, Some(problem.document())),
@@ -99,8 +107,18 @@ impl TicketStatus {
             settled_at: Some(settled.settled_at),
             queue: None,
             booking,
+            released_seat_ids,
             problem,
         }
+    }
+}
+
+/// The version of the status document of a settled ticket.
+pub fn etag_of(settled: &SettledTicket) -> ETag {
+    let settled_at = settled.settled_at.unix_millis();
+    match settled.revision() {
+        0 => ETag::of(&settled_at),
+        revision => ETag::of(&format!("{settled_at}.{revision}")),
     }
 }
 

@@ -1,8 +1,11 @@
 //! The api's use of RabbitMQ: [`publisher`] publishes bookings to the intake queue, [`outcome_subscriber`] receives the
-//! workers' announcements and everybody's heartbeats, and [`heartbeats`] sends those of this instance.
+//! announcements and everybody's heartbeats, [`heartbeats`] sends those of this instance, and [`release_announcer`] announces
+//! the seats that it has released.
 
 mod heartbeats;
 pub mod outcome_subscriber;
 pub mod publisher;
 mod publisher_config;
+mod release_announcer;
+mod side_channel;
 mod without_broker;

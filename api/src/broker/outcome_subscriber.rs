@@ -1,4 +1,4 @@
-//! Receives the workers' announcements of settled tickets and the heartbeats of all processes, and polls the length of
+//! Receives the announcements of settled tickets and of releases, and the heartbeats of all processes, and polls the length of
 //! the queue.
 //!
 //! It has its own connection, so that outcomes still arrive while the broker blocks connections that publish.
@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use futures_util::future::try_join;
-use hamro_shared::queue::{BrokerTask, Heartbeat, RawSettledEvent, Topology, consume};
+use hamro_shared::queue::{BrokerTask, Heartbeat, RawSettledEvent, Release, Topology, consume};
 use lapin::options::BasicAckOptions;
 use lapin::{Channel, Connection};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -51,6 +51,10 @@ impl OutcomeSubscriber {
                 self.queue_estimate.on_settled(&announcement);
                 self.seat_feed.on_settled(&announcement.tickets);
                 self.outcomes.on_settled(announcement.tickets);
+                for Release { tickets, seats } in announcement.releases {
+                    self.seat_feed.on_released(&seats);
+                    self.outcomes.on_released(tickets);
+                }
             }
             Err(error) => warn!("ignored an unreadable announcement: {error}"),
         }

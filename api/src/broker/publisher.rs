@@ -16,7 +16,7 @@ use futures_util::{Stream, StreamExt};
 #[cfg(feature = "faults")]
 use hamro_shared::faults::{Safeguard, is_disabled};
 use hamro_shared::queue::{
-    self, BOOKINGS_HEADER, BrokerTask, Envelope, Parcel, Topology, check_confirmation, properties,
+    self, BOOKINGS_HEADER, BrokerTask, Envelope, Parcel, Release, Topology, check_confirmation, properties,
 };
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -28,6 +28,8 @@ use tracing::{info, warn};
 
 use super::heartbeats::HeartbeatSender;
 pub use super::publisher_config::PublisherConfig;
+use super::release_announcer::{QueuedReleases, ReleaseAnnouncer, release_announcer};
+use super::side_channel::SideChannel;
 use crate::outcomes::queue_estimate::QueueEstimate;
 
 /// Limit on parcels whose confirm is outstanding: low enough for parcels to fill in a rush, high enough to keep the
@@ -70,6 +72,7 @@ pub struct Publisher {
     state: watch::Receiver<BrokerState>,
     confirm_timeout: Duration,
     queue_estimate: QueueEstimate,
+    release_announcer: ReleaseAnnouncer,
 }
 
 /// An encoded envelope, and the handler that waits for its confirm.
@@ -88,6 +91,7 @@ pub struct PublishingTask {
     /// A connection on which no confirm arrives for this long is dropped.
     confirm_timeout: Duration,
     queue_estimate: QueueEstimate,
+    releases: QueuedReleases,
 }
 
 pub fn publisher(
@@ -98,20 +102,27 @@ pub fn publisher(
     let (sender, requests) = mpsc::channel(config.waiting_max.get());
     let (state, state_receiver) = watch::channel(BrokerState::Down);
     let confirm_timeout = config.confirm_timeout;
+    let (release_announcer, releases) = release_announcer();
     let publisher = Publisher {
         requests: sender,
         state: state_receiver,
         confirm_timeout,
         queue_estimate: queue_estimate.clone(),
+        release_announcer,
     };
     let topology = topology.clone();
-    (publisher, PublishingTask { requests, state, topology, confirm_timeout, queue_estimate })
+    (publisher, PublishingTask { requests, state, topology, confirm_timeout, queue_estimate, releases })
 }
 
 impl Publisher {
     /// Whether the broker currently accepts messages.
     pub fn is_up(&self) -> bool {
         *self.state.borrow() == BrokerState::Up
+    }
+
+    /// Announces a release to all instances, or drops the announcement if too many wait.
+    pub fn announce(&self, release: &Release) {
+        self.release_announcer.announce(release);
     }
 
     /// Publishes the booking. `Ok` means that the broker has confirmed that it is stored.
@@ -155,14 +166,18 @@ impl BrokerTask for PublishingTask {
         self.state.send_replace(BrokerState::Up);
         let (exchange, queue_estimate) = (self.topology.heartbeats_exchange(), self.queue_estimate.clone());
         let mut heartbeats = HeartbeatSender::new(connection, exchange, queue_estimate);
+        let releases = self.releases.clone();
+        let mut announcements = SideChannel::new(connection, self.topology.settled_exchange());
         let result = tokio::select! {
             result = self.publish_all(channel, connection.events_listener()) => result,
             never = heartbeats.send_all() => match never {},
+            never = releases.send_all(&mut announcements) => match never {},
         };
         self.state.send_replace(BrokerState::Down);
         self.fail_waiting();
         self.queue_estimate.on_publisher_lost();
         heartbeats.close().await;
+        announcements.close().await;
         result
     }
 }

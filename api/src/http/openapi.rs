@@ -122,6 +122,14 @@ problems! {
         400 => "The path is not valid UTF-8", [MalformedRequest];
         404 => "Unknown ticket", [TicketNotFound];
     }
+    /// The ticket was not issued here.
+    UnknownTicketProblem {
+        404 => "Unknown ticket", [TicketNotFound];
+    }
+    /// The booking has no seats.
+    NotConfirmedProblem {
+        409 => "The booking is not confirmed", [NotConfirmed];
+    }
     /// Problems with the admin token of a write.
     AdminProblems {
         401 => "The admin token is missing or wrong", [Unauthorized];

@@ -17,7 +17,8 @@ const KEEP_AT_LEAST: Duration = Duration::from_secs(5);
 /// How many outcomes are kept for longer than that: about ten megabytes.
 const OLD_OUTCOMES_MAX: usize = 20_000;
 
-/// No outcome is kept for longer than this, so that data erased from the database also disappears here.
+/// No outcome is kept for longer than this, so that data erased from the database also disappears here, and a release whose
+/// announcement was lost appears.
 const KEEP_AT_MOST: Duration = Duration::from_mins(1);
 
 /// Recent outcomes by ticket.
@@ -41,6 +42,18 @@ enum Cached {
     Unreadable,
 }
 
+impl Cached {
+    /// Outcomes change only by releases, which are announced and read in decoded form. So a repeated one is the same, or
+    /// has another revision.
+    fn is_as_recent_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Decoded(known), Self::Decoded(other)) => known.revision() >= other.revision(),
+            (Self::Decoded(_), _) => true,
+            _ => false,
+        }
+    }
+}
+
 impl OutcomeCache {
     /// Caches announced outcomes without decoding them.
     pub fn insert_announced(&self, announced: &[Arc<RawSettledTicket>]) {
@@ -52,12 +65,18 @@ impl OutcomeCache {
         state.evict_old(now);
     }
 
-    /// Caches an outcome that was read from the database.
-    pub fn insert_decoded(&self, settled: Arc<SettledTicket>) {
+    /// Caches an outcome that was read from the database. Returns the latest version that is known: a query may have read
+    /// the booking before seats of it were released, and end after the release was announced.
+    pub fn insert_decoded(&self, settled: Arc<SettledTicket>) -> Arc<SettledTicket> {
         let now = Instant::now();
         let mut state = self.lock();
-        state.insert(settled.ticket_id, Cached::Decoded(settled), now);
+        state.insert(settled.ticket_id, Cached::Decoded(settled.clone()), now);
+        let latest = match state.outcomes.get(&settled.ticket_id) {
+            Some(Cached::Decoded(latest)) => latest.clone(),
+            _ => settled,
+        };
         state.evict_old(now);
+        latest
     }
 
     /// The outcome of a ticket, if it is cached and readable. A ticket without one may still have been settled.
@@ -108,8 +127,7 @@ impl OutcomeCache {
 impl State {
     fn insert(&mut self, ticket: TicketId, outcome: Cached, now: Instant) {
         match self.outcomes.entry(ticket) {
-            // Outcomes never change, so a repeated one is the same.
-            Entry::Occupied(entry) if matches!(entry.get(), Cached::Decoded(_)) => {}
+            Entry::Occupied(entry) if entry.get().is_as_recent_as(&outcome) => {}
             Entry::Occupied(mut entry) => drop(entry.insert(outcome)),
             Entry::Vacant(entry) => {
                 entry.insert(outcome);
@@ -160,7 +178,7 @@ pub fn is_evicted(age: Duration, count: usize) -> bool {
 mod tests {
     use tokio::time::advance;
 
-    use super::super::fixtures::{received, received_from_newer_worker, settled};
+    use super::super::fixtures::{booked, received, received_from_newer_worker, settled};
     use super::*;
 
     fn announced(numbers: impl IntoIterator<Item = u128>) -> Vec<Arc<RawSettledTicket>> {
@@ -174,6 +192,21 @@ mod tests {
         cache.insert_decoded(decoded.clone());
         cache.insert_announced(&announced([1]));
         assert!(cache.get(settled(1).ticket_id).is_some_and(|cached| Arc::ptr_eq(&cached, &decoded)));
+    }
+
+    #[test]
+    fn a_released_booking_replaces_the_earlier_one_and_is_not_replaced_by_it() {
+        let cache = OutcomeCache::default();
+        let [before, partly, after] = [0, 1, 2].map(|count| Arc::new(booked(1, count)));
+        let ticket = before.ticket_id;
+        for (read, latest) in
+            [(&before, &before), (&partly, &partly), (&before, &partly), (&after, &after), (&partly, &after)]
+        {
+            assert!(Arc::ptr_eq(&cache.insert_decoded(read.clone()), latest));
+            cache.insert_announced(&announced([1]));
+            assert!(cache.get(ticket).is_some_and(|cached| Arc::ptr_eq(&cached, latest)));
+        }
+        assert_eq!(cache.lock().insertions.len(), 1);
     }
 
     #[test]

@@ -63,12 +63,19 @@ impl Outcomes {
         }
     }
 
-    /// Caches an outcome that was read from the database, and wakes its waiters.
+    /// Caches an outcome that was read from the database, or announced by a release, and wakes its waiters. Returns the
+    /// latest version that is known.
     pub fn record(&self, settled: SettledTicket) -> Arc<SettledTicket> {
-        let settled = Arc::new(settled);
-        self.cache.insert_decoded(settled.clone());
+        let settled = self.cache.insert_decoded(Arc::new(settled));
         self.waiters.wake(std::slice::from_ref(&settled));
         settled
+    }
+
+    /// Caches the outcomes of a booking whose seats were released.
+    pub fn on_released(&self, tickets: Vec<SettledTicket>) {
+        for settled in tickets {
+            self.record(settled);
+        }
     }
 
     /// Logs, once per ticket, why its stored outcome cannot be read.
@@ -114,7 +121,7 @@ impl Outcomes {
 
 #[cfg(test)]
 mod fixtures {
-    use hamro_shared::domain::{Outcome, Timestamp};
+    use hamro_shared::domain::{Booking, CustomerName, Email, Outcome, SeatId, Timestamp};
     use hamro_shared::queue::{RawSettledEvent, SettledEvent};
     use uuid::Uuid;
 
@@ -123,6 +130,14 @@ mod fixtures {
     pub fn settled(n: u128) -> SettledTicket {
         let settled_at = Timestamp::from_unix_millis(0).unwrap();
         SettledTicket { ticket_id: TicketId(Uuid::from_u128(n)), settled_at, outcome: Outcome::Expired }
+    }
+
+    /// A confirmed ticket, `released` of whose seats were released.
+    pub fn booked(n: u128, released: i32) -> SettledTicket {
+        let SettledTicket { ticket_id, settled_at, .. } = settled(n);
+        let booking = Booking::of_sale(1, CustomerName::erased(), Email::erased(), settled_at, Vec::new());
+        let booking = booking.with_released((1..=released).map(SeatId).collect());
+        SettledTicket { ticket_id, settled_at, outcome: Outcome::Confirmed { booking } }
     }
 
     /// The outcomes of these tickets, as an instance receives them.

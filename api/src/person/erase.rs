@@ -35,7 +35,7 @@ pub struct Report {
 }
 
 /// Replaces a text about the person.
-const ERASED: &str = "erased";
+pub(crate) const ERASED: &str = "erased";
 
 pub async fn erase(connection: &mut PgConnection, arguments: &Arguments) -> anyhow::Result<Report> {
     let address = not_a_placeholder(&arguments.email)?;
@@ -70,6 +70,14 @@ async fn apply(connection: &mut PgConnection, address: &str) -> anyhow::Result<R
     let mut transaction = connection.begin().await?;
     let spellings = find_spellings(&mut transaction, address).await?;
     let (name, email) = (CustomerName::erased(), Email::erased());
+    // Before the sales, which no longer have the address then. The reasons may describe the person.
+    sqlx::query!(
+        "UPDATE releases SET reason = $2 FROM sales WHERE sales.id = releases.sale_id AND sales.user_email = ANY($1)",
+        &spellings,
+        ERASED
+    )
+    .execute(&mut *transaction)
+    .await?;
     let sales = sqlx::query!(
         r#"
         UPDATE sales SET user_name = $2, user_email = $3, customer_digest = NULL, tagged_digest = NULL

@@ -38,6 +38,16 @@ struct Sale {
     user_email: String,
     sold_at: Timestamp,
     seats: Vec<SoldSeat>,
+    releases: Vec<Release>,
+}
+
+/// Seats that an administrator has taken back.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Release {
+    released_at: Timestamp,
+    seat_ids: Vec<SeatId>,
+    reason: String,
 }
 
 /// A seat of a sale. What the catalogue no longer has is `null`.
@@ -118,6 +128,7 @@ async fn sales(connection: &mut PgConnection, spellings: &[String]) -> Result<Ve
     .await?;
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     let mut seats = sold_seats(connection, &ids).await?;
+    let mut releases = releases(connection, &ids).await?;
     let sales = rows.into_iter().map(|row| Sale {
         id: row.id,
         ticket_id: row.ticket_id,
@@ -125,6 +136,7 @@ async fn sales(connection: &mut PgConnection, spellings: &[String]) -> Result<Ve
         user_email: row.user_email,
         sold_at: row.created_at,
         seats: seats.remove(&row.id).unwrap_or_default(),
+        releases: releases.remove(&row.id).unwrap_or_default(),
     });
     Ok(sales.collect())
 }
@@ -164,6 +176,30 @@ async fn sold_seats(
         });
     }
     Ok(seats)
+}
+
+/// The releases of these sales, by sale.
+async fn releases(
+    connection: &mut PgConnection,
+    sales: &[i64],
+) -> Result<HashMap<i64, Vec<Release>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT sale_id, released_at AS "released_at: Timestamp", seat_ids AS "seat_ids: Vec<SeatId>", reason
+        FROM releases
+        WHERE sale_id = ANY($1)
+        ORDER BY id
+        "#,
+        sales
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut releases: HashMap<i64, Vec<Release>> = HashMap::new();
+    for row in rows {
+        let (released_at, seat_ids, reason) = (row.released_at, row.seat_ids, row.reason);
+        releases.entry(row.sale_id).or_default().push(Release { released_at, seat_ids, reason });
+    }
+    Ok(releases)
 }
 
 /// The bookings with the address, and those of these dead letters: a booking that failed has neither name nor address.

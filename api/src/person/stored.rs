@@ -8,12 +8,13 @@ use sqlx::postgres::PgConnection;
 use super::mention::{is_in_payload, is_in_text};
 
 /// Every column that may contain a name or an address. A new one belongs here, into the export and into the erasure.
-pub const COLUMNS: [&str; 7] = [
+pub const COLUMNS: [&str; 8] = [
     "bookings.user_email",
     "bookings.user_name",
     "dead_letters.detail",
     "dead_letters.discard_reason",
     "dead_letters.payload",
+    "releases.reason",
     "sales.user_email",
     "sales.user_name",
 ];

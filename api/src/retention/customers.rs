@@ -8,6 +8,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::{BLOCK, paced};
+use crate::person::erase::ERASED;
 
 /// How many customers were erased.
 pub struct Erased {
@@ -44,6 +45,8 @@ async fn erase_sales(connection: &mut PgConnection, cutoff: Timestamp) -> Result
             ), erased AS (
                 UPDATE sales SET user_name = $4, user_email = $5, customer_digest = NULL, tagged_digest = NULL
                 FROM due WHERE sales.id = due.id RETURNING 1
+            ), reasons AS (
+                UPDATE releases SET reason = $6 FROM due WHERE releases.sale_id = due.id
             )
             SELECT max(id) AS last, bool_or(created_at < $3) AS is_old, (SELECT count(*) FROM erased) AS "erased!"
             FROM block
@@ -52,7 +55,8 @@ async fn erase_sales(connection: &mut PgConnection, cutoff: Timestamp) -> Result
             BLOCK,
             cutoff as Timestamp,
             name.as_str(),
-            email.as_str()
+            email.as_str(),
+            ERASED
         )
         .fetch_one(&mut *connection)
         .await?;

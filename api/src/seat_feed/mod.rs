@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream};
 use hamro_shared::database::Database;
 use hamro_shared::domain::ConcertId;
-use hamro_shared::queue::{RawSettledTicket, SoldSeats};
+use hamro_shared::queue::{FreedSeat, RawSettledTicket, SoldSeats};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::{JoinError, spawn};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -104,6 +104,16 @@ impl SeatFeed {
         }
         if unreadable > 0 {
             warn!("cannot read {unreadable} announced outcomes; affected seat maps will be reloaded");
+        }
+    }
+
+    /// Applies an announced release to the watched seat maps.
+    pub fn on_released(&self, freed: &[FreedSeat]) {
+        let seat_maps = self.seat_maps();
+        for FreedSeat { concert_id, seat_id } in freed {
+            if let Some(seat_map) = seat_maps.get(concert_id) {
+                seat_map.mark_freed(&[*seat_id]);
+            }
         }
     }
 

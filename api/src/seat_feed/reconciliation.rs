@@ -17,6 +17,8 @@ const RELOAD_AFTER: Duration = Duration::from_secs(30);
 pub struct Reconciliation {
     /// The version that was loaded last.
     loaded_version: Option<String>,
+    /// How many seats were available then.
+    loaded_available: usize,
     loaded_at: Instant,
     /// The last version at which the map had as many available seats as the database.
     verified_version: Option<String>,
@@ -33,18 +35,27 @@ pub struct AvailableSeats {
 
 impl Reconciliation {
     pub fn new(now: Instant) -> Self {
-        Self { loaded_version: None, loaded_at: now, verified_version: None, was_ahead: false }
+        Self {
+            loaded_version: None,
+            loaded_available: 0,
+            loaded_at: now,
+            verified_version: None,
+            was_ahead: false,
+        }
     }
 
-    /// Records a complete load of the seats, which began at `loaded_at`.
-    pub fn record_load(&mut self, version: SeatMapVersion, loaded_at: Instant) {
+    /// Records a complete load of the seats, which began at `loaded_at` and found this many available.
+    pub fn record_load(&mut self, version: SeatMapVersion, available: usize, loaded_at: Instant) {
         self.loaded_version = Some(version.tag);
+        self.loaded_available = available;
         self.loaded_at = loaded_at;
         self.was_ahead = false;
     }
 
     /// Compares the map with the database's `version`. Returns whether the seats have to be reloaded.
     ///
+    /// - If the map has changed and the database has not, an announcement was late: that of a sale, for example, after
+    ///   that of its release.
     /// - If the map is ahead in two comparisons in a row, an announcement was lost. In a rush it may also just have
     ///   been late twice; an unnecessary reload does no harm.
     /// - If the database has more available seats than the map had before the query, seats were added or freed.
@@ -53,7 +64,7 @@ impl Reconciliation {
     pub fn needs_reload(&mut self, version: SeatMapVersion, available: AvailableSeats, now: Instant) -> bool {
         if self.loaded_version.as_ref() == Some(&version.tag) {
             self.was_ahead = false;
-            return false;
+            return available.before_query != self.loaded_available;
         }
         if version.tag.is_empty() {
             return true;
@@ -79,7 +90,7 @@ mod tests {
 
     fn loaded() -> Reconciliation {
         let mut reconciliation = Reconciliation::new(Instant::now());
-        reconciliation.record_load(version("0", 100), Instant::now());
+        reconciliation.record_load(version("0", 100), 100, Instant::now());
         reconciliation
     }
 
@@ -107,6 +118,14 @@ mod tests {
         assert!(!reconciliation.needs_reload(version("1", 99), available(99, 99), now));
         // Nor does an announcement that arrives during the query.
         assert!(!reconciliation.needs_reload(version("2", 98), available(98, 97), now));
+    }
+
+    #[test]
+    fn a_sale_announced_after_its_release_causes_a_reload() {
+        let (mut reconciliation, now) = (loaded(), Instant::now());
+        assert!(reconciliation.needs_reload(version("0", 100), available(99, 99), now));
+        // Unlike one that arrives during the query, which may be new.
+        assert!(!reconciliation.needs_reload(version("0", 100), available(100, 99), now));
     }
 
     #[test]

@@ -58,8 +58,9 @@ pub struct SeatMapState {
     pending: Option<HashMap<SeatId, bool>>,
     /// The latest broadcast changes, up to `sequence`.
     history: VecDeque<HashMap<SeatId, bool>>,
-    /// Sales announced since the reload began, which it may or may not contain; `None` if no reload is running.
-    sold_during_reload: Option<Vec<SeatId>>,
+    /// Sales and releases announced since the reload began, which it may or may not contain, each seat with whether it is
+    /// booked; `None` if no reload is running.
+    announced_during_reload: Option<Vec<(SeatId, bool)>>,
     /// A snapshot, with the number of the event that it corresponds to.
     snapshot: Option<(u64, Arc<SeatsEvent>)>,
     /// `None` once the seat map is closed.
@@ -83,7 +84,7 @@ impl SeatMapState {
             available: 0,
             pending: Some(HashMap::new()),
             history: VecDeque::new(),
-            sold_during_reload: None,
+            announced_during_reload: None,
             snapshot: None,
             events: Some(broadcast::Sender::new(CHANNEL_CAPACITY)),
         }
@@ -95,22 +96,31 @@ impl SeatMapState {
 
     /// Applies an announced sale. Seats of other concerts are ignored.
     pub fn mark_sold(&mut self, seats: &[SeatId]) {
-        if let Some(sold_during_reload) = &mut self.sold_during_reload {
-            sold_during_reload.extend(seats);
+        self.announce(seats, true);
+    }
+
+    /// Applies an announced release.
+    pub fn mark_freed(&mut self, seats: &[SeatId]) {
+        self.announce(seats, false);
+    }
+
+    fn announce(&mut self, seats: &[SeatId], is_booked: bool) {
+        if let Some(announced) = &mut self.announced_during_reload {
+            announced.extend(seats.iter().map(|seat| (*seat, is_booked)));
         }
         for seat in seats {
-            self.set(*seat, true);
+            self.set(*seat, is_booked);
         }
     }
 
     /// Call this before the seats are read from the database, and then `apply_reload` or `abort_reload`.
     pub fn begin_reload(&mut self) {
-        self.sold_during_reload = Some(Vec::new());
+        self.announced_during_reload = Some(Vec::new());
     }
 
     /// Ends a reload that failed; the state stays as it is.
     pub fn abort_reload(&mut self) {
-        self.sold_during_reload = None;
+        self.announced_during_reload = None;
     }
 
     /// Ends the streams of all subscribers.
@@ -118,12 +128,11 @@ impl SeatMapState {
         self.events = None;
     }
 
-    /// Applies what was read from the database: all seats, and whether each is booked. Sales that were announced
-    /// meanwhile stay booked.
+    /// Applies what was read from the database: all seats, and whether each is booked. What was announced meanwhile stays.
     pub fn apply_reload(&mut self, mut booked_by_seat: HashMap<SeatId, bool>) {
-        for seat in self.sold_during_reload.take().unwrap_or_default() {
+        for (seat, announced) in self.announced_during_reload.take().unwrap_or_default() {
             if let Some(is_booked) = booked_by_seat.get_mut(&seat) {
-                *is_booked = true;
+                *is_booked = announced;
             }
         }
         let has_same_seats = booked_by_seat.len() == self.booked_by_seat.len()

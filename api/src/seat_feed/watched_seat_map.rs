@@ -55,10 +55,11 @@ impl WatchedSeatMap {
         let loading =
             database.query_large(move |connection| Box::pin(StoredSeats::load(connection, concert)));
         let StoredSeats { concert_exists, version, booked_by_seat } = loading.await?;
+        let available = booked_by_seat.values().filter(|is_booked| !**is_booked).count();
         let mut state = self.state();
         state.seat_map.apply_reload(booked_by_seat);
         state.seat_map.broadcast_changes();
-        state.reconciliation.record_load(version, started_at);
+        state.reconciliation.record_load(version, available, started_at);
         Ok(concert_exists)
     }
 
@@ -82,6 +83,11 @@ impl WatchedSeatMap {
     /// Applies an announced sale.
     pub fn mark_sold(&self, seats: &[SeatId]) {
         self.state().seat_map.mark_sold(seats);
+    }
+
+    /// Applies an announced release.
+    pub fn mark_freed(&self, seats: &[SeatId]) {
+        self.state().seat_map.mark_freed(seats);
     }
 
     pub fn broadcast_changes(&self) {

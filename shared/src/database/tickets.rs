@@ -33,6 +33,7 @@ struct Row {
     concert_id: Option<ConcertId>,
     ticket_tier_id: Option<TierId>,
     price: Option<Price>,
+    is_released: bool,
 }
 
 /// A settled ticket whose outcome this version cannot read: a newer version wrote it, or it was changed by hand.
@@ -43,8 +44,8 @@ pub struct Unreadable {
     pub reason: String,
 }
 
-/// Reads the outcomes of those tickets that are settled, in one query. It reads no row that may change later: a sale keeps
-/// what its seats were called.
+/// Reads the outcomes of those tickets that are settled, in one query. Of what it reads, only `released_at` may change later:
+/// a sale keeps what its seats were called.
 pub async fn find_settled(
     connection: &mut PgConnection,
     tickets: &[TicketId],
@@ -58,7 +59,8 @@ pub async fn find_settled(
                sale.user_name AS "user_name?: CustomerName", sale.user_email AS "user_email?: Email",
                sale.created_at AS "sold_at?: Timestamp", sold.seat_id AS "seat_id?: SeatId", sold.section, sold."row",
                sold.seat_number, sold.concert_id AS "concert_id: ConcertId",
-               sold.ticket_tier_id AS "ticket_tier_id: TierId", NULLIF(sold.price, 'NaN') AS "price?: Price"
+               sold.ticket_tier_id AS "ticket_tier_id: TierId", NULLIF(sold.price, 'NaN') AS "price?: Price",
+               sold.released_at IS NOT NULL AS "is_released!"
         FROM bookings booking
         LEFT JOIN sales sale ON sale.id = booking.sale_id
         LEFT JOIN sale_seats sold ON sold.sale_id = booking.sale_id
@@ -153,7 +155,8 @@ fn booking(rows: &[Row]) -> Result<Booking, String> {
         seats.ok_or_else(|| format!("a seat of sale {sale} is missing, or has no price or no label"))?;
     let name = row.user_name.clone().unwrap_or_else(CustomerName::erased);
     let email = row.user_email.clone().unwrap_or_else(Email::erased);
-    Ok(Booking::of_sale(sale, name, email, sold_at, seats))
+    let released = rows.iter().filter(|row| row.is_released).filter_map(|row| row.seat_id).collect();
+    Ok(Booking::of_sale(sale, name, email, sold_at, seats).with_released(released))
 }
 
 fn sold_seat(row: &Row) -> Option<SoldSeat> {

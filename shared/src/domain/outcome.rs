@@ -1,4 +1,5 @@
-//! How a ticket can end. Each ticket gets exactly one outcome, which never changes.
+//! How a ticket can end. Each ticket gets exactly one outcome. Its status never changes; a booking can lose seats, when an
+//! administrator releases them.
 //!
 //! Only workers write outcomes, so reading them does not apply the validation rules for input.
 
@@ -87,6 +88,10 @@ pub struct Booking {
     // database, which has it.
     /// The same seats, as they were called when they were sold.
     pub seats: Vec<SeatLabel>,
+    /// Those of the seats that an administrator has released: they no longer belong to the booking. Missing if none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub released_seat_ids: Vec<SeatId>,
 }
 
 /// The seats bought in one tier.
@@ -160,7 +165,14 @@ impl Booking {
         }
         let seat_ids = seats.iter().map(|seat| seat.label.id).collect();
         let seats = seats.into_iter().map(|seat| seat.label).collect();
-        Self { id, user_name, user_email, ticket_data, seat_ids, seats }
+        let released_seat_ids = Vec::new();
+        Self { id, user_name, user_email, ticket_data, seat_ids, seats, released_seat_ids }
+    }
+
+    /// The same booking without these of its seats.
+    #[must_use]
+    pub fn with_released(self, released_seat_ids: Vec<SeatId>) -> Self {
+        Self { released_seat_ids, ..self }
     }
 }
 
@@ -179,4 +191,19 @@ pub struct SettledTicket {
     pub ticket_id: TicketId,
     pub settled_at: Timestamp,
     pub outcome: Outcome,
+}
+
+impl SettledTicket {
+    /// The seats of the booking that were released.
+    pub fn released_seat_ids(&self) -> &[SeatId] {
+        match &self.outcome {
+            Outcome::Confirmed { booking } => &booking.released_seat_ids,
+            _ => &[],
+        }
+    }
+
+    /// Tells the versions of a ticket's outcome apart: a later one has a larger number. Released seats do not come back.
+    pub fn revision(&self) -> usize {
+        self.released_seat_ids().len()
+    }
 }

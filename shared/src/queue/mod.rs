@@ -23,5 +23,5 @@ pub use parcel::{BOOKINGS_HEADER, Parcel};
 pub use publish::{PublishError, check_confirmation, properties, publish_confirmed};
 pub use refusal::TopologyError;
 pub use role_failures::RoleFailures;
-pub use settled::{RawSettledEvent, RawSettledTicket, SettledEvent, SoldSeats};
+pub use settled::{FreedSeat, RawSettledEvent, RawSettledTicket, Release, SettledEvent, SoldSeats};
 pub use topology::{INTAKE_MAX_BYTES, Topology};

@@ -1,4 +1,5 @@
-//! The announcement: the message that a worker publishes after a commit. It fills caches and wakes waiting requests.
+//! The announcement: the message that a worker publishes after a commit. It fills caches and wakes waiting requests. An api
+//! instance publishes one after it has released seats.
 //! The database stays authoritative, so a lost announcement delays an outcome and never loses it.
 //!
 //! Every instance receives the outcomes of all tickets, but clients request only a share of them from each instance. An
@@ -21,13 +22,33 @@ pub struct SettledEvent {
     pub parcels: u32,
 }
 
-/// The announcement of one settled batch, as an instance decodes it.
+/// Seats that were released. Instances of earlier versions see an announcement of nothing: they read the outcomes again
+/// within a minute, and the seats once they differ from the counters of their tiers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Release {
+    /// The new outcomes of the booking's tickets.
+    pub tickets: Vec<SettledTicket>,
+    /// The seats that became free, unless somebody has released them before.
+    pub seats: Vec<FreedSeat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FreedSeat {
+    pub concert_id: ConcertId,
+    pub seat_id: SeatId,
+}
+
+/// The announcement of one settled batch or of releases, as an instance decodes it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RawSettledEvent {
     pub tickets: Vec<RawSettledTicket>,
     pub bookings: u32,
     pub parcels: u32,
+    #[serde(default)]
+    pub releases: Vec<Release>,
 }
 
 /// A settled ticket whose outcome has not been decoded yet.
@@ -52,8 +73,23 @@ impl SettledEvent {
     }
 }
 
+impl Release {
+    /// The announcement of the release. It settles no booking.
+    pub fn encode(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Announcement<'a> {
+            tickets: [(); 0],
+            bookings: u32,
+            parcels: u32,
+            releases: [&'a Release; 1],
+        }
+        let announcement = Announcement { tickets: [], bookings: 0, parcels: 0, releases: [self] };
+        serde_json::to_vec(&announcement).expect("an outcome has string keys only")
+    }
+}
+
 impl RawSettledEvent {
-    /// Decodes an announcement. A ticket that cannot be decoded is skipped.
+    /// Decodes an announcement. A ticket or a release that cannot be decoded is skipped.
     pub fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
         // One pass is enough unless a ticket cannot be decoded.
         serde_json::from_slice(body).or_else(|_| Self::decode_one_by_one(body))
@@ -66,10 +102,14 @@ impl RawSettledEvent {
             tickets: Vec<&'a RawValue>,
             bookings: u32,
             parcels: u32,
+            #[serde(borrow, default)]
+            releases: Vec<&'a RawValue>,
         }
-        let Announcement { tickets, bookings, parcels } = serde_json::from_slice(body)?;
-        let tickets = tickets.into_iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect();
-        Ok(Self { tickets, bookings, parcels })
+        fn readable<T: for<'a> Deserialize<'a>>(values: Vec<&RawValue>) -> Vec<T> {
+            values.into_iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect()
+        }
+        let Announcement { tickets, bookings, parcels, releases } = serde_json::from_slice(body)?;
+        Ok(Self { tickets: readable(tickets), bookings, parcels, releases: readable(releases) })
     }
 }
 
@@ -91,6 +131,9 @@ impl RawSettledTicket {
         struct Booking {
             ticket_data: Vec<Line>,
             seat_ids: Vec<SeatId>,
+            /// Not empty if the ticket is a retry of a booking whose seats were released.
+            #[serde(default)]
+            released_seat_ids: Vec<SeatId>,
         }
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -100,7 +143,11 @@ impl RawSettledTicket {
         let outcome: Outcome = serde_json::from_str(self.outcome.get())?;
         Ok(outcome.booking.map(|booking| SoldSeats {
             concerts: booking.ticket_data.iter().map(|line| line.concert_id).collect(),
-            seats: booking.seat_ids,
+            seats: {
+                let mut seats = booking.seat_ids;
+                seats.retain(|seat| !booking.released_seat_ids.contains(seat));
+                seats
+            },
         }))
     }
 }
@@ -164,6 +211,28 @@ mod tests {
             received.tickets.iter().map(|ticket| ticket.sold().unwrap()).collect();
         let concerts = vec![ConcertId(Uuid::from_u128(9))];
         assert_eq!(sold, [Some(SoldSeats { concerts, seats: vec![SeatId(7), SeatId(8)] }), None]);
+    }
+
+    #[test]
+    fn released_seats_are_not_sold() {
+        let booking = booking().with_released(vec![SeatId(7)]);
+        let (_, received) = announce(&[Outcome::Confirmed { booking }]);
+        assert_eq!(received.tickets[0].sold().unwrap().unwrap().seats, [SeatId(8)]);
+    }
+
+    #[test]
+    fn a_release_is_decoded_and_settles_nothing() {
+        let (tickets, _) =
+            announce(&[Outcome::Confirmed { booking: booking().with_released(vec![SeatId(7)]) }]);
+        let seats = vec![FreedSeat { concert_id: ConcertId(Uuid::from_u128(9)), seat_id: SeatId(7) }];
+        let release = Release { tickets, seats };
+        let received = RawSettledEvent::decode(&release.encode()).unwrap();
+        assert_eq!((received.tickets.len(), received.bookings, received.parcels), (0, 0, 0));
+        assert_eq!(received.releases, [release.clone()]);
+        // One that a newer version has written in another form is skipped.
+        let text = String::from_utf8(release.encode()).unwrap();
+        let text = text.replacen("\"releases\":[", "\"releases\":[{\"tickets\":7},", 1);
+        assert_eq!(RawSettledEvent::decode(text.as_bytes()).unwrap().releases, [release]);
     }
 
     #[test]

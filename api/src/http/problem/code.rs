@@ -96,6 +96,8 @@ codes! {
         "The body is too large", "The body must not be larger than 64 KiB.";
     HasSales => "has-sales", CONFLICT,
         "Seats have been sold", "Sold seats, and their tier and concert, cannot be deleted.";
+    NotConfirmed => "not-confirmed", CONFLICT,
+        "The booking is not confirmed", "Only a confirmed booking has seats that can be released.";
     InUse => "in-use", CONFLICT,
         "The resource is in use", "Ticket tiers of concerts have this ticket type. Delete them first, or keep it.";
     AlreadyExists => "already-exists", CONFLICT,

@@ -10,4 +10,5 @@ mod idempotency;
 mod invalid_requests;
 mod lost_confirms;
 mod outcomes;
+mod releases;
 mod typescript_client;

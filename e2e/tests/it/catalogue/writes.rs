@@ -25,6 +25,7 @@ async fn writes_require_the_admin_token_and_reads_do_not() -> Result<()> {
             (Method::POST, "/ticket-types".to_owned()),
             (Method::DELETE, "/ticket-types/1".to_owned()),
             (Method::DELETE, "/seats/1".to_owned()),
+            (Method::POST, "/ticket-bookings/019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88/release".to_owned()),
             (Method::DELETE, format!("/concerts/{id}/seats?section=vip")),
         ];
         for (method, path) in writes {

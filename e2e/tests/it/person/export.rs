@@ -19,10 +19,16 @@ async fn book_with_every_outcome(deployment: &mut Deployment) -> Result<()> {
     let client = deployment.client().clone();
     let seats = client.seat_ids(0).await?;
     let keyed = booking("Zenobia Quartz", ADDRESS, &seats[..2]);
+    let mut tickets = Vec::new();
     for _ in 0..2 {
         let request = client.request(Method::POST, "/ticket-bookings/seats").header("Idempotency-Key", "k1");
-        assert_eq!(Client::send(request.json(&keyed)).await?.status, 201);
+        let booked = Client::send(request.json(&keyed)).await?;
+        assert_eq!(booked.status, 201);
+        tickets.push(booked.location()?.to_owned());
     }
+    let release = json!({"seatIds": [seats[1]], "reason": format!("for zenobia quartz, {ADDRESS}")});
+    let released = client.write(Method::POST, &format!("{}/release", tickets[1]), &release).await?;
+    assert_eq!(released.status, 200, "{released:?}");
     let upper_case = booking("ZENOBIA QUARTZ", &ADDRESS.to_uppercase(), &seats[2..3]);
     assert_eq!(client.post("/ticket-bookings/seats", &upper_case).await?.status, 201);
     let taken =
@@ -93,6 +99,9 @@ async fn an_export_contains_every_row_about_the_person_and_nobody_else() -> Resu
         {
             assert!(!sales[0]["seats"][0][member].is_null(), "{member}: {printed}");
         }
+        assert!(sales[0]["seats"][0]["releasedAt"].is_null() && !sales[0]["seats"][1]["releasedAt"].is_null());
+        let reason = sales[0]["releases"][0]["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains(ADDRESS), "{printed}");
         assert_eq!(sales[1]["userEmail"], ADDRESS.to_uppercase());
 
         let statuses: BTreeSet<_> =

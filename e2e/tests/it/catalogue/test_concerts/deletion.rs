@@ -9,6 +9,27 @@ use serde_json::{Value, json};
 use super::TestConcert;
 use crate::catalogue::{api_sessions_wait_for_locks, hold_tier};
 
+#[tokio::test]
+async fn a_test_concert_is_deleted_with_the_sales_that_were_released() -> Result<()> {
+    Deployment::run(Setup::default(), async |deployment| {
+        let client = deployment.client();
+        let test = TestConcert::create(client, 1, 3).await?;
+        for (customer, seats) in [("alice", &test.seats[..2]), ("bob", &test.seats[2..])] {
+            let booked = client.book_seats(customer, seats).await?;
+            let path = format!("{}/release", booked.location()?);
+            let body = json!({"seatIds": &seats[..1], "reason": "Refund"});
+            assert_eq!(client.write(Method::POST, &path, &body).await?.status, 200);
+        }
+        assert_eq!(test.delete(client).await?.status, 204);
+        assert_nothing_is_sold(deployment).await?;
+        for table in ["bookings", "releases"] {
+            assert_eq!(tables::count(&deployment.pool, table).await?, 0, "{table}");
+        }
+        Ok(())
+    })
+    .await
+}
+
 async fn assert_nothing_is_sold(deployment: &Deployment) -> Result<()> {
     for table in ["sales", "sale_seats"] {
         assert_eq!(tables::count(&deployment.pool, table).await?, 0, "{table}");
