@@ -14,10 +14,12 @@ export interface TicketStatus {
   ticketId: string; submittedAt: string; settledAt?: string;
   queue?: { ahead: number | null; etaSeconds: number | null }; // while queued; null if unknown
   booking?: Booking; // if confirmed
+  releasedSeatIds?: number[]; // seats that no longer belong to the booking; missing if none
   problem?: Problem; // if rejected, expired or failed
 }
 export interface Booking {
   id: number; userName: string; userEmail: string; seatIds: number[]; seats: SeatLabel[];
+  releasedSeatIds?: number[];
   ticketData: { concertId: string; ticketTierId: number; seatNumbers: string[]; quantity: number; status: string;
     createdAt: string; pricePerTicket: string; totalAmount: string }[]; // money is decimal: add it up in cents
 }

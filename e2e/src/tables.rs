@@ -20,6 +20,7 @@ pub async fn count(pool: &PgPool, table: &'static str) -> Result<i64> {
         "ticket_types" => "SELECT count(*) FROM ticket_types",
         "ticket_tiers" => "SELECT count(*) FROM ticket_tiers",
         "creation_keys" => "SELECT count(*) FROM creation_keys",
+        "releases" => "SELECT count(*) FROM releases",
         "dead_letters" => "SELECT count(*) FROM dead_letters",
         _ => anyhow::bail!("no table {table}"),
     };

@@ -155,7 +155,8 @@ function showQueued({ queue }) {
 // ---- The outcome ---------------------------------------------------------------------------------------------------
 function showOutcome(ticket) {
   const { status, booking, problem } = ticket;
-  const gone = showOutcomeSeats(booking?.seatIds ?? problem?.seatIds ?? []);
+  const kept = booking?.seatIds.filter((id) => !booking.releasedSeatIds?.includes(id));
+  const gone = showOutcomeSeats(kept ?? problem?.seatIds ?? []);
   setIntent(null);
   endBooking();
   settled = ticket;
@@ -182,10 +183,13 @@ function receipt(booking) {
     el('td', {}, `${tierName(tickets)} ${tickets.seatNumbers.join(', ')}`),
     amount(`${tickets.quantity} × ${tickets.pricePerTicket}`),
     amount(tickets.totalAmount)));
+  const released = (booking.seats ?? []).filter(({ id }) => booking.releasedSeatIds?.includes(id));
+  const names = released.map(({ seatNumber }) => seatNumber).join(', ');
   const total = money(sum(booking.ticketData.map((tickets) => cents(tickets.totalAmount))));
   return [
     el('p', {}, 'Booking number ', el('strong', {}, booking.id), `, for ${booking.userName} (${booking.userEmail}).`),
     el('table', {}, ...lines, el('tr', {}, el('th', { colSpan: 2 }, 'Total'), amount(total))),
+    ...(names ? [el('p', {}, `The organiser has taken these seats back: ${names}.`)] : []),
   ];
 }
 

@@ -6,21 +6,19 @@ use super::{
     ATTEMPTS, Attempt, EarlyRejection, FREE_AFTER, Id, Refusal, Release, Rule, Seat, State, has_same_key,
     ticket_of,
 };
-use crate::bookings::{free_from, inventory, moment};
+use crate::bookings::{inventory, moment};
 
 impl State {
     /// Decides as a worker does, and commits.
     pub(super) fn settle(&mut self, model: &EarlyRejection, attempt: Id, sent_at: u8, issued_at: u8) {
         let issued = moment(1_000 * i64::from(issued_at));
         let seats = model.seats_of(attempt);
-        let is_sold = |seat: u8| self.seats[usize::from(seat)].sold_to.is_some();
-        let mut inventory = inventory(seats.iter().map(|seat| (*seat, is_sold(*seat))));
-        if model.has(Rule::ReleasedSeatsNeedLaterTickets) {
-            for seat in &seats {
-                let free = moment(1_000 * i64::from(self.seats[usize::from(*seat)].free_from));
-                free_from(&mut inventory, *seat, free);
-            }
-        }
+        let is_sold = |seat: u8| {
+            let seat = self.seats[usize::from(seat)];
+            let is_too_early = issued < moment(1_000 * i64::from(seat.free_from));
+            seat.sold_to.is_some() || is_too_early && model.has(Rule::ReleasedSeatsNeedLaterTickets)
+        };
+        let inventory = inventory(seats.iter().map(|seat| (*seat, is_sold(*seat))));
         let command = model.commands[attempt].clone();
         let mut prior = PriorDecisions::default();
         let first = (0..ATTEMPTS).find(|id| {

@@ -42,7 +42,8 @@ impl Settlement {
                 let is_sale = |outcome| matches!(outcome, Outcome::Sold | Outcome::SoldWithoutKey);
                 outcomes(state).filter(|(_, outcome)| is_sale(*outcome)).all(|(sale, _)| {
                     outcomes(state).all(|(retry, outcome)| {
-                        let shares = outcome == Outcome::SharedWith(sale);
+                        let is_other_request = outcome == Outcome::Rejected(Reason::KeyReused);
+                        let shares = outcome == Outcome::SharedWith(sale) || is_other_request;
                         retry == sale || !model.has_same_key(sale, retry) || shares
                     })
                 })

@@ -13,7 +13,7 @@ type Rights = [&'static str; 3];
 
 const API: Rights = [
     r"^amq\.gen-.*$",
-    r"^(bookings(\.heartbeats)?|amq\.gen-.*)$",
+    r"^(bookings(\.(settled|heartbeats))?|amq\.gen-.*)$",
     r"^(bookings\.(settled|heartbeats)|amq\.gen-.*)$",
 ];
 const WORKER: Rights =
