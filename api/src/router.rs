@@ -22,7 +22,8 @@ use crate::http::etag::may_be_compressed;
 use crate::http::problem::{Problem, ProblemCode};
 use crate::openapi::ApiDoc;
 use crate::server::config::CorsOrigin;
-use crate::server::middleware::{MiddlewareState, REQUEST_ID, handle_request};
+use crate::server::middleware::{MiddlewareState, handle_request};
+use crate::server::request_id::REQUEST_ID;
 use crate::state::AppState;
 use crate::{booking_page, bookings, catalogue, health, queue};
 

@@ -16,6 +16,7 @@ pub mod outage;
 pub mod pgbouncer;
 pub mod process;
 pub mod proxy;
+pub mod raw_http;
 pub mod simulated_clients;
 pub mod small_disk;
 pub mod stats;

@@ -86,16 +86,20 @@ problems! {
     /// Problems with a JSON body.
     BodyProblems {
         400 => "The body is not valid JSON, the path is not valid UTF-8, or a header is malformed", [MalformedRequest];
+        408 => "The body was not received in time", [RequestTimeout];
         413 => "The body is too large", [PayloadTooLarge];
         415 => "The media type of the body is not supported", [UnsupportedMediaType];
         422 => "Fields are invalid; `errors` lists them", [InvalidRequest];
+        501 => "The transfer coding is not supported", [UnsupportedTransferCoding];
     }
     /// Problems with the JSON body of a request that may have an idempotency key.
     KeyedBodyProblems {
         400 => "The body is not valid JSON, the path is not valid UTF-8, or a header is malformed", [MalformedRequest];
+        408 => "The body was not received in time", [RequestTimeout];
         413 => "The body is too large", [PayloadTooLarge];
         415 => "The media type of the body is not supported", [UnsupportedMediaType];
         422 => "Fields are invalid (`errors` lists them), or the idempotency key was used for another request", [InvalidRequest, IdempotencyKeyReused];
+        501 => "The transfer coding is not supported", [UnsupportedTransferCoding];
     }
     /// Problems with a path or query parameter.
     ParamProblems {
@@ -106,12 +110,14 @@ problems! {
     BookingProblems {
         400 => "The body is not valid JSON", [MalformedRequest];
         404 => "Seats do not exist", [SeatsNotFound];
+        408 => "The body was not received in time", [RequestTimeout];
         409 => "Seats are taken or not on sale, or the customer has reached the limit", [SeatsTaken, SoldOut, SaleNotOpen, SaleClosed, LimitReached];
         413 => "The body is too large", [PayloadTooLarge];
         415 => "The media type of the body is not supported", [UnsupportedMediaType];
         422 => "Fields are invalid (`errors` lists them), or the idempotency key was used for another booking", [InvalidRequest, IdempotencyKeyReused];
         429 => "Too many requests from this client", [TooManyRequests];
         500 => "An internal error occurred", [Internal];
+        501 => "The transfer coding is not supported", [UnsupportedTransferCoding];
         503 => "Nothing was booked, unless the problem has a `ticketId`", [QueueFull, BrokerUnavailable, ExpiredInQueue, TimedOut];
     }
     OutcomeUnknownProblem {

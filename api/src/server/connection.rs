@@ -1,15 +1,14 @@
 //! Serves the connections of an instance, and drains them at shutdown.
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Version};
 use futures_util::TryFutureExt;
+use futures_util::future::Either;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -24,6 +23,7 @@ use tracing::{debug, warn};
 
 use super::config::EventStreamMode;
 use super::detached_streams::{self, DetachedStream};
+use super::head;
 use super::path::remove_extra_slashes;
 
 /// How often the server pings an HTTP/2 client, and how long the client may take to respond.
@@ -110,11 +110,15 @@ impl ConnectionServer {
             remove_extra_slashes(request.uri_mut());
             request.extensions_mut().insert(ConnectInfo(peer));
             let (version, draining) = (request.version(), self.draining.clone());
-            let response = self.router.clone().oneshot(request);
+            let response = match head::refusal(&request) {
+                Some(response) => Either::Left(ready(Ok(response))),
+                None => Either::Right(self.router.clone().oneshot(request)),
+            };
             response.map_ok(move |mut response| {
-                // HTTP/2 has no such header. Its clients receive GOAWAY once the listener is closed.
-                if draining.is_cancelled() && version < Version::HTTP_2 {
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                head::complete(version, &mut response);
+                // Clients of HTTP/2 receive GOAWAY once the listener is closed.
+                if draining.is_cancelled() {
+                    head::announce_close(version, &mut response);
                 }
                 response
             })
@@ -177,7 +181,7 @@ mod tests {
         let stream = move || {
             let first = stream::once(async { Ok::<_, Infallible>(Event::default().data("first")) });
             let events = first.chain(stream::pending()).take_until(ended.clone());
-            std::future::ready(Sse::new(events))
+            ready(Sse::new(events))
         };
         let router = Router::new().route("/stream", get(stream)).route("/other", get(async || "other"));
         let draining = CancellationToken::new();

@@ -1,21 +1,18 @@
 //! The middleware of every request. Before the handler it assigns a request id and applies the rate limit and the
-//! timeout. After it, it turns a panic into a 500, sets the common response headers and counts refused and failed
-//! requests. CORS preflight requests (`OPTIONS`) bypass it.
+//! timeout. After it, it turns a panic into a 500, returns the request id and counts refused and failed requests. CORS
+//! preflight requests (`OPTIONS`) bypass it.
 //!
 //! It is one middleware instead of a stack of seven because each layer moves the request and wraps its future once
 //! more. In a profile under overload, seven layers took 21 % of the api's CPU time, and the handler that creates
 //! bookings 14 %. See docs/decisions/0017-one-middleware.md.
 
 use std::any::Any;
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::header::{REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -23,22 +20,17 @@ use hamro_shared::database::Database;
 use hamro_shared::telemetry::Tally;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span};
-use uuid::Uuid;
-use uuid::fmt::Hyphenated;
 
+use super::logged_request::LoggedRequest;
 use super::rate_limit::RateLimit;
+use super::request_id::{REQUEST_ID, request_id};
 use crate::http::prefer::MAX_HOLD;
 use crate::http::problem::{FailureForLog, Problem, ProblemCode, is_logged};
 
-/// The time until a response must begin. It is longer than a request may be held, plus the time the database may then
-/// take to fence the ticket.
+/// The time until a response must begin, from the moment at which the body is complete. It is longer than a request may
+/// be held, plus the time the database may then take to fence the ticket.
 const RESPONSE_TIMEOUT: Duration =
     MAX_HOLD.saturating_add(Database::LONGEST_QUERY).saturating_add(Duration::from_secs(1));
-/// Clients choose request ids of any length. The log contains only the beginning.
-const MAX_LOGGED_ID_LENGTH: usize = 64;
-
-/// Identifies a request in the logs of every system it passes through. A request without one gets a new id.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The state that all requests share.
 #[derive(Clone, Default)]
@@ -50,73 +42,48 @@ pub struct MiddlewareState {
 
 pub async fn handle_request(State(state): State<MiddlewareState>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = request.method().clone();
+    let id = request_id(request.headers());
     // The route, because the path may contain a ticket id.
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let id = request.headers().get(REQUEST_ID).cloned().unwrap_or_else(new_id);
+    let logged = LoggedRequest::new(request.method(), route, id.clone());
     // At debug level only: a span per request reduces the intake's rate by a sixth. It ends where the body starts.
-    let span =
-        debug_span!("http.request", %method, route = route_name(route.as_ref()), request.id = logged_id(&id));
+    let span = debug_span!(
+        "http.request",
+        method = %logged.method,
+        route = logged.route(),
+        request.id = logged.id()
+    );
     // Logged at the start too, because a request whose client disconnects gets no response.
     span.in_scope(|| debug!("request started"));
-    let mut response =
-        rate_limited(state.rate_limit.as_deref(), request, next).instrument(span.clone()).await;
+    let mut response = rate_limited(&state, request, next).instrument(span.clone()).await;
     let status = response.status();
     span.in_scope(|| {
         debug!(duration_ms = started.elapsed().as_millis(), "responded with {}", status.as_u16());
     });
     if is_logged(status) {
-        count_failure(&state.tally, &response, &method, route.as_ref(), &id);
+        count_failure(&state.tally, &response, &logged);
     }
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id);
-    headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
-    headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
+    response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
 /// Counts a request that was refused or failed. For each code with a cause, the tally keeps one request as a sample.
-fn count_failure(
-    tally: &Tally,
-    response: &Response,
-    method: &Method,
-    route: Option<&MatchedPath>,
-    id: &HeaderValue,
-) {
+fn count_failure(tally: &Tally, response: &Response, request: &LoggedRequest) {
     let failure = response.extensions().get::<FailureForLog>();
     let code = failure.map_or("other", |failure| failure.code.as_str());
     let is_fault = matches!(code, "internal" | "database-fault");
-    tally.count(code, is_fault, || {
-        let mut line = format!("{method} {}, request {}", route_name(route), logged_id(id));
-        if let Some(ticket) = failure?.ticket {
-            let _ = write!(line, ", ticket {ticket}");
-        }
-        Some(format!("{line}: {}", failure?.cause_text()?))
-    });
+    tally.count(code, is_fault, || request.describe_failure(failure?));
 }
 
-fn route_name(route: Option<&MatchedPath>) -> &str {
-    route.map_or("(no route)", MatchedPath::as_str)
-}
-
-fn logged_id(id: &HeaderValue) -> &str {
-    let text = id.to_str().unwrap_or("(not ASCII)");
-    text.get(..MAX_LOGGED_ID_LENGTH).unwrap_or(text)
-}
-
-fn new_id() -> HeaderValue {
-    let mut buffer = [0; Hyphenated::LENGTH];
-    let id = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
-    HeaderValue::from_str(id).expect("hexadecimal digits and hyphens are valid in a header value")
-}
-
-async fn rate_limited(limit: Option<&RateLimit>, request: Request, next: Next) -> Response {
-    let Some(limit) = limit.filter(|_| is_rate_limited(request.uri().path())) else {
-        return respond(request, next).await;
+async fn rate_limited(state: &MiddlewareState, request: Request, next: Next) -> Response {
+    let limit = RESPONSE_TIMEOUT;
+    let Some(rate_limit) = state.rate_limit.as_deref().filter(|_| is_rate_limited(request.uri().path()))
+    else {
+        return respond(request, next, limit).await;
     };
     let peer = request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
-    match limit.check(peer, request.headers()) {
-        Ok(headers) => (headers, respond(request, next).await).into_response(),
+    match rate_limit.check(peer, request.headers()) {
+        Ok(headers) => (headers, respond(request, next, limit).await).into_response(),
         Err(problem) => problem.into_response(),
     }
 }
@@ -126,11 +93,10 @@ fn is_rate_limited(path: &str) -> bool {
     !path.starts_with("/health/") && !path.starts_with("/page/")
 }
 
-/// Runs the handler. If it panics, the response is a 500. If no response has begun after [`RESPONSE_TIMEOUT`], it is a
-/// 503.
-async fn respond(request: Request, next: Next) -> Response {
+/// Runs the handler. If it panics, the response is a 500. If no response has begun within the limit, it is a 503.
+async fn respond(request: Request, next: Next, limit: Duration) -> Response {
     let handler = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match timeout(RESPONSE_TIMEOUT, handler).await {
+    match timeout(limit, handler).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => panic_problem(panic.as_ref()).into_response(),
         Err(_) => Problem::of(ProblemCode::TimedOut).retry_after(2).into_response(),
@@ -163,9 +129,9 @@ mod tests {
     }
 
     fn router(rate_limit: Option<Arc<RateLimit>>) -> Router {
-        let state = MiddlewareState { rate_limit, tally: Arc::default() };
+        let state = MiddlewareState { rate_limit, ..MiddlewareState::default() };
         Router::new()
-            .route("/ok", get(async || [(REFERRER_POLICY, "origin")]))
+            .route("/ok", get(async || "ok"))
             .route("/panics", get(panicking_handler))
             .route("/hangs", get(std::future::pending::<()>))
             .layer(middleware::from_fn_with_state(state, handle_request))
@@ -195,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rate_limited_responses_carry_the_standard_headers() {
+    async fn a_rate_limited_response_has_a_request_id() {
         let config =
             RateLimitConfig { per_second: NonZeroU32::new(1), trusted_proxies: TrustedProxies::default() };
         let router = router(RateLimit::new(&config).map(Arc::new));
@@ -207,9 +173,7 @@ mod tests {
         }
         let limited = responses.last().unwrap();
         assert_eq!(limited.status(), 429);
-        for header in [REQUEST_ID, X_CONTENT_TYPE_OPTIONS, REFERRER_POLICY] {
-            assert!(limited.headers().contains_key(&header), "{header}");
-        }
+        assert!(limited.headers().contains_key(REQUEST_ID));
     }
 
     #[tokio::test]
@@ -229,13 +193,5 @@ mod tests {
         }
         let sample = sample.unwrap();
         assert!(sample.starts_with("GET /failing/{id}, request mine: pool timed out"), "{sample}");
-    }
-
-    #[tokio::test]
-    async fn standard_headers_are_set_unless_the_handler_has_set_them() {
-        let response = get_from("/ok", None).await;
-        assert_eq!(response.headers()[REQUEST_ID].len(), Hyphenated::LENGTH);
-        assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
-        assert_eq!(response.headers()[REFERRER_POLICY], "origin");
     }
 }

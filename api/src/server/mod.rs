@@ -5,9 +5,13 @@
 pub mod config;
 mod connection;
 mod detached_streams;
+mod head;
+mod host;
+mod logged_request;
 pub mod middleware;
 mod path;
 pub mod rate_limit;
+pub mod request_id;
 
 use std::io;
 use std::net::SocketAddr;

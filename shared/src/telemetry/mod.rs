@@ -51,6 +51,10 @@ impl Setting for LogFormat {
     }
 }
 
+/// Libraries describe each failure of their own at WARN; what it means for the program is logged where it is handled.
+/// Clients cause the warnings of h2 and hyper, as often as they like.
+const DEFAULT_FILTER: &str = "info,lapin=warn,sqlx=warn,h2=error,hyper=error";
+
 /// A filter in the syntax of `tracing_subscriber::EnvFilter`.
 #[derive(Clone, Debug)]
 struct LogFilter(String);
@@ -77,7 +81,7 @@ impl TelemetryConfig {
                 "Which lines are logged: a level, and levels of single modules (docs/LOGGING.md).",
                 "a filter such as info,hamro_api=debug",
             )
-            .or_default("info,lapin=warn,sqlx=warn");
+            .or_default(DEFAULT_FILTER);
         Some(Self { format: format?, filter: filter? })
     }
 }

@@ -94,6 +94,11 @@ codes! {
         "The media type of the body is not supported", "Content-Type must be application/json.";
     PayloadTooLarge => "payload-too-large", PAYLOAD_TOO_LARGE,
         "The body is too large", "The body must not be larger than 64 KiB.";
+    RequestTimeout => "request-timeout", REQUEST_TIMEOUT,
+        "The request was not received in time", "The body was not received in time. Send the request again.";
+    UnsupportedTransferCoding => "unsupported-transfer-coding", NOT_IMPLEMENTED,
+        "The transfer coding is not supported",
+        "Transfer-Encoding must be chunked, or missing. Use Content-Encoding to compress a body.";
     HasSales => "has-sales", CONFLICT,
         "Seats have been sold", "Sold seats, and their tier and concert, cannot be deleted.";
     NotConfirmed => "not-confirmed", CONFLICT,

@@ -6,5 +6,7 @@ mod connections;
 mod contract;
 mod generated_clients;
 mod half_closed;
+mod heads;
+mod log_floods;
 mod proxies;
 mod wrong_types;
