@@ -218,6 +218,8 @@ mod tests {
             ("STREAMS_MAX", "many"),
             ("EVENT_STREAMS", "axum"),
             ("HEAD_TIMEOUT", "0s"),
+            ("BODY_TIMEOUT", "0s"),
+            ("BODY_TIMEOUT", "61s"),
             ("DRAIN_DELAY", "5"),
         ];
         for (name, value) in invalid {

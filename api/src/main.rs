@@ -162,6 +162,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         seat_feed: SeatFeed::new(database.clone()),
         large_responses: LargeResponses::default(),
         sse_limiter: SseLimiter::new(config.http.streams_max, lifecycle.draining()),
+        body_timeout: config.http.body_timeout,
         draining: lifecycle.draining(),
         stopping: lifecycle.stopping(),
         schema_ready,
@@ -172,6 +173,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     });
     let middleware = MiddlewareState {
         rate_limit: RateLimit::new(&config.http.rate_limit).map(Arc::new),
+        body_timeout: config.http.body_timeout,
         tally: Arc::default(),
     };
 

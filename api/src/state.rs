@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::Publisher;
 use crate::http::admin_auth::AdminAuth;
+use crate::http::extract::BodyTimeout;
 use crate::http::large_responses::LargeResponses;
 use crate::http::sse::SseLimiter;
 use crate::outcomes::Outcomes;
@@ -39,6 +40,7 @@ pub struct App {
     pub seat_feed: SeatFeed,
     pub large_responses: LargeResponses,
     pub sse_limiter: SseLimiter,
+    pub body_timeout: BodyTimeout,
     /// Cancelled once this instance is shutting down. It still accepts requests until `stopping`.
     pub draining: CancellationToken,
     /// Cancelled once this instance accepts no more requests.
@@ -96,5 +98,11 @@ impl FromRef<AppState> for Database {
 impl FromRef<AppState> for Arc<AdminAuth> {
     fn from_ref(state: &AppState) -> Self {
         state.admin_auth.clone()
+    }
+}
+
+impl FromRef<AppState> for BodyTimeout {
+    fn from_ref(state: &AppState) -> Self {
+        state.body_timeout
     }
 }

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 pub(super) use self::body::json_bytes;
-pub use self::body::{JsonBody, JsonBodyWithId};
+pub use self::body::{BodyTimeout, JsonBody, JsonBodyWithId};
 use self::input::Input;
 pub(super) use self::json::read_json;
 pub use self::path_param::{PathId, PathParam};

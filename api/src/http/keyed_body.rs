@@ -1,13 +1,13 @@
 //! The body of a request that creates something, and the `Idempotency-Key` that distinguishes a retry from a second
 //! request.
 
-use axum::extract::{FromRequest, OptionalFromRequestParts, Request};
+use axum::extract::{FromRef, FromRequest, OptionalFromRequestParts, Request};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use utoipa::IntoParams;
 
-use crate::http::extract::{IdempotencyKeyHeader, json_bytes, read_json};
+use crate::http::extract::{BodyTimeout, IdempotencyKeyHeader, json_bytes, read_json};
 use crate::http::problem::Problem;
 
 /// A JSON body, and the request's key if it has one.
@@ -41,7 +41,10 @@ pub struct CreationKeyParam {
     key: Option<String>,
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for KeyedBody<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for KeyedBody<T>
+where
+    BodyTimeout: FromRef<S>,
+{
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -50,7 +53,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for KeyedBody<T> {
             <IdempotencyKeyHeader as OptionalFromRequestParts<S>>::from_request_parts(&mut parts, state)
                 .await?;
         let target = format!("{} {}", parts.method, parts.uri.path());
-        let bytes = json_bytes(Request::from_parts(parts, body)).await?;
+        let bytes = json_bytes(Request::from_parts(parts, body), BodyTimeout::from_ref(state)).await?;
         let body = read_json(&bytes)?;
         let key = key.map(|IdempotencyKeyHeader(key)| RequestKey::new(&String::from(key), &target, &bytes));
         Ok(Self { body, key })

@@ -8,6 +8,7 @@ use hamro_shared::config::shared_settings::read_host;
 use hamro_shared::config::{Env, Setting};
 
 use super::rate_limit::RateLimitConfig;
+use crate::http::extract::BodyTimeout;
 
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
@@ -19,6 +20,7 @@ pub struct HttpConfig {
     pub event_streams: EventStreamMode,
     /// How long a client may take to send the head of a request, or leave a connection idle.
     pub head_timeout: Duration,
+    pub body_timeout: BodyTimeout,
 }
 
 /// The origins whose pages may use the api. Any origin is safe, because the api does not use cookies.
@@ -101,6 +103,7 @@ impl HttpConfig {
         if head_timeout == Some(Duration::ZERO) {
             env.record_error("HEAD_TIMEOUT is zero: it should be a duration such as 75s");
         }
+        let body_timeout = BodyTimeout::read(env);
         Some(Self {
             address: SocketAddr::new(host?, port?),
             cors_origin: cors_origin?,
@@ -108,6 +111,7 @@ impl HttpConfig {
             streams_max: streams_max?,
             event_streams: event_streams?,
             head_timeout: head_timeout?,
+            body_timeout: body_timeout?,
         })
     }
 }

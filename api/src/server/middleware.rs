@@ -24,6 +24,7 @@ use tracing::{Instrument, debug, debug_span};
 use super::logged_request::LoggedRequest;
 use super::rate_limit::RateLimit;
 use super::request_id::{REQUEST_ID, request_id};
+use crate::http::extract::BodyTimeout;
 use crate::http::prefer::MAX_HOLD;
 use crate::http::problem::{FailureForLog, Problem, ProblemCode, is_logged};
 
@@ -36,6 +37,8 @@ const RESPONSE_TIMEOUT: Duration =
 #[derive(Clone, Default)]
 pub struct MiddlewareState {
     pub rate_limit: Option<Arc<RateLimit>>,
+    /// How long a client may take to send a body.
+    pub body_timeout: BodyTimeout,
     /// Counts the requests that were refused or failed.
     pub tally: Arc<Tally>,
 }
@@ -76,7 +79,7 @@ fn count_failure(tally: &Tally, response: &Response, request: &LoggedRequest) {
 }
 
 async fn rate_limited(state: &MiddlewareState, request: Request, next: Next) -> Response {
-    let limit = RESPONSE_TIMEOUT;
+    let limit = RESPONSE_TIMEOUT + state.body_timeout.duration();
     let Some(rate_limit) = state.rate_limit.as_deref().filter(|_| is_rate_limited(request.uri().path()))
     else {
         return respond(request, next, limit).await;

@@ -74,6 +74,7 @@ pub async fn serve() -> Result<()> {
         seat_feed: SeatFeed::new(database),
         large_responses: LargeResponses::default(),
         sse_limiter: SseLimiter::new(0, stop.clone()),
+        body_timeout: config.http.body_timeout,
         draining: stop.clone(),
         stopping: stop.clone(),
         schema_ready: watch::channel(true).1,

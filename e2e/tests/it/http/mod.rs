@@ -9,4 +9,5 @@ mod half_closed;
 mod heads;
 mod log_floods;
 mod proxies;
+mod slow_bodies;
 mod wrong_types;
