@@ -220,6 +220,7 @@ mod tests {
             ("HEAD_TIMEOUT", "0s"),
             ("BODY_TIMEOUT", "0s"),
             ("BODY_TIMEOUT", "61s"),
+            ("DOCS", "maybe"),
             ("DRAIN_DELAY", "5"),
         ];
         for (name, value) in invalid {

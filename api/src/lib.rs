@@ -4,7 +4,8 @@
 //!
 //! - [`router`]: all endpoints, inside the middleware.
 //! - Endpoints, one per file: [`bookings`] accepts bookings and reports their outcomes, [`catalogue`] manages concerts
-//!   and seats, [`queue`] and [`health`] report the state of the system. [`booking_page`] is a web page that uses them.
+//!   and seats, [`queue`] and [`health`] report the state of the system. [`booking_page`] is a web page that uses them,
+//!   and [`docs`] describes them.
 //! - [`state`]: what the endpoints share.
 //! - Background services: [`broker`] publishes bookings and receives announcements, [`outcomes`] caches and looks up
 //!   outcomes, [`seat_feed`] streams seat maps.
@@ -19,6 +20,7 @@ mod bookings;
 pub mod broker;
 mod catalogue;
 pub mod config;
+mod docs;
 mod health;
 pub mod http;
 mod openapi;

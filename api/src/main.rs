@@ -203,7 +203,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let last_responses = limits.total.saturating_sub(limits.drain).mul_f64(LAST_RESPONSES_SHARE);
     let timeouts = server::ServerTimeouts { head: config.http.head_timeout, last_responses };
     let draining = lifecycle.draining();
-    let router = router(state, &config.http.cors_origin, middleware);
+    let router = router(state, &config.http, middleware);
     let event_streams = config.http.event_streams;
     lifecycle.work("http", |stop| server::serve(listener, router, timeouts, event_streams, draining, stop));
     Ok(lifecycle.run_to_exit(limits).await)

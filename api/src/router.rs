@@ -15,29 +15,28 @@ use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use utoipa_swagger_ui::SwaggerUi;
 
 use crate::http::admin_auth::log_changes;
 use crate::http::etag::may_be_compressed;
 use crate::http::problem::{Problem, ProblemCode};
 use crate::openapi::ApiDoc;
-use crate::server::config::CorsOrigin;
+use crate::server::config::{CorsOrigin, HttpConfig};
 use crate::server::middleware::{MiddlewareState, handle_request};
 use crate::server::request_id::REQUEST_ID;
 use crate::state::AppState;
-use crate::{booking_page, bookings, catalogue, health, queue};
+use crate::{booking_page, bookings, catalogue, docs, health, queue};
 
 /// The whole application.
-pub fn router(state: AppState, cors_origin: &CorsOrigin, middleware: MiddlewareState) -> Router {
+pub fn router(state: AppState, config: &HttpConfig, middleware: MiddlewareState) -> Router {
     let (router, document) = endpoints().split_for_parts();
-    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", document));
+    let docs = docs::routes(&document, config.has_docs);
     router
         .merge(booking_page::routes().merge(docs).layer(CompressionLayer::new()))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(state)
         // CORS is the outer layer, so that browsers can also read the responses that the middleware creates.
-        .layer((cors(cors_origin), from_fn_with_state(middleware, handle_request)))
+        .layer((cors(&config.cors_origin), from_fn_with_state(middleware, handle_request)))
 }
 
 /// The OpenAPI document of the same endpoints.

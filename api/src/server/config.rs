@@ -21,6 +21,8 @@ pub struct HttpConfig {
     /// How long a client may take to send the head of a request, or leave a connection idle.
     pub head_timeout: Duration,
     pub body_timeout: BodyTimeout,
+    /// Whether to serve the interactive documentation.
+    pub has_docs: bool,
 }
 
 /// The origins whose pages may use the api. Any origin is safe, because the api does not use cookies.
@@ -104,6 +106,13 @@ impl HttpConfig {
             env.record_error("HEAD_TIMEOUT is zero: it should be a duration such as 75s");
         }
         let body_timeout = BodyTimeout::read(env);
+        let has_docs = env
+            .variable(
+                "DOCS",
+                "Whether to serve the interactive documentation at /docs. /openapi.json is always served.",
+                "true or false",
+            )
+            .or_default("true");
         Some(Self {
             address: SocketAddr::new(host?, port?),
             cors_origin: cors_origin?,
@@ -112,6 +121,7 @@ impl HttpConfig {
             event_streams: event_streams?,
             head_timeout: head_timeout?,
             body_timeout: body_timeout?,
+            has_docs: has_docs?,
         })
     }
 }

@@ -16,7 +16,6 @@ use hamro_api::outcomes::watermark::Watermark;
 use hamro_api::router::router;
 use hamro_api::seat_feed::SeatFeed;
 use hamro_api::server;
-use hamro_api::server::config::HttpConfig;
 use hamro_api::server::middleware::MiddlewareState;
 use hamro_api::server::rate_limit::TrustedProxies;
 use hamro_api::state::{App, AppState};
@@ -82,14 +81,13 @@ pub async fn serve() -> Result<()> {
         policy: config.policy,
         admin_auth: Arc::new(AdminAuth::new(config.admin, TrustedProxies::default())),
     };
-    let HttpConfig { cors_origin, .. } = &config.http;
     let listener = server::bind(&config.http)?;
     print(format!("http://{}", listener.local_addr()?));
     let timeouts =
         server::ServerTimeouts { head: config.http.head_timeout, last_responses: config.shutdown.total };
     server::serve(
         listener,
-        router(AppState::new(app), cors_origin, MiddlewareState::default()),
+        router(AppState::new(app), &config.http, MiddlewareState::default()),
         timeouts,
         config.http.event_streams,
         stop.clone(),

@@ -35,7 +35,7 @@ fn form(expected: &str) -> String {
         text if text.contains("UUID") => ConcertId::FORM.to_owned(),
         text if text.starts_with("struct ") || text == "a map" => "must be an object".to_owned(),
         text if text.starts_with("must ") => text.to_owned(),
-        _ => "has the wrong type: /docs describes it".to_owned(),
+        _ => "has the wrong type: /openapi.json describes it".to_owned(),
     }
 }
 
@@ -63,7 +63,7 @@ impl Error for InputError {
     }
 
     fn invalid_length(_: usize, _: &dyn Expected) -> Self {
-        Self::new("has the wrong number of items: /docs describes it")
+        Self::new("has the wrong number of items: /openapi.json describes it")
     }
 
     fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {

@@ -4,6 +4,7 @@ mod accepted_forms;
 mod administrators;
 mod connections;
 mod contract;
+mod docs;
 mod generated_clients;
 mod half_closed;
 mod heads;
