@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
@@ -17,7 +17,7 @@ use super::outcome::{find_or_expire, verify_ticket};
 use crate::http::extract::PathId;
 use crate::http::openapi::{BOOKINGS, StreamEvent, StreamProblems, TicketProblems};
 use crate::http::problem::Problem;
-use crate::http::sse::last_event_id;
+use crate::http::sse::{head_of_stream, last_event_id};
 use crate::outcomes::OutcomeWaiter;
 use crate::outcomes::queue_estimate::QueuePosition;
 use crate::state::AppState;
@@ -49,9 +49,13 @@ const POSITION_INTERVAL: Duration = Duration::from_secs(3);
 pub async fn follow_booking(
     State(app): State<AppState>,
     PathId(text): PathId<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let ticket = verify_ticket(&app, &text)?;
+    if method == Method::HEAD {
+        return Ok(head_of_stream());
+    }
     let permit = app.sse_limiter.acquire()?;
     // Registered before the look-up, so that no outcome can be missed in between.
     let waiter = app.outcomes.wait_for(ticket);

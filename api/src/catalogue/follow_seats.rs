@@ -1,5 +1,5 @@
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use axum::response::sse::Event;
 use futures_util::StreamExt;
@@ -11,7 +11,7 @@ use utoipa::openapi::{Ref, RefOr};
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, StreamEvent, StreamProblems};
 use crate::http::problem::{Problem, ProblemCode};
-use crate::http::sse::last_event_id;
+use crate::http::sse::{head_of_stream, last_event_id};
 use crate::seat_feed::SeatFeedError;
 use crate::state::AppState;
 
@@ -38,8 +38,13 @@ use crate::state::AppState;
 pub async fn follow_seats(
     State(app): State<AppState>,
     PathId(concert): PathId<ConcertId>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    if method == Method::HEAD {
+        drop(app.seat_feed.subscribe(concert, None).await?);
+        return Ok(head_of_stream());
+    }
     let permit = app.sse_limiter.acquire()?;
     let events = app.seat_feed.subscribe(concert, last_event_id(&headers)).await?;
     Ok(permit.stream(events.map(|event| Event::default().event(event.name).id(&event.id).data(&event.data))))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{AppendHeaders, IntoResponseParts};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -26,6 +26,8 @@ pub struct Prefer {
     wait: Option<u64>,
     /// Respond without the outcome: at once, or with `wait` once that time has passed.
     respond_async: bool,
+    /// Whether the request is a `HEAD`, which is never held: its response contains nothing to wait for.
+    is_head: bool,
 }
 
 /// How long to hold a request, and what to report in `Preference-Applied`.
@@ -47,19 +49,20 @@ pub struct WaitParams {
 }
 
 impl Prefer {
-    fn parse(headers: &HeaderMap) -> Self {
-        let mut prefer = Self::default();
+    fn parse(method: &Method, headers: &HeaderMap) -> Self {
+        let mut prefer = Self { is_head: method == Method::HEAD, ..Self::default() };
         let values = headers.get_all(PREFER).into_iter().filter_map(|value| value.to_str().ok());
         for preference in values.flat_map(|value| value.split(',')) {
             // Parameters of a preference follow a semicolon. The supported preferences have none.
             let token = preference.split(';').next().unwrap_or_default().trim();
             let (name, value) = token.split_once('=').unwrap_or((token, ""));
             let value = value.trim().trim_matches('"');
-            match name.trim().to_ascii_lowercase().as_str() {
-                // The first of several wins.
-                "wait" if prefer.wait.is_none() => prefer.wait = value.parse().ok(),
-                "respond-async" => prefer.respond_async = true,
-                _ => {}
+            let is_named = |known: &str| name.trim().eq_ignore_ascii_case(known);
+            // The first of several wins.
+            if prefer.wait.is_none() && is_named("wait") {
+                prefer.wait = value.parse().ok();
+            } else if is_named("respond-async") {
+                prefer.respond_async = true;
             }
         }
         prefer
@@ -67,6 +70,9 @@ impl Prefer {
 
     /// How long to wait, at most `max`.
     pub fn hold(self, max: Duration) -> WaitPreference {
+        if self.is_head {
+            return WaitPreference::NONE;
+        }
         let seconds = self.wait.unwrap_or(0).min(max.as_secs());
         WaitPreference { seconds, from_header: self.wait.is_some(), respond_async: self.respond_async }
     }
@@ -79,16 +85,17 @@ impl WaitParams {
         let mut fields = FieldErrors::default();
         let parsed = text.parse::<u64>().ok().filter(|seconds| *seconds <= 3600);
         let seconds = fields.check("wait", parsed.ok_or("must be a number of seconds from 0 to 3600"));
-        let hold = |seconds: u64| WaitPreference {
-            seconds: seconds.min(max.as_secs()),
-            from_header: false,
-            respond_async: false,
+        let hold = |seconds: u64| match prefer.is_head {
+            true => WaitPreference::NONE,
+            false => WaitPreference { seconds: seconds.min(max.as_secs()), ..WaitPreference::NONE },
         };
         fields.finish(seconds.map(hold))
     }
 }
 
 impl WaitPreference {
+    const NONE: Self = Self { seconds: 0, from_header: false, respond_async: false };
+
     pub fn duration(self) -> Duration {
         Duration::from_secs(self.seconds)
     }
@@ -120,7 +127,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Prefer {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::parse(&parts.headers))
+        Ok(Self::parse(&parts.method, &parts.headers))
     }
 }
 
@@ -133,16 +140,16 @@ mod tests {
         for value in values {
             headers.append(PREFER, HeaderValue::from_static(value));
         }
-        Prefer::parse(&headers)
+        Prefer::parse(&Method::GET, &headers)
     }
 
     #[test]
     fn preferences_are_parsed_as_rfc_7240_defines() {
-        let wait = |seconds| Prefer { wait: Some(seconds), respond_async: false };
+        let wait = |seconds| Prefer { wait: Some(seconds), ..Prefer::default() };
         assert_eq!(prefer(&["wait=10"]), wait(10));
         assert_eq!(prefer(&["handling=lenient, Wait = \"5\" ; foo=bar"]), wait(5));
         assert_eq!(prefer(&["wait=1", "wait=2"]), wait(1));
-        assert_eq!(prefer(&["respond-async, wait=3"]), Prefer { wait: Some(3), respond_async: true });
+        assert_eq!(prefer(&["respond-async, wait=3"]), Prefer { respond_async: true, ..wait(3) });
         for ignored in ["", "wait", "wait=soon", "wait=-1", "return=minimal", ",;=,"] {
             assert_eq!(prefer(&[ignored]), Prefer::default(), "{ignored}");
         }
@@ -158,5 +165,16 @@ mod tests {
         for wrong in ["-1", "3601", "soon", "1.5"] {
             assert!(params(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_head_request_is_not_held() {
+        let max = Duration::from_secs(30);
+        let headers = HeaderMap::from_iter([(PREFER, HeaderValue::from_static("wait=10"))]);
+        let head = Prefer::parse(&Method::HEAD, &headers);
+        assert_eq!(head.hold(max), WaitPreference::NONE);
+        let params = WaitParams { wait: Some("10".to_owned()) };
+        assert_eq!(params.hold(head, max).ok(), Some(WaitPreference::NONE));
+        assert!(WaitParams { wait: Some("soon".to_owned()) }.hold(head, max).is_err());
     }
 }

@@ -9,7 +9,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
@@ -69,17 +69,26 @@ impl SsePermit {
             let _permit = &permit;
             Ok::<_, Infallible>(event.retry(reconnect_delay))
         });
-        // Tells proxies not to buffer, cache or compress the events. A proxy that compresses may keep an event until it
-        // has enough data. Caddy and nginx leave a response alone that has an encoding, even `identity`; others follow
-        // `no-transform` (RFC 9111, section 5.2.2.6).
-        let unbuffered = [
-            (CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
-            (CONTENT_ENCODING, HeaderValue::from_static("identity")),
-            (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-        ];
-        let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL).text("keep-alive");
-        (unbuffered, Sse::new(events).keep_alive(keep_alive)).into_response()
+        response(events)
     }
+}
+
+/// The response to a `HEAD` request for a stream. It has no events, and needs no permit.
+pub fn head_of_stream() -> Response {
+    response(stream::empty())
+}
+
+fn response(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
+    // Tells proxies not to buffer, cache or compress the events. A proxy that compresses may keep an event until it
+    // has enough data. Caddy and nginx leave a response alone that has an encoding, even `identity`; others follow
+    // `no-transform` (RFC 9111, section 5.2.2.6).
+    let unbuffered = [
+        (CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+        (CONTENT_ENCODING, HeaderValue::from_static("identity")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL).text("keep-alive");
+    (unbuffered, Sse::new(events).keep_alive(keep_alive)).into_response()
 }
 
 /// The id of the last event that the client received before its stream was interrupted.
