@@ -129,6 +129,8 @@ log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %q%u@%d '
 # Lock waits dominate when many buyers want the same seats.
 log_lock_waits = on
+# The details of an error quote rows: ticket ids, names, e-mail addresses.
+log_error_verbosity = terse
 # Short transactions pay for JIT compilation without a benefit.
 jit = off
 track_io_timing = on
