@@ -38,7 +38,7 @@ export class ProblemError extends Error {
 }
 
 const FINAL = ['confirmed', 'rejected', 'expired', 'failed'];
-const RETRYABLE = [429, 502, 503, 504]; // Not 500: the same request would fail again.
+const RETRYABLE = [408, 429, 502, 503, 504]; // Not 500: the same request would fail again.
 const TIMEOUT_MS = 30_000; // Longer than the server holds a poll (20 s) or leaves a stream without data (15 s).
 
 /** Call it once per booking, not per attempt. Browsers provide `randomUUID` on HTTPS and on localhost only. */

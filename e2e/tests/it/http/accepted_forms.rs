@@ -113,6 +113,7 @@ async fn a_booking_is_accepted_in_every_form_of_json() -> Result<()> {
         for content_type in [
             "application/json; charset=utf-8",
             "application/json;charset=\"UTF-8\"",
+            "application/json; charset=ISO-8859-1",
             "APPLICATION/JSON",
             "application/vnd.hamro+json",
         ] {
@@ -121,7 +122,15 @@ async fn a_booking_is_accepted_in_every_form_of_json() -> Result<()> {
             let answer = Client::send(request.body(booking("erin", &[seats[4]]).to_string())).await?;
             assert_eq!(answer.status, 202, "{content_type}: {answer:?}");
         }
-        for content_type in ["text/plain", "text/json", "application/x-www-form-urlencoded", "json"] {
+        for content_type in [
+            "text/plain",
+            "text/json",
+            "application/x-www-form-urlencoded",
+            "json",
+            "application/json; charset=utf-16",
+            "application/json;profile=x; Charset = \"UTF-32\"",
+            "application/problem+json; charset=",
+        ] {
             let request =
                 client.request(Method::POST, "/ticket-bookings").header("Content-Type", content_type);
             let answer = Client::send(request.body(booking("erin", &[seats[5]]).to_string())).await?;
