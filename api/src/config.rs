@@ -221,6 +221,15 @@ mod tests {
             ("BODY_TIMEOUT", "0s"),
             ("BODY_TIMEOUT", "61s"),
             ("DOCS", "maybe"),
+            ("WRITE_TIMEOUT", "0s"),
+            ("CONNECTIONS_MAX", "0"),
+            ("STREAMS_MAX", "0"),
+            ("STREAM_MAX_AGE", "0s"),
+            ("WAITS_MAX", "0"),
+            ("HTTP2_STREAMS_MAX", "0"),
+            ("CLIENT_SHARE", "0"),
+            ("CLIENT_SHARE", "101"),
+            ("RESPONSE_BYTES_MAX", "0"),
             ("DRAIN_DELAY", "5"),
         ];
         for (name, value) in invalid {

@@ -9,7 +9,9 @@ use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
 use hamro_api::broker::publisher::{PublishingTask, publisher};
 use hamro_api::config::{Config, DATABASE_SESSION, DeclareConfig, SchemaCommandConfig, log_ids};
 use hamro_api::http::admin_auth::AdminAuth;
+use hamro_api::http::bound::Bound;
 use hamro_api::http::large_responses::LargeResponses;
+use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
 use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
@@ -161,8 +163,18 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         queue_estimate,
         seat_feed: SeatFeed::new(database.clone()),
         large_responses: LargeResponses::default(),
-        sse_limiter: SseLimiter::new(config.http.streams_max, lifecycle.draining()),
+        response_memory: ResponseMemory::new(
+            config.http.response_bytes_max.get().into(),
+            config.http.client_share,
+            config.http.rate_limit.trusted_proxies.clone(),
+        ),
+        sse_limiter: SseLimiter::new(
+            Bound::new(config.http.streams_max.get().into(), config.http.client_share),
+            config.http.stream_max_age,
+            lifecycle.draining(),
+        ),
         body_timeout: config.http.body_timeout,
+        waits: Bound::new(config.http.waits_max.get().into(), config.http.client_share),
         draining: lifecycle.draining(),
         stopping: lifecycle.stopping(),
         schema_ready,
@@ -201,11 +213,12 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
     let limits = config.shutdown;
     let last_responses = limits.total.saturating_sub(limits.drain).mul_f64(LAST_RESPONSES_SHARE);
-    let timeouts = server::ServerTimeouts { head: config.http.head_timeout, last_responses };
     let draining = lifecycle.draining();
+    let tally = middleware.tally.clone();
     let router = router(state, &config.http, middleware);
-    let event_streams = config.http.event_streams;
-    lifecycle.work("http", |stop| server::serve(listener, router, timeouts, event_streams, draining, stop));
+    let http = config.http;
+    lifecycle
+        .work("http", |stop| server::serve(listener, router, http, tally, last_responses, draining, stop));
     Ok(lifecycle.run_to_exit(limits).await)
 }
 

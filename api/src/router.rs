@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use crate::http::admin_auth::log_changes;
 use crate::http::etag::may_be_compressed;
 use crate::http::problem::{Problem, ProblemCode};
+use crate::http::response_memory::{ResponseMemory, count_response};
 use crate::openapi::ApiDoc;
 use crate::server::config::{CorsOrigin, HttpConfig};
 use crate::server::middleware::{MiddlewareState, handle_request};
@@ -28,7 +29,7 @@ use crate::{booking_page, bookings, catalogue, docs, health, queue};
 
 /// The whole application.
 pub fn router(state: AppState, config: &HttpConfig, middleware: MiddlewareState) -> Router {
-    let (router, document) = endpoints().split_for_parts();
+    let (router, document) = endpoints(&state.response_memory).split_for_parts();
     let docs = docs::routes(&document, config.has_docs);
     router
         .merge(booking_page::routes().merge(docs).layer(CompressionLayer::new()))
@@ -41,10 +42,10 @@ pub fn router(state: AppState, config: &HttpConfig, middleware: MiddlewareState)
 
 /// The OpenAPI document of the same endpoints.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    endpoints().split_for_parts().1
+    endpoints(&ResponseMemory::default()).split_for_parts().1
 }
 
-fn endpoints() -> OpenApiRouter<AppState> {
+fn endpoints(response_memory: &ResponseMemory) -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(bookings::create_booking::create_booking))
         .routes(routes!(bookings::get_booking::get_booking))
@@ -62,6 +63,8 @@ fn endpoints() -> OpenApiRouter<AppState> {
         .merge(
             catalogue_endpoints()
                 .layer(from_fn(log_changes))
+                // Inside the compression, which keeps the whole response while it compresses it piece by piece.
+                .layer(from_fn_with_state(response_memory.clone(), count_response))
                 .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(may_be_compressed))),
         )
 }

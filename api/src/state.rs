@@ -15,8 +15,11 @@ use tokio_util::sync::CancellationToken;
 use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::Publisher;
 use crate::http::admin_auth::AdminAuth;
+use crate::http::bound::Bound;
+use crate::http::client_address::TrustedProxies;
 use crate::http::extract::BodyTimeout;
 use crate::http::large_responses::LargeResponses;
+use crate::http::response_memory::ResponseMemory;
 use crate::http::sse::SseLimiter;
 use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::{QueueEstimate, QueuePosition};
@@ -39,8 +42,11 @@ pub struct App {
     pub queue_estimate: QueueEstimate,
     pub seat_feed: SeatFeed,
     pub large_responses: LargeResponses,
+    pub response_memory: ResponseMemory,
     pub sse_limiter: SseLimiter,
     pub body_timeout: BodyTimeout,
+    /// The responses that are held until an outcome is known.
+    pub waits: Arc<Bound>,
     /// Cancelled once this instance is shutting down. It still accepts requests until `stopping`.
     pub draining: CancellationToken,
     /// Cancelled once this instance accepts no more requests.
@@ -104,5 +110,11 @@ impl FromRef<AppState> for Arc<AdminAuth> {
 impl FromRef<AppState> for BodyTimeout {
     fn from_ref(state: &AppState) -> Self {
         state.body_timeout
+    }
+}
+
+impl FromRef<AppState> for TrustedProxies {
+    fn from_ref(state: &AppState) -> Self {
+        state.response_memory.proxies().clone()
     }
 }

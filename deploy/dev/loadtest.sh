@@ -77,7 +77,7 @@ run() { # NAME ARGUMENTS…
 start_application() {
     ADMIN_TOKEN=$(random_hex 24)
     TICKET_KEYS=$(random_hex 32)
-    export ADMIN_TOKEN TICKET_KEYS HOST=127.0.0.1 PORT=0 DRAIN_DELAY=0s
+    export ADMIN_TOKEN TICKET_KEYS HOST=127.0.0.1 PORT=0 DRAIN_DELAY=0s CLIENT_SHARE=100
     start api "$TARGET_DIR/release/hamro-api"
     wait_until 60 has_logged api "listening on " || die_with_log "$REPORTS/api.log" "the api did not start."
     URL=$(sed -n 's/.*listening on \(http[^ ]*\).*/\1/p' "$REPORTS/api.log" | head -n 1)

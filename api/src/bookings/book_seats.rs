@@ -11,7 +11,9 @@ use hamro_shared::domain::{Booking, Outcome, Ticket};
 use super::BookingBody;
 use super::enqueue::{accept_error_problem, enqueue};
 use super::status::booking_or_problem;
+use super::wait::hold_required;
 use crate::broker::publisher::AcceptError;
+use crate::http::client_address::Client;
 use crate::http::extract::{IdempotencyKeyHeader, IdempotencyKeyParam, JsonBody};
 use crate::http::openapi::{BOOKINGS, BookingProblems, OutcomeUnknownProblem};
 use crate::http::problem::{Problem, ProblemCode, ticket_location};
@@ -42,10 +44,13 @@ const FENCE_RETRY_DELAY: Duration = Duration::from_millis(20);
 )]
 pub async fn book_seats(
     State(app): State<AppState>,
+    client: Client,
     key: Option<IdempotencyKeyHeader>,
     JsonBody(body): JsonBody<BookingBody>,
 ) -> Result<Response, Problem> {
     let request = body.parse(app.policy.max_seats)?;
+    // Before the booking is published: without the wait, its client could not be told the ticket.
+    let _held = hold_required(&app, client)?;
     let ticket = app.issue_ticket(app.policy.booking_wait);
     let waiter = app.outcomes.wait_for(ticket.id);
     match enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request).await {

@@ -7,7 +7,9 @@ use hamro_shared::domain::Booking;
 
 use super::enqueue::{accept_error_problem, enqueue};
 use super::status::booking_or_problem;
+use super::wait::hold_preferred;
 use super::{BookingBody, TicketStatus};
+use crate::http::client_address::Client;
 use crate::http::extract::{IdempotencyKeyHeader, IdempotencyKeyParam, JsonBody};
 use crate::http::openapi::{BOOKINGS, BookingProblems};
 use crate::http::prefer::Prefer;
@@ -48,13 +50,14 @@ use crate::state::AppState;
 )]
 pub async fn create_booking(
     State(app): State<AppState>,
+    client: Client,
     key: Option<IdempotencyKeyHeader>,
     prefer: Prefer,
     JsonBody(body): JsonBody<BookingBody>,
 ) -> Result<Response, Problem> {
     let request = body.parse(app.policy.max_seats)?;
     let ticket = app.issue_ticket(app.policy.booking_deadline);
-    let preference = prefer.hold(app.policy.max_wait);
+    let (preference, _held) = hold_preferred(&app, client, prefer.hold(app.policy.max_wait));
     // Registered before the booking is published, so that its outcome cannot be missed.
     let waiter = (!preference.is_zero()).then(|| app.outcomes.wait_for(ticket.id));
     enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request)

@@ -14,6 +14,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema};
 
 use super::TicketStatus;
 use super::outcome::{find_or_expire, verify_ticket};
+use crate::http::client_address::Client;
 use crate::http::extract::PathId;
 use crate::http::openapi::{BOOKINGS, StreamEvent, StreamProblems, TicketProblems};
 use crate::http::problem::Problem;
@@ -48,6 +49,7 @@ const POSITION_INTERVAL: Duration = Duration::from_secs(3);
 )]
 pub async fn follow_booking(
     State(app): State<AppState>,
+    client: Client,
     PathId(text): PathId<String>,
     method: Method,
     headers: HeaderMap,
@@ -56,7 +58,7 @@ pub async fn follow_booking(
     if method == Method::HEAD {
         return Ok(head_of_stream());
     }
-    let permit = app.sse_limiter.acquire()?;
+    let permit = app.sse_limiter.acquire(client)?;
     // Registered before the look-up, so that no outcome can be missed in between.
     let waiter = app.outcomes.wait_for(ticket);
     if let Some(settled) = find_or_expire(&app, ticket).await? {

@@ -8,6 +8,8 @@ use hamro_shared::domain::Outcome;
 use super::TicketStatus;
 use super::outcome::{find_or_wait, verify_ticket};
 use super::status::etag_of;
+use super::wait::hold_preferred;
+use crate::http::client_address::Client;
 use crate::http::extract::{PathId, QueryParams};
 use crate::http::openapi::{BOOKINGS, ParamProblems, ServerProblems, TicketProblems};
 use crate::http::prefer::{Prefer, WaitParams};
@@ -43,13 +45,14 @@ use crate::state::AppState;
 )]
 pub async fn get_booking(
     State(app): State<AppState>,
+    client: Client,
     PathId(text): PathId<String>,
     QueryParams(params): QueryParams<WaitParams>,
     prefer: Prefer,
     request_headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let ticket = verify_ticket(&app, &text)?;
-    let preference = params.hold(prefer, app.policy.max_wait)?;
+    let (preference, _held) = hold_preferred(&app, client, params.hold(prefer, app.policy.max_wait)?);
     let Some(settled) = find_or_wait(&app, ticket, preference.duration()).await? else {
         let position = app.position(ticket);
         let headers = [

@@ -10,6 +10,7 @@ pub mod release_booking;
 mod release_transaction;
 mod request;
 mod status;
+mod wait;
 
 pub use request::BookingBody;
 pub use status::TicketStatus;

@@ -8,6 +8,7 @@ use serde_json::json;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema};
 use utoipa::openapi::{Ref, RefOr};
 
+use crate::http::client_address::Client;
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, StreamEvent, StreamProblems};
 use crate::http::problem::{Problem, ProblemCode};
@@ -37,6 +38,7 @@ use crate::state::AppState;
 )]
 pub async fn follow_seats(
     State(app): State<AppState>,
+    client: Client,
     PathId(concert): PathId<ConcertId>,
     method: Method,
     headers: HeaderMap,
@@ -45,7 +47,7 @@ pub async fn follow_seats(
         drop(app.seat_feed.subscribe(concert, None).await?);
         return Ok(head_of_stream());
     }
-    let permit = app.sse_limiter.acquire()?;
+    let permit = app.sse_limiter.acquire(client)?;
     let events = app.seat_feed.subscribe(concert, last_event_id(&headers)).await?;
     Ok(permit.stream(events.map(|event| Event::default().event(event.name).id(&event.id).data(&event.data))))
 }
@@ -54,7 +56,9 @@ impl From<SeatFeedError> for Problem {
     fn from(error: SeatFeedError) -> Self {
         match error {
             SeatFeedError::ConcertNotFound => Self::not_found("concert"),
-            SeatFeedError::TimedOut => Self::of(ProblemCode::Overloaded).retry_after(2).caused_by(error),
+            SeatFeedError::TimedOut | SeatFeedError::TooManyLoads => {
+                Self::of(ProblemCode::Overloaded).retry_after(2).caused_by(error)
+            }
             SeatFeedError::Aborted(_) => {
                 Self::of(ProblemCode::DatabaseUnavailable).retry_after(2).caused_by(error)
             }

@@ -5,6 +5,7 @@ use hamro_shared::domain::ConcertId;
 
 use super::seat::Seat;
 use super::seats_of_concert::seats_of_concert;
+use crate::http::client_address::Client;
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
@@ -33,8 +34,9 @@ use crate::state::AppState;
 )]
 pub async fn list_available_seats(
     State(app): State<AppState>,
+    client: Client,
     PathId(concert): PathId<ConcertId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    seats_of_concert(&app, concert, true, &headers, |seats| seats).await
+    seats_of_concert(&app, client, concert, true, &headers, |seats| seats).await
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::seat::Seat;
 use super::seats_of_concert::seats_of_concert;
+use crate::http::client_address::Client;
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
@@ -48,10 +49,11 @@ pub struct SeatMap {
 )]
 pub async fn list_seats(
     State(app): State<AppState>,
+    client: Client,
     PathId(concert): PathId<ConcertId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    seats_of_concert(&app, concert, false, &headers, |seats| {
+    seats_of_concert(&app, client, concert, false, &headers, |seats| {
         let booked_seats = seats.iter().filter(|seat| seat.is_booked).count();
         SeatMap { total_seats: seats.len(), available_seats: seats.len() - booked_seats, booked_seats, seats }
     })

@@ -10,6 +10,7 @@ use sqlx::postgres::PgConnection;
 
 use super::queries::seats;
 use super::seat::Seat;
+use crate::http::client_address::Client;
 use crate::http::etag::ETag;
 use crate::http::problem::Problem;
 use crate::seat_feed::version::{SeatMapVersion, concert_exists};
@@ -19,6 +20,7 @@ use crate::state::AppState;
 /// them. If the client's `ETag` is current, the response is `304` and the seats are not read.
 pub async fn seats_of_concert<T: Serialize>(
     app: &AppState,
+    client: Client,
     concert: ConcertId,
     only_free: bool,
     headers: &HeaderMap,
@@ -34,6 +36,7 @@ pub async fn seats_of_concert<T: Serialize>(
     if !version.tag.is_empty() && etag.is_known_to(headers) {
         return Ok((StatusCode::NOT_MODIFIED, cache, etag, ()).into_response());
     }
+    app.response_memory.check(client)?;
     let database = app.database.clone();
     app.large_responses
         .build(headers, async move {

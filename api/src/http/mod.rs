@@ -3,6 +3,8 @@
 //! Nothing here depends on the broker, the outcomes, the seat feed or an endpoint.
 
 pub mod admin_auth;
+pub mod bound;
+pub mod client_address;
 pub mod created;
 pub mod etag;
 pub mod extract;
@@ -14,5 +16,6 @@ pub mod openapi;
 pub mod pagination;
 pub mod prefer;
 pub mod problem;
+pub mod response_memory;
 pub mod retry_after;
 pub mod sse;

@@ -100,6 +100,11 @@ impl WaitPreference {
         Duration::from_secs(self.seconds)
     }
 
+    /// The same without the wait, if the server cannot hold the response. A preference may be ignored.
+    pub fn without_wait(self) -> Self {
+        Self { seconds: 0, from_header: false, ..self }
+    }
+
     pub fn is_zero(self) -> bool {
         self.seconds == 0
     }

@@ -157,6 +157,10 @@ impl Problem {
         self.with("ticketId", json!(ticket)).with_header(LOCATION, ticket_location(ticket))
     }
 
+    pub fn code(&self) -> ProblemCode {
+        self.0.code
+    }
+
     pub fn document(self) -> ProblemDocument {
         self.0.document
     }

@@ -11,10 +11,12 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 use rand::RngExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::http::bound::{Bound, Held};
+use crate::http::client_address::Client;
 use crate::http::problem::{Problem, ProblemCode};
 
 /// How often a comment is sent while there are no events. Proxies and browsers close a connection that stays silent.
@@ -23,50 +25,56 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// reconnect when it stops.
 const RECONNECT_DELAY_MS: RangeInclusive<u64> = 1_000..=4_000;
 
+/// The maximum age of a stream, as a factor. Random per stream, because clients that connected together would otherwise
+/// reconnect together.
+const AGE_JITTER: RangeInclusive<f64> = 0.9..=1.1;
+
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Limits the number of open event streams, and ends all of them when the process begins to shut down.
+/// Limits the number of open event streams and how long each may be open, and ends all of them when the process begins
+/// to shut down.
 #[derive(Clone)]
 pub struct SseLimiter {
-    permits: Arc<Semaphore>,
+    streams: Arc<Bound>,
+    max_age: Duration,
     stopping: CancellationToken,
 }
 
 /// Permission for one stream, released when the stream ends.
 pub struct SsePermit {
-    permit: OwnedSemaphorePermit,
+    held: Held,
+    max_age: Duration,
     stopping: CancellationToken,
 }
 
 impl SseLimiter {
-    pub fn new(max: u32, stopping: CancellationToken) -> Self {
-        Self { permits: Arc::new(Semaphore::new(max as usize)), stopping }
+    pub fn new(streams: Arc<Bound>, max_age: Duration, stopping: CancellationToken) -> Self {
+        Self { streams, max_age, stopping }
     }
 
-    pub fn acquire(&self) -> Result<SsePermit, Problem> {
-        let permit = self
-            .permits
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Problem::of(ProblemCode::TooManyStreams).retry_after(5))?;
-        Ok(SsePermit { permit, stopping: self.stopping.clone() })
+    pub fn acquire(&self, client: Client) -> Result<SsePermit, Problem> {
+        let held = self.streams.hold(client, 1);
+        let held = held.map_err(|refusal| refusal.problem(ProblemCode::TooManyStreams, "event streams"))?;
+        let max_age = self.max_age.mul_f64(rand::rng().random_range(AGE_JITTER));
+        Ok(SsePermit { held, max_age, stopping: self.stopping.clone() })
     }
 }
 
 impl SsePermit {
-    /// A response that sends these events. The stream ends when the process shuts down; the client then reconnects to
-    /// another instance.
+    /// A response that sends these events. The stream ends when the process shuts down, or at its maximum age; the
+    /// client then reconnects.
     pub fn stream(self, events: impl Stream<Item = Event> + Send + 'static) -> Response {
-        let Self { permit, stopping } = self;
+        let Self { held, max_age, stopping } = self;
         let reconnect_delay = Duration::from_millis(rand::rng().random_range(RECONNECT_DELAY_MS));
         // Yields once, so that a stream that is opened during shutdown still sends its first event, and with it the
         // delay until the client reconnects.
+        let expires_at = Instant::now() + max_age;
         let stopped = async move {
-            stopping.cancelled_owned().await;
+            let _ = timeout_at(expires_at, stopping.cancelled_owned()).await;
             yield_now().await;
         };
         let events = events.take_until(stopped).map(move |event| {
-            let _permit = &permit;
+            let _held = &held;
             Ok::<_, Infallible>(event.retry(reconnect_delay))
         });
         response(events)

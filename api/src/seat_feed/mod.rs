@@ -20,6 +20,7 @@ use hamro_shared::database::Database;
 use hamro_shared::domain::ConcertId;
 use hamro_shared::queue::{FreedSeat, RawSettledTicket, SoldSeats};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, spawn};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -40,12 +41,17 @@ const RECONCILE_EVERY: Duration = Duration::from_millis(350);
 /// How long an unwatched seat map is kept, for clients that reconnect.
 const KEEP_UNWATCHED: Duration = Duration::from_secs(30);
 
+/// How many seat maps may be loaded at the same time. A load goes on when its client hangs up, so the number of
+/// connections does not bound them.
+const LOADS_MAX: usize = 1_000;
+
 const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The seat maps that are watched on this instance.
 #[derive(Clone)]
 pub struct SeatFeed {
     database: Database,
+    loads: Arc<Semaphore>,
     seat_maps: Arc<Mutex<HashMap<ConcertId, Arc<WatchedSeatMap>>>>,
 }
 
@@ -56,6 +62,8 @@ pub enum SeatFeedError {
     ConcertNotFound,
     #[error("the database did not respond within {LOAD_TIMEOUT:?}")]
     TimedOut,
+    #[error("too many seat maps are being loaded")]
+    TooManyLoads,
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     /// Loading panicked, or the process is stopping.
@@ -65,7 +73,7 @@ pub enum SeatFeedError {
 
 impl SeatFeed {
     pub fn new(database: Database) -> Self {
-        Self { database, seat_maps: Arc::default() }
+        Self { database, loads: Arc::new(Semaphore::new(LOADS_MAX)), seat_maps: Arc::default() }
     }
 
     /// The events of a concert's seats, starting after `last_event_id`, or with a snapshot.
@@ -74,14 +82,42 @@ impl SeatFeed {
         concert: ConcertId,
         last_event_id: Option<&str>,
     ) -> Result<impl Stream<Item = Arc<SeatsEvent>> + use<>, SeatFeedError> {
-        let seat_map =
-            self.seat_maps().entry(concert).or_insert_with(|| Arc::new(WatchedSeatMap::new(concert))).clone();
-        // In a separate task: the client that started the load may disconnect while others wait for it.
-        let loading = spawn(self.clone().ensure_loaded(seat_map.clone()));
-        let loaded = timeout(LOAD_TIMEOUT, loading).await.map_err(|_| SeatFeedError::TimedOut)?;
-        loaded??;
+        let loaded = self.seat_maps().get(&concert).filter(|seat_map| seat_map.is_loaded()).cloned();
+        let seat_map = match loaded {
+            Some(seat_map) => seat_map,
+            None => self.load(concert).await?,
+        };
         let subscription = seat_map.subscribe(last_event_id).ok_or(SeatFeedError::ConcertNotFound)?;
         Ok(stream::unfold((seat_map, subscription), next_event))
+    }
+
+    /// Adds the seat map of a concert and loads it, unless another request does so already.
+    async fn load(&self, concert: ConcertId) -> Result<Arc<WatchedSeatMap>, SeatFeedError> {
+        let (seat_map, permit) = self.find_or_add(concert)?;
+        // In a separate task: the client that started the load may disconnect while others wait for it. The task also
+        // removes the map if there is no such concert.
+        let loading = self.clone().ensure_loaded(seat_map.clone());
+        let loading = spawn(async move {
+            let _permit = permit;
+            loading.await
+        });
+        timeout(LOAD_TIMEOUT, loading).await.map_err(|_| SeatFeedError::TimedOut)???;
+        Ok(seat_map)
+    }
+
+    /// The seat map of a concert, and a permit if it is new.
+    fn find_or_add(
+        &self,
+        concert: ConcertId,
+    ) -> Result<(Arc<WatchedSeatMap>, Option<OwnedSemaphorePermit>), SeatFeedError> {
+        let mut seat_maps = self.seat_maps();
+        if let Some(seat_map) = seat_maps.get(&concert) {
+            return Ok((seat_map.clone(), None));
+        }
+        let permit = self.loads.clone().try_acquire_owned().map_err(|_| SeatFeedError::TooManyLoads)?;
+        let seat_map = Arc::new(WatchedSeatMap::new(concert));
+        seat_maps.insert(concert, seat_map.clone());
+        Ok((seat_map, Some(permit)))
     }
 
     /// Applies announced sales to the watched seat maps.

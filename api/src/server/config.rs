@@ -1,13 +1,17 @@
 //! The settings of the HTTP server.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
 use hamro_shared::config::shared_settings::read_host;
 use hamro_shared::config::{Env, Setting};
 
+use super::activity::ConnectionTimeouts;
+use super::connection::ConnectionConfig;
 use super::rate_limit::RateLimitConfig;
+use crate::http::bound::ClientShare;
 use crate::http::extract::BodyTimeout;
 
 #[derive(Clone, Debug)]
@@ -15,14 +19,23 @@ pub struct HttpConfig {
     pub address: SocketAddr,
     pub cors_origin: CorsOrigin,
     pub rate_limit: RateLimitConfig,
+    /// The maximum number of open connections. `None`: what the limit on open files allows.
+    pub connections_max: Option<NonZeroU32>,
     /// The maximum number of open event streams.
-    pub streams_max: u32,
+    pub streams_max: NonZeroU32,
+    /// How long an event stream may be open.
+    pub stream_max_age: Duration,
+    /// The maximum number of responses that are held until an outcome is known.
+    pub waits_max: NonZeroU32,
     pub event_streams: EventStreamMode,
-    /// How long a client may take to send the head of a request, or leave a connection idle.
-    pub head_timeout: Duration,
+    pub connection: ConnectionConfig,
     pub body_timeout: BodyTimeout,
     /// Whether to serve the interactive documentation.
     pub has_docs: bool,
+    /// The share of one client of all that clients can hold.
+    pub client_share: ClientShare,
+    /// The maximum number of bytes of large responses in memory.
+    pub response_bytes_max: NonZeroU32,
 }
 
 /// The origins whose pages may use the api. Any origin is safe, because the api does not use cookies.
@@ -79,6 +92,13 @@ impl HttpConfig {
             )
             .or_default("*");
         let rate_limit = RateLimitConfig::read(env);
+        let connections_max = env
+            .variable(
+                "CONNECTIONS_MAX",
+                "Maximum number of open connections; 200 less than the limit on open files by default, and at most.",
+                "a number such as 20000",
+            )
+            .optional();
         // About 250 MB of detached streams (`make bench-intake ARGS=streams`).
         let streams_max = env
             .variable(
@@ -87,6 +107,19 @@ impl HttpConfig {
                 "a number such as 50000",
             )
             .or_default("50000");
+        let stream_max_age = read_timeout(
+            env,
+            "STREAM_MAX_AGE",
+            "How long an event stream may be open, give or take a tenth. Its client then reconnects.",
+            "1h",
+        );
+        let waits_max = env
+            .variable(
+                "WAITS_MAX",
+                "Maximum number of responses that are held until an outcome is known. Others are sent without a wait.",
+                "a number such as 20000",
+            )
+            .or_default("20000");
         let event_streams = env
             .variable(
                 "EVENT_STREAMS",
@@ -94,17 +127,15 @@ impl HttpConfig {
                 "detached or hyper",
             )
             .or_default("detached");
-        // Longer than load balancers keep idle connections, so that they close them and the api does not.
-        let head_timeout = env
+        let connection = read_connection(env);
+        let client_share = ClientShare::read(env);
+        let response_bytes_max = env
             .variable(
-                "HEAD_TIMEOUT",
-                "How long a client may take to send the head of a request, or leave a connection idle.",
-                "a duration such as 75s",
+                "RESPONSE_BYTES_MAX",
+                "Maximum number of bytes of large responses that are in memory, because clients have not read them yet.",
+                "a number such as 268435456",
             )
-            .or_default("75s");
-        if head_timeout == Some(Duration::ZERO) {
-            env.record_error("HEAD_TIMEOUT is zero: it should be a duration such as 75s");
-        }
+            .or_default("268435456");
         let body_timeout = BodyTimeout::read(env);
         let has_docs = env
             .variable(
@@ -117,11 +148,59 @@ impl HttpConfig {
             address: SocketAddr::new(host?, port?),
             cors_origin: cors_origin?,
             rate_limit: rate_limit?,
+            connections_max: connections_max?,
             streams_max: streams_max?,
+            stream_max_age: stream_max_age?,
+            waits_max: waits_max?,
             event_streams: event_streams?,
-            head_timeout: head_timeout?,
+            connection: connection?,
             body_timeout: body_timeout?,
             has_docs: has_docs?,
+            client_share: client_share?,
+            response_bytes_max: response_bytes_max?,
         })
     }
+}
+
+/// Reads what one connection may take.
+fn read_connection(env: &mut Env) -> Option<ConnectionConfig> {
+    // Longer than load balancers keep idle connections, so that they close them and the api does not.
+    let idle = read_timeout(
+        env,
+        "HEAD_TIMEOUT",
+        "How long a client may leave a connection idle. A head that it has begun must be complete within 10s at most.",
+        "75s",
+    );
+    let write = read_timeout(
+        env,
+        "WRITE_TIMEOUT",
+        "How long a client may read nothing of a response. It must also read 4 KB per second on average.",
+        "30s",
+    );
+    let http2_streams_max = env
+        .variable(
+            "HTTP2_STREAMS_MAX",
+            "Maximum number of open streams of one HTTP/2 connection.",
+            "a number such as 100",
+        )
+        .or_default("100");
+    Some(ConnectionConfig {
+        timeouts: ConnectionTimeouts { idle: idle?, write: write? },
+        http2_streams_max: http2_streams_max?,
+    })
+}
+
+/// Reads a duration that must not be zero.
+fn read_timeout(
+    env: &mut Env,
+    name: &'static str,
+    meaning: &'static str,
+    default: &'static str,
+) -> Option<Duration> {
+    let expected = format!("a duration such as {default}");
+    let timeout = env.variable(name, meaning, expected.clone()).or_default(default);
+    if timeout == Some(Duration::ZERO) {
+        env.record_error(format!("{name} is zero: it should be {expected}"));
+    }
+    timeout
 }

@@ -1,51 +1,78 @@
 //! Serves the connections of an instance, and drains them at shutdown.
 
-use std::future::{pending, ready};
+use std::future::ready;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::response::IntoResponse;
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use super::activity::{Activity, ConnectionTimeouts, Verdict};
 use super::config::EventStreamMode;
 use super::detached_streams::{self, DetachedStream};
+use super::graceful::close_gracefully;
+use super::guarded_socket::GuardedSocket;
 use super::head;
 use super::path::remove_extra_slashes;
+use super::response_body::end_with_response;
+use super::response_stream::StreamExecutor;
+use crate::http::bound::Held;
+use crate::http::problem::Problem;
 
 /// How often the server pings an HTTP/2 client, and how long the client may take to respond.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long a refused connection may take for its request.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The largest head of a request. A larger one gets 431.
+const HEAD_MAX: usize = 16 * 1024;
+
+/// What hyper keeps of the unsent responses of one HTTP/2 stream.
+const SEND_BUFFER_MAX: usize = 64 * 1024;
+
+/// What one connection may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionConfig {
+    pub timeouts: ConnectionTimeouts,
+    /// The maximum number of open streams of an HTTP/2 connection.
+    pub http2_streams_max: NonZeroU32,
+}
+
 /// The open connections of an instance, detached event streams included.
 pub(super) struct Connections {
     server: ConnectionServer,
-    graceful: GracefulShutdown,
+    /// The drain waits for every connection and every detached stream.
+    open: TaskTracker,
 }
 
 /// Serves one connection. Each connection has a clone.
 #[derive(Clone)]
 struct ConnectionServer {
-    http: Builder<TokioExecutor>,
+    http: Builder<StreamExecutor>,
     router: Router,
-    /// How long a client may take to send the head of a request.
-    head_timeout: Duration,
+    timeouts: ConnectionTimeouts,
     event_streams: EventStreamMode,
     /// Once cancelled, a connection is closed after its next response.
     draining: CancellationToken,
+    /// Once cancelled, idle connections are closed, and all others after their requests in progress.
+    closing: CancellationToken,
     /// Closes all connections at once.
     abort_all: CancellationToken,
 }
@@ -53,37 +80,46 @@ struct ConnectionServer {
 impl Connections {
     pub fn new(
         router: Router,
-        head_timeout: Duration,
+        config: &ConnectionConfig,
         event_streams: EventStreamMode,
         draining: CancellationToken,
     ) -> Self {
-        let mut http = Builder::new(TokioExecutor::new());
+        let timeouts = config.timeouts;
+        let mut http = Builder::new(StreamExecutor::new(timeouts.write));
         // A client may close its sending side after its last request, as `nc -N` does, and still read the responses. It
         // cannot be told from one that is gone until something is sent: a wait ends at its time limit, an event stream
-        // at the next write.
-        http.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).half_close(true);
+        // at the next write. `Activity` limits the time for a head.
+        http.http1().header_read_timeout(None).half_close(true).max_buf_size(HEAD_MAX);
         http.http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT);
-        let abort_all = CancellationToken::new();
-        let server = ConnectionServer { http, router, head_timeout, event_streams, draining, abort_all };
-        Self { server, graceful: GracefulShutdown::new() }
+            .keep_alive_timeout(PING_TIMEOUT)
+            .max_header_list_size(HEAD_MAX as u32)
+            .max_send_buf_size(SEND_BUFFER_MAX)
+            .max_concurrent_streams(config.http2_streams_max.get());
+        let server = ConnectionServer {
+            http,
+            router,
+            timeouts,
+            event_streams,
+            draining,
+            closing: CancellationToken::new(),
+            abort_all: CancellationToken::new(),
+        };
+        Self { server, open: TaskTracker::new() }
     }
 
     /// Serves a connection in its own task. Each request carries the address of its peer.
-    pub fn serve(&self, socket: TcpStream, peer: SocketAddr) {
+    pub fn serve(&self, socket: TcpStream, peer: SocketAddr, held: Held) {
         let server = self.server.clone();
-        let watcher = self.graceful.watcher();
-        // The drain waits for every watcher. This one lasts as long as a detached stream, which hyper's connection does
-        // not.
-        let open = self.graceful.watcher();
+        // Lasts as long as a detached stream, which hyper's connection does not.
+        let open = self.open.token();
         tokio::spawn(async move {
-            let Some(event_stream) = server.serve(socket, peer, watcher).await else { return };
+            let Some(event_stream) = server.serve(socket, peer, None).await else { return };
             let abort_all = server.abort_all.clone();
             // A smaller task: this one has room for everything that hyper needs.
             tokio::spawn(async move {
-                let _open = open;
+                let _open = (open, held);
                 tokio::select! {
                     () = event_stream.send() => {}
                     () = abort_all.cancelled() => {}
@@ -92,9 +128,21 @@ impl Connections {
         });
     }
 
+    /// Serves a connection that is one too many: answers a health check, and any other request with the problem.
+    pub fn refuse(&self, socket: TcpStream, peer: SocketAddr, held: Held, problem: Problem) {
+        let server = self.server.clone();
+        let open = self.open.token();
+        tokio::spawn(async move {
+            let _open = (open, held);
+            let _ = timeout(REFUSAL_TIMEOUT, server.serve(socket, peer, Some(problem))).await;
+        });
+    }
+
     /// Lets requests in flight finish and closes idle connections. Closes all others after `limit`.
     pub async fn drain(self, limit: Duration) {
-        if timeout(limit, self.graceful.shutdown()).await.is_err() {
+        self.server.closing.cancel();
+        self.open.close();
+        if timeout(limit, self.open.wait()).await.is_err() {
             warn!("shutdown timed out: closing connections whose clients have not read their responses");
             self.server.abort_all.cancel();
         }
@@ -103,35 +151,46 @@ impl Connections {
 
 impl ConnectionServer {
     /// Serves a connection until it ends or its event stream is detached. Returns that stream.
-    async fn serve(&self, socket: TcpStream, peer: SocketAddr, watcher: Watcher) -> Option<DetachedStream> {
-        let has_requested = AtomicBool::new(false);
+    /// If there is a `refusal`, it is the response to everything but health checks, and the connection is then closed.
+    async fn serve(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        refusal: Option<Problem>,
+    ) -> Option<DetachedStream> {
+        let activity = Activity::new(self.timeouts);
+        let closing = self.closing.child_token();
+        let socket = GuardedSocket::new(socket, activity.clone());
         let respond = |mut request: Request<Incoming>| {
-            has_requested.store(true, Ordering::Relaxed);
+            let in_progress = activity.begin_request(request.version());
             remove_extra_slashes(request.uri_mut());
             request.extensions_mut().insert(ConnectInfo(peer));
             let (version, draining) = (request.version(), self.draining.clone());
-            let response = match head::refusal(&request) {
+            let is_refused = refusal.is_some();
+            let too_many = refusal.clone().filter(|_| !request.uri().path().starts_with("/health/"));
+            let response = match too_many.map(Problem::into_response).or_else(|| head::refusal(&request)) {
                 Some(response) => Either::Left(ready(Ok(response))),
                 None => Either::Right(self.router.clone().oneshot(request)),
             };
             response.map_ok(move |mut response| {
                 head::complete(version, &mut response);
                 // Clients of HTTP/2 receive GOAWAY once the listener is closed.
-                if draining.is_cancelled() {
+                if is_refused || draining.is_cancelled() {
                     head::announce_close(version, &mut response);
                 }
-                response
+                end_with_response(in_progress, response)
             })
         };
         let serving = async {
             match self.event_streams {
                 EventStreamMode::Detached => {
-                    detached_streams::serve(&self.http, watcher, socket, respond).await
+                    let write_timeout = self.timeouts.write;
+                    detached_streams::serve(&self.http, &closing, socket, write_timeout, respond).await
                 }
                 EventStreamMode::Hyper => {
                     let connection = self.http.serve_connection(TokioIo::new(socket), service_fn(respond));
                     // Boxed, because the futures around this one would otherwise contain it several times.
-                    if let Err(error) = Box::pin(watcher.watch(connection)).await {
+                    if let Err(error) = Box::pin(close_gracefully(connection, &closing)).await {
                         debug!("a connection failed: {error}");
                     }
                     None
@@ -139,22 +198,25 @@ impl ConnectionServer {
             }
         };
         tokio::select! {
+            // The activity changes while the connection is served, and is watched afterwards.
+            biased;
             event_stream = serving => event_stream,
             () = self.abort_all.cancelled() => None,
-            () = first_request_timeout(&has_requested, self.head_timeout) => {
-                debug!("closed a connection on which no request arrived");
+            reason = until_overdue(&activity, &closing) => {
+                debug!("closed a connection: {reason}");
                 None
             }
         }
     }
 }
 
-/// Resolves if no request has arrived within `limit`. hyper's own timeout starts only once it has read enough to
-/// recognise the version of HTTP.
-async fn first_request_timeout(has_requested: &AtomicBool, limit: Duration) {
-    let _ = timeout(limit, pending::<()>()).await;
-    if has_requested.load(Ordering::Relaxed) {
-        pending::<()>().await;
+/// Closes the connection gracefully when it is time. Resolves if it has to be closed at once.
+async fn until_overdue(activity: &Activity, closing: &CancellationToken) -> &'static str {
+    loop {
+        match activity.watch().await {
+            Verdict::CloseGracefully => closing.cancel(),
+            Verdict::CloseNow(reason) => return reason,
+        }
     }
 }
 
@@ -170,6 +232,8 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::http::bound::{Bound, ClientShare};
+    use crate::http::client_address::Client;
 
     const MODES: [EventStreamMode; 2] = [EventStreamMode::Detached, EventStreamMode::Hyper];
     const GET_STREAM: &[u8] = b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -185,11 +249,13 @@ mod tests {
         };
         let router = Router::new().route("/stream", get(stream)).route("/other", get(async || "other"));
         let draining = CancellationToken::new();
-        let connections = Connections::new(router, Duration::from_mins(1), mode, draining);
+        let timeouts = ConnectionTimeouts { idle: Duration::from_mins(1), write: Duration::from_mins(1) };
+        let config = ConnectionConfig { timeouts, http2_streams_max: NonZeroU32::MIN };
+        let connections = Connections::new(router, &config, mode, draining);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();
-        connections.serve(socket, peer);
+        connections.serve(socket, peer, Bound::new(1, ClientShare::WHOLE).hold(Client(None), 1).unwrap());
         (connections, client, end)
     }
 

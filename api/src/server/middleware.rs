@@ -125,7 +125,8 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::server::rate_limit::{RateLimitConfig, TrustedProxies};
+    use crate::http::client_address::TrustedProxies;
+    use crate::server::rate_limit::RateLimitConfig;
 
     async fn panicking_handler() {
         panic!("panic of the test");

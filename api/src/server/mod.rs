@@ -2,35 +2,47 @@
 //!
 //! docs/decisions/0016-our-own-accept-loop.md explains why this is not `axum::serve`.
 
+mod activity;
+mod admission;
 pub mod config;
 mod connection;
 mod detached_streams;
+mod graceful;
+mod guarded_socket;
 mod head;
 mod host;
 mod logged_request;
 pub mod middleware;
+mod pace;
 mod path;
 pub mod rate_limit;
 pub mod request_id;
+mod response_body;
+mod response_stream;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
 use hamro_shared::backoff::Backoff;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use hamro_shared::telemetry::Tally;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::config::{EventStreamMode, HttpConfig};
+use self::admission::{Admission, Admitted, refuse_unread};
+use self::config::HttpConfig;
 use self::connection::Connections;
 
 /// How long sent data may stay unacknowledged before the connection counts as lost.
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// What the kernel takes of a response, in addition to what is on its way to the client.
+const UNSENT_MAX: u32 = 128 * 1024;
 
 /// The number of connections that may wait to be accepted. The usual 1024 are too few when a sale opens: the kernel
 /// drops the packets of further clients silently, and they retry after a second. The kernel's limit also applies
@@ -51,29 +63,21 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// How long the server waits for clients.
-#[derive(Clone, Copy, Debug)]
-pub struct ServerTimeouts {
-    /// For the head of a request. Also limits how long a connection may be idle between requests.
-    pub head: Duration,
-    /// For clients to read their responses once no more are accepted.
-    pub last_responses: Duration,
-}
-
-/// Accepts connections until `stop` is cancelled. Returns once all are closed, or after `timeouts.last_responses`. Once
+/// Accepts connections until `stop` is cancelled, and counts those that it refuses in `tally`. Returns once all are closed, or after `last_responses`. Once
 /// `draining` is cancelled, each HTTP/1.1 response asks its client to reconnect. Each request carries the address of its
 /// peer.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    timeouts: ServerTimeouts,
-    event_streams: EventStreamMode,
+    config: HttpConfig,
+    tally: Arc<Tally>,
+    last_responses: Duration,
     draining: CancellationToken,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    raise_open_file_limit();
+    let admission = Admission::new(&config, tally);
     info!("listening on http://{}", listener.local_addr()?);
-    let connections = Connections::new(router, timeouts.head, event_streams, draining);
+    let connections = Connections::new(router, &config.connection, config.event_streams, draining);
     loop {
         let (socket, peer) = tokio::select! {
             accepted = accept(&listener) => accepted,
@@ -84,10 +88,17 @@ pub async fn serve(
         let _ = socket.set_nodelay(true);
         // Otherwise a client that vanished would keep its stream open, and delay a shutdown, for a quarter of an hour.
         let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
-        connections.serve(socket, peer);
+        // The kernel would otherwise take megabytes that the client may never read, and wait until a third of them is
+        // read before it takes more.
+        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_MAX);
+        match admission.admit(peer.ip()) {
+            Admitted::Open(held) => connections.serve(socket, peer, held),
+            Admitted::Refusing(held, problem) => connections.refuse(socket, peer, held, problem),
+            Admitted::Refused => refuse_unread(&socket),
+        }
     }
     drop(listener);
-    connections.drain(timeouts.last_responses).await;
+    connections.drain(last_responses).await;
     Ok(())
 }
 
@@ -100,15 +111,5 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Err(error) => warn!("cannot accept a connection: {error}; retrying"),
         }
         backoff.pause().await;
-    }
-}
-
-/// Each connection is an open file, and the usual soft limit is 1024. A process may raise it to its hard limit without
-/// privileges.
-fn raise_open_file_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        warn!("cannot raise the limit on open files: {error}");
     }
 }

@@ -1,12 +1,8 @@
 //! Limits the requests per second of each client. Off unless `RATE_LIMIT_PER_SECOND` is set.
 //!
-//! A client is an IPv4 address or an IPv6 /64 network, which is what a provider assigns to one customer. Behind a
-//! proxy, all requests come from the proxy's address. `TRUSTED_PROXIES` lists the proxies whose `X-Forwarded-For` is
-//! trusted.
-//!
 //! Each instance counts separately. The headers follow draft-ietf-httpapi-ratelimit-headers-10.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -16,15 +12,14 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
-use hamro_shared::config::{Env, Setting};
-use ipnet::IpNet;
+use hamro_shared::config::Env;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::client_address::{ClientAddress, TrustedProxies};
 use crate::http::problem::Problem;
 use crate::http::retry_after::whole_seconds;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -38,20 +33,6 @@ pub struct RateLimitConfig {
     pub trusted_proxies: TrustedProxies,
 }
 
-/// The networks of the proxies whose `X-Forwarded-For` is trusted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Vec<IpNet>);
-
-impl Setting for TrustedProxies {
-    fn parse(text: &str) -> Option<Self> {
-        let network = |text: &str| {
-            let text = text.trim();
-            text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
-        };
-        text.split(',').map(network).collect::<Option<Vec<_>>>().map(Self)
-    }
-}
-
 impl RateLimitConfig {
     pub fn read(env: &mut Env) -> Option<Self> {
         let per_second = env
@@ -61,18 +42,17 @@ impl RateLimitConfig {
                 "a number such as 20",
             )
             .optional();
-        let trusted_proxies = env
-            .variable(
-                "TRUSTED_PROXIES",
-                "Proxies whose X-Forwarded-For is trusted; none by default.",
-                "comma-separated addresses or networks such as 10.0.0.0/8",
-            )
-            .optional::<TrustedProxies>();
-        Some(Self { per_second: per_second?, trusted_proxies: trusted_proxies?.unwrap_or_default() })
+        let trusted_proxies = TrustedProxies::read(env);
+        Some(Self { per_second: per_second?, trusted_proxies: trusted_proxies? })
     }
 }
 
-type Limiter = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock, StateInformationMiddleware>;
+type Limiter = RateLimiter<
+    ClientAddress,
+    DefaultKeyedStateStore<ClientAddress>,
+    DefaultClock,
+    StateInformationMiddleware,
+>;
 
 pub struct RateLimit {
     limiter: Limiter,
@@ -104,7 +84,7 @@ impl RateLimit {
             // Never happens in production: the server adds the peer's address to every request.
             return Ok(self.headers(self.per_second.get(), 0));
         };
-        match self.limiter.check_key(&self.trusted_proxies.client(peer, headers)) {
+        match self.limiter.check_key(&ClientAddress::of(self.trusted_proxies.client_ip(peer, headers))) {
             Ok(state) => Ok(self.headers(state.remaining_burst_capacity(), 1)),
             Err(not_until) => {
                 let wait = whole_seconds(not_until.wait_time_from(self.clock.now())).max(1);
@@ -138,86 +118,9 @@ impl RateLimit {
     }
 }
 
-impl TrustedProxies {
-    /// The key under which the sender of a request is counted.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        client_key(self.client_ip(peer, headers))
-    }
-
-    fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
-    }
-
-    /// Returns the address of the client behind trusted proxies. Each proxy appends the address of its own peer to
-    /// `X-Forwarded-For`, so the header is read from the end, as long as a trusted proxy wrote the entry. Clients can
-    /// forge everything before that.
-    fn client_ip(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut client_ip = peer.to_canonical();
-        let lines = headers.get_all(FORWARDED_FOR).into_iter();
-        // Bytes, because an entry that is not text must end the search instead of being skipped.
-        let mut forwarded: Vec<&[u8]> =
-            lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
-        while self.trusts(client_ip) {
-            match forwarded.pop().and_then(parse_address) {
-                Some(address) => client_ip = address.to_canonical(),
-                None => break,
-            }
-        }
-        client_ip
-    }
-}
-
-/// Parses an address as written by proxies. Some append the port.
-fn parse_address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?.trim();
-    text.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
-}
-
-/// Returns the key under which a client is counted: its IPv4 address, or the /64 network of its IPv6 address.
-fn client_key(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn client_ip(proxies: &str, peer: &str, forwarded: &[&str]) -> String {
-        let value = |line: &&str| HeaderValue::from_bytes(line.as_bytes()).unwrap();
-        let headers = forwarded.iter().map(|line| (FORWARDED_FOR, value(line))).collect();
-        let proxies = TrustedProxies::parse(proxies).unwrap();
-        proxies.client_ip(peer.parse().unwrap(), &headers).to_string()
-    }
-
-    #[test]
-    fn only_entries_written_by_trusted_proxies_are_trusted() {
-        let trusted = "10.0.0.0/8, 192.168.1.7";
-        assert_eq!(client_ip(trusted, "203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
-        assert_eq!(client_ip(trusted, "10.1.2.3", &["198.51.100.1"]), "198.51.100.1");
-        // The client forged the first entry. The proxy appended the real address.
-        assert_eq!(client_ip(trusted, "10.1.2.3", &["8.8.8.8, 198.51.100.1"]), "198.51.100.1");
-        assert_eq!(client_ip(trusted, "10.1.2.3", &["8.8.8.8", "198.51.100.1, 192.168.1.7"]), "198.51.100.1");
-        assert_eq!(client_ip(trusted, "::ffff:10.1.2.3", &["198.51.100.1"]), "198.51.100.1");
-        assert_eq!(client_ip(trusted, "10.1.2.3", &["198.51.100.1:5123"]), "198.51.100.1");
-        assert_eq!(client_ip(trusted, "10.1.2.3", &["[2001:db8::1]:443"]), "2001:db8::1");
-        // An entry that is not ASCII ends the search. Entries before it are ignored.
-        assert_eq!(client_ip(trusted, "10.1.2.3", &["8.8.8.8", "é, 198.51.100.1"]), "198.51.100.1");
-        assert_eq!(client_ip(trusted, "10.1.2.3", &["8.8.8.8", "198.51.100.1, é"]), "10.1.2.3");
-        // Without a valid entry, the proxy itself is the client.
-        assert_eq!(client_ip(trusted, "10.1.2.3", &["unknown"]), "10.1.2.3");
-        assert_eq!(client_ip(trusted, "10.1.2.3", &[]), "10.1.2.3");
-    }
-
-    #[test]
-    fn addresses_of_one_ipv6_network_count_as_one_client() {
-        let key = |address: &str| client_key(address.parse().unwrap());
-        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
-        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
-        assert_ne!(key("198.51.100.1"), key("198.51.100.2"));
-    }
 
     #[test]
     fn a_client_above_its_limit_is_refused_and_others_are_not() {

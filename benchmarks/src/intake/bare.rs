@@ -1,14 +1,15 @@
 //! The server of the intake without a broker: an upper limit of the accept rate.
 
 use std::process::Stdio;
-
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use hamro_api::broker::publisher::publisher;
 use hamro_api::config::Config;
 use hamro_api::http::admin_auth::AdminAuth;
+use hamro_api::http::bound::{Bound, ClientShare};
 use hamro_api::http::large_responses::LargeResponses;
+use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
 use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
@@ -72,8 +73,14 @@ pub async fn serve() -> Result<()> {
         queue_estimate,
         seat_feed: SeatFeed::new(database),
         large_responses: LargeResponses::default(),
-        sse_limiter: SseLimiter::new(0, stop.clone()),
+        response_memory: ResponseMemory::default(),
+        sse_limiter: SseLimiter::new(
+            Bound::new(1, ClientShare::WHOLE),
+            config.http.stream_max_age,
+            stop.clone(),
+        ),
         body_timeout: config.http.body_timeout,
+        waits: Bound::new(u64::MAX, ClientShare::WHOLE),
         draining: stop.clone(),
         stopping: stop.clone(),
         schema_ready: watch::channel(true).1,
@@ -83,15 +90,7 @@ pub async fn serve() -> Result<()> {
     };
     let listener = server::bind(&config.http)?;
     print(format!("http://{}", listener.local_addr()?));
-    let timeouts =
-        server::ServerTimeouts { head: config.http.head_timeout, last_responses: config.shutdown.total };
-    server::serve(
-        listener,
-        router(AppState::new(app), &config.http, MiddlewareState::default()),
-        timeouts,
-        config.http.event_streams,
-        stop.clone(),
-        stop,
-    )
-    .await
+    let router = router(AppState::new(app), &config.http, MiddlewareState::default());
+    let last_responses = config.shutdown.total;
+    server::serve(listener, router, config.http, Arc::default(), last_responses, stop.clone(), stop).await
 }

@@ -47,6 +47,8 @@ impl Deployment {
             ("ADMIN_TOKEN", ADMIN_TOKEN),
             ("PORT", "0"),
             ("DRAIN_DELAY", "0s"),
+            // All clients of a test or a benchmark have one address.
+            ("CLIENT_SHARE", "100"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();

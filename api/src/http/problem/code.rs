@@ -80,6 +80,8 @@ codes! {
         "The server is overloaded", "Too many requests are waiting. Try again in a moment.";
     TooManyStreams => "too-many-streams", SERVICE_UNAVAILABLE,
         "Too many event streams are open", "Poll instead, or try again in a moment.";
+    ClientLimitReached => "client-limit-reached", TOO_MANY_REQUESTS,
+        "This client has reached its limit", "This address has as much as one client may have. Try again in a moment.";
     NotReady => "not-ready", SERVICE_UNAVAILABLE,
         "The service is not ready", "The broker accepts no messages.";
     Unauthorized => "unauthorized", UNAUTHORIZED,

@@ -23,6 +23,7 @@ use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{Method, StatusCode, Version};
@@ -30,24 +31,27 @@ use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::Watcher;
-use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub(super) use self::sender::DetachedStream;
 use self::socket::DetachableSocket;
+use super::graceful::close_gracefully;
+use super::guarded_socket::GuardedSocket;
+use super::response_stream::StreamExecutor;
 
 /// The response that was detached from hyper, once there is one.
 type DetachedResponse = Arc<Mutex<Option<Response>>>;
 
 /// Serves a connection until it ends or an event stream starts on it. Returns the event stream, which is still to be
-/// sent.
+/// sent. Once `closing` is cancelled, the connection accepts no more requests.
 pub(super) async fn serve<F>(
-    http: &Builder<TokioExecutor>,
-    watcher: Watcher,
-    socket: TcpStream,
+    http: &Builder<StreamExecutor>,
+    closing: &CancellationToken,
+    socket: GuardedSocket,
+    write_timeout: Duration,
     respond: impl Fn(Request<Incoming>) -> F,
 ) -> Option<DetachedStream>
 where
@@ -71,10 +75,10 @@ where
     });
     let connection = http.serve_connection(TokioIo::new(socket.clone()), service);
     // Boxed, because the futures around this one would otherwise contain it several times.
-    let mut connection = Box::pin(watcher.watch(connection));
+    let mut connection = Box::pin(close_gracefully(connection, closing));
     let response = until_detached(connection.as_mut(), &socket, &detached).await?;
     drop(connection);
-    Some(DetachedStream::new(socket.detach()?, response))
+    Some(DetachedStream::new(socket.detach()?, response, write_timeout))
 }
 
 fn is_event_stream(response: &Response) -> bool {
@@ -120,16 +124,18 @@ mod tests {
     use axum::response::IntoResponse;
     use futures_util::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::server::activity::{Activity, ConnectionTimeouts};
 
     #[tokio::test]
     async fn a_response_is_detached_only_after_all_earlier_responses_are_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let mut socket = DetachableSocket::new(stream);
+        let activity = Activity::new(ConnectionTimeouts { idle: Duration::MAX, write: Duration::MAX });
+        let mut socket = DetachableSocket::new(GuardedSocket::new(stream, activity));
         let detached = DetachedResponse::new(Mutex::new(Some("a response".into_response())));
         let detach = async |socket: &DetachableSocket| {
             let mut connection = pending::<Result<(), io::Error>>();

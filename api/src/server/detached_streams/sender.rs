@@ -11,15 +11,19 @@ use axum::response::Response;
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
-use tokio::net::tcp::ReadHalf;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::framing::{LAST_CHUNK, encode_chunk, encode_head};
+use crate::server::pace::time_for;
 
 /// How long the client may take to close the connection after the last event. If we closed it first while data from the
 /// client is unread, the kernel would reset the connection, and the client could lose the last event.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How much a client may send during the stream. Requests that it has pipelined fit; nothing that it sends is used.
+const UNWANTED_MAX: usize = 64 * 1024;
 
 /// A comment, which clients ignore.
 const PROBE: &[u8] = b":\n\n";
@@ -28,66 +32,105 @@ const PROBE: &[u8] = b":\n\n";
 pub struct DetachedStream {
     socket: TcpStream,
     response: Response,
+    write_timeout: Duration,
 }
 
 impl DetachedStream {
-    pub fn new(socket: TcpStream, response: Response) -> Self {
-        Self { socket, response }
+    pub fn new(socket: TcpStream, response: Response, write_timeout: Duration) -> Self {
+        Self { socket, response, write_timeout }
     }
 
-    /// Sends the stream and closes the connection. Stops early if the client has closed it.
+    /// Sends the stream and closes the connection. Stops early if the client has closed it or does not read.
     pub async fn send(self) {
-        if let Err(error) = send(self.socket, self.response).await {
+        if let Err(error) = send(self.socket, self.response, self.write_timeout).await {
             debug!("an event stream ended early: {error}");
         }
     }
 }
 
-async fn send(mut socket: TcpStream, response: Response) -> io::Result<()> {
+async fn send(mut socket: TcpStream, response: Response, write_timeout: Duration) -> io::Result<()> {
     let (head, body) = response.into_parts();
-    let (mut reader, mut writer) = socket.split();
+    let (mut reader, writer) = socket.split();
+    let mut writer = Writer { half: writer, write_timeout };
     let now = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
         .expect("an HTTP date is valid in a header value");
-    writer.write_all(&encode_head(head, now)).await?;
+    writer.write(&encode_head(head, now)).await?;
     let mut chunks = body.into_data_stream();
     let mut is_half_closed = false;
+    let mut unwanted = Unwanted::default();
     loop {
         let chunk = tokio::select! {
             chunk = chunks.next() => chunk,
-            changed = until_closed_or_reset(&mut reader, is_half_closed) => {
+            changed = until_closed_or_reset(&mut reader, &mut unwanted, is_half_closed) => {
                 changed?;
                 is_half_closed = true;
-                writer.write_all(&encode_chunk(PROBE)).await?;
+                writer.write(&encode_chunk(PROBE)).await?;
                 continue;
             }
         };
         match chunk {
-            Some(Ok(data)) => writer.write_all(&encode_chunk(&data)).await?,
+            Some(Ok(data)) => writer.write(&encode_chunk(&data)).await?,
             // The client sees an incomplete response, because the last chunk is missing.
             Some(Err(error)) => return Err(io::Error::other(error)),
             None => break,
         }
     }
-    writer.write_all(LAST_CHUNK).await?;
-    writer.shutdown().await?;
-    let _ = timeout(LINGER, until_closed(&mut reader)).await;
+    writer.write(LAST_CHUNK).await?;
+    writer.half.shutdown().await?;
+    let _ = timeout(LINGER, until_closed(&mut reader, &mut unwanted)).await;
     Ok(())
 }
 
+/// Writes to clients that may not read.
+struct Writer<'a> {
+    half: WriteHalf<'a>,
+    write_timeout: Duration,
+}
+
+impl Writer<'_> {
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        timeout(self.write_timeout + time_for(bytes.len()), self.half.write_all(bytes)).await?
+    }
+}
+
+/// What the client has sent since the stream started. It is discarded.
+#[derive(Default)]
+struct Unwanted {
+    bytes: usize,
+}
+
+impl Unwanted {
+    fn count(&mut self, bytes: usize) -> io::Result<()> {
+        self.bytes += bytes;
+        if self.bytes > UNWANTED_MAX {
+            return Err(io::Error::other("the client sends data during the stream"));
+        }
+        Ok(())
+    }
+}
+
 /// Resolves once the client has closed its side. After that, resolves with an error once the connection is reset.
-async fn until_closed_or_reset(reader: &mut ReadHalf<'_>, is_half_closed: bool) -> io::Result<()> {
+async fn until_closed_or_reset(
+    reader: &mut ReadHalf<'_>,
+    unwanted: &mut Unwanted,
+    is_half_closed: bool,
+) -> io::Result<()> {
     if is_half_closed {
         reader.ready(Interest::ERROR).await?;
         return Err(io::ErrorKind::ConnectionReset.into());
     }
-    until_closed(reader).await
+    until_closed(reader, unwanted).await
 }
 
-/// Resolves once the client has closed its side. Discards what the client sends, including further requests.
-async fn until_closed(reader: &mut ReadHalf<'_>) -> io::Result<()> {
+/// Resolves once the client has closed its side. Discards what the client sends, such as further requests.
+async fn until_closed(reader: &mut ReadHalf<'_>, unwanted: &mut Unwanted) -> io::Result<()> {
     let mut discarded = [0; 64];
-    while reader.read(&mut discarded).await? > 0 {}
-    Ok(())
+    loop {
+        match reader.read(&mut discarded).await? {
+            0 => return Ok(()),
+            read => unwanted.count(read)?,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +144,8 @@ mod tests {
 
     use super::*;
 
+    const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
+
     fn response(events: Vec<Result<&'static str, io::Error>>) -> Response {
         let body = Body::from_stream(stream::iter(events));
         Response::builder().header(CONTENT_TYPE, "text/event-stream").body(body).unwrap()
@@ -112,7 +157,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(extra.as_bytes()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
-        let sending = tokio::spawn(DetachedStream::new(socket, response).send());
+        let sending = tokio::spawn(DetachedStream::new(socket, response, WRITE_TIMEOUT).send());
         let mut received = String::new();
         client.read_to_string(&mut received).await.unwrap();
         drop(client);
@@ -142,7 +187,7 @@ mod tests {
         let (send, event) = oneshot::channel();
         let events = stream::once(async { event.await.map_err(io::Error::other) });
         let response = Response::new(Body::from_stream(events));
-        (client, send, tokio::spawn(DetachedStream::new(socket, response).send()))
+        (client, send, tokio::spawn(DetachedStream::new(socket, response, WRITE_TIMEOUT).send()))
     }
 
     #[tokio::test]
@@ -170,6 +215,25 @@ mod tests {
         }
         drop(client);
         timeout(Duration::from_secs(30), sending).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_stream_of_a_client_that_keeps_sending_ends() {
+        let (mut client, _send, sending) = connect().await;
+        let data = [b'a'; 1024];
+        while client.write_all(&data).await.is_ok() {}
+        timeout(Duration::from_secs(30), sending).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_stream_of_a_client_that_does_not_read_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let events = stream::repeat_with(|| Ok::<_, io::Error>("a".repeat(1000)));
+        let response = Response::new(Body::from_stream(events));
+        let stream = DetachedStream::new(socket, response, Duration::from_millis(100));
+        timeout(Duration::from_secs(30), stream.send()).await.unwrap();
     }
 
     #[tokio::test]

@@ -8,17 +8,19 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::server::guarded_socket::GuardedSocket;
+
 /// Clones share one socket. One task uses all of them, so the lock is never contended.
 #[derive(Clone)]
 pub struct DetachableSocket(Arc<Mutex<Inner>>);
 
 struct Inner {
-    stream: Option<TcpStream>,
+    stream: Option<GuardedSocket>,
     is_flushed: bool,
 }
 
 impl DetachableSocket {
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: GuardedSocket) -> Self {
         Self(Arc::new(Mutex::new(Inner { stream: Some(stream), is_flushed: true })))
     }
 
@@ -29,7 +31,7 @@ impl DetachableSocket {
 
     /// Takes the socket out. All clones behave like a closed socket from now on.
     pub fn detach(&self) -> Option<TcpStream> {
-        self.inner().stream.take()
+        self.inner().stream.take().map(GuardedSocket::into_inner)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -38,7 +40,7 @@ impl DetachableSocket {
 }
 
 impl Inner {
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut GuardedSocket>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| ErrorKind::NotConnected.into())
     }
 

@@ -2,6 +2,7 @@
 
 mod accepted_forms;
 mod administrators;
+mod bounds;
 mod connections;
 mod contract;
 mod docs;
