@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use hamro_api::broker::fallback_runtime;
 use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
 use hamro_api::broker::publisher::{PublishingTask, publisher};
 use hamro_api::config::{Config, DATABASE_SESSION, DeclareConfig, SchemaCommandConfig, log_ids};
@@ -144,6 +145,7 @@ async fn connect() -> anyhow::Result<(PgConnection, Logging)> {
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let _logging = telemetry::start(&config.telemetry, config.log_ids)?;
     let listener = server::bind(&config.http)?;
+    fallback_runtime::start();
     let mut lifecycle = Lifecycle::new()?;
 
     let process = format!("hamro-api-{}", std::process::id());

@@ -1,7 +1,8 @@
 //! The api's use of RabbitMQ: [`publisher`] publishes bookings to the intake queue, [`outcome_subscriber`] receives the
 //! announcements and everybody's heartbeats, [`heartbeats`] sends those of this instance, and [`release_announcer`] announces
-//! the seats that it has released.
+//! the seats that it has released. [`fallback_runtime`] prepares the threads of the connections.
 
+pub mod fallback_runtime;
 mod heartbeats;
 pub mod outcome_subscriber;
 pub mod publisher;

@@ -24,9 +24,9 @@ use self::change_log::ChangeAuthor;
 pub use self::change_log::log_changes;
 use self::failed_attempts::FailedAttempts;
 pub use self::tokens::{AdminName, AdminTokens};
+use crate::http::client_address::{ClientAddress, TrustedProxies};
 use crate::http::problem::{Problem, ProblemCode};
 use crate::http::retry_after::whole_seconds;
-use crate::server::rate_limit::TrustedProxies;
 
 /// How often failed attempts are logged.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -85,10 +85,11 @@ impl AdminAuth {
         };
         let find = || self.tokens.find(bearer_token(authorization)?);
         // Never `None` in production: the server adds the peer's address to every request.
-        let found = match peer.map(|peer| self.trusted_proxies.client(peer, headers)) {
-            Some(client) => self.attempts.attempt(client, Instant::now(), find).map_err(must_wait)?,
-            None => find(),
-        };
+        let found =
+            match peer.map(|peer| ClientAddress::of(self.trusted_proxies.client_ip(peer, headers)).ip()) {
+                Some(client) => self.attempts.attempt(client, Instant::now(), find).map_err(must_wait)?,
+                None => find(),
+            };
         found.map(|name| Admin { name }).ok_or_else(unauthorized)
     }
 }

@@ -115,10 +115,10 @@ problems! {
         413 => "The body is too large", [PayloadTooLarge];
         415 => "The media type of the body is not supported", [UnsupportedMediaType];
         422 => "Fields are invalid (`errors` lists them), or the idempotency key was used for another booking", [InvalidRequest, IdempotencyKeyReused];
-        429 => "Too many requests from this client", [TooManyRequests];
+        429 => "Too many requests from this client, or it holds as much as one client may", [TooManyRequests, ClientLimitReached];
         500 => "An internal error occurred", [Internal];
         501 => "The transfer coding is not supported", [UnsupportedTransferCoding];
-        503 => "Nothing was booked, unless the problem has a `ticketId`", [QueueFull, BrokerUnavailable, ExpiredInQueue, TimedOut];
+        503 => "Nothing was booked, unless the problem has a `ticketId`", [QueueFull, BrokerUnavailable, ExpiredInQueue, TimedOut, Overloaded];
     }
     OutcomeUnknownProblem {
         504 => "The outcome is unknown; follow the ticket that the problem names", [OutcomeUnknown];
@@ -162,17 +162,17 @@ problems! {
         412 => "The resource is not the version that `If-Match` names", [PreconditionFailed];
     }
     RateLimitProblem {
-        429 => "Too many requests from this client", [TooManyRequests];
+        429 => "Too many requests from this client, or it holds as much as one client may", [TooManyRequests, ClientLimitReached];
     }
     /// Problems that the request did not cause.
     ServerProblems {
-        429 => "Too many requests from this client", [TooManyRequests];
+        429 => "Too many requests from this client, or it holds as much as one client may", [TooManyRequests, ClientLimitReached];
         500 => "An internal error occurred", [Internal];
         503 => "The database is unavailable, or the server is overloaded", [DatabaseUnavailable, DatabaseFault, Overloaded, TimedOut];
     }
     /// Problems that the request for a stream did not cause.
     StreamProblems {
-        429 => "Too many requests from this client", [TooManyRequests];
+        429 => "Too many requests from this client, or it holds as much as one client may", [TooManyRequests, ClientLimitReached];
         500 => "An internal error occurred", [Internal];
         503 => "The database is unavailable, the server is overloaded, or too many event streams are open", [DatabaseUnavailable, DatabaseFault, Overloaded, TimedOut, TooManyStreams];
     }
