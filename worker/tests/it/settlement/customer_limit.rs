@@ -185,7 +185,8 @@ async fn concurrent_bookings_of_one_customer_never_exceed_the_limit(pool: PgPool
     assert_eq!(count(&pool, HELD).await, 7);
 }
 
-/// Counts the statements of sqlx.
+/// Counts the statements of sqlx, in the process of one test, as nextest runs it: tracing would remember that the threads of other
+/// tests count nothing.
 struct Statements(Arc<AtomicUsize>);
 
 impl Subscriber for Statements {
