@@ -17,6 +17,7 @@ async fn complete_concert(client: &Client) -> Result<Value> {
     body["description"] = json!("Songs.");
     body["salesOpenAt"] = json!(FIRST);
     body["salesCloseAt"] = json!(LAST);
+    body["seatsPerCustomer"] = json!(4);
     created(client, "/concerts", &body).await
 }
 
@@ -43,7 +44,13 @@ async fn a_put_keeps_the_optional_fields_that_it_leaves_out_and_null_clears_them
         assert_eq!((updated.status, &updated.body), (200, &expected));
         assert_eq!(client.get(&path).await?.body, expected);
 
-        for (field, cleared) in [("description", true), ("salesOpenAt", false), ("salesCloseAt", false)] {
+        // Whether a cleared field is null or missing.
+        for (field, cleared) in [
+            ("description", true),
+            ("salesOpenAt", false),
+            ("salesCloseAt", false),
+            ("seatsPerCustomer", false),
+        ] {
             body[field] = Value::Null;
             let updated = put(&body).await?;
             if cleared {
