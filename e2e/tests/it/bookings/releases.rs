@@ -145,6 +145,10 @@ async fn a_release_that_is_not_possible_says_why_and_changes_nothing() -> Result
             let invalid = client.write(Method::POST, &path, &body).await?;
             assert_eq!((invalid.status, invalid.code()), (422, "invalid-request"), "{body}: {invalid:?}");
         }
+        let misspelt =
+            client.write(Method::POST, &path, &json!({"reason": "x", "seatId": [seats[0]]})).await?;
+        let detail = misspelt.body["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("has an unknown field"), "{misspelt:?}");
         let unknown = "/ticket-bookings/019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88";
         let unknown = release(&client, unknown, None).await?;
         assert_eq!((unknown.status, unknown.code()), (404, "ticket-not-found"));
