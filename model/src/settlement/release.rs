@@ -34,11 +34,11 @@ impl Settlement {
 }
 
 impl Transaction {
-    /// The next statement of a release. `to_free`: what it has read.
-    pub(super) fn next_of_release(&self, model: &Settlement, to_free: Option<u8>) -> Step {
+    /// The next statement of a release.
+    pub(super) fn next_of_release(&self, model: &Settlement) -> Step {
         let locks = model.has(Rule::ReleasesLockSeats);
         let to_lock = self.seats(model).into_iter().nth(self.locked.len()).map(Step::Lock).filter(|_| locks);
-        let read = to_free.is_none().then_some(Step::ReadSale);
+        let read = self.to_free.is_none().then_some(Step::ReadSale);
         let next = if model.has(Rule::ReleasesReadUnderLocks) { to_lock.or(read) } else { read.or(to_lock) };
         next.unwrap_or(Step::Commit)
     }
@@ -48,7 +48,7 @@ impl State {
     pub(super) fn begin_release(&mut self, ticket: Id) {
         self.releases_left -= 1;
         let mut transaction = Transaction::begin(vec![ticket]);
-        transaction.release = Some(None);
+        transaction.is_release = true;
         self.releases.push(transaction);
     }
 

@@ -14,8 +14,10 @@ pub(super) struct Transaction {
     tickets: Vec<Id>,
     /// The locked seats, in order.
     pub(super) locked: Vec<Locked>,
-    /// If an administrator releases the sale of its only ticket: the seats to free, once they are read, one bit each.
-    pub(super) release: Option<Option<u8>>,
+    /// An administrator releases the sale of its only ticket.
+    pub(super) is_release: bool,
+    /// The seats to free, once they are read, one bit each.
+    pub(super) to_free: Option<u8>,
     /// Which tickets were settled, one bit each.
     settled: Option<u8>,
     /// Which tickets hold a key, one bit each.
@@ -80,7 +82,8 @@ impl Transaction {
         Self {
             tickets,
             locked: Vec::new(),
-            release: None,
+            is_release: false,
+            to_free: None,
             settled: None,
             key_holders: None,
             plan: None,
@@ -91,13 +94,12 @@ impl Transaction {
 
     /// The sale that it releases.
     pub(super) fn released_sale(&self) -> Option<Id> {
-        self.release?;
-        self.tickets.first().copied()
+        self.tickets.first().copied().filter(|_| self.is_release)
     }
 
     pub(super) fn next(&self, model: &Settlement) -> Step {
-        if let Some(to_free) = self.release {
-            return self.next_of_release(model, to_free);
+        if self.is_release {
+            return self.next_of_release(model);
         }
         let locks_first = model.has(Rule::LookUpAfterLocking);
         let to_lock = self.seats(model).into_iter().nth(self.locked.len()).map(Step::Lock);
@@ -271,7 +273,7 @@ impl Database {
                 let locked = Locked { seat, is_sold: has(self.marked), was_released: has(self.released) };
                 transaction.locked.push(locked);
             }
-            Step::ReadSale => transaction.release = Some(Some(self.live_seats(transaction.tickets[0]))),
+            Step::ReadSale => transaction.to_free = Some(self.live_seats(transaction.tickets[0])),
             Step::LookUpTickets => {
                 transaction.settled =
                     Some(if model.has(Rule::LookUpTickets) { tickets(&|_| true) } else { 0 });
@@ -288,7 +290,7 @@ impl Database {
 
     pub(super) fn commit(&mut self, model: &Settlement, transaction: &Transaction) {
         if let Some(sale) = transaction.released_sale() {
-            self.release(model, sale, transaction.release.flatten().unwrap_or_default());
+            self.release(model, sale, transaction.to_free.unwrap_or_default());
         }
         for (seat, ticket) in transaction.sold(model) {
             self.sales[usize::from(seat)].push(ticket);
