@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use hamro_e2e::{Client, Deployment};
 use hamro_shared::domain::{CustomerName, Email};
 use hyper::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 
@@ -43,7 +43,11 @@ async fn an_erasure_removes_a_person_from_every_table_and_keeps_the_seats_sold()
         let first = Client::send(book(keyed.clone()).header("Idempotency-Key", "k1")).await?;
         assert_eq!(first.status, 201);
         let upper_case = booking("ZENOBIA QUARTZ", &ADDRESS.to_uppercase(), &seats[2..3]);
-        assert_eq!(Client::send(book(upper_case)).await?.status, 201);
+        let upper_case = Client::send(book(upper_case)).await?;
+        assert_eq!(upper_case.status, 201);
+        let release = json!({"reason": format!("zenobia quartz, {ADDRESS}, has called")});
+        let path = format!("{}/release", upper_case.location()?);
+        assert_eq!(client.write(Method::POST, &path, &release).await?.status, 200);
         let rejected = Client::send(book(booking("Zenobia Quartz", ADDRESS, &seats[..1]))).await?;
         assert_eq!(rejected.code(), "seats-taken");
         for (neighbour, seat) in NEIGHBOURS.iter().zip(&seats[3..]) {

@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use hamro_e2e::{Deployment, Setup};
 use hamro_shared::database::tickets;
 use hamro_shared::domain::{TicketId, Timestamp};
-use serde_json::Value;
+use hyper::Method;
+use serde_json::{Value, json};
 use sqlx::postgres::PgPool;
 
 use super::booking;
@@ -58,6 +59,11 @@ async fn customers_of_past_concerts_are_erased_after_the_retention_period() -> R
         };
         assert_eq!(book("Old", &past[..1]).await?.0, 201);
         assert_eq!(book("Rejected", &past[..1]).await?.0, 409);
+        let ticket: String =
+            sqlx::query_scalar("SELECT ticket_id::text FROM sales").fetch_one(&deployment.pool).await?;
+        let path = format!("/ticket-bookings/{ticket}/release");
+        let released = client.write(Method::POST, &path, &json!({"reason": "Old has called"})).await?;
+        assert_eq!(released.status, 200, "{released:?}");
         assert_eq!(book("Early", &coming[..1]).await?.0, 201);
         assert_eq!(book("Both", &[past[1], coming[1]]).await?.0, 201);
         age(&deployment.pool).await?;
@@ -86,6 +92,9 @@ async fn customers_of_past_concerts_are_erased_after_the_retention_period() -> R
             let count: i64 = sqlx::query_scalar(query).fetch_one(&deployment.pool).await?;
             assert_eq!(count, expected, "{what}");
         }
+        let reason: String =
+            sqlx::query_scalar("SELECT reason FROM releases").fetch_one(&deployment.pool).await?;
+        assert_eq!(reason, "erased");
 
         let again = deployment.start_api(&[("RETENTION", "400d")]).await?;
         let line = deployment.apis[again].process.line_after("erased the customers of ").await?;
