@@ -85,9 +85,9 @@ impl WaitParams {
         let mut fields = FieldErrors::default();
         let parsed = text.parse::<u64>().ok().filter(|seconds| *seconds <= 3600);
         let seconds = fields.check("wait", parsed.ok_or("must be a number of seconds from 0 to 3600"));
-        let hold = |seconds: u64| match prefer.is_head {
-            true => WaitPreference::NONE,
-            false => WaitPreference { seconds: seconds.min(max.as_secs()), ..WaitPreference::NONE },
+        let hold = |seconds: u64| {
+            let seconds = if prefer.is_head { 0 } else { seconds.min(max.as_secs()) };
+            WaitPreference { seconds, ..WaitPreference::NONE }
         };
         fields.finish(seconds.map(hold))
     }

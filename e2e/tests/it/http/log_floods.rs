@@ -42,7 +42,8 @@ async fn only_a_short_visible_request_id_is_accepted_and_returned() -> Result<()
             (vec!["mine", "mine"], false),
         ] {
             for path in ["/health/live", "/nowhere", "/concerts?page=0"] {
-                let lines: String = ids.iter().map(|id| format!("X-Request-Id: {id}\r\n")).collect();
+                let lines =
+                    ids.iter().map(|id| format!("X-Request-Id: {id}\r\n")).collect::<Vec<_>>().concat();
                 let get = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{lines}Connection: close\r\n\r\n");
                 let response = exchange(client, get).await?;
                 let id = header(&response, "x-request-id").unwrap_or_default();
@@ -63,13 +64,13 @@ async fn a_flood_of_odd_requests_and_resets_adds_little_to_the_log() -> Result<(
         let api = &deployment.apis[number];
         let client = &api.client;
         let (before, started) = (api.process.printed().len(), Instant::now());
-        let (long, ticket) = ("x".repeat(6_000), "01a2136b-7f15-8a3e-9d42-5c1f0e6b7a88");
+        let (text, ticket) = ("x".repeat(6_000), "01a2136b-7f15-8a3e-9d42-5c1f0e6b7a88");
         for wave in 0..REQUESTS / 100 {
             let odd = (0..100).map(|n| match n % 5 {
-                0 => post("/ticket-bookings", &format!("{long}{n}")),
+                0 => post("/ticket-bookings", &format!("{text}{n}")),
                 1 => post("/ticket-bookings", &format!("WARN\t{wave} forged {n}")),
-                2 => post(&format!("/ticket-bookings/{long}{n}"), "mine"),
-                3 => format!("{long}{n} /concerts HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+                2 => post(&format!("/ticket-bookings/{text}{n}"), "mine"),
+                3 => format!("{text}{n} /concerts HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
                 _ => post("/ticket-bookings", ticket),
             });
             let statuses = try_join_all(odd.map(|request| exchange(client, request))).await?;
