@@ -25,7 +25,7 @@ test: ## run lints and tests on a throwaway PostgreSQL and RabbitMQ (ARGS='a nex
 fmt: ## format the Rust code
 	@cargo fmt --all
 
-bench-intake: ## measure the intake against its limits; several minutes (ARGS='accept polls streams latency' selects)
+bench-intake: ## measure the intake against its limits; several minutes (ARGS='accept polls streams latency attacks' selects)
 	@deploy/dev/bench.sh intake $(ARGS)
 
 bench-worker: ## measure a worker against its limits; several minutes (ARGS='batches drain scale latency growth' selects)

@@ -5,10 +5,13 @@
 //! - `streams`: the memory of ten thousand open event streams, and the time until all have received their outcomes, in
 //!   both modes of `EVENT_STREAMS`
 //! - `latency`: the time to accept a booking at a steady rate, compared with a bare publish at the same rate
+//! - `attacks`: clients that try to take what the others need, and an honest client beside them; only if it is selected.
+//!   `attacks-smoke` runs the same in a minute, and shows only that it works
 //!
-//! Arguments select benchmarks. Without arguments, all run.
+//! Arguments select benchmarks. Without arguments, all others run.
 
 mod accept;
+mod attacks;
 mod bare;
 mod latency;
 mod polls;
@@ -28,8 +31,8 @@ async fn main() -> Result<()> {
         return bare::serve().await;
     }
     for name in &selected {
-        if !["accept", "polls", "streams", "latency"].contains(&name.as_str()) {
-            bail!("unknown benchmark {name}; choose from accept, polls, streams and latency");
+        if !["accept", "polls", "streams", "latency", "attacks", "attacks-smoke"].contains(&name.as_str()) {
+            bail!("unknown benchmark {name}; choose from accept, polls, streams, latency and attacks");
         }
     }
     let is_selected = |name: &str| selected.is_empty() || selected.iter().any(|selected| selected == name);
@@ -44,6 +47,11 @@ async fn main() -> Result<()> {
     }
     if is_selected("latency") {
         latency::run().await?;
+    }
+    for (name, is_smoke) in [("attacks", false), ("attacks-smoke", true)] {
+        if selected.iter().any(|selected| selected == name) {
+            attacks::run(is_smoke).await?;
+        }
     }
     Ok(())
 }
