@@ -6,7 +6,7 @@
 //!   both modes of `EVENT_STREAMS`
 //! - `latency`: the time to accept a booking at a steady rate, compared with a bare publish at the same rate
 //! - `attacks`: clients that try to take what the others need, and an honest client beside them; only if it is selected.
-//!   `attacks-smoke` runs the same in a minute, and shows only that it works
+//!   `attacks-smoke` runs the same with few connections, and shows only that it works
 //!
 //! Arguments select benchmarks. Without arguments, all others run.
 

@@ -100,11 +100,14 @@ impl HonestClient {
     }
 }
 
-/// Whether the head and a body of the announced length have arrived.
+/// Whether the head and the whole body have arrived.
 fn is_complete(received: &[u8]) -> Result<bool> {
     let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(false) };
-    let head = str::from_utf8(&received[..end])?;
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.context("no length")?.trim().parse()?;
-    Ok(received.len() >= end + 4 + length)
+    let (head, body) = (str::from_utf8(&received[..end])?, &received[end + 4..]);
+    let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+    if header("transfer-encoding: chunked").is_some() {
+        return Ok(body.ends_with(b"\r\n0\r\n\r\n"));
+    }
+    let length: usize = header("content-length: ").context("no length")?.trim().parse()?;
+    Ok(body.len() >= length)
 }
