@@ -101,6 +101,7 @@ impl WaitPreference {
     }
 
     /// The same without the wait, if the server cannot hold the response. A preference may be ignored.
+    #[must_use]
     pub fn without_wait(self) -> Self {
         Self { seconds: 0, from_header: false, ..self }
     }

@@ -66,11 +66,11 @@ impl ResponseMemory {
             Ok(held) => held,
             Err(problem) => return problem.into_response(),
         };
-        let (head, body) = response.into_parts();
+        let (parts, body) = response.into_parts();
         // A body of one piece, as here, is not copied.
         match to_bytes(body, usize::MAX).await {
             Ok(bytes) => {
-                Response::from_parts(head, Body::from(Bytes::from_owner(Counted { bytes, _held: held })))
+                Response::from_parts(parts, Body::from(Bytes::from_owner(Counted { bytes, _held: held })))
             }
             Err(error) => Problem::internal(error).into_response(),
         }

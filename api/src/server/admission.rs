@@ -55,7 +55,7 @@ impl Admission {
         Self {
             connections: Bound::new(connections, config.client_share),
             refusing: Bound::new(REFUSING_MAX.min(connections), QUARTER),
-            refusing_private: Bound::new(REFUSING_PRIVATE_MAX, ClientShare::WHOLE),
+            refusing_private: Bound::new(REFUSING_PRIVATE_MAX, QUARTER),
             proxies: config.rate_limit.trusted_proxies.clone(),
             tally,
         }
@@ -73,7 +73,7 @@ impl Admission {
         self.tally.count(problem.code().as_str(), false, || Some("a connection was refused".to_owned()));
         let mut place = self.refusing.hold(Client(Some(client)), 1);
         if place.is_err() && is_private(peer.to_canonical()) {
-            place = self.refusing_private.hold(Client(None), 1);
+            place = self.refusing_private.hold(Client(Some(client)), 1);
         }
         place.map_or(Admitted::Refused, |held| Admitted::Refusing(held, problem))
     }

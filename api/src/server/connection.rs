@@ -42,7 +42,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The largest head of a request. A larger one gets 431.
-const HEAD_MAX: usize = 16 * 1024;
+const HEAD_MAX: u32 = 16 * 1024;
 
 /// What hyper keeps of the unsent responses of one HTTP/2 stream.
 const SEND_BUFFER_MAX: usize = 64 * 1024;
@@ -89,12 +89,12 @@ impl Connections {
         // A client may close its sending side after its last request, as `nc -N` does, and still read the responses. It
         // cannot be told from one that is gone until something is sent: a wait ends at its time limit, an event stream
         // at the next write. `Activity` limits the time for a head.
-        http.http1().header_read_timeout(None).half_close(true).max_buf_size(HEAD_MAX);
+        http.http1().header_read_timeout(None).half_close(true).max_buf_size(HEAD_MAX as usize);
         http.http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
-            .max_header_list_size(HEAD_MAX as u32)
+            .max_header_list_size(HEAD_MAX)
             .max_send_buf_size(SEND_BUFFER_MAX)
             .max_concurrent_streams(config.http2_streams_max.get());
         let server = ConnectionServer {

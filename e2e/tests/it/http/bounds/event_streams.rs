@@ -46,11 +46,11 @@ async fn a_stream_ends_at_its_maximum_age_and_its_client_reconnects() -> Result<
                 // With the last chunk the response is complete.
                 let mut rest = Vec::new();
                 let reading = async {
-                    while !rest.ends_with(b"\r\n0\r\n\r\n") && stream.read_buf(&mut rest).await? > 0 {}
+                    while !rest.ends_with(b"0\r\n\r\n") && stream.read_buf(&mut rest).await? > 0 {}
                     anyhow::Ok(())
                 };
                 timeout(LIMIT, reading).await.context("the stream stays open")??;
-                assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+                assert!(rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
             }
             Ok(())
         })
