@@ -87,10 +87,10 @@ impl Bound {
         let mut counts = self.counts();
         let own = client.map_or(0, |client| counts.by_client.get(&client).copied().unwrap_or_default());
         let exceeds = |held: u64, max: u64| held.saturating_add(amount) > max;
-        let refusal = if own > 0 && exceeds(own, self.share) {
-            Some(Refusal::Share)
-        } else if counts.held > 0 && exceeds(counts.held, self.total) {
+        let refusal = if counts.held > 0 && exceeds(counts.held, self.total) {
             Some(Refusal::Total)
+        } else if own > 0 && exceeds(own, self.share) {
+            Some(Refusal::Share)
         } else {
             None
         };
