@@ -18,11 +18,6 @@ impl ClientShare {
     /// For bounds that clients do not share.
     pub const WHOLE: Self = Self(100);
 
-    pub const fn percent<const PERCENT: u8>() -> Self {
-        const { assert!(1 <= PERCENT && PERCENT <= 100) };
-        Self(PERCENT)
-    }
-
     pub fn read(env: &mut Env) -> Option<Self> {
         env.variable(
             "CLIENT_SHARE",

@@ -2,50 +2,54 @@
 //!
 //! Each connection is an open file. If clients could take all of them, no health check would be answered, and the
 //! connections to the broker and the database could not be renewed. So some files are kept in reserve. A connection
-//! above the bound takes one of the reserve for a moment: a health check is answered on it, and any other request
-//! refused. If these places are taken too, the connection is refused unread.
+//! above the bound takes a place in the reserve for a moment: a health check is answered on it, and any other request
+//! refused. If all places are taken, it displaces the connection that has been there the longest, because a client that
+//! is going to send a request does so at once.
 
-use std::io::ErrorKind;
-use std::net::{IpAddr, Shutdown};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hamro_shared::telemetry::Tally;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::config::HttpConfig;
-use crate::http::bound::{Bound, ClientShare, Held, Refusal};
+use crate::http::bound::{Bound, Held, Refusal};
 use crate::http::client_address::{Client, ClientAddress, TrustedProxies};
 use crate::http::problem::{Problem, ProblemCode};
 
 /// Open files for everything but clients: the broker, the database, logs, and connections that are refused.
 const RESERVE: u64 = 200;
 
-/// Connections that are refused at the same time, with an answer to their request.
-const REFUSING_MAX: u64 = 64;
-
-/// More such connections from this machine and private networks, which is where health checks come from.
-const REFUSING_PRIVATE_MAX: u64 = 16;
-
-const QUARTER: ClientShare = ClientShare::percent::<25>();
+/// Connections that are refused at the same time.
+const PLACES: usize = 64;
 
 pub struct Admission {
     connections: Arc<Bound>,
-    refusing: Arc<Bound>,
-    refusing_private: Arc<Bound>,
+    /// The connections that are being refused, the oldest first.
+    refusing: Mutex<VecDeque<oneshot::Sender<()>>>,
     proxies: TrustedProxies,
     tally: Arc<Tally>,
 }
 
-/// What may be done with a connection. It counts as open until this is dropped.
+/// What may be done with a connection.
 pub enum Admitted {
+    /// Serve it. It counts as open until this is dropped.
     Open(Held),
-    /// Only health checks are answered.
-    Refusing(Held, Problem),
-    /// Nothing is read.
-    Refused,
+    /// Answer health checks, and everything else with the problem.
+    Refusing(Place, Problem),
+}
+
+/// The place of a connection that is being refused. Free once this is dropped.
+pub struct Place(oneshot::Receiver<()>);
+
+impl Place {
+    /// Resolves once another connection has taken the place.
+    pub async fn displaced(self) {
+        let _ = self.0.await;
+    }
 }
 
 impl Admission {
@@ -54,8 +58,7 @@ impl Admission {
             connections_max(config.connections_max.map(|max| max.get().into()), raise_open_file_limit());
         Self {
             connections: Bound::new(connections, config.client_share),
-            refusing: Bound::new(REFUSING_MAX.min(connections), QUARTER),
-            refusing_private: Bound::new(REFUSING_PRIVATE_MAX, QUARTER),
+            refusing: Mutex::default(),
             proxies: config.rate_limit.trusted_proxies.clone(),
             tally,
         }
@@ -71,11 +74,18 @@ impl Admission {
         };
         let problem = problem(refusal);
         self.tally.count(problem.code().as_str(), false, || Some("a connection was refused".to_owned()));
-        let mut place = self.refusing.hold(Client(Some(client)), 1);
-        if place.is_err() && is_private(peer.to_canonical()) {
-            place = self.refusing_private.hold(Client(Some(client)), 1);
+        Admitted::Refusing(self.take_place(), problem)
+    }
+
+    fn take_place(&self) -> Place {
+        let mut refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner);
+        refusing.retain(|place| !place.is_closed());
+        if refusing.len() >= PLACES {
+            refusing.pop_front();
         }
-        place.map_or(Admitted::Refused, |held| Admitted::Refusing(held, problem))
+        let (place, displaced) = oneshot::channel();
+        refusing.push_back(place);
+        Place(displaced)
     }
 }
 
@@ -86,30 +96,6 @@ fn problem(refusal: Refusal) -> Problem {
             Problem::new(ProblemCode::Overloaded, detail).retry_after(5)
         }
         Refusal::Share => refusal.problem(ProblemCode::Overloaded, "open connections"),
-    }
-}
-
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
-    }
-}
-
-/// Refuses a connection without waiting for its request. If that arrives later, the client may see a reset instead.
-pub fn refuse_unread(socket: &TcpStream) {
-    const RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let _ = socket.try_write(RESPONSE);
-    let _ = SockRef::from(socket).shutdown(Shutdown::Write);
-    // Unread data would make the kernel reset the connection, and the client could lose the response.
-    let mut discarded = [0; 1024];
-    for _ in 0..16 {
-        match socket.try_read(&mut discarded) {
-            Ok(0) => break,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Ok(_) => {}
-            Err(_) => break,
-        }
     }
 }
 
@@ -146,7 +132,39 @@ fn raise_open_file_limit() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot::error::TryRecvError;
+
     use super::*;
+    use crate::http::bound::ClientShare;
+
+    fn admission() -> Admission {
+        Admission {
+            connections: Bound::new(1, ClientShare::WHOLE),
+            refusing: Mutex::default(),
+            proxies: TrustedProxies::default(),
+            tally: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_displaces_the_oldest_one_only_if_all_places_are_taken() {
+        let (admission, peer) = (admission(), IpAddr::from([198, 51, 100, 1]));
+        let Admitted::Open(_held) = admission.admit(peer) else { panic!("refused") };
+        let mut places: Vec<Place> = (0..PLACES)
+            .map(|_| match admission.admit(peer) {
+                Admitted::Refusing(place, _) => place,
+                Admitted::Open(_) => panic!("not refused"),
+            })
+            .collect();
+        let is_displaced = |place: &mut Place| place.0.try_recv() == Err(TryRecvError::Closed);
+        assert!(!places.iter_mut().any(is_displaced));
+        places.pop();
+        let _free = admission.take_place();
+        assert!(!places.iter_mut().any(is_displaced));
+        let _newest = admission.take_place();
+        assert!(is_displaced(&mut places[0]));
+        assert!(!is_displaced(&mut places[1]));
+    }
 
     #[test]
     fn connections_leave_open_files_for_everything_else() {

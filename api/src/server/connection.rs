@@ -23,6 +23,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::activity::{Activity, ConnectionTimeouts, Verdict};
+use super::admission::Place;
 use super::config::EventStreamMode;
 use super::detached_streams::{self, DetachedStream};
 use super::graceful::close_gracefully;
@@ -129,12 +130,16 @@ impl Connections {
     }
 
     /// Serves a connection that is one too many: answers a health check, and any other request with the problem.
-    pub fn refuse(&self, socket: TcpStream, peer: SocketAddr, held: Held, problem: Problem) {
+    pub fn refuse(&self, socket: TcpStream, peer: SocketAddr, place: Place, problem: Problem) {
         let server = self.server.clone();
         let open = self.open.token();
         tokio::spawn(async move {
-            let _open = (open, held);
-            let _ = timeout(REFUSAL_TIMEOUT, server.serve(socket, peer, Some(problem))).await;
+            let _open = open;
+            let serving = timeout(REFUSAL_TIMEOUT, server.serve(socket, peer, Some(problem)));
+            tokio::select! {
+                _ = serving => {}
+                () = place.displaced() => {}
+            }
         });
     }
 

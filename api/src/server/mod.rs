@@ -34,7 +34,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::admission::{Admission, Admitted, refuse_unread};
+use self::admission::{Admission, Admitted};
 use self::config::HttpConfig;
 use self::connection::Connections;
 
@@ -93,8 +93,7 @@ pub async fn serve(
         let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_MAX);
         match admission.admit(peer.ip()) {
             Admitted::Open(held) => connections.serve(socket, peer, held),
-            Admitted::Refusing(held, problem) => connections.refuse(socket, peer, held, problem),
-            Admitted::Refused => refuse_unread(&socket),
+            Admitted::Refusing(place, problem) => connections.refuse(socket, peer, place, problem),
         }
     }
     drop(listener);

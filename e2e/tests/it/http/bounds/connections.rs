@@ -37,8 +37,9 @@ async fn a_health_check_is_answered_while_clients_hold_all_connections() -> Resu
     let variables = vec![("CONNECTIONS_MAX", "10"), ("CLIENT_SHARE", "100")];
     Deployment::run(Setup { workers: 0, variables, ..Setup::default() }, async |deployment| {
         let client = deployment.client();
-        // More than all places, those for refused connections included.
-        let taken = try_join_all((0..100).map(|_| connect(client, ATTACKER))).await?;
+        // More than all places, those for refused connections included, and from many addresses.
+        let addresses = (0..200).map(|last| Ipv4Addr::new(127, 0, 1, last));
+        let taken = try_join_all(addresses.map(|address| connect(client, address))).await?;
         wait_until("the connections are taken", async || {
             let refused = get(client, HONEST, "/concerts").await?;
             Ok(refused.is_refusal(503, "overloaded").then_some(()))
