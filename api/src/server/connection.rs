@@ -156,6 +156,7 @@ impl Connections {
 
 impl ConnectionServer {
     /// Serves a connection until it ends or its event stream is detached. Returns that stream.
+    ///
     /// If there is a `refusal`, it is the response to everything but health checks, and the connection is then closed.
     async fn serve(
         &self,
