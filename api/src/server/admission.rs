@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hamro_shared::telemetry::Tally;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::warn;
 
 use super::config::HttpConfig;
@@ -24,12 +24,14 @@ use crate::http::problem::{Problem, ProblemCode};
 const RESERVE: u64 = 200;
 
 /// Connections that are refused at the same time.
-const PLACES: usize = 64;
+const PLACES: usize = 48;
 
 pub struct Admission {
     connections: Arc<Bound>,
     /// The connections that are being refused, the oldest first.
     refusing: Mutex<VecDeque<oneshot::Sender<()>>>,
+    /// Twice as many as places: a displaced connection is open until its task has ended.
+    open_places: Arc<Semaphore>,
     proxies: TrustedProxies,
     tally: Arc<Tally>,
 }
@@ -43,12 +45,15 @@ pub enum Admitted {
 }
 
 /// The place of a connection that is being refused. Free once this is dropped.
-pub struct Place(oneshot::Receiver<()>);
+pub struct Place {
+    displaced: oneshot::Receiver<()>,
+    _open: Option<OwnedSemaphorePermit>,
+}
 
 impl Place {
     /// Resolves once another connection has taken the place.
-    pub async fn displaced(self) {
-        let _ = self.0.await;
+    pub async fn displaced(&mut self) {
+        let _ = (&mut self.displaced).await;
     }
 }
 
@@ -59,12 +64,14 @@ impl Admission {
         Self {
             connections: Bound::new(connections, config.client_share),
             refusing: Mutex::default(),
+            open_places: Arc::new(Semaphore::new(2 * PLACES)),
             proxies: config.rate_limit.trusted_proxies.clone(),
             tally,
         }
     }
 
-    pub fn admit(&self, peer: IpAddr) -> Admitted {
+    /// Waits while displaced connections are still being closed.
+    pub async fn admit(&self, peer: IpAddr) -> Admitted {
         let client = ClientAddress::of(peer);
         // All clients behind a proxy share its address.
         let counted = (!self.proxies.trusts(peer)).then_some(client);
@@ -74,10 +81,12 @@ impl Admission {
         };
         let problem = problem(refusal);
         self.tally.count(problem.code().as_str(), false, || Some("a connection was refused".to_owned()));
-        Admitted::Refusing(self.take_place(), problem)
+        Admitted::Refusing(self.take_place().await, problem)
     }
 
-    fn take_place(&self) -> Place {
+    async fn take_place(&self) -> Place {
+        // The semaphore is never closed.
+        let open = self.open_places.clone().acquire_owned().await.ok();
         let mut refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner);
         refusing.retain(|place| !place.is_closed());
         if refusing.len() >= PLACES {
@@ -85,7 +94,7 @@ impl Admission {
         }
         let (place, displaced) = oneshot::channel();
         refusing.push_back(place);
-        Place(displaced)
+        Place { displaced, _open: open }
     }
 }
 
@@ -141,27 +150,27 @@ mod tests {
         Admission {
             connections: Bound::new(1, ClientShare::WHOLE),
             refusing: Mutex::default(),
+            open_places: Arc::new(Semaphore::new(2 * PLACES)),
             proxies: TrustedProxies::default(),
             tally: Arc::default(),
         }
     }
 
-    #[test]
-    fn a_refused_connection_displaces_the_oldest_one_only_if_all_places_are_taken() {
+    #[tokio::test]
+    async fn a_refused_connection_displaces_the_oldest_one_only_if_all_places_are_taken() {
         let (admission, peer) = (admission(), IpAddr::from([198, 51, 100, 1]));
-        let Admitted::Open(_held) = admission.admit(peer) else { panic!("refused") };
-        let mut places: Vec<Place> = (0..PLACES)
-            .map(|_| match admission.admit(peer) {
-                Admitted::Refusing(place, _) => place,
-                Admitted::Open(_) => panic!("not refused"),
-            })
-            .collect();
-        let is_displaced = |place: &mut Place| place.0.try_recv() == Err(TryRecvError::Closed);
+        let Admitted::Open(_held) = admission.admit(peer).await else { panic!("refused") };
+        let mut places = Vec::new();
+        for _ in 0..PLACES {
+            let Admitted::Refusing(place, _) = admission.admit(peer).await else { panic!("not refused") };
+            places.push(place);
+        }
+        let is_displaced = |place: &mut Place| place.displaced.try_recv() == Err(TryRecvError::Closed);
         assert!(!places.iter_mut().any(is_displaced));
         places.pop();
-        let _free = admission.take_place();
+        let _free = admission.take_place().await;
         assert!(!places.iter_mut().any(is_displaced));
-        let _newest = admission.take_place();
+        let _newest = admission.take_place().await;
         assert!(is_displaced(&mut places[0]));
         assert!(!is_displaced(&mut places[1]));
     }

@@ -130,7 +130,7 @@ impl Connections {
     }
 
     /// Serves a connection that is one too many: answers a health check, and any other request with the problem.
-    pub fn refuse(&self, socket: TcpStream, peer: SocketAddr, place: Place, problem: Problem) {
+    pub fn refuse(&self, socket: TcpStream, peer: SocketAddr, mut place: Place, problem: Problem) {
         let server = self.server.clone();
         let open = self.open.token();
         tokio::spawn(async move {

@@ -63,9 +63,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections until `stop` is cancelled, and counts those that it refuses in `tally`. Returns once all are closed, or after `last_responses`. Once
-/// `draining` is cancelled, each HTTP/1.1 response asks its client to reconnect. Each request carries the address of its
-/// peer.
+/// Accepts connections until `stop` is cancelled, and counts those that it refuses in `tally`. Returns once all are
+/// closed, or after `last_responses`. Once `draining` is cancelled, each HTTP/1.1 response asks its client to reconnect.
+/// Each request carries the address of its peer.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -91,7 +91,7 @@ pub async fn serve(
         // The kernel would otherwise take megabytes that the client may never read, and wait until a third of them is
         // read before it takes more.
         let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_MAX);
-        match admission.admit(peer.ip()) {
+        match admission.admit(peer.ip()).await {
             Admitted::Open(held) => connections.serve(socket, peer, held),
             Admitted::Refusing(place, problem) => connections.refuse(socket, peer, place, problem),
         }
