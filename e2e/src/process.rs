@@ -72,6 +72,19 @@ impl Process {
         Self::spawn(name, command, variables)
     }
 
+    /// Starts a process that may have only this many open files.
+    pub fn start_with_open_files(
+        name: &str,
+        program: &str,
+        open_files: u32,
+        variables: &[(String, String)],
+    ) -> Result<Self> {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!(r#"ulimit -n {open_files}; exec "$0""#)).arg(binary(program)?);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn(name, command, variables)
+    }
+
     /// Starts a process whose output is never read.
     pub fn start_unread(
         name: &str,

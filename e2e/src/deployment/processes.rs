@@ -28,12 +28,28 @@ impl Deployment {
 
     /// Starts an instance of the api and waits until it listens. Returns its index.
     pub async fn launch_api(&mut self, variables: &[(&str, &str)]) -> Result<usize> {
-        let number = self.apis.len();
-        let mut process =
-            Process::start(&format!("api-{number}"), "hamro-api", &[], &self.environment(variables))?;
+        let name = format!("api-{}", self.apis.len());
+        self.add_api(Process::start(&name, "hamro-api", &[], &self.environment(variables))?).await
+    }
+
+    /// Starts an instance of the api that may have only this many open files, and waits until it is ready. Returns its
+    /// index.
+    pub async fn start_api_with_open_files(
+        &mut self,
+        open_files: u32,
+        variables: &[(&str, &str)],
+    ) -> Result<usize> {
+        let (name, variables) = (format!("api-{}", self.apis.len()), self.environment(variables));
+        let process = Process::start_with_open_files(&name, "hamro-api", open_files, &variables)?;
+        let number = self.add_api(process).await?;
+        self.apis[number].client.wait_until_ready().await?;
+        Ok(number)
+    }
+
+    async fn add_api(&mut self, mut process: Process) -> Result<usize> {
         let url = process.line_after("listening on ").await?;
         self.apis.push(Api { process, client: Client::new(&url) });
-        Ok(number)
+        Ok(self.apis.len() - 1)
     }
 
     /// Starts a worker and waits until it consumes. Returns its index.

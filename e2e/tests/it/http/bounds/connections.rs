@@ -58,6 +58,43 @@ async fn a_health_check_is_answered_while_clients_hold_all_connections() -> Resu
 }
 
 #[tokio::test]
+async fn an_instance_renews_its_broker_connections_while_clients_hold_all_that_the_open_files_allow()
+-> Result<()> {
+    Deployment::run(Setup { expects_errors: true, ..Setup::without_processes() }, async |deployment| {
+        let (proxy, amqp_url) = deployment.broker_behind_proxy().await?;
+        // Half of them are for clients.
+        let variables = [("AMQP_URL", amqp_url.as_str()), ("CLIENT_SHARE", "100")];
+        deployment.start_api_with_open_files(300, &variables).await?;
+        deployment.start_worker(&[]).await?;
+        let client = deployment.client().clone();
+        let addresses = (0..600).map(|number: u16| Ipv4Addr::from_bits(0x7f00_0100 + u32::from(number)));
+        let taken = try_join_all(addresses.map(|address| connect(&client, address))).await?;
+        wait_until("the connections are taken", async || {
+            let refused = get(&client, HONEST, "/concerts").await?;
+            Ok(refused.is_refusal(503, "overloaded").then_some(()))
+        })
+        .await?;
+        for _ in 0..3 {
+            let before = proxy.accepted();
+            proxy.cut();
+            wait_until("the instance has reconnected", async || {
+                let ready = get(&client, HONEST, "/health/ready").await?;
+                Ok((proxy.accepted() >= before + 2 && ready.status == 200).then_some(()))
+            })
+            .await?;
+        }
+        drop(taken);
+        let seats =
+            wait_until("an honest client is served", async || Ok(client.seat_ids(0).await.ok())).await?;
+        assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
+        let printed = deployment.apis[0].process.printed();
+        assert!(!printed.contains("Too many open files") && !printed.contains("panicked"), "{printed}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn the_clients_behind_a_trusted_proxy_are_not_limited_by_its_address() -> Result<()> {
     let variables = vec![("CONNECTIONS_MAX", "40"), ("CLIENT_SHARE", "10"), ("TRUSTED_PROXIES", "127.0.0.2")];
     Deployment::run(Setup { workers: 0, variables, ..Setup::default() }, async |deployment| {
