@@ -25,8 +25,9 @@ const READ_PRIOR_TICKETS: &str =
     r#"SELECT ticket_id AS "ticket_id: TicketId", request_hash FROM bookings WHERE ticket_id = ANY($1)"#;
 const READ_INVENTORY: &str = r#"
         SELECT concert.id AS "concert_id!: ConcertId", concert.sales_open_at AS "sales_open_at: Timestamp",
-               least(concert.sales_close_at, concert.begins_at) AS "closes_at: Timestamp", tier.id AS "tier_id?: TierId",
-               NULLIF(tier.price, 'NaN') AS "price?: Price", tier.available AS "available?"
+               least(concert.sales_close_at, concert.begins_at) AS "closes_at: Timestamp", concert.seats_per_customer,
+               tier.id AS "tier_id?: TierId", NULLIF(tier.price, 'NaN') AS "price?: Price",
+               tier.available AS "available?"
         FROM concerts concert
         LEFT JOIN ticket_tiers tier ON tier.concert_id = concert.id
         WHERE concert.id = ANY($1)
@@ -34,11 +35,11 @@ const READ_INVENTORY: &str = r#"
 const INSERT_SALES: &str = r#"
         WITH numbered AS MATERIALIZED (
             SELECT nextval('sales_id_seq') AS id, sale.*
-            FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY
-                AS sale (ticket_id, user_name, user_email, place)
+            FROM unnest($1::uuid[], $2::text[], $3::text[], $14::bytea[], $15::bytea[]) WITH ORDINALITY
+                AS sale (ticket_id, user_name, user_email, customer_digest, tagged_digest, place)
         ), sold AS (
-            INSERT INTO sales (id, ticket_id, user_name, user_email, created_at)
-            SELECT id, ticket_id, user_name, user_email, $13 FROM numbered
+            INSERT INTO sales (id, ticket_id, user_name, user_email, customer_digest, tagged_digest, created_at)
+            SELECT id, ticket_id, user_name, user_email, customer_digest, tagged_digest, $13 FROM numbered
         ), numbers AS MATERIALIZED (
             SELECT array_agg(id ORDER BY place) AS ids FROM numbered
         ), placed AS (
@@ -73,6 +74,8 @@ pub struct PreparedBatch {
     hashes: Vec<Vec<u8>>,
     names: Vec<String>,
     emails: Vec<String>,
+    /// Digests of the customers.
+    customers: Vec<Vec<u8>>,
     /// For each seat, the number of its booking within this batch, from 1.
     sale: Vec<i32>,
     /// For each seat, its position within its booking.
@@ -91,6 +94,7 @@ impl PreparedBatch {
             batch.hashes.push([ticket.into_bytes(), ticket.into_bytes()].concat());
             batch.names.push(format!("Buyer {sale}"));
             batch.emails.push(format!("buyer{sale}@example.com"));
+            batch.customers.push(ticket.into_bytes().to_vec());
             for (position, seat) in (0..).zip(seats.as_ref()) {
                 batch.sale.push(sale);
                 batch.position.push(position);
@@ -149,6 +153,8 @@ impl PreparedBatch {
             .bind(column::<i32>(locked, 4)?)
             .bind(column::<&str>(locked, 5)?)
             .bind(Clock::system().now().datetime())
+            .bind(&self.customers)
+            .bind(vec![None::<Vec<u8>>; self.len()])
             .fetch_one(connection)
             .await
             .context("inserting sales")

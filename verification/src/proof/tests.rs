@@ -259,16 +259,16 @@ fn an_attempt_with_two_effects_is_found() {
 #[test]
 fn a_key_with_two_outcomes_is_found() {
     let in_the_database = violated_by(|evidence| {
-        evidence.bookings[0] = row(0, ALICE, "rejected", None, Some("sale-closed"));
+        evidence.bookings[0] = row(0, ALICE, "rejected", None, Some("seats-taken"));
     });
     assert_eq!(in_the_database, [Invariant::OneOutcomePerKey]);
-    let closed = outcome("rejected", Some("sale-closed"), &[]);
+    let sold_out = outcome("rejected", Some("sold-out"), &[2]);
     let in_responses = violated_by(|evidence| {
         evidence.add(request(BOB, Some(0), &[3, 2], accepted(3)));
-        evidence.journal.push(final_read(3, closed.clone(), 0, 40_000));
-        evidence.bookings.push(row(3, BOB, "rejected", None, Some("sale-closed")));
+        evidence.journal.push(final_read(3, sold_out.clone(), 0, 40_000));
+        evidence.bookings.push(row(3, BOB, "rejected", None, Some("sold-out")));
     });
-    assert_eq!(in_responses, [Invariant::OneOutcomePerKey]);
+    assert!(in_responses.contains(&Invariant::OneOutcomePerKey), "{in_responses:?}");
     // An expired booking does not hold its key.
     let expired = violated_by(|evidence| {
         evidence.add(request(BOB, Some(0), &[3, 2], accepted(3)));
