@@ -208,9 +208,10 @@ postgres_create_role() { # PORT
     POSTGRES_ROLE_PASSWORD=$(kept_secret "$STACK_DIR/secrets/postgres-role-password" 16)
     PGPASSWORD=$POSTGRES_PASSWORD HAMRO_ROLE=$POSTGRES_ROLE HAMRO_PASSWORD=$POSTGRES_ROLE_PASSWORD \
         HAMRO_DATABASE=$POSTGRES_DATABASE "${psql[@]}" --file="$ROOT/deploy/postgres/application-role.sql"
-    # Tests and benchmarks create their own databases.
+    # Tests and benchmarks create their own databases, and drop them while autovacuum may be working in them.
     [[ $STACK_NAME == "$UP" ]] ||
-        PGPASSWORD=$POSTGRES_PASSWORD "${psql[@]}" --command="ALTER ROLE $POSTGRES_ROLE CREATEDB"
+        PGPASSWORD=$POSTGRES_PASSWORD "${psql[@]}" --command="ALTER ROLE $POSTGRES_ROLE CREATEDB" \
+            --command="GRANT pg_signal_backend TO $POSTGRES_ROLE"
 }
 
 # SIGINT is the "fast" shutdown: it rolls back open transactions and writes a checkpoint.

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 
 use crate::outage::{Outage, run, script, wait_for_queue_on_disk};
 use crate::{Deployment, wait_until};
@@ -22,6 +24,8 @@ pub struct SmallDisk {
     /// The directory of its stack.
     directory: String,
     url: String,
+    /// Only of Postgres.
+    superuser_url: String,
     stack: Child,
     /// Kept open, because the script still prints messages.
     _output: BufReader<ChildStdout>,
@@ -42,17 +46,18 @@ impl SmallDisk {
     fn start(service: &'static str, variable: &str, name: &str) -> Result<Option<Self>> {
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/dev/with-stack.sh"));
         // The stack runs until stdin is closed, which also happens if this process is killed.
-        let until_closed = format!("echo \"ready $HAMRO_STACK_DIR ${variable}\"; exec cat");
+        let until_closed =
+            format!("echo \"ready $HAMRO_STACK_DIR ${variable} $HAMRO_SUPERUSER_URL\"; exec cat");
         command.args(["--disk", SIZE, "--only", service, name, "--", "sh", "-c", &until_closed]);
         let mut stack = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut output = BufReader::new(stack.stdout.take().context("no stdout")?);
         let mut line = String::new();
         while output.read_line(&mut line)? > 0 {
-            if let Some((directory, url)) =
-                line.trim().strip_prefix("ready ").and_then(|ready| ready.split_once(' '))
-            {
-                let (directory, url) = (directory.to_owned(), url.to_owned());
-                return Ok(Some(Self { service, directory, url, stack, _output: output }));
+            let mut words = line.split_whitespace();
+            if words.next() == Some("ready") {
+                let mut next = || words.next().unwrap_or_default().to_owned();
+                let (directory, url, superuser_url) = (next(), next(), next());
+                return Ok(Some(Self { service, directory, url, superuser_url, stack, _output: output }));
             }
             line.clear();
         }
@@ -65,6 +70,14 @@ impl SmallDisk {
     /// The server's URL, for a [`Setup`](crate::Setup).
     pub fn url(&self) -> &'static str {
         self.url.clone().leak()
+    }
+
+    /// Makes Postgres use up its log files until it fails.
+    pub async fn use_up_log_files(&self) -> Result<()> {
+        let mut superuser = PgConnection::connect(&self.superuser_url).await?;
+        let use_up_one = "SELECT pg_switch_wal(), pg_logical_emit_message(true, '', '')";
+        while sqlx::query(use_up_one).execute(&mut superuser).await.is_ok() {}
+        Ok(())
     }
 
     /// Fills the disk, except for this many megabytes.

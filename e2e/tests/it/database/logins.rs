@@ -75,11 +75,11 @@ async fn a_password_that_is_changed_later_stops_no_process() -> Result<()> {
         .await?;
         deployment.stop_apis().await?;
         deployment.stop_workers().await?;
-        deployment
-            .run_as_superuser(format!(
-                "REASSIGN OWNED BY {user} TO CURRENT_USER; DROP OWNED BY {user}; DROP ROLE {user}"
-            ))
-            .await
+        let owner: String =
+            sqlx::query_scalar("SELECT current_user::text").fetch_one(&deployment.pool).await?;
+        let hand_over =
+            format!("REASSIGN OWNED BY {user} TO {owner}; DROP OWNED BY {user}; DROP ROLE {user}");
+        deployment.run_as_superuser(hand_over).await
     })
     .await
 }

@@ -33,11 +33,10 @@ async fn a_postgres_that_ends_because_it_cannot_write_its_log_loses_nothing() ->
     let variables = vec![("DATABASE_URL", postgres.url())];
     FaultTest::start(Setup { workers: 2, variables, ..Setup::default() })
         .await?
-        .passes(async |deployment, clients| {
+        .passes(async |_, clients| {
             let outage = postgres.fill(NOTHING)?;
             // The server crashes as soon as it needs a new log file, and its recovery needs one too.
-            let use_up_a_log_file = "SELECT pg_switch_wal(), pg_logical_emit_message(true, '', '')";
-            while sqlx::query(use_up_a_log_file).execute(&deployment.pool).await.is_ok() {}
+            postgres.use_up_log_files().await?;
             postgres.ended().await?;
             books_meanwhile(clients).await?;
             outage.end()?;
