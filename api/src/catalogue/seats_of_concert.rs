@@ -16,6 +16,9 @@ use crate::http::problem::Problem;
 use crate::seat_feed::version::{SeatMapVersion, concert_exists};
 use crate::state::AppState;
 
+/// A little less than a seat takes in JSON.
+const BYTES_PER_SEAT: u64 = 200;
+
 /// The response with the seats of a concert in the order of their ids, or only its free seats, as `document` shapes
 /// them. If the client's `ETag` is current, the response is `304` and the seats are not read.
 pub async fn seats_of_concert<T: Serialize>(
@@ -36,10 +39,14 @@ pub async fn seats_of_concert<T: Serialize>(
     if !version.tag.is_empty() && etag.is_known_to(headers) {
         return Ok((StatusCode::NOT_MODIFIED, cache, etag, ()).into_response());
     }
-    app.response_memory.check(client)?;
-    let database = app.database.clone();
+    let seats = if only_free { version.available } else { version.total };
+    let bytes = seats as u64 * BYTES_PER_SEAT;
+    app.response_memory.check(client, bytes)?;
+    let (memory, database) = (app.response_memory.clone(), app.database.clone());
     app.large_responses
         .build(headers, async move {
+            // Again: while this request waited for its turn, others of the same client were answered.
+            memory.check(client, bytes)?;
             let seats = database
                 .query_large(move |connection| Box::pin(find_seats(connection, concert, only_free)))
                 .await?

@@ -46,10 +46,10 @@ impl ResponseMemory {
         &self.proxies
     }
 
-    /// Fails if this client, or all clients together, cannot be sent a further large response now. To be called before
-    /// one is built.
-    pub fn check(&self, client: Client) -> Result<(), Problem> {
-        self.hold(client, COUNTED_FROM).map(drop)
+    /// Fails if this client, or all clients together, cannot be sent a further response of about this size now. To be
+    /// called before one is built.
+    pub fn check(&self, client: Client, bytes: u64) -> Result<(), Problem> {
+        if bytes < COUNTED_FROM { Ok(()) } else { self.hold(client, bytes).map(drop) }
     }
 
     fn hold(&self, client: Client, amount: u64) -> Result<Held, Problem> {
@@ -117,14 +117,14 @@ mod tests {
         let refused = memory.count(client, response(SIZE)).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(refused.headers().contains_key("retry-after"));
-        assert!(memory.check(client).is_err());
+        assert!(memory.check(client, SIZE as u64).is_err());
         let mut bytes = to_bytes(first.into_body(), usize::MAX).await.unwrap();
         let last = bytes.split_off(SIZE - 1);
         drop(bytes);
         assert_eq!(memory.bytes().held(), SIZE as u64);
         drop(last);
         assert_eq!(memory.bytes().held(), 0);
-        assert!(memory.check(client).is_ok());
+        assert!(memory.check(client, SIZE as u64).is_ok());
     }
 
     #[tokio::test]

@@ -95,7 +95,7 @@ mod tests {
     }
 
     fn version(tag: &str, available: usize) -> SeatMapVersion {
-        SeatMapVersion { tag: tag.to_owned(), available }
+        SeatMapVersion { tag: tag.to_owned(), available, total: available }
     }
 
     fn available(before_query: usize, after_query: usize) -> AvailableSeats {

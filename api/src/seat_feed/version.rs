@@ -12,6 +12,8 @@ pub struct SeatMapVersion {
     pub tag: String,
     /// How many seats are available.
     pub available: usize,
+    /// How many seats there are.
+    pub total: usize,
 }
 
 impl SeatMapVersion {
@@ -32,7 +34,7 @@ impl SeatMapVersion {
             r#"
             SELECT concert_id AS "concert_id: ConcertId",
                    md5(string_agg(concat_ws(':', id, xmin, total, available), ',' ORDER BY id)) AS "tag!",
-                   sum(available) AS "available!"
+                   sum(available) AS "available!", sum(total) AS "total!"
             FROM ticket_tiers
             WHERE concert_id = ANY($1)
             GROUP BY concert_id
@@ -41,9 +43,12 @@ impl SeatMapVersion {
         )
         .fetch_all(connection)
         .await?;
-        let version =
-            |tag, available: i64| Self { tag, available: usize::try_from(available).unwrap_or_default() };
-        Ok(rows.into_iter().map(|row| (row.concert_id, version(row.tag, row.available))).collect())
+        let count = |seats: i64| usize::try_from(seats).unwrap_or_default();
+        let versions = rows.into_iter().map(|row| {
+            let version = Self { tag: row.tag, available: count(row.available), total: count(row.total) };
+            (row.concert_id, version)
+        });
+        Ok(versions.collect())
     }
 }
 
