@@ -1,6 +1,6 @@
 //! Bounds the bytes of large responses that are in memory, because clients have not read them yet.
 //!
-//! Most responses of the catalogue are built in memory before they are sent: the seat map of a large hall has 11 MB.
+//! Most responses of the catalogue are built in memory before they are sent: the seat map of 50 000 seats has 11 MB.
 //! Clients that do not read would fill the memory with them. The bytes count as held until they are freed, so also
 //! while hyper keeps them.
 

@@ -31,7 +31,7 @@ const BLOCK_INTERVAL: Duration = Duration::from_millis(20);
 /// Identifies the advisory lock: "retain" in ASCII.
 const LOCK: i64 = 0x7265_7461_696e;
 
-/// How long data is kept. What has no period is kept for ever.
+/// How long data is kept. Data without a period is not removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Names and addresses, after the concert.

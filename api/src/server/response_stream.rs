@@ -2,7 +2,7 @@
 //!
 //! The socket of an HTTP/2 connection stays busy while the client answers pings, so a stalled stream cannot be told from
 //! the socket. hyper polls the body of a response only when the client's window has room for more. So a body that has
-//! yielded data and is not polled again waits for the client. hyper would wait for ever; [`StreamExecutor`] runs the
+//! yielded data and is not polled again waits for the client. hyper would wait without limit; [`StreamExecutor`] runs the
 //! task of each stream, and ends it after the write timeout. h2 then discards what it has buffered, and sends
 //! `RST_STREAM`.
 

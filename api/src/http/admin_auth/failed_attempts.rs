@@ -4,7 +4,7 @@
 //! wrong too, it must wait twice as long as before, up to a minute. A valid token, or a minute without a failure after the
 //! last wait, forgets its failures.
 //!
-//! So whoever shares an address with somebody who has stopped guessing waits for a minute at most. While the guessing goes
+//! So a client that shares an address with one that has stopped guessing waits for a minute at most. While the guessing goes
 //! on, administrators must use another address: any exception for valid tokens would tell a guesser which ones are valid.
 
 use std::collections::HashMap;
