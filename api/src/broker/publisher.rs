@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
+use hamro_shared::domain::Timestamp;
 #[cfg(feature = "faults")]
 use hamro_shared::faults::{Safeguard, is_disabled};
 use hamro_shared::queue::{
@@ -81,7 +82,18 @@ pub(super) struct PublishRequest {
     pub(super) receipt: Receipt,
 }
 
-type Receipt = oneshot::Sender<Result<(), AcceptError>>;
+/// A booking whose confirm a handler waits for.
+pub(super) struct Receipt {
+    issued_at: Timestamp,
+    handler: oneshot::Sender<Result<(), AcceptError>>,
+}
+
+impl Receipt {
+    /// Fails silently if the handler has stopped waiting.
+    pub(super) fn send(self, result: Result<(), AcceptError>) {
+        let _ = self.handler.send(result);
+    }
+}
 
 /// The task that publishes what handlers request.
 pub struct PublishingTask {
@@ -130,9 +142,10 @@ impl Publisher {
         if !self.is_up() {
             return Err(AcceptError::Unavailable);
         }
-        let (receipt, confirmed) = oneshot::channel();
+        let (handler, confirmed) = oneshot::channel();
+        let receipt = Receipt { issued_at: envelope.ticket.id.issued_at(), handler };
         // Counted first, so that the booking is among the arrivals once its position is requested.
-        self.queue_estimate.on_issued(envelope.ticket.id.issued_at());
+        self.queue_estimate.on_issued(receipt.issued_at);
         let request = PublishRequest { encoded_envelope: envelope.encode(), receipt };
         self.requests.try_send(request).map_err(|error| {
             self.queue_estimate.on_refused(1);
@@ -253,8 +266,7 @@ impl PublishingTask {
     /// Responds to a request whose envelope has not been sent, and so is certainly not in the queue.
     fn fail_unsent(&self, request: PublishRequest) {
         self.queue_estimate.on_refused(1);
-        // Fails if the handler has stopped waiting.
-        let _ = request.receipt.send(Err(AcceptError::Unavailable));
+        request.receipt.send(Err(AcceptError::Unavailable));
     }
 
     /// Packs this request and the waiting ones into a parcel, as far as they fit.
@@ -301,13 +313,10 @@ impl PublishingTask {
                 Err(error) => return Err(error.into()),
             };
             match result {
-                Ok(()) => queue_estimate.on_confirmed(receipts.len()),
+                Ok(()) => queue_estimate.on_confirmed(receipts.iter().map(|receipt| receipt.issued_at)),
                 Err(_) => queue_estimate.on_refused(receipts.len()),
             }
-            for receipt in receipts {
-                // Fails if the handler has stopped waiting.
-                let _ = receipt.send(result);
-            }
+            receipts.into_iter().for_each(|receipt| receipt.send(result));
             Ok(())
         }
     }

@@ -8,7 +8,7 @@ impl PublishingTask {
     pub async fn confirm_without_broker(mut self) {
         self.state.send_replace(BrokerState::Up);
         while let Some(request) = self.requests.recv().await {
-            let _ = request.receipt.send(Ok(()));
+            request.receipt.send(Ok(()));
         }
     }
 }

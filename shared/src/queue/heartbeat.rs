@@ -64,17 +64,34 @@ pub struct Published {
     pub messages: u64,
     /// Bookings since it started.
     pub bookings: u64,
-    /// How many of the bookings were published in the last 10 ms before the heartbeat, in the 10 ms before these, and so
-    /// on, for at most a second. Zeros at the end are left out.
+    /// How many of these bookings have tickets that were issued in the 10 ms that include the heartbeat, in the 10 ms
+    /// before these, and so on, for at most a second. These periods begin at multiples of 10 ms. Zeros at the end are
+    /// left out.
     #[serde(default)]
     pub recent: Vec<u64>,
+    /// When the first of these periods ends: every earlier ticket was issued before it. In milliseconds since the Unix
+    /// epoch, by the clock that issues tickets. `None` in heartbeats of earlier versions.
+    #[serde(default)]
+    pub recent_until: Option<i64>,
 }
 
 impl Published {
-    /// The period of time of each element of `recent`.
-    pub const STEP: Duration = Duration::from_millis(10);
+    /// The period of time of each element of `recent`, in milliseconds.
+    pub const STEP_MILLIS: i64 = 10;
     /// The maximum length of `recent`.
     pub const STEPS: usize = 100;
+}
+
+impl ProcessState {
+    /// Whether it differs from what was sent by more than the passage of time.
+    fn has_changed_since(&self, sent: &Self) -> bool {
+        match (self, sent) {
+            (Self::Api(now), Self::Api(sent)) => {
+                (now.messages, now.bookings) != (sent.messages, sent.bookings)
+            }
+            _ => self != sent,
+        }
+    }
 }
 
 /// When a process sends its heartbeats.
@@ -98,7 +115,7 @@ impl HeartbeatSchedule {
             let now = self.ticks.tick().await;
             let state = state();
             let is_due = self.last.as_ref().is_none_or(|(sent, sent_at)| {
-                *sent != state || now.duration_since(*sent_at) >= HEARTBEAT_EVERY
+                state.has_changed_since(sent) || now.duration_since(*sent_at) >= HEARTBEAT_EVERY
             });
             if is_due {
                 self.last = Some((state.clone(), now));
@@ -128,7 +145,12 @@ mod tests {
         for state in [
             ProcessState::Worker(worker),
             ProcessState::Worker(WorkerState::default()),
-            ProcessState::Api(Published { messages: 1, bookings: 64, recent: vec![0, 64] }),
+            ProcessState::Api(Published {
+                messages: 1,
+                bookings: 64,
+                recent: vec![0, 64],
+                recent_until: Some(5),
+            }),
         ] {
             let heartbeat = Heartbeat { process: Uuid::from_u128(7), version: "0.1.0".to_owned(), state };
             assert_eq!(Heartbeat::decode(&heartbeat.encode()).unwrap(), heartbeat);
@@ -150,6 +172,13 @@ mod tests {
             schedule.next(busy).await;
         }
         assert_eq!(started.elapsed(), HEARTBEAT_AFTER_CHANGE * 10);
+        let started = Instant::now();
+        for recent_until in 1..=11 {
+            let recent_until = Some(recent_until);
+            let idle = || ProcessState::Api(Published { recent_until, ..Published::default() });
+            schedule.next(idle).await;
+        }
+        assert_eq!(started.elapsed(), HEARTBEAT_AFTER_CHANGE + HEARTBEAT_EVERY * 10);
     }
 
     #[test]
@@ -159,10 +188,8 @@ mod tests {
             r#"{{"process":"{id}","version":"9","kind":"api","messages":1,"bookings":2,"added":true}}"#
         );
         let heartbeat = Heartbeat::decode(json.as_bytes()).unwrap();
-        assert_eq!(
-            heartbeat.state,
-            ProcessState::Api(Published { messages: 1, bookings: 2, recent: Vec::new() })
-        );
+        let published = Published { messages: 1, bookings: 2, ..Published::default() };
+        assert_eq!(heartbeat.state, ProcessState::Api(published));
         assert!(Heartbeat::decode(json.replace("api", "scheduler").as_bytes()).is_err());
     }
 }

@@ -38,8 +38,8 @@ pub struct Span {
 }
 
 impl Span {
-    /// How many of them arrived until `at`.
-    fn until(self, at: i64) -> i64 {
+    /// How many of them arrived before `at`.
+    pub fn before(self, at: i64) -> i64 {
         if at >= self.until {
             self.bookings
         } else {
@@ -93,7 +93,7 @@ impl Arrivals {
     pub fn on_others(&mut self, spans: &[Span]) {
         let since = self.timeline.since();
         for span in spans {
-            let bookings = span.bookings - span.until(since);
+            let bookings = span.bookings - span.before(since);
             if bookings > 0 {
                 self.all += bookings;
                 self.others.push(Span { from: span.from.max(since), bookings, ..*span });
@@ -136,7 +136,7 @@ impl Arrivals {
             self.recorded += 1;
         }
         for span in &self.others {
-            self.recorded += span.until(until) - span.until(from);
+            self.recorded += span.before(until) - span.before(from);
         }
         self.others.retain(|span| span.until > until);
     }

@@ -60,7 +60,7 @@ pub struct QueueEstimate {
 
 #[derive(Default)]
 struct State {
-    /// What this instance has published: messages, bookings, and when it has published the latest.
+    /// What this instance has published: messages, bookings, and when the tickets of the latest were issued.
     messages: u64,
     bookings: u64,
     recent: RecentBookings,
@@ -125,13 +125,13 @@ impl QueueEstimate {
         }
     }
 
-    /// The broker has confirmed a parcel with these bookings.
-    pub fn on_confirmed(&self, bookings: usize) {
-        let (mut state, bookings) = (self.lock(), bookings as u64);
+    /// The broker has confirmed a parcel. `issued_at` has an element for each of its bookings.
+    pub fn on_confirmed(&self, issued_at: impl ExactSizeIterator<Item = Timestamp>) {
+        let (mut state, bookings) = (self.lock(), issued_at.len() as u64);
         state.in_flight = state.in_flight.saturating_sub(bookings);
         state.messages += 1;
         state.bookings += bookings;
-        state.recent.add(bookings, Instant::now());
+        issued_at.for_each(|at| state.recent.add(at.unix_millis()));
         state.sizes.on_published(1, bookings);
     }
 
@@ -151,9 +151,14 @@ impl QueueEstimate {
 
     /// What to tell the other instances.
     pub fn published(&self) -> ProcessState {
-        let mut state = self.lock();
-        let (messages, bookings) = (state.messages, state.bookings);
-        ProcessState::Api(Published { messages, bookings, recent: state.recent.counts(Instant::now()) })
+        let (mut state, now) = (self.lock(), self.now());
+        ProcessState::Api(Published {
+            messages: state.messages,
+            bookings: state.bookings,
+            recent: state.recent.counts(now),
+            // Tickets have whole milliseconds, so none of this one is later.
+            recent_until: Some(now + 1),
+        })
     }
 
     /// A heartbeat of this instance.

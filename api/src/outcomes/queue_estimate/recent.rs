@@ -1,74 +1,62 @@
-//! When this instance has published its latest bookings, for its heartbeats.
+//! When the tickets of the bookings that this instance has published lately were issued, for its heartbeats.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use hamro_shared::queue::Published;
-use tokio::time::Instant;
 
-/// The latest second, in steps of [`Published::STEP`].
-#[derive(Debug)]
-pub struct RecentBookings {
-    /// The start of step 0.
-    start: Instant,
-    /// The steps with bookings, as (step, bookings).
-    steps: VecDeque<(u128, u64)>,
-}
-
-impl Default for RecentBookings {
-    fn default() -> Self {
-        Self { start: Instant::now(), steps: VecDeque::new() }
-    }
-}
+/// The bookings of each step of [`Published::STEP_MILLIS`] in the latest second. Times are in milliseconds since
+/// the Unix epoch.
+#[derive(Debug, Default)]
+pub struct RecentBookings(BTreeMap<i64, u64>);
 
 impl RecentBookings {
-    pub fn add(&mut self, bookings: u64, now: Instant) {
-        let step = self.step(now);
-        match self.steps.back_mut() {
-            Some((last, count)) if *last == step => *count += bookings,
-            _ => self.steps.push_back((step, bookings)),
+    pub fn add(&mut self, issued_at: i64) {
+        *self.0.entry(step(issued_at)).or_default() += 1;
+        if self.0.len() > Published::STEPS {
+            self.0.pop_first();
         }
-        self.forget_old(step);
     }
 
-    /// The bookings of each step, from the current one back.
-    pub fn counts(&mut self, now: Instant) -> Vec<u64> {
-        let current = self.step(now);
-        self.forget_old(current);
+    /// The bookings of each step, from the one of `now` back.
+    pub fn counts(&mut self, now: i64) -> Vec<u64> {
+        let current = step(now);
         let mut counts = Vec::new();
-        for &(step, count) in self.steps.iter().rev() {
-            let age = usize::try_from(current.saturating_sub(step)).unwrap_or(usize::MAX);
-            counts.resize(age.min(Published::STEPS), 0);
-            counts.push(count);
-        }
+        self.0.retain(|&step, &mut count| {
+            let age = usize::try_from(current - step).unwrap_or(0);
+            if age >= Published::STEPS {
+                return false;
+            }
+            counts.resize(counts.len().max(age + 1), 0);
+            counts[age] += count;
+            true
+        });
         counts
     }
+}
 
-    fn forget_old(&mut self, current: u128) {
-        while self.steps.front().is_some_and(|(step, _)| current - step >= Published::STEPS as u128) {
-            self.steps.pop_front();
-        }
-    }
-
-    fn step(&self, now: Instant) -> u128 {
-        now.duration_since(self.start).as_millis() / Published::STEP.as_millis()
-    }
+fn step(at: i64) -> i64 {
+    at.div_euclid(Published::STEP_MILLIS)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
-    fn bookings_are_counted_by_their_age_and_forgotten_after_a_second() {
+    fn bookings_are_counted_by_the_age_of_their_tickets_and_forgotten_after_a_second() {
         let mut recent = RecentBookings::default();
-        let after = |millis| recent.start + Duration::from_millis(millis);
-        let times = [0, 5, 995, 1_010].map(after);
-        for (bookings, at) in [(1, times[0]), (2, times[1]), (4, times[2]), (8, times[3])] {
-            recent.add(bookings, at);
+        for issued_at in [2_013, 1_004, 2_010, 1_999, 2_019, 1_998] {
+            recent.add(issued_at);
         }
-        assert_eq!(recent.counts(times[3]), [8, 0, 4]);
-        assert_eq!(recent.counts(times[3] + Duration::from_secs(2)), [0; 0]);
+        assert_eq!(recent.counts(2_019), [3, 0, 2]);
+        assert_eq!(recent.counts(2_020), [0, 3, 0, 2]);
+        assert_eq!(recent.counts(4_000), [0; 0]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_counts_the_bookings_as_the_latest() {
+        let mut recent = RecentBookings::default();
+        (0..2_000).for_each(|millis| recent.add(millis));
+        assert_eq!(recent.counts(900).iter().sum::<u64>(), 1_000);
     }
 }

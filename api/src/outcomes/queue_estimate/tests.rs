@@ -29,7 +29,7 @@ fn read_depth(estimate: &QueueEstimate, messages: u32, times: u32, now: Instant)
 fn issue(estimate: &QueueEstimate, millis: std::ops::Range<i64>) {
     for millis in millis {
         estimate.on_issued(at(millis));
-        estimate.on_confirmed(1);
+        estimate.on_confirmed([at(millis)].into_iter());
     }
 }
 
@@ -47,7 +47,7 @@ fn worker(id: u128, bookings: u64, rate: Option<f64>) -> Heartbeat {
 }
 
 fn instance(id: u128, bookings: u64) -> Heartbeat {
-    heartbeat(id, ProcessState::Api(Published { messages: bookings, bookings, recent: Vec::new() }))
+    heartbeat(id, ProcessState::Api(Published { messages: bookings, bookings, ..Published::default() }))
 }
 
 fn heartbeat(id: u128, state: ProcessState) -> Heartbeat {

@@ -90,7 +90,7 @@ async fn the_last_of_1000_bookings_has_999_ahead_on_every_instance_while_no_work
         for client in &clients {
             queue(client, 999, 0).await?;
         }
-        // The clocks of the instances differ a little, so a booking of about the same time may count as earlier or later.
+        // The clocks of the instances differ a little, so bookings of about the same time may count in another order.
         let counted = Instant::now();
         wait_until("all clocks have passed that time", async || {
             Ok((counted.elapsed() > Duration::from_secs(1)).then_some(()))
