@@ -9,6 +9,7 @@
 
 mod line_limit;
 mod log_ids;
+pub mod metrics;
 mod panics;
 mod queue;
 mod stderr;
