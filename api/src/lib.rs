@@ -9,7 +9,7 @@
 //! - [`state`]: what the endpoints share.
 //! - Background services: [`broker`] publishes bookings and receives announcements, [`outcomes`] caches and looks up
 //!   outcomes, [`seat_feed`] streams seat maps.
-//! - [`http`]: building blocks of the endpoints.
+//! - [`http`]: building blocks of the endpoints. [`metrics`]: what all of these count.
 //!
 //! [`server`], connections and middleware, stands beside the endpoints: it imports only [`http`], and only [`router`],
 //! [`config`] and `main` import it.
@@ -23,6 +23,7 @@ pub mod config;
 mod docs;
 mod health;
 pub mod http;
+pub mod metrics;
 mod openapi;
 pub mod outcomes;
 pub mod person;

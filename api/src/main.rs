@@ -14,6 +14,7 @@ use hamro_api::http::bound::Bound;
 use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
+use hamro_api::metrics::ApiMetrics;
 use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
 use hamro_api::outcomes::watermark::Watermark;
@@ -32,6 +33,7 @@ use hamro_shared::healthcheck;
 use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::output::print;
 use hamro_shared::queue::{Broker, supervise};
+use hamro_shared::telemetry::metrics::MetricsRegistry;
 use hamro_shared::telemetry::{self, LogIds, Logging};
 use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
@@ -156,6 +158,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let queue_estimate = QueueEstimate::new(database_clock.clock());
     let (publisher, publishing_task) = publisher(config.publisher, broker.topology(), queue_estimate.clone());
     let (schema_ready_sender, schema_ready) = watch::channel(false);
+    let mut registry = MetricsRegistry::new("hamro-api");
+    let metrics = ApiMetrics::register(&mut registry);
     let state = AppState::new(App {
         clock: database_clock.clock(),
         publisher,
@@ -184,6 +188,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         database,
         policy: config.policy,
         admin_auth: Arc::new(AdminAuth::new(config.admin, config.http.rate_limit.trusted_proxies.clone())),
+        metrics,
     });
     let middleware = MiddlewareState {
         rate_limit: RateLimit::new(&config.http.rate_limit).map(Arc::new),

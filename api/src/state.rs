@@ -21,6 +21,7 @@ use crate::http::extract::BodyTimeout;
 use crate::http::large_responses::LargeResponses;
 use crate::http::response_memory::ResponseMemory;
 use crate::http::sse::SseLimiter;
+use crate::metrics::ApiMetrics;
 use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::{QueueEstimate, QueuePosition};
 use crate::outcomes::watermark::Watermark;
@@ -55,6 +56,7 @@ pub struct App {
     pub database_clock: DatabaseClock,
     pub policy: BookingPolicy,
     pub admin_auth: Arc<AdminAuth>,
+    pub metrics: ApiMetrics,
 }
 
 impl AppState {

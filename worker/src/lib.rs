@@ -9,11 +9,13 @@
 //!   queue.
 //! - [`dead_letters`] holds the operator's commands for bookings that could not be processed.
 //! - [`readiness`] reports to orchestrators whether the worker works.
+//! - [`metrics`] is what all of these count.
 //!
 //! Imports run in one direction: `recovery` → `pipeline` → `settlement` → `readiness`.
 
 pub mod config;
 pub mod dead_letters;
+pub mod metrics;
 pub mod pipeline;
 pub mod readiness;
 pub mod recovery;

@@ -12,6 +12,7 @@ use hamro_api::http::client_address::TrustedProxies;
 use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
+use hamro_api::metrics::ApiMetrics;
 use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
 use hamro_api::outcomes::watermark::Watermark;
@@ -26,6 +27,7 @@ use hamro_shared::config::Env;
 use hamro_shared::database::{Database, DatabaseClock};
 use hamro_shared::domain::Clock;
 use hamro_shared::queue::{RoleFailures, Topology};
+use hamro_shared::telemetry::metrics::MetricsRegistry;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -87,6 +89,7 @@ pub async fn serve() -> Result<()> {
         database_clock: DatabaseClock::new(Clock::system()),
         policy: config.policy,
         admin_auth: Arc::new(AdminAuth::new(config.admin, TrustedProxies::default())),
+        metrics: ApiMetrics::register(&mut MetricsRegistry::new("hamro-api")),
     };
     let listener = server::bind(&config.http)?;
     print(format!("http://{}", listener.local_addr()?));
