@@ -1,7 +1,7 @@
 //! What the api counts. docs/METRICS.md lists all metrics.
 
+use hamro_shared::metric_labels;
 use hamro_shared::telemetry::metrics::{Counter, Distribution, Family, LATENCIES, MetricsRegistry};
-use prometheus_client::encoding::EncodeLabelSet;
 
 /// The counters and histograms of the api. Clones share their counts.
 #[derive(Clone)]
@@ -14,10 +14,11 @@ pub struct ApiMetrics {
     pub refusals: Family<RefusalCode, Counter>,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct RefusalCode {
-    /// The code of the problem document.
-    pub code: &'static str,
+metric_labels! {
+    pub struct RefusalCode {
+        /// The code of the problem document.
+        code,
+    }
 }
 
 impl ApiMetrics {

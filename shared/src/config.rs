@@ -177,7 +177,7 @@ macro_rules! from_str_setting {
     };
 }
 
-from_str_setting!(u16, u32, String, std::net::IpAddr);
+from_str_setting!(u16, u32, String, std::net::IpAddr, std::net::SocketAddr);
 from_str_setting!(std::num::NonZeroU16, std::num::NonZeroU32, std::num::NonZeroUsize);
 
 impl Setting for bool {

@@ -1,7 +1,7 @@
 //! What a worker counts. docs/METRICS.md lists all metrics.
 
+use hamro_shared::metric_labels;
 use hamro_shared::telemetry::metrics::{Counter, Distribution, Family, LATENCIES, MetricsRegistry};
-use prometheus_client::encoding::EncodeLabelSet;
 
 /// The counters and histograms of a worker. Clones share their counts.
 #[derive(Clone)]
@@ -14,15 +14,17 @@ pub struct WorkerMetrics {
     pub dead_letters: Family<DeadLetterCode, Counter>,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct OutcomeCode {
-    /// `confirmed`, `expired`, `failed`, or the code of the rejection, such as `seats-taken`.
-    pub outcome: &'static str,
+metric_labels! {
+    pub struct OutcomeCode {
+        /// `confirmed`, `expired`, `failed`, or the code of the rejection, such as `seats-taken`.
+        outcome,
+    }
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct DeadLetterCode {
-    pub reason: &'static str,
+metric_labels! {
+    pub struct DeadLetterCode {
+        reason,
+    }
 }
 
 impl WorkerMetrics {

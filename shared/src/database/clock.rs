@@ -16,6 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Database;
 use crate::domain::{Clock, Timestamp};
+use crate::telemetry::metrics::MetricsRegistry;
 
 /// How often to measure: a clock that is set while the process runs stays uncorrected for this long.
 const MEASURE_EVERY: Duration = Duration::from_secs(2);
@@ -53,6 +54,17 @@ impl DatabaseClock {
     /// Whether the clock has been measured at least once.
     pub fn is_measured(&self) -> bool {
         *self.measured.borrow()
+    }
+
+    /// Exports the offset, once it is measured.
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        let clock = self.clone();
+        #[expect(clippy::cast_precision_loss, reason = "a metric")]
+        registry.read_gauge(
+            "database_clock_offset_seconds",
+            "How far the database clock is ahead of the system clock, as last measured",
+            move || clock.is_measured().then(|| clock.offset.load(Ordering::Relaxed) as f64 / 1e3),
+        );
     }
 
     /// Waits for the first measurement.

@@ -15,11 +15,12 @@ use sqlx::postgres::PgConnection;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{spawn, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::errors::{is_session_lost, unavailable};
 use super::sessions::{CHECK_AFTER, OPEN_TIMEOUT, Session, Sessions};
+use crate::telemetry::metrics::MetricsRegistry;
 
 /// How long work may wait for a session before it fails.
 const WAIT_MAX: Duration = Duration::from_secs(3);
@@ -39,6 +40,7 @@ pub struct Database(Arc<Pool>);
 
 struct Pool {
     sessions: Sessions,
+    size: NonZeroU16,
     /// Unused sessions. The most recently used one is taken first.
     idle: Mutex<Vec<Session>>,
     /// One permit per session that may be open.
@@ -67,10 +69,16 @@ impl Database {
     pub fn new(sessions: Sessions, size: NonZeroU16) -> Self {
         Self(Arc::new(Pool {
             sessions,
+            size,
             idle: Mutex::default(),
             slots: Semaphore::new(size.get().into()),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
         }))
+    }
+
+    /// Exports how many sessions are open and used, and how long work waits for one.
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        self.0.sessions.counts().register(registry, self.0.size.get());
     }
 
     /// Whether the last attempt to open a session failed.
@@ -103,9 +111,9 @@ impl Database {
         W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
     {
         self.detach(threads, move |pool, requester| async move {
-            let first = pool.query(&work, &requester).await;
+            let first = pool.query(&work, &requester, requester.since).await;
             match first {
-                Err(error) if is_session_lost(&error) => pool.query(&work, &requester).await,
+                Err(error) if is_session_lost(&error) => pool.query(&work, &requester, Instant::now()).await,
                 first => first,
             }
         })
@@ -138,18 +146,21 @@ impl Database {
         let waiting_permit =
             self.0.waiting.clone().try_acquire_owned().map_err(|_| sqlx::Error::PoolTimedOut)?;
         let (reply, result) = oneshot::channel();
-        let requester = Requester(CancellationToken::new());
-        let _cancel_when_dropped = requester.0.clone().drop_guard();
+        let requester = Requester { gone: CancellationToken::new(), since: Instant::now() };
+        let _cancel_when_dropped = requester.gone.clone().drop_guard();
         let pool = self.0.clone();
         let task = async move {
             let slot = tokio::select! {
                 slot = timeout(WAIT_MAX, pool.slots.acquire()) => slot,
-                () = requester.0.cancelled() => return,
+                () = requester.gone.cancelled() => return,
             };
             drop(waiting_permit);
             let result = match slot {
                 Ok(Ok(_slot)) => work(pool.clone(), requester).await,
-                Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
+                Ok(Err(_)) | Err(_) => {
+                    pool.sessions.counts().observe_wait(requester.since.elapsed());
+                    Err(sqlx::Error::PoolTimedOut)
+                }
             };
             // Fails if the requester is gone.
             let _ = reply.send(result);
@@ -163,12 +174,16 @@ impl Database {
     }
 }
 
-/// Cancelled once the requester no longer waits for the result.
-struct Requester(CancellationToken);
+/// Who waits for a result.
+struct Requester {
+    /// Cancelled once the requester no longer waits.
+    gone: CancellationToken,
+    since: Instant,
+}
 
 impl Requester {
     fn check_present(&self) -> Result<(), sqlx::Error> {
-        if self.0.is_cancelled() { Err(sqlx::Error::PoolClosed) } else { Ok(()) }
+        if self.gone.is_cancelled() { Err(sqlx::Error::PoolClosed) } else { Ok(()) }
     }
 }
 
@@ -177,8 +192,9 @@ impl Pool {
         &self,
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T>,
         requester: &Requester,
+        since: Instant,
     ) -> Result<T, sqlx::Error> {
-        let session = self.take(CHECK_AFTER).await?;
+        let session = self.take(CHECK_AFTER, since).await?;
         self.run(session, QUERY_TIMEOUT, requester, work).await
     }
 
@@ -188,7 +204,7 @@ impl Pool {
         requester: &Requester,
     ) -> Result<T, sqlx::Error> {
         // A transaction is not retried, so its session is always checked first.
-        let session = self.take(Duration::ZERO).await?;
+        let session = self.take(Duration::ZERO, requester.since).await?;
         self.run(session, TRANSACTION_TIMEOUT, requester, |connection| {
             Box::pin(async move {
                 let mut transaction = connection.begin().await?;
@@ -204,8 +220,15 @@ impl Pool {
         .await
     }
 
+    /// A session for work that has waited since then.
+    async fn take(&self, check_after: Duration, since: Instant) -> Result<Session, sqlx::Error> {
+        let taken = self.take_idle_or_new(check_after).await;
+        self.sessions.counts().observe_wait(since.elapsed());
+        taken
+    }
+
     /// An idle session, checked first if it has been idle for `check_after`, or else a new one.
-    async fn take(&self, check_after: Duration) -> Result<Session, sqlx::Error> {
+    async fn take_idle_or_new(&self, check_after: Duration) -> Result<Session, sqlx::Error> {
         loop {
             let Some(mut session) = self.idle().pop() else { return self.sessions.open().await };
             if self.sessions.check(&mut session, check_after).await {
@@ -227,6 +250,8 @@ impl Pool {
                 .await
                 .unwrap_or_else(|_| Err(unavailable("the database did not respond in time"))),
             Err(gone) => {
+                // It has not been used, so its age and its time of use stay.
+                session.give_back();
                 self.idle().push(session);
                 return Err(gone);
             }

@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::errors::{OpenError, is_session_lost, unavailable};
 use super::opening::{Backend, connect, prepare, refuse_shared_sessions};
+use super::session_counts::{SessionCounts, SessionGuard};
 use super::url::address;
 
 /// How long opening a session may take.
@@ -42,6 +43,7 @@ struct Inner {
     options: PgConnectOptions,
     address: String,
     settings: Vec<(&'static str, &'static str)>,
+    counts: SessionCounts,
     state: Mutex<State>,
 }
 
@@ -64,6 +66,14 @@ pub struct Session {
     backend: Backend,
     opened_at: Instant,
     used_at: Instant,
+    counted: SessionGuard,
+}
+
+impl Session {
+    /// Counts it as idle, although it was not used.
+    pub(super) fn give_back(&mut self) {
+        self.counted.set_in_use(false);
+    }
 }
 
 impl Sessions {
@@ -77,7 +87,13 @@ impl Sessions {
             has_own_sessions: false,
         };
         let address = address(&options);
-        Self(Arc::new(Inner { options, address, settings: settings.to_vec(), state: Mutex::new(state) }))
+        let (settings, counts) = (settings.to_vec(), SessionCounts::default());
+        Self(Arc::new(Inner { options, address, settings, counts, state: Mutex::new(state) }))
+    }
+
+    /// What is counted of these sessions.
+    pub fn counts(&self) -> &SessionCounts {
+        &self.0.counts
     }
 
     /// Opens a session with the required settings. Fails unless it is writable and this process's alone.
@@ -96,9 +112,11 @@ impl Sessions {
                 state.open_failure = None;
                 state.has_worked = true;
                 state.has_own_sessions = true;
-                Ok(Session { connection, backend, opened_at, used_at: Instant::now() })
+                let counted = self.0.counts.open();
+                Ok(Session { connection, backend, opened_at, used_at: Instant::now(), counted })
             }
             Err(error) => {
+                self.0.counts.count_failure();
                 let failure = OpenError::of(&self.0.address, &error);
                 state.open_failure = Some((Instant::now(), failure.clone()));
                 Err(failure.into())
@@ -133,12 +151,14 @@ impl Sessions {
             return false;
         }
         if session.used_at.elapsed() < check_after {
+            session.counted.set_in_use(true);
             return true;
         }
         let checked = timeout(CHECK_TIMEOUT, defect_of(session)).await;
         match checked.unwrap_or_else(|_| Err(unavailable("a session does not respond"))) {
             Ok(None) => {
                 session.used_at = Instant::now();
+                session.counted.set_in_use(true);
                 true
             }
             Ok(Some(defect)) => {
@@ -158,6 +178,7 @@ impl Sessions {
     /// Records the result of work on the session. Returns whether the session can be used again. If the error means
     /// that it cannot, all other sessions that are open now are discarded too.
     pub fn finish_use(&self, session: &mut Session, error: Option<&sqlx::Error>) -> bool {
+        session.counted.set_in_use(false);
         match error {
             Some(error) if is_session_lost(error) => {
                 self.discard_all(&error.to_string());

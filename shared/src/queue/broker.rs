@@ -16,11 +16,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::connected_roles::ConnectedRoles;
 use super::publish::check_may_publish;
 use super::refusal::{Refusal, broker_text};
 use super::{PublishError, RoleFailures, Topology};
 use crate::backoff::Backoff;
 use crate::config::Env;
+use crate::telemetry::metrics::MetricsRegistry;
 
 /// Heartbeat interval in seconds. By the protocol, a connection counts as lost after two intervals of silence.
 const HEARTBEAT: u16 = 10;
@@ -74,6 +76,7 @@ pub struct Broker {
     topology: Topology,
     declares: bool,
     failures: RoleFailures,
+    connected: ConnectedRoles,
 }
 
 /// The host and port.
@@ -95,6 +98,7 @@ impl Broker {
             topology: Topology::new(&config.prefix),
             declares: config.declares,
             failures: RoleFailures::default(),
+            connected: ConnectedRoles::default(),
         }
     }
 
@@ -105,6 +109,11 @@ impl Broker {
     /// The roles of this process that do not work.
     pub fn failures(&self) -> RoleFailures {
         self.failures.clone()
+    }
+
+    /// Exports which roles of this process are connected.
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        self.connected.register(registry);
     }
 
     /// Opens a connection and makes sure that the topology exists. `role` distinguishes the connections of a process.
@@ -182,6 +191,7 @@ const QUEUE_DELETION_DELAY: Duration = Duration::from_secs(1);
 /// connections.
 pub async fn supervise<T: BrokerTask>(broker: &Broker, stop: &CancellationToken, task: &mut T) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+    broker.connected.start(T::ROLE);
     while !stop.is_cancelled() {
         let started = Instant::now();
         let Err(error) = attempt(broker, stop, task).await else {
@@ -229,6 +239,7 @@ async fn attempt<T: BrokerTask>(
         return Ok(());
     };
     let connection = connection?;
+    let _connected = broker.connected.connect(T::ROLE);
     info!("connected to {broker} for {}", T::ROLE);
     let channel = connection.create_channel().await?;
     let mut running = pin!(task.run(&connection, &channel, stop));

@@ -2,6 +2,7 @@
 
 mod amqp_url;
 mod broker;
+mod connected_roles;
 mod consume;
 mod envelope;
 mod heartbeat;

@@ -12,6 +12,8 @@ use tracing::{Event, Level, Metadata, Subscriber, warn};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::line_counts::LineCounts;
+
 /// The target of lines about changes that an administrator has made. They are not limited: each must say who made it, and
 /// nobody without a token can cause one.
 pub const CHANGES: &str = "changes";
@@ -20,7 +22,13 @@ pub const CHANGES: &str = "changes";
 const LINES_PER_SECOND: u32 = 20;
 
 #[derive(Clone, Default)]
-pub(super) struct LineLimit(Arc<Mutex<HashMap<Identifier, Window>>>);
+pub(super) struct LineLimit(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    windows: Mutex<HashMap<Identifier, Window>>,
+    counts: LineCounts,
+}
 
 /// What one call site has logged in the current second.
 struct Window {
@@ -49,8 +57,14 @@ impl LineLimit {
             window.lines += 1;
         } else {
             window.suppressed += 1;
+            self.0.counts.count_suppressed();
         }
         is_admitted
+    }
+
+    /// The lines since the start of the program.
+    pub fn counts(&self) -> &LineCounts {
+        &self.0.counts
     }
 
     /// Logs how many lines of each call site were suppressed since the last report.
@@ -71,14 +85,18 @@ impl LineLimit {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, Window>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<S: Subscriber> Layer<S> for LineLimit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let (level, target) = (*event.metadata().level(), event.metadata().target());
-        level > Level::INFO || target == CHANGES || self.admits(event.metadata(), Instant::now())
+        if level > Level::INFO {
+            return true;
+        }
+        self.0.counts.count(level);
+        target == CHANGES || self.admits(event.metadata(), Instant::now())
     }
 }
 
@@ -116,5 +134,10 @@ mod tests {
         assert_eq!((count("not limited"), count("a change")), (1_000, 1_000));
         assert_eq!(count("another call site"), 1);
         assert_eq!(count(" WARN from hamro_shared::telemetry::line_limit::tests:"), 1, "{text}");
+        let [error, warn, info] = limit.counts().by_level();
+        // The report is a warning too.
+        assert_eq!((error, warn, info), (1, 1_001, 1_000));
+        let suppressed = limit.counts().suppressed();
+        assert_eq!(usize::try_from(suppressed).unwrap(), 1_000 - count(": line "), "{text}");
     }
 }

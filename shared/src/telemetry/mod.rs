@@ -7,6 +7,7 @@
 //! Names and e-mail addresses are never logged. Call sites log a ticket as the field `ticket.log_id`. The queue also
 //! replaces every ticket id in a line by its log id, a keyed hash (`log_ids`).
 
+mod line_counts;
 mod line_limit;
 mod log_ids;
 pub mod metrics;

@@ -27,6 +27,8 @@ struct State {
     waiting: Lines,
     /// The number of lines dropped since the last report.
     dropped: u64,
+    /// The number of lines dropped since the start.
+    dropped_in_all: u64,
     /// Whether the writer has taken lines and not yet called `finish_write`.
     is_writing: bool,
 }
@@ -49,7 +51,7 @@ impl LineQueue {
         let line = self.log_ids.redact(line);
         let mut state = self.lock();
         if state.waiting.bytes.len() + line.len() > CAPACITY {
-            state.dropped += 1;
+            state.drop_lines(1);
             return;
         }
         let was_empty = state.waiting.bytes.is_empty();
@@ -76,7 +78,12 @@ impl LineQueue {
 
     /// Counts taken lines that could not be written.
     pub fn drop_lines(&self, count: u64) {
-        self.lock().dropped += count;
+        self.lock().drop_lines(count);
+    }
+
+    /// Returns the number of lines dropped since the start.
+    pub fn dropped_in_all(&self) -> u64 {
+        self.lock().dropped_in_all
     }
 
     /// Returns the number of lines dropped since the last call.
@@ -106,6 +113,13 @@ impl LineQueue {
     }
 }
 
+impl State {
+    fn drop_lines(&mut self, count: u64) {
+        self.dropped += count;
+        self.dropped_in_all += count;
+    }
+}
+
 /// `tracing_subscriber` writes each line with a single call.
 impl io::Write for &LineQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -131,7 +145,7 @@ mod tests {
             queue.push(&line);
         }
         assert_eq!(queue.take_dropped(), 7);
-        assert_eq!(queue.take_dropped(), 0);
+        assert_eq!((queue.take_dropped(), queue.dropped_in_all()), (0, 7));
         let mut lines = Lines::default();
         queue.take(&mut lines, Duration::ZERO);
         assert_eq!(lines.count, fit);

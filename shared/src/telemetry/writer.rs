@@ -11,8 +11,17 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::line_counts::LineCounts;
 use super::line_limit::LineLimit;
+use super::metrics::MetricsRegistry;
 use super::queue::{LineQueue, Lines};
+use crate::metric_labels;
+
+metric_labels! {
+    struct LogLevel {
+        level,
+    }
+}
 
 /// How often suppressed lines are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -36,6 +45,31 @@ impl Logging {
             .name("log".to_owned())
             .spawn(move || Writer::new(output).run(&queue, &limit))?;
         Ok(logging)
+    }
+
+    /// Exports how many lines were logged, suppressed and dropped.
+    #[expect(clippy::cast_precision_loss, reason = "metrics")]
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        let (queue, limit) = (self.queue.clone(), self.limit.clone());
+        registry.read_counter(
+            "log_lines_dropped",
+            "Log lines that were lost, because the log reader is too slow or its disk is full",
+            move || Some(queue.dropped_in_all() as f64),
+        );
+        registry.read_counter(
+            "log_lines_suppressed",
+            "Log lines that were left out, because their place in the code logged too many",
+            move || Some(limit.counts().suppressed() as f64),
+        );
+        let limit = self.limit.clone();
+        registry.read_counters(
+            "log_lines",
+            "Log lines at INFO and above by level, including those that were suppressed or dropped",
+            move || {
+                let levels = LineCounts::LEVELS.map(|level| LogLevel { level });
+                levels.into_iter().zip(limit.counts().by_level().map(|count| count as f64)).collect()
+            },
+        );
     }
 }
 

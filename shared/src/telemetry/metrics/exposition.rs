@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hyper::body::Bytes;
 use prometheus_client::encoding::prometheus_text::{self, CONTENT_TYPE};
 use prometheus_client::registry::Registry;
 
@@ -45,8 +46,22 @@ impl Exposition {
         text
     }
 
+    /// The same text as the body of a response.
+    pub fn body(&self) -> Bytes {
+        Bytes::from_owner(Text(self.render()))
+    }
+
     /// What is exported, for documentation.
     pub fn descriptions(&self) -> &[Description] {
         &self.0.descriptions
+    }
+}
+
+/// A rendering that responses share.
+struct Text(Arc<str>);
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }

@@ -4,18 +4,21 @@
 //! what is counted can be read back, for heartbeats and for the live view. Values that exist anyway, such as a length,
 //! are read when the metrics are rendered. Nothing is static: a test has a registry of its own.
 //!
-//! All names begin with `hamro_`, except those of the process, which have the names that dashboards expect. They have the base unit as a suffix, and counters end in `_total`, which the encoder adds.
-//! docs/METRICS.md lists them. A label has few values, which the program knows in advance: never text of a request.
+//! All names begin with `hamro_`, except those of the process, which have the names that dashboards expect. They have the base
+//! unit as a suffix, and counters end in `_total`, which the encoder adds. docs/METRICS.md lists them. A label has few values,
+//! which the program knows in advance: never text of a request ([`metric_labels!`](crate::metric_labels)).
 
 mod distribution;
 mod exposition;
+mod labels;
+mod listener;
+mod local_request;
 mod process;
 
 use std::fmt::Debug;
-use std::hash::Hash;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 pub use prometheus_client::metrics::counter::Counter;
 pub use prometheus_client::metrics::family::Family;
 pub use prometheus_client::metrics::gauge::Gauge;
@@ -24,6 +27,9 @@ use prometheus_client::registry::{Metric, Registry};
 
 pub use self::distribution::{BATCH_SIZES, Distribution, LATENCIES, quantile};
 pub use self::exposition::Exposition;
+pub use self::labels::{EncodeLabelSet, LabelSetEncoder, Labels, NoLabels};
+pub use self::listener::{METRICS_PATH, MetricsConfig, MetricsListener};
+pub use self::local_request::is_local_request;
 
 /// Collects the metrics of a program while it starts.
 pub struct MetricsRegistry {
@@ -38,6 +44,8 @@ pub struct Description {
     pub name: String,
     pub kind: &'static str,
     pub help: &'static str,
+    /// The names of its labels, but not `le` of a histogram.
+    pub labels: &'static [&'static str],
 }
 
 impl MetricsRegistry {
@@ -56,30 +64,40 @@ impl MetricsRegistry {
 
     /// A counter. `name` has neither the prefix nor `_total`.
     pub fn counter(&mut self, name: &str, help: &'static str) -> Counter {
-        self.register(name, help, Counter::default())
+        self.register::<NoLabels, _>(name, help, Counter::default())
     }
 
     /// A counter for each set of labels that is used.
     pub fn counters<L: Labels>(&mut self, name: &str, help: &'static str) -> Family<L, Counter> {
-        self.register(name, help, Family::default())
+        self.register::<L, _>(name, help, Family::default())
     }
 
     pub fn gauge(&mut self, name: &str, help: &'static str) -> Gauge {
-        self.register(name, help, Gauge::default())
+        self.register::<NoLabels, _>(name, help, Gauge::default())
     }
 
     pub fn gauges<L: Labels>(&mut self, name: &str, help: &'static str) -> Family<L, Gauge> {
-        self.register(name, help, Family::default())
+        self.register::<L, _>(name, help, Family::default())
     }
 
     /// A histogram with these upper bounds, such as [`LATENCIES`].
     pub fn distribution(&mut self, name: &str, help: &'static str, bounds: &'static [f64]) -> Distribution {
-        self.register(name, help, Distribution::new(bounds))
+        self.register_distribution(name, help, Distribution::new(bounds))
+    }
+
+    /// A histogram that a component has made, perhaps before there was a registry.
+    pub fn register_distribution(
+        &mut self,
+        name: &str,
+        help: &'static str,
+        distribution: Distribution,
+    ) -> Distribution {
+        self.register::<NoLabels, _>(name, help, distribution)
     }
 
     /// A histogram of durations for each set of labels that is used.
     pub fn latencies<L: Labels>(&mut self, name: &str, help: &'static str) -> Family<L, Distribution> {
-        self.register(name, help, Family::default())
+        self.register::<L, _>(name, help, Family::default())
     }
 
     /// A gauge whose value is read when the metrics are rendered; no sample while it is `None`.
@@ -89,11 +107,11 @@ impl MetricsRegistry {
         help: &'static str,
         read: impl Fn() -> Option<f64> + Send + Sync + 'static,
     ) {
-        self.read_gauges(name, help, move || read().map(|value| (NO_LABELS, value)).into_iter().collect());
+        self.read_gauges(name, help, move || read().map(|value| (NoLabels, value)).into_iter().collect());
     }
 
     /// Gauges that are read when the metrics are rendered, each with its labels.
-    pub fn read_gauges<L: EncodeLabelSet + 'static>(
+    pub fn read_gauges<L: Labels>(
         &mut self,
         name: &str,
         help: &'static str,
@@ -109,18 +127,27 @@ impl MetricsRegistry {
         help: &'static str,
         read: impl Fn() -> Option<f64> + Send + Sync + 'static,
     ) {
-        let read = move || read().map(|value| (NO_LABELS, value)).into_iter().collect();
+        self.read_counters(name, help, move || read().map(|value| (NoLabels, value)).into_iter().collect());
+    }
+
+    /// Counters that are counted elsewhere, each with its labels.
+    pub fn read_counters<L: Labels>(
+        &mut self,
+        name: &str,
+        help: &'static str,
+        read: impl Fn() -> Vec<(L, f64)> + Send + Sync + 'static,
+    ) {
         self.read_on_scrape(format!("hamro_{name}"), MetricType::Counter, help, read);
     }
 
-    fn read_on_scrape<L: EncodeLabelSet + 'static>(
+    fn read_on_scrape<L: Labels>(
         &mut self,
         name: String,
         kind: MetricType,
         help: &'static str,
         read: impl Fn() -> Vec<(L, f64)> + Send + Sync + 'static,
     ) {
-        self.describe(&name, kind, help);
+        self.describe::<L>(&name, kind, help);
         self.registry.register_collector(Box::new(ReadOnScrape { name, kind, help, read }));
     }
 
@@ -129,19 +156,24 @@ impl MetricsRegistry {
         Exposition::new(self.registry, self.descriptions)
     }
 
-    fn register<M: Metric + TypedMetric + Clone>(&mut self, name: &str, help: &'static str, metric: M) -> M {
+    fn register<L: Labels, M: Metric + TypedMetric + Clone>(
+        &mut self,
+        name: &str,
+        help: &'static str,
+        metric: M,
+    ) -> M {
         let name = format!("hamro_{name}");
-        self.describe(&name, M::TYPE, help);
+        self.describe::<L>(&name, M::TYPE, help);
         self.registry.register(name, help, metric.clone());
         metric
     }
 
-    fn describe(&mut self, name: &str, kind: MetricType, help: &'static str) {
+    fn describe<L: Labels>(&mut self, name: &str, kind: MetricType, help: &'static str) {
         let name =
             if matches!(kind, MetricType::Counter) { format!("{name}_total") } else { name.to_owned() };
         let is_new = self.descriptions.iter().all(|description| description.name != name);
         debug_assert!(is_new, "the metric {name} is registered twice");
-        self.descriptions.push(Description { name, kind: kind_name(kind), help });
+        self.descriptions.push(Description { name, kind: kind_name(kind), help, labels: L::NAMES });
     }
 }
 
@@ -152,13 +184,6 @@ fn kind_name(kind: MetricType) -> &'static str {
         _ => "gauge",
     }
 }
-
-const NO_LABELS: [(&str, &str); 0] = [];
-
-/// The labels of a metric.
-pub trait Labels: EncodeLabelSet + Clone + Hash + PartialEq + Eq + Debug + Send + Sync + 'static {}
-
-impl<T: EncodeLabelSet + Clone + Hash + PartialEq + Eq + Debug + Send + Sync + 'static> Labels for T {}
 
 /// Reads values when the metrics are rendered.
 struct ReadOnScrape<F> {
@@ -174,7 +199,7 @@ impl<F> Debug for ReadOnScrape<F> {
     }
 }
 
-impl<L: EncodeLabelSet, F: Fn() -> Vec<(L, f64)> + Send + Sync + 'static> Collector for ReadOnScrape<F> {
+impl<L: Labels, F: Fn() -> Vec<(L, f64)> + Send + Sync + 'static> Collector for ReadOnScrape<F> {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let values = (self.read)();
         if values.is_empty() {
@@ -198,9 +223,10 @@ impl<L: EncodeLabelSet, F: Fn() -> Vec<(L, f64)> + Send + Sync + 'static> Collec
 mod tests {
     use super::*;
 
-    #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-    struct Code {
-        code: &'static str,
+    crate::metric_labels! {
+        struct Code {
+            code,
+        }
     }
 
     #[test]

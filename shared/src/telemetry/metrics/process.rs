@@ -1,16 +1,16 @@
 //! What every program exports: its version, its process and its tokio runtime.
 
 use metrics_process::collector::{self, Metrics};
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::MetricType::{self, Counter, Gauge};
 use tokio::runtime::{Handle, RuntimeMetrics};
 
-use super::{MetricsRegistry, NO_LABELS};
+use super::{MetricsRegistry, NoLabels};
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Build {
-    program: &'static str,
-    version: &'static str,
+crate::metric_labels! {
+    struct Build {
+        program,
+        version,
+    }
 }
 
 type ReadProcess = fn(&Metrics) -> Option<f64>;
@@ -34,7 +34,7 @@ pub(super) fn register(registry: &mut MetricsRegistry, program: &'static str) {
         ("process_cpu_seconds", Counter, "Processor time since the start", |it| it.cpu_seconds_total),
     ];
     for (name, kind, help, read) in process {
-        let read = move || read(&collector::collect()).map(|value| (NO_LABELS, value)).into_iter().collect();
+        let read = move || read(&collector::collect()).map(|value| (NoLabels, value)).into_iter().collect();
         registry.read_on_scrape(name.to_owned(), kind, help, read);
     }
     let runtime: [(&str, &str, ReadRuntime); 3] = [
