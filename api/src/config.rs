@@ -8,6 +8,7 @@ use hamro_shared::config::{ConfigError, Env, Variable};
 use hamro_shared::database::DatabaseConfig;
 use hamro_shared::lifecycle::ShutdownLimits;
 use hamro_shared::queue::BrokerConfig;
+use hamro_shared::telemetry::metrics::MetricsConfig;
 use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
 use crate::booking_policy::BookingPolicy;
@@ -25,6 +26,7 @@ pub struct Config {
     pub broker: BrokerConfig,
     pub publisher: PublisherConfig,
     pub http: HttpConfig,
+    pub metrics: MetricsConfig,
     pub schema: SchemaConfig,
     pub policy: BookingPolicy,
     pub admin: AdminConfig,
@@ -55,6 +57,7 @@ impl Config {
         let policy = BookingPolicy::read(env);
         let admin = AdminConfig::read(env);
         let http = HttpConfig::read(env);
+        let metrics = MetricsConfig::read(env);
         let publisher = PublisherConfig::read(env);
         let schema = SchemaConfig::read(env);
         // Accepting bookings needs no connection.
@@ -80,6 +83,7 @@ impl Config {
             broker: broker?,
             publisher: publisher?,
             http: http?,
+            metrics: metrics?,
             schema: schema?,
             policy,
             admin: admin?,

@@ -145,8 +145,9 @@ async fn connect() -> anyhow::Result<(PgConnection, Logging)> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    let _logging = telemetry::start(&config.telemetry, config.log_ids)?;
+    let logging = telemetry::start(&config.telemetry, config.log_ids)?;
     let listener = server::bind(&config.http)?;
+    let metrics_listener = config.metrics.bind().await?;
     fallback_runtime::start();
     let mut lifecycle = Lifecycle::new()?;
 
@@ -155,11 +156,15 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let database = Database::new(sessions, config.database_connections);
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
+    let mut registry = MetricsRegistry::new("hamro-api");
+    logging.register_metrics(&mut registry);
+    database.register_metrics(&mut registry);
+    database_clock.register_metrics(&mut registry);
+    broker.register_metrics(&mut registry);
+    let metrics = ApiMetrics::register(&mut registry);
     let queue_estimate = QueueEstimate::new(database_clock.clock());
     let (publisher, publishing_task) = publisher(config.publisher, broker.topology(), queue_estimate.clone());
     let (schema_ready_sender, schema_ready) = watch::channel(false);
-    let mut registry = MetricsRegistry::new("hamro-api");
-    let metrics = ApiMetrics::register(&mut registry);
     let state = AppState::new(App {
         clock: database_clock.clock(),
         publisher,
@@ -218,6 +223,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         startup_migration::run(sessions, config.schema, ticket_keys, schema_ready_sender, stop)
     });
 
+    let exposition = registry.finish();
+    if let Some(listener) = metrics_listener {
+        lifecycle.support("metrics", |stop| listener.serve(exposition, stop));
+    }
     let limits = config.shutdown;
     let last_responses = limits.total.saturating_sub(limits.drain).mul_f64(LAST_RESPONSES_SHARE);
     let draining = lifecycle.draining();

@@ -6,6 +6,7 @@ use hamro_shared::config::shared_settings::read_shutdown_timeout;
 use hamro_shared::config::{ConfigError, Env, Variable};
 use hamro_shared::database::DatabaseConfig;
 use hamro_shared::queue::BrokerConfig;
+use hamro_shared::telemetry::metrics::MetricsConfig;
 use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
 use crate::pipeline::consumer::ConsumerConfig;
@@ -22,6 +23,7 @@ pub struct Config {
     pub customer_limit: CustomerLimit,
     pub poison: PoisonConfig,
     pub health: HealthConfig,
+    pub metrics: MetricsConfig,
     /// How long the batches in flight may take after a shutdown signal.
     pub shutdown_timeout: Duration,
 }
@@ -43,6 +45,7 @@ impl Config {
         let database = DatabaseConfig::read(env);
         let broker = BrokerConfig::read(env);
         let health = HealthConfig::read(env);
+        let metrics = MetricsConfig::read(env);
         let consumer = ConsumerConfig::read(env);
         let customer_limit = CustomerLimit::read(env);
         let poison = PoisonConfig::read(env);
@@ -59,6 +62,7 @@ impl Config {
             customer_limit: customer_limit?,
             poison: poison?,
             health: health?,
+            metrics: metrics?,
             shutdown_timeout: shutdown_timeout?,
         })
     }

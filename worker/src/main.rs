@@ -12,6 +12,7 @@ use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_until_datab
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits};
 use hamro_shared::queue::{Broker, BrokerTask, supervise};
+use hamro_shared::telemetry::metrics::MetricsRegistry;
 use hamro_shared::{healthcheck, telemetry};
 use hamro_worker::config::Config;
 use hamro_worker::dead_letters;
@@ -29,6 +30,9 @@ use hamro_worker::settlement::failure_limit::FailureLimit;
 use hamro_worker::settlement::stuck_seats::StuckSeats;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+
+/// Two for settlement, one for the poison isolator, one for the clock.
+const DATABASE_CONNECTIONS: u16 = 4;
 
 /// Consumes bookings from the queue and settles them in Postgres.
 #[derive(Parser)]
@@ -77,11 +81,17 @@ async fn check_health() -> anyhow::Result<ExitCode> {
 
 async fn run() -> anyhow::Result<ExitCode> {
     let config = Config::read(Env::process())?;
-    let _logging = telemetry::start(&config.telemetry, config.log_ids)?;
+    let logging = telemetry::start(&config.telemetry, config.log_ids)?;
+    let metrics_listener = config.metrics.bind().await?;
     let process = format!("hamro-worker-{}", std::process::id());
     let sessions = config.database.sessions(&process, SESSION_SETTINGS);
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
+    let mut registry = MetricsRegistry::new("hamro-worker");
+    logging.register_metrics(&mut registry);
+    sessions.counts().register(&mut registry, DATABASE_CONNECTIONS);
+    database_clock.register_metrics(&mut registry);
+    broker.register_metrics(&mut registry);
     let workload = Workload::default();
     let (outcome_publisher, outcome_publishing_task) = outcome_publisher(broker.topology(), workload.clone());
     let (requeue, requeue_task) = requeue();
@@ -119,6 +129,7 @@ async fn run() -> anyhow::Result<ExitCode> {
         dead_queue: broker.topology().dead_queue(),
     };
 
+    let exposition = registry.finish();
     let mut lifecycle = Lifecycle::new()?;
     let consuming =
         run_once_database_usable(sessions.clone(), database_clock.clone(), broker.clone(), consumer);
@@ -132,8 +143,11 @@ async fn run() -> anyhow::Result<ExitCode> {
     let database = Database::new(sessions, NonZeroU16::MIN);
     lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
     if let Some(address) = config.health.address {
-        let draining = lifecycle.draining();
-        lifecycle.support("health checks", |stop| health.serve(address, draining, stop));
+        let (draining, exposition) = (lifecycle.draining(), exposition.clone());
+        lifecycle.support("health checks", |stop| health.serve(address, exposition, draining, stop));
+    }
+    if let Some(listener) = metrics_listener {
+        lifecycle.support("metrics", |stop| listener.serve(exposition, stop));
     }
     Ok(lifecycle.run_to_exit(ShutdownLimits::without_drain(config.shutdown_timeout)).await)
 }

@@ -1,17 +1,21 @@
-//! Health checks for orchestrators: `/health/live` and `/health/ready` on `WORKER_HTTP_PORT`.
+//! Health checks for orchestrators, on `WORKER_HTTP_PORT`: `/health/live` and `/health/ready`. Programs on this machine also
+//! get `/metrics` there.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{ConnectInfo, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use hamro_shared::config::Env;
 use hamro_shared::config::shared_settings::read_host;
 use hamro_shared::queue::RoleFailures;
+use hamro_shared::telemetry::metrics::{Exposition, METRICS_PATH, is_local_request};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -33,7 +37,7 @@ impl HealthConfig {
         let port = env
             .variable(
                 "WORKER_HTTP_PORT",
-                "Port of /health/live and /health/ready. Without it, a worker serves no health checks.",
+                "Port of /health/live and /health/ready, and of /metrics for this machine. Without it, a worker serves no health checks.",
                 "a TCP port such as 3001",
             )
             .optional();
@@ -194,6 +198,7 @@ impl Health {
     pub async fn serve(
         self,
         address: SocketAddr,
+        exposition: Exposition,
         draining: CancellationToken,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
@@ -204,8 +209,9 @@ impl Health {
         let router = Router::new()
             .route("/health/live", get(async || HealthResponse::of("ok", Vec::new())))
             .route("/health/ready", get(ready))
-            .with_state((self, draining));
-        axum::serve(listener, router)
+            .with_state((self, draining))
+            .route(METRICS_PATH, get(metrics).with_state(exposition));
+        axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(stop.cancelled_owned())
             .await
             .context("serving HTTP")
@@ -224,6 +230,19 @@ async fn ready(
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, HealthResponse::of(&reasons.join("; "), health.notes()))
     }
+}
+
+/// The metrics, for programs on this machine. Others use `METRICS_ADDR`.
+async fn metrics(
+    State(exposition): State<Exposition>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    if !is_local_request(peer.ip(), &uri, &headers) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    ([(CONTENT_TYPE, Exposition::CONTENT_TYPE)], exposition.body()).into_response()
 }
 
 #[cfg(test)]
