@@ -16,6 +16,7 @@ use hamro_shared::telemetry::metrics::MetricsRegistry;
 use hamro_shared::{healthcheck, telemetry};
 use hamro_worker::config::Config;
 use hamro_worker::dead_letters;
+use hamro_worker::metrics::{WorkerMetrics, export_workload};
 use hamro_worker::pipeline::consumer::Consumer;
 use hamro_worker::pipeline::in_flight::MAX_IN_FLIGHT_BATCHES;
 use hamro_worker::pipeline::outcome_publisher::outcome_publisher;
@@ -92,7 +93,9 @@ async fn run() -> anyhow::Result<ExitCode> {
     sessions.counts().register(&mut registry, DATABASE_CONNECTIONS);
     database_clock.register_metrics(&mut registry);
     broker.register_metrics(&mut registry);
+    let metrics = WorkerMetrics::register(&mut registry);
     let workload = Workload::default();
+    export_workload(&mut registry, workload.clone());
     let (outcome_publisher, outcome_publishing_task) = outcome_publisher(broker.topology(), workload.clone());
     let (requeue, requeue_task) = requeue();
     let failure_limit = FailureLimit::default();
@@ -105,6 +108,7 @@ async fn run() -> anyhow::Result<ExitCode> {
             .with_failure_limit(failure_limit.clone())
             .with_stuck_seats(stuck_seats.clone())
             .with_customer_limit(config.customer_limit)
+            .with_metrics(metrics.clone())
     };
     let executors = (0..MAX_IN_FLIGHT_BATCHES)
         .map(|_| Arc::new(Mutex::new(executor(health.register("settlement", Readiness::ready())))))
@@ -118,6 +122,7 @@ async fn run() -> anyhow::Result<ExitCode> {
         outcome_publisher.clone(),
         isolator_readiness,
     );
+    health.export(&mut registry);
     let consumer = Consumer {
         config: config.consumer,
         executors,

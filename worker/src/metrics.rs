@@ -1,7 +1,15 @@
 //! What a worker counts. docs/METRICS.md lists all metrics.
+//!
+//! Settlement counts what it has committed, so a redelivered booking counts once.
 
+use hamro_shared::domain::{Outcome, Rejection, Timestamp};
 use hamro_shared::metric_labels;
-use hamro_shared::telemetry::metrics::{Counter, Distribution, Family, LATENCIES, MetricsRegistry};
+use hamro_shared::telemetry::metrics::{
+    BATCH_SIZES, Counter, Distribution, Family, LATENCIES, MetricsRegistry,
+};
+
+use crate::pipeline::workload::Workload;
+use crate::settlement::transaction::Committed;
 
 /// The counters and histograms of a worker. Clones share their counts.
 #[derive(Clone)]
@@ -12,6 +20,16 @@ pub struct WorkerMetrics {
     pub settle_latency: Distribution,
     /// Bookings that were stored as dead letters.
     pub dead_letters: Family<DeadLetterCode, Counter>,
+    /// The sizes of committed batches.
+    pub batch_sizes: Distribution,
+    /// How long committed transactions took.
+    pub batch_duration: Distribution,
+    /// How long transactions waited for the locks on their seats, also those that failed.
+    pub lock_wait: Distribution,
+    /// Attempts that failed.
+    pub retries: Family<RetryCode, Counter>,
+    pub deferred: Counter,
+    pub set_aside: Counter,
 }
 
 metric_labels! {
@@ -27,17 +45,151 @@ metric_labels! {
     }
 }
 
+metric_labels! {
+    pub struct RetryCode {
+        reason,
+    }
+}
+
 impl WorkerMetrics {
     pub fn register(registry: &mut MetricsRegistry) -> Self {
+        let latencies =
+            |registry: &mut MetricsRegistry, name, help| registry.distribution(name, help, LATENCIES);
         Self {
             settled: registry.counters("bookings_settled", "Bookings that were settled, by outcome"),
-            settle_latency: registry.distribution(
+            settle_latency: latencies(
+                registry,
                 "booking_settle_duration_seconds",
                 "Time from the issue of the ticket to the commit of its outcome",
-                LATENCIES,
             ),
             dead_letters: registry
                 .counters("dead_letters_stored", "Dead letters that were stored, by reason"),
+            batch_sizes: registry.distribution(
+                "batch_bookings",
+                "Bookings and dead letters in a committed batch",
+                BATCH_SIZES,
+            ),
+            batch_duration: latencies(
+                registry,
+                "batch_duration_seconds",
+                "Time from the begin to the commit of a batch's transaction",
+            ),
+            lock_wait: latencies(
+                registry,
+                "batch_lock_wait_seconds",
+                "Time of the statement that locks the seats of a batch, also if it failed",
+            ),
+            retries: registry.counters(
+                "batch_retries",
+                "Attempts to settle a batch that failed and were repeated, whole or split, by reason",
+            ),
+            deferred: registry.counter(
+                "bookings_deferred",
+                "Bookings that were put back because another session has locked one of their seats",
+            ),
+            set_aside: registry.counter(
+                "bookings_set_aside",
+                "Bookings that failed alone and were put back until their deadline",
+            ),
         }
+    }
+
+    /// Counts what a transaction has committed at the time `now`.
+    pub fn on_committed(&self, committed: &Committed, now: Timestamp) {
+        for ticket in &committed.tickets {
+            self.settled.get_or_create(&OutcomeCode::of(&ticket.outcome)).inc();
+            self.settle_latency.observe_duration(ticket.ticket_id.issued_at().until(now));
+        }
+        for reason in &committed.dead_letters {
+            self.dead_letters.get_or_create(&DeadLetterCode { reason: reason.as_str() }).inc();
+        }
+        self.deferred.inc_by(committed.deferred.len() as u64);
+    }
+
+    /// Counts an attempt that failed.
+    pub fn on_failed(&self, reason: &'static str) {
+        self.retries.get_or_create(&RetryCode { reason }).inc();
+    }
+}
+
+impl Default for WorkerMetrics {
+    /// Counts that are not exported.
+    fn default() -> Self {
+        Self::register(&mut MetricsRegistry::unexported())
+    }
+}
+
+impl OutcomeCode {
+    pub fn of(outcome: &Outcome) -> Self {
+        let outcome = match outcome {
+            Outcome::Confirmed { .. } => "confirmed",
+            Outcome::Expired => "expired",
+            Outcome::Failed => "failed",
+            Outcome::Rejected { rejection } => code_of(rejection),
+        };
+        Self { outcome }
+    }
+}
+
+/// The stored code of the rejection; `other` if this version does not know it.
+fn code_of(rejection: &Rejection) -> &'static str {
+    match rejection {
+        Rejection::SeatsTaken { .. } => "seats-taken",
+        Rejection::SoldOut { .. } => "sold-out",
+        Rejection::SeatsNotFound { .. } => "seats-not-found",
+        Rejection::SaleNotOpen { .. } => "sale-not-open",
+        Rejection::SaleClosed { .. } => "sale-closed",
+        Rejection::LimitReached { .. } => "limit-reached",
+        Rejection::IdempotencyKeyReused => "idempotency-key-reused",
+        Rejection::Other(_) => "other",
+    }
+}
+
+/// Exports how many bookings the worker holds.
+pub fn export_workload(registry: &mut MetricsRegistry, workload: Workload) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+    registry.read_gauge(
+        "worker_held_bookings",
+        "Bookings that the broker has delivered to this worker and that are not settled",
+        move || Some(workload.state().bookings as f64),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use hamro_shared::domain::ConcertId;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::settlement::batch::DeadLetterReason;
+
+    #[test]
+    fn a_rejection_is_counted_under_its_stored_code() {
+        let seat_ids = Vec::new;
+        let moment = Timestamp::from_unix_millis(0).unwrap();
+        for rejection in [
+            Rejection::SeatsTaken { seat_ids: seat_ids(), seats: Vec::new() },
+            Rejection::SoldOut { seat_ids: seat_ids(), seats: Vec::new() },
+            Rejection::SeatsNotFound { seat_ids: seat_ids(), seats: None, missing_concert_id: None },
+            Rejection::SaleNotOpen { opens_at: moment },
+            Rejection::SaleClosed { closed_at: moment },
+            Rejection::LimitReached { concert_id: ConcertId(Uuid::nil()), limit: 1, held_seats: None },
+            Rejection::IdempotencyKeyReused,
+        ] {
+            let stored = serde_json::to_value(&rejection).unwrap();
+            assert_eq!(stored["code"], code_of(&rejection));
+        }
+        let unknown = Rejection::from_stored(serde_json::json!({"code": "of-a-newer-worker"}));
+        assert_eq!(OutcomeCode::of(&Outcome::Rejected { rejection: unknown }).outcome, "other");
+    }
+
+    #[test]
+    fn every_reason_of_a_dead_letter_is_a_label() {
+        let metrics = WorkerMetrics::default();
+        let dead_letters = vec![DeadLetterReason::SetAside, DeadLetterReason::SetAside];
+        let committed = Committed { dead_letters, ..Committed::default() };
+        metrics.on_committed(&committed, Timestamp::from_unix_millis(0).unwrap());
+        let count = metrics.dead_letters.get_or_create(&DeadLetterCode { reason: "set-aside" }).get();
+        assert_eq!(count, 2);
     }
 }

@@ -1,6 +1,7 @@
 //! Health checks for orchestrators, on `WORKER_HTTP_PORT`: `/health/live` and `/health/ready`. Programs on this machine also
 //! get `/metrics` there.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +16,8 @@ use axum::{Json, Router};
 use hamro_shared::config::Env;
 use hamro_shared::config::shared_settings::read_host;
 use hamro_shared::queue::RoleFailures;
-use hamro_shared::telemetry::metrics::{Exposition, METRICS_PATH, is_local_request};
+use hamro_shared::metric_labels;
+use hamro_shared::telemetry::metrics::{Exposition, METRICS_PATH, MetricsRegistry, is_local_request};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -150,6 +152,12 @@ pub struct Health {
     broker_failures: RoleFailures,
 }
 
+metric_labels! {
+    struct Check {
+        check,
+    }
+}
+
 #[derive(Serialize)]
 struct HealthResponse {
     status: String,
@@ -173,6 +181,25 @@ impl Health {
     pub fn register(&mut self, name: &'static str, readiness: Readiness) -> Readiness {
         self.parts.push((name, readiness.clone()));
         readiness
+    }
+
+    /// Exports whether each part works, and the connections to the broker as one more. Parts with the same name are one
+    /// check.
+    pub fn export(&self, registry: &mut MetricsRegistry) {
+        let health = self.clone();
+        let help = "Whether a part of the worker works, as /health/ready reports it";
+        registry.read_gauges("worker_ready", help, move || {
+            let ready = |(check, is_ready)| (Check { check }, if is_ready { 1.0 } else { 0.0 });
+            health.checks().into_iter().map(ready).collect()
+        });
+    }
+
+    fn checks(&self) -> BTreeMap<&'static str, bool> {
+        let mut checks = BTreeMap::from([("broker", self.broker_failures.list().is_empty())]);
+        for (name, part) in &self.parts {
+            *checks.entry(name).or_insert(true) &= part.reason().is_none();
+        }
+        checks
     }
 
     /// Why this worker is not ready, by part and by connection.
@@ -260,6 +287,23 @@ mod tests {
         assert_eq!(health.reasons(), ["poison-isolator: not consuming"]);
         isolator.set_ready();
         assert!(health.reasons().is_empty());
+    }
+
+    #[test]
+    fn a_check_fails_if_one_of_the_parts_with_its_name_does() {
+        let mut health = Health::default();
+        let first = health.register("settlement", Readiness::ready());
+        health.register("settlement", Readiness::ready());
+        let mut registry = MetricsRegistry::unexported();
+        health.export(&mut registry);
+        assert_eq!(health.checks(), BTreeMap::from([("broker", true), ("settlement", true)]));
+        first.set_not_ready("test");
+        let rendered = registry.finish().render();
+        for line in
+            ["hamro_worker_ready{check=\"settlement\"} 0.0", "hamro_worker_ready{check=\"broker\"} 1.0"]
+        {
+            assert!(rendered.contains(line), "{rendered}");
+        }
     }
 
     #[test]

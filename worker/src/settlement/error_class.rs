@@ -34,6 +34,23 @@ impl SettleError {
     }
 }
 
+/// The reason of a failed attempt, as metrics count it: the class of the error; for transient errors, what is in the way.
+pub fn failure_reason(error: &SettleError) -> &'static str {
+    match ErrorClass::of(error) {
+        ErrorClass::Transient if error.is_sqlstate(LOCK_NOT_AVAILABLE) => "lock-timeout",
+        ErrorClass::Transient if error.is_sqlstate(QUERY_CANCELED) => "statement-timeout",
+        ErrorClass::Transient if error.is_io() => "unreachable",
+        ErrorClass::Transient => "transient",
+        ErrorClass::BadData => "bad-data",
+        ErrorClass::Unexplained => "unexplained",
+        ErrorClass::Systemic => "systemic",
+    }
+}
+
+/// SQLSTATEs of `lock_timeout` and `statement_timeout`.
+pub const LOCK_NOT_AVAILABLE: &str = "55P03";
+pub const QUERY_CANCELED: &str = "57014";
+
 /// SQLSTATEs that a request's own values can cause, whatever state the database is in.
 ///
 /// - `22021` `character_not_in_repertoire`: the name or the address holds a byte sequence that is not valid text, such

@@ -8,19 +8,20 @@ use std::time::Duration;
 use hamro_shared::backoff::Backoff;
 use hamro_shared::database::{CHECK_AFTER, Session, Sessions};
 use hamro_shared::domain::{Clock, SettledTicket};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use self::progress::{Progress, Verdict};
 use super::batch::{Batch, BookingCommand, DeadLetterReason};
 use super::customer_limit::CustomerLimit;
-use super::error_class::{ErrorClass, SettleError};
+use super::error_class::{ErrorClass, LOCK_NOT_AVAILABLE, QUERY_CANCELED, SettleError, failure_reason};
 use super::failure_limit::FailureLimit;
 use super::lock_order::LockTurn;
 use super::seat_locks::Locking;
 use super::stuck_seats::StuckSeats;
 use super::transaction::{Committed, settle};
+use crate::metrics::WorkerMetrics;
 use crate::readiness::Readiness;
 
 /// A server or a network that has failed does not respond at all. The server's own limits on a statement and a lock are
@@ -29,10 +30,6 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// After this many statement timeouts the batch is split: a single slow booking must not stop the others.
 const MAX_TIMEOUTS: u32 = 2;
-
-/// SQLSTATEs of `lock_timeout` and `statement_timeout`.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
-const QUERY_CANCELED: &str = "57014";
 
 /// Settles one batch at a time, on one database session.
 pub struct BatchExecutor {
@@ -43,6 +40,7 @@ pub struct BatchExecutor {
     failure_limit: FailureLimit,
     locking: Locking,
     customer_limit: CustomerLimit,
+    metrics: WorkerMetrics,
 }
 
 /// The end of a batch.
@@ -89,6 +87,7 @@ impl BatchExecutor {
             failure_limit: FailureLimit::default(),
             locking: Locking::default(),
             customer_limit: CustomerLimit::default(),
+            metrics: WorkerMetrics::default(),
         }
     }
 
@@ -110,6 +109,14 @@ impl BatchExecutor {
     #[must_use]
     pub fn with_customer_limit(mut self, customer_limit: CustomerLimit) -> Self {
         self.customer_limit = customer_limit;
+        self
+    }
+
+    /// Counts into these metrics what it settles.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: WorkerMetrics) -> Self {
+        self.locking.wait = metrics.lock_wait.clone();
+        self.metrics = metrics;
         self
     }
 
@@ -147,6 +154,7 @@ impl BatchExecutor {
                 Verdict::Done(result) => return Ok(result),
                 Verdict::Continue => {}
                 Verdict::SetAside(error) => {
+                    self.metrics.set_aside.inc();
                     error!("booking set aside; retrying until its deadline: {error}");
                     self.readiness.note("a booking is set aside; see the log");
                 }
@@ -166,6 +174,7 @@ impl BatchExecutor {
         if committed.sold > 0 {
             self.failure_limit.reset();
         }
+        self.metrics.on_committed(committed, self.clock.now());
         self.locking.skip_all_locked = false;
         self.readiness.set_ready();
     }
@@ -179,6 +188,7 @@ impl BatchExecutor {
         pauses: &mut Pauses,
         stop: &CancellationToken,
     ) -> Result<(), Interrupted> {
+        self.metrics.on_failed(failure_reason(&error));
         let size = batch.len();
         let timed_out = error.is_sqlstate(QUERY_CANCELED);
         match ErrorClass::of(&error) {
@@ -233,11 +243,17 @@ impl BatchExecutor {
     async fn attempt(&mut self, batch: &Batch, turn: &mut LockTurn) -> Result<Committed, SettleError> {
         let mut session = self.usable_session().await?;
         let (clock, locking, limit) = (&self.clock, &self.locking, self.customer_limit);
+        let started = Instant::now();
         let settling = settle(&mut session.connection, clock, locking, limit, batch, turn);
         let result = timeout(RESPONSE_TIMEOUT, settling).await.unwrap_or_else(|_| {
             let error = io::Error::new(io::ErrorKind::TimedOut, "the database does not respond");
             Err(sqlx::Error::Io(error).into())
         });
+        if result.is_ok() {
+            self.metrics.batch_duration.observe_duration(started.elapsed());
+            #[expect(clippy::cast_precision_loss, reason = "a histogram")]
+            self.metrics.batch_sizes.observe(batch.len() as f64);
+        }
         let is_reusable = match &result {
             Ok(_) => self.sessions.finish_use(&mut session, None),
             Err(SettleError::Database(error)) => self.sessions.finish_use(&mut session, Some(error)),

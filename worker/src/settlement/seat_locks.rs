@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use hamro_shared::domain::{ConcertId, SeatId, TierId, Timestamp};
+use hamro_shared::telemetry::metrics::Distribution;
 use sqlx::postgres::PgConnection;
+use tokio::time::Instant;
 
 use super::allocation::Seat;
 use super::batch::BookingCommand;
@@ -17,6 +19,8 @@ pub struct Locking {
     /// Skip every locked seat instead of waiting for it: a lock timed out, and the database does not report which seat
     /// it was.
     pub skip_all_locked: bool,
+    /// Measures how long it takes to lock the seats.
+    pub wait: Distribution,
 }
 
 /// The seats that this transaction has locked, and those that another session holds.
@@ -25,9 +29,21 @@ pub(super) struct Locked {
     pub held: HashSet<SeatId>,
 }
 
+/// Locks the seats as [`lock_in_order`] does, and measures how long that takes, also if it fails.
+pub(super) async fn lock_seats(
+    connection: &mut PgConnection,
+    commands: &[BookingCommand],
+    locking: &Locking,
+) -> Result<Locked, sqlx::Error> {
+    let started = Instant::now();
+    let locked = lock_in_order(connection, commands, locking).await;
+    locking.wait.observe_duration(started.elapsed());
+    locked
+}
+
 /// Locks every seat that a command requests, in the order of their ids. Seats that may be stuck come last, without
 /// waiting: a transaction that holds one of them out of order waits for no further seat, so no deadlock can arise.
-pub(super) async fn lock_seats(
+async fn lock_in_order(
     connection: &mut PgConnection,
     commands: &[BookingCommand],
     locking: &Locking,

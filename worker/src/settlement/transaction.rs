@@ -15,7 +15,7 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 use super::allocation::allocate;
-use super::batch::{Batch, BookingCommand};
+use super::batch::{Batch, BookingCommand, DeadLetterReason};
 use super::customer_limit::{CustomerLimit, lock_customers};
 use super::error_class::SettleError;
 use super::lock_order::LockTurn;
@@ -32,6 +32,8 @@ pub struct Committed {
     pub sold: usize,
     /// Bookings of seats that another session has locked, each once. They are not settled.
     pub deferred: Vec<BookingCommand>,
+    /// Why dead letters were stored, without those that were stored earlier and are open.
+    pub dead_letters: Vec<DeadLetterReason>,
 }
 
 /// Settles the batch. When this returns, each of its tickets has its one committed outcome or is deferred. `turn` must
@@ -74,12 +76,12 @@ pub async fn settle(
     results.tickets.extend(letter_results);
     results.sort();
     write::insert_bookings(&mut transaction, &results.tickets).await?;
-    write::insert_dead_letters(&mut transaction, &results.dead_letters, now).await?;
+    let dead_letters = write::insert_dead_letters(&mut transaction, &results.dead_letters, now).await?;
     write::subtract_sold(&mut transaction, &sales).await?;
     fault_point!(BeforeCommit);
     transaction.commit().await?;
     fault_point!(AfterCommit);
 
     let tickets = results.tickets.into_iter().map(|result| result.ticket).collect();
-    Ok(Committed { tickets, sold: sales.len(), deferred: results.deferred })
+    Ok(Committed { tickets, sold: sales.len(), deferred: results.deferred, dead_letters })
 }

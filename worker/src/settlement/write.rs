@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
 use super::allocation::Decision;
-use super::batch::{BookingCommand, DeadLetter};
+use super::batch::{BookingCommand, DeadLetter, DeadLetterReason};
 use super::results::{Sales, TicketResult};
 
 /// Writes the sales and marks their seats as sold, in one statement, because a round trip to the database costs as much
@@ -202,13 +202,15 @@ impl<'a> BookingColumns<'a> {
 ///
 /// The rows are distinct, because a statement cannot update one row twice, and sorted, so that transactions do not
 /// deadlock.
+///
+/// Returns the reason of each letter that was stored or opened again.
 pub(super) async fn insert_dead_letters(
     connection: &mut PgConnection,
     letters: &[DeadLetter],
     now: Timestamp,
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<DeadLetterReason>, sqlx::Error> {
     if letters.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     for letter in letters {
         // Without the detail, which may quote a customer's input.
@@ -219,7 +221,7 @@ pub(super) async fn insert_dead_letters(
     let reasons: Vec<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();
     let details: Vec<&str> = letters.iter().map(|letter| letter.detail.as_str()).collect();
     let payloads: Vec<&[u8]> = letters.iter().map(|letter| letter.payload.as_slice()).collect();
-    sqlx::query!(
+    let stored = sqlx::query_scalar!(
         r#"
         INSERT INTO dead_letters AS known (ticket_id, reason, detail, payload, created_at)
         SELECT DISTINCT ON (reason, payload) ticket_id, reason, detail, payload, $5
@@ -228,6 +230,7 @@ pub(super) async fn insert_dead_letters(
         ON CONFLICT (reason, sha256(payload)) DO UPDATE
         SET resolution = NULL, resolved_at = NULL, detail = excluded.detail, created_at = excluded.created_at
         WHERE known.resolved_at IS NOT NULL
+        RETURNING reason
         "#,
         &tickets as &[Option<TicketId>],
         &reasons as &[&str],
@@ -235,9 +238,11 @@ pub(super) async fn insert_dead_letters(
         &payloads as &[&[u8]],
         now as Timestamp
     )
-    .execute(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(())
+    let reason_of =
+        |stored: &String| letters.iter().map(|letter| letter.reason).find(|it| it.as_str() == stored);
+    Ok(stored.iter().filter_map(reason_of).collect())
 }
 
 /// Subtracts the sold seats from the counters of their tiers. All sales of a tier share its row, so this lock is the

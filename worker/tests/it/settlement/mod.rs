@@ -4,6 +4,7 @@ mod concert_times;
 mod customer_limit;
 mod earlier_keys;
 mod failures;
+mod metrics;
 mod outcomes;
 mod retries;
 mod rows;
