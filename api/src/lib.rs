@@ -4,11 +4,11 @@
 //!
 //! - [`router`]: all endpoints, inside the middleware.
 //! - Endpoints, one per file: [`bookings`] accepts bookings and reports their outcomes, [`catalogue`] manages concerts
-//!   and seats, [`queue`] and [`health`] report the state of the system. [`booking_page`] is a web page that uses them,
+//!   and seats, [`queue`] and [`health`] report the state of the system, [`ops`] is for operators. [`booking_page`] is a web page that uses them,
 //!   and [`docs`] describes them.
 //! - [`state`]: what the endpoints share.
 //! - Background services: [`broker`] publishes bookings and receives announcements, [`outcomes`] caches and looks up
-//!   outcomes, [`seat_feed`] streams seat maps.
+//!   outcomes, [`seat_feed`] streams seat maps, [`intake`] knows whether operators let bookings be accepted.
 //! - [`http`]: building blocks of the endpoints. [`metrics`]: what all of these count.
 //!
 //! [`server`], connections and middleware, stands beside the endpoints: it imports only [`http`], and only [`router`],
@@ -23,8 +23,10 @@ pub mod config;
 mod docs;
 mod health;
 pub mod http;
+pub mod intake;
 pub mod metrics;
 mod openapi;
+mod ops;
 pub mod outcomes;
 pub mod person;
 mod queue;

@@ -14,6 +14,7 @@ use hamro_api::http::bound::Bound;
 use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
+use hamro_api::intake::{self, Intake};
 use hamro_api::metrics::ApiMetrics;
 use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
@@ -163,12 +164,16 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     broker.register_metrics(&mut registry);
     let metrics = ApiMetrics::register(&mut registry);
     let queue_estimate = QueueEstimate::new(database_clock.clock());
-    let (publisher, publishing_task) = publisher(config.publisher, broker.topology(), queue_estimate.clone());
+    let intake = Intake::new(queue_estimate.process());
+    let (publisher, publishing_task) =
+        publisher(config.publisher, broker.topology(), queue_estimate.clone(), intake.clone());
     let (schema_ready_sender, schema_ready) = watch::channel(false);
+    intake.register(&mut registry);
     let state = AppState::new(App {
         clock: database_clock.clock(),
         publisher,
         broker_failures: broker.failures(),
+        intake,
         outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), database_clock.clock()),
         queue_estimate,
@@ -250,6 +255,7 @@ fn spawn_broker_tasks(
         state.outcomes.clone(),
         state.queue_estimate.clone(),
         state.seat_feed.clone(),
+        state.intake.clone(),
     );
     let publishing_broker = broker.clone();
     lifecycle.support("publisher", |stop| async move {
@@ -262,12 +268,15 @@ fn spawn_broker_tasks(
     });
 }
 
-/// Looks up outcomes whose announcement was lost, keeps watched seat maps current, and measures the database clock.
+/// Looks up outcomes whose announcement was lost, keeps watched seat maps and the controls of the intake current, and
+/// measures the database clock.
 fn spawn_database_tasks(lifecycle: &mut Lifecycle, state: &AppState) {
     let (outcomes, database) = (state.outcomes.clone(), state.database.clone());
     lifecycle.support("outcome polling", |stop| outcomes.poll_pending(database, stop));
     let seat_feed = state.seat_feed.clone();
     lifecycle.support("seat feed", |stop| seat_feed.run(stop));
+    let (intake, database) = (state.intake.clone(), state.database.clone());
+    lifecycle.support("intake controls", |stop| intake::polling::run(intake, database, stop));
     let (database_clock, database) = (state.database_clock.clone(), state.database.clone());
     lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
 }

@@ -25,13 +25,14 @@ use crate::server::config::{CorsOrigin, HttpConfig};
 use crate::server::middleware::{MiddlewareState, handle_request};
 use crate::server::request_id::REQUEST_ID;
 use crate::state::AppState;
-use crate::{booking_page, bookings, catalogue, docs, health, queue};
+use crate::{booking_page, bookings, catalogue, docs, health, ops, queue};
 
 /// The whole application.
 pub fn router(state: AppState, config: &HttpConfig, middleware: MiddlewareState) -> Router {
     let (router, document) = endpoints(&state.response_memory).split_for_parts();
     let docs = docs::routes(&document, config.has_docs);
     router
+        .merge(ops::routes())
         .merge(booking_page::routes().merge(docs).layer(CompressionLayer::new()))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)

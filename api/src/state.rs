@@ -21,6 +21,7 @@ use crate::http::extract::BodyTimeout;
 use crate::http::large_responses::LargeResponses;
 use crate::http::response_memory::ResponseMemory;
 use crate::http::sse::SseLimiter;
+use crate::intake::Intake;
 use crate::metrics::ApiMetrics;
 use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::{QueueEstimate, QueuePosition};
@@ -38,6 +39,8 @@ pub struct App {
     pub publisher: Publisher,
     /// The connections to the broker that do not work.
     pub broker_failures: RoleFailures,
+    /// Whether operators let bookings be accepted.
+    pub intake: Intake,
     pub outcomes: Outcomes,
     pub watermark: Watermark,
     pub queue_estimate: QueueEstimate,
@@ -66,10 +69,14 @@ impl AppState {
 }
 
 impl App {
-    /// Whether bookings are accepted. The limit is approximate: what other instances accept is known half a second later.
+    /// Whether bookings are accepted, perhaps at a limited rate.
     pub fn is_accepting(&self) -> bool {
-        let is_full = self.queue_estimate.depth().is_some_and(|depth| depth >= self.policy.queue_max);
-        self.publisher.is_up() && !is_full
+        self.intake.is_open() && self.publisher.is_up() && !self.is_queue_full()
+    }
+
+    /// Whether the queue is full. The limit is approximate: what other instances accept is known half a second later.
+    pub fn is_queue_full(&self) -> bool {
+        self.queue_estimate.depth().is_some_and(|depth| depth >= self.policy.queue_max)
     }
 
     /// How long a client should wait when the queue is full: the time that the workers need for a tenth of it.

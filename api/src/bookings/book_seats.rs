@@ -9,7 +9,7 @@ use hamro_shared::database::tickets;
 use hamro_shared::domain::{Booking, Outcome, Ticket};
 
 use super::BookingBody;
-use super::enqueue::{accept_error_problem, enqueue};
+use super::enqueue::{accept_error_problem, admit, enqueue};
 use super::status::booking_or_problem;
 use super::wait::hold_required;
 use crate::broker::publisher::AcceptError;
@@ -51,6 +51,7 @@ pub async fn book_seats(
     let request = body.parse(app.policy.max_seats)?;
     // Before the booking is published: without the wait, its client could not be told the ticket.
     let _held = hold_required(&app, client)?;
+    admit(&app)?;
     let ticket = app.issue_ticket(app.policy.booking_wait);
     let waiter = app.outcomes.wait_for(ticket.id);
     match enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request).await {

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hamro_shared::domain::Booking;
 
-use super::enqueue::{accept_error_problem, enqueue};
+use super::enqueue::{accept_error_problem, admit, enqueue};
 use super::status::booking_or_problem;
 use super::wait::hold_preferred;
 use super::{BookingBody, TicketStatus};
@@ -56,6 +56,7 @@ pub async fn create_booking(
     JsonBody(body): JsonBody<BookingBody>,
 ) -> Result<Response, Problem> {
     let request = body.parse(app.policy.max_seats)?;
+    admit(&app)?;
     let ticket = app.issue_ticket(app.policy.booking_deadline);
     let (preference, _held) = hold_preferred(&app, client, prefer.hold(app.policy.max_wait));
     // Registered before the booking is published, so that its outcome cannot be missed.

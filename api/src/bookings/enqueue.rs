@@ -1,4 +1,5 @@
-//! Puts a booking into the queue, for both endpoints that accept bookings.
+//! Puts a booking into the queue, for both endpoints that accept bookings. First [`admit`] decides whether a ticket is issued
+//! for it.
 
 use axum::http::header::RETRY_AFTER;
 use hamro_shared::domain::{BookingRequest, IdempotencyKey, Ticket};
@@ -9,7 +10,43 @@ use tokio::time::Instant;
 use crate::broker::publisher::AcceptError;
 use crate::http::problem::{Problem, ProblemCode};
 use crate::http::retry_after::{retry_after, whole_seconds};
+use crate::intake::NotAdmitted;
 use crate::state::AppState;
+
+/// How long clients should wait while the intake is paused, in seconds. It is not known how long that takes; this spreads
+/// their return.
+const PAUSED_SECONDS: u64 = 20;
+
+/// Whether a ticket may be issued for a booking. `Ok` uses up a part of the operators' limit, if there is one.
+pub fn admit(app: &AppState) -> Result<(), Problem> {
+    app.intake.count_request();
+    // Before the state of the broker, which operators may repair during the pause.
+    if app.intake.is_paused() {
+        return Err(not_admitted(NotAdmitted::Paused));
+    }
+    if !app.publisher.is_up() {
+        return Err(refused(app, AcceptError::Unavailable));
+    }
+    if app.is_queue_full() {
+        return Err(refused(app, AcceptError::QueueFull));
+    }
+    app.intake.admit(Instant::now()).map_err(not_admitted)
+}
+
+fn not_admitted(reason: NotAdmitted) -> Problem {
+    let problem = match reason {
+        NotAdmitted::NotKnown => Problem::new(
+            ProblemCode::NotReady,
+            "Nothing was booked. This instance has just started, and does not know yet whether bookings are accepted.",
+        )
+        .retry_after(1),
+        NotAdmitted::Paused => Problem::of(ProblemCode::IntakePaused).retry_after(PAUSED_SECONDS),
+        NotAdmitted::Limited { backlog } => {
+            Problem::of(ProblemCode::IntakeLimited).retry_after(whole_seconds(backlog))
+        }
+    };
+    problem.caused_by(reason)
+}
 
 /// Publishes the booking under the ticket. `Ok` means that the broker has stored it.
 pub async fn enqueue(
@@ -18,12 +55,7 @@ pub async fn enqueue(
     idempotency_key: Option<IdempotencyKey>,
     request: BookingRequest,
 ) -> Result<(), AcceptError> {
-    let is_full = app.publisher.is_up() && !app.is_accepting();
-    let published = if is_full {
-        Err(AcceptError::QueueFull)
-    } else {
-        app.publisher.publish(Envelope { ticket, idempotency_key, request }).await
-    };
+    let published = app.publisher.publish(Envelope { ticket, idempotency_key, request }).await;
     if published.is_ok() {
         fault_point!(AfterConfirm);
     }
@@ -32,19 +64,27 @@ pub async fn enqueue(
 
 /// The problem to return for a booking that was not accepted.
 pub fn accept_error_problem(app: &AppState, error: AcceptError, ticket: Ticket) -> Problem {
-    let problem = match error {
-        AcceptError::Busy | AcceptError::QueueFull => {
-            Problem::of(ProblemCode::QueueFull)
-                .with_header(RETRY_AFTER, retry_after(app.retry_hint(Instant::now()).map(whole_seconds)))
-        }
-        AcceptError::Unavailable => Problem::of(ProblemCode::BrokerUnavailable).retry_after(2),
+    match error {
+        AcceptError::Busy | AcceptError::QueueFull | AcceptError::Unavailable => refused(app, error),
         // The booking may still go through, so the client gets its ticket.
         AcceptError::Unknown => Problem::new(
             ProblemCode::BrokerUnavailable,
             "The booking may still go through. Follow the ticket, or try again with the same Idempotency-Key.",
         )
         .about(ticket.id)
-        .retry_after(2),
+        .retry_after(2)
+        .caused_by(error),
+    }
+}
+
+/// The problem of a booking that is certainly not in the queue.
+fn refused(app: &AppState, error: AcceptError) -> Problem {
+    let problem = match error {
+        AcceptError::Busy | AcceptError::QueueFull => Problem::of(ProblemCode::QueueFull)
+            .with_header(RETRY_AFTER, retry_after(app.retry_hint(Instant::now()).map(whole_seconds))),
+        AcceptError::Unavailable | AcceptError::Unknown => {
+            Problem::of(ProblemCode::BrokerUnavailable).retry_after(2)
+        }
     };
     problem.caused_by(error)
 }

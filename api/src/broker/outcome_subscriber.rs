@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::intake::Intake;
 use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::QueueEstimate;
 use crate::seat_feed::SeatFeed;
@@ -27,12 +28,14 @@ const POLL_DEPTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit on unacknowledged announcements. Each contains up to a few hundred outcomes.
 const PREFETCH: u16 = 32;
 
-/// Passes announced outcomes on to the cache, the queue estimate and the seat feed.
+/// Passes announced outcomes on to the cache, the queue estimate and the seat feed, and heartbeats to the queue estimate and
+/// the intake.
 pub struct OutcomeSubscriber {
     topology: Topology,
     outcomes: Outcomes,
     queue_estimate: QueueEstimate,
     seat_feed: SeatFeed,
+    intake: Intake,
 }
 
 impl OutcomeSubscriber {
@@ -41,8 +44,9 @@ impl OutcomeSubscriber {
         outcomes: Outcomes,
         queue_estimate: QueueEstimate,
         seat_feed: SeatFeed,
+        intake: Intake,
     ) -> Self {
-        Self { topology, outcomes, queue_estimate, seat_feed }
+        Self { topology, outcomes, queue_estimate, seat_feed, intake }
     }
 
     fn on_settled(&self, body: &[u8]) {
@@ -62,7 +66,11 @@ impl OutcomeSubscriber {
 
     fn on_heartbeat(&self, body: &[u8]) {
         match Heartbeat::decode(body) {
-            Ok(heartbeat) => self.queue_estimate.on_heartbeat(heartbeat, Instant::now()),
+            Ok(heartbeat) => {
+                let now = Instant::now();
+                self.intake.on_heartbeat(&heartbeat, now);
+                self.queue_estimate.on_heartbeat(heartbeat, now);
+            }
             Err(error) => debug!("ignored an unreadable heartbeat: {error}"),
         }
     }
@@ -81,10 +89,12 @@ impl BrokerTask for OutcomeSubscriber {
         let work = async {
             // First, so that a refusal is reported, and not that it has closed the channel.
             let messages = self.subscribe(channel).await?;
+            self.intake.listens(true);
             // Concurrently, because a loaded broker may take long to report the queue's length.
             try_join(self.receive(messages), self.poll_depth(channel)).await
         };
         let result = stop.run_until_cancelled(work).await.map_or(Ok(()), |ended| ended.map(drop));
+        self.intake.listens(false);
         self.queue_estimate.start_over();
         result
     }

@@ -31,6 +31,7 @@ use super::heartbeats::HeartbeatSender;
 pub use super::publisher_config::PublisherConfig;
 use super::release_announcer::{QueuedReleases, ReleaseAnnouncer, release_announcer};
 use super::side_channel::SideChannel;
+use crate::intake::Intake;
 use crate::outcomes::queue_estimate::QueueEstimate;
 
 /// Limit on parcels whose confirm is outstanding: low enough for parcels to fill in a rush, high enough to keep the
@@ -104,12 +105,15 @@ pub struct PublishingTask {
     confirm_timeout: Duration,
     queue_estimate: QueueEstimate,
     releases: QueuedReleases,
+    /// Announced in the heartbeats.
+    intake: Intake,
 }
 
 pub fn publisher(
     config: PublisherConfig,
     topology: &Topology,
     queue_estimate: QueueEstimate,
+    intake: Intake,
 ) -> (Publisher, PublishingTask) {
     let (sender, requests) = mpsc::channel(config.waiting_max.get());
     let (state, state_receiver) = watch::channel(BrokerState::Down);
@@ -123,7 +127,9 @@ pub fn publisher(
         release_announcer,
     };
     let topology = topology.clone();
-    (publisher, PublishingTask { requests, state, topology, confirm_timeout, queue_estimate, releases })
+    let task =
+        PublishingTask { requests, state, topology, confirm_timeout, queue_estimate, releases, intake };
+    (publisher, task)
 }
 
 impl Publisher {
@@ -177,8 +183,12 @@ impl BrokerTask for PublishingTask {
     ) -> anyhow::Result<()> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         self.state.send_replace(BrokerState::Up);
-        let (exchange, queue_estimate) = (self.topology.heartbeats_exchange(), self.queue_estimate.clone());
-        let mut heartbeats = HeartbeatSender::new(connection, exchange, queue_estimate);
+        let mut heartbeats = HeartbeatSender::new(
+            connection,
+            self.topology.heartbeats_exchange(),
+            self.queue_estimate.clone(),
+            self.intake.clone(),
+        );
         let releases = self.releases.clone();
         let mut announcements = SideChannel::new(connection, self.topology.settled_exchange());
         let result = tokio::select! {

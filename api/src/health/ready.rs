@@ -23,7 +23,7 @@ pub struct Ready {
 ///
 /// The instance is ready while the broker accepts messages, once the database schema is up to date and the database
 /// clock has been read, and until it begins to shut down. An unavailable database does not make it unready, because
-/// bookings are still accepted.
+/// bookings are still accepted. Nor does a paused intake: the instance still serves everything else.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -48,6 +48,10 @@ pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Ready>, P
     }
     if !app.database_clock.is_measured() {
         let detail = "The database clock has not been read yet.";
+        return Err(Problem::new(ProblemCode::NotReady, detail).retry_after(1));
+    }
+    if !app.intake.is_known() {
+        let detail = "It is not known yet whether the intake is paused.";
         return Err(Problem::new(ProblemCode::NotReady, detail).retry_after(1));
     }
     let failures = app.broker_failures.list();

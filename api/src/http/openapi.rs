@@ -118,7 +118,7 @@ problems! {
         429 => "Too many requests from this client, or it holds as much as one client may", [TooManyRequests, ClientLimitReached];
         500 => "An internal error occurred", [Internal];
         501 => "The transfer coding is not supported", [UnsupportedTransferCoding];
-        503 => "Nothing was booked, unless the problem has a `ticketId`", [QueueFull, BrokerUnavailable, ExpiredInQueue, TimedOut, Overloaded];
+        503 => "Nothing was booked, unless the problem has a `ticketId`", [QueueFull, IntakePaused, IntakeLimited, BrokerUnavailable, NotReady, ExpiredInQueue, TimedOut, Overloaded];
     }
     OutcomeUnknownProblem {
         504 => "The outcome is unknown; follow the ticket that the problem names", [OutcomeUnknown];

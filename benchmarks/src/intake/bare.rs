@@ -12,6 +12,7 @@ use hamro_api::http::client_address::TrustedProxies;
 use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
+use hamro_api::intake::Intake;
 use hamro_api::metrics::ApiMetrics;
 use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
@@ -62,7 +63,9 @@ pub async fn serve() -> Result<()> {
     let config = Config::read(Env::process())?;
     let database = Database::new(config.database.sessions("bare", &[]), config.database_connections);
     let queue_estimate = QueueEstimate::new(Clock::system());
-    let (publisher, publishing) = publisher(config.publisher, &Topology::new(""), queue_estimate.clone());
+    let intake = Intake::open();
+    let (publisher, publishing) =
+        publisher(config.publisher, &Topology::new(""), queue_estimate.clone(), intake.clone());
     tokio::spawn(publishing.confirm_without_broker());
     let stop = CancellationToken::new();
     let app = App {
@@ -70,6 +73,7 @@ pub async fn serve() -> Result<()> {
         clock: Clock::system(),
         publisher,
         broker_failures: RoleFailures::default(),
+        intake,
         outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), Clock::system()),
         queue_estimate,

@@ -1,11 +1,13 @@
 //! The heartbeat: what a process tells all api instances about itself, through the exchange `bookings.heartbeats`.
 //!
 //! A worker says what it holds and how fast it settles. An api instance says how many bookings it has published. From
-//! both, each instance knows how many bookings are ahead of a ticket, whichever instance has issued it.
+//! both, each instance knows how many bookings are ahead of a ticket, whichever instance has issued it. An api instance
+//! also says which controls of the intake it obeys, so that a change reaches the others at once.
 //!
 //! Heartbeats are best-effort. A process sends one every second, and at most one more when something has changed. An
 //! instance ignores what it cannot decode, so that newer versions may add other kinds.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +75,25 @@ pub struct Published {
     /// epoch, by the clock that issues tickets. `None` in heartbeats of earlier versions.
     #[serde(default)]
     pub recent_until: Option<i64>,
+    /// Bookings that clients have requested since it started, also those that it refused. Its share of a limit of the
+    /// whole installation depends on it.
+    #[serde(default)]
+    pub requested: u64,
+    /// The controls of the intake, as far as the instance knows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controls: Option<IntakeControls>,
+}
+
+/// What operators have decided about the intake of the whole installation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IntakeControls {
+    /// Every change has the next revision. 0: nothing was ever changed.
+    pub revision: i64,
+    /// Whether all bookings are refused.
+    pub intake_paused: bool,
+    /// How many bookings all instances together may accept per second. `None`: no limit.
+    pub accept_per_second: Option<NonZeroU32>,
 }
 
 impl Published {
@@ -87,7 +108,8 @@ impl ProcessState {
     fn has_changed_since(&self, sent: &Self) -> bool {
         match (self, sent) {
             (Self::Api(now), Self::Api(sent)) => {
-                (now.messages, now.bookings) != (sent.messages, sent.bookings)
+                (now.messages, now.bookings, now.requested, now.controls)
+                    != (sent.messages, sent.bookings, sent.requested, sent.controls)
             }
             _ => self != sent,
         }
@@ -150,6 +172,12 @@ mod tests {
                 bookings: 64,
                 recent: vec![0, 64],
                 recent_until: Some(5),
+                requested: 70,
+                controls: Some(IntakeControls {
+                    revision: 3,
+                    intake_paused: true,
+                    accept_per_second: NonZeroU32::new(50),
+                }),
             }),
         ] {
             let heartbeat = Heartbeat { process: Uuid::from_u128(7), version: "0.1.0".to_owned(), state };

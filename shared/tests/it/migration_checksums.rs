@@ -70,6 +70,10 @@ const RELEASED: &[(&str, &str)] = &[
         "20261129000020",
         "dee5ad44787e1bd8bdcad406c6c81c7f4971711e2327ddd9060f922cc0181f60850ba7d8d48830c1bdf4b29ba961cba3",
     ),
+    (
+        "20261201000001",
+        "337e3f383554313ff33c8ea5eac697d4a6498b561b234c162f02553547700f80e1a1fb50a75bc9d133e20917b3337f0d",
+    ),
 ];
 
 #[test]

@@ -66,6 +66,11 @@ codes! {
         "The booking may still go through. Follow the ticket before you try again.";
     QueueFull => "queue-full", SERVICE_UNAVAILABLE,
         "The queue is full", "Nothing was booked. Try again in a moment.";
+    IntakePaused => "intake-paused", SERVICE_UNAVAILABLE,
+        "Bookings are paused", "Nothing was booked. The organisers have paused bookings. Try again later.";
+    IntakeLimited => "intake-limited", SERVICE_UNAVAILABLE,
+        "Too many people are booking at the moment",
+        "Nothing was booked. Bookings are accepted at a limited rate. Try again in a moment.";
     BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE,
         "Bookings cannot be accepted at the moment", "Nothing was booked. Try again in a moment.";
     DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE,

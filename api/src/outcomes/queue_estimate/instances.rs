@@ -114,6 +114,7 @@ mod tests {
             bookings,
             recent: recent.to_vec(),
             recent_until,
+            ..Published::default()
         };
         assert_eq!(instances.on_heartbeat(one, published(10, 640, &[64], None), 100, now), None);
         assert_eq!(instances.on_heartbeat(two, published(1, 1, &[], Some(150)), 90, now), None);

@@ -150,15 +150,21 @@ impl QueueEstimate {
     }
 
     /// What to tell the other instances.
-    pub fn published(&self) -> ProcessState {
+    pub fn published(&self) -> Published {
         let (mut state, now) = (self.lock(), self.now());
-        ProcessState::Api(Published {
+        Published {
             messages: state.messages,
             bookings: state.bookings,
             recent: state.recent.counts(now),
             // Tickets have whole milliseconds, so none of this one is later.
             recent_until: Some(now + 1),
-        })
+            ..Published::default()
+        }
+    }
+
+    /// Identifies this instance in its heartbeats.
+    pub fn process(&self) -> Uuid {
+        self.process
     }
 
     /// A heartbeat of this instance.

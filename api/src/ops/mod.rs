@@ -1,0 +1,31 @@
+//! What operators see and control during a rush. Every request needs the token of an administrator, and no response is
+//! stored by a cache.
+//!
+//! These endpoints are not part of the public contract, and so not of the OpenAPI document: they change with the page that
+//! uses them. docs/RUNBOOK.md describes them.
+
+mod controls;
+mod get_controls;
+mod list_changes;
+mod update_controls;
+
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::get;
+
+use crate::state::AppState;
+
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/ops/controls", get(get_controls::get_controls).put(update_controls::update_controls))
+        .route("/ops/controls/changes", get(list_changes::list_changes))
+        .layer(map_response(not_cached))
+}
+
+async fn not_cached(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
