@@ -21,7 +21,11 @@ impl StoredSeats {
         // next comparison notices.
         let version = SeatMapVersion::load(connection, concert).await?;
         let seats = sqlx::query!(
-            r#"SELECT id AS "id: SeatId", booked_at IS NOT NULL AS "is_booked!" FROM seats WHERE concert_id = $1"#,
+            r#"
+            SELECT id AS "id: SeatId", booked_at IS NOT NULL AS "is_booked!"
+            FROM seats
+            WHERE concert_id = $1 AND NOT EXISTS (SELECT FROM concerts WHERE id = $1 AND hidden)
+            "#,
             concert as ConcertId
         )
         .fetch_all(&mut *connection)

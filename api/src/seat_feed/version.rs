@@ -22,7 +22,7 @@ impl SeatMapVersion {
         Ok(Self::load_all(connection, &[concert]).await?.remove(&concert).unwrap_or_default())
     }
 
-    /// Loads the versions of several concerts' seats. A concert without tiers has none.
+    /// Loads the versions of several concerts' seats. A concert without tiers has none, nor has a hidden one.
     ///
     /// Every transaction that changes a seat also updates the counters of its tier, and `xmin` identifies the
     /// transaction that wrote a row.
@@ -37,6 +37,7 @@ impl SeatMapVersion {
                    sum(available) AS "available!", sum(total) AS "total!"
             FROM ticket_tiers
             WHERE concert_id = ANY($1)
+              AND NOT EXISTS (SELECT FROM concerts WHERE concerts.id = concert_id AND hidden)
             GROUP BY concert_id
             "#,
             concerts as &[ConcertId]
@@ -52,7 +53,9 @@ impl SeatMapVersion {
     }
 }
 
+/// Whether the concert exists and is not hidden.
 pub async fn concert_exists(connection: &mut PgConnection, concert: ConcertId) -> Result<bool, sqlx::Error> {
-    let found = sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1", concert as ConcertId);
+    let found =
+        sqlx::query_scalar!("SELECT id FROM concerts WHERE id = $1 AND NOT hidden", concert as ConcertId);
     Ok(found.fetch_optional(connection).await?.is_some())
 }

@@ -62,7 +62,10 @@ pub async fn seed(connection: &mut PgConnection) -> Result<(), SchemaError> {
     let mut transaction = connection.begin().await?;
     sqlx::query!("SELECT pg_advisory_xact_lock($1)", SEED_LOCK).execute(&mut *transaction).await?;
     let empty = sqlx::query_scalar!(
-        r#"SELECT NOT EXISTS (SELECT FROM concerts) AND NOT EXISTS (SELECT FROM ticket_types) AS "empty!""#
+        r#"
+        SELECT NOT EXISTS (SELECT FROM concerts WHERE NOT hidden)
+               AND NOT EXISTS (SELECT FROM ticket_types WHERE NOT hidden) AS "empty!"
+        "#
     )
     .fetch_one(&mut *transaction)
     .await?;

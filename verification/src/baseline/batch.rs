@@ -26,6 +26,7 @@ const READ_PRIOR_TICKETS: &str =
 const READ_INVENTORY: &str = r#"
         SELECT concert.id AS "concert_id!: ConcertId", concert.sales_open_at AS "sales_open_at: Timestamp",
                least(concert.sales_close_at, concert.begins_at) AS "closes_at: Timestamp", concert.seats_per_customer,
+               concert.reserved_for AS "reserved_for: Email",
                tier.id AS "tier_id?: TierId", NULLIF(tier.price, 'NaN') AS "price?: Price",
                tier.available AS "available?"
         FROM concerts concert

@@ -8,8 +8,8 @@ mod limit;
 use std::collections::{HashMap, HashSet};
 
 use hamro_shared::domain::{
-    BookingRequest, ConcertId, IdempotencyDigest, Price, Rejection, RequestHash, SeatId, SeatLabel, SoldSeat,
-    TicketId, TierId, Timestamp,
+    BookingRequest, ConcertId, Email, IdempotencyDigest, Price, Rejection, RequestHash, SeatId, SeatLabel,
+    SoldSeat, TicketId, TierId, Timestamp,
 };
 
 pub use self::limit::Holdings;
@@ -22,6 +22,8 @@ pub struct Inventory {
     pub seats: HashMap<SeatId, Seat>,
     pub prices: HashMap<TierId, Price>,
     pub concerts: HashMap<ConcertId, Concert>,
+    /// Those of the concerts that are reserved for one customer: for all others, they do not exist.
+    pub reserved: HashMap<ConcertId, Email>,
     /// Seats that exist and that another session has locked: their state is unknown.
     pub held: HashSet<SeatId>,
     /// What the [limited customers](Self::limited_customers) hold.
@@ -239,8 +241,10 @@ impl Inventory {
 
     /// The seats of `request`, in its order, if all exist and belong to the concert that it names.
     fn find(&self, request: &BookingRequest) -> Result<Vec<(SeatId, &Seat)>, Rejection> {
-        let in_concert =
-            |seat: &&Seat| request.concert_id().is_none_or(|concert_id| seat.concert_id == concert_id);
+        let in_concert = |seat: &&Seat| {
+            request.concert_id().is_none_or(|concert_id| seat.concert_id == concert_id)
+                && self.exists_for(request, seat.concert_id)
+        };
         let mut found = Vec::with_capacity(request.seat_ids().len());
         let mut missing = Vec::new();
         for id in request.seat_ids() {
@@ -254,9 +258,19 @@ impl Inventory {
 
     /// `missing`: those of the requested seats that do not exist, or belong to another concert.
     fn not_found(&self, request: &BookingRequest, missing: Vec<SeatId>) -> Rejection {
-        let elsewhere = missing.iter().filter_map(|id| Some(self.seats.get(id)?.label(*id)));
-        let missing_concert_id = request.concert_id().filter(|concert| !self.concerts.contains_key(concert));
+        let elsewhere = missing.iter().filter_map(|id| {
+            let seat = self.seats.get(id)?;
+            self.exists_for(request, seat.concert_id).then(|| seat.label(*id))
+        });
+        let missing_concert_id = request
+            .concert_id()
+            .filter(|concert| !self.concerts.contains_key(concert) || !self.exists_for(request, *concert));
         Rejection::SeatsNotFound { seats: Some(elsewhere.collect()), seat_ids: missing, missing_concert_id }
+    }
+
+    /// Whether the concert is not reserved for another customer.
+    fn exists_for(&self, request: &BookingRequest, concert: ConcertId) -> bool {
+        self.reserved.get(&concert).is_none_or(|customer| customer == request.user_email())
     }
 
     /// `None` if the price of the seat's tier cannot be read.

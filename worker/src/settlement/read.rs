@@ -67,7 +67,7 @@ pub(super) async fn prior_decisions(
     Ok(prior)
 }
 
-/// Reads the prices, sales windows and limits of the locked seats, and which of the concerts that the bookings name exist. A tier
+/// Reads the prices, sales windows, limits and reservations of the locked seats, and which of the concerts that the bookings name exist. A tier
 /// whose price is NaN gets no price: its seats cannot be sold, and all others can.
 pub(super) async fn inventory(
     connection: &mut PgConnection,
@@ -83,6 +83,7 @@ pub(super) async fn inventory(
         r#"
         SELECT concert.id AS "concert_id!: ConcertId", concert.sales_open_at AS "sales_open_at: Timestamp",
                least(concert.sales_close_at, concert.begins_at) AS "closes_at: Timestamp", concert.seats_per_customer,
+               concert.reserved_for AS "reserved_for: Email",
                tier.id AS "tier_id?: TierId", NULLIF(tier.price, 'NaN') AS "price?: Price",
                tier.available AS "available?"
         FROM concerts concert
@@ -98,6 +99,9 @@ pub(super) async fn inventory(
     for row in rows {
         if let (Some(tier), Some(price)) = (row.tier_id, row.price) {
             inventory.prices.insert(tier, price);
+        }
+        if let Some(customer) = row.reserved_for {
+            inventory.reserved.insert(row.concert_id, customer);
         }
         let concert = inventory.concerts.entry(row.concert_id).or_insert_with(|| Concert {
             sales_open_at: row.sales_open_at,

@@ -21,8 +21,9 @@ macro_rules! select_concerts {
     };
 }
 
+/// Finds a concert that is not hidden.
 pub async fn find(connection: &mut PgConnection, id: ConcertId) -> Result<Option<Concert>, sqlx::Error> {
-    select_concerts!("WHERE id = $1", id as ConcertId).fetch_optional(connection).await
+    select_concerts!("WHERE id = $1 AND NOT hidden", id as ConcertId).fetch_optional(connection).await
 }
 
 /// Finds the concert, and locks it until the end of the transaction.
@@ -77,7 +78,7 @@ pub async fn list(
                    CASE WHEN time_zone IS NULL THEN begins_at - interval '36 hours' + time::interval ELSE begins_at END
                        AS starts_at
         ) schedule
-        WHERE is_test = $1
+        WHERE is_test = $1 AND NOT hidden
         ORDER BY is_past, CASE WHEN NOT is_past THEN starts_at END, starts_at DESC, id
         LIMIT $2 OFFSET $3
         ",
@@ -91,9 +92,12 @@ pub async fn list(
 
 /// The number of concerts that [`list`] shows.
 pub async fn count(connection: &mut PgConnection, is_test: bool) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM concerts WHERE is_test = $1"#, is_test)
-        .fetch_one(connection)
-        .await
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM concerts WHERE is_test = $1 AND NOT hidden"#,
+        is_test
+    )
+    .fetch_one(connection)
+    .await
 }
 
 pub async fn insert(connection: &mut PgConnection, concert: Concert) -> Result<Concert, sqlx::Error> {

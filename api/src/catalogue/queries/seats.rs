@@ -5,7 +5,7 @@ use crate::catalogue::seat::Seat;
 use crate::catalogue::seat_block::Block;
 use crate::catalogue::seat_selection::SeatSelection;
 
-/// The seats of a concert in the order of their ids; with `only_free`, those that are not sold.
+/// The seats of a concert in the order of their ids; with `only_free`, those that are not sold. None of a hidden concert.
 pub async fn list(
     connection: &mut PgConnection,
     concert: ConcertId,
@@ -20,6 +20,7 @@ pub async fn list(
                updated_at AS "updated_at: Timestamp"
         FROM seats
         WHERE concert_id = $1 AND (booked_at IS NULL OR NOT $2)
+          AND NOT EXISTS (SELECT FROM concerts WHERE id = $1 AND hidden)
         ORDER BY id
         "#,
         concert as ConcertId,

@@ -18,12 +18,22 @@ macro_rules! query_tiers {
     };
 }
 
+/// Finds a tier of a concert that is not hidden.
 pub async fn find(connection: &mut PgConnection, id: TierId) -> Result<Option<TicketTier>, sqlx::Error> {
-    query_tiers!("SELECT", "FROM ticket_tiers WHERE id = $1", id as TierId).fetch_optional(connection).await
+    query_tiers!(
+        "SELECT",
+        r"
+        FROM ticket_tiers tier
+        WHERE id = $1 AND NOT EXISTS (SELECT FROM concerts WHERE concerts.id = tier.concert_id AND hidden)
+        ",
+        id as TierId
+    )
+    .fetch_optional(connection)
+    .await
 }
 
-/// A page of the tiers of `concert`, or of all concerts but test concerts. Omits tiers whose price is NaN: they cannot
-/// be sold, and must not hide the others.
+/// A page of the tiers of `concert`, or of all concerts but test concerts. Omits those of hidden concerts, and tiers whose
+/// price is NaN: they cannot be sold, and must not hide the others.
 pub async fn list(
     connection: &mut PgConnection,
     concert: Option<ConcertId>,
@@ -34,8 +44,9 @@ pub async fn list(
         r"
         FROM ticket_tiers tier
         WHERE price <> 'NaN'
-          AND (concert_id = $1
-               OR $1 IS NULL AND NOT EXISTS (SELECT FROM concerts WHERE concerts.id = tier.concert_id AND is_test))
+          AND (concert_id = $1 OR $1 IS NULL)
+          AND NOT EXISTS (SELECT FROM concerts
+                          WHERE concerts.id = tier.concert_id AND (hidden OR is_test AND $1 IS NULL))
         ORDER BY id
         LIMIT $2 OFFSET $3
         ",
@@ -54,8 +65,9 @@ pub async fn count(connection: &mut PgConnection, concert: Option<ConcertId>) ->
         SELECT count(*) AS "count!"
         FROM ticket_tiers tier
         WHERE price <> 'NaN'
-          AND (concert_id = $1
-               OR $1 IS NULL AND NOT EXISTS (SELECT FROM concerts WHERE concerts.id = tier.concert_id AND is_test))
+          AND (concert_id = $1 OR $1 IS NULL)
+          AND NOT EXISTS (SELECT FROM concerts
+                          WHERE concerts.id = tier.concert_id AND (hidden OR is_test AND $1 IS NULL))
         "#,
         concert as Option<ConcertId>
     )
@@ -70,7 +82,7 @@ pub async fn list_all(connection: &mut PgConnection) -> Result<Vec<TicketTier>, 
         r"
         FROM ticket_tiers tier
         WHERE price <> 'NaN'
-          AND NOT EXISTS (SELECT FROM concerts WHERE concerts.id = tier.concert_id AND is_test)
+          AND NOT EXISTS (SELECT FROM concerts WHERE concerts.id = tier.concert_id AND (hidden OR is_test))
         ORDER BY id
         "
     )

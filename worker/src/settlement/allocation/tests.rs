@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use hamro_shared::domain::{CustomerName, Email, IdempotencyKey, Ticket};
+use hamro_shared::domain::{CustomerName, IdempotencyKey, Ticket};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -280,6 +280,25 @@ fn a_rejection_names_a_requested_concert_that_does_not_exist() {
         Decision::Reject(Rejection::SeatsNotFound { seat_ids, seats, missing_concert_id })
     };
     assert_eq!(decisions, [rejection(&[8, 9], Some(missing)), rejection(&[8], None), rejection(&[8], None)]);
+}
+
+#[test]
+fn the_seats_of_a_reserved_concert_exist_only_for_its_customer() {
+    for (customer, is_sold) in [("alice@example.com", true), ("canary@canary.invalid", false)] {
+        let mut inventory = inventory(2, &[]);
+        inventory.reserved.insert(CONCERT, Email::parse(customer).unwrap());
+        let decisions = allocate_into(inventory, &[naming(command(1, &[0]), CONCERT), command(2, &[1])]);
+        if is_sold {
+            assert_eq!(decisions.iter().flat_map(sold_seats).collect::<Vec<_>>(), ids(&[0, 1]));
+        } else {
+            // As if neither the seats nor the concert existed: the labels are not revealed either.
+            let rejection = |seat, missing_concert_id| {
+                let (seat_ids, seats) = (ids(&[seat]), Some(Vec::new()));
+                Decision::Reject(Rejection::SeatsNotFound { seat_ids, seats, missing_concert_id })
+            };
+            assert_eq!(decisions, [rejection(0, Some(CONCERT)), rejection(1, None)]);
+        }
+    }
 }
 
 #[test]
