@@ -13,6 +13,7 @@ use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
 use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::PublisherConfig;
+use crate::canary::CanaryConfig;
 use crate::http::admin_auth::AdminConfig;
 use crate::retention::Retention;
 use crate::server::config::HttpConfig;
@@ -31,6 +32,7 @@ pub struct Config {
     pub policy: BookingPolicy,
     pub admin: AdminConfig,
     pub retention: Retention,
+    pub canary: CanaryConfig,
     pub shutdown: ShutdownLimits,
 }
 
@@ -69,6 +71,7 @@ impl Config {
             )
             .or_default("10");
         let retention = Retention::read(env);
+        let canary = CanaryConfig::read(env);
         let shutdown = read_shutdown(env);
         let telemetry = TelemetryConfig::read(env);
         let log_key = LogKey::read(env);
@@ -88,6 +91,7 @@ impl Config {
             policy,
             admin: admin?,
             retention: retention?,
+            canary: canary?,
             shutdown: shutdown?,
         })
     }

@@ -11,6 +11,8 @@
 //!   outcomes, [`seat_feed`] streams seat maps, [`intake`] knows whether operators let bookings be accepted.
 //! - [`http`]: building blocks of the endpoints. [`metrics`]: what all of these count.
 //!
+//! [`canary`] uses the endpoints as a client does.
+//!
 //! [`server`], connections and middleware, stands beside the endpoints: it imports only [`http`], and only [`router`],
 //! [`config`] and `main` import it.
 
@@ -18,6 +20,7 @@ mod booking_page;
 pub mod booking_policy;
 mod bookings;
 pub mod broker;
+pub mod canary;
 mod catalogue;
 pub mod config;
 mod docs;

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use hamro_api::broker::fallback_runtime;
 use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
 use hamro_api::broker::publisher::{PublishingTask, publisher};
+use hamro_api::canary::{Canary, CanaryMetrics, OwnHttp};
 use hamro_api::config::{Config, DATABASE_SESSION, DeclareConfig, SchemaCommandConfig, log_ids};
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::Bound;
@@ -169,6 +170,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         publisher(config.publisher, broker.topology(), queue_estimate.clone(), intake.clone());
     let (schema_ready_sender, schema_ready) = watch::channel(false);
     intake.register(&mut registry);
+    let canary_metrics = CanaryMetrics::register(&mut registry);
     let state = AppState::new(App {
         clock: database_clock.clock(),
         publisher,
@@ -227,6 +229,19 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     lifecycle.support("schema", |stop| {
         startup_migration::run(sessions, config.schema, ticket_keys, schema_ready_sender, stop)
     });
+
+    if let Some(every) = config.canary.every {
+        let canary = Canary {
+            app: state.clone(),
+            http: OwnHttp::new(listener.local_addr()?),
+            settle_limit: config.canary.settle_limit,
+            sessions: config.database.sessions(&process, DATABASE_SESSION),
+            metrics: canary_metrics,
+            has_failed: false,
+        };
+        let (schema_ready, draining) = (state.schema_ready.clone(), lifecycle.draining());
+        lifecycle.work("canary", |stop| canary.run(every, schema_ready, draining, stop));
+    }
 
     let exposition = registry.finish();
     if let Some(listener) = metrics_listener {

@@ -60,8 +60,8 @@ build() {
 start_application() {
     ADMIN_TOKEN=${ADMIN_TOKEN:-$(kept_secret "$STACK_DIR/secrets/admin-token" 24)}
     TICKET_KEYS=${TICKET_KEYS:-$(kept_secret "$STACK_DIR/secrets/ticket-keys" 32)}
-    # Set HOST explicitly: some shells set it to the machine's name.
-    export ADMIN_TOKEN TICKET_KEYS PORT HOST=127.0.0.1 DRAIN_DELAY=${DRAIN_DELAY:-0s}
+    # Set HOST explicitly: some shells set it to the machine's name. The canary is on, as with docker compose.
+    export ADMIN_TOKEN TICKET_KEYS PORT HOST=127.0.0.1 DRAIN_DELAY=${DRAIN_DELAY:-0s} CANARY_EVERY=${CANARY_EVERY-1m}
 
     begin_log "$STACK_DIR/logs/api.log"
     start_api

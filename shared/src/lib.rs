@@ -1,6 +1,7 @@
 //! Code that the api and the workers share. `domain` depends on no other module.
 
 pub mod backoff;
+pub mod canary;
 pub mod config;
 pub mod database;
 pub mod domain;

@@ -7,7 +7,7 @@ pub mod follow_booking;
 pub mod get_booking;
 mod outcome;
 pub mod release_booking;
-mod release_transaction;
+pub mod release_transaction;
 mod request;
 mod status;
 mod wait;

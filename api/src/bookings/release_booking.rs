@@ -70,14 +70,18 @@ pub async fn release_booking(
     let ticket = verify_ticket(&app, &text)?;
     let (seats, reason) = body.parse()?;
     let order = ReleaseOrder { ticket, seats, reason, by: admin.name };
-    // In its own task: a client that disconnects must not prevent the announcement of what was committed.
-    let released = spawn(release_and_announce(app, order)).await.map_err(Problem::internal)?;
-    let (etag, status) = released?;
+    let (etag, status) = release_detached(app, order).await?;
     let cache = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((cache, etag, Json(status)).into_response())
 }
 
 /// Releases the seats, and tells this instance and all others. Returns the new status document.
+///
+/// In its own task: a client that disconnects must not prevent the announcement of what was committed.
+pub async fn release_detached(app: AppState, order: ReleaseOrder) -> Result<(ETag, TicketStatus), Problem> {
+    spawn(release_and_announce(app, order)).await.map_err(Problem::internal)?
+}
+
 async fn release_and_announce(app: AppState, order: ReleaseOrder) -> Result<(ETag, TicketStatus), Problem> {
     let ticket = order.ticket;
     let released = app.database.transaction(move |connection| Box::pin(release(connection, order))).await??;

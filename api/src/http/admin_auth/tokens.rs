@@ -23,6 +23,11 @@ impl AdminName {
     /// The name of the holder of `ADMIN_TOKEN`.
     const OF_SINGLE_TOKEN: &str = "admin";
 
+    /// The name under which the canary releases its seats.
+    pub fn of_canary() -> Self {
+        Self("canary".into())
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let is_valid = |char| matches!(char, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
         ((1..=MAX_NAME_CHARS).contains(&text.len()) && text.chars().all(is_valid)).then(|| Self(text.into()))
