@@ -8,6 +8,7 @@
 mod booking_page;
 mod bookings;
 mod broker;
+mod canary;
 mod catalogue;
 mod database;
 mod dead_letters;
