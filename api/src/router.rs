@@ -31,9 +31,10 @@ use crate::{booking_page, bookings, catalogue, docs, health, ops, queue};
 pub fn router(state: AppState, config: &HttpConfig, middleware: MiddlewareState) -> Router {
     let (router, document) = endpoints(&state.response_memory).split_for_parts();
     let docs = docs::routes(&document, config.has_docs);
+    let pages = booking_page::routes().merge(ops::page::routes()).merge(docs);
     router
         .merge(ops::routes())
-        .merge(booking_page::routes().merge(docs).layer(CompressionLayer::new()))
+        .merge(pages.layer(CompressionLayer::new()))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(state)

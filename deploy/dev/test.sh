@@ -37,8 +37,18 @@ lint() {
     shellcheck --external-sources deploy/dev/*.sh .ci/run
     # Deno checks the types. Node.js, which runs these files in the tests, only strips them.
     DENO_DIR=$DEV_DIR/deno deno check --quiet --no-config docs/book-seats.ts e2e/tests/it/bookings/typescript_client/run.ts
+    lint_live_view
     hadolint Dockerfile
     check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+}
+
+# The scripts of the live view, and the tests of those that need no browser.
+lint_live_view() {
+    local scripts=(api/src/ops/page/*.js)
+    local -x DENO_DIR=$DEV_DIR/deno
+    deno fmt --check --quiet --no-config --line-width=120 --single-quote "${scripts[@]}"
+    deno lint --quiet --no-config "${scripts[@]}"
+    deno test --quiet --no-config --no-remote api/src/ops/page
 }
 
 # Lints the snapshot of the document, so that no build is needed; a test compares it with the code.

@@ -1,5 +1,5 @@
-//! What operators see and control during a rush. Every request needs the token of an administrator, and no response is
-//! stored by a cache.
+//! What operators see and control during a rush. Every request for data needs the token of an administrator, and no such
+//! response is stored by a cache. [`page`] shows the data.
 //!
 //! These endpoints are not part of the public contract, and so not of the OpenAPI document: they change with the page that
 //! uses them. docs/RUNBOOK.md describes them.
@@ -7,6 +7,7 @@
 mod controls;
 mod get_controls;
 mod list_changes;
+pub mod page;
 mod update_controls;
 
 use axum::Router;

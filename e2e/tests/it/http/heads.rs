@@ -182,6 +182,8 @@ async fn every_response_has_the_security_headers() -> Result<()> {
         let paths = [
             "/",
             "/page/page.js",
+            "/ops",
+            "/ops/page/main.js",
             "/docs/",
             "/docs/nothing",
             "/openapi.json",

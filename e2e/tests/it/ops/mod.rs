@@ -1,0 +1,3 @@
+//! What operators see during a rush.
+
+mod page;
