@@ -37,6 +37,7 @@ export const CHARTS = [
     title: 'Refused, by code',
     format: perSecond,
     empty: 'None refused',
+    of: (history) => total(history, 'refused'),
     lines: (history) => familyLines(history, 'refused'),
   },
   {
@@ -75,6 +76,7 @@ export const CHARTS = [
     title: 'Settled, by outcome',
     format: perSecond,
     empty: 'None settled',
+    of: (history) => total(history, 'settled'),
     lines: (history) => familyLines(history, 'settled'),
   },
   {
@@ -109,7 +111,7 @@ export function emptyText({ empty, of = () => [] }, lines, history) {
   const known = knownValues(lines.flatMap(({ values }) => values));
   if (known.length > 0) return isZero(known) ? empty : '';
   const measured = knownValues(of(history));
-  return lines.length === 0 || (measured.length > 0 && isZero(measured)) ? empty : 'Unknown';
+  return measured.length > 0 && isZero(measured) ? empty : 'Unknown';
 }
 
 const knownValues = (values) => values.filter((value) => value !== null);

@@ -42,4 +42,5 @@ test('a chart without a line says why', () => {
   assert.equal(text('accept', { accepted: [0, 0] }), 'No bookings');
   assert.equal(text('accept', { accepted: [null, null] }), 'Unknown');
   assert.equal(text('settle', {}), 'None settled');
+  assert.equal(text('refused', { accepted: [null, null] }), 'Unknown');
 });

@@ -26,7 +26,10 @@ export function fromResponse({ from, series }) {
   return { from, length, series: flat };
 }
 
-/** The last 15 minutes until the end of `update`. Where both have a point, `update` is right. */
+/**
+ * The last 15 minutes until the end of `update`. Where both know a value, that of `update` is newer. An instance that has
+ * just started knows less than others, whose responses are kept.
+ */
 export function merge(known, update) {
   const end = update.from + update.length;
   const from = Math.max(end - WINDOW, Math.min(update.from, known?.from ?? update.from));
@@ -35,14 +38,14 @@ export function merge(known, update) {
   for (const name of names) {
     merged.series[name] = Array.from({ length: merged.length }, (_, i) => {
       const second = from + i;
-      return second >= update.from ? point(update, name, second) : point(known, name, second);
+      return point(update, name, second) ?? point(known, name, second);
     });
   }
   return merged;
 }
 
 function point(history, name, second) {
-  const i = second - history.from;
+  const i = second - (history?.from ?? Infinity);
   if (i < 0 || i >= history.length) return null;
   const value = history.series[name]?.[i];
   if (value !== undefined && value !== null) return value;

@@ -22,6 +22,11 @@ test('a response replaces the points that it repeats and adds the new ones', () 
   assert.deepEqual(merged, { from: 100, length: 4, series: { accepted: [1, 2, 3, 4] } });
 });
 
+test('a response that knows less than an earlier one does not replace its values', () => {
+  const merged = merge(response(100, { accepted: [1, 2, 3] }), response(101, { accepted: [null, 5, 6] }));
+  assert.deepEqual(merged.series.accepted, [1, 2, 5, 6]);
+});
+
 test('a gap between two responses is unknown', () => {
   const merged = merge(response(100, { accepted: [1] }), response(103, { accepted: [4] }));
   assert.deepEqual(merged.series.accepted, [1, null, null, 4]);
