@@ -42,13 +42,13 @@ lint() {
     check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 }
 
-# The scripts of the live view, and the tests of those that need no browser.
+# The scripts of the live view. Their tests simulate a browser with an npm package, which deno.lock pins with its hash.
 lint_live_view() {
-    local scripts=(api/src/ops/page/*.js)
+    local page=api/src/ops/page
     local -x DENO_DIR=$DEV_DIR/deno
-    deno fmt --check --quiet --no-config --line-width=120 --single-quote "${scripts[@]}"
-    deno lint --quiet --no-config "${scripts[@]}"
-    deno test --quiet --no-config --no-remote api/src/ops/page
+    deno fmt --check --quiet --no-config --line-width=120 --single-quote "$page"/*.js
+    deno lint --quiet --no-config "$page"/*.js
+    deno test --quiet --no-config --no-remote --lock="$page/deno.lock" --frozen --allow-read="$page" --allow-env "$page"
 }
 
 # Lints the snapshot of the document, so that no build is needed; a test compares it with the code.

@@ -42,7 +42,7 @@ async function load(after, open) {
     next = page.next ?? null;
     shownCount = open;
     $('more-letters').hidden = next === null;
-    $('letters').hidden = table().rows.length === 0;
+    $('letters').hidden = table().children.length === 0;
     setText(
       $('letters-note'),
       open === 0

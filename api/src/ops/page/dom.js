@@ -27,13 +27,13 @@ export function showRows(table, columns, rows) {
     table.append(el('thead', {}, el('tr', {}, ...heads)), el('tbody'));
   }
   const body = table.tBodies[0];
-  const known = new Map([...body.rows].map((row) => [row.dataset.key, row]));
+  const known = new Map([...body.children].map((row) => [row.dataset.key, row]));
   rows.forEach(({ key, level, cells }, i) => {
     const row = known.get(key) ?? newRow(key, columns);
     known.delete(key);
     row.dataset.level = level;
-    columns.forEach((column, cell) => setText(row.cells[cell], cells[column]));
-    if (body.rows[i] !== row) body.insertBefore(row, body.rows[i] ?? null);
+    columns.forEach((column, cell) => setText(row.children[cell], cells[column]));
+    if (body.children[i] !== row) body.insertBefore(row, body.children[i] ?? null);
   });
   known.forEach((row) => row.remove());
   table.hidden = rows.length === 0;
@@ -43,7 +43,7 @@ function newRow(key, columns) {
   const row = el('tr', {}, ...columns.map(() => el('td')));
   row.dataset.key = key;
   columns.forEach((column, i) => {
-    row.cells[i].dataset.column = column;
+    row.children[i].dataset.column = column;
   });
   return row;
 }

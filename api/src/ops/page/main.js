@@ -50,7 +50,7 @@ $('sign-in').addEventListener('submit', async (event) => {
     start();
     $('verdict-title').focus();
   } catch (error) {
-    if (isRefused(error)) forgetToken();
+    forgetToken();
     signIn(describeRefusal(error));
   }
 });
