@@ -24,7 +24,7 @@ pub mod canary;
 mod catalogue;
 pub mod config;
 mod docs;
-mod health;
+pub mod health;
 pub mod http;
 pub mod intake;
 pub mod metrics;

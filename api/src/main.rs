@@ -7,11 +7,12 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_api::broker::fallback_runtime;
 use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
-use hamro_api::broker::publisher::{PublishingTask, publisher};
+use hamro_api::broker::publisher::{PublisherMetrics, PublishingTask, publisher};
 use hamro_api::canary::{Canary, CanaryMetrics, OwnHttp};
 use hamro_api::config::{Config, DATABASE_SESSION, DeclareConfig, SchemaCommandConfig, log_ids};
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::Bound;
+use hamro_api::http::bound_metrics::register_bounds;
 use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
@@ -23,11 +24,13 @@ use hamro_api::outcomes::watermark::Watermark;
 use hamro_api::person::PersonCommand;
 use hamro_api::router::{openapi, router};
 use hamro_api::seat_feed::SeatFeed;
+use hamro_api::server::admission::Admission;
 use hamro_api::server::config::HttpConfig;
 use hamro_api::server::middleware::MiddlewareState;
 use hamro_api::server::rate_limit::RateLimit;
+use hamro_api::server::request_counts::RequestCounts;
 use hamro_api::state::{App, AppState};
-use hamro_api::{person, server, startup_migration};
+use hamro_api::{health, person, server, startup_migration};
 use hamro_shared::config::{Env, help};
 use hamro_shared::database::{self, Database, DatabaseClock};
 use hamro_shared::domain::{Clock, TicketId};
@@ -166,8 +169,14 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let metrics = ApiMetrics::register(&mut registry);
     let queue_estimate = QueueEstimate::new(database_clock.clock());
     let intake = Intake::new(queue_estimate.process());
-    let (publisher, publishing_task) =
-        publisher(config.publisher, broker.topology(), queue_estimate.clone(), intake.clone());
+    let publisher_metrics = PublisherMetrics::register(&mut registry, &metrics);
+    let (publisher, publishing_task) = publisher(
+        config.publisher,
+        broker.topology(),
+        queue_estimate.clone(),
+        intake.clone(),
+        publisher_metrics,
+    );
     let (schema_ready_sender, schema_ready) = watch::channel(false);
     intake.register(&mut registry);
     let canary_metrics = CanaryMetrics::register(&mut registry);
@@ -205,8 +214,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let middleware = MiddlewareState {
         rate_limit: RateLimit::new(&config.http.rate_limit).map(Arc::new),
         body_timeout: config.http.body_timeout,
-        tally: Arc::default(),
+        counts: RequestCounts::register(&mut registry, &state.metrics),
     };
+    let admission = Admission::new(&config.http, middleware.counts.clone());
+    register_state(&mut registry, &state, &admission);
 
     // Requests in flight need these tasks until the last response is sent.
     spawn_broker_tasks(&mut lifecycle, &state, broker, publishing_task);
@@ -244,18 +255,35 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     }
 
     let exposition = registry.finish();
+    let router = router(state, &config.http, middleware, exposition.clone());
     if let Some(listener) = metrics_listener {
         lifecycle.support("metrics", |stop| listener.serve(exposition, stop));
     }
     let limits = config.shutdown;
     let last_responses = limits.total.saturating_sub(limits.drain).mul_f64(LAST_RESPONSES_SHARE);
     let draining = lifecycle.draining();
-    let tally = middleware.tally.clone();
-    let router = router(state, &config.http, middleware);
     let http = config.http;
-    lifecycle
-        .work("http", |stop| server::serve(listener, router, http, tally, last_responses, draining, stop));
+    lifecycle.work("http", |stop| {
+        server::serve(listener, router, http, admission, last_responses, draining, stop)
+    });
     Ok(lifecycle.run_to_exit(limits).await)
+}
+
+/// Registers the metrics of what the requests share.
+fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &Admission) {
+    state.queue_estimate.register_metrics(registry);
+    state.watermark.register_metrics(registry);
+    state.admin_auth.register_metrics(registry);
+    register_bounds(
+        registry,
+        &[
+            ("connections", admission.connections()),
+            ("event_streams", state.sse_limiter.streams()),
+            ("waits", &state.waits),
+            ("response_bytes", state.response_memory.bytes()),
+        ],
+    );
+    health::ready::register_metrics(registry, state.clone());
 }
 
 /// Publishes bookings, and receives announced outcomes.
@@ -298,7 +326,7 @@ fn spawn_database_tasks(lifecycle: &mut Lifecycle, state: &AppState) {
 
 /// Logs the counts of refused requests, and frees the rate limiter's memory of idle clients.
 fn spawn_middleware_tasks(lifecycle: &mut Lifecycle, middleware: &MiddlewareState) {
-    let tally = middleware.tally.clone();
+    let tally = middleware.counts.tally().clone();
     lifecycle.support("refusal counts", |stop| async move {
         tally.report_every_second(stop).await;
         Ok(())

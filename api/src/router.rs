@@ -9,6 +9,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderName, Method};
 use axum::middleware::{from_fn, from_fn_with_state};
+use hamro_shared::telemetry::metrics::Exposition;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
@@ -28,13 +29,19 @@ use crate::state::AppState;
 use crate::{booking_page, bookings, catalogue, docs, health, ops, queue};
 
 /// The whole application.
-pub fn router(state: AppState, config: &HttpConfig, middleware: MiddlewareState) -> Router {
+pub fn router(
+    state: AppState,
+    config: &HttpConfig,
+    middleware: MiddlewareState,
+    exposition: Exposition,
+) -> Router {
     let (router, document) = endpoints(&state.response_memory).split_for_parts();
     let docs = docs::routes(&document, config.has_docs);
     let pages = booking_page::routes().merge(ops::page::routes()).merge(docs);
     router
         .merge(ops::routes())
         .merge(pages.layer(CompressionLayer::new()))
+        .merge(health::metrics::routes(exposition))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(state)

@@ -7,6 +7,7 @@ mod heartbeats;
 pub mod outcome_subscriber;
 pub mod publisher;
 mod publisher_config;
+mod publisher_metrics;
 mod release_announcer;
 mod side_channel;
 mod without_broker;

@@ -29,6 +29,7 @@ use tracing::{info, warn};
 
 use super::heartbeats::HeartbeatSender;
 pub use super::publisher_config::PublisherConfig;
+pub use super::publisher_metrics::PublisherMetrics;
 use super::release_announcer::{QueuedReleases, ReleaseAnnouncer, release_announcer};
 use super::side_channel::SideChannel;
 use crate::intake::Intake;
@@ -75,6 +76,7 @@ pub struct Publisher {
     confirm_timeout: Duration,
     queue_estimate: QueueEstimate,
     release_announcer: ReleaseAnnouncer,
+    metrics: PublisherMetrics,
 }
 
 /// An encoded envelope, and the handler that waits for its confirm.
@@ -86,6 +88,7 @@ pub(super) struct PublishRequest {
 /// A booking whose confirm a handler waits for.
 pub(super) struct Receipt {
     issued_at: Timestamp,
+    requested_at: Instant,
     handler: oneshot::Sender<Result<(), AcceptError>>,
 }
 
@@ -107,6 +110,7 @@ pub struct PublishingTask {
     releases: QueuedReleases,
     /// Announced in the heartbeats.
     intake: Intake,
+    metrics: PublisherMetrics,
 }
 
 pub fn publisher(
@@ -114,6 +118,7 @@ pub fn publisher(
     topology: &Topology,
     queue_estimate: QueueEstimate,
     intake: Intake,
+    metrics: PublisherMetrics,
 ) -> (Publisher, PublishingTask) {
     let (sender, requests) = mpsc::channel(config.waiting_max.get());
     let (state, state_receiver) = watch::channel(BrokerState::Down);
@@ -125,10 +130,19 @@ pub fn publisher(
         confirm_timeout,
         queue_estimate: queue_estimate.clone(),
         release_announcer,
+        metrics: metrics.clone(),
     };
     let topology = topology.clone();
-    let task =
-        PublishingTask { requests, state, topology, confirm_timeout, queue_estimate, releases, intake };
+    let task = PublishingTask {
+        requests,
+        state,
+        topology,
+        confirm_timeout,
+        queue_estimate,
+        releases,
+        intake,
+        metrics,
+    };
     (publisher, task)
 }
 
@@ -143,13 +157,28 @@ impl Publisher {
         self.release_announcer.announce(release);
     }
 
+    /// How many bookings wait for the publishing task, and how many may.
+    pub fn waiting(&self) -> (usize, usize) {
+        let max = self.requests.max_capacity();
+        (max - self.requests.capacity(), max)
+    }
+
     /// Publishes the booking. `Ok` means that the broker has confirmed that it is stored.
     pub async fn publish(&self, envelope: Envelope) -> Result<(), AcceptError> {
+        let result = self.try_publish(envelope).await;
+        if let Err(error) = result {
+            self.metrics.count_failure(error);
+        }
+        result
+    }
+
+    async fn try_publish(&self, envelope: Envelope) -> Result<(), AcceptError> {
         if !self.is_up() {
             return Err(AcceptError::Unavailable);
         }
         let (handler, confirmed) = oneshot::channel();
-        let receipt = Receipt { issued_at: envelope.ticket.id.issued_at(), handler };
+        let receipt =
+            Receipt { issued_at: envelope.ticket.id.issued_at(), requested_at: Instant::now(), handler };
         // Counted first, so that the booking is among the arrivals once its position is requested.
         self.queue_estimate.on_issued(receipt.issued_at);
         let request = PublishRequest { encoded_envelope: envelope.encode(), receipt };
@@ -310,7 +339,7 @@ impl PublishingTask {
         headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(bookings));
         let properties = properties(headers);
         let (exchange, key) = (self.topology.bookings_exchange(), self.topology.intake_queue());
-        let queue_estimate = self.queue_estimate.clone();
+        let (queue_estimate, metrics) = (self.queue_estimate.clone(), self.metrics.clone());
         async move {
             let options = BasicPublishOptions::default();
             let confirm =
@@ -323,7 +352,10 @@ impl PublishingTask {
                 Err(error) => return Err(error.into()),
             };
             match result {
-                Ok(()) => queue_estimate.on_confirmed(receipts.iter().map(|receipt| receipt.issued_at)),
+                Ok(()) => {
+                    queue_estimate.on_confirmed(receipts.iter().map(|receipt| receipt.issued_at));
+                    metrics.count_confirmed(receipts.iter().map(|receipt| receipt.requested_at));
+                }
                 Err(_) => queue_estimate.on_refused(receipts.len()),
             }
             receipts.into_iter().for_each(|receipt| receipt.send(result));

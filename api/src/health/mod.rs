@@ -1,4 +1,5 @@
-//! Probes for orchestrators: whether to restart this instance, and whether to send it requests.
+//! Probes for orchestrators: whether to restart this instance, and whether to send it requests. And its metrics.
 
 pub mod live;
+pub mod metrics;
 pub mod ready;

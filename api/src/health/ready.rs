@@ -1,11 +1,12 @@
 use axum::Json;
 use axum::extract::State;
+use hamro_shared::telemetry::metrics::MetricsRegistry;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::openapi::{OPERATIONS, ReadinessProblem};
 use crate::http::problem::{Problem, ProblemCode};
-use crate::state::AppState;
+use crate::state::{App, AppState};
 
 /// The instance can accept bookings.
 #[derive(Serialize, ToSchema)]
@@ -37,6 +38,22 @@ pub struct Ready {
     ),
 )]
 pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Ready>, Problem> {
+    check(&app)?;
+    let database = app.database.is_unavailable().then_some("unavailable");
+    Ok(Json(Ready { status: "ok", database }))
+}
+
+/// Exports whether this instance is ready.
+pub fn register_metrics(registry: &mut MetricsRegistry, app: AppState) {
+    registry.read_gauge(
+        "ready",
+        "Whether this instance is ready to accept bookings (1) or not (0), as /health/ready reports it",
+        move || Some(if check(&app).is_ok() { 1.0 } else { 0.0 }),
+    );
+}
+
+/// Says why this instance cannot accept bookings, if it cannot.
+fn check(app: &App) -> Result<(), Problem> {
     if app.draining.is_cancelled() {
         let detail = "This instance is shutting down. Send requests to another one.";
         return Err(Problem::new(ProblemCode::NotReady, detail).retry_after(1));
@@ -61,6 +78,5 @@ pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Ready>, P
     if !app.publisher.is_up() {
         return Err(Problem::of(ProblemCode::NotReady).retry_after(1));
     }
-    let database = app.database.is_unavailable().then_some("unavailable");
-    Ok(Json(Ready { status: "ok", database }))
+    Ok(())
 }

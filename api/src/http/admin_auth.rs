@@ -17,6 +17,7 @@ use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use hamro_shared::config::Env;
+use hamro_shared::telemetry::metrics::MetricsRegistry;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +64,17 @@ impl AdminAuth {
     pub fn new(config: AdminConfig, trusted_proxies: TrustedProxies) -> Self {
         let AdminConfig { tokens, failures_max } = config;
         Self { tokens, attempts: FailedAttempts::new(failures_max), trusted_proxies }
+    }
+
+    /// Exports how many attempts have failed.
+    #[expect(clippy::cast_precision_loss, reason = "a metric")]
+    pub fn register_metrics(self: &Arc<Self>, registry: &mut MetricsRegistry) {
+        let auth = self.clone();
+        registry.read_counter(
+            "admin_failures",
+            "Requests with a wrong admin token, and those that were not compared because the client had to wait",
+            move || Some(auth.attempts.failures() as f64),
+        );
     }
 
     /// Logs failed attempts until `stop` is cancelled.

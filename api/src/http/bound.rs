@@ -106,6 +106,11 @@ impl Bound {
         self.counts().held
     }
 
+    /// How much all clients together may hold.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
     /// How often a client was refused.
     pub fn refused(&self) -> u64 {
         self.counts().refused

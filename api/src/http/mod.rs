@@ -4,6 +4,7 @@
 
 pub mod admin_auth;
 pub mod bound;
+pub mod bound_metrics;
 pub mod client_address;
 pub mod created;
 pub mod etag;

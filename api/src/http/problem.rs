@@ -177,6 +177,8 @@ impl IntoResponse for Problem {
         let status = code.status();
         let content_type = [(CONTENT_TYPE, PROBLEM_JSON)];
         let mut response = (status, headers, content_type, axum::Json(document)).into_response();
+        // The middleware counts it.
+        response.extensions_mut().insert(code);
         if is_logged(status) {
             response.extensions_mut().insert(FailureForLog { code, ticket, cause });
         }

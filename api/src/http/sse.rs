@@ -52,6 +52,11 @@ impl SseLimiter {
         Self { streams, max_age, stopping }
     }
 
+    /// The bound of the streams.
+    pub fn streams(&self) -> &Arc<Bound> {
+        &self.streams
+    }
+
     pub fn acquire(&self, client: Client) -> Result<SsePermit, Problem> {
         let held = self.streams.hold(client, 1);
         let held = held.map_err(|refusal| refusal.problem(ProblemCode::TooManyStreams, "event streams"))?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hamro_shared::database::Database;
 use hamro_shared::domain::{Clock, TicketId, Timestamp};
+use hamro_shared::telemetry::metrics::MetricsRegistry;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 use tokio::task::spawn;
@@ -48,6 +49,16 @@ pub struct Reading {
 impl Watermark {
     pub fn new(database: Database, clock: Clock) -> Self {
         Self(Arc::new(Inner { database, clock, latest: RwLock::new(None), last_refresh: Mutex::new(None) }))
+    }
+
+    /// Exports the age of the watermark, once it has been looked up.
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        let watermark = self.clone();
+        registry.read_gauge(
+            "watermark_age_seconds",
+            "Time since the last successful look-up of the watermark began, which only status reads cause",
+            move || watermark.latest().map(|(_, at)| at.elapsed().as_secs_f64()),
+        );
     }
 
     /// Whether the ticket is beyond the watermark, and so certainly not settled. `false` proves nothing.

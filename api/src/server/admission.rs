@@ -10,12 +10,12 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hamro_shared::telemetry::Tally;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::warn;
 
 use super::config::HttpConfig;
+use super::request_counts::RequestCounts;
 use crate::http::bound::{Bound, Held, Refusal};
 use crate::http::client_address::{Client, ClientAddress, TrustedProxies};
 use crate::http::problem::{Problem, ProblemCode};
@@ -33,7 +33,7 @@ pub struct Admission {
     /// Twice as many as places: a displaced connection is open until its task has ended.
     open_places: Arc<Semaphore>,
     proxies: TrustedProxies,
-    tally: Arc<Tally>,
+    counts: RequestCounts,
 }
 
 /// What may be done with a connection.
@@ -58,7 +58,7 @@ impl Place {
 }
 
 impl Admission {
-    pub fn new(config: &HttpConfig, tally: Arc<Tally>) -> Self {
+    pub fn new(config: &HttpConfig, counts: RequestCounts) -> Self {
         let connections =
             connections_max(config.connections_max.map(|max| max.get().into()), raise_open_file_limit());
         Self {
@@ -66,8 +66,18 @@ impl Admission {
             refusing: Mutex::default(),
             open_places: Arc::new(Semaphore::new(2 * PLACES)),
             proxies: config.rate_limit.trusted_proxies.clone(),
-            tally,
+            counts,
         }
+    }
+
+    /// The bound of the connections.
+    pub fn connections(&self) -> &Arc<Bound> {
+        &self.connections
+    }
+
+    /// What requests are counted in.
+    pub(super) fn counts(&self) -> RequestCounts {
+        self.counts.clone()
     }
 
     /// Waits while displaced connections are still being closed.
@@ -80,7 +90,9 @@ impl Admission {
             Err(refusal) => refusal,
         };
         let problem = problem(refusal);
-        self.tally.count(problem.code().as_str(), false, || Some("a connection was refused".to_owned()));
+        self.counts
+            .tally()
+            .count(problem.code().as_str(), false, || Some("a connection was refused".to_owned()));
         Admitted::Refusing(self.take_place().await, problem)
     }
 
@@ -152,7 +164,7 @@ mod tests {
             refusing: Mutex::default(),
             open_places: Arc::new(Semaphore::new(2 * PLACES)),
             proxies: TrustedProxies::default(),
-            tally: Arc::default(),
+            counts: RequestCounts::default(),
         }
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::response::IntoResponse;
+use axum::http::Method;
+use axum::response::{IntoResponse, Response};
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
 use hyper::Request;
@@ -30,6 +31,7 @@ use super::graceful::close_gracefully;
 use super::guarded_socket::GuardedSocket;
 use super::head;
 use super::path::remove_extra_slashes;
+use super::request_counts::{RequestCounts, Unrouted};
 use super::response_body::end_with_response;
 use super::response_stream::StreamExecutor;
 use crate::http::bound::Held;
@@ -70,6 +72,7 @@ struct ConnectionServer {
     router: Router,
     timeouts: ConnectionTimeouts,
     event_streams: EventStreamMode,
+    counts: RequestCounts,
     /// Once cancelled, a connection is closed after its next response.
     draining: CancellationToken,
     /// Once cancelled, idle connections are closed, and all others after their requests in progress.
@@ -83,6 +86,7 @@ impl Connections {
         router: Router,
         config: &ConnectionConfig,
         event_streams: EventStreamMode,
+        counts: RequestCounts,
         draining: CancellationToken,
     ) -> Self {
         let timeouts = config.timeouts;
@@ -103,6 +107,7 @@ impl Connections {
             router,
             timeouts,
             event_streams,
+            counts,
             draining,
             closing: CancellationToken::new(),
             abort_all: CancellationToken::new(),
@@ -173,12 +178,21 @@ impl ConnectionServer {
             request.extensions_mut().insert(ConnectInfo(peer));
             let (version, draining) = (request.version(), self.draining.clone());
             let is_refused = refusal.is_some();
-            let too_many = refusal.clone().filter(|_| !request.uri().path().starts_with("/health/"));
-            let response = match too_many.map(Problem::into_response).or_else(|| head::refusal(&request)) {
-                Some(response) => Either::Left(ready(Ok(response))),
-                None => Either::Right(self.router.clone().oneshot(request)),
+            let mut preflight = None;
+            let response = match refuse(refusal.as_ref(), &request) {
+                Some((reason, response)) => {
+                    self.counts.count_unrouted(reason, request.method(), &response);
+                    Either::Left(ready(Ok(response)))
+                }
+                None => {
+                    preflight = (request.method() == Method::OPTIONS).then(|| self.counts.clone());
+                    Either::Right(self.router.clone().oneshot(request))
+                }
             };
             response.map_ok(move |mut response| {
+                if let Some(counts) = preflight {
+                    counts.count_unrouted(Unrouted::Preflight, &Method::OPTIONS, &response);
+                }
                 head::complete(version, &mut response);
                 // Clients of HTTP/2 receive GOAWAY once the listener is closed.
                 if is_refused || draining.is_cancelled() {
@@ -213,6 +227,15 @@ impl ConnectionServer {
                 None
             }
         }
+    }
+}
+
+/// The response to a request that must not reach the router: its connection is one too many, and it is no health check, or
+/// its head is invalid.
+fn refuse(too_many: Option<&Problem>, request: &Request<Incoming>) -> Option<(Unrouted, Response)> {
+    match too_many.filter(|_| !request.uri().path().starts_with("/health/")) {
+        Some(problem) => Some((Unrouted::RefusedConnection, problem.clone().into_response())),
+        None => head::refusal(request).map(|response| (Unrouted::InvalidHead, response)),
     }
 }
 
@@ -257,7 +280,8 @@ mod tests {
         let draining = CancellationToken::new();
         let timeouts = ConnectionTimeouts { idle: Duration::from_mins(1), write: Duration::from_mins(1) };
         let config = ConnectionConfig { timeouts, http2_streams_max: NonZeroU32::MIN };
-        let connections = Connections::new(router, &config, mode, draining);
+        let counts = RequestCounts::default();
+        let connections = Connections::new(router, &config, mode, counts, draining);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();

@@ -53,7 +53,7 @@ impl Display for LoggedRequest {
 }
 
 /// The name of a standard method. A client may send any other name.
-fn method_name(method: &Method) -> &'static str {
+pub(super) fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

@@ -3,7 +3,7 @@
 //! docs/decisions/0016-our-own-accept-loop.md explains why this is not `axum::serve`.
 
 mod activity;
-mod admission;
+pub mod admission;
 pub mod config;
 mod connection;
 mod detached_streams;
@@ -16,19 +16,18 @@ pub mod middleware;
 mod pace;
 mod path;
 pub mod rate_limit;
+pub mod request_counts;
 pub mod request_id;
 mod response_body;
 mod response_stream;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
 use hamro_shared::backoff::Backoff;
-use hamro_shared::telemetry::Tally;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -63,21 +62,20 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections until `stop` is cancelled, and counts those that it refuses in `tally`. Returns once all are
-/// closed, or after `last_responses`. Once `draining` is cancelled, each HTTP/1.1 response asks its client to reconnect.
+/// Accepts connections until `stop` is cancelled, as far as `admission` allows it. Returns once all are closed, or after `last_responses`. Once `draining` is cancelled, each HTTP/1.1 response asks its client to reconnect.
 /// Each request carries the address of its peer.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     config: HttpConfig,
-    tally: Arc<Tally>,
+    admission: Admission,
     last_responses: Duration,
     draining: CancellationToken,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let admission = Admission::new(&config, tally);
     info!("listening on http://{}", listener.local_addr()?);
-    let connections = Connections::new(router, &config.connection, config.event_streams, draining);
+    let connections =
+        Connections::new(router, &config.connection, config.event_streams, admission.counts(), draining);
     loop {
         let (socket, peer) = tokio::select! {
             accepted = accept(&listener) => accepted,

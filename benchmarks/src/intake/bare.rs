@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hamro_api::broker::publisher::publisher;
+use hamro_api::broker::publisher::{PublisherMetrics, publisher};
 use hamro_api::config::Config;
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::{Bound, ClientShare};
@@ -20,7 +20,9 @@ use hamro_api::outcomes::watermark::Watermark;
 use hamro_api::router::router;
 use hamro_api::seat_feed::SeatFeed;
 use hamro_api::server;
+use hamro_api::server::admission::Admission;
 use hamro_api::server::middleware::MiddlewareState;
+use hamro_api::server::request_counts::RequestCounts;
 use hamro_api::state::{App, AppState};
 use hamro_e2e::Deployment;
 use hamro_e2e::stats::print;
@@ -64,8 +66,16 @@ pub async fn serve() -> Result<()> {
     let database = Database::new(config.database.sessions("bare", &[]), config.database_connections);
     let queue_estimate = QueueEstimate::new(Clock::system());
     let intake = Intake::open();
-    let (publisher, publishing) =
-        publisher(config.publisher, &Topology::new(""), queue_estimate.clone(), intake.clone());
+    let mut registry = MetricsRegistry::new("hamro-api");
+    let metrics = ApiMetrics::register(&mut registry);
+    let publisher_metrics = PublisherMetrics::register(&mut registry, &metrics);
+    let (publisher, publishing) = publisher(
+        config.publisher,
+        &Topology::new(""),
+        queue_estimate.clone(),
+        intake.clone(),
+        publisher_metrics,
+    );
     tokio::spawn(publishing.confirm_without_broker());
     let stop = CancellationToken::new();
     let app = App {
@@ -93,11 +103,14 @@ pub async fn serve() -> Result<()> {
         database_clock: DatabaseClock::new(Clock::system()),
         policy: config.policy,
         admin_auth: Arc::new(AdminAuth::new(config.admin, TrustedProxies::default())),
-        metrics: ApiMetrics::register(&mut MetricsRegistry::new("hamro-api")),
+        metrics,
     };
     let listener = server::bind(&config.http)?;
     print(format!("http://{}", listener.local_addr()?));
-    let router = router(AppState::new(app), &config.http, MiddlewareState::default());
+    let counts = RequestCounts::register(&mut registry, &app.metrics);
+    let middleware = MiddlewareState { counts: counts.clone(), ..MiddlewareState::default() };
+    let router = router(AppState::new(app), &config.http, middleware, registry.finish());
+    let admission = Admission::new(&config.http, counts);
     let last_responses = config.shutdown.total;
-    server::serve(listener, router, config.http, Arc::default(), last_responses, stop.clone(), stop).await
+    server::serve(listener, router, config.http, admission, last_responses, stop.clone(), stop).await
 }

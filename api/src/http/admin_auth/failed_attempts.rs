@@ -15,6 +15,7 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hamro_shared::telemetry::metrics::Counter;
 use tracing::warn;
 
 const WINDOW: Duration = Duration::from_mins(1);
@@ -30,6 +31,8 @@ const NAMED_MAX: usize = 5;
 
 pub(super) struct FailedAttempts {
     failures_max: u32,
+    /// All of them, since the start.
+    failures: Counter,
     state: Mutex<State>,
 }
 
@@ -57,7 +60,7 @@ struct Counts {
 
 impl FailedAttempts {
     pub fn new(failures_max: NonZeroU32) -> Self {
-        Self { failures_max: failures_max.get(), state: Mutex::default() }
+        Self { failures_max: failures_max.get(), failures: Counter::default(), state: Mutex::default() }
     }
 
     /// Looks a token up with `find` and counts a failure. Returns how long the client must wait if it may not try.
@@ -74,6 +77,7 @@ impl FailedAttempts {
             && known.waits_until > now
         {
             let wait = known.waits_until - now;
+            self.failures.inc();
             state.count(client, |counts| counts.not_compared += 1);
             return Err(wait);
         }
@@ -81,10 +85,16 @@ impl FailedAttempts {
         if found.is_some() {
             state.clients.remove(&client);
         } else {
+            self.failures.inc();
             state.count(client, |counts| counts.wrong += 1);
             state.fail(client, now, self.failures_max);
         }
         Ok(found)
+    }
+
+    /// How many attempts have failed since the start of the process.
+    pub fn failures(&self) -> u64 {
+        self.failures.get()
     }
 
     /// Logs the attempts since the last report, in one line.

@@ -160,6 +160,11 @@ impl Arrivals {
         }
     }
 
+    /// When the first booking arrived that is not settled.
+    pub fn oldest_arrival(&self, departed: i64) -> i64 {
+        self.timeline.oldest_arrival(departed)
+    }
+
     pub fn forget_settled(&mut self, departed: i64) {
         self.timeline.forget_settled(departed);
     }

@@ -12,6 +12,7 @@
 
 mod arrivals;
 mod discrepancy;
+mod figures;
 mod instances;
 mod parcel_sizes;
 mod recent;
@@ -30,6 +31,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use self::arrivals::ArrivedBefore;
+pub use self::figures::QueueFigures;
 use self::instances::Instances;
 use self::parcel_sizes::ParcelSizes;
 use self::recent::RecentBookings;
@@ -66,6 +68,11 @@ struct State {
     recent: RecentBookings,
     /// Bookings that this instance has issued and the broker has not confirmed.
     in_flight: u64,
+    /// Bookings that were published and settled since this instance started, at all instances as far as it has heard.
+    arrivals: u64,
+    departures: u64,
+    /// Messages in the queue, at the last reading on this connection.
+    queue_messages: Option<u64>,
     sizes: ParcelSizes,
     instances: Instances,
     workers: Workers,
@@ -85,6 +92,7 @@ impl QueueEstimate {
     pub fn start_over(&self) {
         let mut state = self.lock();
         state.readings = 0;
+        state.queue_messages = None;
         state.tracking = None;
         state.instances.clear();
         state.workers.clear();
@@ -99,9 +107,11 @@ impl QueueEstimate {
     pub fn on_settled(&self, event: &RawSettledEvent) {
         let mut state = self.lock();
         state.sizes.on_settled(event.parcels, event.bookings);
+        // A booking that was settled earlier, and so perhaps counted, is not among the tickets.
+        let settled = (event.tickets.len() as u64).min(event.bookings.into());
+        state.departures += settled;
         if let Some(tracking) = &mut state.tracking {
-            // A booking that was settled earlier, and so perhaps counted, is not among the tickets.
-            tracking.depart(i64::try_from(event.tickets.len()).unwrap_or(0).min(event.bookings.into()));
+            tracking.depart(signed(settled));
         }
     }
 
@@ -131,6 +141,7 @@ impl QueueEstimate {
         state.in_flight = state.in_flight.saturating_sub(bookings);
         state.messages += 1;
         state.bookings += bookings;
+        state.arrivals += bookings;
         issued_at.for_each(|at| state.recent.add(at.unix_millis()));
         state.sizes.on_published(1, bookings);
     }
@@ -225,6 +236,7 @@ impl State {
     fn on_instance(&mut self, instance: Uuid, published: Published, at: i64, now: Instant) {
         let increase = self.instances.on_heartbeat(instance, published, at, now);
         if let Some(increase) = increase {
+            self.arrivals += increase.bookings;
             self.sizes.on_published(increase.messages, increase.bookings);
             if let Some(tracking) = &mut self.tracking {
                 tracking.arrivals.on_others(&increase.spans);
@@ -235,6 +247,7 @@ impl State {
 
     fn on_reading(&mut self, messages: u64, at: i64, now: Instant) {
         self.record_arrivals(at, now);
+        self.queue_messages = Some(messages);
         self.readings = self.readings.saturating_add(1);
         let held = self.workers.held_bookings(now);
         let in_queue = self.sizes.bookings_in_last(messages, self.instances.average_size());

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 const RESOLUTION: i64 = 1000;
 
 /// Counts by time, in milliseconds since the Unix epoch. What it says about a time that it covers never increases.
+///
+/// A count that lasts has two points, its first and its latest time, so that it is known when the next booking arrived.
 #[derive(Debug)]
 pub struct Timeline {
     /// Nothing is known about earlier times.
@@ -45,9 +47,29 @@ impl Timeline {
     pub fn record(&mut self, at: i64, arrived: i64, departed: i64) {
         let resolution = ((arrived - departed) / RESOLUTION).max(1);
         match self.points.back() {
-            Some(last) if at <= last.at || (arrived - last.arrived).abs() < resolution => {}
+            Some(last) if at <= last.at => {}
+            Some(last) if arrived == last.arrived => self.extend_last(at),
+            Some(last) if (arrived - last.arrived).abs() < resolution => {}
             _ => self.points.push_back(Point { at, arrived }),
         }
+    }
+
+    /// The last count has not changed until `at`.
+    fn extend_last(&mut self, at: i64) {
+        let count = self.points.len();
+        let arrived = self.points[count - 1].arrived;
+        if count > 1 && self.points[count - 2].arrived == arrived {
+            self.points[count - 1].at = at;
+        } else {
+            self.points.push_back(Point { at, arrived });
+        }
+    }
+
+    /// When the first booking arrived that is not settled, or a little earlier. It was there at the beginning if that is
+    /// the beginning.
+    pub fn oldest_arrival(&self, departed: i64) -> i64 {
+        let after = self.points.partition_point(|point| point.arrived <= departed);
+        after.checked_sub(1).map_or(self.since, |index| self.points[index].at)
     }
 
     /// How many bookings had arrived before `at`, if not all of them are settled.
@@ -92,6 +114,24 @@ mod tests {
             let error = at - timeline.arrived_before(at).unwrap();
             assert!((0..=at / RESOLUTION).contains(&error), "{error} at {at}");
         }
+    }
+
+    #[test]
+    fn the_oldest_booking_arrived_when_the_count_had_lasted_until() {
+        let mut timeline = Timeline::starting_at(0, 5);
+        assert_eq!(timeline.oldest_arrival(3), 0);
+        for at in [100, 3_000, 3_600] {
+            timeline.record(at, 5, 5);
+        }
+        assert_eq!((timeline.points.len(), timeline.oldest_arrival(5)), (2, 3_600));
+        for (at, arrived) in [(3_700, 6), (3_900, 7), (5_000, 8)] {
+            timeline.record(at, arrived, 5);
+        }
+        let oldest = [5, 6, 7].map(|departed| timeline.oldest_arrival(departed));
+        assert_eq!(oldest, [3_600, 3_700, 3_900]);
+        timeline.forget_settled(6);
+        assert_eq!(timeline.oldest_arrival(6), 3_700);
+        assert_eq!([3_650, 3_700, 4_000].map(|at| timeline.arrived_before(at)), [None, Some(6), Some(7)]);
     }
 
     #[test]

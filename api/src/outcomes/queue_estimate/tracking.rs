@@ -22,6 +22,11 @@ impl Tracking {
         self.arrivals.all() - self.departed
     }
 
+    /// When the first booking in the queue arrived, in milliseconds since the Unix epoch. `None` if the queue is empty.
+    pub fn oldest_arrival(&self) -> Option<i64> {
+        (self.backlog() > 0).then(|| self.arrivals.oldest_arrival(self.departed))
+    }
+
     pub fn depart(&mut self, bookings: i64) {
         self.departed += bookings;
         self.arrivals.forget_settled(self.departed);

@@ -2,18 +2,19 @@
 //!
 //! Sales figures are nobody else's business, so the doubt is against the request. The peer of the socket decides, whatever
 //! `X-Forwarded-For` says. A proxy on the same machine has a local address too. Its requests are recognised by the headers
-//! that proxies add, and by the host that its client asked for. Such a host also comes from a browser on this machine
-//! whose page has another site's name.
+//! that proxies add, and by the host that its client asked for. A browser on this machine also sends requests for the pages
+//! of others; they carry `Origin` or another site's host.
 
 use std::net::IpAddr;
 
-use hyper::header::{FORWARDED, HOST, HeaderName, VIA};
+use hyper::header::{FORWARDED, HOST, HeaderName, ORIGIN, VIA};
 use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Uri};
 
-/// Headers that only proxies add.
-const OF_PROXIES: [HeaderName; 6] = [
+/// Headers that only proxies and browsers add.
+const OF_OTHERS: [HeaderName; 7] = [
     FORWARDED,
+    ORIGIN,
     VIA,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
@@ -24,7 +25,7 @@ const OF_PROXIES: [HeaderName; 6] = [
 /// Whether a program on this machine has sent the request, and no proxy has passed it on.
 pub fn is_local_request(peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> bool {
     peer.to_canonical().is_loopback()
-        && !OF_PROXIES.iter().any(|name| headers.contains_key(name))
+        && !OF_OTHERS.iter().any(|name| headers.contains_key(name))
         && is_for_this_machine(uri, headers)
 }
 
@@ -71,8 +72,8 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_a_local_proxy_passes_on_is_not_local() {
-        for name in ["x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via"] {
+    fn a_request_that_a_local_proxy_or_a_page_in_a_browser_causes_is_not_local() {
+        for name in ["x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via", "origin"] {
             for value in ["127.0.0.1", "198.51.100.1", ""] {
                 assert!(
                     !is_local("127.0.0.1", "/metrics", &[("host", "localhost"), (name, value)]),
