@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz model mutants sqlx settings audit
+.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz model mutants sqlx settings metrics audit
 
 help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
@@ -25,7 +25,7 @@ test: ## run lints and tests on a throwaway PostgreSQL and RabbitMQ (ARGS='a nex
 fmt: ## format the Rust code
 	@cargo fmt --all
 
-bench-intake: ## measure the intake against its limits; several minutes (ARGS='accept polls streams latency attacks' selects)
+bench-intake: ## measure the intake against its limits; several minutes (ARGS='accept polls streams latency attacks metrics' selects)
 	@deploy/dev/bench.sh intake $(ARGS)
 
 bench-worker: ## measure a worker against its limits; several minutes (ARGS='batches drain scale latency growth' selects)
@@ -51,6 +51,9 @@ sqlx: ## regenerate .sqlx after a change of queries or migrations
 
 settings: ## write the settings into .env.example and docs/ARCHITECTURE.md after a change of one
 	@UPDATE_SETTINGS=1 cargo test --workspace --locked --features faults --test it settings::
+
+metrics: ## write docs/METRICS.md after a change of a metric
+	@UPDATE_METRICS=1 SQLX_OFFLINE=true deploy/dev/with-stack.sh metrics -- cargo nextest run --workspace --locked --features faults -E 'test(metrics::page::)' </dev/null
 
 audit: ## check licences, banned crates, sources and advisories of all dependencies (OFFLINE=1 skips the advisories)
 	@OFFLINE=$(OFFLINE) deploy/dev/audit.sh

@@ -273,6 +273,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &Admission) {
     state.queue_estimate.register_metrics(registry);
     state.watermark.register_metrics(registry);
+    state.outcomes.register_metrics(registry);
+    state.seat_feed.register_metrics(registry);
     state.admin_auth.register_metrics(registry);
     register_bounds(
         registry,

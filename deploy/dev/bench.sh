@@ -17,7 +17,12 @@ main() {
         exec deploy/dev/with-stack.sh --durable bench -- deploy/dev/bench.sh "$bench" --on-stack "$@"
     fi
     shift
-    SQLX_OFFLINE=true "${BUILD_RELEASE[@]}" --bin hamro-api --bin hamro-worker --bin "bench-$bench"
+    export SQLX_OFFLINE=true
+    if [[ " $* " == *" metrics "* ]]; then
+        "${BUILD_RELEASE[@]}" --features hamro-api/without-metrics --bin hamro-api
+        cp "$TARGET_DIR/release/hamro-api" "$TARGET_DIR/release/hamro-api-without-metrics"
+    fi
+    "${BUILD_RELEASE[@]}" --bin hamro-api --bin hamro-worker --bin "bench-$bench"
     "$TARGET_DIR/release/bench-$bench" "$@"
 }
 

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use hamro_verification::processes;
+use hyper::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -17,6 +18,8 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::Client;
+use crate::metrics::Metrics;
 use crate::wait_until;
 
 /// A running process. Dropping it kills the process.
@@ -185,6 +188,20 @@ impl Process {
             }
         })
         .await
+    }
+
+    /// What the process exports now.
+    pub async fn metrics(&mut self) -> Result<Metrics> {
+        Metrics::parse(&self.metrics_page("/metrics").await?)
+    }
+
+    /// A page of the listener for metrics: `/metrics`, or `/`, which describes them.
+    pub async fn metrics_page(&mut self, path: &str) -> Result<String> {
+        let address = self.line_after("serving metrics on ").await?;
+        let client = Client::new(address.trim().trim_end_matches("/metrics"));
+        let response = client.request(Method::GET, path).send().await?;
+        ensure!(response.status == 200, "{path}: {response:?}");
+        Ok(String::from_utf8(response.body.into())?)
     }
 
     pub fn signal(&self, signal: Signal) -> Result<()> {

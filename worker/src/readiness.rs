@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::extract::{ConnectInfo, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -263,10 +264,9 @@ async fn ready(
 async fn metrics(
     State(exposition): State<Exposition>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Parts,
 ) -> Response {
-    if !is_local_request(peer.ip(), &uri, &headers) {
+    if !is_local_request(peer.ip(), &request) {
         return StatusCode::NOT_FOUND.into_response();
     }
     ([(CONTENT_TYPE, Exposition::CONTENT_TYPE)], exposition.body()).into_response()

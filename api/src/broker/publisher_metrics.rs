@@ -47,6 +47,9 @@ impl PublisherMetrics {
 
     /// The broker has confirmed a message. `since` says when the publication of each of its bookings was requested.
     pub(super) fn count_confirmed(&self, since: impl ExactSizeIterator<Item = Instant>) {
+        if cfg!(feature = "without-metrics") {
+            return;
+        }
         let now = Instant::now();
         self.messages.inc();
         self.accepted.inc_by(since.len() as u64);

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, Uri};
+use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use hamro_shared::telemetry::metrics::{Exposition, METRICS_PATH, is_local_request};
@@ -25,13 +25,12 @@ async fn get_metrics(
     Extension(exposition): Extension<Exposition>,
     State(proxies): State<TrustedProxies>,
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
-    uri: Uri,
-    headers: HeaderMap,
     admin: AdminCheck,
+    request: Parts,
 ) -> Result<impl IntoResponse, Problem> {
     let is_local = peer.is_some_and(|Extension(ConnectInfo(peer))| {
         // The requests of a proxy on this machine are those of its clients.
-        is_local_request(peer.ip(), &uri, &headers) && !proxies.trusts(peer.ip())
+        is_local_request(peer.ip(), &request) && !proxies.trusts(peer.ip())
     });
     if !is_local {
         admin.authorise().map_err(refusal)?;

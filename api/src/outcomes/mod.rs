@@ -16,6 +16,7 @@ use hamro_shared::database::Database;
 use hamro_shared::database::tickets::{self, Unreadable};
 use hamro_shared::domain::{SettledTicket, TicketId};
 use hamro_shared::queue::RawSettledTicket;
+use hamro_shared::telemetry::metrics::{Counter, MetricsRegistry};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -37,9 +38,27 @@ pub struct Outcomes {
     cache: Arc<OutcomeCache>,
     waiters: OutcomeWaiters,
     unreadable: Arc<UnreadableTickets>,
+    lookup_failures: Counter,
 }
 
 impl Outcomes {
+    /// Exports how many tickets requests wait for, and how often their look-up has failed.
+    #[expect(clippy::cast_precision_loss, reason = "metrics")]
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        let waiters = self.waiters.clone();
+        registry.read_gauge(
+            "awaited_tickets",
+            "Tickets whose outcome requests and event streams of this instance wait for",
+            move || Some(waiters.len() as f64),
+        );
+        let failures = self.lookup_failures.clone();
+        registry.read_counter(
+            "outcome_lookup_failures",
+            "Failed look-ups of the outcomes of awaited tickets in the database, which are repeated every second",
+            move || Some(failures.get() as f64),
+        );
+    }
+
     /// Registers a waiter. Call this before the booking is published, or before [`get`](Self::get).
     pub fn wait_for(&self, ticket: TicketId) -> OutcomeWaiter {
         self.waiters.register(ticket)
@@ -113,6 +132,7 @@ impl Outcomes {
                 }
             }
             Err(error) => {
+                self.lookup_failures.inc();
                 warn!("cannot look up the outcomes of {count} awaited tickets: {error}");
             }
         }

@@ -28,6 +28,11 @@ pub struct OutcomeWaiter {
 }
 
 impl OutcomeWaiters {
+    /// How many tickets are awaited.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Registers a waiter.
     pub fn register(&self, ticket: TicketId) -> OutcomeWaiter {
         let mut entries = self.lock();

@@ -19,6 +19,7 @@ use futures_util::stream::{self, Stream};
 use hamro_shared::database::Database;
 use hamro_shared::domain::ConcertId;
 use hamro_shared::queue::{FreedSeat, RawSettledTicket, SoldSeats};
+use hamro_shared::telemetry::metrics::{Counter, MetricsRegistry};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, spawn};
@@ -53,6 +54,8 @@ pub struct SeatFeed {
     database: Database,
     loads: Arc<Semaphore>,
     seat_maps: Arc<Mutex<HashMap<ConcertId, Arc<WatchedSeatMap>>>>,
+    /// Announced outcomes that could not be read.
+    unreadable: Counter,
 }
 
 /// Why a concert's seats cannot be watched.
@@ -73,7 +76,12 @@ pub enum SeatFeedError {
 
 impl SeatFeed {
     pub fn new(database: Database) -> Self {
-        Self { database, loads: Arc::new(Semaphore::new(LOADS_MAX)), seat_maps: Arc::default() }
+        Self {
+            database,
+            loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            seat_maps: Arc::default(),
+            unreadable: Counter::default(),
+        }
     }
 
     /// The events of a concert's seats, starting after `last_event_id`, or with a snapshot.
@@ -120,6 +128,23 @@ impl SeatFeed {
         Ok((seat_map, Some(permit)))
     }
 
+    /// Exports how many seat maps are watched, and how many announced outcomes could not be read.
+    #[expect(clippy::cast_precision_loss, reason = "metrics")]
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        let seat_feed = self.clone();
+        registry.read_gauge(
+            "seat_feed_watched_maps",
+            "Seat maps that clients watch, or have watched in the last half minute",
+            move || Some(seat_feed.seat_maps().len() as f64),
+        );
+        let unreadable = self.unreadable.clone();
+        registry.read_counter(
+            "seat_feed_unreadable_outcomes",
+            "Announced outcomes that could not be read. Watched seat maps are then reloaded",
+            move || Some(unreadable.get() as f64),
+        );
+    }
+
     /// Applies announced sales to the watched seat maps.
     pub fn on_settled(&self, announced: &[RawSettledTicket]) {
         let seat_maps = self.seat_maps().clone();
@@ -139,6 +164,7 @@ impl SeatFeed {
             }
         }
         if unreadable > 0 {
+            self.unreadable.inc_by(unreadable);
             warn!("cannot read {unreadable} announced outcomes; affected seat maps will be reloaded");
         }
     }

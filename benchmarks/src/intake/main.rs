@@ -7,6 +7,8 @@
 //! - `latency`: the time to accept a booking at a steady rate, compared with a bare publish at the same rate
 //! - `attacks`: clients that try to take what the others need, and an honest client beside them; only if it is selected.
 //!   `attacks-smoke` runs the same with few connections, and shows only that it works
+//! - `metrics`: the processor time per booking, compared with an api that counts nothing; only if it is selected, because
+//!   it needs another build
 //!
 //! Arguments select benchmarks. Without arguments, all others run.
 
@@ -14,6 +16,7 @@ mod accept;
 mod attacks;
 mod bare;
 mod latency;
+mod metrics;
 mod polls;
 mod streams;
 mod wrk;
@@ -31,8 +34,12 @@ async fn main() -> Result<()> {
         return bare::serve().await;
     }
     for name in &selected {
-        if !["accept", "polls", "streams", "latency", "attacks", "attacks-smoke"].contains(&name.as_str()) {
-            bail!("unknown benchmark {name}; choose from accept, polls, streams, latency and attacks");
+        if !["accept", "polls", "streams", "latency", "attacks", "attacks-smoke", "metrics"]
+            .contains(&name.as_str())
+        {
+            bail!(
+                "unknown benchmark {name}; choose from accept, polls, streams, latency, attacks and metrics"
+            );
         }
     }
     let is_selected = |name: &str| selected.is_empty() || selected.iter().any(|selected| selected == name);
@@ -47,6 +54,9 @@ async fn main() -> Result<()> {
     }
     if is_selected("latency") {
         latency::run().await?;
+    }
+    if selected.iter().any(|selected| selected == "metrics") {
+        metrics::run().await?;
     }
     for (name, is_smoke) in [("attacks", false), ("attacks-smoke", true)] {
         if selected.iter().any(|selected| selected == name) {

@@ -47,6 +47,7 @@ impl Deployment {
             ("ADMIN_TOKEN", ADMIN_TOKEN),
             ("PORT", "0"),
             ("DRAIN_DELAY", "0s"),
+            ("METRICS_ADDR", "127.0.0.1:0"),
             // All clients of a test or a benchmark have one address.
             ("CLIENT_SHARE", "100"),
         ]

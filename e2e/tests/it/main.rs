@@ -1,6 +1,6 @@
 //! The end-to-end tests. The modules mirror the URL tree of the api (`bookings`, `catalogue`, `seats`, `queue`, `http`,
-//! `booking_page`, `ops`), the stages of a worker (`pipeline`, `settlement`, `recovery`, `dead_letters`), and the servers
-//! that the programs use (`database`, `broker`).
+//! `booking_page`, `ops`), the stages of a worker (`pipeline`, `settlement`, `recovery`, `dead_letters`), the servers that
+//! the programs use (`database`, `broker`), and what operators see (`logs`, `metrics`).
 //!
 //! `outages`, `faults::servers` and `faults::chaos` stop servers that all tests share, so their tests run alone: see
 //! `.config/nextest.toml`.
@@ -18,6 +18,7 @@ mod faults;
 mod http;
 mod key_rotation;
 mod logs;
+mod metrics;
 mod ops;
 mod outages;
 mod person;

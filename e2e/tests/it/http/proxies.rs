@@ -1,4 +1,4 @@
-//! Event streams through the reverse proxies of Debian, with compression switched on.
+//! The reverse proxies of Debian on the same machine: event streams, with compression switched on, and metrics.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -150,6 +150,26 @@ async fn events_arrive_at_once_through_proxies_that_compress() -> Result<()> {
         deployment.start_worker(&[]).await?;
         for (_, stream) in &mut streams {
             read_until(stream, "\"status\":\"confirmed\"").await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn metrics_are_not_shown_through_a_proxy_on_the_same_machine() -> Result<()> {
+    Deployment::run(Setup { apis: 0, workers: 0, ..Setup::default() }, async |deployment| {
+        // An nginx with HTTP/1.1 that adds no header looks like a program on this machine.
+        let trusted = Some(("TRUSTED_PROXIES", "127.0.0.1"));
+        for (kind, settings) in
+            [(Kind::Caddy, None), (Kind::NginxDefault, None), (Kind::Nginx, trusted), (Kind::Caddy, trusted)]
+        {
+            let api = deployment.start_api(settings.as_slice()).await?;
+            let proxy = ReverseProxy::start(kind, deployment.apis[api].client.address()).await?;
+            let mut connection = proxy.connect().await?;
+            connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+            let response = read_until(&mut connection, "\r\n\r\n").await?;
+            assert!(response.starts_with("HTTP/1.1 401 "), "{kind:?}, {settings:?}: {response}");
         }
         Ok(())
     })

@@ -1,5 +1,6 @@
 //! Renders the metrics for Prometheus.
 
+use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,9 +52,16 @@ impl Exposition {
         Bytes::from_owner(Text(self.render()))
     }
 
-    /// What is exported, for documentation.
-    pub fn descriptions(&self) -> &[Description] {
-        &self.0.descriptions
+    /// All metrics, also those that have no value yet, as a Markdown table. docs/METRICS.md is made of it.
+    pub fn table(&self) -> String {
+        let mut descriptions: Vec<&Description> = self.0.descriptions.iter().collect();
+        descriptions.sort_unstable();
+        let mut table = "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+        for Description { name, kind, help, labels } in descriptions {
+            let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let _ = writeln!(table, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+        }
+        table
     }
 }
 

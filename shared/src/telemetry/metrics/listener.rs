@@ -1,4 +1,4 @@
-//! Serves the metrics on a listener of its own (`METRICS_ADDR`), in both programs.
+//! Serves the metrics on a listener of its own (`METRICS_ADDR`), in both programs. The path `/` describes them.
 //!
 //! It asks for no token, so its address should be one that only Prometheus can reach. It is a small server of its own
 //! rather than a part of the api's, so that metrics can be read while clients hold all connections of the api, and the
@@ -125,14 +125,14 @@ async fn serve_connection(socket: TcpStream, exposition: Exposition) {
 }
 
 fn respond(exposition: &Exposition, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    let (status, content_type, body) = match (path, method) {
-        (METRICS_PATH, &Method::GET | &Method::HEAD) => {
-            (StatusCode::OK, Exposition::CONTENT_TYPE, exposition.body())
-        }
-        (METRICS_PATH, _) => {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let (status, content_type, body) = match path {
+        METRICS_PATH if is_read => (StatusCode::OK, Exposition::CONTENT_TYPE, exposition.body()),
+        "/" if is_read => (StatusCode::OK, TEXT, exposition.table().into()),
+        METRICS_PATH | "/" => {
             (StatusCode::METHOD_NOT_ALLOWED, TEXT, Bytes::from_static(b"Use GET or HEAD.\n"))
         }
-        _ => (StatusCode::NOT_FOUND, TEXT, Bytes::from_static(b"Only /metrics is served here.\n")),
+        _ => (StatusCode::NOT_FOUND, TEXT, Bytes::from_static(b"The metrics are at /metrics.\n")),
     };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_metrics_are_served() {
+    async fn only_the_metrics_and_their_descriptions_are_served() {
         let (address, _stop) = start(Arc::default()).await;
         let metrics = ask(address, "GET /metrics HTTP/1.1").await;
         assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");
@@ -192,7 +192,9 @@ mod tests {
             without_body.starts_with(&head[..12]) && without_body.ends_with("\r\n\r\n"),
             "{without_body}"
         );
-        for (head, status) in [("GET / HTTP/1.1", "404"), ("POST /metrics HTTP/1.1", "405")] {
+        let described = ask(address, "GET / HTTP/1.1").await;
+        assert!(described.contains("\n| `hamro_test_value` | gauge |  | A test |\n"), "{described}");
+        for (head, status) in [("GET /other HTTP/1.1", "404"), ("POST /metrics HTTP/1.1", "405")] {
             let response = ask(address, head).await;
             assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
         }

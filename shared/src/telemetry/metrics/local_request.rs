@@ -8,8 +8,9 @@
 use std::net::IpAddr;
 
 use hyper::header::{FORWARDED, HOST, HeaderName, ORIGIN, VIA};
+use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
-use hyper::{HeaderMap, Uri};
+use hyper::{HeaderMap, Uri, Version};
 
 /// Headers that only proxies and browsers add.
 const OF_OTHERS: [HeaderName; 7] = [
@@ -23,10 +24,12 @@ const OF_OTHERS: [HeaderName; 7] = [
 ];
 
 /// Whether a program on this machine has sent the request, and no proxy has passed it on.
-pub fn is_local_request(peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> bool {
+pub fn is_local_request(peer: IpAddr, request: &Parts) -> bool {
     peer.to_canonical().is_loopback()
-        && !OF_OTHERS.iter().any(|name| headers.contains_key(name))
-        && is_for_this_machine(uri, headers)
+        // Without further settings, nginx adds no header and replaces the host, but sends HTTP/1.0.
+        && request.version > Version::HTTP_10
+        && !OF_OTHERS.iter().any(|name| request.headers.contains_key(name))
+        && is_for_this_machine(&request.uri, &request.headers)
 }
 
 /// Whether the request names this machine, or no host at all.
@@ -46,12 +49,20 @@ fn is_local_name(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hyper::Request;
+
     use super::*;
 
     fn is_local(peer: &str, uri: &str, headers: &[(&'static str, &str)]) -> bool {
-        let headers =
-            headers.iter().map(|&(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
-        is_local_request(peer.parse().unwrap(), &uri.parse().unwrap(), &headers.collect())
+        is_local_with(Version::HTTP_11, peer, uri, headers)
+    }
+
+    fn is_local_with(version: Version, peer: &str, uri: &str, headers: &[(&'static str, &str)]) -> bool {
+        let mut request = Request::get(uri).version(version);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        is_local_request(peer.parse().unwrap(), &request.body(()).unwrap().into_parts().0)
     }
 
     #[test]
@@ -98,6 +109,7 @@ mod tests {
             let uri = format!("http://{host}/metrics");
             assert_eq!(is_local("127.0.0.1", &uri, &[("host", "localhost")]), expected, "{uri}");
         }
-        assert!(is_local("::1", "/metrics", &[]), "HTTP/1.0 has no host");
+        assert!(!is_local_with(Version::HTTP_10, "127.0.0.1", "/metrics", &[("host", "localhost")]));
+        assert!(is_local_with(Version::HTTP_2, "127.0.0.1", "http://localhost/metrics", &[]));
     }
 }
