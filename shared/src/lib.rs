@@ -1,5 +1,6 @@
 //! Code that the api and the workers share. `domain` depends on no other module.
 
+pub mod audit;
 pub mod backoff;
 pub mod canary;
 pub mod config;

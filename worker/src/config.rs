@@ -9,6 +9,7 @@ use hamro_shared::queue::BrokerConfig;
 use hamro_shared::telemetry::metrics::MetricsConfig;
 use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
+use crate::audit::config::AuditConfig;
 use crate::pipeline::consumer::ConsumerConfig;
 use crate::readiness::HealthConfig;
 use crate::recovery::poison::PoisonConfig;
@@ -22,6 +23,7 @@ pub struct Config {
     pub consumer: ConsumerConfig,
     pub customer_limit: CustomerLimit,
     pub poison: PoisonConfig,
+    pub audit: AuditConfig,
     pub health: HealthConfig,
     pub metrics: MetricsConfig,
     /// How long the batches in flight may take after a shutdown signal.
@@ -49,6 +51,7 @@ impl Config {
         let consumer = ConsumerConfig::read(env);
         let customer_limit = CustomerLimit::read(env);
         let poison = PoisonConfig::read(env);
+        let audit = AuditConfig::read(env);
         let shutdown_timeout = read_shutdown_timeout(env);
         let telemetry = TelemetryConfig::read(env);
         let log_key = LogKey::read(env);
@@ -61,6 +64,7 @@ impl Config {
             consumer: consumer?,
             customer_limit: customer_limit?,
             poison: poison?,
+            audit: audit?,
             health: health?,
             metrics: metrics?,
             shutdown_timeout: shutdown_timeout?,

@@ -7,12 +7,14 @@
 //!   only the format of parcels and envelopes.
 //! - [`recovery`] handles messages that left the normal path: parcels that killed workers, and parcels that reached no
 //!   queue.
+//! - [`audit`] compares seats, sales and counters in the background.
 //! - [`dead_letters`] holds the operator's commands for bookings that could not be processed.
 //! - [`readiness`] reports to orchestrators whether the worker works.
 //! - [`metrics`] is what all of these count.
 //!
-//! Imports run in one direction: `recovery` → `pipeline` → `settlement` → `readiness`.
+//! Imports run in one direction: `recovery` → `pipeline` → `settlement` → `readiness`; `audit` imports `pipeline` only.
 
+pub mod audit;
 pub mod config;
 pub mod dead_letters;
 pub mod metrics;

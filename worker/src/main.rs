@@ -14,6 +14,8 @@ use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits};
 use hamro_shared::queue::{Broker, BrokerTask, supervise};
 use hamro_shared::telemetry::metrics::MetricsRegistry;
 use hamro_shared::{healthcheck, telemetry};
+use hamro_worker::audit::observed::Observed;
+use hamro_worker::audit::{self, Auditor};
 use hamro_worker::config::Config;
 use hamro_worker::dead_letters;
 use hamro_worker::metrics::{WorkerMetrics, export_workload};
@@ -123,6 +125,12 @@ async fn run() -> anyhow::Result<ExitCode> {
         isolator_readiness,
     );
     health.export(&mut registry);
+    let observed = Observed::default();
+    observed.export(&mut registry);
+    let auditor = config.audit.every.map(|every| {
+        let sessions = config.database.sessions(&process, audit::SESSION_SETTINGS);
+        Auditor::new(sessions, &database_clock, workload.clone(), every)
+    });
     let consumer = Consumer {
         config: config.consumer,
         executors,
@@ -146,7 +154,12 @@ async fn run() -> anyhow::Result<ExitCode> {
     lifecycle.support("requeue", run_on_broker(broker.clone(), requeue_task));
     lifecycle.support("outcome publisher", run_on_broker(broker, outcome_publishing_task));
     let database = Database::new(sessions, NonZeroU16::MIN);
+    let observing = database.clone();
+    lifecycle.support("audit report", |stop| observed.keep_reading(observing, stop));
     lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
+    if let Some(auditor) = auditor {
+        lifecycle.support("auditor", |stop| auditor.run(stop));
+    }
     if let Some(address) = config.health.address {
         let (draining, exposition) = (lifecycle.draining(), exposition.clone());
         lifecycle.support("health checks", |stop| health.serve(address, exposition, draining, stop));
