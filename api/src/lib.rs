@@ -8,7 +8,8 @@
 //!   and [`docs`] describes them.
 //! - [`state`]: what the endpoints share.
 //! - Background services: [`broker`] publishes bookings and receives announcements, [`outcomes`] caches and looks up
-//!   outcomes, [`seat_feed`] streams seat maps, [`intake`] knows whether operators let bookings be accepted.
+//!   outcomes, [`seat_feed`] streams seat maps, [`intake`] knows whether operators let bookings be accepted,
+//!   [`installation`] what all processes report.
 //! - [`http`]: building blocks of the endpoints. [`metrics`]: what all of these count.
 //!
 //! [`canary`] uses the endpoints as a client does.
@@ -26,6 +27,7 @@ pub mod config;
 mod docs;
 pub mod health;
 pub mod http;
+pub mod installation;
 pub mod intake;
 pub mod metrics;
 mod openapi;

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_api::broker::fallback_runtime;
 use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
-use hamro_api::broker::publisher::{PublisherMetrics, PublishingTask, publisher};
+use hamro_api::broker::publisher::{PublisherMetrics, PublishingTask, Reporter, publisher};
 use hamro_api::canary::{Canary, CanaryMetrics, OwnHttp};
 use hamro_api::config::{Config, DATABASE_SESSION, DeclareConfig, SchemaCommandConfig, log_ids};
 use hamro_api::http::admin_auth::AdminAuth;
@@ -16,6 +16,8 @@ use hamro_api::http::bound_metrics::register_bounds;
 use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
+use hamro_api::installation::Installation;
+use hamro_api::installation::reports::Reports;
 use hamro_api::intake::{self, Intake};
 use hamro_api::metrics::ApiMetrics;
 use hamro_api::outcomes::Outcomes;
@@ -169,16 +171,12 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let metrics = ApiMetrics::register(&mut registry);
     let queue_estimate = QueueEstimate::new(database_clock.clock());
     let intake = Intake::new(queue_estimate.process());
-    let publisher_metrics = PublisherMetrics::register(&mut registry, &metrics);
-    let (publisher, publishing_task) = publisher(
-        config.publisher,
-        broker.topology(),
-        queue_estimate.clone(),
-        intake.clone(),
-        publisher_metrics,
-    );
-    let (schema_ready_sender, schema_ready) = watch::channel(false);
     intake.register(&mut registry);
+    let reporter = Reporter { intake: intake.clone(), metrics: metrics.clone() };
+    let publisher_metrics = PublisherMetrics::register(&mut registry, &metrics);
+    let (publisher, publishing_task) =
+        publisher(config.publisher, broker.topology(), queue_estimate.clone(), reporter, publisher_metrics);
+    let (schema_ready_sender, schema_ready) = watch::channel(false);
     let canary_metrics = CanaryMetrics::register(&mut registry);
     let state = AppState::new(App {
         clock: database_clock.clock(),
@@ -205,11 +203,13 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         draining: lifecycle.draining(),
         stopping: lifecycle.stopping(),
         schema_ready,
-        database_clock,
-        database,
         policy: config.policy,
         admin_auth: Arc::new(AdminAuth::new(config.admin, config.http.rate_limit.trusted_proxies.clone())),
         metrics,
+        installation: Installation::new(database_clock.clock()),
+        reports: Reports::new(database.clone()),
+        database_clock,
+        database,
     });
     let middleware = MiddlewareState {
         rate_limit: RateLimit::new(&config.http.rate_limit).map(Arc::new),
@@ -301,7 +301,10 @@ fn spawn_broker_tasks(
         state.queue_estimate.clone(),
         state.seat_feed.clone(),
         state.intake.clone(),
+        state.installation.clone(),
     );
+    let (installation, queue_estimate) = (state.installation.clone(), state.queue_estimate.clone());
+    lifecycle.support("live view", |stop| installation.run(queue_estimate, stop));
     let publishing_broker = broker.clone();
     lifecycle.support("publisher", |stop| async move {
         supervise(&publishing_broker, &stop, &mut publishing_task).await;

@@ -21,6 +21,8 @@ use crate::http::extract::BodyTimeout;
 use crate::http::large_responses::LargeResponses;
 use crate::http::response_memory::ResponseMemory;
 use crate::http::sse::SseLimiter;
+use crate::installation::Installation;
+use crate::installation::reports::Reports;
 use crate::intake::Intake;
 use crate::metrics::ApiMetrics;
 use crate::outcomes::Outcomes;
@@ -60,6 +62,9 @@ pub struct App {
     pub policy: BookingPolicy,
     pub admin_auth: Arc<AdminAuth>,
     pub metrics: ApiMetrics,
+    /// For the live view.
+    pub installation: Installation,
+    pub reports: Reports,
 }
 
 impl AppState {

@@ -10,13 +10,14 @@
 //! - [`audit`] compares seats, sales and counters in the background.
 //! - [`dead_letters`] holds the operator's commands for bookings that could not be processed.
 //! - [`readiness`] reports to orchestrators whether the worker works.
-//! - [`metrics`] is what all of these count.
+//! - [`metrics`] is what all of these count, and [`figures`] what heartbeats report of it.
 //!
 //! Imports run in one direction: `recovery` → `pipeline` → `settlement` → `readiness`; `audit` imports `pipeline` only.
 
 pub mod audit;
 pub mod config;
 pub mod dead_letters;
+pub mod figures;
 pub mod metrics;
 pub mod pipeline;
 pub mod readiness;

@@ -152,6 +152,7 @@ async fn run() -> anyhow::Result<ExitCode> {
     let forwarder = UnroutedForwarder::new(broker.topology());
     lifecycle.work("unrouted forwarder", run_on_broker(broker.clone(), forwarder));
     lifecycle.support("requeue", run_on_broker(broker.clone(), requeue_task));
+    let outcome_publishing_task = outcome_publishing_task.reporting(metrics, health.clone());
     lifecycle.support("outcome publisher", run_on_broker(broker, outcome_publishing_task));
     let database = Database::new(sessions, NonZeroU16::MIN);
     let observing = database.clone();

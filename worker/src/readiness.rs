@@ -204,7 +204,7 @@ impl Health {
     }
 
     /// Why this worker is not ready, by part and by connection.
-    fn reasons(&self) -> Vec<String> {
+    pub fn reasons(&self) -> Vec<String> {
         let mut reasons = self.all(Readiness::reason);
         reasons.extend(self.broker_failures.list());
         reasons

@@ -1,21 +1,51 @@
-//! Tells the other api instances how many bookings this one has published, and which controls of the intake it obeys.
+//! Tells all api instances how many bookings this one has published, which controls of the intake it obeys, and what it has
+//! counted.
 
 use std::convert::Infallible;
 
-use hamro_shared::queue::{HeartbeatSchedule, ProcessState};
+use hamro_shared::queue::{ApiFigures, HeartbeatSchedule, Latencies, ProcessState, Published};
 use lapin::Connection;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::side_channel::SideChannel;
+use crate::http::problem::ProblemCode;
 use crate::intake::Intake;
+use crate::metrics::{ApiMetrics, RefusalCode};
 use crate::outcomes::queue_estimate::QueueEstimate;
+
+/// What a heartbeat of this instance reports besides the bookings that were published.
+#[derive(Clone)]
+pub struct Reporter {
+    pub intake: Intake,
+    pub metrics: ApiMetrics,
+}
+
+impl Reporter {
+    fn complete(&self, published: Published) -> Published {
+        Published { figures: Some(self.figures()), ..self.intake.complete(published) }
+    }
+
+    fn figures(&self) -> ApiFigures {
+        let ApiMetrics { accepted, accept_latency, refusals, .. } = &self.metrics;
+        let refused = ProblemCode::ALL.iter().filter_map(|code| {
+            let code = code.as_str();
+            let count = refusals.get(&RefusalCode { code })?.get();
+            (count > 0).then(|| (code.to_owned(), count))
+        });
+        ApiFigures {
+            accepted: accepted.get(),
+            accept_latency: Latencies::new(accept_latency.counts()),
+            refused: refused.collect(),
+        }
+    }
+}
 
 /// Sends the heartbeats of this instance.
 pub(super) struct HeartbeatSender<'a> {
     channel: SideChannel<'a>,
     queue_estimate: QueueEstimate,
-    intake: Intake,
+    reporter: Reporter,
 }
 
 impl<'a> HeartbeatSender<'a> {
@@ -23,27 +53,27 @@ impl<'a> HeartbeatSender<'a> {
         connection: &'a Connection,
         exchange: String,
         queue_estimate: QueueEstimate,
-        intake: Intake,
+        reporter: Reporter,
     ) -> Self {
-        Self { channel: SideChannel::new(connection, exchange), queue_estimate, intake }
+        Self { channel: SideChannel::new(connection, exchange), queue_estimate, reporter }
     }
 
     /// Sends heartbeats. One that cannot be sent is skipped.
     pub async fn send_all(&mut self) -> Infallible {
-        let (queue_estimate, intake) = (self.queue_estimate.clone(), self.intake.clone());
-        let describe = || ProcessState::Api(intake.complete(queue_estimate.published()));
+        let (queue_estimate, reporter) = (self.queue_estimate.clone(), self.reporter.clone());
+        let describe = || ProcessState::Api(reporter.complete(queue_estimate.published()));
         let mut schedule = HeartbeatSchedule::default();
         loop {
             let state = tokio::select! {
                 state = schedule.next(describe) => state,
                 // At once, besides the schedule.
-                () = intake.changed_here() => describe(),
+                () = reporter.intake.changed_here() => describe(),
             };
             if self.channel.is_blocked() {
                 continue;
             }
             if let ProcessState::Api(published) = &state {
-                intake.on_own_heartbeat(published, Instant::now());
+                reporter.intake.on_own_heartbeat(published, Instant::now());
             }
             if let Err(error) = self.channel.send(&queue_estimate.heartbeat(state).encode()).await {
                 debug!("cannot send a heartbeat: {error:#}");

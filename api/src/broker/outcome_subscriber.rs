@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::installation::Installation;
 use crate::intake::Intake;
 use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::QueueEstimate;
@@ -28,14 +29,15 @@ const POLL_DEPTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit on unacknowledged announcements. Each contains up to a few hundred outcomes.
 const PREFETCH: u16 = 32;
 
-/// Passes announced outcomes on to the cache, the queue estimate and the seat feed, and heartbeats to the queue estimate and
-/// the intake.
+/// Passes announced outcomes on to the cache, the queue estimate and the seat feed, and heartbeats to the queue estimate,
+/// the intake and the live view.
 pub struct OutcomeSubscriber {
     topology: Topology,
     outcomes: Outcomes,
     queue_estimate: QueueEstimate,
     seat_feed: SeatFeed,
     intake: Intake,
+    installation: Installation,
 }
 
 impl OutcomeSubscriber {
@@ -45,8 +47,9 @@ impl OutcomeSubscriber {
         queue_estimate: QueueEstimate,
         seat_feed: SeatFeed,
         intake: Intake,
+        installation: Installation,
     ) -> Self {
-        Self { topology, outcomes, queue_estimate, seat_feed, intake }
+        Self { topology, outcomes, queue_estimate, seat_feed, intake, installation }
     }
 
     fn on_settled(&self, body: &[u8]) {
@@ -69,6 +72,7 @@ impl OutcomeSubscriber {
             Ok(heartbeat) => {
                 let now = Instant::now();
                 self.intake.on_heartbeat(&heartbeat, now);
+                self.installation.on_heartbeat(&heartbeat, now);
                 self.queue_estimate.on_heartbeat(heartbeat, now);
             }
             Err(error) => debug!("ignored an unreadable heartbeat: {error}"),
@@ -90,11 +94,13 @@ impl BrokerTask for OutcomeSubscriber {
             // First, so that a refusal is reported, and not that it has closed the channel.
             let messages = self.subscribe(channel).await?;
             self.intake.listens(true);
+            self.installation.listens(true);
             // Concurrently, because a loaded broker may take long to report the queue's length.
             try_join(self.receive(messages), self.poll_depth(channel)).await
         };
         let result = stop.run_until_cancelled(work).await.map_or(Ok(()), |ended| ended.map(drop));
         self.intake.listens(false);
+        self.installation.listens(false);
         self.queue_estimate.start_over();
         result
     }

@@ -28,11 +28,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::heartbeats::HeartbeatSender;
+pub use super::heartbeats::Reporter;
 pub use super::publisher_config::PublisherConfig;
 pub use super::publisher_metrics::PublisherMetrics;
 use super::release_announcer::{QueuedReleases, ReleaseAnnouncer, release_announcer};
 use super::side_channel::SideChannel;
-use crate::intake::Intake;
 use crate::outcomes::queue_estimate::QueueEstimate;
 
 /// Limit on parcels whose confirm is outstanding: low enough for parcels to fill in a rush, high enough to keep the
@@ -109,7 +109,7 @@ pub struct PublishingTask {
     queue_estimate: QueueEstimate,
     releases: QueuedReleases,
     /// Announced in the heartbeats.
-    intake: Intake,
+    reporter: Reporter,
     metrics: PublisherMetrics,
 }
 
@@ -117,7 +117,7 @@ pub fn publisher(
     config: PublisherConfig,
     topology: &Topology,
     queue_estimate: QueueEstimate,
-    intake: Intake,
+    reporter: Reporter,
     metrics: PublisherMetrics,
 ) -> (Publisher, PublishingTask) {
     let (sender, requests) = mpsc::channel(config.waiting_max.get());
@@ -140,7 +140,7 @@ pub fn publisher(
         confirm_timeout,
         queue_estimate,
         releases,
-        intake,
+        reporter,
         metrics,
     };
     (publisher, task)
@@ -216,7 +216,7 @@ impl BrokerTask for PublishingTask {
             connection,
             self.topology.heartbeats_exchange(),
             self.queue_estimate.clone(),
-            self.intake.clone(),
+            self.reporter.clone(),
         );
         let releases = self.releases.clone();
         let mut announcements = SideChannel::new(connection, self.topology.settled_exchange());

@@ -6,6 +6,7 @@
 
 mod controls;
 mod get_controls;
+mod get_state;
 mod list_changes;
 pub mod page;
 mod update_controls;
@@ -21,6 +22,7 @@ use crate::state::AppState;
 
 pub fn routes() -> Router<AppState> {
     Router::new()
+        .route("/ops/state", get(get_state::get_state))
         .route("/ops/controls", get(get_controls::get_controls).put(update_controls::update_controls))
         .route("/ops/controls/changes", get(list_changes::list_changes))
         .layer(map_response(not_cached))

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hamro_api::broker::publisher::{PublisherMetrics, publisher};
+use hamro_api::broker::publisher::{PublisherMetrics, Reporter, publisher};
 use hamro_api::config::Config;
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::{Bound, ClientShare};
@@ -12,6 +12,8 @@ use hamro_api::http::client_address::TrustedProxies;
 use hamro_api::http::large_responses::LargeResponses;
 use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
+use hamro_api::installation::Installation;
+use hamro_api::installation::reports::Reports;
 use hamro_api::intake::Intake;
 use hamro_api::metrics::ApiMetrics;
 use hamro_api::outcomes::Outcomes;
@@ -68,18 +70,13 @@ pub async fn serve() -> Result<()> {
     let intake = Intake::open();
     let mut registry = MetricsRegistry::new("hamro-api");
     let metrics = ApiMetrics::register(&mut registry);
+    let reporter = Reporter { intake: intake.clone(), metrics: metrics.clone() };
     let publisher_metrics = PublisherMetrics::register(&mut registry, &metrics);
-    let (publisher, publishing) = publisher(
-        config.publisher,
-        &Topology::new(""),
-        queue_estimate.clone(),
-        intake.clone(),
-        publisher_metrics,
-    );
+    let (publisher, publishing) =
+        publisher(config.publisher, &Topology::new(""), queue_estimate.clone(), reporter, publisher_metrics);
     tokio::spawn(publishing.confirm_without_broker());
     let stop = CancellationToken::new();
     let app = App {
-        database: database.clone(),
         clock: Clock::system(),
         publisher,
         broker_failures: RoleFailures::default(),
@@ -87,7 +84,7 @@ pub async fn serve() -> Result<()> {
         outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), Clock::system()),
         queue_estimate,
-        seat_feed: SeatFeed::new(database),
+        seat_feed: SeatFeed::new(database.clone()),
         large_responses: LargeResponses::default(),
         response_memory: ResponseMemory::default(),
         sse_limiter: SseLimiter::new(
@@ -104,6 +101,9 @@ pub async fn serve() -> Result<()> {
         policy: config.policy,
         admin_auth: Arc::new(AdminAuth::new(config.admin, TrustedProxies::default())),
         metrics,
+        installation: Installation::new(Clock::system()),
+        reports: Reports::new(database.clone()),
+        database,
     };
     let listener = server::bind(&config.http)?;
     print(format!("http://{}", listener.local_addr()?));

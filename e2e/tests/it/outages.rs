@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hamro_e2e::client::Client;
+use hamro_e2e::client::{ADMIN_TOKEN, Client};
 use hamro_e2e::outage::Outage;
 use hamro_e2e::{Deployment, Setup, wait_until};
+use hyper::Method;
+use serde_json::json;
 use tokio::time::timeout;
 
 /// Far longer than any response takes, and shorter than any timeout.
@@ -144,6 +146,43 @@ async fn while_postgres_is_away_bookings_are_accepted_and_known_outcomes_are_rep
 }
 
 #[tokio::test]
+async fn a_pause_holds_while_postgres_is_away() -> Result<()> {
+    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
+        deployment.expects_errors = true;
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        let pause = json!({"intakePaused": true, "acceptPerSecond": null, "reason": "a test", "revision": 0});
+        assert_eq!(client.write(Method::PUT, "/ops/controls", &pause).await?.status, 200);
+        let controls = async || {
+            let request = client.request(Method::GET, "/ops/controls").bearer_auth(ADMIN_TOKEN);
+            anyhow::Ok(Client::send(request).await?.body)
+        };
+
+        let outage = Outage::of("postgres")?;
+        // It says so once it has not read them for a while.
+        wait_until("the controls are the last known ones", async || {
+            let controls = controls().await?;
+            assert_eq!((&controls["intakePaused"], &controls["revision"]), (&true.into(), &1.into()));
+            assert_eq!(client.create_booking("alice", &seats[..1]).await?.code(), "intake-paused");
+            Ok((controls["isStored"] == false).then_some(()))
+        })
+        .await?;
+        let resume =
+            json!({"intakePaused": false, "acceptPerSecond": null, "reason": "a test", "revision": 1});
+        let refused = client.write(Method::PUT, "/ops/controls", &resume).await?;
+        assert_eq!((refused.status, refused.code()), (503, "database-unavailable"));
+        outage.end()?;
+        wait_until("the intake is resumed", async || {
+            Ok((client.write(Method::PUT, "/ops/controls", &resume).await?.status == 200).then_some(()))
+        })
+        .await?;
+        assert!(accepts_bookings(&client).await?);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn sessions_that_become_read_only_are_replaced_within_the_request() -> Result<()> {
     Deployment::run(Setup::default(), async |deployment| {
         let client = deployment.client().clone();
@@ -166,7 +205,7 @@ async fn sessions_that_become_read_only_are_replaced_within_the_request() -> Res
         })
         .await?;
         let tier = serde_json::json!({"name": "Balcony"});
-        let created = client.write(hyper::Method::POST, "/ticket-types", &tier).await?;
+        let created = client.write(Method::POST, "/ticket-types", &tier).await?;
         assert_eq!(created.status, 201, "{created:?}");
         for (customer, seat) in [("carol", 2), ("dave", 3), ("erin", 4)] {
             let booked = client.book_seats(customer, &seats[seat..=seat]).await?;

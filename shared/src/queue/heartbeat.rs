@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use uuid::Uuid;
 
+use super::figures::{ApiFigures, WorkerFigures};
+
 /// A process sends at least one heartbeat in this time.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// After a change, the next heartbeat follows within this time. No two heartbeats follow each other sooner.
@@ -56,6 +58,12 @@ pub struct WorkerState {
     pub rate: Option<f64>,
     /// The process is about to end. No further heartbeat follows.
     pub stopped: bool,
+    /// Why the worker is not ready. Empty if it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_ready: Vec<String>,
+    /// Missing in heartbeats of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<WorkerFigures>,
 }
 
 /// What an api instance has published to the intake queue.
@@ -82,6 +90,9 @@ pub struct Published {
     /// The controls of the intake, as far as the instance knows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controls: Option<IntakeControls>,
+    /// Missing in heartbeats of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<ApiFigures>,
 }
 
 /// What operators have decided about the intake of the whole installation.
@@ -163,7 +174,17 @@ mod tests {
 
     #[test]
     fn a_decoded_heartbeat_equals_the_encoded_one() {
-        let worker = WorkerState { messages: 3, bookings: 70, rate: Some(812.5), ..WorkerState::default() };
+        let worker = WorkerState {
+            messages: 3,
+            bookings: 70,
+            rate: Some(812.5),
+            not_ready: vec!["seats: locked".to_owned()],
+            figures: Some(WorkerFigures {
+                settled: [("confirmed".to_owned(), 7)].into(),
+                ..WorkerFigures::default()
+            }),
+            ..WorkerState::default()
+        };
         for state in [
             ProcessState::Worker(worker),
             ProcessState::Worker(WorkerState::default()),
@@ -178,6 +199,7 @@ mod tests {
                     intake_paused: true,
                     accept_per_second: NonZeroU32::new(50),
                 }),
+                figures: Some(ApiFigures { accepted: 65, ..ApiFigures::default() }),
             }),
         ] {
             let heartbeat = Heartbeat { process: Uuid::from_u128(7), version: "0.1.0".to_owned(), state };

@@ -5,6 +5,7 @@ mod broker;
 mod connected_roles;
 mod consume;
 mod envelope;
+mod figures;
 mod heartbeat;
 mod parcel;
 mod publish;
@@ -16,6 +17,7 @@ mod topology;
 pub use broker::{Broker, BrokerConfig, BrokerTask, QueueDeleted, supervise};
 pub use consume::consume;
 pub use envelope::{ENVELOPE_VERSION, Envelope, EnvelopeHeader, Undecodable};
+pub use figures::{ApiFigures, Latencies, WorkerFigures};
 pub use heartbeat::{
     HEARTBEAT_AFTER_CHANGE, HEARTBEAT_EVERY, Heartbeat, HeartbeatSchedule, IntakeControls, ProcessState,
     Published, SILENT_AFTER, WorkerState,

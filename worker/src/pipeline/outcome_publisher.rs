@@ -19,6 +19,9 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::workload::Workload;
+use crate::figures::figures;
+use crate::metrics::WorkerMetrics;
+use crate::readiness::Health;
 
 /// Batches that may wait to be announced. Announcements are hints: while the broker accepts none, further ones are
 /// dropped.
@@ -37,6 +40,8 @@ pub struct OutcomePublishingTask {
     /// Identifies this process in its heartbeats.
     process: Uuid,
     workload: Workload,
+    /// What the heartbeats report besides the workload.
+    reported: Option<(WorkerMetrics, Health)>,
 }
 
 pub fn outcome_publisher(
@@ -45,7 +50,10 @@ pub fn outcome_publisher(
 ) -> (OutcomePublisher, OutcomePublishingTask) {
     let (sender, receiver) = mpsc::channel(BACKLOG);
     let (topology, process) = (topology.clone(), Uuid::new_v4());
-    (OutcomePublisher(sender), OutcomePublishingTask { receiver, topology, process, workload })
+    (
+        OutcomePublisher(sender),
+        OutcomePublishingTask { receiver, topology, process, workload, reported: None },
+    )
 }
 
 impl OutcomePublisher {
@@ -73,7 +81,12 @@ impl BrokerTask for OutcomePublishingTask {
     ) -> anyhow::Result<()> {
         let (settled, heartbeats) = (self.topology.settled_exchange(), self.topology.heartbeats_exchange());
         let mut schedule = HeartbeatSchedule::default();
-        let workload = self.workload.clone();
+        let (workload, reported) = (self.workload.clone(), self.reported.clone());
+        let describe = || {
+            let state = workload.state();
+            let Some((metrics, health)) = &reported else { return state };
+            WorkerState { not_ready: health.reasons(), figures: Some(figures(metrics)), ..state }
+        };
         loop {
             tokio::select! {
                 biased;
@@ -82,7 +95,7 @@ impl BrokerTask for OutcomePublishingTask {
                     None => break,
                 },
                 // A heartbeat is not worth a new connection: while the broker blocks this one, none is sent.
-                state = schedule.next(|| ProcessState::Worker(workload.state())) => {
+                state = schedule.next(|| ProcessState::Worker(describe())) => {
                     if !connection.status().blocked() {
                         publish(channel, &heartbeats, &self.heartbeat(state)).await?;
                     }
@@ -95,6 +108,11 @@ impl BrokerTask for OutcomePublishingTask {
 }
 
 impl OutcomePublishingTask {
+    /// Reports these metrics and the readiness in the heartbeats.
+    pub fn reporting(self, metrics: WorkerMetrics, health: Health) -> Self {
+        Self { reported: Some((metrics, health)), ..self }
+    }
+
     fn heartbeat(&self, state: ProcessState) -> Vec<u8> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         Heartbeat { process: self.process, version, state }.encode()

@@ -72,7 +72,7 @@ impl Workload {
             messages: state.parcels.len() as u64,
             bookings: state.parcels.iter().copied().map(u64::from).sum(),
             rate: state.rate.per_second(Instant::now()),
-            stopped: false,
+            ..WorkerState::default()
         }
     }
 
