@@ -75,6 +75,10 @@ const RELEASED: &[(&str, &str)] = &[
         "337e3f383554313ff33c8ea5eac697d4a6498b561b234c162f02553547700f80e1a1fb50a75bc9d133e20917b3337f0d",
     ),
     (
+        "20261201000002",
+        "cae69b2498d47bdf04deda2bf2d66dc118b4163e83f019f6e43ca8b07cf86108733efcaeeedef6d5718f35e5b3ffa9ef",
+    ),
+    (
         "20261201000010",
         "b081f95da7a7fac4c2e876a6df859af5aadcce1a596a47b609daf116a945901ba2a6fac4f540cd0ce76520d65dab4527",
     ),
