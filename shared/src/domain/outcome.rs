@@ -24,6 +24,18 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// A name of the outcome for metrics and traces: the status, or the code of the rejection.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Confirmed { .. } => "confirmed",
+            Self::Rejected { rejection } => rejection.code(),
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// An outcome with the fields of all variants. Serde decodes it directly, whereas it would buffer an internally tagged
 /// enum first.
 #[derive(Deserialize)]

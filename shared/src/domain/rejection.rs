@@ -72,6 +72,20 @@ impl StoredRejection {
 }
 
 impl Rejection {
+    /// The stored code; `other` if this version does not know it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::SeatsTaken { .. } => "seats-taken",
+            Self::SoldOut { .. } => "sold-out",
+            Self::SeatsNotFound { .. } => "seats-not-found",
+            Self::SaleNotOpen { .. } => "sale-not-open",
+            Self::SaleClosed { .. } => "sale-closed",
+            Self::LimitReached { .. } => "limit-reached",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::Other(_) => "other",
+        }
+    }
+
     /// Whether a booking that was rejected for this reason holds its idempotency key, so that retries share the rejection. Only
     /// what depends on the sales of others holds one. Otherwise, anybody who guesses an address and a key could use up the
     /// key, with a booking of a seat that does not exist.

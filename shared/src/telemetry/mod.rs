@@ -15,6 +15,7 @@ mod panics;
 mod queue;
 mod stderr;
 mod tally;
+pub mod traces;
 mod writer;
 
 use std::io::{IsTerminal, stdout};
