@@ -9,6 +9,7 @@ use hamro_shared::database::DatabaseConfig;
 use hamro_shared::lifecycle::ShutdownLimits;
 use hamro_shared::queue::BrokerConfig;
 use hamro_shared::telemetry::metrics::MetricsConfig;
+use hamro_shared::telemetry::traces::TracesConfig;
 use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
 use crate::booking_policy::BookingPolicy;
@@ -22,6 +23,7 @@ use crate::startup_migration::SchemaConfig;
 pub struct Config {
     pub telemetry: TelemetryConfig,
     pub log_ids: LogIds,
+    pub traces: TracesConfig,
     pub database: DatabaseConfig,
     pub database_connections: NonZeroU16,
     pub broker: BrokerConfig,
@@ -75,12 +77,14 @@ impl Config {
         let shutdown = read_shutdown(env);
         let telemetry = TelemetryConfig::read(env);
         let log_key = LogKey::read(env);
+        let traces = TracesConfig::read(env);
         let policy = policy?;
         let log_ids =
             log_key?.map_or_else(|| LogIds::of_ticket_keys(&policy.ticket_keys), |key| LogIds::new(&key));
         Some(Self {
             telemetry: telemetry?,
             log_ids,
+            traces: traces?,
             database: database?,
             database_connections: connections?,
             broker: broker?,

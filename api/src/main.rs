@@ -41,7 +41,7 @@ use hamro_shared::lifecycle::Lifecycle;
 use hamro_shared::output::print;
 use hamro_shared::queue::{Broker, supervise};
 use hamro_shared::telemetry::metrics::MetricsRegistry;
-use hamro_shared::telemetry::{self, LogIds, Logging};
+use hamro_shared::telemetry::{self, LogIds, Logging, traces};
 use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 use tracing::info;
@@ -152,7 +152,8 @@ async fn connect() -> anyhow::Result<(PgConnection, Logging)> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    let logging = telemetry::start(&config.telemetry, config.log_ids)?;
+    let logging = telemetry::start(&config.telemetry, config.log_ids.clone())?;
+    let (traces, trace_export) = traces::start(&config.traces, "hamro-api", config.log_ids)?;
     let listener = server::bind(&config.http)?;
     let metrics_listener = config.metrics.bind().await?;
     fallback_runtime::start();
@@ -169,6 +170,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     database_clock.register_metrics(&mut registry);
     broker.register_metrics(&mut registry);
     let metrics = ApiMetrics::register(&mut registry);
+    trace_export.register(&mut registry);
     let queue_estimate = QueueEstimate::new(database_clock.clock());
     let intake = Intake::new(queue_estimate.process());
     intake.register(&mut registry);
@@ -210,11 +212,13 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         reports: Reports::new(database.clone()),
         database_clock,
         database,
+        traces: traces.clone(),
     });
     let middleware = MiddlewareState {
         rate_limit: RateLimit::new(&config.http.rate_limit).map(Arc::new),
         body_timeout: config.http.body_timeout,
         counts: RequestCounts::register(&mut registry, &state.metrics),
+        traces,
     };
     let admission = Admission::new(&config.http, middleware.counts.clone());
     register_state(&mut registry, &state, &admission);
@@ -266,7 +270,9 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     lifecycle.work("http", |stop| {
         server::serve(listener, router, http, admission, last_responses, draining, stop)
     });
-    Ok(lifecycle.run_to_exit(limits).await)
+    let code = lifecycle.run_to_exit(limits).await;
+    trace_export.finish().await;
+    Ok(code)
 }
 
 /// Registers the metrics of what the requests share.

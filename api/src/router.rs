@@ -25,6 +25,7 @@ use crate::openapi::ApiDoc;
 use crate::server::config::{CorsOrigin, HttpConfig};
 use crate::server::middleware::{MiddlewareState, handle_request};
 use crate::server::request_id::REQUEST_ID;
+use crate::server::request_span::{TRACEPARENT, TRACESTATE};
 use crate::state::AppState;
 use crate::{booking_page, bookings, catalogue, docs, health, ops, queue};
 
@@ -124,6 +125,8 @@ fn cors(origin: &CorsOrigin) -> CorsLayer {
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("prefer"),
             REQUEST_ID,
+            TRACEPARENT,
+            TRACESTATE,
         ])
         .expose_headers([
             ACCEPT_ENCODING,

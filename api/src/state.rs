@@ -8,6 +8,7 @@ use axum::extract::FromRef;
 use hamro_shared::database::{Database, DatabaseClock};
 use hamro_shared::domain::{Clock, Ticket, TicketId};
 use hamro_shared::queue::RoleFailures;
+use hamro_shared::telemetry::traces::Traces;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,7 @@ pub struct App {
     /// For the live view.
     pub installation: Installation,
     pub reports: Reports,
+    pub traces: Traces,
 }
 
 impl AppState {

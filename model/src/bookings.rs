@@ -38,7 +38,7 @@ pub fn command(ticket: Ticket, seats: &[u8], key: Option<&str>) -> BookingComman
     );
     let request = request.expect("names each seat once");
     let idempotency_key = key.map(|key| IdempotencyKey::new(key).expect("is a key"));
-    BookingCommand::new(Envelope { ticket, idempotency_key, request }, "")
+    BookingCommand::new(Envelope { ticket, idempotency_key, request, trace: None }, "")
 }
 
 /// The locked seats, each with whether it can be sold.

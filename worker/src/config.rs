@@ -7,6 +7,7 @@ use hamro_shared::config::{ConfigError, Env, Variable};
 use hamro_shared::database::DatabaseConfig;
 use hamro_shared::queue::BrokerConfig;
 use hamro_shared::telemetry::metrics::MetricsConfig;
+use hamro_shared::telemetry::traces::TracesConfig;
 use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 
 use crate::audit::config::AuditConfig;
@@ -18,6 +19,7 @@ use crate::settlement::customer_limit::CustomerLimit;
 pub struct Config {
     pub telemetry: TelemetryConfig,
     pub log_ids: LogIds,
+    pub traces: TracesConfig,
     pub database: DatabaseConfig,
     pub broker: BrokerConfig,
     pub consumer: ConsumerConfig,
@@ -55,10 +57,12 @@ impl Config {
         let shutdown_timeout = read_shutdown_timeout(env);
         let telemetry = TelemetryConfig::read(env);
         let log_key = LogKey::read(env);
+        let traces = TracesConfig::read(env);
         Some(Self {
             telemetry: telemetry?,
             // Without a key that is shared with the api, log ids differ between processes.
             log_ids: log_key?.map_or_else(LogIds::random, |key| LogIds::new(&key)),
+            traces: traces?,
             database: database?,
             broker: broker?,
             consumer: consumer?,

@@ -13,6 +13,7 @@ use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits};
 use hamro_shared::queue::{Broker, BrokerTask, supervise};
 use hamro_shared::telemetry::metrics::MetricsRegistry;
+use hamro_shared::telemetry::traces;
 use hamro_shared::{healthcheck, telemetry};
 use hamro_worker::audit::observed::Observed;
 use hamro_worker::audit::{self, Auditor};
@@ -84,7 +85,8 @@ async fn check_health() -> anyhow::Result<ExitCode> {
 
 async fn run() -> anyhow::Result<ExitCode> {
     let config = Config::read(Env::process())?;
-    let logging = telemetry::start(&config.telemetry, config.log_ids)?;
+    let logging = telemetry::start(&config.telemetry, config.log_ids.clone())?;
+    let (traces, trace_export) = traces::start(&config.traces, "hamro-worker", config.log_ids)?;
     let metrics_listener = config.metrics.bind().await?;
     let process = format!("hamro-worker-{}", std::process::id());
     let sessions = config.database.sessions(&process, SESSION_SETTINGS);
@@ -96,6 +98,7 @@ async fn run() -> anyhow::Result<ExitCode> {
     database_clock.register_metrics(&mut registry);
     broker.register_metrics(&mut registry);
     let metrics = WorkerMetrics::register(&mut registry);
+    trace_export.register(&mut registry);
     let workload = Workload::default();
     export_workload(&mut registry, workload.clone());
     let (outcome_publisher, outcome_publishing_task) = outcome_publisher(broker.topology(), workload.clone());
@@ -111,6 +114,7 @@ async fn run() -> anyhow::Result<ExitCode> {
             .with_stuck_seats(stuck_seats.clone())
             .with_customer_limit(config.customer_limit)
             .with_metrics(metrics.clone())
+            .with_traces(traces.clone())
     };
     let executors = (0..MAX_IN_FLIGHT_BATCHES)
         .map(|_| Arc::new(Mutex::new(executor(health.register("settlement", Readiness::ready())))))
@@ -168,7 +172,9 @@ async fn run() -> anyhow::Result<ExitCode> {
     if let Some(listener) = metrics_listener {
         lifecycle.support("metrics", |stop| listener.serve(exposition, stop));
     }
-    Ok(lifecycle.run_to_exit(ShutdownLimits::without_drain(config.shutdown_timeout)).await)
+    let code = lifecycle.run_to_exit(ShutdownLimits::without_drain(config.shutdown_timeout)).await;
+    trace_export.finish().await;
+    Ok(code)
 }
 
 type Task = BoxFuture<'static, anyhow::Result<()>>;

@@ -11,6 +11,7 @@ use hamro_shared::domain::{Booking, Outcome, Ticket};
 use super::BookingBody;
 use super::enqueue::{accept_error_problem, admit, enqueue};
 use super::status::booking_or_problem;
+use super::trace::wait_span;
 use super::wait::hold_required;
 use crate::broker::publisher::AcceptError;
 use crate::http::client_address::Client;
@@ -18,6 +19,7 @@ use crate::http::extract::{IdempotencyKeyHeader, IdempotencyKeyParam, JsonBody};
 use crate::http::openapi::{BOOKINGS, BookingProblems, OutcomeUnknownProblem};
 use crate::http::problem::{Problem, ProblemCode, ticket_location};
 use crate::outcomes::OutcomeWaiter;
+use crate::server::request_span::RequestTrace;
 use crate::state::AppState;
 
 /// Pause before the next attempt to fence, if this instance's clock is slightly ahead of the database's.
@@ -45,6 +47,7 @@ const FENCE_RETRY_DELAY: Duration = Duration::from_millis(20);
 pub async fn book_seats(
     State(app): State<AppState>,
     client: Client,
+    RequestTrace(trace): RequestTrace,
     key: Option<IdempotencyKeyHeader>,
     JsonBody(body): JsonBody<BookingBody>,
 ) -> Result<Response, Problem> {
@@ -54,12 +57,17 @@ pub async fn book_seats(
     admit(&app)?;
     let ticket = app.issue_ticket(app.policy.booking_wait);
     let waiter = app.outcomes.wait_for(ticket.id);
-    match enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request).await {
+    match enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request, trace).await {
         // Even if it is unknown whether the booking was accepted, the fence below gives the ticket an outcome.
         Ok(()) | Err(AcceptError::Unknown) => {}
         Err(error) => return Err(accept_error_problem(&app, error, ticket)),
     }
+    let mut span = wait_span(&app, trace, ticket.id);
     let outcome = await_or_expire(&app, ticket, waiter).await?;
+    if let Some(span) = &mut span {
+        span.set("booking.outcome", outcome.code());
+    }
+    drop(span);
     let location = ticket_location(ticket.id);
     match booking_or_problem(outcome) {
         Ok(booking) => Ok((StatusCode::CREATED, [(LOCATION, location)], Json(booking)).into_response()),

@@ -7,6 +7,7 @@ use hamro_shared::domain::Booking;
 
 use super::enqueue::{accept_error_problem, admit, enqueue};
 use super::status::booking_or_problem;
+use super::trace::{end_wait, wait_span};
 use super::wait::hold_preferred;
 use super::{BookingBody, TicketStatus};
 use crate::http::client_address::Client;
@@ -15,6 +16,7 @@ use crate::http::openapi::{BOOKINGS, BookingProblems};
 use crate::http::prefer::Prefer;
 use crate::http::problem::{Problem, ticket_location};
 use crate::http::retry_after::retry_after;
+use crate::server::request_span::RequestTrace;
 use crate::state::AppState;
 
 /// Create a booking
@@ -51,6 +53,7 @@ use crate::state::AppState;
 pub async fn create_booking(
     State(app): State<AppState>,
     client: Client,
+    RequestTrace(trace): RequestTrace,
     key: Option<IdempotencyKeyHeader>,
     prefer: Prefer,
     JsonBody(body): JsonBody<BookingBody>,
@@ -61,20 +64,23 @@ pub async fn create_booking(
     let (preference, _held) = hold_preferred(&app, client, prefer.hold(app.policy.max_wait));
     // Registered before the booking is published, so that its outcome cannot be missed.
     let waiter = (!preference.is_zero()).then(|| app.outcomes.wait_for(ticket.id));
-    enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request)
+    enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request, trace)
         .await
         .map_err(|error| accept_error_problem(&app, error, ticket))?;
     let location = (LOCATION, ticket_location(ticket.id));
-    if let Some(mut waiter) = waiter
-        && let Some(settled) = waiter.wait_for_outcome_or_stop(&app.stopping, preference.duration()).await
-    {
-        // `book_seats` sends the same response.
-        return Ok(match booking_or_problem(settled.outcome.clone()) {
-            Ok(booking) => {
-                (StatusCode::CREATED, preference.headers(), [location], Json(booking)).into_response()
-            }
-            Err(problem) => (preference.headers(), [location], problem).into_response(),
-        });
+    if let Some(mut waiter) = waiter {
+        let span = wait_span(&app, trace, ticket.id);
+        let settled = waiter.wait_for_outcome_or_stop(&app.stopping, preference.duration()).await;
+        end_wait(span, settled.as_deref());
+        if let Some(settled) = settled {
+            // `book_seats` sends the same response.
+            return Ok(match booking_or_problem(settled.outcome.clone()) {
+                Ok(booking) => {
+                    (StatusCode::CREATED, preference.headers(), [location], Json(booking)).into_response()
+                }
+                Err(problem) => (preference.headers(), [location], problem).into_response(),
+            });
+        }
     }
     let position = app.position(ticket.id);
     let headers = [

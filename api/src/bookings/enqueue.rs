@@ -5,8 +5,10 @@ use axum::http::header::RETRY_AFTER;
 use hamro_shared::domain::{BookingRequest, IdempotencyKey, Ticket};
 use hamro_shared::fault_point;
 use hamro_shared::queue::Envelope;
+use hamro_shared::telemetry::traces::{ActiveSpan, TraceContext};
 use tokio::time::Instant;
 
+use super::trace::{end_publish, publish_span};
 use crate::broker::publisher::AcceptError;
 use crate::http::problem::{Problem, ProblemCode};
 use crate::http::retry_after::{retry_after, whole_seconds};
@@ -48,14 +50,18 @@ fn not_admitted(reason: NotAdmitted) -> Problem {
     problem.caused_by(reason)
 }
 
-/// Publishes the booking under the ticket. `Ok` means that the broker has stored it.
+/// Publishes the booking under the ticket, as a part of its request's trace. `Ok` means that the broker has stored it.
 pub async fn enqueue(
     app: &AppState,
     ticket: Ticket,
     idempotency_key: Option<IdempotencyKey>,
     request: BookingRequest,
+    trace: Option<TraceContext>,
 ) -> Result<(), AcceptError> {
-    let published = app.publisher.publish(Envelope { ticket, idempotency_key, request }).await;
+    let span = publish_span(app, trace, ticket.id);
+    let trace = span.as_ref().map(ActiveSpan::context);
+    let published = app.publisher.publish(Envelope { ticket, idempotency_key, request, trace }).await;
+    end_publish(span, published);
     if published.is_ok() {
         fault_point!(AfterConfirm);
     }

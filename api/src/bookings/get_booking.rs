@@ -8,6 +8,7 @@ use hamro_shared::domain::Outcome;
 use super::TicketStatus;
 use super::outcome::{find_or_wait, verify_ticket};
 use super::status::etag_of;
+use super::trace::{end_wait, wait_span};
 use super::wait::hold_preferred;
 use crate::http::client_address::Client;
 use crate::http::extract::{PathId, QueryParams};
@@ -15,6 +16,7 @@ use crate::http::openapi::{BOOKINGS, ParamProblems, ServerProblems, TicketProble
 use crate::http::prefer::{Prefer, WaitParams};
 use crate::http::problem::Problem;
 use crate::http::retry_after::retry_after;
+use crate::server::request_span::RequestTrace;
 use crate::state::AppState;
 
 /// Get the status of a booking
@@ -46,6 +48,7 @@ use crate::state::AppState;
 pub async fn get_booking(
     State(app): State<AppState>,
     client: Client,
+    RequestTrace(trace): RequestTrace,
     PathId(text): PathId<String>,
     QueryParams(params): QueryParams<WaitParams>,
     prefer: Prefer,
@@ -53,7 +56,10 @@ pub async fn get_booking(
 ) -> Result<Response, Problem> {
     let ticket = verify_ticket(&app, &text)?;
     let (preference, _held) = hold_preferred(&app, client, params.hold(prefer, app.policy.max_wait)?);
-    let Some(settled) = find_or_wait(&app, ticket, preference.duration()).await? else {
+    let span = if preference.is_zero() { None } else { wait_span(&app, trace, ticket) };
+    let settled = find_or_wait(&app, ticket, preference.duration()).await?;
+    end_wait(span, settled.as_deref());
+    let Some(settled) = settled else {
         let position = app.position(ticket);
         let headers = [
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),

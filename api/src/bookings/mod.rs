@@ -10,6 +10,7 @@ pub mod release_booking;
 pub mod release_transaction;
 mod request;
 mod status;
+mod trace;
 mod wait;
 
 pub use request::BookingBody;

@@ -17,6 +17,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use hamro_shared::database::Database;
+use hamro_shared::telemetry::traces::Traces;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span};
 
@@ -24,6 +25,7 @@ use super::logged_request::LoggedRequest;
 use super::rate_limit::RateLimit;
 use super::request_counts::RequestCounts;
 use super::request_id::{REQUEST_ID, request_id};
+use super::request_span;
 use crate::http::extract::BodyTimeout;
 use crate::http::prefer::MAX_HOLD;
 use crate::http::problem::{Problem, ProblemCode};
@@ -40,14 +42,20 @@ pub struct MiddlewareState {
     /// How long a client may take to send a body.
     pub body_timeout: BodyTimeout,
     pub counts: RequestCounts,
+    pub traces: Traces,
 }
 
-pub async fn handle_request(State(state): State<MiddlewareState>, request: Request, next: Next) -> Response {
+pub async fn handle_request(
+    State(state): State<MiddlewareState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
     // The route, because the path may contain a ticket id.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let logged = LoggedRequest::new(request.method(), route, id.clone());
+    let trace = request_span::start(&state.traces, &mut request, &logged);
     // At debug level only: a span per request reduces the intake's rate by a sixth. It ends where the body starts.
     let span = debug_span!(
         "http.request",
@@ -62,6 +70,9 @@ pub async fn handle_request(State(state): State<MiddlewareState>, request: Reque
     span.in_scope(|| {
         debug!(duration_ms = duration.as_millis(), "responded with {}", response.status().as_u16());
     });
+    if let Some(span) = trace {
+        request_span::end(span, &response);
+    }
     state.counts.count(&logged, &response, duration);
     response.headers_mut().insert(REQUEST_ID, id);
     response
@@ -69,8 +80,7 @@ pub async fn handle_request(State(state): State<MiddlewareState>, request: Reque
 
 async fn rate_limited(state: &MiddlewareState, request: Request, next: Next) -> Response {
     let limit = RESPONSE_TIMEOUT + state.body_timeout.duration();
-    let Some(rate_limit) = state.rate_limit.as_deref().filter(|_| is_rate_limited(request.uri().path()))
-    else {
+    let Some(rate_limit) = state.rate_limit.as_deref().filter(|_| !is_internal(request.uri().path())) else {
         return respond(request, next, limit).await;
     };
     let peer = request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
@@ -80,9 +90,10 @@ async fn rate_limited(state: &MiddlewareState, request: Request, next: Next) -> 
     }
 }
 
-/// Health checks must always succeed, and loading the booking page takes one request per file.
-fn is_rate_limited(path: &str) -> bool {
-    !path.starts_with("/health/") && !path.starts_with("/page/")
+/// Whether the request is neither rate-limited nor traced. Health checks must always succeed, and loading the booking page
+/// takes one request per file.
+pub(super) fn is_internal(path: &str) -> bool {
+    path.starts_with("/health/") || path.starts_with("/page/")
 }
 
 /// Runs the handler. If it panics, the response is a 500. If no response has begun within the limit, it is a 503.

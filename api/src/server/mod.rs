@@ -18,6 +18,7 @@ mod path;
 pub mod rate_limit;
 pub mod request_counts;
 pub mod request_id;
+pub mod request_span;
 mod response_body;
 mod response_stream;
 

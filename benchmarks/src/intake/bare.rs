@@ -33,6 +33,7 @@ use hamro_shared::database::{Database, DatabaseClock};
 use hamro_shared::domain::Clock;
 use hamro_shared::queue::{RoleFailures, Topology};
 use hamro_shared::telemetry::metrics::MetricsRegistry;
+use hamro_shared::telemetry::traces::Traces;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -104,6 +105,7 @@ pub async fn serve() -> Result<()> {
         installation: Installation::new(Clock::system()),
         reports: Reports::new(database.clone()),
         database,
+        traces: Traces::default(),
     };
     let listener = server::bind(&config.http)?;
     print(format!("http://{}", listener.local_addr()?));

@@ -28,7 +28,7 @@ pub fn envelope(customer: &str, seats: &[i64]) -> Result<Envelope> {
     let request = serde_json::from_value(booking(customer, seats))?;
     let ticket =
         Ticket { id: TicketKeys::parse(TICKET_KEY)?.issue(now), deadline: now + Duration::from_mins(15) };
-    Ok(Envelope { ticket, idempotency_key: None, request })
+    Ok(Envelope { ticket, idempotency_key: None, request, trace: None })
 }
 
 /// Publishes to the intake queue of a deployment. Can be moved into another task.

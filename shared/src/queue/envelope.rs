@@ -7,11 +7,15 @@
 //!
 //! Workers are upgraded before the api, so a worker must read older versions. If the order is reversed, a worker
 //! requeues an envelope of a newer version for a newer worker.
+//!
+//! If the booking's trace is exported, `traceparent` names the span that published it. Otherwise the field is missing: it
+//! takes no bytes. It changes no decision, so the version stays the same, and earlier workers ignore it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::{BookingRequest, IdempotencyKey, Ticket, TicketId, Timestamp};
+use crate::telemetry::traces::{TraceContext, deserialize_lenient};
 
 /// The version that this program writes, and the newest that it can read.
 pub const ENVELOPE_VERSION: u16 = 1;
@@ -22,6 +26,8 @@ pub struct Envelope {
     pub ticket: Ticket,
     pub idempotency_key: Option<IdempotencyKey>,
     pub request: BookingRequest,
+    /// The span that published the booking, if its trace is exported.
+    pub trace: Option<TraceContext>,
 }
 
 /// Why an envelope could not be decoded.
@@ -45,6 +51,8 @@ struct EnvelopeV1 {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<IdempotencyKey>,
     request: BookingRequest,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "deserialize_lenient")]
+    traceparent: Option<TraceContext>,
 }
 
 /// The command. So far there is only one.
@@ -86,6 +94,7 @@ impl Envelope {
             deadline: self.ticket.deadline,
             idempotency_key: self.idempotency_key,
             request: self.request,
+            traceparent: self.trace,
         };
         serde_json::to_vec(&wire).expect("an envelope has string keys only")
     }
@@ -96,6 +105,7 @@ impl Envelope {
                 ticket: Ticket { id: wire.ticket_id, deadline: wire.deadline },
                 idempotency_key: wire.idempotency_key,
                 request: wire.request,
+                trace: wire.traceparent,
             }),
             Ok(wire) => Err(Undecodable::Newer(wire.v)),
             Err(error) => {
@@ -131,6 +141,7 @@ mod tests {
                 Some(ConcertId(Uuid::from_u128(9))),
             )
             .unwrap(),
+            trace: None,
         }
     }
 
@@ -163,6 +174,27 @@ mod tests {
         assert_eq!(Envelope::decode(&raw(r#"{"v":2,"kind":"hold"}"#)), Err(Undecodable::Newer(2)));
         let json = String::from_utf8(envelope(&[1]).encode()).unwrap().replace("\"v\":1", "\"v\":2");
         assert_eq!(Envelope::decode(&raw(json)), Err(Undecodable::Newer(2)));
+    }
+
+    #[test]
+    fn a_booking_whose_trace_is_not_exported_carries_no_bytes_of_it() {
+        assert!(!String::from_utf8(envelope(&[1]).encode()).unwrap().contains("trace"));
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let text = String::from_utf8(envelope(&[1]).encode()).unwrap();
+        let with = |value: &str| text.replacen('{', &format!("{{\"traceparent\":{value},"), 1);
+        let traced = Envelope::decode(&raw(with(&format!("\"{traceparent}\"")))).unwrap();
+        assert_eq!(traced.trace.unwrap().to_string(), traceparent);
+        assert!(String::from_utf8(traced.encode()).unwrap().contains(traceparent));
+    }
+
+    #[test]
+    fn no_booking_is_unreadable_because_of_its_trace() {
+        let text = String::from_utf8(envelope(&[1]).encode()).unwrap();
+        let not_sampled = "\"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\"";
+        for value in ["null", "7", "\"\"", "\"no trace\"", "{\"a\":[1]}", "[]", not_sampled] {
+            let text = text.replacen('{', &format!("{{\"traceparent\":{value},"), 1);
+            assert_eq!(Envelope::decode(&raw(text)), Ok(envelope(&[1])), "{value}");
+        }
     }
 
     #[test]

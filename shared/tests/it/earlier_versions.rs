@@ -186,8 +186,13 @@ fn envelopes_are_compatible_with_earlier_versions() {
     };
     let idempotency_key = Some(IdempotencyKey::new("6e1f3a52").unwrap());
     let envelopes = [
-        Envelope { ticket, idempotency_key, request: request(&[22, 21], Some(ConcertId(CONCERT))) },
-        Envelope { ticket, idempotency_key: None, request: request(&[21], None) },
+        Envelope {
+            ticket,
+            idempotency_key,
+            request: request(&[22, 21], Some(ConcertId(CONCERT))),
+            trace: None,
+        },
+        Envelope { ticket, idempotency_key: None, request: request(&[21], None), trace: None },
     ];
     let read = Parcel::decode(PARCEL.as_bytes()).unwrap();
     let read: Vec<Envelope> = read.into_iter().map(|raw| Envelope::decode(raw).unwrap()).collect();

@@ -120,7 +120,12 @@ fn parcel(bookings: usize) -> Result<Vec<u8>> {
             "userName": format!("Buyer {number}"), "userEmail": format!("buyer{number}@example.com"), "seatIds": [number + 1],
         });
         let ticket = Ticket { id: TicketId(Uuid::from_u128(rand::random())), deadline: now };
-        let envelope = Envelope { ticket, idempotency_key: None, request: serde_json::from_value(request)? };
+        let envelope = Envelope {
+            ticket,
+            idempotency_key: None,
+            request: serde_json::from_value(request)?,
+            trace: None,
+        };
         parcel.push(&envelope.encode());
     }
     Ok(parcel.encode())

@@ -162,7 +162,8 @@ impl Reissuer {
 fn read(letter: &Letter) -> anyhow::Result<Envelope> {
     let raw: &RawValue = serde_json::from_slice(&letter.payload).context("its payload is not JSON")?;
     match Envelope::decode(raw) {
-        Ok(envelope) => Ok(envelope),
+        // The trace of the first attempt has ended.
+        Ok(envelope) => Ok(Envelope { trace: None, ..envelope }),
         Err(Undecodable::Unreadable { reason, .. }) => bail!("its payload is not a booking: {reason}"),
         Err(newer @ Undecodable::Newer(_)) => Err(newer.into()),
     }

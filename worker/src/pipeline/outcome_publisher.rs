@@ -22,6 +22,7 @@ use super::workload::Workload;
 use crate::figures::figures;
 use crate::metrics::WorkerMetrics;
 use crate::readiness::Health;
+use crate::settlement::batch_spans::AnnouncementSpans;
 
 /// Batches that may wait to be announced. Announcements are hints: while the broker accepts none, further ones are
 /// dropped.
@@ -31,11 +32,13 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Queues announcements.
 #[derive(Clone)]
-pub struct OutcomePublisher(mpsc::Sender<SettledEvent>);
+pub struct OutcomePublisher(mpsc::Sender<Announcement>);
+
+type Announcement = (SettledEvent, AnnouncementSpans);
 
 /// Sends the queued announcements, and heartbeats.
 pub struct OutcomePublishingTask {
-    receiver: mpsc::Receiver<SettledEvent>,
+    receiver: mpsc::Receiver<Announcement>,
     topology: Topology,
     /// Identifies this process in its heartbeats.
     process: Uuid,
@@ -58,8 +61,10 @@ pub fn outcome_publisher(
 
 impl OutcomePublisher {
     /// Queues an announcement, or drops it if the queue is full. Never waits.
-    pub fn publish(&self, announcement: SettledEvent) {
-        if self.0.try_send(announcement).is_err() {
+    pub fn publish(&self, announcement: SettledEvent, spans: AnnouncementSpans) {
+        if let Err(error) = self.0.try_send((announcement, spans)) {
+            let (_, spans) = error.into_inner();
+            spans.fail("queue_full");
             debug!("outcome queue full; dropped one announcement");
         }
     }
@@ -91,7 +96,13 @@ impl BrokerTask for OutcomePublishingTask {
             tokio::select! {
                 biased;
                 announcement = self.receiver.recv() => match announcement {
-                    Some(announcement) => publish(channel, &settled, &announcement.encode()).await?,
+                    Some((announcement, spans)) => {
+                        let published = publish(channel, &settled, &announcement.encode()).await;
+                        if let Err(error) = published {
+                            spans.fail("unavailable");
+                            return Err(error);
+                        }
+                    }
                     None => break,
                 },
                 // A heartbeat is not worth a new connection: while the broker blocks this one, none is sent.

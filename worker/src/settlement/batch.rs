@@ -5,6 +5,7 @@ use hamro_shared::domain::{
     Timestamp,
 };
 use hamro_shared::queue::{Envelope, Parcel, Undecodable};
+use hamro_shared::telemetry::traces::TraceContext;
 
 /// A request to book seats: what settlement decides on.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct BookingCommand {
     pub payload: Box<str>,
     /// How often this booking failed alone and was set aside.
     pub set_aside: u32,
+    /// The span that published it, if its trace is exported.
+    pub trace: Option<TraceContext>,
 }
 
 /// What identifies a request and its idempotency key in `bookings`.
@@ -210,14 +213,14 @@ impl Batch {
 
 impl BookingCommand {
     pub fn new(envelope: Envelope, payload: &str) -> Self {
-        let Envelope { ticket, idempotency_key, request } = envelope;
+        let Envelope { ticket, idempotency_key, request, trace } = envelope;
         let identity = |address: &str| StoredIdentity {
             hash: request.hash_with(address),
             key_digest: idempotency_key.as_ref().map(|key| key.digest_with(address)),
         };
         let StoredIdentity { hash, key_digest } = identity(&request.user_email().normalised());
         let earlier = request.user_email().earlier_forms().iter().map(|form| identity(form)).collect();
-        Self { ticket, hash, key_digest, earlier, request, payload: payload.into(), set_aside: 0 }
+        Self { ticket, hash, key_digest, earlier, request, payload: payload.into(), set_aside: 0, trace }
     }
 
     /// Whether `hash` is stored for this request.

@@ -8,12 +8,14 @@ use std::time::Duration;
 use hamro_shared::backoff::Backoff;
 use hamro_shared::database::{CHECK_AFTER, Session, Sessions};
 use hamro_shared::domain::{Clock, SettledTicket};
+use hamro_shared::telemetry::traces::Traces;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use self::progress::{Progress, Verdict};
 use super::batch::{Batch, BookingCommand, DeadLetterReason};
+use super::batch_spans::{AnnouncementSpans, BatchSpans};
 use super::customer_limit::CustomerLimit;
 use super::error_class::{ErrorClass, LOCK_NOT_AVAILABLE, QUERY_CANCELED, SettleError, failure_reason};
 use super::failure_limit::FailureLimit;
@@ -41,6 +43,7 @@ pub struct BatchExecutor {
     locking: Locking,
     customer_limit: CustomerLimit,
     metrics: WorkerMetrics,
+    traces: Traces,
 }
 
 /// The end of a batch.
@@ -54,6 +57,8 @@ pub struct BatchResult {
     /// Bookings of seats that another session has locked; not settled. Publish them to the intake queue before
     /// acknowledging their parcels.
     pub deferred: Vec<BookingCommand>,
+    /// The spans of the announcement of `tickets`.
+    pub announcement_spans: AnnouncementSpans,
 }
 
 /// The executor was asked to stop while the batch waited for the database. What was not committed is not acknowledged.
@@ -88,6 +93,7 @@ impl BatchExecutor {
             locking: Locking::default(),
             customer_limit: CustomerLimit::default(),
             metrics: WorkerMetrics::default(),
+            traces: Traces::default(),
         }
     }
 
@@ -120,6 +126,13 @@ impl BatchExecutor {
         self
     }
 
+    /// Makes its batches a part of the traces of their bookings.
+    #[must_use]
+    pub fn with_traces(mut self, traces: Traces) -> Self {
+        self.traces = traces;
+        self
+    }
+
     /// Waits for the batch's turn and settles it. Returns once the batch has ended, or `Interrupted` if `stop` is
     /// cancelled during a pause.
     ///
@@ -136,6 +149,7 @@ impl BatchExecutor {
     ) -> Result<BatchResult, Interrupted> {
         turn.acquire().await;
         let _busy = self.readiness.busy_guard();
+        let spans = BatchSpans::start(&self.traces, &batch);
         let mut progress = Progress::of(batch);
         let mut pauses = Pauses::default();
         loop {
@@ -151,7 +165,7 @@ impl BatchExecutor {
                 continue;
             }
             match progress.judge(&self.failure_limit, self.clock.now()) {
-                Verdict::Done(result) => return Ok(result),
+                Verdict::Done(result) => return Ok(spans.end(result)),
                 Verdict::Continue => {}
                 Verdict::SetAside(error) => {
                     self.metrics.set_aside.inc();

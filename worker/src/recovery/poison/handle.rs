@@ -21,6 +21,7 @@ use super::step::{Step, next_step};
 use crate::pipeline::isolated_booking::{RetrySchedule, header, is_isolated, parcel_of};
 use crate::pipeline::requeue::{Message, publish};
 use crate::settlement::batch::{Batch, DeadLetterReason, UnsupportedVersion};
+use crate::settlement::batch_spans::AnnouncementSpans;
 use crate::settlement::executor::{BatchResult, Interrupted};
 use crate::settlement::lock_order::LockTurn;
 
@@ -80,7 +81,7 @@ impl PoisonIsolator {
                     Some(requeued) => requeued?,
                     None => return Ok(NextAction::Stopped),
                 }
-                self.announce(result.tickets);
+                self.announce(result.tickets, result.announcement_spans);
                 Ok(if queue_deleted { NextAction::QueueDeleted } else { NextAction::Acknowledge })
             }
             Step::Requeue(unsupported) => {
@@ -150,10 +151,10 @@ impl PoisonIsolator {
         Ok(())
     }
 
-    fn announce(&self, tickets: Vec<SettledTicket>) {
+    fn announce(&self, tickets: Vec<SettledTicket>, spans: AnnouncementSpans) {
         if !tickets.is_empty() {
             // These bookings were not in the intake queue, so they say nothing about its length or rate.
-            self.outcome_publisher.publish(SettledEvent { tickets, bookings: 0, parcels: 0 });
+            self.outcome_publisher.publish(SettledEvent { tickets, bookings: 0, parcels: 0 }, spans);
         }
     }
 

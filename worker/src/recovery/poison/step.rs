@@ -95,7 +95,7 @@ mod tests {
         .unwrap();
         let id = TicketId(Uuid::from_u128(ticket));
         let ticket = Ticket { id, deadline: now + Duration::from_mins(15) };
-        String::from_utf8(Envelope { ticket, idempotency_key: None, request }.encode()).unwrap()
+        String::from_utf8(Envelope { ticket, idempotency_key: None, request, trace: None }.encode()).unwrap()
     }
 
     fn parcel(bookings: &[String]) -> Vec<u8> {

@@ -36,6 +36,7 @@ pub(super) fn command(n: u32, seats: &[i32]) -> BookingCommand {
         earlier: Vec::new(),
         payload: "".into(),
         set_aside: 0,
+        trace: None,
     }
 }
 

@@ -11,7 +11,7 @@ fn attempt(address: &str, seat: i32) -> BookingCommand {
     let email = Email::parse(address).unwrap();
     let request = BookingRequest::new(name, email, vec![SeatId(seat)], None).unwrap();
     let idempotency_key = Some(IdempotencyKey::new("key").unwrap());
-    BookingCommand::new(Envelope { ticket: ticket(), idempotency_key, request }, "{}")
+    BookingCommand::new(Envelope { ticket: ticket(), idempotency_key, request, trace: None }, "{}")
 }
 
 /// The booking as the earlier version with this form of the address settles it.

@@ -62,7 +62,7 @@ fn command_with(ticket: Ticket, customer: &str, seats: &[i32], key: Option<&str>
     )
     .unwrap();
     let idempotency_key = key.map(|key| IdempotencyKey::new(key).unwrap());
-    BookingCommand::new(Envelope { ticket, idempotency_key, request }, "{}")
+    BookingCommand::new(Envelope { ticket, idempotency_key, request, trace: None }, "{}")
 }
 
 fn batch(commands: &[BookingCommand]) -> Batch {

@@ -31,7 +31,7 @@ fn command(customer: &str, seat: i32) -> BookingCommand {
     let ticket = Ticket { id: keys.issue(now()), deadline: now() + Duration::from_mins(15) };
     let idempotency_key = Some(IdempotencyKey::new("key").unwrap());
     BookingCommand::new(
-        Envelope { ticket, idempotency_key, request },
+        Envelope { ticket, idempotency_key, request, trace: None },
         &format!("\"{customer} {}\"", ticket.id),
     )
 }
