@@ -30,3 +30,4 @@ mod rolling_restart;
 mod seats;
 mod settings;
 mod settlement;
+mod traces;
