@@ -37,7 +37,7 @@ use hamro_shared::config::{Env, help};
 use hamro_shared::database::{self, Database, DatabaseClock};
 use hamro_shared::domain::{Clock, TicketId};
 use hamro_shared::healthcheck;
-use hamro_shared::lifecycle::Lifecycle;
+use hamro_shared::lifecycle::{Lifecycle, block_on};
 use hamro_shared::output::print;
 use hamro_shared::queue::{Broker, supervise};
 use hamro_shared::telemetry::metrics::MetricsRegistry;
@@ -94,8 +94,11 @@ enum Command {
     },
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    block_on(run_command())
+}
+
+async fn run_command() -> ExitCode {
     let command = Arguments::parse().command.unwrap_or(Command::Serve);
     match run(command).await {
         Ok(code) => code,

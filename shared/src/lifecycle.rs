@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -22,6 +23,15 @@ pub struct Lifecycle {
     work: Group,
     support: Group,
     signals: Signals,
+}
+
+/// Runs a program. Once it has ended, nothing that its libraries still do is waited for: looking up the name of a server
+/// may take minutes.
+pub fn block_on(program: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = Runtime::new().expect("the tokio runtime cannot be started");
+    let code = runtime.block_on(program);
+    runtime.shutdown_background();
+    code
 }
 
 /// How long the phases of a shutdown may take.

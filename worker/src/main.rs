@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use hamro_shared::config::{Env, help};
 use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_until_database_usable};
 use hamro_shared::domain::Clock;
-use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits};
+use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits, block_on};
 use hamro_shared::queue::{Broker, BrokerTask, supervise};
 use hamro_shared::telemetry::metrics::MetricsRegistry;
 use hamro_shared::telemetry::traces;
@@ -58,8 +58,11 @@ enum Command {
     Healthcheck,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    block_on(run_command())
+}
+
+async fn run_command() -> ExitCode {
     let command = Arguments::parse().command.unwrap_or(Command::Run);
     let result = match command {
         Command::Run => run().await,
