@@ -5,7 +5,7 @@ use std::fmt;
 
 use opentelemetry::KeyValue;
 use opentelemetry_http::Request;
-use opentelemetry_sdk::trace::Sampler;
+use opentelemetry_sdk::trace::ShouldSample;
 use percent_encoding::percent_decode_str;
 
 use super::sampler::{Ratio, SamplerName};
@@ -21,7 +21,7 @@ pub struct TracesConfig {
     /// `None`: nothing is exported.
     pub(super) endpoint: Option<Endpoint>,
     pub(super) headers: Headers,
-    pub(super) sampler: Sampler,
+    pub(super) sampler: Box<dyn ShouldSample>,
     pub(super) service_name: Option<String>,
     pub(super) attributes: Vec<KeyValue>,
 }
