@@ -41,3 +41,4 @@ pub mod seat_feed;
 pub mod server;
 pub mod startup_migration;
 pub mod state;
+pub mod ticket;

@@ -32,7 +32,8 @@ use hamro_api::server::middleware::MiddlewareState;
 use hamro_api::server::rate_limit::RateLimit;
 use hamro_api::server::request_counts::RequestCounts;
 use hamro_api::state::{App, AppState};
-use hamro_api::{health, person, server, startup_migration};
+use hamro_api::ticket::TicketCommand;
+use hamro_api::{health, person, server, startup_migration, ticket};
 use hamro_shared::config::{Env, help};
 use hamro_shared::database::{self, Database, DatabaseClock};
 use hamro_shared::domain::{Clock, TicketId};
@@ -77,6 +78,11 @@ enum Command {
     /// Needs `DATABASE_URL`. See "A person's data" in docs/RUNBOOK.md.
     #[command(subcommand)]
     Person(PersonCommand),
+    /// Show what became of a ticket
+    ///
+    /// Needs `DATABASE_URL`. See "What became of a ticket?" in docs/RUNBOOK.md.
+    #[command(subcommand)]
+    Ticket(TicketCommand),
     /// The earlier name of `person erase`
     Erase(person::erase::Arguments),
     /// Print the OpenAPI document
@@ -129,6 +135,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             database::seed(&mut connection).await?;
         }
         Command::Person(command) => return run_person(&command).await,
+        Command::Ticket(command) => return ticket::run(command).await,
         Command::Erase(arguments) => return run_person(&PersonCommand::Erase(arguments)).await,
         Command::Openapi => print(&openapi().to_pretty_json().context("writing the document")?)?,
         Command::LogId { ticket } => print(&log_ids(Env::process())?.of(TicketId(ticket)).to_string())?,

@@ -30,4 +30,5 @@ mod rolling_restart;
 mod seats;
 mod settings;
 mod settlement;
+mod ticket;
 mod traces;

@@ -3,18 +3,26 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Env, Setting};
+use super::{Env, Setting, VariableReader};
 use crate::domain::TicketKeys;
 
 /// Reads `TICKET_KEYS`.
 pub fn read_ticket_keys(env: &mut Env) -> Option<TicketKeys> {
+    ticket_keys(env).required()
+}
+
+/// Reads `TICKET_KEYS` for a command that does less without them. The outer `None` means that the setting is invalid.
+pub fn read_optional_ticket_keys(env: &mut Env) -> Option<Option<TicketKeys>> {
+    ticket_keys(env).optional()
+}
+
+fn ticket_keys(env: &mut Env) -> VariableReader<'_> {
     env.variable(
         "TICKET_KEYS",
         "Keys of the tickets: the first signs new tickets, all verify. The same on all api instances.",
         "comma-separated keys of 64 hexadecimal digits each (openssl rand -hex 32)",
     )
     .secret()
-    .required()
 }
 
 /// Reads `BOOKING_DEADLINE`.

@@ -68,6 +68,8 @@ enum Kind {
 pub struct EnvelopeHeader {
     v: Option<u16>,
     ticket_id: Option<TicketId>,
+    #[serde(deserialize_with = "deserialize_lenient")]
+    traceparent: Option<TraceContext>,
 }
 
 impl EnvelopeHeader {
@@ -82,6 +84,11 @@ impl EnvelopeHeader {
 
     pub fn ticket(&self) -> Option<TicketId> {
         self.ticket_id
+    }
+
+    /// The span that published the booking, if its trace is exported.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.traceparent
     }
 }
 
