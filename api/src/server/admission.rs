@@ -92,7 +92,7 @@ impl Admission {
         let problem = problem(refusal);
         self.counts
             .tally()
-            .count(problem.code().as_str(), false, || Some("a connection was refused".to_owned()));
+            .count(problem.code().as_str(), false, || Some("a connection was refused".to_owned().into()));
         Admitted::Refusing(self.take_place().await, problem)
     }
 

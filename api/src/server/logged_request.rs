@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Write};
 
 use axum::extract::MatchedPath;
 use axum::http::{HeaderValue, Method};
+use hamro_shared::telemetry::traces::TraceContext;
 
 use crate::http::problem::FailureForLog;
 
@@ -17,12 +18,14 @@ pub struct LoggedRequest {
     pub method: &'static str,
     route: Option<MatchedPath>,
     id: HeaderValue,
+    /// Its span, if its trace is exported.
+    pub trace: Option<TraceContext>,
 }
 
 impl LoggedRequest {
     /// `id` must be valid: see [`request_id`](super::request_id::request_id).
     pub fn new(method: &Method, route: Option<MatchedPath>, id: HeaderValue) -> Self {
-        Self { method: method_name(method), route, id }
+        Self { method: method_name(method), route, id, trace: None }
     }
 
     /// The route, which names the parameters of the path and not their values.

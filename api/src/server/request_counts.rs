@@ -11,8 +11,8 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use hamro_shared::metric_labels;
-use hamro_shared::telemetry::Tally;
 use hamro_shared::telemetry::metrics::{Counter, Distribution, Family, MetricsRegistry};
+use hamro_shared::telemetry::{Sample, Tally};
 
 use super::logged_request::{LoggedRequest, method_name};
 use crate::http::problem::{FailureForLog, ProblemCode, is_logged};
@@ -120,7 +120,9 @@ impl RequestCounts {
         let failure = response.extensions().get::<FailureForLog>();
         let code = failure.map_or("other", |failure| failure.code.as_str());
         let is_fault = matches!(code, "internal" | "database-fault");
-        self.tally.count(code, is_fault, || request.describe_failure(failure?));
+        self.tally.count(code, is_fault, || {
+            Some(Sample { text: request.describe_failure(failure?)?, trace: request.trace })
+        });
     }
 }
 

@@ -28,10 +28,11 @@ impl<S: Sync> FromRequestParts<S> for RequestTrace {
     }
 }
 
-/// Starts the span, unless traces are off, the request is not sampled, or it is a health check or a file of the booking
-/// page. Neither the path nor the query is an attribute: they contain tickets.
+/// Starts the span, unless traces are off, the request is not sampled, or it is a health check, the metrics or a file of the
+/// booking page. Neither the path nor the query is an attribute: they contain tickets.
 pub fn start(traces: &Traces, request: &mut Request, logged: &LoggedRequest) -> Option<ActiveSpan> {
-    if !traces.is_enabled() || is_internal(request.uri().path()) {
+    let path = request.uri().path();
+    if !traces.is_enabled() || is_internal(path) || path == "/metrics" {
         return None;
     }
     let route = request.extensions().get::<MatchedPath>();

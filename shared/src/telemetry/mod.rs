@@ -34,7 +34,7 @@ use self::line_limit::LineLimit;
 pub use self::log_ids::{LogId, LogIds, LogKey};
 use self::queue::LineQueue;
 pub use self::stderr::{report_failure, write_to_stderr};
-pub use self::tally::Tally;
+pub use self::tally::{Sample, Tally};
 pub use self::writer::Logging;
 use crate::config::{Env, Setting};
 

@@ -11,6 +11,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::traces::{TraceContext, trace_id};
+
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Counts by code since the last report.
@@ -21,13 +23,27 @@ pub struct Tally(Mutex<BTreeMap<&'static str, Count>>);
 struct Count {
     requests: u64,
     is_error: bool,
-    sample: Option<String>,
+    sample: Option<Sample>,
+}
+
+/// One request, as an example of those with its code.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub text: String,
+    /// Its span, if its trace is exported.
+    pub trace: Option<TraceContext>,
+}
+
+impl From<String> for Sample {
+    fn from(text: String) -> Self {
+        Self { text, trace: None }
+    }
 }
 
 impl Tally {
     /// Counts a request. `is_error` marks a failure of this system, which needs an operator. `sample` describes the
     /// request; it is called only if this code has no sample since the last report.
-    pub fn count(&self, code: &'static str, is_error: bool, sample: impl FnOnce() -> Option<String>) {
+    pub fn count(&self, code: &'static str, is_error: bool, sample: impl FnOnce() -> Option<Sample>) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(code).or_default();
         count.requests += 1;
@@ -38,7 +54,7 @@ impl Tally {
     }
 
     /// The sample of this code for the next report.
-    pub fn sample(&self, code: &str) -> Option<String> {
+    pub fn sample(&self, code: &str) -> Option<Sample> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.get(code)?.sample.clone()
     }
@@ -66,8 +82,12 @@ impl Tally {
         }
         for (code, Count { is_error, sample, .. }) in counts {
             match sample {
-                Some(sample) if is_error => error!(code, "example of {code}: {sample}"),
-                Some(sample) => warn!(code, "example of {code}: {sample}"),
+                Some(Sample { text, trace }) if is_error => {
+                    error!(code, trace_id = trace_id(trace), "example of {code}: {text}");
+                }
+                Some(Sample { text, trace }) => {
+                    warn!(code, trace_id = trace_id(trace), "example of {code}: {text}");
+                }
                 None => {}
             }
         }
@@ -97,9 +117,9 @@ mod tests {
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(queue.clone()).finish();
         tracing::subscriber::with_default(subscriber, || {
             tally.report();
-            tally.count("internal", true, || Some("GET /concerts: broken".to_owned()));
+            tally.count("internal", true, || Some("GET /concerts: broken".to_owned().into()));
             for number in 0..300 {
-                tally.count("queue-full", false, || Some(format!("number {number}")));
+                tally.count("queue-full", false, || Some(format!("number {number}").into()));
                 tally.count("too-many-requests", false, || None);
             }
             tally.count("queue-full", false, || None);

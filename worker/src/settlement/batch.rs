@@ -4,7 +4,7 @@ use hamro_shared::domain::{
     Booking, BookingRequest, Email, IdempotencyDigest, Outcome, RequestHash, SoldSeat, Ticket, TicketId,
     Timestamp,
 };
-use hamro_shared::queue::{Envelope, Parcel, Undecodable};
+use hamro_shared::queue::{Envelope, EnvelopeHeader, Parcel, Undecodable};
 use hamro_shared::telemetry::traces::TraceContext;
 
 /// A request to book seats: what settlement decides on.
@@ -39,13 +39,15 @@ pub struct DeadLetter {
     pub reason: DeadLetterReason,
     pub detail: String,
     pub payload: Vec<u8>,
+    /// The span that published the booking, if its trace is exported.
+    pub trace: Option<TraceContext>,
 }
 
 impl DeadLetter {
     pub fn new(ticket: Option<TicketId>, reason: DeadLetterReason, detail: &str, payload: &[u8]) -> Self {
         // A parser's message may quote the value, and a Postgres text cannot hold NUL.
         let detail = detail.replace('\0', "");
-        Self { ticket, reason, detail, payload: payload.to_owned() }
+        Self { ticket, reason, detail, payload: payload.to_owned(), trace: None }
     }
 }
 
@@ -138,17 +140,22 @@ impl Batch {
                 Err(Undecodable::Newer(version)) => return Err(UnsupportedVersion(version)),
                 Err(Undecodable::Unreadable { ticket, reason }) => {
                     let payload = raw.get().as_bytes();
-                    added.dead_letters.push(DeadLetter::new(
-                        ticket,
-                        DeadLetterReason::UnreadableEnvelope,
-                        &reason,
-                        payload,
-                    ));
+                    let letter =
+                        DeadLetter::new(ticket, DeadLetterReason::UnreadableEnvelope, &reason, payload);
+                    let trace = EnvelopeHeader::of(raw).trace();
+                    added.dead_letters.push(DeadLetter { trace, ..letter });
                 }
             }
         }
         self.append(added);
         Ok(())
+    }
+
+    /// The tickets whose bookings are in traces that are exported, with the spans that published them.
+    pub fn traced(&self) -> impl Iterator<Item = (TicketId, TraceContext)> {
+        let commands = self.commands.iter().map(|command| (Some(command.ticket.id), command.trace));
+        let letters = self.dead_letters.iter().map(|letter| (letter.ticket, letter.trace));
+        commands.chain(letters).filter_map(|(ticket, trace)| ticket.zip(trace))
     }
 
     /// Adds a batch that arrived later.
@@ -243,6 +250,7 @@ impl BookingCommand {
 
     /// The dead letter of this command.
     pub fn dead_letter(&self, reason: DeadLetterReason, detail: &str) -> DeadLetter {
-        DeadLetter::new(Some(self.ticket.id), reason, detail, self.payload.as_bytes())
+        let letter = DeadLetter::new(Some(self.ticket.id), reason, detail, self.payload.as_bytes());
+        DeadLetter { trace: self.trace, ..letter }
     }
 }

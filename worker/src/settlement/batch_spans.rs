@@ -29,22 +29,20 @@ impl BatchSpans {
     }
 
     fn start_sampled(traces: &Traces, batch: &Batch) -> Option<Spans> {
-        let sampled = batch.commands.iter().filter_map(|command| command.trace);
-        let mut span = traces.start_linked(SpanKind::Consumer, "settle batch", sampled)?;
+        let published = batch.traced().map(|(_, trace)| trace);
+        let mut span = traces.start_linked(SpanKind::Consumer, "settle batch", published)?;
         describe(&mut span);
         span.set("db.system.name", "postgresql");
         span.set("batch.size", i64::try_from(batch.len()).unwrap_or(i64::MAX));
         let link = Some(span.context());
-        let booking_span = |ticket, trace| {
-            let mut span =
-                traces.start_linked_child(trace, SpanKind::Consumer, "settle bookings.intake", link)?;
+        let booking_span = |(ticket, trace)| {
+            let name = "settle bookings.intake";
+            let mut span = traces.start_linked_child(Some(trace), SpanKind::Consumer, name, link)?;
             describe(&mut span);
             span.set_ticket(ticket);
             Some((ticket, span))
         };
-        let commands = batch.commands.iter();
-        let bookings =
-            commands.filter_map(|command| booking_span(command.ticket.id, command.trace)).collect();
+        let bookings = batch.traced().filter_map(booking_span).collect();
         Some(Spans { traces: traces.clone(), _batch: span, bookings })
     }
 
@@ -93,6 +91,8 @@ fn describe(span: &mut ActiveSpan) {
 impl AnnouncementSpans {
     /// Ends them: the announcement was not sent. Its outcomes are read from the database.
     pub fn fail(self, reason: &'static str) {
-        self.0.into_iter().for_each(|mut span| span.fail(reason));
+        for mut span in self.0 {
+            span.fail(reason);
+        }
     }
 }

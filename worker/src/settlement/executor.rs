@@ -8,9 +8,10 @@ use std::time::Duration;
 use hamro_shared::backoff::Backoff;
 use hamro_shared::database::{CHECK_AFTER, Session, Sessions};
 use hamro_shared::domain::{Clock, SettledTicket};
-use hamro_shared::telemetry::traces::Traces;
+use hamro_shared::telemetry::traces::{Traces, trace_id};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 use tracing::{debug, error, warn};
 
 use self::progress::{Progress, Verdict};
@@ -167,9 +168,13 @@ impl BatchExecutor {
             match progress.judge(&self.failure_limit, self.clock.now()) {
                 Verdict::Done(result) => return Ok(spans.end(result)),
                 Verdict::Continue => {}
-                Verdict::SetAside(error) => {
+                Verdict::SetAside { ticket, trace, error } => {
                     self.metrics.set_aside.inc();
-                    error!("booking set aside; retrying until its deadline: {error}");
+                    let (ticket, trace_id) = (ticket.map(display), trace_id(trace));
+                    error!(
+                        ticket.log_id = ticket,
+                        trace_id, "booking set aside; retrying until its deadline: {error}"
+                    );
                     self.readiness.note("a booking is set aside; see the log");
                 }
                 Verdict::Halt { size, error } => {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use hamro_shared::domain::{Outcome, SettledTicket, TicketId, TierId, Timestamp};
+use hamro_shared::telemetry::traces::trace_id;
 use tracing::error;
 
 use super::allocation::Decision;
@@ -87,7 +88,7 @@ impl<'a> BatchResults<'a> {
                 return Ok(());
             }
             Decision::TicketReused => {
-                error!(ticket.log_id = %ticket_id, "ticket {ticket_id} was delivered again with a different request");
+                error!(ticket.log_id = %ticket_id, trace_id = trace_id(command.trace), "ticket {ticket_id} was delivered again with a different request");
                 let detail = "the ticket was settled for another request; its outcome stands";
                 self.dead_letters.push(command.dead_letter(DeadLetterReason::TicketReused, detail));
                 return Ok(());

@@ -6,6 +6,7 @@ use hamro_shared::domain::{
     ConcertId, CustomerDigest, CustomerDigests, CustomerName, Email, IdempotencyDigest, Outcome, Price,
     RequestHash, SeatId, SoldSeat, TicketId, TierId, Timestamp,
 };
+use hamro_shared::telemetry::traces::trace_id;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
@@ -215,7 +216,8 @@ pub(super) async fn insert_dead_letters(
     for letter in letters {
         // Without the detail, which may quote a customer's input.
         let (reason, ticket) = (letter.reason.as_str(), letter.ticket.map(tracing::field::display));
-        tracing::error!(reason, ticket.log_id = ticket, "storing dead letter: {reason}");
+        let trace_id = trace_id(letter.trace);
+        tracing::error!(reason, ticket.log_id = ticket, trace_id, "storing dead letter: {reason}");
     }
     let tickets: Vec<Option<TicketId>> = letters.iter().map(|letter| letter.ticket).collect();
     let reasons: Vec<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();

@@ -8,6 +8,7 @@ use axum::http::header::LOCATION;
 use axum::middleware::Next;
 use axum::response::Response;
 use hamro_shared::telemetry::CHANGES;
+use hamro_shared::telemetry::traces::{TraceContext, trace_id};
 use tracing::info;
 
 use super::AdminName;
@@ -30,6 +31,7 @@ pub async fn log_changes(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let (mut parts, body) = request.into_parts();
     let resource = resource(&mut parts).await;
+    let trace: Option<TraceContext> = parts.extensions.get().copied();
     let author = ChangeAuthor::default();
     parts.extensions.insert(author.clone());
     let response = next.run(Request::from_parts(parts, body)).await;
@@ -38,7 +40,7 @@ pub async fn log_changes(request: Request, next: Next) -> Response {
     {
         let created = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
         let created = created.map(|location| format!(", created {location}")).unwrap_or_default();
-        info!(target: CHANGES, { admin.name = %name }, "administrator {name}: {method} {resource}{created}");
+        info!(target: CHANGES, { admin.name = %name, trace_id = trace_id(trace) }, "administrator {name}: {method} {resource}{created}");
     }
     response
 }

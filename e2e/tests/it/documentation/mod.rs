@@ -5,6 +5,7 @@
 //! has at least three underscores or ends with `*`.
 
 mod line_ends;
+mod log_fields;
 mod references;
 mod source_tests;
 

@@ -65,8 +65,18 @@ impl Collector {
 
     /// Waits for the first span with this name.
     pub async fn span(&self, name: &str) -> Result<Exported> {
+        self.span_where(name, |_| true).await
+    }
+
+    /// Waits for the first span with this name in a trace.
+    pub async fn span_of(&self, trace: &str, name: &str) -> Result<Exported> {
+        self.span_where(name, |exported| exported.trace_id() == trace).await
+    }
+
+    async fn span_where(&self, name: &str, is_wanted: impl Fn(&Exported) -> bool) -> Result<Exported> {
         wait_until(&format!("the span {name:?} is exported"), async || {
-            Ok(self.spans().into_iter().find(|exported| exported.span.name == name))
+            let mut spans = self.spans().into_iter();
+            Ok(spans.find(|exported| exported.span.name == name && is_wanted(exported)))
         })
         .await
     }

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hamro_e2e::client::{ApiResponse, Client, booking};
+use hamro_e2e::deployment::envelope;
 use hamro_e2e::process::Process;
 use hamro_e2e::{Deployment, Setup};
+use hamro_shared::telemetry::traces::TraceContext;
 use hyper::Method;
 
 use self::collector::{Collector, NoCollector, envelope_field};
@@ -84,6 +86,17 @@ async fn a_booking_that_is_rejected_or_fails_says_so_in_its_trace() -> Result<()
         let settle = collector.span("settle bookings.intake").await?;
         assert_eq!(settle.attribute("booking.outcome").as_deref(), Some("seats-not-found"));
         assert!(!settle.is_failed(), "{settle:?}");
+
+        let mut poison = envelope("bob", &[1])?;
+        poison.trace = TraceContext::parse(SAMPLED);
+        deployment.stop_workers().await?;
+        deployment.exhaust_retries(&poison).await?;
+        deployment.expects_errors = true;
+        deployment.start_worker(&[variables[0], ALL, ("REAPER_DELAY", "0s")]).await?;
+        deployment.workers[0].line_after(&format!("trace_id={TRACE}")).await?;
+        let failed = collector.span_of(TRACE, "settle bookings.intake").await?;
+        assert!(failed.is_failed(), "{failed:?}");
+        assert_eq!(failed.attribute("booking.outcome").as_deref(), Some("failed"));
 
         let api = deployment.launch_api(&[("AMQP_URL", "amqp://127.0.0.1:1/%2f"), variables[0], ALL]).await?;
         let refused = deployment.apis[api].client.create_booking("alice", &[1]).await?;

@@ -8,6 +8,7 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, Tra
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use tracing::field::{DisplayValue, display};
 
 const TRACEPARENT: &str = "traceparent";
 
@@ -32,13 +33,19 @@ impl TraceContext {
         self.trace
     }
 
-    fn parse(traceparent: &str) -> Option<Self> {
+    /// `None` if it is not the `traceparent` of a sampled span.
+    pub fn parse(traceparent: &str) -> Option<Self> {
         Self::of(remote_parent(&Traceparent(traceparent)).span().span_context())
     }
 
     pub(super) fn span_context(self, is_remote: bool) -> SpanContext {
         SpanContext::new(self.trace, self.span, TraceFlags::SAMPLED, is_remote, TraceState::default())
     }
+}
+
+/// The value of the log field `trace_id`, which is left out without a trace.
+pub fn trace_id(context: Option<TraceContext>) -> Option<DisplayValue<TraceId>> {
+    context.map(|context| display(context.trace))
 }
 
 /// The parent that a caller names, sampled or not. Anything that is not valid is ignored.

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use self::collector::exporter;
 pub use self::config::TracesConfig;
-pub use self::context::{TraceContext, deserialize_lenient};
+pub use self::context::{TraceContext, deserialize_lenient, trace_id};
 pub use self::export::TraceExport;
 use self::sampler::LinkedOr;
 use super::LogIds;

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use hamro_shared::domain::{SettledTicket, Timestamp};
 use hamro_shared::queue::{SettledEvent, publish_confirmed};
+use hamro_shared::telemetry::traces::trace_id;
 use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions};
@@ -129,7 +130,7 @@ impl PoisonIsolator {
             publish(channel, &message).await.context("requeuing a booking")?;
             if schedule.set_aside > command.set_aside {
                 // From here on, the death of this process uses up no redelivery of the booking.
-                info!(ticket.log_id = %command.ticket.id, "booking put back into {} until its next attempt", self.queue);
+                info!(ticket.log_id = %command.ticket.id, trace_id = trace_id(command.trace), "booking put back into {} until its next attempt", self.queue);
             }
         }
         Ok(())

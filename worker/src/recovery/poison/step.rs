@@ -61,12 +61,8 @@ fn exhausted(body: &[u8], delivery_count: u64) -> Result<Batch, UnsupportedVersi
             return Err(UnsupportedVersion(version));
         }
         let payload = booking.get().as_bytes();
-        batch.dead_letters.push(DeadLetter::new(
-            header.ticket(),
-            DeadLetterReason::WorkersDied,
-            &detail,
-            payload,
-        ));
+        let letter = DeadLetter::new(header.ticket(), DeadLetterReason::WorkersDied, &detail, payload);
+        batch.dead_letters.push(DeadLetter { trace: header.trace(), ..letter });
     }
     if batch.is_empty() {
         batch.dead_letters.push(DeadLetter::new(None, DeadLetterReason::WorkersDied, &detail, body));

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::mem::take;
 
-use hamro_shared::domain::Timestamp;
+use hamro_shared::domain::{TicketId, Timestamp};
+use hamro_shared::telemetry::traces::TraceContext;
 
 use super::BatchResult;
 use crate::settlement::batch::{Batch, DeadLetterReason};
@@ -35,7 +36,11 @@ pub(super) enum Verdict {
     /// There is more to try.
     Continue,
     /// The booking is set aside.
-    SetAside(SettleError),
+    SetAside {
+        ticket: Option<TicketId>,
+        trace: Option<TraceContext>,
+        error: SettleError,
+    },
     /// The bookings are not at fault: pause settlement, and then retry all of them.
     Halt {
         size: usize,
@@ -111,8 +116,11 @@ impl Progress {
                 self.todo.push_back(batch.into_dead_letters(DeadLetterReason::RefusedByDatabase, &detail));
                 return Verdict::Continue;
             }
+            let booking = batch.commands.first();
+            let (ticket, trace) =
+                (booking.map(|booking| booking.ticket.id), booking.and_then(|booking| booking.trace));
             self.result.set_aside.extend(batch.commands);
-            return Verdict::SetAside(error);
+            return Verdict::SetAside { ticket, trace, error };
         }
         let mut all = batch;
         for later in self.suspects.drain(..) {
