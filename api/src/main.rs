@@ -287,6 +287,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
 /// Registers the metrics of what the requests share.
 fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &Admission) {
+    state.publisher.register_metrics(registry);
     state.queue_estimate.register_metrics(registry);
     state.watermark.register_metrics(registry);
     state.outcomes.register_metrics(registry);
@@ -301,7 +302,7 @@ fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &
             ("response_bytes", state.response_memory.bytes()),
         ],
     );
-    health::ready::register_metrics(registry, state.clone());
+    health::ready::register_metrics(registry, state);
 }
 
 /// Publishes bookings, and receives announced outcomes.

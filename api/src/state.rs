@@ -1,7 +1,7 @@
 //! The state that all request handlers share.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::extract::FromRef;
@@ -72,6 +72,11 @@ pub struct App {
 impl AppState {
     pub fn new(app: App) -> Self {
         Self(Arc::new(app))
+    }
+
+    /// A reference that keeps nothing alive. The publishing task ends once all others are dropped.
+    pub fn downgrade(&self) -> Weak<App> {
+        Arc::downgrade(&self.0)
     }
 }
 

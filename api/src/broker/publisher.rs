@@ -19,6 +19,7 @@ use hamro_shared::faults::{Safeguard, is_disabled};
 use hamro_shared::queue::{
     self, BOOKINGS_HEADER, BrokerTask, Envelope, Parcel, Release, Topology, check_confirmation, properties,
 };
+use hamro_shared::telemetry::metrics::MetricsRegistry;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Event};
@@ -157,10 +158,21 @@ impl Publisher {
         self.release_announcer.announce(release);
     }
 
-    /// How many bookings wait for the publishing task, and how many may.
-    pub fn waiting(&self) -> (usize, usize) {
-        let max = self.requests.max_capacity();
-        (max - self.requests.capacity(), max)
+    /// Exports how many bookings wait for the publishing task. It does not keep the task running.
+    #[expect(clippy::cast_precision_loss, reason = "metrics")]
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        let requests = self.requests.downgrade();
+        registry.read_gauge(
+            "publish_waiting",
+            "Bookings of this instance that wait for the publishing task, which packs them into messages",
+            move || requests.upgrade().map(|it| (it.max_capacity() - it.capacity()) as f64),
+        );
+        let max = self.requests.max_capacity() as f64;
+        registry.read_gauge(
+            "publish_waiting_max",
+            "How many bookings may wait for the publishing task; others are refused as busy",
+            move || Some(max),
+        );
     }
 
     /// Publishes the booking. `Ok` means that the broker has confirmed that it is stored.
@@ -358,7 +370,9 @@ impl PublishingTask {
                 }
                 Err(_) => queue_estimate.on_refused(receipts.len()),
             }
-            receipts.into_iter().for_each(|receipt| receipt.send(result));
+            for receipt in receipts {
+                receipt.send(result);
+            }
             Ok(())
         }
     }

@@ -44,11 +44,12 @@ pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Ready>, P
 }
 
 /// Exports whether this instance is ready.
-pub fn register_metrics(registry: &mut MetricsRegistry, app: AppState) {
+pub fn register_metrics(registry: &mut MetricsRegistry, state: &AppState) {
+    let app = state.downgrade();
     registry.read_gauge(
         "ready",
         "Whether this instance is ready to accept bookings (1) or not (0), as /health/ready reports it",
-        move || Some(if check(&app).is_ok() { 1.0 } else { 0.0 }),
+        move || app.upgrade().map(|app| if check(&app).is_ok() { 1.0 } else { 0.0 }),
     );
 }
 

@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn a_route_keeps_its_label() {
         let routes = Routes::default();
-        let (first, again) = (routes.name("/seats/{id}"), routes.name(&"/seats/{id}".to_owned()));
+        let route = String::from("/seats/{id}");
+        let (first, again) = (routes.name("/seats/{id}"), routes.name(&route));
         assert!(std::ptr::eq(first, again));
         assert_eq!(routes.0.read().unwrap().len(), 1);
     }

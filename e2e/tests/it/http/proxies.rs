@@ -159,15 +159,19 @@ async fn events_arrive_at_once_through_proxies_that_compress() -> Result<()> {
 #[tokio::test]
 async fn metrics_are_not_shown_through_a_proxy_on_the_same_machine() -> Result<()> {
     Deployment::run(Setup { apis: 0, workers: 0, ..Setup::default() }, async |deployment| {
-        // An nginx with HTTP/1.1 that adds no header looks like a program on this machine.
+        // Those that add no header: Caddy for clients of a Unix socket, and nginx with HTTP/1.1.
         let trusted = Some(("TRUSTED_PROXIES", "127.0.0.1"));
-        for (kind, settings) in
-            [(Kind::Caddy, None), (Kind::NginxDefault, None), (Kind::Nginx, trusted), (Kind::Caddy, trusted)]
-        {
+        for (kind, host, settings) in [
+            (Kind::Caddy, "shop.example.com", None),
+            (Kind::NginxDefault, "localhost", None),
+            (Kind::Nginx, "localhost", trusted),
+            (Kind::Caddy, "localhost", trusted),
+        ] {
             let api = deployment.start_api(settings.as_slice()).await?;
             let proxy = ReverseProxy::start(kind, deployment.apis[api].client.address()).await?;
             let mut connection = proxy.connect().await?;
-            connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+            let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            connection.write_all(request.as_bytes()).await?;
             let response = read_until(&mut connection, "\r\n\r\n").await?;
             assert!(response.starts_with("HTTP/1.1 401 "), "{kind:?}, {settings:?}: {response}");
         }

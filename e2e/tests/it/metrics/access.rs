@@ -39,7 +39,8 @@ async fn the_port_of_the_api_shows_metrics_to_this_machine_and_with_the_token() 
         assert_eq!(ask(client, Some(("authorization", "Bearer wrong"))).await?, 200, "it is local");
 
         // A proxy on this machine that adds no header.
-        let proxied = deployment.start_api(&[("TRUSTED_PROXIES", "127.0.0.0/8")]).await?;
+        let settings = [("TRUSTED_PROXIES", "127.0.0.0/8"), ("METRICS_ADDR", "")];
+        let proxied = deployment.start_api(&settings).await?;
         let client = &deployment.apis[proxied].client;
         assert_eq!(ask(client, None).await?, 401);
         assert_eq!(ask(client, Some(("x-forwarded-for", "127.0.0.1"))).await?, 401);

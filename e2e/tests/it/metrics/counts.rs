@@ -27,6 +27,7 @@ async fn accepted_and_refused_bookings_are_counted_once() -> Result<()> {
         assert_eq!(client.create_booking("carol", &[]).await?.status, 422);
         let metrics = shown(&mut deployment.apis[0], "the last booking", |metrics| {
             metrics.count("hamro_queue_departures_total", &[]) > 5.0
+                && metrics.value("hamro_workers", &[]).is_some()
         })
         .await?;
         let expected = [
@@ -35,6 +36,8 @@ async fn accepted_and_refused_bookings_are_counted_once() -> Result<()> {
             ("hamro_queue_arrivals_total", vec![], 6.0),
             ("hamro_queue_departures_total", vec![], 6.0),
             ("hamro_publish_in_flight", vec![], 0.0),
+            ("hamro_publish_waiting", vec![], 0.0),
+            ("hamro_publish_waiting_max", vec![], 10_000.0),
             ("hamro_http_refusals_total", vec![("code", "seats-taken")], 1.0),
             ("hamro_http_refusals_total", vec![("code", "invalid-request")], 1.0),
             (

@@ -106,6 +106,8 @@ impl MetricsRegistry {
     }
 
     /// A gauge whose value is read when the metrics are rendered; no sample while it is `None`.
+    ///
+    /// `read` lives until the program ends. What ends when it is dropped, such as a queue's sender, must be weak in it.
     pub fn read_gauge(
         &mut self,
         name: &str,
@@ -244,7 +246,9 @@ mod tests {
         let sizes = registry.distribution("batch_bookings", "Bookings in a batch", &[1.0, 8.0]);
         accepted.inc_by(7);
         refused.get_or_create(&Code { code: "queue-full" }).inc();
-        [1.0, 2.0, 9.0].into_iter().for_each(|size| sizes.observe(size));
+        for size in [1.0, 2.0, 9.0] {
+            sizes.observe(size);
+        }
         let expected = "\
 # HELP hamro_bookings_accepted_total Bookings that were accepted.
 # TYPE hamro_bookings_accepted_total counter
