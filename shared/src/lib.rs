@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod canary;
 pub mod config;
 pub mod database;
+pub mod dead_letters;
 pub mod domain;
 pub mod faults;
 pub mod healthcheck;

@@ -5,8 +5,9 @@
 
 use tokio::time::Instant;
 
-/// How much of a second's tokens may be saved up. At least one token is.
-const BURST_SECONDS: f64 = 0.1;
+/// For how long tokens are saved up, in seconds, besides the one that is next: long enough that none is lost while the bucket
+/// waits for the next request.
+const SAVED_SECONDS: f64 = 0.25;
 
 /// Holds a token for each booking that may be admitted.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl TokenBucket {
 
     fn fill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        let most = (self.per_second * BURST_SECONDS).max(1.0);
+        let most = 1.0 + self.per_second * SAVED_SECONDS;
         self.tokens = (self.tokens + self.per_second * elapsed).min(most);
         self.filled_at = self.filled_at.max(now);
     }
@@ -53,8 +54,9 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    /// How many are admitted in ten seconds of constant demand, with a rate that is set again twice a second.
-    fn admitted(per_second: f64) -> u32 {
+    /// How many are admitted in ten seconds, with a request in each of these periods and a rate that is set again twice a
+    /// second.
+    fn admitted(per_second: f64, request_every: u32) -> u32 {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(start);
         let mut admitted = 0;
@@ -63,25 +65,32 @@ mod tests {
             if millis % 500 == 0 {
                 bucket.set_rate(per_second, now);
             }
-            admitted += u32::from(bucket.take(now));
+            admitted += u32::from(millis % request_every == 0 && bucket.take(now));
         }
         admitted
     }
 
     #[test]
     fn as_many_are_admitted_as_the_rate_permits_however_often_it_is_set() {
-        for (per_second, expected) in [(50.0, 499..=500), (0.5, 4..=5), (333.0, 3_325..=3_330)] {
-            assert!(expected.contains(&admitted(per_second)), "{} at {per_second}", admitted(per_second));
+        for (per_second, request_every, expected) in [
+            (50.0, 1, 499..=500),
+            (50.0, 15, 498..=500),
+            (0.5, 1, 4..=5),
+            (333.0, 1, 3_325..=3_330),
+            (8.4, 50, 82..=84),
+        ] {
+            let admitted = admitted(per_second, request_every);
+            assert!(expected.contains(&admitted), "{admitted} at {per_second} with {request_every} ms");
         }
     }
 
     #[test]
-    fn an_idle_bucket_saves_a_tenth_of_a_second() {
+    fn an_idle_bucket_saves_the_tokens_of_a_quarter_of_a_second() {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(start);
         bucket.set_rate(50.0, start);
         let later = start + Duration::from_hours(1);
-        assert_eq!((0..100).filter(|_| bucket.take(later)).count(), 5);
+        assert_eq!((0..100).filter(|_| bucket.take(later)).count(), 13);
         bucket.set_rate(0.0, later);
         assert!(!bucket.take(later + Duration::from_hours(1)));
     }

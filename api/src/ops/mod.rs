@@ -5,6 +5,7 @@
 //! uses them. docs/RUNBOOK.md describes them.
 
 mod controls;
+mod dead_letters;
 mod get_controls;
 mod get_state;
 mod list_changes;
@@ -16,7 +17,7 @@ use axum::http::HeaderValue;
 use axum::http::header::CACHE_CONTROL;
 use axum::middleware::map_response;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::state::AppState;
 
@@ -25,6 +26,10 @@ pub fn routes() -> Router<AppState> {
         .route("/ops/state", get(get_state::get_state))
         .route("/ops/controls", get(get_controls::get_controls).put(update_controls::update_controls))
         .route("/ops/controls/changes", get(list_changes::list_changes))
+        .route("/ops/dead-letters", get(dead_letters::list))
+        .route("/ops/dead-letters/{id}", get(dead_letters::show))
+        .route("/ops/dead-letters/{id}/reissue", post(dead_letters::reissue))
+        .route("/ops/dead-letters/{id}/discard", post(dead_letters::discard))
         .layer(map_response(not_cached))
 }
 

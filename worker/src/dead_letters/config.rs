@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use hamro_shared::config::shared_settings::{read_booking_deadline, read_ticket_keys};
 use hamro_shared::config::{ConfigError, Env};
-use hamro_shared::database::DatabaseConfig;
+use hamro_shared::database::{Database, DatabaseConfig};
+use hamro_shared::dead_letters::Reissuer;
 use hamro_shared::domain::{Clock, TicketKeys};
 use hamro_shared::queue::{Broker, BrokerConfig};
-use sqlx::PgPool;
-
-use super::reissue::Reissuer;
 
 /// The settings of the commands that need only the database.
 pub struct DatabaseOnlyConfig {
@@ -52,13 +50,10 @@ impl ReissueConfig {
         })
     }
 
-    pub fn reissuer(self, pool: PgPool, clock: Clock) -> Reissuer {
-        Reissuer {
-            pool,
-            broker: Broker::new(&self.broker, "hamro-worker-dead-letters"),
-            ticket_keys: self.ticket_keys,
-            booking_deadline: self.booking_deadline,
-            clock,
-        }
+    /// What issues the ticket, and where it is published.
+    pub fn reissuer(self, database: Database, clock: Clock) -> (Reissuer, Broker) {
+        let broker = Broker::new(&self.broker, "hamro-worker-dead-letters");
+        let Self { ticket_keys, booking_deadline, .. } = self;
+        (Reissuer { database, ticket_keys, booking_deadline, clock }, broker)
     }
 }

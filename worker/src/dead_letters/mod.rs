@@ -1,28 +1,28 @@
 //! `hamro-worker dead-letters`: lets an operator decide on bookings and messages that could not be processed.
 //!
-//! A failed ticket stays failed. The operator *reissues* its booking under a new ticket, or *discards* it. One file per
-//! command; each returns a result that can be printed as text or as JSON.
+//! [`hamro_shared::dead_letters`] does what the commands say; the live view of the api does the same. Each result can be
+//! printed as text or as JSON.
 
 mod config;
-mod discard;
-mod list;
-mod reissue;
-mod show;
+mod text;
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::num::NonZeroU16;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use hamro_shared::config::{Env, Variable};
 use hamro_shared::database::{Database, DatabaseClock, DatabaseConfig};
+use hamro_shared::dead_letters::{self, DeadLetterError, Decision, Selection};
 use hamro_shared::domain::Clock;
 use hamro_shared::output::print;
 use serde::Serialize;
-use sqlx::{Connection, PgPool};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 
 use crate::settlement::SESSION_SETTINGS;
 use config::{DatabaseOnlyConfig, ReissueConfig};
+use text::Text;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -36,7 +36,14 @@ pub struct Arguments {
 #[derive(clap::Subcommand)]
 enum Action {
     /// List open dead letters, newest last
-    List(list::Selection),
+    List {
+        /// Include resolved letters
+        #[arg(long)]
+        all: bool,
+        /// The maximum number of letters; the newest are listed
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
     /// Show a dead letter with its payload, including personal data
     Show {
         /// The id that `list` shows
@@ -68,72 +75,76 @@ pub fn variables() -> Vec<Variable> {
 /// Runs the command and prints its result.
 pub async fn run(Arguments { action, json }: Arguments) -> anyhow::Result<ExitCode> {
     let output = match action {
-        Action::List(selection) => render(&list::list(&database_only_pool().await?, selection).await?, json)?,
-        Action::Show { id } => render(&show::show(&database_only_pool().await?, id).await?, json)?,
+        Action::List { all, limit } => {
+            let selection = Selection { all, before: None, limit };
+            let mut session = database_only_session().await?;
+            render(&dead_letters::list(&mut session, selection).await?, json)?
+        }
+        Action::Show { id } => {
+            let mut session = database_only_session().await?;
+            render(&dead_letters::show(&mut session, id).await.map_err(explain)?, json)?
+        }
         Action::Reissue { id } => {
             let config = ReissueConfig::read()?;
-            let pool = connect(&config.database).await?;
-            let clock = database_clock(&config.database).await?;
-            render(&reissue::reissue(&config.reissuer(pool, clock), id).await?, json)?
+            connect(&config.database).await?.close().await?;
+            let sessions = config.database.sessions(PROCESS, SESSION_SETTINGS);
+            let database = Database::new(sessions, NonZeroU16::MIN);
+            let clock = database_clock(&database).await?;
+            let (reissuer, broker) = config.reissuer(database, clock);
+            let publish = |envelope| dead_letters::publish_through_broker(&broker, envelope);
+            let reissued = reissuer.reissue(id, Decision::default(), publish).await;
+            render(&reissued.map_err(explain)?, json)?
         }
         Action::Discard { id, because } => {
-            render(&discard::discard(&database_only_pool().await?, id, &because).await?, json)?
+            let decision = Decision { by: None, reason: Some(because) };
+            let mut session = database_only_session().await?;
+            let discarded = dead_letters::discard(&mut session, id, decision, Clock::system().now()).await;
+            render(&discarded.map_err(explain)?, json)?
         }
     };
     print(&output)?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn database_only_pool() -> anyhow::Result<PgPool> {
+/// How the sessions of the commands are named in Postgres.
+const PROCESS: &str = "hamro-worker-dead-letters";
+
+async fn database_only_session() -> anyhow::Result<PgConnection> {
     connect(&DatabaseOnlyConfig::read()?.database).await
 }
 
-async fn connect(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
-    // A session that is checked as those of the worker are.
-    let sessions = config.sessions("hamro-worker-dead-letters", SESSION_SETTINGS);
-    let session = sessions.open().await.context("the database cannot be reached")?;
-    session.connection.close().await?;
-    Ok(config.pool("hamro-worker-dead-letters", SESSION_SETTINGS, NonZeroU16::MIN))
+/// A session that is checked as those of the worker are.
+async fn connect(config: &DatabaseConfig) -> anyhow::Result<PgConnection> {
+    let session = config.sessions(PROCESS, SESSION_SETTINGS).open().await;
+    Ok(session.context("the database cannot be reached")?.connection)
 }
 
 /// The clock that decides the deadline of the new ticket.
-async fn database_clock(config: &DatabaseConfig) -> anyhow::Result<Clock> {
-    let sessions = config.sessions("hamro-worker-dead-letters", SESSION_SETTINGS);
+async fn database_clock(database: &Database) -> anyhow::Result<Clock> {
     let clock = DatabaseClock::new(Clock::system());
-    clock.measure(&Database::new(sessions, NonZeroU16::MIN)).await.context("reading the database clock")?;
+    clock.measure(database).await.context("reading the database clock")?;
     Ok(clock.clock())
 }
 
-fn render(result: &(impl Serialize + Display), json: bool) -> anyhow::Result<String> {
-    if json { Ok(serde_json::to_string_pretty(result)?) } else { Ok(result.to_string()) }
+fn render<T: Serialize>(result: &T, json: bool) -> anyhow::Result<String>
+where
+    for<'a> Text<'a, T>: Display,
+{
+    if json { Ok(serde_json::to_string_pretty(result)?) } else { Ok(Text(result).to_string()) }
 }
 
-/// The error for an id that does not exist.
-fn unknown(id: i64) -> anyhow::Error {
-    anyhow::anyhow!("there is no dead letter {id}: `hamro-worker dead-letters list --all` lists all of them")
-}
-
-/// Untrusted text for a terminal, with its control characters escaped.
-struct Printable<'a>(&'a str);
-
-impl Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|char| {
-            if char.is_control() && char != '\n' {
-                write!(f, "{}", char.escape_default())
-            } else {
-                write!(f, "{char}")
-            }
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_characters_are_escaped_and_other_text_is_not() {
-        assert_eq!(Printable("a\u{1b}[2Jb\r\nनेपाल").to_string(), "a\\u{1b}[2Jb\\r\nनेपाल");
+/// The error of a command, with what to do next.
+fn explain(error: DeadLetterError) -> anyhow::Error {
+    match error {
+        DeadLetterError::Unknown(_) => {
+            anyhow::anyhow!("{error}: `hamro-worker dead-letters list --all` lists all of them")
+        }
+        DeadLetterError::BeingReissued { id, .. } => {
+            anyhow::anyhow!("{error}: run `dead-letters reissue {id}` again to finish")
+        }
+        DeadLetterError::NotPublished { ticket, cause } => cause.context(format!(
+            "the booking may not be in the queue: run the command again, it continues with the same ticket {ticket}"
+        )),
+        error => error.into(),
     }
 }

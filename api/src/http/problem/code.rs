@@ -110,6 +110,8 @@ codes! {
         "Seats have been sold", "Sold seats, and their tier and concert, cannot be deleted.";
     NotConfirmed => "not-confirmed", CONFLICT,
         "The booking is not confirmed", "Only a confirmed booking has seats that can be released.";
+    AlreadyDecided => "already-decided", CONFLICT,
+        "The dead letter cannot be decided so", "Somebody has already decided about this dead letter.";
     InUse => "in-use", CONFLICT,
         "The resource is in use", "Ticket tiers of concerts have this ticket type. Delete them first, or keep it.";
     AlreadyExists => "already-exists", CONFLICT,

@@ -1,8 +1,10 @@
 //! What operators see and control: `/ops`.
 
 mod controls;
+mod dead_letters;
 mod limit;
 mod page;
+mod state;
 
 use anyhow::{Context, Result, ensure};
 use hamro_e2e::client::{ADMIN_TOKEN, ApiResponse, Client};
