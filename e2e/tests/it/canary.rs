@@ -226,7 +226,7 @@ async fn what_runs_leave_in_the_tables_is_deleted_after_a_day() -> Result<()> {
             )
             .await?;
         assert_eq!((sold.status, released.status), (201, 200));
-        let pool = &deployment.pool;
+        let pool = &deployment.pool.clone();
         at_least(pool, 1, RELEASED).await?;
         fabricate_old_runs(pool).await?;
         let old = "SELECT count(*) FROM canary_tickets WHERE booked_at < now() - interval '1 day'";
