@@ -2,7 +2,7 @@
 //!
 //! Settlement counts what it has committed, so a redelivered booking counts once.
 
-use hamro_shared::domain::{Outcome, Rejection, Timestamp};
+use hamro_shared::domain::{Outcome, Timestamp};
 use hamro_shared::metric_labels;
 use hamro_shared::telemetry::metrics::{
     BATCH_SIZES, Counter, Distribution, Family, LATENCIES, MetricsRegistry,
@@ -121,27 +121,7 @@ impl Default for WorkerMetrics {
 
 impl OutcomeCode {
     pub fn of(outcome: &Outcome) -> Self {
-        let outcome = match outcome {
-            Outcome::Confirmed { .. } => "confirmed",
-            Outcome::Expired => "expired",
-            Outcome::Failed => "failed",
-            Outcome::Rejected { rejection } => code_of(rejection),
-        };
-        Self { outcome }
-    }
-}
-
-/// The stored code of the rejection; `other` if this version does not know it.
-fn code_of(rejection: &Rejection) -> &'static str {
-    match rejection {
-        Rejection::SeatsTaken { .. } => "seats-taken",
-        Rejection::SoldOut { .. } => "sold-out",
-        Rejection::SeatsNotFound { .. } => "seats-not-found",
-        Rejection::SaleNotOpen { .. } => "sale-not-open",
-        Rejection::SaleClosed { .. } => "sale-closed",
-        Rejection::LimitReached { .. } => "limit-reached",
-        Rejection::IdempotencyKeyReused => "idempotency-key-reused",
-        Rejection::Other(_) => "other",
+        Self { outcome: outcome.code() }
     }
 }
 
@@ -157,7 +137,7 @@ pub fn export_workload(registry: &mut MetricsRegistry, workload: Workload) {
 
 #[cfg(test)]
 mod tests {
-    use hamro_shared::domain::ConcertId;
+    use hamro_shared::domain::{ConcertId, Rejection};
     use uuid::Uuid;
 
     use super::*;
@@ -177,7 +157,7 @@ mod tests {
             Rejection::IdempotencyKeyReused,
         ] {
             let stored = serde_json::to_value(&rejection).unwrap();
-            assert_eq!(stored["code"], code_of(&rejection));
+            assert_eq!(stored["code"], rejection.code());
         }
         let unknown = Rejection::from_stored(serde_json::json!({"code": "of-a-newer-worker"}));
         assert_eq!(OutcomeCode::of(&Outcome::Rejected { rejection: unknown }).outcome, "other");
