@@ -11,7 +11,7 @@ use hamro_shared::telemetry::traces::{ActiveSpan, Extractor, KeyValue, TraceCont
 
 use super::logged_request::LoggedRequest;
 use super::middleware::is_internal;
-use crate::http::problem::FailureForLog;
+use crate::http::problem::ProblemCode;
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -50,12 +50,12 @@ pub fn start(traces: &Traces, request: &mut Request, logged: &LoggedRequest) -> 
     Some(span)
 }
 
-/// Ends the span as the response begins. The code of a problem is recorded if the log counts it.
+/// Ends the span as the response begins, with the code of its problem.
 pub fn end(span: ActiveSpan, response: &Response) {
     let mut span = span;
     let status = response.status();
     span.set("http.response.status_code", i64::from(status.as_u16()));
-    let code = response.extensions().get::<FailureForLog>().map(|failure| failure.code.as_str());
+    let code = response.extensions().get().map(|code: &ProblemCode| code.as_str());
     match code {
         _ if status.is_server_error() => span.fail(code.unwrap_or("other")),
         Some(code) => span.set("error.type", code),

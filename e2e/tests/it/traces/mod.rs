@@ -85,7 +85,9 @@ async fn a_booking_that_is_rejected_or_fails_says_so_in_its_trace() -> Result<()
         ensure!(refused.status == 404, "{refused:?}");
         let settle = collector.span("settle bookings.intake").await?;
         assert_eq!(settle.attribute("booking.outcome").as_deref(), Some("seats-not-found"));
-        assert!(!settle.is_failed(), "{settle:?}");
+        let request = collector.span("POST /ticket-bookings/seats").await?;
+        assert_eq!(request.attribute("error.type").as_deref(), Some("seats-not-found"));
+        assert!(!settle.is_failed() && !request.is_failed(), "{settle:?} {request:?}");
 
         let mut poison = envelope("bob", &[1])?;
         poison.trace = TraceContext::parse(SAMPLED);
@@ -104,6 +106,8 @@ async fn a_booking_that_is_rejected_or_fails_says_so_in_its_trace() -> Result<()
         let request = collector.span("POST /ticket-bookings").await?;
         assert!(request.is_failed(), "{request:?}");
         assert_eq!(request.attribute("error.type").as_deref(), Some("broker-unavailable"));
+        let process = &mut deployment.apis[api].process;
+        process.line_after(&format!("code=\"broker-unavailable\" trace_id={}", request.trace_id())).await?;
         Ok(())
     })
     .await
