@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::concert::{self, Place};
+use super::concert::{self, Place, Sold};
 use super::own_http::{OwnHttp, Response};
 use super::results::track;
 use crate::bookings::release_booking::release_detached;
@@ -113,9 +113,11 @@ impl Attempt<'_> {
     /// Releases what earlier runs have left, and returns the next seat and its customer.
     async fn prepare(&self, session: &mut PgConnection) -> anyhow::Result<Place> {
         concert::create(session).await?;
-        for ticket in concert::tickets_of_sold_seats(session).await? {
-            track(session, ticket).await?;
-            let order = order(ticket, "An earlier run of the canary did not release it");
+        for Sold { ticket, seats, is_own } in concert::sold(session).await? {
+            if is_own {
+                track(session, ticket).await?;
+            }
+            let order = order(ticket, seats, "An earlier run of the canary did not release it");
             if let Err(problem) = release_detached(self.app.clone(), order).await {
                 bail!("a seat of an earlier run cannot be released: {}", problem.code().as_str());
             }
@@ -169,16 +171,16 @@ impl Attempt<'_> {
     }
 
     async fn release(&self, ticket: TicketId, seat: SeatId) -> anyhow::Result<()> {
-        let released = release_detached(self.app.clone(), order(ticket, "The canary has booked it")).await;
+        let order = order(ticket, vec![seat], "The canary has booked it");
+        let released = release_detached(self.app.clone(), order).await;
         let (_, status) = released.map_err(|problem| anyhow::anyhow!("{}", problem.code().as_str()))?;
         ensure!(status.released_seat_ids == [seat], "the seat is still booked");
         Ok(())
     }
 }
 
-/// Releases all seats of the ticket.
-fn order(ticket: TicketId, reason: &str) -> ReleaseOrder {
-    ReleaseOrder { ticket, seats: None, reason: reason.to_owned(), by: AdminName::of_canary() }
+fn order(ticket: TicketId, seats: Vec<SeatId>, reason: &str) -> ReleaseOrder {
+    ReleaseOrder { ticket, seats: Some(seats), reason: reason.to_owned(), by: AdminName::of_canary() }
 }
 
 fn ticket_of(response: &Response) -> Option<TicketId> {

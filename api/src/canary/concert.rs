@@ -69,15 +69,27 @@ pub async fn create(session: &mut PgConnection) -> Result<(), sqlx::Error> {
     transaction.commit().await
 }
 
-/// The tickets of the seats that are sold: a run was broken off, or its booking was settled late.
-pub async fn tickets_of_sold_seats(session: &mut PgConnection) -> Result<Vec<TicketId>, sqlx::Error> {
-    sqlx::query_scalar!(
+/// Seats of the concert that are sold.
+pub struct Sold {
+    pub ticket: TicketId,
+    pub seats: Vec<SeatId>,
+    /// Whether the canary has booked them. A worker of an earlier version sells them to anybody.
+    pub is_own: bool,
+}
+
+/// The seats that are sold, by ticket: a run was broken off, or its booking was settled late.
+pub async fn sold(session: &mut PgConnection) -> Result<Vec<Sold>, sqlx::Error> {
+    sqlx::query_as!(
+        Sold,
         r#"
-        SELECT DISTINCT sale.ticket_id AS "ticket_id: TicketId"
-        FROM seats seat
+        SELECT sale.ticket_id AS "ticket: TicketId", array_agg(seat.id) AS "seats!: Vec<SeatId>",
+               bool_and(sale.user_email = concert.reserved_for) AS "is_own!"
+        FROM concerts concert
+        JOIN seats seat ON seat.concert_id = concert.id
         JOIN sale_seats sold ON sold.seat_id = seat.id AND sold.released_at IS NULL
         JOIN sales sale ON sale.id = sold.sale_id
-        WHERE seat.concert_id = $1
+        WHERE concert.id = $1
+        GROUP BY sale.ticket_id
         "#,
         ID as ConcertId
     )
