@@ -190,7 +190,7 @@ async fn only_the_canary_can_book_a_seat_of_its_concert() -> Result<()> {
         let (seat, _) = hidden_seat(&deployment.pool).await?;
         let booked = client.book_seats("alice", &[seat.into()]).await?;
         assert_eq!((booked.status, booked.code()), (404, "seats-not-found"), "{booked:?}");
-        assert_eq!(booked.body["seats"], json!([]));
+        assert_eq!(booked.body.get("seats"), None, "{booked:?}");
         let mut body = booking("alice", &[seat.into()]);
         body["concertId"] = json!(CONCERT);
         let booked = client.post("/ticket-bookings/seats", &body).await?;
