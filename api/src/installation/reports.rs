@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hamro_shared::canary::{self, CanaryReport};
 use hamro_shared::database::Database;
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
@@ -35,6 +36,7 @@ struct Reading {
 #[serde(rename_all = "camelCase")]
 pub struct ReportValues {
     pub dead_letters: DeadLetterCount,
+    pub canary: Option<CanaryReport>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -85,7 +87,8 @@ impl Reports {
 async fn read(connection: &mut PgConnection) -> Result<ReportValues, sqlx::Error> {
     let open =
         sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM dead_letters WHERE resolved_at IS NULL"#)
-            .fetch_one(connection)
+            .fetch_one(&mut *connection)
             .await?;
-    Ok(ReportValues { dead_letters: DeadLetterCount { open } })
+    let canary = canary::latest_report(connection).await?;
+    Ok(ReportValues { dead_letters: DeadLetterCount { open }, canary })
 }

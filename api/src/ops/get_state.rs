@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use hamro_shared::canary::CanaryReport;
 use hamro_shared::queue::{Heartbeat, ProcessState};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -35,6 +36,8 @@ pub struct InstallationState {
     workers: Vec<WorkerView>,
     instances: Vec<InstanceView>,
     dead_letters: Option<DeadLetterCount>,
+    /// `null`: the canary never ran, or the database does not respond.
+    canary: Option<CanaryReport>,
     broker: BrokerView,
     database: DatabaseView,
 }
@@ -97,6 +100,7 @@ pub async fn get_state(
         workers: processes.iter().filter_map(WorkerView::of).collect(),
         instances: processes.iter().filter_map(|process| InstanceView::of(process, instance)).collect(),
         dead_letters: reports.as_ref().map(|reports| reports.dead_letters),
+        canary: reports.as_ref().and_then(|reports| reports.canary.clone()),
         broker: BrokerView { accepts: app.publisher.is_up(), failures: app.broker_failures.list() },
         database: DatabaseView { reachable: !app.database.is_unavailable() && reports.is_some() },
     }))
