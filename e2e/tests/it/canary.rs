@@ -63,6 +63,8 @@ async fn a_run_books_and_releases_the_next_seat_as_a_client_does() -> Result<()>
         assert_eq!(number(pool, not_confirmed).await?, 0);
         let duration: f64 = sqlx::query_scalar("SELECT duration_seconds FROM canary").fetch_one(pool).await?;
         assert!(duration > 0.0 && duration < 30.0, "{duration}");
+        let view = deployment.client().write(Method::GET, "/ops/state", &Value::Null).await?.body;
+        assert!(view["canary"]["lastSuccessAt"].is_string() && view["canary"]["failure"].is_null(), "{view}");
         let api = &mut deployment.apis[0].process;
         assert!(!api.printed().contains("the canary failed"), "{}", api.printed());
         Ok(())
@@ -89,6 +91,42 @@ async fn a_run_that_fails_names_its_step_and_later_ones_recover() -> Result<()> 
             Ok((number(&deployment.pool, LIVE).await? == 0).then_some(()))
         })
         .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_run_while_the_intake_is_paused_is_no_failure() -> Result<()> {
+    Deployment::run(with_canary(1, 1, &[]), async |deployment| {
+        at_least(&deployment.pool, 1, RELEASED).await?;
+        for is_paused in [true, false] {
+            let client = deployment.client();
+            let controls =
+                Client::send(client.request(Method::GET, "/ops/controls").bearer_auth(ADMIN_TOKEN)).await?;
+            let change = json!({
+                "intakePaused": is_paused, "acceptPerSecond": null, "reason": "a test",
+                "revision": controls.body["revision"],
+            });
+            let changed = client.write(Method::PUT, "/ops/controls", &change).await?;
+            assert_eq!(changed.status, 200, "{changed:?}");
+            if is_paused {
+                let paused =
+                    "SELECT count(*) FROM canary WHERE refused_with = 'intake-paused' AND failure IS NULL
+                              AND last_success_at IS NOT NULL";
+                at_least(&deployment.pool, 1, paused).await?;
+            }
+        }
+        succeeds_again(&deployment.pool).await?;
+        let api = &mut deployment.apis[0].process;
+        assert!(!api.printed().contains("the canary failed"), "{}", api.printed());
+        let metrics = api.metrics_page("/metrics").await?;
+        for text in
+            ["runs_total{result=\"paused\"}", "duration_seconds_count", "last_success_timestamp_seconds"]
+        {
+            assert!(metrics.contains(&format!("hamro_canary_{text} ")), "{metrics}");
+        }
+        assert!(metrics.contains("hamro_canary_runs_total{result=\"failure\"} 0\n"), "{metrics}");
+        Ok(())
     })
     .await
 }
