@@ -1,4 +1,4 @@
-// The numbers of this moment, from the history. Pure functions, tested in verdict.test.js.
+// The numbers of this moment, from the history. Pure functions, tested in numbers.test.js.
 
 import { latest, MOMENT, recentMax, recentMean, secondsWhile, total } from './history.js';
 
