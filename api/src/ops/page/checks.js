@@ -15,7 +15,7 @@ export function showChecks({ audit, canary, broker, database }, now) {
 const secondsSince = (moment, now) => now - Date.parse(moment) / 1000;
 
 function auditText(audit, now) {
-  if (!audit) return { text: 'No result yet', note: 'A worker checks that no seat is sold twice.' };
+  if (!audit) return { text: 'No result', note: 'A worker checks that no seat is sold twice.' };
   const mismatches = Object.entries(audit.mismatches ?? {}).filter(([, n]) => n > 0);
   const isClean = audit.doubleSoldSeats === 0 && mismatches.length === 0;
   const text = audit.doubleSoldSeats > 0
@@ -38,7 +38,7 @@ function sentence(parts) {
 }
 
 function canaryText(canary, now) {
-  if (!canary) return { text: 'Off', note: 'CANARY_EVERY sets how often a test booking is made.' };
+  if (!canary) return { text: 'No result', note: 'It is off unless CANARY_EVERY is set.' };
   const took = typeof canary.durationSeconds === 'number' ? ` in ${duration(canary.durationSeconds)}` : '';
   if (canary.failure) {
     return { text: `▲ ${canary.failure}`, note: `Last success: ${time(canary.lastSuccessAt)}.`, level: 'bad' };
@@ -61,9 +61,8 @@ function databaseText(database) {
   if (!database.reachable) return { text: '✖ Cannot be reached', note: 'From this instance.', level: 'bad' };
   const { connectionsInUse, connectionsMax, clockOffsetMs } = database;
   const clock = typeof clockOffsetMs === 'number' ? ` Its clock differs by ${number(Math.abs(clockOffsetMs))} ms.` : '';
-  return {
-    text: '✔ Reachable',
-    note: `${number(connectionsInUse)} of ${number(connectionsMax)} connections of this instance in use.${clock}`,
-    level: 'good',
-  };
+  const pool = typeof connectionsInUse === 'number'
+    ? `${number(connectionsInUse)} of ${number(connectionsMax)} connections of this instance in use.`
+    : '';
+  return { text: '✔ Reachable', note: `${pool}${clock}`, level: 'good' };
 }

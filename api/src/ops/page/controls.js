@@ -20,8 +20,12 @@ let changesRevision = null; // The revision up to which the log of changes is sh
 export function showControls(controls, rate) {
   accepted = rate;
   // The response to a change can be newer than a state that was requested before.
-  if (!controls || controls.revision < current?.revision) return;
+  if (!controls || controls.revision < current?.revision) {
+    if (!current) setText($('controls-state'), 'Unknown: this instance has not read the controls yet.');
+    return;
+  }
   current = controls;
+  for (const button of [$('pause'), $('limit')]) button.disabled = false;
   const set = `Set by ${controls.changedBy} at ${time(controls.changedAt)}: ${controls.reason ?? ''}`;
   setText($('controls-state'), `The intake is ${describeControls(controls)}. ${controls.changedBy ? set : ''}`);
   setText($('pause'), controls.intakePaused ? 'Resume intake…' : 'Pause intake…');

@@ -63,7 +63,7 @@ function state(changes = {}) {
       series: { accepted: points(812), settled: { confirmed: points(812) }, depth: points(0), settleP50: points(0.4) },
     },
     workers: [worker],
-    instances: [],
+    instances: [{ process: 'a', version: '0.2.0', isThis: true, bookings: 9, heardSecondsAgo: 0.1 }],
     deadLetters: { open: 0 },
     audit: null,
     canary: null,

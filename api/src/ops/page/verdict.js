@@ -50,8 +50,7 @@ export function findings(state, history, progress, now) {
   const found = [
     ...auditFindings(state.audit),
     ...serverFindings(state),
-    // Without RabbitMQ, this instance hears no worker.
-    ...(state.broker?.accepts === false ? [] : workerFindings(state.workers ?? [], numbers, progress, now)),
+    ...(hearsHeartbeats(state) ? workerFindings(state.workers ?? [], numbers, progress, now) : []),
     ...refusalFindings(refusalRates(history), numbers),
     ...queueFindings(numbers),
     ...controlFindings(state.controls),
@@ -70,7 +69,7 @@ const info = finding('info');
 
 function good({ accepted, acceptedLastMinute, settleP50 }) {
   if (acceptedLastMinute === null) {
-    return notice('unknown', 'Unknown: this instance has no numbers yet', 'It has just started, or has no heartbeats.');
+    return notice('unknown', 'Unknown: this instance has no numbers yet', 'It has just started.');
   }
   if (acceptedLastMinute === 0) return finding('good')('idle', 'Ready: no bookings at the moment');
   const settled = settleP50 === null ? '' : `, settled in ${duration(settleP50)}`;
@@ -93,7 +92,7 @@ function* auditFindings(audit) {
   }
 }
 
-function* serverFindings({ broker, database }) {
+function* serverFindings({ broker, database, instances }) {
   if (broker?.accepts === false) {
     yield critical(
       'broker',
@@ -102,6 +101,13 @@ function* serverFindings({ broker, database }) {
     );
   } else if (broker?.failures?.length > 0) {
     yield warning('broker-failures', `A connection to RabbitMQ fails${listed(broker.failures)}`);
+  }
+  if (broker?.accepts !== false && !hearsHeartbeats({ instances })) {
+    yield warning(
+      'no-heartbeats',
+      'Unknown: this instance receives no heartbeats',
+      'Not even its own. It has just started, or its connection to RabbitMQ is lost.',
+    );
   }
   if (database?.reachable === false) {
     yield critical(
@@ -158,6 +164,9 @@ function* workerFindings(workers, { waiting, oldest, stuckFor }, progress, now) 
     yield warning('no-consumer', `${idle.length} of ${count(workers.length, 'worker')} not consuming`);
   }
 }
+
+/** Without heartbeats, nothing is known of any worker. An instance also hears itself. */
+const hearsHeartbeats = ({ instances }) => (instances ?? []).some((one) => one.isThis && !isSilent(one));
 
 export const isSilent = ({ heardSecondsAgo }) => heardSecondsAgo > LIMITS.silentAfter;
 

@@ -9,7 +9,7 @@ const NOW = 1_800_000_000;
 const state = (changes = {}) => ({
   controls: { intakePaused: false, acceptPerSecond: null, changedBy: null, reason: null, isStored: true },
   workers: [worker()],
-  instances: [{ process: 'a', version: '0.1.0' }],
+  instances: [{ process: 'a', version: '0.1.0', isThis: true, heardSecondsAgo: 0.2 }],
   deadLetters: { open: 0 },
   audit: { doubleSoldSeats: 0, mismatches: { counters: 0 }, isPaused: false },
   canary: { lastRunAt: new Date(NOW * 1000).toISOString(), lastSuccessAt: null, failure: null },
@@ -165,11 +165,19 @@ test('the age of the oldest booking is a notice, then a warning', () => {
   assert.equal(at(60).title, 'Buyers wait 1 min: 36\u202f000 waiting, settled in about 12 s');
 });
 
-test('servers that are away are critical, and workers that cannot be heard then are not accused', () => {
+test('servers that are away are critical', () => {
   const broker = { accepts: false, failures: ['connection refused'] };
-  assert.deepEqual(ids(state({ broker, workers: [worker({ heardSecondsAgo: 30 })] })), ['broker']);
   assert.equal(verdict(state({ broker })).title, 'RabbitMQ accepts no bookings: connection refused');
   assert.equal(verdict(state({ database: { reachable: false } })).id, 'database');
+});
+
+test('workers are not accused by an instance that hears nobody, not even itself', () => {
+  const workers = [worker({ heardSecondsAgo: 30 })];
+  const instances = [{ process: 'a', version: '0.1.0', isThis: true, heardSecondsAgo: 30 }];
+  assert.deepEqual(ids(state({ workers, instances })), ['no-heartbeats']);
+  assert.deepEqual(ids(state({ workers: [], instances: [] })), ['no-heartbeats']);
+  const broker = { accepts: false, failures: [] };
+  assert.deepEqual(ids(state({ workers, instances, broker })), ['broker']);
 });
 
 test('each other finding has its text', () => {
@@ -210,6 +218,6 @@ test('each other finding has its text', () => {
 
 test('a state in which everything is unknown has a verdict', () => {
   const unknown = { from: NOW, length: 2, series: { accepted: [null, null] } };
-  assert.equal(verdict({ workers: [worker()] }, unknown).id, 'unknown');
-  assert.equal(verdict({}, unknown).id, 'no-worker');
+  assert.equal(verdict({ workers: [worker()], instances: state().instances }, unknown).id, 'unknown');
+  assert.equal(verdict({}, unknown).id, 'no-heartbeats');
 });
