@@ -94,6 +94,7 @@ print_banner() {
   ${BOLD}Hamro Concert is running.${RESET}
 
   page          http://127.0.0.1:$PORT/
+  live view     http://127.0.0.1:$PORT/ops (asks for the admin token)
   docs          http://127.0.0.1:$PORT/docs
   admin token   $token
   addresses     DATABASE_URL and AMQP_URL are in ${STACK_DIR#"$ROOT/"}/env
