@@ -20,12 +20,13 @@ export function ask({ title, confirm = null, body, rate = null, submit }) {
   $('ask-reason').value = '';
   show({ body, confirm });
   $('ask-cancel').onclick = () => dialog.close();
+  dialog.oncancel = (event) => isBusy() && event.preventDefault(); // The Escape key.
   $('ask-form').onsubmit = async (event) => {
     event.preventDefault();
     if ($('ask-confirm').hidden) return dialog.close();
     const values = read(rate !== null);
     if (!values) return;
-    $('ask-confirm').disabled = true;
+    setBusy(true);
     try {
       const next = await submit(values);
       if (next) show(next);
@@ -33,13 +34,20 @@ export function ask({ title, confirm = null, body, rate = null, submit }) {
     } catch (error) {
       $('ask-error').textContent = error.message;
     } finally {
-      $('ask-confirm').disabled = false;
+      setBusy(false);
     }
   };
   dialog.showModal();
   const first = rate !== null ? $('ask-rate') : confirm !== null ? $('ask-reason') : $('ask-cancel');
   first.focus();
 }
+
+/** While a change is under way, the dialog stays open to say what has become of it. */
+function setBusy(isBusy) {
+  $('ask-confirm').disabled = $('ask-cancel').disabled = isBusy;
+}
+
+const isBusy = () => $('ask-confirm').disabled;
 
 export const closeDialog = () => $('ask').close();
 
