@@ -17,15 +17,19 @@ const ADVICE = {
   'ticket-reused': 'An alarm: a ticket key has leaked, or two installations share a queue.',
 };
 
+/** How long after a failure the list is requested again, in milliseconds. */
+const RETRY_AFTER = 10_000;
+
 let shownCount = null;
 let next = null; // Where the next page begins.
 let isLoading = false;
+let retryAt = 0; // After a failure, in milliseconds.
 
 /** Reads the list again when the number of open letters has changed. */
 export function showDeadLetters(deadLetters) {
   const open = deadLetters?.open ?? null;
   if (open === null) setText($('letters-note'), 'Unknown: Postgres cannot be reached.');
-  else if (open !== shownCount && !isLoading) load(null, open);
+  else if (open !== shownCount && !isLoading && Date.now() >= retryAt) load(null, open);
 }
 
 export function initDeadLetters() {
@@ -51,6 +55,7 @@ async function load(after, open) {
     );
   } catch (error) {
     setText($('letters-note'), error.message);
+    retryAt = Date.now() + RETRY_AFTER;
   } finally {
     isLoading = false;
   }
