@@ -122,13 +122,12 @@ function reissue(letter) {
     confirm: 'Reissue',
     body: [advice(letter), 'The booking is queued again with a new ticket, and decided like any new booking.'],
     submit: async ({ reason }) => {
-      const result = await request(`${path(letter)}/reissue`, { method: 'POST', body: { reason } });
-      reload();
-      const ticket = result.reissuedAs ?? result.ticketId ?? result;
+      const { ticketId, location } = await decide(letter, 'reissue', reason);
       return {
         body: [
           'Reissued. Send the new ticket to the customer: nobody else knows it.',
-          el('pre', {}, JSON.stringify(ticket, null, 2)),
+          el('pre', {}, ticketId),
+          `Its status: ${location}`,
         ],
         confirm: null,
       };
@@ -142,16 +141,19 @@ function discard(letter) {
     confirm: 'Discard',
     body: [advice(letter), 'The booking is given up for good. Its ticket stays failed.'],
     submit: async ({ reason }) => {
-      await request(`${path(letter)}/discard`, { method: 'POST', body: { reason } });
-      reload();
+      await decide(letter, 'discard', reason);
       return null;
     },
   });
 }
 
-const path = (letter) => `/ops/dead-letters/${encodeURIComponent(letter.id)}`;
-
-/** The next state reads the list again. */
-function reload() {
-  shownCount = null;
+/** The next state reads the list again, also after a failure: somebody else may have decided. */
+async function decide(letter, action, reason) {
+  try {
+    return await request(`${path(letter)}/${action}`, { method: 'POST', body: { reason } });
+  } finally {
+    shownCount = null;
+  }
 }
+
+const path = (letter) => `/ops/dead-letters/${encodeURIComponent(letter.id)}`;

@@ -168,20 +168,38 @@ test('a state that was read before a change does not show the earlier controls a
   assert.equal(text('pause'), 'Resume intake…');
 });
 
-test('a dead letter is discarded with a reason, and the list is read again', async () => {
+/** Presses a button of the only dead letter in the list, and gives a reason. Returns the request. */
+async function decide(button, reason) {
+  click([...$('letters').querySelectorAll('button')].find(({ ariaLabel }) => ariaLabel === `${button} dead letter 7`));
+  $('ask-reason').value = reason;
+  const before = requests.length;
+  submit('ask-form');
+  await until(() => requests.slice(before).some(({ method }) => method === 'POST'));
+  const { path, body } = requests.findLast(({ method }) => method === 'POST');
+  return { path, body };
+}
+
+test('a dead letter is decided with a reason, and the list is read again, also when somebody else was faster', async () => {
   const letter = { id: 7, reason: 'workers-died', detail: 'died 3 times', createdAt: '2026-11-26T09:00:00Z' };
-  responses.push([200, { deadLetters: [letter], next: null }]);
+  const listed = [200, { deadLetters: [letter], next: null }];
+  responses.push(listed);
   respondWithState = () => [200, state({ deadLetters: { open: 1 } })];
   await until(() => text('letters').includes('workers-died'));
-  const [, , discard] = $('letters').querySelectorAll('button');
-  assert.equal(discard.ariaLabel, 'Discard… dead letter 7');
-  click(discard);
-  responses.push([200, {}], [200, { deadLetters: [], next: null }]);
-  $('ask-reason').value = 'test booking';
-  submit('ask-form');
-  await until(() => !$('ask').open);
-  const { method, path, body } = requests.findLast(({ method }) => method === 'POST');
-  assert.deepEqual([method, path, body], ['POST', '/ops/dead-letters/7/discard', { reason: 'test booking' }]);
+
+  responses.push([409, { title: 'Conflict', detail: 'Dead letter 7 is being reissued.' }], listed);
+  const discarded = await decide('Discard…', 'test booking');
+  assert.deepEqual(discarded, { path: '/ops/dead-letters/7/discard', body: { reason: 'test booking' } });
+  await until(() => text('ask-error') === 'Dead letter 7 is being reissued.');
+  click($('ask-cancel'));
+  await until(() => responses.length === 0);
+
+  const location = '/ticket-bookings/01a20f0b';
+  responses.push([200, { ticketId: '01a20f0b', location }], [200, { deadLetters: [], next: null }]);
+  const reissued = await decide('Reissue…', 'fixed');
+  assert.deepEqual(reissued, { path: '/ops/dead-letters/7/reissue', body: { reason: 'fixed' } });
+  await until(() => text('ask-body').endsWith(`01a20f0bIts status: ${location}`));
+  assert.equal($('ask-confirm').hidden, true);
+  click($('ask-cancel'));
   await until(() => !text('letters').includes('workers-died'));
 });
 
