@@ -80,7 +80,7 @@ function options(chart, lines, width, view) {
     cursor: { sync: { key: 'ops' }, drag: { x: false, y: false }, y: false },
     scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
     axes: [
-      { ...axis, grid, size: 24, space: 70, values: (_, ticks) => ticks.map(minute) },
+      { ...axis, grid, size: 24, space: 60, values: (_, ticks) => ticks.map(minute) },
       { ...axis, grid, size: 58, space: 34, values: (_, ticks) => ticks.map((tick) => chart.format(tick)) },
     ],
     series: [
