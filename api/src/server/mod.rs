@@ -63,7 +63,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections until `stop` is cancelled, as far as `admission` allows it. Returns once all are closed, or after `last_responses`. Once `draining` is cancelled, each HTTP/1.1 response asks its client to reconnect.
+/// Accepts connections until `stop` is cancelled, as far as `admission` allows it. Returns once all are closed, or after
+/// `last_responses`. Once `draining` is cancelled, each HTTP/1.1 response asks its client to reconnect.
 /// Each request carries the address of its peer.
 pub async fn serve(
     listener: TcpListener,
