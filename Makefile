@@ -53,7 +53,7 @@ settings: ## write the settings into .env.example and docs/ARCHITECTURE.md after
 	@UPDATE_SETTINGS=1 cargo test --workspace --locked --features faults --test it settings::
 
 metrics: ## write docs/METRICS.md after a change of a metric
-	@UPDATE_METRICS=1 SQLX_OFFLINE=true deploy/dev/with-stack.sh metrics -- cargo nextest run --workspace --locked --features faults -E 'test(metrics::page::)' </dev/null
+	@UPDATE_METRICS=1 SQLX_OFFLINE=true deploy/dev/with-stack.sh metrics -- cargo test --workspace --locked --features faults --test it metrics::page:: </dev/null
 
 audit: ## check licences, banned crates, sources and advisories of all dependencies (OFFLINE=1 skips the advisories)
 	@OFFLINE=$(OFFLINE) deploy/dev/audit.sh
