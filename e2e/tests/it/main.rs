@@ -5,6 +5,7 @@
 //! `outages`, `faults::servers` and `faults::chaos` stop servers that all tests share, so their tests run alone: see
 //! `.config/nextest.toml`.
 
+mod audit;
 mod booking_page;
 mod bookings;
 mod broker;
