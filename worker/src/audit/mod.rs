@@ -42,8 +42,11 @@ const LOCK_EVERY: Duration = Duration::from_secs(2);
 /// The time between the starts of two ranges is between these bounds, and so that a pass takes `AUDIT_EVERY` at most.
 const PACE_MIN: Duration = Duration::from_millis(50);
 const PACE_MAX: Duration = Duration::from_millis(250);
-/// The auditor rests four times as long as it has worked.
+/// Between passes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The auditor rests four times as long as it has worked, up to a bound.
 const REST: u32 = 4;
+const REST_MAX: Duration = Duration::from_secs(1);
 /// In a rush, the time between two ranges.
 const PACE_IN_A_RUSH: Duration = Duration::from_secs(30);
 /// The time until a finding is looked at again.
@@ -84,7 +87,7 @@ pub struct Auditor {
     progress: Progress,
     /// When the last range was checked.
     checked_at: Option<Instant>,
-    saved_at: Option<Instant>,
+    saved: Option<(Progress, Instant)>,
 }
 
 impl Auditor {
@@ -103,7 +106,7 @@ impl Auditor {
             rush: Rush::new(workload),
             progress: Progress::default(),
             checked_at: None,
-            saved_at: None,
+            saved: None,
         }
     }
 
@@ -125,7 +128,7 @@ impl Auditor {
             match self.audit_on_a_session().await {
                 Ok(()) => backoff.reset(),
                 Err(error) => {
-                    warn!("the audit is interrupted: {error}");
+                    warn!("audit: interrupted: {error}");
                     backoff.pause().await;
                 }
             }
@@ -162,14 +165,15 @@ impl Auditor {
             let rows = within_limit(expected_rows(connection)).await?;
             self.progress.start(self.clock.now(), rows);
         }
-        let is_rush = within_limit(self.rush.is_on(connection)).await?;
+        let is_running = self.progress.position().is_some();
+        let is_rush = is_running && within_limit(self.rush.is_on(connection)).await?;
         let may_go_on = !is_rush || self.checked_at.is_none_or(|at| at.elapsed() >= PACE_IN_A_RUSH);
-        let is_news = self.progress.set_paused(is_rush && self.progress.position().is_some());
+        let is_news = self.progress.set_paused(is_rush);
         let has_found = if may_go_on { self.check_next_range(connection).await? } else { false };
-        if is_news || has_found || self.saved_at.is_none_or(|at| at.elapsed() >= SAVE_EVERY) {
+        if is_news || has_found || self.should_save() {
             self.save(connection).await?;
         }
-        Ok(self.pace().max(started.elapsed() * REST))
+        Ok(self.pace().max((started.elapsed() * REST).min(REST_MAX)))
     }
 
     /// Returns whether there is something to report at once.
@@ -194,15 +198,23 @@ impl Auditor {
         Ok(!findings.is_empty() || self.progress.position().is_none())
     }
 
+    /// Whether the progress has changed since it was stored some time ago.
+    fn should_save(&self) -> bool {
+        self.saved.as_ref().is_none_or(|(saved, at)| *saved != self.progress && at.elapsed() >= SAVE_EVERY)
+    }
+
     async fn save(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let progress = serde_json::to_value(&self.progress).expect("it has string keys only");
         within_limit(audit::save(connection, &self.progress.report(), &progress)).await?;
-        self.saved_at = Some(Instant::now());
+        self.saved = Some((self.progress.clone(), Instant::now()));
         Ok(())
     }
 
-    /// The time between the starts of two ranges.
+    /// The time between the starts of two ranges; between passes, how often to look whether one is due.
     fn pace(&self) -> Duration {
+        if self.progress.position().is_none() {
+            return self.every.clamp(PACE_MIN, LOOK_EVERY);
+        }
         let ranges = u32::try_from(self.progress.rows_expected() / ROWS.unsigned_abs()).unwrap_or(u32::MAX);
         (self.every / ranges.max(1)).clamp(PACE_MIN, PACE_MAX)
     }
