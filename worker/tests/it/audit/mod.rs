@@ -18,12 +18,16 @@ use tokio::task::JoinHandle;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
+/// The name of the auditor's sessions.
+const AUDITOR: &str = "auditor";
+
 /// An auditor in a task of its own, like that of a worker. It is aborted when this is dropped.
 struct RunningAuditor(JoinHandle<anyhow::Result<()>>);
 
 impl RunningAuditor {
     async fn start(pool: &PgPool, every: Duration, workload: Workload) -> Self {
-        let sessions = Sessions::new((*pool.connect_options()).clone(), SESSION_SETTINGS);
+        let options = (*pool.connect_options()).clone().application_name(AUDITOR);
+        let sessions = Sessions::new(options, SESSION_SETTINGS);
         let clock = DatabaseClock::new(Clock::system());
         clock.measure(&Database::new(sessions.clone(), NonZeroU16::MIN)).await.unwrap();
         let auditor = Auditor::new(sessions, &clock, workload, every);
