@@ -19,7 +19,7 @@ use hamro_worker::audit::observed::Observed;
 use hamro_worker::audit::{self, Auditor};
 use hamro_worker::config::Config;
 use hamro_worker::dead_letters;
-use hamro_worker::metrics::{WorkerMetrics, export_workload};
+use hamro_worker::metrics::WorkerMetrics;
 use hamro_worker::pipeline::consumer::Consumer;
 use hamro_worker::pipeline::in_flight::MAX_IN_FLIGHT_BATCHES;
 use hamro_worker::pipeline::outcome_publisher::outcome_publisher;
@@ -103,7 +103,7 @@ async fn run() -> anyhow::Result<ExitCode> {
     let metrics = WorkerMetrics::register(&mut registry);
     trace_export.register(&mut registry);
     let workload = Workload::default();
-    export_workload(&mut registry, workload.clone());
+    workload.export(&mut registry);
     let (outcome_publisher, outcome_publishing_task) = outcome_publisher(broker.topology(), workload.clone());
     let (requeue, requeue_task) = requeue();
     let failure_limit = FailureLimit::default();

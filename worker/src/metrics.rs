@@ -2,14 +2,11 @@
 //!
 //! Settlement counts what it has committed, so a redelivered booking counts once.
 
-use hamro_shared::domain::{Outcome, Timestamp};
+use hamro_shared::domain::{Outcome, SettledTicket, Timestamp};
 use hamro_shared::metric_labels;
 use hamro_shared::telemetry::metrics::{
     BATCH_SIZES, Counter, Distribution, Family, LATENCIES, MetricsRegistry,
 };
-
-use crate::pipeline::workload::Workload;
-use crate::settlement::transaction::Committed;
 
 /// The counters and histograms of a worker. Clones share their counts.
 #[derive(Clone)]
@@ -94,16 +91,17 @@ impl WorkerMetrics {
         }
     }
 
-    /// Counts what a transaction has committed at the time `now`.
-    pub fn on_committed(&self, committed: &Committed, now: Timestamp) {
-        for ticket in &committed.tickets {
+    /// Counts tickets that were settled by a transaction that has committed at the time `now`.
+    pub fn on_settled(&self, tickets: &[SettledTicket], now: Timestamp) {
+        for ticket in tickets {
             self.settled.get_or_create(&OutcomeCode::of(&ticket.outcome)).inc();
             self.settle_latency.observe_duration(ticket.ticket_id.issued_at().until(now));
         }
-        for reason in &committed.dead_letters {
-            self.dead_letters.get_or_create(&DeadLetterCode { reason: reason.as_str() }).inc();
-        }
-        self.deferred.inc_by(committed.deferred.len() as u64);
+    }
+
+    /// Counts a dead letter that was stored.
+    pub fn on_dead_letter(&self, reason: &'static str) {
+        self.dead_letters.get_or_create(&DeadLetterCode { reason }).inc();
     }
 
     /// Counts an attempt that failed.
@@ -125,23 +123,12 @@ impl OutcomeCode {
     }
 }
 
-/// Exports how many bookings the worker holds.
-pub fn export_workload(registry: &mut MetricsRegistry, workload: Workload) {
-    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-    registry.read_gauge(
-        "worker_held_bookings",
-        "Bookings that the broker has delivered to this worker and that are not settled",
-        move || Some(workload.state().bookings as f64),
-    );
-}
-
 #[cfg(test)]
 mod tests {
     use hamro_shared::domain::{ConcertId, Rejection};
     use uuid::Uuid;
 
     use super::*;
-    use crate::settlement::batch::DeadLetterReason;
 
     #[test]
     fn a_rejection_is_counted_under_its_stored_code() {
@@ -161,15 +148,5 @@ mod tests {
         }
         let unknown = Rejection::from_stored(serde_json::json!({"code": "of-a-newer-worker"}));
         assert_eq!(OutcomeCode::of(&Outcome::Rejected { rejection: unknown }).outcome, "other");
-    }
-
-    #[test]
-    fn every_reason_of_a_dead_letter_is_a_label() {
-        let metrics = WorkerMetrics::default();
-        let dead_letters = vec![DeadLetterReason::SetAside, DeadLetterReason::SetAside];
-        let committed = Committed { dead_letters, ..Committed::default() };
-        metrics.on_committed(&committed, Timestamp::from_unix_millis(0).unwrap());
-        let count = metrics.dead_letters.get_or_create(&DeadLetterCode { reason: "set-aside" }).get();
-        assert_eq!(count, 2);
     }
 }

@@ -14,6 +14,7 @@ use super::range::{Position, Range};
 const ATTEMPTS_MAX: u32 = 3;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Progress {
     /// The running pass; between passes, the last one.
     pass: Option<Pass>,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hamro_shared::queue::{ENVELOPE_VERSION, WorkerState};
+use hamro_shared::telemetry::metrics::MetricsRegistry;
 use tokio::time::Instant;
 
 /// How much each second of work counts, compared to the second of work after it.
@@ -74,6 +75,14 @@ impl Workload {
             rate: state.rate.per_second(Instant::now()),
             ..WorkerState::default()
         }
+    }
+
+    /// Exports how many bookings the worker holds.
+    pub fn export(&self, registry: &mut MetricsRegistry) {
+        let workload = self.clone();
+        let help = "Bookings that the broker has delivered to this worker and that are not settled";
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        registry.read_gauge("worker_held_bookings", help, move || Some(workload.state().bookings as f64));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

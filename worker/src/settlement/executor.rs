@@ -193,7 +193,11 @@ impl BatchExecutor {
         if committed.sold > 0 {
             self.failure_limit.reset();
         }
-        self.metrics.on_committed(committed, self.clock.now());
+        self.metrics.on_settled(&committed.tickets, self.clock.now());
+        for reason in &committed.dead_letters {
+            self.metrics.on_dead_letter(reason.as_str());
+        }
+        self.metrics.deferred.inc_by(committed.deferred.len() as u64);
         self.locking.skip_all_locked = false;
         self.readiness.set_ready();
     }

@@ -60,7 +60,7 @@ async fn the_latency_is_the_time_from_the_issue_of_the_ticket(pool: PgPool) {
     let ticket = Ticket { id: keys.issue(issued), ..ticket() };
     let metrics = settle_and_count(&pool, &[batch(&[command_with(ticket, "alice", &[1], None)])], &[]).await;
     let counts = metrics.settle_latency.counts();
-    let of_two_seconds = counts[LATENCIES.iter().position(|bound| *bound == 2.0).unwrap()];
+    let of_two_seconds = counts[LATENCIES.iter().position(|bound| *bound > 1.5).unwrap()];
     assert_eq!((of_two_seconds, number(&metrics.settle_latency)), (1, 1), "{counts:?}");
 }
 
