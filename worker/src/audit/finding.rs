@@ -79,6 +79,9 @@ pub struct Finding {
     pub id: i64,
 }
 
+/// The id of a finding that concerns no row.
+pub const NO_ID: i64 = 0;
+
 /// Numbers of findings.
 pub type Counts = BTreeMap<Kind, u64>;
 
@@ -89,10 +92,14 @@ pub fn report(findings: &[Finding]) {
         let listed: Vec<String> =
             of_kind.iter().take(LISTED_MAX).map(|finding| finding.id.to_string()).collect();
         let (description, ids) = (kind.description(), listed.join(", "));
-        if kind == Kind::MissingUniqueIndex {
-            error!(audit.kind = kind.as_str(), "audit: {description}");
-        } else {
-            error!(audit.kind = kind.as_str(), audit.count = count, "audit: {count} {description}: {ids}");
+        let more = count.saturating_sub(LISTED_MAX);
+        let kind = kind.as_str();
+        match (of_kind[0].id, more) {
+            (NO_ID, _) => error!(audit.kind = kind, "audit: {description}"),
+            (_, 0) => error!(audit.kind = kind, audit.count = count, "audit: {description}: {ids}"),
+            (_, more) => {
+                error!(audit.kind = kind, audit.count = count, "audit: {description}: {ids} and {more} more");
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Uuid;
 
-use super::finding::{Finding, Kind};
+use super::finding::{Finding, Kind, NO_ID};
 
 /// Rows in a range. Checking them takes a few milliseconds.
 pub const ROWS: i64 = 2_000;
@@ -167,7 +167,7 @@ async fn unique_index(connection: &mut PgConnection) -> Result<Vec<Finding>, sql
     )
     .fetch_one(connection)
     .await?;
-    Ok(if exists { Vec::new() } else { vec![Finding { kind: Kind::MissingUniqueIndex, id: 0 }] })
+    Ok(if exists { Vec::new() } else { vec![Finding { kind: Kind::MissingUniqueIndex, id: NO_ID }] })
 }
 
 async fn seats(connection: &mut PgConnection, after: i32, last: i32) -> Result<Vec<Finding>, sqlx::Error> {
