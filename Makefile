@@ -10,7 +10,7 @@ help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1 \2/p' Makefile | sed 's/^  \([a-z-]*\) /  \1\t/' | expand -t 15
 
-up: ## run everything in the foreground (PORT=3000 WORKERS=2; set DATABASE_URL or AMQP_URL to use existing services)
+up: ## run everything in the foreground (PORT=3000 WORKERS=2 PROMETHEUS=1; set DATABASE_URL or AMQP_URL to use existing services)
 	@deploy/dev/up.sh
 
 down: ## stop a running `make up`, or clean up after one that was killed

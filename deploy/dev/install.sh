@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Installs missing packages on a Debian machine: `ensure_installed REQUIREMENT…`, where a requirement is one of
-# postgres, rabbitmq, pgbouncer, linker, cxx, python, curl, wrk, caddy, nginx. Sourced after common.sh.
+# postgres, rabbitmq, pgbouncer, linker, cxx, python, curl, wrk, caddy, nginx, prometheus (with promtool). Sourced after common.sh.
 #
-# The packages of PostgreSQL, RabbitMQ, Caddy and nginx normally start and enable a service. The installation suppresses
+# The packages of PostgreSQL, RabbitMQ, Caddy, nginx and Prometheus normally start and enable a service. The installation suppresses
 # this and then restores the machine's settings. It does not touch packages that are already installed.
 
 readonly POLICY=/usr/sbin/policy-rc.d
@@ -19,6 +19,7 @@ is_available() { # REQUIREMENT
         cxx) command -v c++ >/dev/null ;;
         curl | wrk | caddy) command -v "$1" >/dev/null ;;
         nginx) [[ -x /usr/sbin/nginx ]] || command -v nginx >/dev/null ;;
+        prometheus) command -v prometheus >/dev/null && command -v promtool >/dev/null ;;
         python) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         *) die "unknown requirement '$1'." ;;
     esac
@@ -31,7 +32,7 @@ packages_for() { # REQUIREMENT
         pgbouncer) echo pgbouncer ;;
         linker) echo gcc libc6-dev ;;
         cxx) echo g++ ;;
-        curl | wrk | caddy | nginx) echo "$1" ;;
+        curl | wrk | caddy | nginx | prometheus) echo "$1" ;;
         python) echo python3 python3-venv ;;
     esac
 }

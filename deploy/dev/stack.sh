@@ -10,6 +10,7 @@
 #   .dev/NAME/rabbitmqctl rabbitmqctl for this broker
 #   .dev/NAME/postgres/   data, unless user postgres cannot access this directory
 #   .dev/NAME/rabbitmq/   data
+#   .dev/NAME/prometheus/ configuration and data, with make up PROMETHEUS=1
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -109,7 +110,7 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
 }
 
 # Restarts a service of a running stack with the same address, settings and data. Does not wait until it is ready.
-stack_restart() { # postgres|rabbitmq|epmd
+stack_restart() { # postgres|rabbitmq|epmd|prometheus
     if [[ $1 == epmd ]]; then
         epmd_run "$(cat "$STACK_DIR/ports/epmd")"
     else
@@ -118,8 +119,8 @@ stack_restart() { # postgres|rabbitmq|epmd
 }
 
 # Prints and stores the port to use: the previous one if it is free, otherwise the next free one. For `make up`,
-# HAMRO_POSTGRES_PORT, HAMRO_AMQP_PORT, HAMRO_RABBITMQ_DIST_PORT and HAMRO_EPMD_PORT take precedence; if such a port is
-# in use, the start fails.
+# HAMRO_POSTGRES_PORT, HAMRO_AMQP_PORT, HAMRO_RABBITMQ_DIST_PORT, HAMRO_EPMD_PORT and HAMRO_PROMETHEUS_PORT take
+# precedence; if such a port is in use, the start fails.
 stack_port() { # NAME OFFSET
     local file=$STACK_DIR/ports/$1 port variable=HAMRO_${1^^}_PORT
     variable=${variable//-/_}

@@ -8,7 +8,7 @@ prepare() { # DIRECTORY
     rm -rf "$1"
     mkdir -p "$1/deploy/dev" "$1/bin" "$1/target/release"
     cp "$ROOT"/deploy/dev/*.sh "$1/deploy/dev"
-    cp -r "$ROOT/deploy/postgres" "$1/deploy"
+    cp -r "$ROOT/deploy/postgres" "$ROOT/deploy/prometheus" "$1/deploy"
     printf '#!/usr/bin/env bash\n' >"$1/bin/cargo"
     cat >"$1/target/release/hamro-api" <<'API'
 #!/usr/bin/env node
@@ -17,7 +17,7 @@ require('http').createServer((_, response) => response.end('ready')).listen(proc
 API
     cat >"$1/target/release/hamro-worker" <<'WORKER'
 #!/usr/bin/env bash
-echo "process $$ starts"
+echo "process $$ starts, port ${WORKER_HTTP_PORT:-none}"
 if [[ -e worker-fails ]]; then echo "the final output of $$"; exit 3; fi
 echo "consuming from bookings.intake"
 exec sleep infinity
@@ -34,7 +34,8 @@ start_up() { # NAME=VALUE…
 }
 
 run_up() { # NAME=VALUE…
-    local unset=(ADMIN_TOKEN TICKET_KEYS HAMRO_POSTGRES_PORT HAMRO_AMQP_PORT HAMRO_RABBITMQ_DIST_PORT HAMRO_EPMD_PORT)
+    local unset=(ADMIN_TOKEN TICKET_KEYS PROMETHEUS WORKER_HTTP_PORT
+        HAMRO_POSTGRES_PORT HAMRO_AMQP_PORT HAMRO_RABBITMQ_DIST_PORT HAMRO_EPMD_PORT HAMRO_PROMETHEUS_PORT)
     PATH=$HERE/bin:$PATH setsid env --default-signal=INT,QUIT "${unset[@]/#/--unset=}" CARGO_TARGET_DIR="$HERE/target" \
         DATABASE_URL=unused AMQP_URL=unused PORT="$PORT" WORKERS=2 RESTART_PAUSE_MS=100 "$@" \
         "$HERE/deploy/dev/up.sh" >"$HERE/up.log" 2>&1 &

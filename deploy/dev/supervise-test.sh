@@ -24,7 +24,7 @@ main() {
     ((${#tests[@]} > 0)) || mapfile -t tests < <(declare -F | sed -n 's/^declare -f test_//p')
     find_cargo
     ensure_tools node
-    ensure_installed linker postgres rabbitmq
+    ensure_installed curl linker postgres prometheus rabbitmq
     mkdir -p "$TESTS_DIR"
     # User postgres needs access.
     chmod 0755 "$DEV_DIR" "$TESTS_DIR"
@@ -206,6 +206,44 @@ backend_is_busy() { # uses psql
 
 kept_answer() { # uses psql
     [[ $("${psql[@]}" "SELECT answer FROM kept" 2>/dev/null) == 42 ]]
+}
+
+test_prometheus_reads_every_program_on_a_port_of_its_own_and_is_restarted_with_its_data() {
+    local port
+    start_up PROMETHEUS=1
+    port=$(cat "$STACK_DIR/ports/prometheus")
+    says "http://127.0.0.1:$port/alerts" || fail "up.sh does not say where Prometheus is."
+    wait_until 60 prometheus_reads_all "$port" || fail "Prometheus does not read every program: $(scraped "$port")"
+    ! grep -q "level=error" "$STACK_DIR/logs/prometheus.log" || fail "Prometheus reports an error."
+    (($(ask_prometheus "$port" rules | grep -o '"type":"alerting"' | wc -l) > 20)) || fail "Prometheus has no alert rules."
+
+    restarts_killed prometheus
+    wait_until 60 prometheus_reads_all "$port" || fail "Prometheus does not answer at its address after its restart."
+    kill -s TERM "$UP_PID"
+    ends_with 0
+    # Its port and data stay; a start without it starts none.
+    [[ -d $STACK_DIR/prometheus/data/wal ]] || fail "Prometheus has no data in the directory of the stack."
+    start_up
+    ! pid_of prometheus >/dev/null || fail "Prometheus was started without being asked for."
+    kill -s TERM "$UP_PID"
+    ends_with 0
+}
+
+# The stubs have no metrics, but Prometheus knows their addresses.
+prometheus_reads_all() { # PORT
+    [[ $(scraped "$1") == "$(printf 'http://127.0.0.1:%s/metrics\n' "$PORT" "$(worker_port 1)" "$(worker_port 2)" | sort)" ]]
+}
+
+scraped() { # PORT
+    ask_prometheus "$1" targets | grep -o '"scrapeUrl":"[^"]*"' | cut -d'"' -f4 | sort
+}
+
+ask_prometheus() { # PORT WHAT
+    curl --silent --noproxy '*' "http://127.0.0.1:$1/api/v1/$2"
+}
+
+worker_port() { # NUMBER
+    sed -n 's/^process [0-9]* starts, port //p' "$STACK_DIR/logs/worker-$1.log" | tail -n 1
 }
 
 test_the_application_owns_its_database_and_has_no_rights_beyond_it() {

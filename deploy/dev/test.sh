@@ -16,6 +16,7 @@ main() {
     step "Installing missing packages and tools" install_all
     step "Scripts, TypeScript, Dockerfile and compose file" lint
     step "OpenAPI document" lint_openapi
+    step "Alert rules" test_alert_rules
     step "Formatting" cargo fmt --all --check
     # Also fails if a crate has examples in its documentation: `doctest = false` saves the time to look for them.
     step "Unused dependencies" cargo shear --locked --check-test-targets --deny-warnings
@@ -27,7 +28,7 @@ main() {
 }
 
 install_all() {
-    ensure_installed caddy curl linker nginx pgbouncer postgres rabbitmq
+    ensure_installed caddy curl linker nginx pgbouncer postgres prometheus rabbitmq
     ensure_tools cargo-deny cargo-nextest cargo-shear check-jsonschema deno hadolint mypy node openapi-python-client schemathesis shellcheck
     ensure_npm_packages
 }
@@ -49,6 +50,12 @@ lint_live_view() {
     deno fmt --check --quiet --no-config --line-width=120 --single-quote "$page"/*.js
     deno lint --quiet --no-config "$page"/*.js
     deno test --quiet --no-config --no-remote --lock="$page/deno.lock" --frozen --allow-read="$page" --allow-env "$page"
+}
+
+# See the tests in deploy/prometheus/tests. Names of metrics are checked by the end-to-end tests.
+test_alert_rules() {
+    promtool check config deploy/prometheus/prometheus.yml
+    promtool test rules deploy/prometheus/tests/*.yml
 }
 
 # Lints the snapshot of the document, so that no build is needed; a test compares it with the code.

@@ -7,6 +7,7 @@
 #   WORKERS        number of workers, default 2
 #   DATABASE_URL   an existing PostgreSQL to use instead of a private one
 #   AMQP_URL       an existing RabbitMQ to use instead of a private one
+#   PROMETHEUS     1 starts a private Prometheus with the rules of deploy/prometheus; see prometheus.sh
 #   ADMIN_TOKEN, TICKET_KEYS   default: generated at the first start and stored
 # For the ports of the services, see stack_port in stack.sh. All other variables are passed on to the two programs.
 
@@ -14,16 +15,21 @@
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 # shellcheck source=deploy/dev/supervise.sh
 source "$(dirname "${BASH_SOURCE[0]}")/supervise.sh"
+# shellcheck source=deploy/dev/prometheus.sh
+source "$(dirname "${BASH_SOURCE[0]}")/prometheus.sh"
 
 PORT=${PORT:-3000}
 WORKERS=${WORKERS:-2}
+PROMETHEUS=${PROMETHEUS:-0}
 # Time for the programs to finish work in progress.
 readonly GRACE_SECONDS=45
 
 main() {
     is_port "$PORT" || die "PORT must be a port from 1 to 65535, not '$PORT'."
     [[ $WORKERS =~ ^[0-9]{1,3}$ ]] || die "WORKERS must be a number from 0 to 999, not '$WORKERS'."
-    local services=()
+    [[ $PROMETHEUS == [01] ]] || die "PROMETHEUS must be 0 or 1, not '$PROMETHEUS'."
+    local services=() tools=(linker)
+    ((PROMETHEUS == 0)) || tools+=(prometheus)
     [[ -n ${DATABASE_URL:-} ]] || services+=(postgres)
     [[ -n ${AMQP_URL:-} ]] || services+=(rabbitmq)
 
@@ -40,7 +46,7 @@ main() {
     ! port_is_open "$PORT" || die "port $PORT is in use." "Choose another port: make up PORT=$((PORT + 1))"
 
     find_cargo
-    ensure_installed linker "${services[@]}"
+    ensure_installed "${tools[@]}" "${services[@]}"
     build
     say "Starting ${services[*]:-the application}"
     stack_start "${services[@]}"
@@ -63,6 +69,7 @@ start_application() {
     # Set HOST explicitly: some shells set it to the machine's name. The canary is on, as with docker compose.
     export ADMIN_TOKEN TICKET_KEYS PORT HOST=127.0.0.1 DRAIN_DELAY=${DRAIN_DELAY:-0s} CANARY_EVERY=${CANARY_EVERY-1m}
 
+    ((PROMETHEUS == 0)) || prometheus_ports "$WORKERS"
     begin_log "$STACK_DIR/logs/api.log"
     start_api
     wait_for_service "The api" "$STACK_DIR/pids/api" "$STACK_DIR/logs/api.log" 120 api_is_ready
@@ -71,6 +78,7 @@ start_application() {
         begin_log "$STACK_DIR/logs/worker-$number.log"
         start_worker "$number"
     done
+    ((PROMETHEUS == 0)) || prometheus_start "$PORT"
 }
 
 start_api() {
@@ -78,8 +86,10 @@ start_api() {
 }
 
 start_worker() { # NUMBER
-    local colours=(33 35 32 34 31)
-    start_program "worker-$1" "${colours[($1 - 1) % 5]}" "$TARGET_DIR/release/hamro-worker"
+    local colours=(33 35 32 34 31) environment=()
+    # Where it serves its metrics.
+    ((PROMETHEUS == 0)) || environment=(env WORKER_HTTP_PORT="${WORKER_PORTS[$1]}")
+    start_program "worker-$1" "${colours[($1 - 1) % 5]}" "${environment[@]}" "$TARGET_DIR/release/hamro-worker"
 }
 
 # shellcheck disable=SC2329 # called by wait_for_service
@@ -95,7 +105,8 @@ print_banner() {
 
   page          http://127.0.0.1:$PORT/
   live view     http://127.0.0.1:$PORT/ops (asks for the admin token)
-  docs          http://127.0.0.1:$PORT/docs
+  docs          http://127.0.0.1:$PORT/docs${PROMETHEUS_PORT:+
+  prometheus    http://127.0.0.1:$PROMETHEUS_PORT/alerts}
   admin token   $token
   addresses     DATABASE_URL and AMQP_URL are in ${STACK_DIR#"$ROOT/"}/env
   logs          ${STACK_DIR#"$ROOT/"}/logs/*.log
