@@ -6,6 +6,7 @@
 
 mod line_ends;
 mod log_fields;
+mod monitoring;
 mod references;
 mod source_tests;
 
