@@ -6,6 +6,7 @@ use std::time::Duration;
 use hamro_shared::config::Env;
 use hamro_shared::config::shared_settings::{read_booking_deadline, read_ticket_keys};
 use hamro_shared::domain::TicketKeys;
+use hamro_shared::telemetry::metrics::MetricsRegistry;
 
 use crate::http::prefer::MAX_HOLD;
 
@@ -82,5 +83,16 @@ impl BookingPolicy {
             max_wait: max_wait?,
             queue_max: queue_max?.into(),
         })
+    }
+
+    /// Exports the limit of the queue, so that an alert can compare.
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        #[expect(clippy::cast_precision_loss, reason = "a metric")]
+        let queue_max = self.queue_max as f64;
+        registry.read_gauge(
+            "queue_max",
+            "Number of bookings in the queue above which bookings are refused",
+            move || Some(queue_max),
+        );
     }
 }

@@ -189,7 +189,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let (publisher, publishing_task) =
         publisher(config.publisher, broker.topology(), queue_estimate.clone(), reporter, publisher_metrics);
     let (schema_ready_sender, schema_ready) = watch::channel(false);
-    let canary_metrics = CanaryMetrics::register(&mut registry);
+    let canary_metrics = CanaryMetrics::register(&mut registry, config.canary.every);
     let state = AppState::new(App {
         clock: database_clock.clock(),
         publisher,
@@ -289,6 +289,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &Admission) {
     state.publisher.register_metrics(registry);
     state.queue_estimate.register_metrics(registry);
+    state.policy.register_metrics(registry);
     state.watermark.register_metrics(registry);
     state.outcomes.register_metrics(registry);
     state.seat_feed.register_metrics(registry);

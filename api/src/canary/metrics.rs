@@ -31,7 +31,13 @@ const RESULTS: [&str; 3] = ["success", "failure", "paused"];
 struct LastSuccess(Arc<AtomicI64>);
 
 impl CanaryMetrics {
-    pub fn register(registry: &mut MetricsRegistry) -> Self {
+    /// `every` is how often the canary runs; `None` if it is off.
+    pub fn register(registry: &mut MetricsRegistry, every: Option<Duration>) -> Self {
+        registry.read_gauge(
+            "canary_interval_seconds",
+            "How often the canary runs; absent if it is off",
+            move || every.map(|every| every.as_secs_f64()),
+        );
         let runs = registry.counters(
             "canary_runs",
             "Runs of the canary by result; paused while the controls of the intake refuse its bookings",
@@ -95,7 +101,7 @@ mod tests {
     #[tokio::test]
     async fn the_time_of_the_last_success_is_absent_before_it_and_every_result_is_exported() {
         let mut registry = MetricsRegistry::new("hamro-api");
-        let metrics = CanaryMetrics::register(&mut registry);
+        let metrics = CanaryMetrics::register(&mut registry, None);
         metrics.expect_runs();
         let lines = |registry: MetricsRegistry| {
             let text = registry.finish().render();
@@ -111,7 +117,7 @@ mod tests {
         assert!(!before.iter().any(|line| line.contains("last_success")), "{before:?}");
 
         let mut registry = MetricsRegistry::new("hamro-api");
-        let metrics = CanaryMetrics::register(&mut registry);
+        let metrics = CanaryMetrics::register(&mut registry, None);
         metrics.set_last_success(Timestamp::from_unix_millis(1_795_364_062_341));
         let expected = "hamro_canary_last_success_timestamp_seconds 1795364062.341";
         assert!(lines(registry).contains(&expected.to_owned()));
