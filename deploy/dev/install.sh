@@ -1,8 +1,10 @@
 # shellcheck shell=bash
 # Installs missing packages on a Debian machine: `ensure_installed REQUIREMENT…`, where a requirement is one of
-# postgres, rabbitmq, pgbouncer, linker, cxx, python, curl, wrk, caddy, nginx, prometheus (with promtool). Sourced after common.sh.
+# postgres, rabbitmq, pgbouncer, linker, cxx, python, curl, wrk, caddy, nginx, prometheus (with promtool). Sourced after
+# common.sh.
 #
-# The packages of PostgreSQL, RabbitMQ, Caddy, nginx and Prometheus normally start and enable a service. The installation suppresses
+# The packages of PostgreSQL, RabbitMQ, Caddy, nginx and Prometheus normally start and enable a service. The installation
+# suppresses
 # this and then restores the machine's settings. It does not touch packages that are already installed.
 
 readonly POLICY=/usr/sbin/policy-rc.d
