@@ -4,8 +4,7 @@
 # common.sh.
 #
 # The packages of PostgreSQL, RabbitMQ, Caddy, nginx and Prometheus normally start and enable a service. The installation
-# suppresses
-# this and then restores the machine's settings. It does not touch packages that are already installed.
+# suppresses this and then restores the machine's settings. It does not touch packages that are already installed.
 
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly CLUSTER_SETTINGS=/etc/postgresql-common/createcluster.conf

@@ -23,7 +23,10 @@ impl Exported {
         let page = fs::read_to_string(repository().join("docs/METRICS.md"))?;
         let mut metrics: BTreeMap<_, _> = page.lines().filter_map(metric).collect();
         ensure!(metrics.len() > 40, "docs/METRICS.md lists only {} metrics", metrics.len());
-        let own = |labels: &[&str]| Metric { kind: "gauge".to_owned(), labels: with_target(labels.iter().copied()) };
+        let own = |labels: &[&str]| Metric {
+            kind: "gauge".to_owned(),
+            labels: with_target(labels.iter().copied()),
+        };
         metrics.insert("up".to_owned(), own(&[]));
         metrics.insert("ALERTS".to_owned(), own(&["alertname", "alertstate", "severity"]));
         for rule in rules.iter().filter(|rule| !rule.is_alert()) {

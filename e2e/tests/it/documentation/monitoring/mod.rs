@@ -59,8 +59,9 @@ fn every_query_of_an_alert_or_a_panel_names_metrics_and_labels_that_are_exported
                 continue;
             };
             let unknown = selector.matchers.iter().filter(|(label, _)| !labels.contains(label));
-            problems
-                .extend(unknown.map(|(label, _)| format!("{name}: {} has no label {label}", selector.metric)));
+            problems.extend(
+                unknown.map(|(label, _)| format!("{name}: {} has no label {label}", selector.metric)),
+            );
             known.extend(labels);
         }
         let unknown = query.grouping.iter().filter(|label| !known.contains(*label));
@@ -112,7 +113,10 @@ fn every_alert_has_a_severity_texts_and_a_section_of_the_runbook() -> Result<()>
         alerts.insert(name);
     }
     problems.extend(
-        described.into_iter().filter(|name| !alerts.contains(*name)).map(|name| format!("{name} is no alert")),
+        described
+            .into_iter()
+            .filter(|name| !alerts.contains(*name))
+            .map(|name| format!("{name} is no alert")),
     );
     assert_none(&problems);
     ensure!(alerts.len() > 25, "only {} alerts were found", alerts.len());
@@ -127,18 +131,20 @@ fn every_alert_is_tested_for_its_cause_and_in_a_healthy_installation() -> Result
     for path in &tests {
         expected.extend(alerts_expected_in(path)?);
     }
-    // The series of an installation at rest, without their labels.
+    // The series of a healthy installation, without their labels.
     let healthy = read_yaml(HEALTHY.as_ref())?;
-    let series: BTreeSet<&str> = healthy["tests"][0]["input_series"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|input| input["series"].as_str()?.split('{').next())
-        .collect();
+    let cases = healthy["tests"].as_array().with_context(|| format!("{HEALTHY} has no tests"))?;
+    let inputs = cases.iter().filter_map(|case| case["input_series"].as_array()).flatten();
+    let series: BTreeSet<&str> =
+        inputs.filter_map(|input| input["series"].as_str()?.split('{').next()).collect();
     let mut problems = Vec::new();
     for rule in rules()?.into_iter().filter(Rule::is_alert) {
         if !expected.contains(&(rule.name().to_owned(), rule.label("severity").to_owned())) {
-            problems.push(format!("{}: no test expects it to fire as {}", rule.name(), rule.label("severity")));
+            problems.push(format!(
+                "{}: no test expects it to fire as {}",
+                rule.name(),
+                rule.label("severity")
+            ));
         }
         let query = Query::parse(&rule.expr)?;
         let metrics = query.selectors.iter().map(|selector| selector.metric.as_str());
@@ -175,7 +181,8 @@ fn every_panel_uses_the_data_source_that_its_reader_has_chosen() -> Result<()> {
         let title = panel["title"].as_str().unwrap_or_default();
         let targets = panel["targets"].as_array().into_iter().flatten();
         let is_row = panel["type"] == "row";
-        let sources: Vec<&Value> = targets.chain((!is_row).then_some(&panel)).map(|it| &it["datasource"]["uid"]).collect();
+        let sources: Vec<&Value> =
+            targets.chain((!is_row).then_some(&panel)).map(|it| &it["datasource"]["uid"]).collect();
         if !ids.insert(panel["id"].as_u64()) || sources.iter().any(|uid| *uid != "${datasource}") {
             problems.push(title.to_owned());
         }

@@ -29,7 +29,8 @@ impl Query {
     }
 
     fn add_selector(&mut self, selector: &VectorSelector) {
-        let matchers = selector.matchers.matchers.iter().chain(selector.matchers.or_matchers.iter().flatten());
+        let matchers =
+            selector.matchers.matchers.iter().chain(selector.matchers.or_matchers.iter().flatten());
         let matchers = matchers.map(|it| (it.name.clone(), pattern(it))).collect();
         self.selectors.push(Selector { metric: selector.name.clone().unwrap_or_default(), matchers });
     }
