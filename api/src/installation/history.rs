@@ -55,7 +55,7 @@ impl Gauges {
     pub fn of(queue_estimate: &QueueEstimate, now: Instant) -> Self {
         Self {
             depth: queue_estimate.depth().map(|depth| depth as f64),
-            oldest_age_seconds: None,
+            oldest_age_seconds: queue_estimate.figures().oldest_age.map(|age| age.as_secs_f64()),
             drain_rate: queue_estimate.drain_rate(now),
             workers: queue_estimate.workers(now).map(|workers| workers as f64),
         }

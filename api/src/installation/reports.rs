@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hamro_shared::audit::{self, AuditReport};
 use hamro_shared::canary::{self, CanaryReport};
 use hamro_shared::database::Database;
 use serde::Serialize;
@@ -32,10 +33,12 @@ struct Reading {
     began_at: Option<Instant>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReportValues {
     pub dead_letters: DeadLetterCount,
+    /// `None` if there was no audit yet.
+    pub audit: Option<AuditReport>,
+    /// `None` if the canary never ran.
     pub canary: Option<CanaryReport>,
 }
 
@@ -89,6 +92,7 @@ async fn read(connection: &mut PgConnection) -> Result<ReportValues, sqlx::Error
         sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM dead_letters WHERE resolved_at IS NULL"#)
             .fetch_one(&mut *connection)
             .await?;
+    let audit = audit::latest_report(connection).await?;
     let canary = canary::latest_report(connection).await?;
-    Ok(ReportValues { dead_letters: DeadLetterCount { open }, canary })
+    Ok(ReportValues { dead_letters: DeadLetterCount { open }, audit, canary })
 }

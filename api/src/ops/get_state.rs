@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use hamro_shared::audit::AuditReport;
 use hamro_shared::canary::CanaryReport;
 use hamro_shared::queue::{Heartbeat, ProcessState};
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ pub struct InstallationState {
     workers: Vec<WorkerView>,
     instances: Vec<InstanceView>,
     dead_letters: Option<DeadLetterCount>,
-    /// `null`: the canary never ran, or the database does not respond.
+    audit: Option<AuditReport>,
     canary: Option<CanaryReport>,
     broker: BrokerView,
     database: DatabaseView,
@@ -78,6 +79,10 @@ struct BrokerView {
 #[serde(rename_all = "camelCase")]
 struct DatabaseView {
     reachable: bool,
+    connections_in_use: u64,
+    connections_max: u16,
+    /// How far its clock is ahead of the clock of this instance.
+    clock_offset_ms: Option<i64>,
 }
 
 /// `GET /ops/state`: what happens now and what happened in the last 15 minutes. Responds whatever the state of the broker
@@ -100,9 +105,10 @@ pub async fn get_state(
         workers: processes.iter().filter_map(WorkerView::of).collect(),
         instances: processes.iter().filter_map(|process| InstanceView::of(process, instance)).collect(),
         dead_letters: reports.as_ref().map(|reports| reports.dead_letters),
+        audit: reports.as_ref().and_then(|reports| reports.audit.clone()),
         canary: reports.as_ref().and_then(|reports| reports.canary.clone()),
         broker: BrokerView { accepts: app.publisher.is_up(), failures: app.broker_failures.list() },
-        database: DatabaseView { reachable: !app.database.is_unavailable() && reports.is_some() },
+        database: DatabaseView::of(&app, reports.is_some()),
     }))
 }
 
@@ -112,6 +118,18 @@ impl Params {
         let since = self.since.map_or(Ok(0), |text| text.parse());
         let since = fields.check("since", since.map_err(|_| "must be in whole seconds since the Unix epoch"));
         fields.finish(since)
+    }
+}
+
+impl DatabaseView {
+    fn of(app: &AppState, has_responded: bool) -> Self {
+        let (connections_in_use, connections_max) = app.database.sessions_in_use();
+        Self {
+            reachable: has_responded && !app.database.is_unavailable(),
+            connections_in_use,
+            connections_max,
+            clock_offset_ms: app.database_clock.offset_millis(),
+        }
     }
 }
 

@@ -272,6 +272,7 @@ async fn what_runs_leave_in_the_tables_is_deleted_after_a_day() -> Result<()> {
         wait_until("old runs are deleted", async || Ok((number(pool, old).await? == 0).then_some(())))
             .await?;
         deployment.stop_apis().await?;
+        let pool = &deployment.pool;
         // What is left is of the last runs, which are noted, and of alice.
         let runs = number(pool, "SELECT count(*) FROM canary_tickets").await?;
         for (table, of_alice) in [("bookings", 1), ("sales", 1), ("sale_seats", 2), ("releases", 1)] {

@@ -56,6 +56,11 @@ impl DatabaseClock {
         *self.measured.borrow()
     }
 
+    /// How many milliseconds the database clock is ahead of the system clock. `None` before the first measurement.
+    pub fn offset_millis(&self) -> Option<i64> {
+        self.is_measured().then(|| self.offset.load(Ordering::Relaxed))
+    }
+
     /// Exports the offset, once it is measured.
     pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
         let clock = self.clone();

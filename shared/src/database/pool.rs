@@ -81,6 +81,11 @@ impl Database {
         self.0.sessions.counts().register(registry, self.0.size.get());
     }
 
+    /// How many sessions are in use, and how many may be.
+    pub fn sessions_in_use(&self) -> (u64, u16) {
+        (self.0.sessions.counts().in_use(), self.0.size.get())
+    }
+
     /// Whether the last attempt to open a session failed.
     pub fn is_unavailable(&self) -> bool {
         self.0.sessions.last_open_failed()

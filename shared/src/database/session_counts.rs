@@ -60,6 +60,11 @@ impl SessionCounts {
         registry.register_distribution("database_connection_wait_seconds", help, self.0.waits.clone());
     }
 
+    /// How many sessions work uses at the moment.
+    pub fn in_use(&self) -> u64 {
+        self.0.in_use.load(Ordering::Relaxed)
+    }
+
     /// Counts how long a piece of work waited for its session.
     pub fn observe_wait(&self, wait: Duration) {
         self.0.waits.observe_duration(wait);

@@ -50,6 +50,7 @@ async fn every_instance_reports_all_processes_and_what_the_installation_did_each
                 let series = &state["history"]["series"];
                 let settled = ["confirmed", "seats-taken"].map(|outcome| sum(&series["settled"][outcome]));
                 let is_counted = settled.iter().all(|count| (count - 1.0).abs() < 0.01);
+                let is_counted = is_counted && state["audit"].is_object();
                 Ok((is_counted && (sum(&series["accepted"]) - 2.0).abs() < 0.01).then_some(state))
             })
             .await?;
@@ -79,6 +80,9 @@ async fn every_instance_reports_all_processes_and_what_the_installation_did_each
                 (&state["broker"]["accepts"], &state["controls"]["revision"]),
                 (&true.into(), &0.into())
             );
+            assert_eq!(state["database"]["connectionsMax"], 10);
+            assert!(state["database"]["clockOffsetMs"].is_i64(), "{state}");
+            assert_eq!(state["audit"]["doubleSoldSeats"], 0, "a worker audits: {state}");
             // Only what is new.
             let from = state["history"]["from"].as_i64().context("no from")?;
             let last = from + i64::try_from(points)? - 1;
