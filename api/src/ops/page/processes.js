@@ -1,7 +1,7 @@
 // The workers and api instances, as their heartbeats describe them.
 
 import { $, setText, showRows } from './dom.js';
-import { age, number, perSecond, shortId, UNKNOWN } from './format.js';
+import { age, count, perSecond, shortId, UNKNOWN } from './format.js';
 import { isSilent, LIMITS, stuckSeconds } from './verdict.js';
 
 const WORKER_COLUMNS = ['Worker', 'State', 'Rate', 'Holds', 'Heard', 'Version'];
@@ -17,7 +17,7 @@ export function showWorkers(workers, progress, now) {
         Worker: shortId(worker.process),
         State: problem ? `▲ ${problem}` : worker.bookings > 0 ? 'settling' : 'idle',
         Rate: perSecond(worker.rate ?? null),
-        Holds: `${number(worker.bookings ?? null)} bookings`,
+        Holds: count(worker.bookings ?? null, 'booking'),
         Heard: heard(worker),
         Version: worker.version ?? UNKNOWN,
       },
@@ -42,7 +42,7 @@ export function showInstances(instances) {
     level: isSilent(instance) ? 'bad' : 'good',
     cells: {
       Instance: `${shortId(instance.process)}${instance.isThis ? ' (this page)' : ''}`,
-      Published: `${number(instance.bookings ?? null)} bookings`,
+      Published: count(instance.bookings ?? null, 'booking'),
       Heard: isSilent(instance) ? `▲ ${heard(instance)}` : heard(instance),
       Version: instance.version ?? UNKNOWN,
     },
