@@ -115,7 +115,6 @@ impl TicketHistory {
         history.state = match tickets::find_settled(&mut transaction, &[ticket_id]).await?.pop() {
             Some(Ok(settled)) => {
                 history.settled_at = Some(settled.settled_at);
-                history.code = Some(settled.outcome.code().to_owned());
                 history.record_outcome(settled.outcome)
             }
             Some(Err(unreadable)) => {
@@ -139,9 +138,10 @@ impl TicketHistory {
         match outcome {
             Outcome::Confirmed { .. } => State::Confirmed,
             Outcome::Rejected { rejection } => {
-                if let Rejection::Other(stored) = &rejection {
-                    self.code = stored.code().map(str::to_owned);
-                }
+                self.code = match &rejection {
+                    Rejection::Other(stored) => stored.code().map(str::to_owned),
+                    known => Some(known.code().to_owned()),
+                };
                 self.rejection = Some(rejection);
                 State::Rejected
             }
