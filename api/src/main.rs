@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -24,6 +25,7 @@ use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
 use hamro_api::outcomes::watermark::Watermark;
 use hamro_api::person::PersonCommand;
+use hamro_api::retention::Retention;
 use hamro_api::router::{openapi, router};
 use hamro_api::seat_feed::SeatFeed;
 use hamro_api::server::admission::Admission;
@@ -35,7 +37,7 @@ use hamro_api::state::{App, AppState};
 use hamro_api::ticket::TicketCommand;
 use hamro_api::{health, person, server, startup_migration, ticket};
 use hamro_shared::config::{Env, help};
-use hamro_shared::database::{self, Database, DatabaseClock};
+use hamro_shared::database::{self, Database, DatabaseClock, Sessions};
 use hamro_shared::domain::{Clock, TicketId};
 use hamro_shared::healthcheck;
 use hamro_shared::lifecycle::{Lifecycle, block_on};
@@ -176,11 +178,9 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let broker = Broker::new(&config.broker, &process);
     let mut registry = MetricsRegistry::new("hamro-api");
     logging.register_metrics(&mut registry);
-    database.register_metrics(&mut registry);
-    database_clock.register_metrics(&mut registry);
+    trace_export.register(&mut registry);
     broker.register_metrics(&mut registry);
     let metrics = ApiMetrics::register(&mut registry);
-    trace_export.register(&mut registry);
     let queue_estimate = QueueEstimate::new(database_clock.clock());
     let intake = Intake::new(queue_estimate.process());
     intake.register(&mut registry);
@@ -200,16 +200,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         queue_estimate,
         seat_feed: SeatFeed::new(database.clone()),
         large_responses: LargeResponses::default(),
-        response_memory: ResponseMemory::new(
-            config.http.response_bytes_max.get().into(),
-            config.http.client_share,
-            config.http.rate_limit.trusted_proxies.clone(),
-        ),
-        sse_limiter: SseLimiter::new(
-            Bound::new(config.http.streams_max.get().into(), config.http.client_share),
-            config.http.stream_max_age,
-            lifecycle.draining(),
-        ),
+        response_memory: response_memory(&config.http),
+        sse_limiter: sse_limiter(&config.http, &lifecycle),
         body_timeout: config.http.body_timeout,
         waits: Bound::new(config.http.waits_max.get().into(), config.http.client_share),
         draining: lifecycle.draining(),
@@ -236,37 +228,26 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     // Requests in flight need these tasks until the last response is sent.
     spawn_broker_tasks(&mut lifecycle, &state, broker, publishing_task);
     spawn_database_tasks(&mut lifecycle, &state);
-    spawn_middleware_tasks(&mut lifecycle, &middleware);
-    let admin_auth = state.admin_auth.clone();
-    lifecycle.support("failed admin attempts", |stop| async move {
-        admin_auth.report_failures(stop).await;
-        Ok(())
-    });
-    if !config.retention.is_unlimited() {
-        let retention = config.retention;
-        let sessions = config.database.sessions(&process, DATABASE_SESSION);
-        let schema_ready = state.schema_ready.clone();
-        lifecycle
-            .support("retention", |stop| hamro_api::retention::run(sessions, retention, schema_ready, stop));
+    spawn_middleware_tasks(&mut lifecycle, &state, &middleware);
+    let sessions = config.database.sessions(&process, DATABASE_SESSION);
+    spawn_retention(&mut lifecycle, &state, config.retention, sessions.clone());
+    if let Some(every) = config.canary.every {
+        let http = OwnHttp::new(listener.local_addr()?);
+        let canary = Canary {
+            app: state.clone(),
+            http,
+            settle_limit: config.canary.settle_limit,
+            sessions,
+            metrics: canary_metrics,
+            has_failed: false,
+        };
+        spawn_canary(&mut lifecycle, &state, canary, every);
     }
     // Without time limits, because a migration may take long or wait for another instance's migration.
     let (sessions, ticket_keys) = (config.database.sessions(&process, &[]), state.policy.ticket_keys.clone());
     lifecycle.support("schema", |stop| {
         startup_migration::run(sessions, config.schema, ticket_keys, schema_ready_sender, stop)
     });
-
-    if let Some(every) = config.canary.every {
-        let canary = Canary {
-            app: state.clone(),
-            http: OwnHttp::new(listener.local_addr()?),
-            settle_limit: config.canary.settle_limit,
-            sessions: config.database.sessions(&process, DATABASE_SESSION),
-            metrics: canary_metrics,
-            has_failed: false,
-        };
-        let (schema_ready, draining) = (state.schema_ready.clone(), lifecycle.draining());
-        lifecycle.work("canary", |stop| canary.run(every, schema_ready, draining, stop));
-    }
 
     let exposition = registry.finish();
     let router = router(state, &config.http, middleware, exposition.clone());
@@ -285,8 +266,20 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
+fn response_memory(http: &HttpConfig) -> ResponseMemory {
+    let trusted_proxies = http.rate_limit.trusted_proxies.clone();
+    ResponseMemory::new(http.response_bytes_max.get().into(), http.client_share, trusted_proxies)
+}
+
+fn sse_limiter(http: &HttpConfig, lifecycle: &Lifecycle) -> SseLimiter {
+    let streams = Bound::new(http.streams_max.get().into(), http.client_share);
+    SseLimiter::new(streams, http.stream_max_age, lifecycle.draining())
+}
+
 /// Registers the metrics of what the requests share.
 fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &Admission) {
+    state.database.register_metrics(registry);
+    state.database_clock.register_metrics(registry);
     state.publisher.register_metrics(registry);
     state.queue_estimate.register_metrics(registry);
     state.policy.register_metrics(registry);
@@ -304,6 +297,21 @@ fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &
         ],
     );
     health::ready::register_metrics(registry, state);
+}
+
+/// Erases what the periods of retention have passed for, if there are any.
+fn spawn_retention(lifecycle: &mut Lifecycle, state: &AppState, retention: Retention, sessions: Sessions) {
+    if !retention.is_unlimited() {
+        let schema_ready = state.schema_ready.clone();
+        lifecycle
+            .support("retention", |stop| hamro_api::retention::run(sessions, retention, schema_ready, stop));
+    }
+}
+
+/// Books and releases a seat of the hidden concert again and again.
+fn spawn_canary(lifecycle: &mut Lifecycle, state: &AppState, canary: Canary, every: Duration) {
+    let (schema_ready, draining) = (state.schema_ready.clone(), lifecycle.draining());
+    lifecycle.work("canary", |stop| canary.run(every, schema_ready, draining, stop));
 }
 
 /// Publishes bookings, and receives announced outcomes.
@@ -347,8 +355,13 @@ fn spawn_database_tasks(lifecycle: &mut Lifecycle, state: &AppState) {
     lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
 }
 
-/// Logs the counts of refused requests, and frees the rate limiter's memory of idle clients.
-fn spawn_middleware_tasks(lifecycle: &mut Lifecycle, middleware: &MiddlewareState) {
+/// Logs the counts of refused requests and of wrong admin tokens, and frees the rate limiter's memory of idle clients.
+fn spawn_middleware_tasks(lifecycle: &mut Lifecycle, state: &AppState, middleware: &MiddlewareState) {
+    let admin_auth = state.admin_auth.clone();
+    lifecycle.support("failed admin attempts", |stop| async move {
+        admin_auth.report_failures(stop).await;
+        Ok(())
+    });
     let tally = middleware.counts.tally().clone();
     lifecycle.support("refusal counts", |stop| async move {
         tally.report_every_second(stop).await;

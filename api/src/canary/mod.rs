@@ -108,7 +108,7 @@ impl Canary {
             }
             anyhow::Ok(())
         };
-        stop.run_until_cancelled(rounds).await.transpose()?;
+        stop.run_until_cancelled(Box::pin(rounds)).await.transpose()?;
         stop.cancelled().await;
         Ok(())
     }

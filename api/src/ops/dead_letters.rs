@@ -106,9 +106,9 @@ async fn reissue_and_log(app: AppState, id: i64, decision: Decision) -> Result<R
         async move { Ok(publisher.publish(envelope).await?) }
     };
     let log = decision.clone();
-    let reissued = reissuer.reissue(id, decision, publish).await?;
+    let result = reissuer.reissue(id, decision, publish).await?;
     log_decision(&log, id, "reissued");
-    Ok(reissued)
+    Ok(result)
 }
 
 /// `POST /ops/dead-letters/{id}/discard`: closes the letter, and does nothing about its booking.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use hamro_shared::audit::AuditReport;
 use hamro_shared::canary::CanaryReport;
-use hamro_shared::queue::{Heartbeat, ProcessState};
+use hamro_shared::queue::{Heartbeat, ProcessState, WorkerFigures};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -147,7 +147,7 @@ impl WorkerView {
             bookings: worker.bookings,
             rate: worker.rate.map(tenths),
             heard_seconds_ago: seconds(process.silent_for),
-            settled_total: worker.figures.as_ref().map(|figures| figures.settled_total()),
+            settled_total: worker.figures.as_ref().map(WorkerFigures::settled_total),
             not_ready: worker.not_ready.clone(),
         })
     }

@@ -24,6 +24,7 @@ use hamro_shared::audit;
 use hamro_shared::backoff::Backoff;
 use hamro_shared::database::{CHECK_AFTER, DatabaseClock, Session, Sessions, wait_until_database_usable};
 use hamro_shared::domain::Clock;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -258,7 +259,7 @@ async fn expected_rows(connection: &mut PgConnection) -> Result<u64, sqlx::Error
 }
 
 fn is_timeout(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == QUERY_CANCELED)
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == QUERY_CANCELED)
 }
 
 async fn within_limit<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {

@@ -92,8 +92,8 @@ pub async fn run(Arguments { action, json }: Arguments) -> anyhow::Result<ExitCo
             let clock = database_clock(&database).await?;
             let (reissuer, broker) = config.reissuer(database, clock);
             let publish = |envelope| dead_letters::publish_through_broker(&broker, envelope);
-            let reissued = reissuer.reissue(id, Decision::default(), publish).await;
-            render(&reissued.map_err(explain)?, json)?
+            let result = reissuer.reissue(id, Decision::default(), publish).await;
+            render(&result.map_err(explain)?, json)?
         }
         Action::Discard { id, because } => {
             let decision = Decision { by: None, reason: Some(because) };

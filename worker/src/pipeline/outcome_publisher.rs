@@ -120,6 +120,7 @@ impl BrokerTask for OutcomePublishingTask {
 
 impl OutcomePublishingTask {
     /// Reports these metrics and the readiness in the heartbeats.
+    #[must_use]
     pub fn reporting(self, metrics: WorkerMetrics, health: Health) -> Self {
         Self { reported: Some((metrics, health)), ..self }
     }

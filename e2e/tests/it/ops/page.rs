@@ -24,7 +24,7 @@ async fn the_live_view_loads_without_a_token_and_refers_only_to_its_own_files() 
         assert!(pending.len() >= 4, "{pending:?}");
         while let Some(name) = pending.pop() {
             if loaded.insert(name.clone()) {
-                let kind = if name.ends_with(".css") { "text/css" } else { "text/javascript" };
+                let kind = if extension(&name) == Some("css") { "text/css" } else { "text/javascript" };
                 let content = file(client, &format!("/ops/page/{name}"), kind).await?;
                 pending.extend(quoted(&content, " from './", '\''));
             }
@@ -74,13 +74,17 @@ fn quoted(text: &str, start: &str, end: char) -> impl Iterator<Item = String> {
     text.split(start).skip(1).filter_map(move |rest| Some(rest.split_once(end)?.0.to_owned()))
 }
 
+fn extension(name: &str) -> Option<&str> {
+    name.rsplit_once('.').map(|(_, extension)| extension)
+}
+
 /// The scripts and style sheets of the page, without their tests.
 fn sources() -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for folder in [SOURCES.to_owned(), format!("{SOURCES}/uplot")] {
         for entry in read_dir(folder)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            if !name.ends_with(".test.js") && (name.ends_with(".js") || name.ends_with(".css")) {
+            if !name.ends_with(".test.js") && matches!(extension(&name), Some("js" | "css")) {
                 names.insert(name);
             }
         }

@@ -59,7 +59,7 @@ async fn every_instance_reports_all_processes_and_what_the_installation_did_each
             for (name, series) in series {
                 match series.as_object() {
                     Some(named) => {
-                        named.values().for_each(|series| assert_eq!(length(series), points, "{name}"))
+                        named.values().for_each(|series| assert_eq!(length(series), points, "{name}"));
                     }
                     None => assert_eq!(length(series), points, "{name}"),
                 }

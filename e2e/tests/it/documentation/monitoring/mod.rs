@@ -7,7 +7,7 @@ mod rules;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -156,7 +156,7 @@ fn every_alert_is_tested_for_its_cause_and_in_a_healthy_installation() -> Result
 }
 
 /// The alerts that a test file expects to fire, each with its severity.
-fn alerts_expected_in(path: &PathBuf) -> Result<BTreeSet<(String, String)>> {
+fn alerts_expected_in(path: &Path) -> Result<BTreeSet<(String, String)>> {
     let file = read_yaml(path)?;
     let mut expected = BTreeSet::new();
     for test in file["tests"].as_array().context("a file has no tests")? {
