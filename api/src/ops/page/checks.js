@@ -14,21 +14,21 @@ export function showChecks({ audit, canary, broker, database }, now) {
 
 const secondsSince = (moment, now) => now - Date.parse(moment) / 1000;
 
-function auditText(audit, now) {
+export function auditText(audit, now) {
   if (!audit) return { text: 'No result', note: 'A worker checks that no seat is sold twice.' };
   const mismatches = Object.entries(audit.mismatches ?? {}).filter(([, n]) => n > 0);
   const isClean = audit.doubleSoldSeats === 0 && mismatches.length === 0;
   const text = audit.doubleSoldSeats > 0
     ? `✖ ${count(audit.doubleSoldSeats, 'seat')} sold twice`
     : isClean
-    ? '✔ No seat is sold twice'
+    ? audit.completedAt ? '✔ No seat is sold twice' : 'No seat sold twice so far'
     : `▲ ${mismatches.map(([kind, n]) => `${number(n)} ${kind}`).join(', ')}`;
   const note = [
     audit.completedAt ? `completed ${age(secondsSince(audit.completedAt, now))} ago` : 'the first pass is not complete',
     typeof audit.coverage === 'number' ? `${Math.floor(audit.coverage * 100)} % of the seats checked` : null,
-    audit.isPaused ? 'paused while workers have bookings' : null,
+    audit.isPaused ? 'waiting for the end of a rush' : null,
   ];
-  return { text, note: sentence(note), level: isClean ? 'good' : 'bad' };
+  return { text, note: sentence(note), level: isClean ? (audit.completedAt ? 'good' : '') : 'bad' };
 }
 
 /** ["a", null, "b"] → "A, b." */
@@ -37,11 +37,15 @@ function sentence(parts) {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
-function canaryText(canary, now) {
+export function canaryText(canary, now) {
   if (!canary) return { text: 'No result', note: 'It is off unless CANARY_EVERY is set.' };
   const took = typeof canary.durationSeconds === 'number' ? ` in ${duration(canary.durationSeconds)}` : '';
   if (canary.failure) {
     return { text: `▲ ${canary.failure}`, note: `Last success: ${time(canary.lastSuccessAt)}.`, level: 'bad' };
+  }
+  if (canary.refusedWith) {
+    const last = canary.lastSuccessAt ? `Last success: ${time(canary.lastSuccessAt)}.` : '';
+    return { text: `Refused on purpose: ${canary.refusedWith}`, note: last };
   }
   if (!canary.lastSuccessAt) return { text: 'No result yet' };
   const ago = age(secondsSince(canary.lastSuccessAt, now));

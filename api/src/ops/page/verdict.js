@@ -23,8 +23,8 @@ export const LIMITS = {
   refused: 0.5,
   /** Offset of the clocks of this instance and Postgres. Deadlines and sale windows depend on them. */
   clockOffsetMs: 500,
-  /** How old the canary's last success may be: it runs every minute. */
-  canaryAge: 300,
+  /** In seconds. A canary that has not run for so long is off, or every instance has failed. */
+  canaryAge: 900,
 };
 
 /** Refusals that say that the installation cannot keep up, or that something is broken. */
@@ -228,6 +228,16 @@ function* controlFindings(controls) {
   }
 }
 
+/** The report of a canary that was switched off is kept. It says nothing about now. */
+function* canaryFindings(canary, now) {
+  if (!canary) return;
+  if (now - Date.parse(canary.lastRunAt) / 1000 > LIMITS.canaryAge) {
+    yield info('canary-old', `The canary has not run since ${time(canary.lastRunAt)}`);
+  } else if (canary.failure) {
+    yield warning('canary', `The canary failed: ${canary.failure}`, `Last success: ${time(canary.lastSuccessAt)}.`);
+  }
+}
+
 function* otherFindings({ deadLetters, canary, audit, database, workers, instances }, now) {
   if (deadLetters?.open > 0) {
     yield warning(
@@ -235,11 +245,7 @@ function* otherFindings({ deadLetters, canary, audit, database, workers, instanc
       `${count(deadLetters.open, 'dead letter')} need${deadLetters.open === 1 ? 's' : ''} a decision`,
     );
   }
-  if (canary?.failure) {
-    yield warning('canary', `The canary failed: ${canary.failure}`, `Last success: ${time(canary.lastSuccessAt)}.`);
-  } else if (now - Date.parse(canary?.lastRunAt) / 1000 > LIMITS.canaryAge) {
-    yield warning('canary-old', `The canary has not run since ${time(canary.lastRunAt)}`);
-  }
+  yield* canaryFindings(canary, now);
   if (Math.abs(database?.clockOffsetMs ?? 0) >= LIMITS.clockOffsetMs) {
     yield warning(
       'clock',
@@ -252,5 +258,5 @@ function* otherFindings({ deadLetters, canary, audit, database, workers, instanc
   }
   const versions = new Set([...(workers ?? []), ...(instances ?? [])].map(({ version }) => version));
   if (versions.size > 1) yield info('versions', `Different versions run: ${[...versions].sort().join(', ')}`);
-  if (audit?.isPaused) yield info('audit-paused', 'The auditor pauses while workers have bookings');
+  if (audit?.isPaused) yield info('audit-paused', 'The auditor waits for the end of a rush');
 }
