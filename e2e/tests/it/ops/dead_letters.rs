@@ -93,8 +93,8 @@ async fn dead_letters_are_listed_page_by_page_and_discarded_with_a_reason() -> R
     Deployment::run(setup(), async |deployment| {
         let client = deployment.client().clone();
         deployment.start_worker(&[]).await?;
-        for _ in 0..52 {
-            deployment.publish(b"no parcel").await?;
+        for number in 0..52 {
+            deployment.publish(format!("no parcel {number}").as_bytes()).await?;
         }
         deployment.drained().await?;
         let first = get(&client, "/ops/dead-letters").await?.body;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
@@ -12,8 +13,10 @@ use super::{get, set_controls};
 const LIMIT: u32 = 50;
 const SECONDS: u32 = 10;
 
-/// Requests this many bookings per second from each instance for ten seconds. Returns how many were accepted.
-async fn flood(clients: &[Client], per_second: &[u32], seat: i64) -> Result<u64> {
+/// Requests this many bookings per second from each instance for about ten seconds. Returns how many were accepted per
+/// second.
+async fn flood(clients: &[Client], per_second: &[u32], seat: i64) -> Result<f64> {
+    let started = Instant::now();
     let accepted = Arc::<AtomicU64>::default();
     let floods = clients.iter().zip(per_second).map(async |(client, &per_second)| {
         let accepted = &accepted;
@@ -36,7 +39,9 @@ async fn flood(clients: &[Client], per_second: &[u32], seat: i64) -> Result<u64>
         .await
     });
     try_join_all(floods).await?;
-    Ok(accepted.load(Ordering::Relaxed))
+    // A busy machine takes longer, and may accept more meanwhile.
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    Ok(accepted.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64())
 }
 
 #[tokio::test]
@@ -58,12 +63,18 @@ async fn instances_together_accept_what_the_limit_permits() -> Result<()> {
                 .collect();
             let (asked, rates): (Vec<Client>, Vec<u32>) = asked.into_iter().unzip();
             let accepted = flood(&asked, &rates, seat).await?;
-            assert!((460..=530).contains(&accepted), "{accepted} of {per_second:?} per second were accepted");
+            assert!(
+                (45.0..=53.0).contains(&accepted),
+                "{accepted} of {per_second:?} per second were accepted"
+            );
         }
         let number = deployment.start_api(&[]).await?;
         clients.push(deployment.apis[number].client.clone());
         let accepted = flood(&clients, &[40, 40, 40], seats[2]).await?;
-        assert!((460..=530).contains(&accepted), "{accepted} were accepted while a third instance joined");
+        assert!(
+            (45.0..=53.0).contains(&accepted),
+            "{accepted} per second were accepted while a third instance joined"
+        );
         // Without the limit, nothing is refused.
         set_controls(&clients[0], false, None).await?;
         for client in &clients {
