@@ -54,6 +54,8 @@ impl ShutdownLimits {
 struct Group {
     stop: CancellationToken,
     tasks: JoinSet<Ended>,
+    /// The names of those that have not been seen to end.
+    running: Vec<&'static str>,
 }
 
 /// The name of a task that has ended, and its result.
@@ -132,8 +134,7 @@ impl Lifecycle {
         }
         let stopped = tokio::select! {
             result = timeout_at(deadline, stop_in_order(&mut self.work, &mut self.support)) => {
-                let limit = limits.total;
-                result.map_err(|_| anyhow!("shutdown timed out after {limit:?}: abandoning work in progress")).flatten()
+                result.map_err(|_| self.timed_out(limits.total)).flatten()
             }
             name = self.signals.next() => Err(received_again(name)),
         };
@@ -147,6 +148,11 @@ impl Lifecycle {
                 bail!("task {name} ended unexpectedly");
             }
         }
+    }
+
+    fn timed_out(&self, limit: Duration) -> anyhow::Error {
+        let running = [self.work.running.as_slice(), &self.support.running].concat().join(", ");
+        anyhow!("shutdown timed out after {limit:?}: abandoning {running}")
     }
 
     /// Goes on working for `delay`. Returns a task that has ended meanwhile. Fails at a second signal.
@@ -177,7 +183,7 @@ async fn stop_in_order(work: &mut Group, support: &mut Group) -> Result<()> {
 
 impl Group {
     fn new() -> Self {
-        Self { stop: CancellationToken::new(), tasks: JoinSet::new() }
+        Self { stop: CancellationToken::new(), tasks: JoinSet::new(), running: Vec::new() }
     }
 
     fn spawn<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
@@ -185,6 +191,7 @@ impl Group {
         F: Future<Output = Result<()>> + Send + 'static,
     {
         let task = task(self.stop.clone());
+        self.running.push(name);
         self.tasks.spawn(async move { (name, task.await) });
     }
 
@@ -202,6 +209,7 @@ impl Group {
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             let (name, result) = ended.context("a task panicked")?;
+            self.running.retain(|running| *running != name);
             result.with_context(|| format!("task {name} failed"))?;
         }
         Ok(())
@@ -241,6 +249,20 @@ mod tests {
         let mut lifecycle = Lifecycle::new().unwrap();
         lifecycle.work("broken", |_| async { panic!("on purpose") });
         assert!(lifecycle.run(LONG).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_that_times_out_names_the_tasks_that_have_not_ended() {
+        let mut lifecycle = Lifecycle::new().unwrap();
+        lifecycle.support("stuck", |_| std::future::pending());
+        lifecycle.support("prompt", |stop| async move {
+            stop.cancelled().await;
+            Ok(())
+        });
+        let Lifecycle { work, support, .. } = &mut lifecycle;
+        assert!(timeout(Duration::from_millis(100), stop_in_order(work, support)).await.is_err());
+        let error = lifecycle.timed_out(Duration::from_secs(30)).to_string();
+        assert_eq!(error, "shutdown timed out after 30s: abandoning stuck");
     }
 
     #[tokio::test]
