@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context;
+use lapin::options::ConfirmSelectOptions;
 use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::{AMQPAuthority, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties};
@@ -147,8 +148,13 @@ impl Broker {
             channel.close(200, "done".into()).await?;
             anyhow::Ok(connection)
         };
+        self.in_time(connecting).await
+    }
+
+    /// Fails if the broker does not respond: a response that was lost would otherwise be awaited forever.
+    async fn in_time<T>(&self, setup: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
         let limit = self.uri.query.connection_timeout.map_or(CONNECT_TIMEOUT, Duration::from_millis);
-        timeout(limit, connecting).await.context("the broker did not respond in time")?
+        timeout(limit, setup).await.context("the broker did not respond in time")?
     }
 
     /// Replaces an error by what an administrator has to know, if RabbitMQ refuses something.
@@ -161,6 +167,9 @@ impl Broker {
 pub trait BrokerTask: Send {
     /// What the connection is for. Part of the connection's name in the management tools of RabbitMQ.
     const ROLE: &'static str;
+
+    /// Whether the broker confirms what is published on the channel.
+    const CONFIRMS: bool = false;
 
     /// The exchanges that the task publishes to. Its right to do so is checked before it runs, and not only when there is
     /// a message, which may be rare.
@@ -222,6 +231,20 @@ fn cause(error: &anyhow::Error) -> String {
     refusal.or_else(|| broker_text(error)).unwrap_or_else(|| "no connection to RabbitMQ".to_owned())
 }
 
+async fn open_channel<T: BrokerTask>(
+    connection: &Connection,
+    exchanges: &[String],
+) -> anyhow::Result<Channel> {
+    for exchange in exchanges {
+        check_may_publish(connection, exchange).await?;
+    }
+    let channel = connection.create_channel().await?;
+    if T::CONFIRMS {
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    }
+    Ok(channel)
+}
+
 async fn attempt<T: BrokerTask>(
     broker: &Broker,
     stop: &CancellationToken,
@@ -230,18 +253,15 @@ async fn attempt<T: BrokerTask>(
     let exchanges = task.publishes_to();
     let connecting = async {
         let connection = broker.open(T::ROLE, broker.declares).await?;
-        for exchange in &exchanges {
-            check_may_publish(&connection, exchange).await?;
-        }
-        anyhow::Ok(connection)
+        let channel = broker.in_time(open_channel::<T>(&connection, &exchanges)).await?;
+        anyhow::Ok((connection, channel))
     };
-    let Some(connection) = stop.run_until_cancelled(connecting).await else {
+    let Some(connected) = stop.run_until_cancelled(Box::pin(connecting)).await else {
         return Ok(());
     };
-    let connection = connection?;
+    let (connection, channel) = connected?;
     let _connected = broker.connected.connect(T::ROLE);
     info!("connected to {broker} for {}", T::ROLE);
-    let channel = connection.create_channel().await?;
     let mut running = pin!(task.run(&connection, &channel, stop));
     match timeout(WORKS_AFTER, &mut running).await {
         Ok(ended) => ended?,

@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context;
 use hamro_shared::backoff::Backoff;
 use hamro_shared::queue::{BrokerTask, PublishError, publish_confirmed};
-use lapin::options::ConfirmSelectOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::{mpsc, oneshot};
@@ -59,6 +58,7 @@ impl Requeue {
 
 impl BrokerTask for RequeueTask {
     const ROLE: &'static str = "requeuing";
+    const CONFIRMS: bool = true;
 
     fn publishes_to(&self) -> Vec<String> {
         // The default exchange.
@@ -72,7 +72,6 @@ impl BrokerTask for RequeueTask {
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
         loop {
             if self.current.is_none() {
                 self.current = self.receiver.recv().await;

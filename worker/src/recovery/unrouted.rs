@@ -13,7 +13,7 @@ use hamro_shared::queue::{
     BOOKINGS_HEADER, BrokerTask, PublishError, QueueDeleted, Topology, consume, publish_confirmed,
 };
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, ConfirmSelectOptions};
+use lapin::options::BasicAckOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,6 @@ impl UnroutedForwarder {
     }
 
     async fn forward_all(&self, channel: &Channel) -> anyhow::Result<()> {
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let mut deliveries = consume(channel, &self.from, 1).await?;
         loop {
             let delivery = deliveries.next().await.ok_or_else(|| QueueDeleted(self.from.clone()))??;
@@ -61,6 +60,7 @@ impl UnroutedForwarder {
 
 impl BrokerTask for UnroutedForwarder {
     const ROLE: &'static str = "forwarding unrouted parcels";
+    const CONFIRMS: bool = true;
 
     fn publishes_to(&self) -> Vec<String> {
         // The default exchange.

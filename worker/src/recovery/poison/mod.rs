@@ -30,7 +30,6 @@ use hamro_shared::config::Env;
 use hamro_shared::database::{DatabaseClock, Sessions, wait_until_database_usable};
 use hamro_shared::domain::Clock;
 use hamro_shared::queue::{Broker, BrokerTask, QueueDeleted, consume, supervise};
-use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +107,7 @@ impl PoisonIsolator {
 
 impl BrokerTask for PoisonIsolator {
     const ROLE: &'static str = "isolating poison messages";
+    const CONFIRMS: bool = true;
 
     fn publishes_to(&self) -> Vec<String> {
         // The default exchange.
@@ -126,7 +126,6 @@ impl BrokerTask for PoisonIsolator {
             Some(usable) => usable?,
             None => return Ok(()),
         }
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let mut deliveries = consume(channel, &self.queue, 1).await?;
         info!("isolating poison messages from {}", self.queue);
         self.readiness.set_ready();
