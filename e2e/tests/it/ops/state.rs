@@ -28,7 +28,8 @@ fn sum(points: &Value) -> f64 {
 
 #[tokio::test]
 async fn every_instance_reports_all_processes_and_what_the_installation_did_each_second() -> Result<()> {
-    Deployment::run(Setup { apis: 2, workers: 2, ..Setup::default() }, async |deployment| {
+    let variables = vec![("AUDIT_EVERY", "1s")];
+    Deployment::run(Setup { apis: 2, workers: 2, variables, ..Setup::default() }, async |deployment| {
         let clients = [0, 1].map(|number| deployment.apis[number].client.clone());
         for client in &clients {
             wait_until("it has heard all processes", async || {
