@@ -26,9 +26,7 @@ pub fn admit(app: &AppState) -> Result<(), Problem> {
     if app.intake.is_paused() {
         return Err(not_admitted(NotAdmitted::Paused));
     }
-    if !app.publisher.is_up() {
-        return Err(refused(app, AcceptError::Unavailable));
-    }
+    app.publisher.check_up().map_err(|error| refused(app, error))?;
     if app.is_queue_full() {
         return Err(refused(app, AcceptError::QueueFull));
     }

@@ -20,7 +20,7 @@ use hamro_shared::queue::{
     self, BOOKINGS_HEADER, BrokerTask, Envelope, Parcel, Release, Topology, check_confirmation, properties,
 };
 use hamro_shared::telemetry::metrics::MetricsRegistry;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Event};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -153,6 +153,15 @@ impl Publisher {
         *self.state.borrow() == BrokerState::Up
     }
 
+    /// Counts a booking that cannot be published at the moment.
+    pub fn check_up(&self) -> Result<(), AcceptError> {
+        if self.is_up() {
+            return Ok(());
+        }
+        self.metrics.count_failure(AcceptError::Unavailable);
+        Err(AcceptError::Unavailable)
+    }
+
     /// Announces a release to all instances, or drops the announcement if too many wait.
     pub fn announce(&self, release: &Release) {
         self.release_announcer.announce(release);
@@ -211,6 +220,7 @@ impl Publisher {
 
 impl BrokerTask for PublishingTask {
     const ROLE: &'static str = "publishing";
+    const CONFIRMS: bool = true;
 
     fn publishes_to(&self) -> Vec<String> {
         vec![self.topology.bookings_exchange(), self.topology.heartbeats_exchange()]
@@ -222,7 +232,6 @@ impl BrokerTask for PublishingTask {
         channel: &Channel,
         _stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
         self.state.send_replace(BrokerState::Up);
         let mut heartbeats = HeartbeatSender::new(
             connection,
