@@ -38,6 +38,8 @@ pub fn router(
 ) -> Router {
     let (router, document) = endpoints(&state.response_memory).split_for_parts();
     let docs = docs::routes(&document, config.has_docs);
+    let counts = middleware.counts.with_routes(document.paths.paths.keys());
+    let middleware = MiddlewareState { counts, ..middleware };
     let pages = booking_page::routes().merge(ops::page::routes()).merge(docs);
     router
         .merge(ops::routes())

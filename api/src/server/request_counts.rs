@@ -5,7 +5,7 @@
 //! and fixed names for everything else.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -61,7 +61,39 @@ pub struct RequestCounts {
     durations: Family<DurationLabels, Distribution>,
     refusals: Family<RefusalCode, Counter>,
     routes: Routes,
+    known_routes: Arc<HashMap<String, KnownRoute>>,
     tally: Arc<Tally>,
+}
+
+/// What is counted about requests with the same labels.
+#[derive(Clone, Debug)]
+struct Series {
+    requests: Counter,
+    duration: Distribution,
+}
+
+/// The series of a route that is known from the start. They are found without a lock, which all requests would share.
+#[derive(Debug)]
+struct KnownRoute {
+    name: &'static str,
+    /// For each of [`COMMON_METHODS`] and each of [`STATUSES`], once there was such a request.
+    series: Vec<OnceLock<Series>>,
+}
+
+const COMMON_METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
+
+impl KnownRoute {
+    fn new(name: &'static str) -> Self {
+        let series = COMMON_METHODS.len() * STATUSES.len();
+        Self { name, series: std::iter::repeat_with(OnceLock::new).take(series).collect() }
+    }
+
+    /// `None` if the method or the status is not common.
+    fn series(&self, method: &str, status: StatusCode) -> Option<&OnceLock<Series>> {
+        let method = COMMON_METHODS.iter().position(|common| *common == method)?;
+        let status = STATUSES.iter().position(|common| *common == status.as_u16())?;
+        self.series.get(method * STATUSES.len() + status)
+    }
 }
 
 impl RequestCounts {
@@ -81,6 +113,13 @@ impl RequestCounts {
         }
     }
 
+    /// Also looks up the series of these routes without a lock.
+    #[must_use]
+    pub fn with_routes<'a>(self, routes: impl Iterator<Item = &'a String>) -> Self {
+        let known = routes.map(|route| (route.clone(), KnownRoute::new(self.routes.name(route))));
+        Self { known_routes: Arc::new(known.collect()), ..self }
+    }
+
     /// The requests and connections that were refused or failed in the last second.
     pub fn tally(&self) -> &Arc<Tally> {
         &self.tally
@@ -90,10 +129,11 @@ impl RequestCounts {
     pub fn count(&self, request: &LoggedRequest, response: &Response, duration: Duration) {
         let status = response.status();
         if !cfg!(feature = "without-metrics") {
-            let route = self.routes.name(request.route());
-            self.count_response(request.method, route, response);
-            let labels = DurationLabels { route, status: status_class(status) };
-            self.durations.get_or_create(&labels).observe_duration(duration);
+            self.with_series(request, status, |series| {
+                series.requests.inc();
+                series.duration.observe_duration(duration);
+            });
+            self.count_refusal(response);
         }
         if is_logged(status) {
             self.tally_failure(request, response);
@@ -102,13 +142,33 @@ impl RequestCounts {
 
     /// Counts a request that has not.
     pub fn count_unrouted(&self, unrouted: Unrouted, method: &Method, response: &Response) {
-        self.count_response(method_name(method), unrouted.route(), response);
+        self.requests(method_name(method), unrouted.route(), response.status()).inc();
+        self.count_refusal(response);
     }
 
-    fn count_response(&self, method: &'static str, route: &'static str, response: &Response) {
+    /// Calls `count` with the series of the request.
+    fn with_series(&self, request: &LoggedRequest, status: StatusCode, count: impl FnOnce(&Series)) {
+        let method = request.method;
+        let find = |route| Series {
+            requests: self.requests(method, route, status),
+            duration: self
+                .durations
+                .get_or_create(&DurationLabels { route, status: status_class(status) })
+                .clone(),
+        };
+        let known = self.known_routes.get(request.route());
+        match known.and_then(|route| Some((route.name, route.series(method, status)?))) {
+            Some((route, series)) => count(series.get_or_init(|| find(route))),
+            None => count(&find(self.routes.name(request.route()))),
+        }
+    }
+
+    fn requests(&self, method: &'static str, route: &'static str, status: StatusCode) -> Counter {
+        self.requests.get_or_create(&RequestLabels { method, route, status: status_name(status) }).clone()
+    }
+
+    fn count_refusal(&self, response: &Response) {
         let status = response.status();
-        let labels = RequestLabels { method, route, status: status_name(status) };
-        self.requests.get_or_create(&labels).inc();
         if status.is_client_error() || status.is_server_error() {
             let code = response.extensions().get::<ProblemCode>().map_or("other", |code| code.as_str());
             self.refusals.get_or_create(&RefusalCode { code }).inc();
@@ -158,6 +218,9 @@ fn status_class(status: StatusCode) -> &'static str {
 
 macro_rules! status_names {
     ($($status:literal)*) => {
+        /// The statuses that have a label.
+        const STATUSES: &[u16] = &[$($status,)*];
+
         /// The status as a label.
         fn status_name(status: StatusCode) -> &'static str {
             match status.as_u16() {
@@ -176,6 +239,8 @@ status_names! {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -184,6 +249,30 @@ mod tests {
             assert_eq!(status_name(code.status()), code.status().as_str());
         }
         assert_eq!(status_name(StatusCode::IM_A_TEAPOT), "other");
+    }
+
+    #[test]
+    fn requests_of_known_and_of_other_routes_are_counted_in_the_same_series() {
+        let mut registry = MetricsRegistry::unexported();
+        let metrics = ApiMetrics::register(&mut registry);
+        let counts = RequestCounts::register(&mut registry, &metrics);
+        let known = counts.clone().with_routes([String::from("(no route)")].iter());
+        for (method, status) in
+            [(Method::GET, 404), (Method::GET, 404), (Method::PATCH, 404), (Method::GET, 418)]
+        {
+            let request = LoggedRequest::new(&method, None, HeaderValue::from_static("id"));
+            let mut response = Response::default();
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            counts.count(&request, &response, Duration::from_millis(1));
+            known.count(&request, &response, Duration::from_millis(1));
+        }
+        let count = |method, status| {
+            counts.requests.get_or_create(&RequestLabels { method, route: "(no route)", status }).get()
+        };
+        assert_eq!([count("GET", "404"), count("PATCH", "404"), count("GET", "other")], [4, 2, 2]);
+        assert_eq!(metrics.refusals.get_or_create(&RefusalCode { code: "other" }).get(), 8);
+        let durations = DurationLabels { route: "(no route)", status: "4xx" };
+        assert_eq!(counts.durations.get_or_create(&durations).counts().iter().sum::<u64>(), 8);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What every program exports: its version, its process and its tokio runtime.
 
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use metrics_process::collector::{self, Metrics};
 use prometheus_client::metrics::MetricType::{self, Counter, Gauge};
 use tokio::runtime::{Handle, RuntimeMetrics};
@@ -15,6 +18,23 @@ crate::metric_labels! {
 
 type ReadProcess = fn(&Metrics) -> Option<f64>;
 type ReadRuntime = fn(&RuntimeMetrics) -> f64;
+
+/// The figures of one rendering are read together: each reading lists all open files.
+#[derive(Default)]
+struct ProcessReading(Mutex<Option<(Instant, Metrics)>>);
+
+impl ProcessReading {
+    const KEPT_FOR: Duration = Duration::from_millis(100);
+
+    fn read(&self, value: ReadProcess) -> Option<f64> {
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = match latest.take().filter(|(at, _)| at.elapsed() < Self::KEPT_FOR) {
+            Some(kept) => latest.insert(kept),
+            None => latest.insert((Instant::now(), collector::collect())),
+        };
+        value(&latest.1)
+    }
+}
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge")]
 pub(super) fn register(registry: &mut MetricsRegistry, program: &'static str) {
@@ -33,8 +53,10 @@ pub(super) fn register(registry: &mut MetricsRegistry, program: &'static str) {
         }),
         ("process_cpu_seconds", Counter, "Processor time since the start", |it| it.cpu_seconds_total),
     ];
-    for (name, kind, help, read) in process {
-        let read = move || read(&collector::collect()).map(|value| (NoLabels, value)).into_iter().collect();
+    let reading = Arc::new(ProcessReading::default());
+    for (name, kind, help, value) in process {
+        let reading = reading.clone();
+        let read = move || reading.read(value).map(|value| (NoLabels, value)).into_iter().collect();
         registry.read_on_scrape(name.to_owned(), kind, help, read);
     }
     let runtime: [(&str, &str, ReadRuntime); 3] = [
