@@ -26,6 +26,19 @@ impl Deployment {
             .await?)
     }
 
+    /// Turns this booking into a dead letter by a new worker, and returns its id.
+    pub async fn store_dead_letter(&mut self, envelope: &Envelope) -> Result<i64> {
+        self.exhaust_retries(envelope).await?;
+        self.start_worker(&[]).await?;
+        wait_until("the dead letter is stored", async || {
+            Ok(sqlx::query_scalar("SELECT id FROM dead_letters WHERE ticket_id = $1")
+                .bind(envelope.ticket.id.0)
+                .fetch_optional(&self.pool)
+                .await?)
+        })
+        .await
+    }
+
     /// Publishes an isolated booking, and returns it to the queue often enough that the poison isolator stops trying
     /// it.
     pub async fn exhaust_retries(&self, envelope: &Envelope) -> Result<()> {

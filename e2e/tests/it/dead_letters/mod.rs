@@ -7,7 +7,7 @@ use std::process::Output;
 
 use anyhow::{Result, ensure};
 use hamro_e2e::process::Process;
-use hamro_e2e::{Deployment, Setup, wait_until};
+use hamro_e2e::{Deployment, Setup};
 use hamro_shared::queue::Envelope;
 use serde_json::Value;
 
@@ -22,15 +22,7 @@ fn with_dead_letters() -> Setup {
 
 /// Turns this booking into a dead letter, and returns its number.
 async fn dead_letter(deployment: &mut Deployment, envelope: &Envelope) -> Result<String> {
-    deployment.exhaust_retries(envelope).await?;
-    deployment.start_worker(&[]).await?;
-    let id: i64 = wait_until("the dead letter is stored", async || {
-        Ok(sqlx::query_scalar("SELECT id FROM dead_letters WHERE ticket_id = $1")
-            .bind(envelope.ticket.id.0)
-            .fetch_optional(&deployment.pool)
-            .await?)
-    })
-    .await?;
+    let id = deployment.store_dead_letter(envelope).await?;
     Ok(id.to_string())
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use hamro_e2e::client::{ApiResponse, Client};
 use hamro_e2e::deployment::envelope;
-use hamro_e2e::{Deployment, Setup, tables, wait_until};
+use hamro_e2e::{Deployment, Setup, tables};
 use hamro_shared::queue::Envelope;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -17,15 +17,7 @@ fn setup() -> Setup {
 
 /// Turns this booking into a dead letter, and returns its path.
 async fn dead_letter(deployment: &mut Deployment, envelope: &Envelope) -> Result<String> {
-    deployment.exhaust_retries(envelope).await?;
-    deployment.start_worker(&[]).await?;
-    let id: i64 = wait_until("the dead letter is stored", async || {
-        Ok(sqlx::query_scalar("SELECT id FROM dead_letters WHERE ticket_id = $1")
-            .bind(envelope.ticket.id.0)
-            .fetch_optional(&deployment.pool)
-            .await?)
-    })
-    .await?;
+    let id = deployment.store_dead_letter(envelope).await?;
     Ok(format!("/ops/dead-letters/{id}"))
 }
 
