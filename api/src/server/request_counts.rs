@@ -186,7 +186,7 @@ impl RequestCounts {
     }
 }
 
-/// The names of routes as labels. A route becomes known with its first request and is kept for ever. Only the router names
+/// The names of routes as labels. A route becomes known with its first request and is kept until the process ends. Only the router names
 /// routes, so there are few.
 #[derive(Clone, Default)]
 struct Routes(Arc<RwLock<HashMap<&'static str, &'static str>>>);

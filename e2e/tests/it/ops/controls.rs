@@ -213,11 +213,11 @@ async fn every_change_is_recorded_with_its_author_and_its_reason() -> Result<()>
         assert_eq!(untouched.body, never);
         set_controls(&client, false, Some(50)).await?;
         let body = json!({
-            "intakePaused": true, "acceptPerSecond": 50, "revision": 1, "reason": "  The hall is flooded. ",
+            "intakePaused": true, "acceptPerSecond": 50, "revision": 1, "reason": "  The venue is flooded. ",
         });
         let request = client.request(Method::PUT, "/ops/controls").bearer_auth(ALICE).json(&body);
         let paused = Client::send(request).await?;
-        assert_eq!((&paused.body["changedBy"], &paused.body["reason"]), (&"alice".into(), &"The hall is flooded.".into()));
+        assert_eq!((&paused.body["changedBy"], &paused.body["reason"]), (&"alice".into(), &"The venue is flooded.".into()));
         assert_eq!((&paused.body["isStored"], &paused.body["revision"]), (&true.into(), &2.into()));
 
         let changes = get(&client, "/ops/controls/changes").await?;
@@ -225,7 +225,7 @@ async fn every_change_is_recorded_with_its_author_and_its_reason() -> Result<()>
         let [newest, oldest] = values(&changes.body) else { panic!("{changes:?}") };
         let at = paused.body["changedAt"].clone();
         let expected = json!({
-            "at": at, "by": "alice", "reason": "The hall is flooded.", "intakePaused": true, "acceptPerSecond": 50,
+            "at": at, "by": "alice", "reason": "The venue is flooded.", "intakePaused": true, "acceptPerSecond": 50,
             "revision": 2, "before": {"intakePaused": false, "acceptPerSecond": 50, "revision": 1},
         });
         assert_eq!(newest, &expected);
@@ -233,7 +233,7 @@ async fn every_change_is_recorded_with_its_author_and_its_reason() -> Result<()>
         let earlier = get(&client, "/ops/controls/changes?before=2").await?.body;
         assert_eq!((values(&earlier), &earlier["next"]), (std::slice::from_ref(oldest), &Value::Null));
         let line = "administrator alice: the intake is paused with a limit of 50 bookings per second (revision 2), \
-                    because: The hall is flooded.";
+                    because: The venue is flooded.";
         deployment.apis[0].process.line_after(line).await?;
         Ok(())
     })
