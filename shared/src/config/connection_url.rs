@@ -38,13 +38,20 @@ pub struct ConnectionUrl {
     pub scheme: String,
     pub user: Option<String>,
     pub password: Option<String>,
-    /// A name, an address without brackets, or the path of a Unix socket.
-    pub host: Option<String>,
-    pub port: Option<NonZeroU16>,
+    /// What is between the user and the path: one address, or several that are separated by commas.
+    pub addresses: Vec<Address>,
     /// What follows the `/` after the host.
     pub path: Option<String>,
     /// The query.
     pub parameters: Vec<(String, String)>,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// A name, an address without brackets, or the path of a Unix socket.
+    pub host: Option<String>,
+    pub port: Option<NonZeroU16>,
 }
 
 impl ConnectionUrl {
@@ -63,10 +70,18 @@ impl ConnectionUrl {
             Some(user_info) => parse_user_info(user_info)?,
             None => (None, None),
         };
-        let (host, port) = parse_address(address)?;
+        let addresses = parse_addresses(address)?;
         let path = path.strip_prefix('/').map(|path| decode(path, form.path)).transpose()?;
         let parameters = parse_parameters(query, form)?;
-        Ok(Self { scheme, user, password, host, port, path, parameters })
+        Ok(Self { scheme, user, password, addresses, path, parameters })
+    }
+
+    /// The only address, for a server that has no others.
+    pub fn only_address(&self) -> Result<&Address> {
+        match &*self.addresses {
+            [address] => Ok(address),
+            _ => Err(several_hosts()),
+        }
     }
 }
 
@@ -123,7 +138,15 @@ fn parse_user_info(user_info: &str) -> Result<(Option<String>, Option<String>)> 
     Ok((Some(decode(user, "the user name")?), password))
 }
 
-fn parse_address(address: &str) -> Result<(Option<String>, Option<NonZeroU16>)> {
+fn parse_addresses(addresses: &str) -> Result<Vec<Address>> {
+    let parsed: Vec<_> = addresses.split(',').map(parse_address).collect::<Result<_>>()?;
+    if parsed.len() > 1 && parsed.iter().any(|address| address.host.is_none()) {
+        return Err(UrlError::new("a host is missing before or after a comma"));
+    }
+    Ok(parsed)
+}
+
+fn parse_address(address: &str) -> Result<Address> {
     let (host, port) = if let Some(rest) = address.strip_prefix('[') {
         let (host, after) =
             rest.split_once(']').ok_or_else(|| UrlError::new("the host has a [ without a ]"))?;
@@ -147,21 +170,23 @@ fn parse_address(address: &str) -> Result<(Option<String>, Option<NonZeroU16>)> 
         let host = if host.is_empty() { None } else { Some(parse_host(&decode(host, "the host")?)?) };
         (host, port)
     };
-    Ok((host, port.map(parse_port).transpose()?))
+    Ok(Address { host, port: port.map(parse_port).transpose()? })
 }
 
 /// A host name, an IPv4 address, or the path of a Unix socket.
 pub fn parse_host(host: &str) -> Result<String> {
     if host.contains(',') {
-        return Err(UrlError::new(
-            "there are several hosts: write one, for example the name of a load balancer",
-        ));
+        return Err(several_hosts());
     }
     let is_name = host.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_'));
     if host.is_empty() || !(is_name || host.starts_with('/')) {
         return Err(UrlError::new("the host is not a name or an address"));
     }
     Ok(host.to_owned())
+}
+
+fn several_hosts() -> UrlError {
+    UrlError::new("there are several hosts: write one, for example the name of a load balancer")
 }
 
 /// An IPv6 address without brackets. A zone may follow it, as in `fe80::1%eth0`.

@@ -58,14 +58,15 @@ fn parse(text: &str) -> Result<PgConnectOptions, UrlError> {
             parts.append_pair(name, value);
         }
     };
-    append("host", url.host.as_deref());
-    append("port", url.port.map(|port| port.to_string()).as_deref());
+    let address = url.only_address()?;
+    append("host", address.host.as_deref());
+    append("port", address.port.map(|port| port.to_string()).as_deref());
     append("user", url.user.as_deref());
     // A user without a password may log in by a certificate or a trusted address, so an empty one is none.
     append("password", url.password.as_deref().filter(|password| !password.is_empty()));
     append("dbname", url.path.as_deref().filter(|database| !database.is_empty()));
     let (mut has_host, mut has_database) =
-        (url.host.is_some(), url.path.is_some_and(|path| !path.is_empty()));
+        (address.host.is_some(), url.path.is_some_and(|path| !path.is_empty()));
     for (name, value) in &url.parameters {
         append(name, Some(&parameter(name, value)?));
         has_host |= matches!(name.as_str(), "host" | "hostaddr");
@@ -181,7 +182,7 @@ mod tests {
             ("postgres:///hamro", "the host is missing"),
             ("postgres://u:hunter2@:5432/hamro", "the host is missing"),
             ("postgres://u:hunter2@one,two/hamro", "several hosts"),
-            ("postgres://u:hunter2@one:5432,two:5432/hamro", "several colons"),
+            ("postgres://u:hunter2@one:5432,two:5432/hamro", "several hosts"),
             ("postgres://u:hunter2@::1/hamro", "write an IPv6 address in brackets"),
             ("postgres://u:hunter2@db:54321x/hamro", "the port is not a number from 1 to 65535"),
             ("postgres://u:hunter2@db:70000/hamro", "the port is not a number from 1 to 65535"),

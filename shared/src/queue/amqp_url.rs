@@ -28,10 +28,11 @@ impl Setting for AMQPUri {
 
 fn parse(text: &str) -> Result<AMQPUri, UrlError> {
     let url = ConnectionUrl::parse(text, &FORM)?;
-    let host = url.host.as_ref().filter(|host| !host.starts_with('/'));
+    let address = url.only_address()?;
+    let host = address.host.as_ref().filter(|host| !host.starts_with('/'));
     let host = host.ok_or_else(|| UrlError::new("the host is missing"))?.clone();
     let scheme = if url.scheme == "amqps" { AMQPScheme::AMQPS } else { AMQPScheme::AMQP };
-    let port = url.port.map_or(scheme.default_port(), Into::into);
+    let port = address.port.map_or(scheme.default_port(), Into::into);
     let userinfo = user_info(&url)?;
     let vhost = match url.path.as_deref() {
         None => DEFAULT_VIRTUAL_HOST.to_owned(),
@@ -147,7 +148,8 @@ mod tests {
             ("amqp://u:hunter2@%2Frun%2Frabbit/v", "the host is missing"),
             ("amqp://u:hunter2@rab bit/v", "the host is not a name or an address"),
             ("amqp://u:hunter2@one,two/v", "several hosts"),
-            ("amqp://u:hunter2@one:5672,two:5672/v", "several colons"),
+            ("amqp://u:hunter2@one:5672,two:5672/v", "several hosts"),
+            ("amqp://u:hunter2@one,,two/v", "a host is missing before or after a comma"),
             ("amqp://u:hunter2@fd00::5/v", "write an IPv6 address in brackets"),
             ("amqp://u:hunter2@[fd00::5/v", "a [ without a ]"),
             ("amqp://u:hunter2@[fd00::g]/v", "not an IPv6 address"),

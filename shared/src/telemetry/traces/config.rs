@@ -124,10 +124,11 @@ impl Endpoint {
 
     fn read(text: &str) -> Result<Self, String> {
         let url = ConnectionUrl::parse(text, &Self::FORM).map_err(|error| error.to_string())?;
+        let host = url.only_address().map_err(|error| error.to_string())?.host.clone();
         if url.user.is_some() {
             return Err("it contains credentials: write them into OTEL_EXPORTER_OTLP_HEADERS".to_owned());
         }
-        let host = url.host.filter(|host| !host.starts_with('/')).ok_or("the host is missing")?;
+        let host = host.filter(|host| !host.starts_with('/')).ok_or("the host is missing")?;
         Ok(Self { url: text.to_owned(), is_encrypted: url.scheme == "https", host })
     }
 
