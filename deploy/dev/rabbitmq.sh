@@ -3,41 +3,72 @@
 #
 # They read nothing from /etc/rabbitmq and inherit nothing from the environment, so the configuration of a system broker
 # has no effect on them.
+#
+# The broker is one node, `rabbitmq`, or a cluster of the nodes `rabbitmq-1`, `rabbitmq-2`, …: see rabbitmq_nodes. Each
+# NODE has its own .dev/NAME/NODE/, pids/NODE, logs/NODE.log and rabbitmqctl; all share one epmd and one cookie.
 
 readonly RABBITMQ_USER=hamro
 
-rabbitmq_data() {
-    echo "$STACK_DIR/rabbitmq/data"
+# The number of nodes. Empty: one that is no cluster.
+STACK_BROKERS=
+
+# Prints the nodes of this stack.
+rabbitmq_nodes() {
+    if [[ -z $STACK_BROKERS ]]; then echo rabbitmq; else seq -f 'rabbitmq-%.0f' "$STACK_BROKERS"; fi
 }
 
-# Starts epmd and the broker. Does not wait for the broker; see rabbitmq_wait.
-rabbitmq_start() { # AMQP_PORT DIST_PORT EPMD_PORT
-    local home=$STACK_DIR/rabbitmq server
-    server=$(rabbitmq_server)
+rabbitmq_data() { # [NODE]
+    echo "$STACK_DIR/${1:-rabbitmq}/data"
+}
+
+# Prints what distinguishes the names that belong to a node: nothing, or -1, -2, ….
+rabbitmq_suffix() { # NODE
+    echo "${1#rabbitmq}"
+}
+
+# Starts epmd and all nodes. Does not wait for the nodes; see rabbitmq_wait.
+rabbitmq_start() {
+    local node epmd_port
     RABBITMQ_PASSWORD=$(kept_secret "$STACK_DIR/secrets/rabbitmq-password" 16)
+    RABBITMQ_COOKIE=$(kept_secret "$STACK_DIR/secrets/erlang-cookie" 20)
+    epmd_port=$(stack_port epmd 3)
+    for node in $(rabbitmq_nodes); do
+        rabbitmq_configure "$node" "$epmd_port"
+    done
+    begin_log "$STACK_DIR/logs/epmd.log"
+    epmd_run "$epmd_port"
+    epmd_wait "$epmd_port"
+    for node in $(rabbitmq_nodes); do
+        begin_log "$STACK_DIR/logs/$node.log"
+        rabbitmq_run "$node"
+    done
+}
+
+# Writes the settings of a node.
+rabbitmq_configure() { # NODE EPMD_PORT
+    local node=$1 home=$STACK_DIR/$1 offset=0 amqp_port dist_port
+    # A stack has ten ports; the nodes of a cluster get 1 and 2, 5 and 6, 8 and 9, or what is free.
+    case $node in *-2) offset=4 ;; *-3) offset=7 ;; esac
+    amqp_port=$(stack_port "amqp$(rabbitmq_suffix "$node")" $((offset + 1)))
+    dist_port=$(stack_port "rabbitmq-dist$(rabbitmq_suffix "$node")" $((offset + 2)))
     mkdir -p "$home" "$STACK_DIR/logs"
     chmod 0700 "$home"
     rabbitmq_cookie "$home/.erlang.cookie"
-    [[ -d $(rabbitmq_data) ]] || touch "$home/user-is-no-administrator"
-    rabbitmq_settings "$1" >"$home/rabbitmq.conf"
-    rabbitmq_environment "$2" "$3" >"$home/environment"
+    [[ -d $(rabbitmq_data "$node") ]] || touch "$home/user-is-no-administrator"
+    rabbitmq_settings "$amqp_port" >"$home/rabbitmq.conf"
+    rabbitmq_environment "$node" "$dist_port" "$2" >"$home/environment"
     : >"$home/rabbitmq-env.conf" # read instead of the one in /etc
     echo '[].' >"$home/enabled_plugins"
-    rabbitmq_control_script "$(dirname "$server")"
-
-    begin_log "$STACK_DIR/logs/epmd.log"
-    epmd_run "$3"
-    epmd_wait "$3"
-    begin_log "$STACK_DIR/logs/rabbitmq.log"
-    rabbitmq_run
+    mount_small_disk "$(rabbitmq_data "$node")"
+    rabbitmq_control_script "$node"
 }
 
-# Restarts the broker with the settings of its last start. Requires a running epmd.
-rabbitmq_run() {
-    local environment
-    mapfile -t environment <"$STACK_DIR/rabbitmq/environment"
+# Restarts a node with the settings of its last start. Requires a running epmd.
+rabbitmq_run() { # [NODE]
+    local node=${1:-rabbitmq} environment
+    mapfile -t environment <"$STACK_DIR/$node/environment"
     # With RUNNING_UNDER_SYSTEMD the script replaces itself with the broker, which leaves one process to stop.
-    start_detached "$STACK_DIR/pids/rabbitmq" "$STACK_DIR/logs/rabbitmq.log" \
+    start_detached "$STACK_DIR/pids/$node" "$STACK_DIR/logs/$node.log" \
         env -i "${environment[@]}" RUNNING_UNDER_SYSTEMD=true "$(rabbitmq_server)"
 }
 
@@ -50,11 +81,12 @@ epmd_wait() { # PORT
     wait_for_service epmd "$STACK_DIR/pids/epmd" "$STACK_DIR/logs/epmd.log" 20 port_is_open "$1"
 }
 
-# The cookie allows running code in the broker, so it must be unpredictable on a machine with several users.
+# The cookie allows running code in the broker, so it must be unpredictable on a machine with several users. A node keeps
+# the one that it has.
 rabbitmq_cookie() { # FILE
     if [[ ! -s $1 ]]; then
         rm -f "$1"
-        (umask 077 && random_hex 20 >"$1")
+        (umask 077 && printf '%s' "$RABBITMQ_COOKIE" >"$1")
         chmod 0400 "$1"
     fi
 }
@@ -82,52 +114,93 @@ log.console.level = info
 log.console.use_colors = off
 log.file = false
 SETTINGS
+    [[ -z $STACK_BROKERS ]] || rabbitmq_cluster_settings
+}
+
+# As in docker-compose.cluster.yml: docs/RUNBOOK.md, "Run a RabbitMQ cluster", explains them.
+rabbitmq_cluster_settings() {
+    local node
+    cat <<SETTINGS
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.discovery_retry_interval = 500
+cluster_formation.discovery_retry_limit = 4
+cluster_partition_handling = pause_minority
+net_ticktime = 8
+SETTINGS
+    for node in $(rabbitmq_nodes); do
+        echo "cluster_formation.classic_config.nodes.${node#rabbitmq-} = $(rabbitmq_name "$node")"
+    done
+}
+
+rabbitmq_name() { # NODE
+    echo "hamro-$STACK_NAME$(rabbitmq_suffix "$1")@localhost"
 }
 
 # Prints one NAME=value per line. The data belongs to the node name, so the name must not change.
-rabbitmq_environment() { # DIST_PORT EPMD_PORT
-    local home=$STACK_DIR/rabbitmq loopback='-kernel inet_dist_use_interface {127,0,0,1}'
+rabbitmq_environment() { # NODE DIST_PORT EPMD_PORT
+    local home=$STACK_DIR/$1 loopback='-kernel inet_dist_use_interface {127,0,0,1}' idle=
+    # Schedulers that wait for work must not take the processors from the other nodes.
+    [[ -z $STACK_BROKERS ]] || idle=' +sbwt none +sbwtdcpu none +sbwtdio none'
     cat <<ENVIRONMENT
 PATH=$PATH
 LANG=C.UTF-8
 HOME=$home
-ERL_EPMD_PORT=$2
-RABBITMQ_NODENAME=hamro-$STACK_NAME@localhost
+ERL_EPMD_PORT=$3
+RABBITMQ_NODENAME=$(rabbitmq_name "$1")
 RABBITMQ_CONF_ENV_FILE=$home/rabbitmq-env.conf
 RABBITMQ_CONFIG_FILE=$home/rabbitmq.conf
 RABBITMQ_ADVANCED_CONFIG_FILE=$home/advanced.config
 RABBITMQ_ENABLED_PLUGINS_FILE=$home/enabled_plugins
-RABBITMQ_MNESIA_BASE=$(rabbitmq_data)
-RABBITMQ_MNESIA_DIR=$(rabbitmq_data)/node
+RABBITMQ_MNESIA_BASE=$(rabbitmq_data "$1")
+RABBITMQ_MNESIA_DIR=$(rabbitmq_data "$1")/node
 RABBITMQ_LOG_BASE=$STACK_DIR/logs
 RABBITMQ_PID_FILE=$home/pid
-RABBITMQ_DIST_PORT=$1
-RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=$loopback -start_epmd false
+RABBITMQ_DIST_PORT=$2
+RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=$loopback -start_epmd false$idle
 RABBITMQ_CTL_ERL_ARGS=$loopback
 ENVIRONMENT
 }
 
-# Writes `.dev/NAME/rabbitmqctl`, which controls this broker only.
-rabbitmq_control_script() { # DIRECTORY
-    local line
+# Writes `.dev/NAME/rabbitmqctl`, which controls this broker only, or `rabbitmqctl-1`, … for the nodes of a cluster.
+rabbitmq_control_script() { # NODE
+    local line file
+    file=$STACK_DIR/rabbitmqctl$(rabbitmq_suffix "$1")
     {
         echo '#!/usr/bin/env bash'
         printf 'exec env -i'
-        while IFS= read -r line; do printf ' %q' "$line"; done <"$STACK_DIR/rabbitmq/environment"
+        while IFS= read -r line; do printf ' %q' "$line"; done <"$STACK_DIR/$1/environment"
         # shellcheck disable=SC2016 # expanded by the generated script
-        printf ' %q "$@"\n' "$1/rabbitmqctl"
-    } >"$STACK_DIR/rabbitmqctl"
-    chmod 0755 "$STACK_DIR/rabbitmqctl"
+        printf ' %q "$@"\n' "$(dirname "$(rabbitmq_server)")/rabbitmqctl"
+    } >"$file"
+    chmod 0755 "$file"
 }
 
-rabbitmq_url() { # AMQP_PORT
-    echo "amqp://$RABBITMQ_USER:$RABBITMQ_PASSWORD@127.0.0.1:$1/%2f"
+rabbitmq_amqp_port() { # NODE
+    cat "$STACK_DIR/ports/amqp$(rabbitmq_suffix "$1")"
+}
+
+rabbitmq_url() {
+    local node addresses=
+    for node in $(rabbitmq_nodes); do addresses+=,127.0.0.1:$(rabbitmq_amqp_port "$node"); done
+    echo "amqp://$RABBITMQ_USER:$RABBITMQ_PASSWORD@${addresses#,}/%2f"
+}
+
+# Waits for all nodes, and until they are one cluster.
+rabbitmq_wait() {
+    local node
+    for node in $(rabbitmq_nodes); do rabbitmq_wait_for "$node"; done
+    if [[ -n $STACK_BROKERS ]]; then
+        "$STACK_DIR/rabbitmqctl-1" --quiet await_online_nodes "$STACK_BROKERS" --timeout 60 ||
+            die_with_log "$STACK_DIR/logs/rabbitmq-1.log" "the nodes of RabbitMQ form no cluster."
+    else
+        rabbitmq_demote_user
+    fi
 }
 
 # The broker opens its listener last.
-rabbitmq_wait() { # AMQP_PORT
-    wait_for_service RabbitMQ "$STACK_DIR/pids/rabbitmq" "$STACK_DIR/logs/rabbitmq.log" 120 port_is_open "$1"
-    rabbitmq_demote_user
+rabbitmq_wait_for() { # NODE
+    wait_for_service "RabbitMQ ($1)" "$STACK_DIR/pids/$1" "$STACK_DIR/logs/$1.log" 120 \
+        port_is_open "$(rabbitmq_amqp_port "$1")"
 }
 
 # Earlier versions of this script created the user as an administrator.
@@ -139,7 +212,14 @@ rabbitmq_demote_user() {
     fi
 }
 
+# Prints the pid files of all nodes that were started, whatever the number of nodes is now.
+rabbitmq_pid_files() {
+    find "$STACK_DIR/pids" -type f \( -name rabbitmq -o -name 'rabbitmq-[0-9]' \) 2>/dev/null || true
+}
+
 rabbitmq_stop() {
-    stop_processes TERM 60 "$STACK_DIR/pids/rabbitmq"
+    local nodes
+    mapfile -t nodes < <(rabbitmq_pid_files)
+    stop_processes TERM 60 "${nodes[@]}"
     stop_processes TERM 10 "$STACK_DIR/pids/epmd"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # For fault tests inside with-stack.sh, which sets HAMRO_STACK_DIR: `service.sh start|stop|kill|freeze|thaw|fill|empty
-# postgres|rabbitmq`. kill is SIGKILL, freeze SIGSTOP and thaw SIGCONT. start waits until the service is ready; it keeps
+# postgres|rabbitmq|rabbitmq-N`, where N is a node of a cluster. kill is SIGKILL, freeze SIGSTOP and thaw SIGCONT. start waits until the service is ready; it keeps
 # its address and data. `fill SERVICE [LEAVE_MB]` fills the disk of a service that was started with a small one, and empty
 # frees it again.
 
@@ -9,16 +9,17 @@ source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 
 main() {
     local action=${1:-} service=${2:-} pid
-    [[ $service == postgres || $service == rabbitmq ]] || die "usage: service.sh start|stop|kill|freeze|thaw|fill|empty postgres|rabbitmq"
+    [[ $service =~ ^(postgres|rabbitmq(-[1-5])?)$ ]] ||
+        die "usage: service.sh start|stop|kill|freeze|thaw|fill|empty postgres|rabbitmq|rabbitmq-N"
     [[ -d ${HAMRO_STACK_DIR:-} ]] || die "HAMRO_STACK_DIR must be the directory of a running stack."
     stack_name "$(basename "$HAMRO_STACK_DIR")"
     enter_stack_namespace "$ROOT/deploy/dev/service.sh" "$@"
     case $action in
         start)
             ! is_running "$STACK_DIR/pids/$service" || die "$service is already running."
-            start_"$service"
+            start_"${service%-*}"
             ;;
-        stop) "${service}_stop" ;;
+        stop) stop_service ;;
         # Kill the children at the same time, as a power cut would: PostgreSQL's children hold its shared memory, which
         # would prevent the next start.
         kill)
@@ -37,7 +38,15 @@ main() {
 }
 
 disk_of() { # SERVICE
-    if [[ $1 == postgres ]]; then postgres_home; else rabbitmq_data; fi
+    if [[ $1 == postgres ]]; then postgres_home; else rabbitmq_data "$1"; fi
+}
+
+stop_service() { # uses service
+    case $service in
+        # The other nodes of a cluster need epmd.
+        rabbitmq-*) stop_processes TERM 60 "$STACK_DIR/pids/$service" ;;
+        *) "${service}_stop" ;;
+    esac
 }
 
 signal_all() { # SIGNAL, uses service
@@ -53,14 +62,14 @@ start_postgres() {
     postgres_wait "$(cat "$STACK_DIR/ports/postgres")"
 }
 
-start_rabbitmq() {
+start_rabbitmq() { # uses service
     # epmd survives a kill of the broker, but not a stop.
     if ! is_running "$STACK_DIR/pids/epmd"; then
         stack_restart epmd
         epmd_wait "$(cat "$STACK_DIR/ports/epmd")"
     fi
-    stack_restart rabbitmq
-    rabbitmq_wait "$(cat "$STACK_DIR/ports/amqp")"
+    stack_restart "$service"
+    rabbitmq_wait_for "$service"
 }
 
 main "$@"

@@ -7,9 +7,9 @@
 #   .dev/NAME/secrets/    passwords and keys, generated at the first start
 #   .dev/NAME/ports/      one file per port, so that addresses stay the same across starts
 #   .dev/NAME/env         the addresses as shell variables
-#   .dev/NAME/rabbitmqctl rabbitmqctl for this broker
+#   .dev/NAME/rabbitmqctl rabbitmqctl for this broker; rabbitmqctl-1, … for the nodes of a cluster
 #   .dev/NAME/postgres/   data, unless user postgres cannot access this directory
-#   .dev/NAME/rabbitmq/   data
+#   .dev/NAME/rabbitmq/   data; rabbitmq-1/, … of a cluster
 #   .dev/NAME/prometheus/ configuration and data, with make up PROMETHEUS=1
 
 # shellcheck source=deploy/dev/common.sh
@@ -51,7 +51,8 @@ stack_lock() {
 
 # Prints the pid files of everything except PostgreSQL and RabbitMQ: api, worker-1, …, or the command of with-stack.sh.
 stack_applications() {
-    find "$STACK_DIR/pids" -type f ! -name postgres ! -name rabbitmq ! -name epmd ! -name script 2>/dev/null || true
+    find "$STACK_DIR/pids" -type f ! -name postgres ! -name rabbitmq ! -name 'rabbitmq-[0-9]' ! -name epmd ! -name script \
+        2>/dev/null || true
 }
 
 # Stops what a killed run left running.
@@ -72,7 +73,7 @@ stack_wipe() {
 # Stacks must not choose the same ports. Within a clone, a lock lets only one stack start at a time; different clones
 # use different port ranges.
 stack_start() { # SERVICE… (postgres, rabbitmq)
-    local services=" $* " postgres_port amqp_port dist_port epmd_port
+    local services=" $* " postgres_port
     mkdir -p "$STACK_DIR/logs"
     exec 9>>"$DEV_DIR/ports.lock"
     flock 9
@@ -82,11 +83,7 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
         postgres_start "$postgres_port"
     fi
     if [[ $services == *" rabbitmq "* ]]; then
-        amqp_port=$(stack_port amqp 1)
-        dist_port=$(stack_port rabbitmq-dist 2)
-        epmd_port=$(stack_port epmd 3)
-        mount_small_disk "$(rabbitmq_data)"
-        rabbitmq_start "$amqp_port" "$dist_port" "$epmd_port"
+        rabbitmq_start
     fi
     # Both are starting in parallel; wait for both.
     if [[ $services == *" postgres "* ]]; then
@@ -100,8 +97,8 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
         fi
     fi
     if [[ $services == *" rabbitmq "* ]]; then
-        rabbitmq_wait "$amqp_port"
-        AMQP_URL=$(rabbitmq_url "$amqp_port")
+        rabbitmq_wait
+        AMQP_URL=$(rabbitmq_url)
     fi
     exec 9>&-
     HAMRO_STACK_DIR=$STACK_DIR
@@ -110,12 +107,12 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
 }
 
 # Restarts a service of a running stack with the same address, settings and data. Does not wait until it is ready.
-stack_restart() { # postgres|rabbitmq|epmd|prometheus
-    if [[ $1 == epmd ]]; then
-        epmd_run "$(cat "$STACK_DIR/ports/epmd")"
-    else
-        "${1}_run"
-    fi
+stack_restart() { # postgres|rabbitmq|rabbitmq-N|epmd|prometheus
+    case $1 in
+        epmd) epmd_run "$(cat "$STACK_DIR/ports/epmd")" ;;
+        rabbitmq*) rabbitmq_run "$1" ;;
+        *) "${1}_run" ;;
+    esac
 }
 
 # Prints and stores the port to use: the previous one if it is free, otherwise the next free one. For `make up`,
@@ -153,8 +150,9 @@ stack_first_port() {
 }
 
 stack_stop() {
+    local node
     rabbitmq_stop
     postgres_stop
-    unmount_small_disk "$(rabbitmq_data)"
+    for node in $(rabbitmq_nodes); do unmount_small_disk "$(rabbitmq_data "$node")"; done
     unmount_small_disk "$(postgres_home)"
 }

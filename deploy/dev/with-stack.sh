@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
-# Runs a command with a throwaway stack: `with-stack.sh [--durable] [--only SERVICE] [--disk MB] NAME -- COMMAND…`
+# Runs a command with a throwaway stack: `with-stack.sh [OPTION…] NAME -- COMMAND…`
 #
 # Starts a new private PostgreSQL and RabbitMQ in .dev/NAME, and runs the command with
 #   DATABASE_URL         the application's role and its empty database; it may create databases for tests
 #   HAMRO_SUPERUSER_URL  a superuser of the same server, for tests that disturb it
 #   AMQP_URL             a user with all permissions on an empty virtual host, and no tags
-#   HAMRO_STACK_DIR      .dev/NAME: pids/postgres and pids/rabbitmq start with the process id; rabbitmqctl controls this broker
+#   HAMRO_STACK_DIR      .dev/NAME: pids/postgres and pids/rabbitmq start with the process id; rabbitmqctl controls this
+#                        broker. Of a cluster: pids/rabbitmq-1, … and rabbitmqctl-1, …
 # Always stops everything when the command or this script ends. Exits with the command's status.
 # Can run at the same time as `make up` and stacks with other names.
 #
 #   --durable         give PostgreSQL the durability and memory of `make up`, for measurements
 #   --only SERVICE    start only postgres or only rabbitmq
+#   --brokers N       start RabbitMQ as a cluster of this many nodes, from 2 to 5; AMQP_URL names all of them
 #   --disk MB         keep the data of each service on a disk of this size; see small-disk.sh
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 
-usage() { die "$1" "usage: with-stack.sh [--durable] [--only postgres|rabbitmq] [--disk MB] NAME -- COMMAND…"; }
+usage() { die "$1" "usage: with-stack.sh [--durable] [--only postgres|rabbitmq] [--brokers N] [--disk MB] NAME -- COMMAND…"; }
 
 main() {
     local arguments=("$@") services=(postgres rabbitmq) name=
@@ -27,6 +29,11 @@ main() {
             --only)
                 [[ ${2:-} == postgres || ${2:-} == rabbitmq ]] || usage "--only must be postgres or rabbitmq."
                 services=("$2")
+                shift
+                ;;
+            --brokers)
+                [[ ${2:-} =~ ^[2-5]$ ]] || usage "--brokers must be a number from 2 to 5."
+                STACK_BROKERS=$2
                 shift
                 ;;
             --disk)
