@@ -331,7 +331,11 @@ fn spawn_broker_tasks(
     );
     let (installation, queue_estimate) = (state.installation.clone(), state.queue_estimate.clone());
     lifecycle.support("live view", |stop| installation.run(queue_estimate, stop));
-    let publishing_broker = broker.clone();
+    let (publishing_broker, watching_broker) = (broker.clone(), broker.clone());
+    lifecycle.support("broker nodes", |stop| async move {
+        watching_broker.watch_nodes(&stop).await;
+        Ok(())
+    });
     lifecycle.support("publisher", |stop| async move {
         supervise(&publishing_broker, &stop, &mut publishing_task).await;
         Ok(())

@@ -158,6 +158,11 @@ async fn run() -> anyhow::Result<ExitCode> {
     lifecycle.work("poison isolator", |stop| isolator.run(isolator_broker, config.poison.delay, stop));
     let forwarder = UnroutedForwarder::new(broker.topology());
     lifecycle.work("unrouted forwarder", run_on_broker(broker.clone(), forwarder));
+    let watching_broker = broker.clone();
+    lifecycle.support("broker nodes", |stop| async move {
+        watching_broker.watch_nodes(&stop).await;
+        Ok(())
+    });
     lifecycle.support("requeue", run_on_broker(broker.clone(), requeue_task));
     let outcome_publishing_task = outcome_publishing_task.reporting(metrics, health.clone());
     lifecycle.support("outcome publisher", run_on_broker(broker, outcome_publishing_task));

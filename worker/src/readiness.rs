@@ -210,9 +210,11 @@ impl Health {
         reasons
     }
 
-    /// Notes, by part.
+    /// Notes, by part, and the nodes of the broker that do not work.
     fn notes(&self) -> Vec<String> {
-        self.all(Readiness::latest_note)
+        let mut notes = self.all(Readiness::latest_note);
+        notes.extend(self.broker_failures.nodes().iter().map(|failure| format!("broker: {failure}")));
+        notes
     }
 
     fn all(&self, get: fn(&Readiness) -> Option<&'static str>) -> Vec<String> {

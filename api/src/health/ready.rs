@@ -10,6 +10,7 @@ use crate::state::{App, AppState};
 
 /// The instance can accept bookings.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Ready {
     #[schema(example = "ok")]
     status: &'static str,
@@ -18,13 +19,19 @@ pub struct Ready {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "unavailable")]
     database: Option<&'static str>,
+    /// The nodes of the RabbitMQ cluster that do not work, by their place in `AMQP_URL`, with the cause. Absent if all
+    /// work.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, example = json!(["node 2 of 3: connection refused"]))]
+    failed_broker_nodes: Vec<String>,
 }
 
 /// Readiness probe
 ///
 /// The instance is ready while the broker accepts messages, once the database schema is up to date and the database
 /// clock has been read, and until it begins to shut down. An unavailable database does not make it unready, because
-/// bookings are still accepted. Nor does a paused intake: the instance still serves everything else.
+/// bookings are still accepted. Nor does a paused intake: the instance still serves everything else. Nor does a node of a
+/// RabbitMQ cluster that is lost while another one works.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -40,7 +47,8 @@ pub struct Ready {
 pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Ready>, Problem> {
     check(&app)?;
     let database = app.database.is_unavailable().then_some("unavailable");
-    Ok(Json(Ready { status: "ok", database }))
+    let failed_broker_nodes = app.broker_failures.nodes();
+    Ok(Json(Ready { status: "ok", database, failed_broker_nodes }))
 }
 
 /// Exports whether this instance is ready.

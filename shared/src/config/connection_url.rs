@@ -61,6 +61,7 @@ impl ConnectionUrl {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, after) = rest.split_at(end);
         check_delimiters(authority, after, form)?;
+        check_commas(authority, after, form)?;
         let (path, query) = after.split_once('?').unwrap_or((after, ""));
         let (user_info, address) = match authority.rsplit_once('@') {
             Some((user_info, address)) => (Some(user_info), address),
@@ -90,10 +91,30 @@ fn check_characters(text: &str) -> Result<()> {
     if text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
         return Err(UrlError::new("it is in quotes: write it without them"));
     }
+    if text.matches("://").count() > 1 {
+        return Err(UrlError::new("it contains several URLs: write one, with commas between its hosts"));
+    }
     if text.chars().any(char::is_control) {
         return Err(UrlError::new(
             "it contains a line break or another control character: write it in one line",
         ));
+    }
+    Ok(())
+}
+
+/// Refuses what looks like a list of hosts and would be read as something else.
+fn check_commas(authority: &str, after: &str, form: &UrlForm) -> Result<()> {
+    let user_info = authority.rsplit_once('@').map_or("", |(user_info, _)| user_info);
+    if user_info.split_once('@').is_some_and(|(_, rest)| rest.contains(',')) {
+        return Err(UrlError::new(
+            "there is an @ before a comma: write the user name and the password once, before the first host \
+             (or, in a password, @ as %40 and the comma as %2C)",
+        ));
+    }
+    let path = after.split_once('?').map_or(after, |(path, _)| path);
+    if path.split(',').skip(1).any(|host| host.contains([':', '/'])) {
+        let path = form.path;
+        return Err(UrlError::new(format!("there is a host after {path}: write all hosts before the /")));
     }
     Ok(())
 }

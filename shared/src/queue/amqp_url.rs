@@ -3,7 +3,7 @@
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism};
 
 use crate::config::Setting;
-use crate::config::connection_url::{ConnectionUrl, UrlError, UrlForm};
+use crate::config::connection_url::{Address, ConnectionUrl, UrlError, UrlForm};
 
 const FORM: UrlForm = UrlForm {
     schemes: &["amqp", "amqps"],
@@ -16,7 +16,18 @@ const FORM: UrlForm = UrlForm {
 /// The virtual host of a URL that names none, as in the specification of these URLs. So are the user and its password.
 const DEFAULT_VIRTUAL_HOST: &str = "/";
 
-impl Setting for AMQPUri {
+/// The nodes of the broker, which differ only in their addresses: one, or several of a cluster.
+#[derive(Clone, Debug)]
+pub struct BrokerUrl(Vec<AMQPUri>);
+
+impl BrokerUrl {
+    /// At least one.
+    pub fn nodes(&self) -> &[AMQPUri] {
+        &self.0
+    }
+}
+
+impl Setting for BrokerUrl {
     fn parse(text: &str) -> Option<Self> {
         parse(text).ok()
     }
@@ -26,13 +37,9 @@ impl Setting for AMQPUri {
     }
 }
 
-fn parse(text: &str) -> Result<AMQPUri, UrlError> {
+fn parse(text: &str) -> Result<BrokerUrl, UrlError> {
     let url = ConnectionUrl::parse(text, &FORM)?;
-    let address = url.only_address()?;
-    let host = address.host.as_ref().filter(|host| !host.starts_with('/'));
-    let host = host.ok_or_else(|| UrlError::new("the host is missing"))?.clone();
     let scheme = if url.scheme == "amqps" { AMQPScheme::AMQPS } else { AMQPScheme::AMQP };
-    let port = address.port.map_or(scheme.default_port(), Into::into);
     let userinfo = user_info(&url)?;
     let vhost = match url.path.as_deref() {
         None => DEFAULT_VIRTUAL_HOST.to_owned(),
@@ -44,7 +51,20 @@ fn parse(text: &str) -> Result<AMQPUri, UrlError> {
         Some(name) => name.to_owned(),
     };
     let query = query(&url.parameters)?;
-    Ok(AMQPUri { scheme, authority: AMQPAuthority { userinfo, host, port }, vhost, query })
+    let mut nodes: Vec<AMQPUri> = Vec::new();
+    for Address { host, port } in &url.addresses {
+        let host = host.as_ref().filter(|host| !host.starts_with('/'));
+        let host = host.ok_or_else(|| UrlError::new("the host is missing"))?.clone();
+        let port = port.map_or(scheme.default_port(), Into::into);
+        if nodes.iter().any(|AMQPUri { authority, .. }| {
+            authority.host.eq_ignore_ascii_case(&host) && authority.port == port
+        }) {
+            return Err(UrlError::new(format!("the host {host} is named twice with the port {port}")));
+        }
+        let authority = AMQPAuthority { userinfo: userinfo.clone(), host, port };
+        nodes.push(AMQPUri { scheme: scheme.clone(), authority, vhost: vhost.clone(), query: query.clone() });
+    }
+    Ok(BrokerUrl(nodes))
 }
 
 fn user_info(url: &ConnectionUrl) -> Result<AMQPUserInfo, UrlError> {
@@ -82,9 +102,10 @@ mod tests {
 
     /// The user, password, host, port and virtual host.
     fn parts(text: &str) -> (String, String, String, u16, String) {
-        let AMQPUri { authority, vhost, .. } = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let AMQPAuthority { userinfo, host, port } = authority;
-        (userinfo.username, userinfo.password, host, port, vhost)
+        let url = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let [AMQPUri { authority, vhost, .. }] = url.nodes() else { panic!("{text}: {url:?}") };
+        let AMQPAuthority { userinfo, host, port } = authority.clone();
+        (userinfo.username, userinfo.password, host, port, vhost.clone())
     }
 
     #[test]
@@ -110,10 +131,27 @@ mod tests {
             let expected = (user.to_owned(), password.to_owned(), host.to_owned(), port, vhost.to_owned());
             assert_eq!(parts(text), expected, "{text}");
         }
-        let query = parse("amqp://u:p@rabbit/v?heartbeat=5&connection_timeout=900&auth_mechanism=plain")
-            .unwrap()
-            .query;
+        let url =
+            parse("amqp://u:p@rabbit/v?heartbeat=5&connection_timeout=900&auth_mechanism=plain").unwrap();
+        let query = &url.nodes()[0].query;
         assert_eq!((query.heartbeat, query.connection_timeout), (Some(5), Some(900)));
+    }
+
+    #[test]
+    fn every_node_of_a_url_has_its_own_address_and_everything_else_in_common() {
+        let url = parse("amqps://u:p@one:5673,two,[::1]:5672,[::1],10.0.0.5/a,b?heartbeat=7").unwrap();
+        let mut addresses = Vec::new();
+        for AMQPUri { authority: AMQPAuthority { userinfo, host, port }, scheme, vhost, query } in url.nodes()
+        {
+            assert_eq!((userinfo.username.as_str(), userinfo.password.as_str()), ("u", "p"));
+            assert_eq!(
+                (scheme.clone(), vhost.as_str(), query.heartbeat),
+                (AMQPScheme::AMQPS, "a,b", Some(7))
+            );
+            addresses.push((host.as_str(), *port));
+        }
+        let expected = [("one", 5673), ("two", 5671), ("::1", 5672), ("::1", 5671), ("10.0.0.5", 5671)];
+        assert_eq!(addresses, expected);
     }
 
     #[test]
@@ -147,9 +185,35 @@ mod tests {
             ("amqp://", "the host is missing"),
             ("amqp://u:hunter2@%2Frun%2Frabbit/v", "the host is missing"),
             ("amqp://u:hunter2@rab bit/v", "the host is not a name or an address"),
-            ("amqp://u:hunter2@one,two/v", "several hosts"),
-            ("amqp://u:hunter2@one:5672,two:5672/v", "several hosts"),
             ("amqp://u:hunter2@one,,two/v", "a host is missing before or after a comma"),
+            ("amqp://u:hunter2@one,two,/v", "a host is missing before or after a comma"),
+            ("amqp://u:hunter2@,one/v", "a host is missing before or after a comma"),
+            ("amqp://u:hunter2@one,:5672/v", "a host is missing before or after a comma"),
+            ("amqp://u:hunter2@one, two/v", "the host is not a name or an address"),
+            ("amqp://u:hunter2@one,%2Frun/v", "the host is missing"),
+            ("amqp://u:hunter2@one,two,one/v", "the host one is named twice with the port 5672"),
+            ("amqp://u:hunter2@one,one:5672/v", "the host one is named twice with the port 5672"),
+            ("amqp://u:hunter2@ONE,one/v", "the host one is named twice with the port 5672"),
+            ("amqp://u:hunter2@one,two:/v", "the port is empty"),
+            ("amqp://u:hunter2@one,two:99999/v", "the port is not a number"),
+            ("amqp://u:hunter2@one,fd00::5/v", "write an IPv6 address in brackets"),
+            (
+                "amqp://u:hunter2@one,u:hunter2@two/v",
+                "write the user name and the password once, before the first host",
+            ),
+            ("amqp://u:hunter2@one:5672,u:hunter2@two:5672/v", "write the user name and the password once"),
+            (
+                "amqp://u:hunter2@one,amqp://u:hunter2@two/v",
+                "several URLs: write one, with commas between its hosts",
+            ),
+            (
+                "amqp://u:hunter2@one/v,amqp://u:hunter2@two/v",
+                "several URLs: write one, with commas between its hosts",
+            ),
+            (
+                "amqp://u:hunter2@one:5672/%2f,two:5672/%2f",
+                "a host after the virtual host: write all hosts before the /",
+            ),
             ("amqp://u:hunter2@fd00::5/v", "write an IPv6 address in brackets"),
             ("amqp://u:hunter2@[fd00::5/v", "a [ without a ]"),
             ("amqp://u:hunter2@[fd00::g]/v", "not an IPv6 address"),
@@ -170,7 +234,7 @@ mod tests {
             ("amqp://u:hunter2@rabbit/v?heartbeat=5s", "the parameter heartbeat has an invalid value"),
         ] {
             let mut env = Env::of(&[("AMQP_URL", text)]);
-            let read: Option<AMQPUri> = env.variable("AMQP_URL", "", "amqp://…").secret().required();
+            let read: Option<BrokerUrl> = env.variable("AMQP_URL", "", "amqp://…").secret().required();
             let error = env.finish(read).err().unwrap_or_else(|| panic!("{text} is accepted")).to_string();
             assert!(error.contains(problem), "{text}: {error}");
             assert!(

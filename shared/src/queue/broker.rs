@@ -2,164 +2,88 @@
 //!
 //! A lost connection is not repaired. Everything that depended on it (channels, confirms, delivery tags) is dropped,
 //! and the task that used it starts again on a new connection. A delivery tag therefore cannot be used after a
-//! reconnect, and recovery is the same whether the connection, a channel or a consumed queue was lost.
+//! reconnect, and recovery is the same whether the connection, a channel, a consumed queue or a node was lost.
 
-use std::fmt;
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::Context;
 use lapin::options::ConfirmSelectOptions;
-use lapin::tcp::OwnedTLSConfig;
-use lapin::uri::{AMQPAuthority, AMQPUri};
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{Channel, Connection};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::broker_config::BrokerConfig;
+use super::connect_error::public_cause;
 use super::connected_roles::ConnectedRoles;
+use super::nodes::{Node, Nodes};
+use super::opening::{self, Open, Opener};
 use super::publish::check_may_publish;
-use super::refusal::{Refusal, broker_text};
+use super::refusal::Refusal;
 use super::{PublishError, RoleFailures, Topology};
 use crate::backoff::Backoff;
-use crate::config::Env;
 use crate::telemetry::metrics::MetricsRegistry;
 
-/// Heartbeat interval in seconds. By the protocol, a connection counts as lost after two intervals of silence.
-const HEARTBEAT: u16 = 10;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that lasts this long counts as a success and resets the backoff.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// A role that has run for this long on its connection works: what RabbitMQ refuses, it refuses at once.
 const WORKS_AFTER: Duration = Duration::from_secs(1);
 
-#[derive(Clone)]
-pub struct BrokerConfig {
-    uri: AMQPUri,
-    prefix: String,
-    declares: bool,
-}
-
-impl BrokerConfig {
-    /// `AMQP_URL`, and `QUEUE_PREFIX` for installations that share a virtual host.
-    pub fn read(env: &mut Env) -> Option<Self> {
-        let uri = env
-            .variable(
-                "AMQP_URL",
-                "Address and credentials of RabbitMQ. With amqps:// the connection is encrypted.",
-                "amqp://user:password@host:5672/%2f",
-            )
-            .secret()
-            .required();
-        let prefix = env
-            .variable(
-                "QUEUE_PREFIX",
-                "Start of the names of all queues and exchanges, for installations that share a virtual host.",
-                "a text such as staging-",
-            )
-            .optional();
-        let declares = env
-            .variable(
-                "DECLARE_TOPOLOGY",
-                "Whether to declare the exchanges and queues, which needs the configure right. Without it they must exist.",
-                "true or false",
-            )
-            .or_default("true");
-        Some(Self { uri: uri?, prefix: prefix?.unwrap_or_default(), declares: declares? })
-    }
-}
-
-/// The address of the broker, the topology, and the name under which this process connects.
+/// The nodes of the broker, the topology, and the state of this process's connections.
 #[derive(Clone)]
 pub struct Broker {
-    uri: AMQPUri,
-    process: String,
-    topology: Topology,
-    declares: bool,
+    opener: Opener,
     failures: RoleFailures,
     connected: ConnectedRoles,
-}
-
-/// The host and port.
-impl fmt::Display for Broker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AMQPAuthority { host, port, .. } = &self.uri.authority;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
-    }
 }
 
 impl Broker {
     /// `process` is the name of its connections in the management tools of RabbitMQ.
     pub fn new(config: &BrokerConfig, process: &str) -> Self {
-        let mut uri = config.uri.clone();
-        uri.query.heartbeat.get_or_insert(HEARTBEAT);
+        let nodes = Nodes::new(&config.url);
         Self {
-            uri,
-            process: process.to_owned(),
-            topology: Topology::new(&config.prefix),
-            declares: config.declares,
-            failures: RoleFailures::default(),
+            failures: RoleFailures::of(nodes.clone()),
+            opener: Opener {
+                nodes,
+                process: process.to_owned(),
+                topology: Topology::new(&config.prefix),
+                declares: config.declares,
+            },
             connected: ConnectedRoles::default(),
         }
     }
 
     pub fn topology(&self) -> &Topology {
-        &self.topology
+        &self.opener.topology
     }
 
-    /// The roles of this process that do not work.
+    /// The roles of this process, and the nodes of the broker, that do not work.
     pub fn failures(&self) -> RoleFailures {
         self.failures.clone()
     }
 
-    /// Exports which roles of this process are connected.
+    /// Exports which roles of this process are connected, and which nodes work.
     pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
         self.connected.register(registry);
+        self.opener.nodes.register(registry);
     }
 
     /// Opens a connection and makes sure that the topology exists. `role` distinguishes the connections of a process.
     pub async fn connect(&self, role: &str) -> anyhow::Result<Connection> {
-        let connection = self.open(role, self.declares).await.map_err(|error| self.explained(error));
-        connection.with_context(|| format!("RabbitMQ at {self}"))
+        Ok(self.opener.open(role).await?.connection)
     }
 
     /// Declares the topology, whatever the settings are.
     pub async fn declare(&self) -> anyhow::Result<()> {
-        let connection = self.open("declaring", true).await.map_err(|error| self.explained(error));
-        let connection = connection.with_context(|| format!("RabbitMQ at {self}"))?;
+        let connection = Opener { declares: true, ..self.opener.clone() }.open("declaring").await?.connection;
         connection.close(200, "done".into()).await?;
         Ok(())
     }
 
-    async fn open(&self, role: &str, declares: bool) -> anyhow::Result<Connection> {
-        let properties =
-            ConnectionProperties::default().with_connection_name(format!("{} {role}", self.process).into());
-        let connecting = async {
-            let runtime = lapin::runtime::default_runtime()?;
-            let tls = OwnedTLSConfig::default();
-            let connection =
-                Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime).await?;
-            let channel = connection.create_channel().await?;
-            if declares {
-                self.topology.declare(&channel).await?;
-            } else {
-                self.topology.verify(&channel).await?;
-            }
-            channel.close(200, "done".into()).await?;
-            anyhow::Ok(connection)
-        };
-        self.in_time(connecting).await
-    }
-
-    /// Fails if the broker does not respond: a response that was lost would otherwise be awaited forever.
-    async fn in_time<T>(&self, setup: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-        let limit = self.uri.query.connection_timeout.map_or(CONNECT_TIMEOUT, Duration::from_millis);
-        timeout(limit, setup).await.context("the broker did not respond in time")?
-    }
-
-    /// Replaces an error by what an administrator has to know, if RabbitMQ refuses something.
-    fn explained(&self, error: anyhow::Error) -> anyhow::Error {
-        Refusal::of(&error, &self.uri, &self.topology).map_or(error, anyhow::Error::from)
+    /// Tries the nodes of a cluster to which this process has no connection, now and then, until `stop` is cancelled:
+    /// otherwise a node that is missing would be noticed when another one fails.
+    pub async fn watch_nodes(&self, stop: &CancellationToken) {
+        opening::watch_nodes(&self.opener, stop).await;
     }
 }
 
@@ -207,9 +131,8 @@ pub async fn supervise<T: BrokerTask>(broker: &Broker, stop: &CancellationToken,
             broker.failures.clear(T::ROLE);
             return;
         };
-        let error = broker.explained(error);
-        broker.failures.set(T::ROLE, cause(&error));
-        warn!("broker connection for {} lost; reconnecting: RabbitMQ at {broker}: {error:#}", T::ROLE);
+        broker.failures.set(T::ROLE, public_cause(&error));
+        warn!("broker connection for {} lost; reconnecting: {error:#}", T::ROLE);
         if started.elapsed() > STABLE_AFTER {
             backoff.reset();
         }
@@ -223,12 +146,6 @@ pub async fn supervise<T: BrokerTask>(broker: &Broker, stop: &CancellationToken,
 
 fn is_queue_missing(error: &anyhow::Error) -> bool {
     error.is::<QueueDeleted>() || matches!(error.downcast_ref(), Some(PublishError::NoQueue))
-}
-
-/// Why a role does not work, without user names and addresses.
-fn cause(error: &anyhow::Error) -> String {
-    let refusal = error.downcast_ref::<Refusal>().map(|refusal| refusal.cause.clone());
-    refusal.or_else(|| broker_text(error)).unwrap_or_else(|| "no connection to RabbitMQ".to_owned())
 }
 
 async fn open_channel<T: BrokerTask>(
@@ -250,18 +167,34 @@ async fn attempt<T: BrokerTask>(
     stop: &CancellationToken,
     task: &mut T,
 ) -> anyhow::Result<()> {
-    let exchanges = task.publishes_to();
-    let connecting = async {
-        let connection = broker.open(T::ROLE, broker.declares).await?;
-        let channel = broker.in_time(open_channel::<T>(&connection, &exchanges)).await?;
-        anyhow::Ok((connection, channel))
-    };
-    let Some(connected) = stop.run_until_cancelled(Box::pin(connecting)).await else {
+    let Some(opened) = stop.run_until_cancelled(Box::pin(broker.opener.open(T::ROLE))).await else {
         return Ok(());
     };
-    let (connection, channel) = connected?;
+    let Open { connection, node } = opened?;
+    let explained = |error| {
+        let error = Refusal::explained(error, &node.uri, &broker.opener.topology);
+        error.context(format!("RabbitMQ at {node}"))
+    };
+    run_on(broker, connection, node, stop, task).await.map_err(explained)
+}
+
+/// Runs the task on this connection.
+async fn run_on<T: BrokerTask>(
+    broker: &Broker,
+    connection: Connection,
+    node: &Node,
+    stop: &CancellationToken,
+    task: &mut T,
+) -> anyhow::Result<()> {
+    let _in_use = node.in_use();
+    let exchanges = task.publishes_to();
+    let opening = opening::in_time(node.setup_limit(), open_channel::<T>(&connection, &exchanges));
+    let Some(channel) = stop.run_until_cancelled(Box::pin(opening)).await else {
+        return Ok(());
+    };
+    let channel = channel?;
     let _connected = broker.connected.connect(T::ROLE);
-    info!("connected to {broker} for {}", T::ROLE);
+    info!("connected to {node} for {}", T::ROLE);
     let mut running = pin!(task.run(&connection, &channel, stop));
     match timeout(WORKS_AFTER, &mut running).await {
         Ok(ended) => ended?,

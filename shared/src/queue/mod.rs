@@ -2,11 +2,15 @@
 
 mod amqp_url;
 mod broker;
+mod broker_config;
+mod connect_error;
 mod connected_roles;
 mod consume;
 mod envelope;
 mod figures;
 mod heartbeat;
+mod nodes;
+mod opening;
 mod parcel;
 mod publish;
 mod refusal;
@@ -14,7 +18,9 @@ mod role_failures;
 mod settled;
 mod topology;
 
-pub use broker::{Broker, BrokerConfig, BrokerTask, QueueDeleted, supervise};
+pub use amqp_url::BrokerUrl;
+pub use broker::{Broker, BrokerTask, QueueDeleted, supervise};
+pub use broker_config::BrokerConfig;
 pub use consume::consume;
 pub use envelope::{ENVELOPE_VERSION, Envelope, EnvelopeHeader, Undecodable};
 pub use figures::{ApiFigures, Latencies, WorkerFigures};

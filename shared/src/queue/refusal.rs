@@ -41,8 +41,13 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Replaces an error by what an administrator has to know, if RabbitMQ refuses something.
+    pub fn explained(error: anyhow::Error, uri: &AMQPUri, topology: &Topology) -> anyhow::Error {
+        Self::of(&error, uri, topology).map_or(error, anyhow::Error::from)
+    }
+
     /// `None` if the error is something else, such as a lost connection.
-    pub fn of(error: &anyhow::Error, uri: &AMQPUri, topology: &Topology) -> Option<Self> {
+    fn of(error: &anyhow::Error, uri: &AMQPUri, topology: &Topology) -> Option<Self> {
         let operation = error.chain().find_map(|error| error.downcast_ref::<TopologyError>());
         let lapin = error.chain().find_map(|error| error.downcast_ref::<Error>())?;
         let ErrorKind::ProtocolError(error) = lapin.kind() else { return None };
