@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
-use hamro_shared::config::{Presence, Variable};
+use hamro_shared::config::{Presence, SECRET_FILES, Variable};
 use hamro_worker::dead_letters;
 
 /// A setting and the programs that read it.
@@ -108,6 +108,7 @@ fn the_table_of_settings_lists_what_the_programs_read() -> Result<()> {
 
 #[test]
 fn the_example_environment_lists_what_the_programs_read() -> Result<()> {
+    let secret_files: String = SECRET_FILES.lines().map(|line| format!("# {line}\n")).collect();
     let head = "\
 # The settings of the programs, with their defaults. `make settings` writes this file.
 #
@@ -117,10 +118,11 @@ fn the_example_environment_lists_what_the_programs_read() -> Result<()> {
 #   set -a; . ./.env; set +a; cargo run --bin hamro-api
 #
 # Docker Compose also reads .env. The top of docker-compose.yml says what it needs.
+#
 ";
     let examples: String = settings().iter().map(|setting| Example(setting).to_string()).collect();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.env.example");
-    assert_current(path, &format!("{head}{examples}"))
+    assert_current(path, &format!("{head}{secret_files}{examples}"))
 }
 
 /// The names of the variables that a service of docker-compose.yml, or a block such as `x-addresses`, passes on: those below

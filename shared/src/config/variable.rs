@@ -26,16 +26,26 @@ pub enum Presence {
     Default(&'static str),
 }
 
+/// What holds for every secret setting, for operators.
+pub const SECRET_FILES: &str = "\
+The value of a secret setting can also be in a file, such as a secret of Docker, Kubernetes or systemd: NAME_FILE is the
+path of the file, and NAME must then be unset. One line break at the end of the file does not belong to the value. The
+file should be readable by the program only.";
+
 /// Lists the variables for `--help`.
 pub fn help(variables: &[Variable]) -> String {
     let mut text = "Settings, which are environment variables:".to_owned();
-    for Variable { name, meaning, expected, presence, .. } in variables {
+    for Variable { name, meaning, expected, presence, is_secret } in variables {
         let presence = match presence {
             Presence::Required => " (required)".to_owned(),
             Presence::Optional => String::new(),
             Presence::Default(default) => format!(" (default: {default})"),
         };
-        let _ = write!(text, "\n\n  {name}{presence}\n      {meaning}\n      Form: {expected}.");
+        let secret = if *is_secret { " Secret." } else { "" };
+        let _ = write!(text, "\n\n  {name}{presence}\n      {meaning}\n      Form: {expected}.{secret}");
+    }
+    if variables.iter().any(|variable| variable.is_secret) {
+        let _ = write!(text, "\n\n{SECRET_FILES}");
     }
     text
 }
@@ -54,8 +64,11 @@ mod tests {
         assert_eq!(
             help(&variables),
             "Settings, which are environment variables:\
-             \n\n  KEY (required)\n      Signs tickets.\n      Form: a key.\
-             \n\n  PORT (default: 3000)\n      Port to listen on.\n      Form: a TCP port."
+             \n\n  KEY (required)\n      Signs tickets.\n      Form: a key. Secret.\
+             \n\n  PORT (default: 3000)\n      Port to listen on.\n      Form: a TCP port.\
+             \n\nThe value of a secret setting can also be in a file, such as a secret of Docker, Kubernetes or systemd: \
+             NAME_FILE is the\npath of the file, and NAME must then be unset. One line break at the end of the file \
+             does not belong to the value. The\nfile should be readable by the program only."
         );
     }
 }

@@ -28,6 +28,7 @@ impl DatabaseConfig {
                 "postgres://user:password@host:5432/database",
             )
             .secret()
+            .with_password("DATABASE_PASSWORD")
             .required();
         Some(Self { options: options? })
     }

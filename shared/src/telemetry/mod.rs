@@ -22,7 +22,7 @@ use std::io::{IsTerminal, stdout};
 use std::sync::Arc;
 
 use anyhow::Context;
-use tracing::Subscriber;
+use tracing::{Subscriber, warn};
 use tracing_subscriber::filter::Directive;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
@@ -36,7 +36,7 @@ use self::queue::LineQueue;
 pub use self::stderr::{report_failure, write_to_stderr};
 pub use self::tally::{Sample, Tally};
 pub use self::writer::Logging;
-use crate::config::{Env, Setting};
+use crate::config::{Env, Setting, Warnings};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -72,6 +72,8 @@ impl Setting for LogFilter {
 pub struct TelemetryConfig {
     format: LogFormat,
     filter: LogFilter,
+    /// About all settings, to be logged first.
+    warnings: Warnings,
 }
 
 impl TelemetryConfig {
@@ -85,7 +87,7 @@ impl TelemetryConfig {
                 "a filter such as info,hamro_api=debug",
             )
             .or_default(DEFAULT_FILTER);
-        Some(Self { format: format?, filter: filter? })
+        Some(Self { format: format?, filter: filter?, warnings: env.warnings() })
     }
 }
 
@@ -103,6 +105,9 @@ pub fn start(config: &TelemetryConfig, log_ids: LogIds) -> anyhow::Result<Loggin
         .try_init()
         .context("logging was already started")?;
     panics::log_panics();
+    for warning in config.warnings.take() {
+        warn!("a setting should be changed: {warning}");
+    }
     Logging::start(queue, limit).context("starting the log writer thread")
 }
 
