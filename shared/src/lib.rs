@@ -13,3 +13,4 @@ pub mod lifecycle;
 pub mod output;
 pub mod queue;
 pub mod telemetry;
+pub mod tls;

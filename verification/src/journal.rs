@@ -18,8 +18,9 @@
 
 mod entry;
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -43,7 +44,8 @@ pub struct Journal {
 impl Journal {
     pub fn create(path: &Path) -> Result<Self> {
         let at = || format!("writing the journal {}", path.display());
-        let file = File::create_new(path).with_context(at)?;
+        // It contains ticket ids, each of which opens a booking.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(at)?;
         let (sender, chunks) = channel();
         let what = at();
         let writing = std::thread::spawn(move || write(file, chunks).context(what));

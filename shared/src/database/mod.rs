@@ -10,6 +10,7 @@ mod schema;
 mod session_counts;
 mod sessions;
 pub mod tickets;
+mod tls;
 mod url;
 
 pub use clock::DatabaseClock;

@@ -9,6 +9,7 @@ use sqlx::{ConnectOptions, Connection, Error, Row};
 use tokio::time::timeout;
 
 use super::errors::{OpenError, unavailable};
+use super::tls::explained;
 
 /// How long the second session of [`refuse_shared_sessions`] may take. A pooler that gives each client its own session may
 /// have none to give.
@@ -32,7 +33,7 @@ impl Backend {
 
 /// Connects.
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<(PgConnection, Backend), Error> {
-    let mut connection = options.connect().await?;
+    let mut connection = options.connect().await.map_err(|error| explained(error, options))?;
     let backend = Backend::of(&mut connection).await?;
     Ok((connection, backend))
 }

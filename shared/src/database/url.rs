@@ -3,13 +3,13 @@
 //! sqlx's own parser cannot be used alone: it resolves no IPv6 address, ignores unknown parameters, and replaces a
 //! missing host by the environment. It gets the parts as parameters, whose meaning is the same.
 
-use std::fs::File;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::PathBuf;
 
 use form_urlencoded::Serializer;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
+use super::tls;
 use crate::config::Setting;
 use crate::config::connection_url::{ConnectionUrl, UrlError, UrlForm, parse_host, parse_ipv6, parse_port};
 
@@ -47,6 +47,14 @@ impl Setting for PgConnectOptions {
     fn problem(text: &str) -> Option<String> {
         parse(text).err().map(|error| error.to_string())
     }
+
+    fn warnings(text: &str) -> Vec<String> {
+        parse(text).map(|options| tls::warnings(&options)).unwrap_or_default()
+    }
+
+    fn secret_files(text: &str) -> Vec<(&'static str, PathBuf)> {
+        parse(text).map(|options| tls::secret_files(&options)).unwrap_or_default()
+    }
 }
 
 fn parse(text: &str) -> Result<PgConnectOptions, UrlError> {
@@ -83,6 +91,7 @@ fn parse(text: &str) -> Result<PgConnectOptions, UrlError> {
     let options: PgConnectOptions = format!("postgres:///?{}", parts.finish())
         .parse()
         .map_err(|_| UrlError::new("it is not understood"))?;
+    let options = tls::verifying(options, &url.parameters)?;
     // PgBouncer refuses this start-up parameter, and no column is a floating-point number.
     Ok(options.extra_float_digits(None))
 }
@@ -103,10 +112,7 @@ fn parameter(name: &str, value: &str) -> Result<String, UrlError> {
             return Err(invalid("disable, allow, prefer, require, verify-ca or verify-full"));
         }
         "statement-cache-capacity" if value.parse::<usize>().is_err() => return Err(invalid("a number")),
-        _ if name.starts_with("ssl") && !name.ends_with("mode") && File::open(Path::new(value)).is_err() => {
-            return Err(invalid("the path of a file that this process can read"));
-        }
-        _ => {}
+        _ => tls::check_file(name, value).map_err(|error| UrlError::new(error.to_string()))?,
     }
     Ok(value.to_owned())
 }
@@ -193,7 +199,9 @@ mod tests {
                 "postgres://u:hunter2@db/hamro?sslmode=yes",
                 "disable, allow, prefer, require, verify-ca or verify-full",
             ),
-            ("postgres://u:hunter2@db/hamro?sslrootcert=/nowhere", "the parameter sslrootcert is invalid"),
+            ("postgres://u:hunter2@db/hamro?sslrootcert=/nowhere", "sslrootcert: /nowhere does not exist"),
+            ("postgres://u:hunter2@db/hamro?ssl-ca=/dev/null", "sslrootcert: /dev/null is empty"),
+            ("postgres://u:hunter2@db/hamro?sslkey=/tmp", "sslkey: /tmp is a directory"),
             ("postgres://u:hunter2@db/hamro?hostaddr=db", "the parameter hostaddr is invalid"),
             ("postgres://u:hunter2@db/hamro?host=a,b", "several hosts"),
         ] {

@@ -2,14 +2,16 @@
 
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism};
 
+use super::tls;
 use crate::config::Setting;
 use crate::config::connection_url::{Address, ConnectionUrl, UrlError, UrlForm};
 
-const FORM: UrlForm = UrlForm {
+pub(super) const FORM: UrlForm = UrlForm {
     schemes: &["amqp", "amqps"],
     path: "the virtual host",
     is_parameter: |name| {
         matches!(name, "heartbeat" | "frame_max" | "channel_max" | "connection_timeout" | "auth_mechanism")
+            || tls::is_parameter(name)
     },
 };
 
@@ -89,6 +91,7 @@ fn query(parameters: &[(String, String)]) -> Result<AMQPQueryString, UrlError> {
             "frame_max" => query.frame_max = Some(value.parse().map_err(|_| invalid())?),
             "channel_max" => query.channel_max = Some(value.parse().map_err(|_| invalid())?),
             "connection_timeout" => query.connection_timeout = Some(value.parse().map_err(|_| invalid())?),
+            name if tls::is_parameter(name) => {}
             _ => query.auth_mechanism = Some(value.parse::<SASLMechanism>().map_err(|_| invalid())?),
         }
     }
@@ -99,6 +102,7 @@ fn query(parameters: &[(String, String)]) -> Result<AMQPQueryString, UrlError> {
 mod tests {
     use super::*;
     use crate::config::Env;
+    use crate::queue::tls::WithTls;
 
     /// The user, password, host, port and virtual host.
     fn parts(text: &str) -> (String, String, String, u16, String) {
@@ -227,14 +231,17 @@ mod tests {
             ("amqp://u:hunter2@rabbit:/v", "the port is empty"),
             ("amqp://u:hunter2@rabbit/", "write %2f for the default one"),
             ("amqp://u:hunter2@rabbit/?heartbeat=5", "write %2f for the default one"),
-            (
-                "amqp://u:hunter2@rabbit/v?cacertfile=/ca.pem",
-                "parameter cacertfile after the ? is not supported",
-            ),
+            ("amqp://u:hunter2@rabbit/v?cacertfile=/ca.pem", "start the URL with amqps://"),
+            ("amqps://u:hunter2@rabbit/v?cacertfile=/nowhere", "/nowhere does not exist: create it"),
+            ("amqps://u:hunter2@rabbit/v?cacertfile=/dev/null", "/dev/null is empty"),
+            ("amqps://u:hunter2@rabbit/v?certfile=/c.pem", "certfile and keyfile belong together"),
+            ("amqps://u:hunter2@rabbit/v?verify=verify_none", "the broker is always verified"),
+            ("amqps://u:hunter2@rabbit/v?depth=2", "parameter depth after the ? is not supported"),
             ("amqp://u:hunter2@rabbit/v?heartbeat=5s", "the parameter heartbeat has an invalid value"),
         ] {
             let mut env = Env::of(&[("AMQP_URL", text)]);
-            let read: Option<BrokerUrl> = env.variable("AMQP_URL", "", "amqp://…").secret().required();
+            let read: Option<WithTls<BrokerUrl>> =
+                env.variable("AMQP_URL", "", "amqp://…").secret().required();
             let error = env.finish(read).err().unwrap_or_else(|| panic!("{text} is accepted")).to_string();
             assert!(error.contains(problem), "{text}: {error}");
             assert!(

@@ -45,6 +45,7 @@ impl Broker {
             failures: RoleFailures::of(nodes.clone()),
             opener: Opener {
                 nodes,
+                tls: config.tls.clone(),
                 process: process.to_owned(),
                 topology: Topology::new(&config.prefix),
                 declares: config.declares,

@@ -1,11 +1,13 @@
 //! The settings of the connections to the broker.
 
 use super::BrokerUrl;
+use super::tls::{TlsFiles, WithTls};
 use crate::config::Env;
 
 #[derive(Clone)]
 pub struct BrokerConfig {
     pub(super) url: BrokerUrl,
+    pub(super) tls: TlsFiles,
     pub(super) prefix: String,
     pub(super) declares: bool,
 }
@@ -20,7 +22,8 @@ impl BrokerConfig {
                 "amqp://user:password@host:5672/%2f, or with several nodes amqp://user:password@one:5672,two:5672,three:5672/%2f",
             )
             .secret()
-            .required();
+            .with_password("AMQP_PASSWORD")
+            .required::<WithTls<BrokerUrl>>();
         let prefix = env
             .variable(
                 "QUEUE_PREFIX",
@@ -35,6 +38,7 @@ impl BrokerConfig {
                 "true or false",
             )
             .or_default("true");
-        Some(Self { url: url?, prefix: prefix?.unwrap_or_default(), declares: declares? })
+        let WithTls { url, tls } = url?;
+        Some(Self { url, tls, prefix: prefix?.unwrap_or_default(), declares: declares? })
     }
 }

@@ -16,6 +16,7 @@ mod publish;
 mod refusal;
 mod role_failures;
 mod settled;
+mod tls;
 mod topology;
 
 pub use amqp_url::BrokerUrl;

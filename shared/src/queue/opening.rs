@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lapin::tcp::OwnedTLSConfig;
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +11,7 @@ use super::Topology;
 use super::connect_error::NoResponse;
 use super::nodes::{Node, Nodes, Tries};
 use super::refusal::Refusal;
+use super::tls::TlsFiles;
 
 /// Heartbeat interval in seconds. By the protocol, a connection counts as lost after two intervals of silence: ten seconds
 /// after a node has vanished. RabbitMQ's documentation warns that shorter intervals make false alarms likely.
@@ -31,6 +31,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(super) struct Opener {
     pub nodes: Nodes,
+    pub tls: TlsFiles,
     /// The name of the process in the management tools of RabbitMQ.
     pub process: String,
     pub topology: Topology,
@@ -84,8 +85,7 @@ impl Opener {
         let properties =
             ConnectionProperties::default().with_connection_name(format!("{} {role}", self.process).into());
         // The certificate of a node must name the host of this URI.
-        let (tls, runtime) = (OwnedTLSConfig::default(), lapin::runtime::default_runtime()?);
-        Ok(Connection::connect_uri_with_config(uri, properties, tls, runtime).await?)
+        self.tls.connect(uri, properties).await
     }
 
     /// Finds out whether a node works, without using it.

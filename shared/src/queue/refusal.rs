@@ -8,7 +8,9 @@ use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::uri::AMQPUri;
 use lapin::{Error, ErrorKind};
 
-use super::Topology;
+use super::{Topology, tls};
+use crate::tls::TlsProblem;
+use crate::tls::files::FileError;
 
 /// What a process does with an object of the topology when RabbitMQ returns an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +50,9 @@ impl Refusal {
 
     /// `None` if the error is something else, such as a lost connection.
     fn of(error: &anyhow::Error, uri: &AMQPUri, topology: &Topology) -> Option<Self> {
+        if let Some(refusal) = Self::of_tls(error) {
+            return Some(refusal);
+        }
         let operation = error.chain().find_map(|error| error.downcast_ref::<TopologyError>());
         let lapin = error.chain().find_map(|error| error.downcast_ref::<Error>())?;
         let ErrorKind::ProtocolError(error) = lapin.kind() else { return None };
@@ -70,6 +75,18 @@ impl Refusal {
             },
             _ => None,
         }
+    }
+}
+
+impl Refusal {
+    /// A file or a certificate that cannot be used.
+    fn of_tls(error: &anyhow::Error) -> Option<Self> {
+        if let Some(error) = error.downcast_ref::<FileError>() {
+            let cause = format!("the file in the parameter {} of AMQP_URL cannot be used", error.name);
+            return Some(Self { cause, remedy: error.to_string() });
+        }
+        let TlsProblem { cause, remedy } = TlsProblem::of(error.as_ref(), &tls::NAMES)?;
+        Some(Self { cause: cause.to_owned(), remedy })
     }
 }
 

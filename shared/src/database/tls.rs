@@ -1,0 +1,121 @@
+//! TLS to Postgres: the parameters `sslmode`, `sslrootcert`, `sslcert` and `sslkey` of `DATABASE_URL`.
+//!
+//! sqlx reads the files for each connection, so a replaced file takes effect without a restart.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use sqlx::ConnectOptions;
+use sqlx::Error;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+
+use super::errors::unavailable;
+use crate::config::connection_url::UrlError;
+use crate::tls::files::{self, FileError};
+use crate::tls::{Names, TlsProblem};
+
+const NAMES: Names = Names {
+    url: "DATABASE_URL",
+    authority: "the parameter sslrootcert of DATABASE_URL",
+    client: "the parameters sslcert and sslkey of DATABASE_URL",
+};
+
+/// The name that is documented, of the names that sqlx knows.
+fn canonical(name: &str) -> Option<&'static str> {
+    match name {
+        "sslrootcert" | "ssl-root-cert" | "ssl-ca" => Some("sslrootcert"),
+        "sslcert" | "ssl-cert" => Some("sslcert"),
+        "sslkey" | "ssl-key" => Some("sslkey"),
+        _ => None,
+    }
+}
+
+/// Checks the file that a parameter names.
+pub(super) fn check_file(name: &str, path: &str) -> Result<(), FileError> {
+    match canonical(name) {
+        None => Ok(()),
+        Some(name @ "sslkey") => files::private_key(name, Path::new(path)).map(drop),
+        Some(name) => files::certificates(name, Path::new(path)).map(drop),
+    }
+}
+
+/// Verifies the server's certificate if its authority is given, as libpq does: sqlx ignores the authority with
+/// `sslmode=require`.
+pub(super) fn verifying(
+    options: PgConnectOptions,
+    parameters: &[(String, String)],
+) -> Result<PgConnectOptions, UrlError> {
+    let has = |wanted| parameters.iter().any(|(name, _)| canonical(name) == Some(wanted));
+    if has("sslcert") != has("sslkey") {
+        return Err(UrlError::new("sslcert and sslkey belong together: write both"));
+    }
+    if has("sslrootcert") && matches!(options.get_ssl_mode(), PgSslMode::Require) {
+        return Ok(options.ssl_mode(PgSslMode::VerifyCa));
+    }
+    Ok(options)
+}
+
+/// What does not do what its author may expect.
+pub(super) fn warnings(options: &PgConnectOptions) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let has_authority = files_of(options).iter().any(|(name, _)| *name == "sslrootcert");
+    match options.get_ssl_mode() {
+        PgSslMode::Allow => {
+            warnings.push(
+                "sslmode=allow does not encrypt: use verify-full, or disable if no encryption is meant"
+                    .into(),
+            );
+        }
+        mode @ (PgSslMode::Disable | PgSslMode::Prefer) if has_authority => {
+            let mode = if matches!(mode, PgSslMode::Disable) { "disable" } else { "prefer (the default)" };
+            warnings.push(format!("sslrootcert has no effect with sslmode={mode}: use verify-full"));
+        }
+        _ => {}
+    }
+    warnings
+}
+
+/// The file with the private key.
+pub(super) fn secret_files(options: &PgConnectOptions) -> Vec<(&'static str, PathBuf)> {
+    files_of(options).into_iter().filter(|(name, _)| *name == "sslkey").collect()
+}
+
+/// The files that the options name. Only the URL of the options shows them.
+fn files_of(options: &PgConnectOptions) -> Vec<(&'static str, PathBuf)> {
+    let url = options.to_url_lossy();
+    let parameters = url.query_pairs();
+    parameters.filter_map(|(name, value)| Some((canonical(&name)?, value.as_ref().into()))).collect()
+}
+
+/// Replaces an error by what an operator has to change, if it is about TLS.
+pub(super) fn explained(error: Error, options: &PgConnectOptions) -> Error {
+    if !may_be_about_tls(&error) {
+        return error;
+    }
+    let mut files = files_of(options).into_iter();
+    let broken = files.find_map(|(name, path)| check_file(name, path.to_str()?).err());
+    if let Some(error) = broken {
+        return unavailable(&error.to_string());
+    }
+    let problem = match &error {
+        Error::Tls(text) if text.to_string().contains("does not support TLS") => Some(
+            "the server offers no encryption: set ssl = on in its postgresql.conf, or sslmode=disable in DATABASE_URL to \
+             do without it"
+                .to_owned(),
+        ),
+        Error::Tls(error) => TlsProblem::of(error.as_ref(), &NAMES).map(|problem| problem.to_string()),
+        error => TlsProblem::of(error, &NAMES).map(|problem| problem.to_string()),
+    };
+    problem.map_or(error, |problem| unavailable(&problem))
+}
+
+fn may_be_about_tls(error: &Error) -> bool {
+    match error {
+        Error::Tls(_) | Error::Configuration(_) => true,
+        Error::Io(error) => {
+            let is_lost = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::TimedOut);
+            !is_lost
+        }
+        _ => false,
+    }
+}
