@@ -78,6 +78,12 @@ kept_secret() { # FILE BYTES
     cat "$1"
 }
 
+# Writes stdin to FILE, which only its owner can read, also if others could read an earlier one.
+write_private() { # FILE
+    (umask 077 && cat >"$1.new")
+    mv "$1.new" "$1"
+}
+
 # Polls until COMMAND succeeds. Fails after SECONDS.
 wait_until() { # SECONDS COMMAND…
     local deadline=$((SECONDS + $1))

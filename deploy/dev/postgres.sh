@@ -104,7 +104,7 @@ postgres_initialise() { # HOME BIN
     (
         cd / # initdb reads the working directory, which user postgres may be unable to read
         as_postgres mkdir -m 0700 "$1/initdb"
-        printf '%s' "$POSTGRES_PASSWORD" | as_postgres tee "$1/initdb/password" >/dev/null
+        printf '%s' "$POSTGRES_PASSWORD" | (umask 077 && as_postgres tee "$1/initdb/password" >/dev/null)
         # Initialise under another name, so that a directory named "data" is always complete.
         as_postgres "$2/initdb" --pgdata="$1/initdb/data" --username="$POSTGRES_SUPERUSER" \
             --pwfile="$1/initdb/password" --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 \

@@ -55,7 +55,7 @@ rabbitmq_configure() { # NODE EPMD_PORT
     chmod 0700 "$home"
     rabbitmq_cookie "$home/.erlang.cookie"
     [[ -d $(rabbitmq_data "$node") ]] || touch "$home/user-is-no-administrator"
-    rabbitmq_settings "$amqp_port" >"$home/rabbitmq.conf"
+    rabbitmq_settings "$amqp_port" | write_private "$home/rabbitmq.conf"
     rabbitmq_environment "$node" "$dist_port" "$2" >"$home/environment"
     : >"$home/rabbitmq-env.conf" # read instead of the one in /etc
     echo '[].' >"$home/enabled_plugins"

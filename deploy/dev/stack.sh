@@ -103,7 +103,7 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
     exec 9>&-
     HAMRO_STACK_DIR=$STACK_DIR
     export DATABASE_URL AMQP_URL HAMRO_STACK_DIR
-    (umask 077 && printf 'DATABASE_URL=%q\nAMQP_URL=%q\n' "${DATABASE_URL:-}" "${AMQP_URL:-}" >"$STACK_DIR/env")
+    printf 'DATABASE_URL=%q\nAMQP_URL=%q\n' "${DATABASE_URL:-}" "${AMQP_URL:-}" | write_private "$STACK_DIR/env"
 }
 
 # Restarts a service of a running stack with the same address, settings and data. Does not wait until it is ready.
