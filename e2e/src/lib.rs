@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stderr, reason = "tests print details of a failure")]
 
+pub mod certificates;
 pub mod client;
 mod database_clock;
 pub mod dead_letter_setup;
@@ -14,6 +15,7 @@ pub mod lossy_link;
 pub mod metrics;
 mod open_loop;
 pub mod outage;
+pub mod own_postgres;
 pub mod pgbouncer;
 pub mod process;
 pub mod proxy;

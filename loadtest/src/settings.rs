@@ -23,6 +23,7 @@ impl Settings {
                 "postgres://user:password@host:5432/database",
             )
             .secret()
+            .with_password("DATABASE_PASSWORD")
             .optional();
         let built = token.zip(database).map(|(admin_token, database)| Self { admin_token, database });
         Ok(env.finish(built)?)

@@ -1,6 +1,6 @@
 //! The end-to-end tests. The modules mirror the URL tree of the api (`bookings`, `catalogue`, `seats`, `queue`, `http`,
 //! `booking_page`, `ops`), the stages of a worker (`pipeline`, `settlement`, `recovery`, `dead_letters`), the servers that
-//! the programs use (`database`, `broker`), and what operators see (`logs`, `metrics`).
+//! the programs use (`database`, `broker`, `tls`), and what operators see (`logs`, `metrics`).
 //!
 //! `outages`, `faults::servers` and `faults::chaos` stop servers that all tests share, so their tests run alone: see
 //! `.config/nextest.toml`.
@@ -29,7 +29,9 @@ mod queue;
 mod recovery;
 mod rolling_restart;
 mod seats;
+mod secret_files;
 mod settings;
 mod settlement;
 mod ticket;
+mod tls;
 mod traces;

@@ -117,7 +117,11 @@ fn advice(code: &str, message: &str) -> Option<&'static str> {
         "08P01" => REFUSALS.iter().any(|text| message.contains(text)),
         _ => false,
     };
-    if refuses_login {
+    if refuses_login && message.contains("client certificate") {
+        Some("name one in the parameters sslcert and sslkey of DATABASE_URL")
+    } else if refuses_login && message.contains("no encryption") {
+        Some("set sslmode=verify-full in DATABASE_URL, or let unencrypted connections in (pg_hba.conf)")
+    } else if refuses_login {
         Some("correct DATABASE_URL, or the server's users and databases")
     } else if message.contains("unsupported startup parameter") {
         Some("remove the parameter from DATABASE_URL, or add it to PgBouncer's ignore_startup_parameters")

@@ -12,7 +12,7 @@ use lapin::{Connection, ConnectionProperties};
 use super::amqp_url::FORM;
 use crate::config::Setting;
 use crate::config::connection_url::{ConnectionUrl, UrlError};
-use crate::tls::{Names, files};
+use crate::tls::{Names, TlsProblem, files};
 
 pub const NAMES: Names = Names {
     url: "AMQP_URL",
@@ -87,7 +87,10 @@ impl TlsFiles {
             ));
         }
         // A wrong path should be found at the start, and not by the first connection.
-        files.connector().map_err(|error| UrlError::new(error.to_string()))?;
+        files.connector().map_err(|error| {
+            let problem = TlsProblem::of(error.as_ref(), &NAMES);
+            UrlError::new(problem.map_or_else(|| error.to_string(), |problem| problem.to_string()))
+        })?;
         Ok(files)
     }
 

@@ -26,6 +26,7 @@ pub async fn measure(mut env: Env, duration: Duration, in_flight: usize) -> Resu
     let url = env
         .variable("AMQP_URL", "The broker to measure.", "amqp://user:password@host:5672/%2f")
         .secret()
+        .with_password("AMQP_PASSWORD")
         .required::<String>();
     let url = env.finish(url)?;
     // Separate queues, declared like those of the system.

@@ -27,6 +27,7 @@ pub async fn measure(
     let url = env
         .variable("DATABASE_URL", "The server to measure.", "postgres://user:password@host:5432/database")
         .secret()
+        .with_password("DATABASE_PASSWORD")
         .required();
     let server: PgConnectOptions = env.finish(url)?;
     let name = format!("hamro_baseline_{:x}", Clock::system().now().unix_millis());
