@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz model mutants sqlx settings metrics audit
+.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz model mutants test-next clean-next test-images sqlx settings metrics audit
 
 help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
@@ -21,6 +21,15 @@ reset: ## delete the data of `make up`
 
 test: ## run lints and tests on a throwaway PostgreSQL and RabbitMQ (ARGS='a nextest filter' selects tests)
 	@deploy/dev/test.sh $(ARGS)
+
+test-next: ## run `make test` on Debian 13 with RabbitMQ 4 and PostgreSQL 17, in .dev/next (as root; ARGS selects; REUSE_TARGET=1)
+	@deploy/dev/test-next.sh $(ARGS)
+
+clean-next: ## delete the Debian 13 of `make test-next`
+	@rm -rf .dev/next
+
+test-images: ## build both images, and book a seat through them (as root, or with Docker or Podman)
+	@deploy/dev/test-images.sh
 
 fmt: ## format the Rust code
 	@cargo fmt --all

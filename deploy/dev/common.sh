@@ -9,8 +9,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # These scripts write everything here, except cargo's target/ (and see postgres_home in postgres.sh).
 DEV_DIR=$ROOT/.dev
 TARGET_DIR=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-$ROOT/target}")
-# Distinguishes clones on one machine that share a directory or a port range.
-CLONE_ID=$(printf '%s' "$ROOT" | sha256sum | cut -c1-12)
+# Distinguishes clones on one machine that share a directory or a port range. test-next.sh runs a copy with the same path.
+CLONE_ID=$(printf '%s' "$ROOT${HAMRO_CLONE_SUFFIX:-}" | sha256sum | cut -c1-12)
 # shellcheck disable=SC2034 # used by the scripts that source this file
 readonly ROOT DEV_DIR CLONE_ID TARGET_DIR
 

@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # Installs missing packages on a Debian machine: `ensure_installed REQUIREMENT…`, where a requirement is one of
-# postgres, rabbitmq, pgbouncer, linker, cxx, python, curl, wrk, caddy, nginx, prometheus (with promtool). Sourced after
-# common.sh.
+# postgres, rabbitmq, pgbouncer, linker, cxx, python, curl, wrk, caddy, nginx, prometheus (with promtool), debootstrap, buildah.
+# Sourced after common.sh.
+#
+# The packages have these names in Debian 12 and 13.
 #
 # The packages of PostgreSQL, RabbitMQ, Caddy, nginx and Prometheus normally start and enable a service. The installation
 # suppresses this and then restores the machine's settings. It does not touch packages that are already installed.
@@ -18,7 +20,8 @@ is_available() { # REQUIREMENT
         # A compiler cannot link without the C library's headers and startup files.
         linker) printf 'int main(void){return 0;}' 2>/dev/null | cc -x c -o /dev/null - 2>/dev/null ;;
         cxx) command -v c++ >/dev/null ;;
-        curl | wrk | caddy) command -v "$1" >/dev/null ;;
+        curl | wrk | caddy | buildah) command -v "$1" >/dev/null ;;
+        debootstrap) [[ -x /usr/sbin/debootstrap ]] || command -v debootstrap >/dev/null ;;
         nginx) [[ -x /usr/sbin/nginx ]] || command -v nginx >/dev/null ;;
         prometheus) command -v prometheus >/dev/null && command -v promtool >/dev/null ;;
         python) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
@@ -33,7 +36,7 @@ packages_for() { # REQUIREMENT
         pgbouncer) echo pgbouncer ;;
         linker) echo gcc libc6-dev ;;
         cxx) echo g++ ;;
-        curl | wrk | caddy | nginx | prometheus) echo "$1" ;;
+        curl | wrk | caddy | nginx | prometheus | debootstrap | buildah) echo "$1" ;;
         python) echo python3 python3-venv ;;
     esac
 }

@@ -32,8 +32,9 @@ readonly UP=up
 STACK_THROWAWAY=
 
 stack_name() { # NAME
-    [[ $1 =~ ^[a-z][a-z0-9-]{0,30}$ && $1 != tools ]] ||
-        die "invalid stack name '$1': use lower-case letters, digits and hyphens, and not 'tools'."
+    # The last are directories of other scripts in .dev, which stack_wipe would delete.
+    [[ $1 =~ ^[a-z][a-z0-9-]{0,30}$ && ! $1 =~ ^(deno|images|next|npm|tools)$ ]] ||
+        die "invalid stack name '$1': use lower-case letters, digits and hyphens, and none of deno, images, next, npm and tools."
     STACK_NAME=$1
     STACK_DIR=$DEV_DIR/$1
     readonly STACK_NAME STACK_DIR
