@@ -50,7 +50,7 @@ make_base_images() {
     } >"$log" 2>&1 || die_with_log "$log" "the base images could not be made."
 }
 
-# As the published image has them: a C compiler and cargo-chef of the version in its name.
+# As the published image has them: a C compiler, and cargo-chef of the version in its name. Unoptimised, it is compiled sooner.
 make_chef_image() { # BASE NAME
     local version=${2#*:} volumes
     mapfile -t volumes < <(build_volumes)
@@ -59,7 +59,7 @@ make_chef_image() { # BASE NAME
         images run --isolation chroot chef -- sh -c 'apt-get -qq update &&
             apt-get -qq install --yes --no-install-recommends ca-certificates g++ gcc libc6-dev make </dev/null' &&
         images run --isolation chroot "${volumes[@]}" chef -- \
-            env cargo install --quiet --locked --root /usr/local "cargo-chef@${version%%-*}" &&
+            env cargo install --quiet --debug --locked --root /usr/local "cargo-chef@${version%%-*}" &&
         images commit --quiet chef "localhost/$2"
 }
 
