@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz model mutants test-next clean-next test-images sqlx settings metrics audit
+.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz model mutants test-next clean-next test-images sqlx settings metrics kubernetes audit
 
 help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
@@ -63,6 +63,9 @@ settings: ## write the settings into .env.example and docs/ARCHITECTURE.md after
 
 metrics: ## write docs/METRICS.md after a change of a metric
 	@UPDATE_METRICS=1 SQLX_OFFLINE=true deploy/dev/with-stack.sh metrics -- cargo test --workspace --locked --features faults --test it metrics::page:: </dev/null
+
+kubernetes: ## copy the alert rules into the Kubernetes manifests, and check the manifests
+	@deploy/dev/kubernetes.sh --write
 
 audit: ## check licences, banned crates, sources and advisories of all dependencies (OFFLINE=1 skips the advisories)
 	@OFFLINE=$(OFFLINE) deploy/dev/audit.sh

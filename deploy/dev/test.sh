@@ -17,6 +17,7 @@ main() {
     step "Scripts, TypeScript, Dockerfile and compose file" lint
     step "OpenAPI document" lint_openapi
     step "Alert rules" test_alert_rules
+    step "Kubernetes manifests" deploy/dev/kubernetes.sh
     step "Formatting" cargo fmt --all --check
     # Also fails if a crate has examples in its documentation: `doctest = false` saves the time to look for them.
     step "Unused dependencies" cargo shear --locked --check-test-targets --deny-warnings
@@ -35,7 +36,7 @@ install_all() {
 
 # These linters need no container engine.
 lint() {
-    shellcheck --external-sources deploy/dev/*.sh .ci/run
+    shellcheck --external-sources deploy/dev/*.sh deploy/kubernetes/*.sh .ci/run
     # Deno checks the types. Node.js, which runs these files in the tests, only strips them.
     DENO_DIR=$DEV_DIR/deno deno check --quiet --no-config docs/book-seats.ts e2e/tests/it/bookings/typescript_client/run.ts
     lint_live_view

