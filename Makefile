@@ -64,7 +64,7 @@ settings: ## write the settings into .env.example and docs/ARCHITECTURE.md after
 metrics: ## write docs/METRICS.md after a change of a metric
 	@UPDATE_METRICS=1 SQLX_OFFLINE=true deploy/dev/with-stack.sh metrics -- cargo test --workspace --locked --features faults --test it metrics::page:: </dev/null
 
-kubernetes: ## copy the alert rules into the Kubernetes manifests, and check the manifests
+kubernetes: ## copy alert rules and versions into the Kubernetes manifests, and check them
 	@deploy/dev/kubernetes.sh --write
 
 audit: ## check licences, banned crates, sources and advisories of all dependencies (OFFLINE=1 skips the advisories)

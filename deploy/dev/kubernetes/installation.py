@@ -126,6 +126,9 @@ def servers(overlay):
     services = project.compose()["services"]
     if rabbitmq["spec"]["image"] != services["rabbitmq"]["image"]:
         yield f"{label(rabbitmq)} has {rabbitmq['spec']['image']}, docker-compose.yml {services['rabbitmq']['image']}"
+    version = tuple(int(number) for number in re.findall(r"\d+", rabbitmq["spec"]["image"].partition(":")[2]))
+    if version < (4, 2, 4) and "rabbitmq.com/legacy-startup-probe" not in rabbitmq["metadata"].get("annotations", {}):
+        yield f"{label(rabbitmq)} never becomes ready: before 4.2.4 it needs the annotation legacy-startup-probe"
     [ours] = re.findall(r":([\d.]+)", postgres["spec"]["imageName"])
     [theirs] = re.findall(r":([\d.]+)", services["postgres"]["image"])
     if ours != theirs:
