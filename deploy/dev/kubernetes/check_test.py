@@ -145,6 +145,10 @@ MISTAKES = {
         "automountServiceAccountToken",
     ),
     "an image without a version": (lambda o: container(o, "api").update(image="registry/hamro-api"), "has the tag"),
+    "an object that no step of an upgrade applies": (
+        lambda o: o.get("NetworkPolicy", "programs")["metadata"].pop("labels"),
+        "by which upgrades select objects",
+    ),
     "an object in no namespace": (
         lambda o: o.get("ScaledObject", "worker")["metadata"].pop("namespace"),
         "is in no namespace",

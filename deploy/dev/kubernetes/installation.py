@@ -13,9 +13,14 @@ def problems(overlay):
 
 
 def namespaces(overlay):
-    """All objects are in the namespace of the installation. A component does not get that of the base."""
+    """All objects are in the namespace of the installation, and in one of the steps of an upgrade (docs/KUBERNETES.md).
+
+    A component does not get the namespace of the base.
+    """
     [namespace] = overlay.all("Namespace")
     for thing in overlay.things:
+        if "app.kubernetes.io/component" not in thing["metadata"].get("labels", {}):
+            yield f"{label(thing)} has no label app.kubernetes.io/component, by which upgrades select objects"
         if thing is not namespace and thing["metadata"].get("namespace") != namespace["metadata"]["name"]:
             yield f"{label(thing)} is in no namespace, or another"
 
