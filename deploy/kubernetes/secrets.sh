@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Prints the Secrets of an installation, with new random values, for a RabbitMQ of NODES nodes:
+# Prints the Secrets of an installation, with new random values:
 #
-#   deploy/kubernetes/secrets.sh 3 | kubectl create --filename=-      # overlays/production
-#   deploy/kubernetes/secrets.sh 1 | kubectl create --filename=-      # overlays/small
+#   deploy/kubernetes/secrets.sh | kubectl create --filename=-
 #
 # `create`, unlike `apply`, refuses to overwrite a Secret, and keeps no second copy in an annotation. With External Secrets or a
 # similar operator, make Secrets of the same names and keys instead. docs/KUBERNETES.md says how to change them later.
@@ -13,21 +12,7 @@ random_hex() { # BYTES
     head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'
 }
 
-# The addresses of all nodes: a client tries the next one when one does not answer.
-rabbitmq_addresses() { # NODES
-    local node addresses=()
-    for ((node = 0; node < $1; node++)); do addresses+=("rabbitmq-server-$node.rabbitmq-nodes:5672"); done
-    (
-        IFS=,
-        echo "${addresses[*]}"
-    )
-}
-
 main() {
-    if [[ ! ${1-} =~ ^[1-9]$ ]]; then
-        echo "usage: $0 NODES, the number of RabbitMQ nodes: 3 for overlays/production, 1 for overlays/small" >&2
-        exit 2
-    fi
     local postgres rabbitmq
     postgres=$(random_hex 24)
     rabbitmq=$(random_hex 24)
@@ -69,12 +54,10 @@ metadata:
   namespace: hamro
 type: Opaque
 stringData:
-  database-url: postgres://hamro_app:$postgres@postgres-rw:5432/hamro?sslmode=verify-full&sslrootcert=/etc/hamro/postgres-ca/ca.crt
-  amqp-url: amqp://hamro:$rabbitmq@$(rabbitmq_addresses "$1")/%2f
   ticket-keys: "$(random_hex 32)"
   admin-tokens: admin=$(random_hex 24)
   log-key: "$(random_hex 32)"
 SECRETS
 }
 
-main "$@"
+main

@@ -35,7 +35,7 @@ def main(paths):
         overlay = Overlay(path.stem, path.read_text())
         found += [f"overlays/{overlay.name}: {problem}" for problem in problems(overlay)]
         print(f"overlays/{overlay.name}: {len(overlay.things)} objects")
-    for name, data in project.secrets(3).items():
+    for name, data in project.secrets().items():
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
         found += [f"secrets.sh: {name}: {problem}" for problem in schemas.problems(secret)]
     print(*found, sep="\n", file=sys.stderr)

@@ -24,6 +24,11 @@ def pod(overlay, name):
     return overlay.get("Deployment", name)["spec"]["template"]["spec"]
 
 
+def sources(overlay, name):
+    """The Secrets whose keys a Deployment mounts."""
+    return pod(overlay, name)["volumes"][0]["projected"]["sources"]
+
+
 def settings(overlay, program):
     """The settings of a program."""
     return next(thing["data"] for thing in overlay.all("ConfigMap") if thing["metadata"]["name"].startswith(program))
@@ -103,14 +108,33 @@ MISTAKES = {
         "/etc/log-key is not mounted",
     ),
     "a key that the Secret does not have": (
-        lambda o: pod(o, "api")["volumes"][0]["secret"]["items"][0].update(key="database"),
-        "no Secret hamro with the key database",
+        lambda o: sources(o, "api")[0]["secret"]["items"][0].update(key="ticket-key"),
+        "no Secret hamro with the key ticket-key",
+    ),
+    "a Secret that does not exist": (
+        lambda o: sources(o, "api")[1]["secret"].update(name="postgres"),
+        "no Secret postgres",
     ),
     "a secret that the worker does not need": (
-        lambda o: pod(o, "worker")["volumes"][0]["secret"]["items"].append(
-            {"key": "ticket-keys", "path": "ticket-keys"}
-        ),
+        lambda o: sources(o, "worker")[0]["secret"]["items"].append({"key": "ticket-keys", "path": "ticket-keys"}),
         "no setting names it",
+    ),
+    "a password in a URL": (
+        lambda o: settings(o, "api").update(AMQP_URL="amqp://hamro:hunter2@rabbitmq/%2f"),
+        "AMQP_URL is a secret",
+    ),
+    "a missing password": (lambda o: settings(o, "worker").pop("AMQP_PASSWORD_FILE"), "AMQP_PASSWORD is not set"),
+    "a node of RabbitMQ that the programs do not know": (
+        lambda o: o.get("RabbitmqCluster", "rabbitmq")["spec"].update(replicas=5),
+        "rabbitmq-server-4",
+    ),
+    "a database of another installation": (
+        lambda o: settings(o, "worker").update(DATABASE_URL="postgres://hamro_app@elsewhere:5432/hamro"),
+        "DATABASE_URL should be",
+    ),
+    "another owner of the database": (
+        lambda o: o.get("Cluster", "postgres")["spec"]["bootstrap"]["initdb"].update(owner="hamro"),
+        "another owner",
     ),
     "a probe of a path that is not served": (
         lambda o: container(o, "api")["readinessProbe"]["httpGet"].update(path="/ready"),

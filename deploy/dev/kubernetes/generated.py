@@ -1,7 +1,7 @@
 """Writes what the manifests repeat of other files: the alert rules, and the versions of the programs and servers.
 
-    python generated.py            writes it
-    python generated.py --check    fails if it is not current
+python generated.py            writes it
+python generated.py --check    fails if it is not current
 """
 
 import re

@@ -142,13 +142,31 @@ def servers(overlay):
     for name, value in project.postgres_parameters().items():
         if name != "shared_preload_libraries" and parameters.get(name) != value:
             yield f"{label(postgres)}: {name} is {parameters.get(name)}, in docker-compose.yml {value}"
-    nodes = rabbitmq["spec"]["replicas"]
-    addresses = project.secrets(nodes)["hamro"]["amqp-url"].partition("@")[2].partition("/")[0].split(",")
-    service = f"{rabbitmq['metadata']['name']}-nodes"
-    if addresses != [f"{rabbitmq['metadata']['name']}-server-{node}.{service}:5672" for node in range(nodes)]:
-        yield f"secrets.sh {nodes} names other nodes than those of {label(rabbitmq)}: {addresses}"
     if "synchronous" in postgres["spec"]["postgresql"] and postgres["spec"]["instances"] < 3:
         yield f"{label(postgres)}: with fewer than three instances, the loss of a standby stops all commits"
+
+
+def addresses(overlay):
+    """The programs connect to the servers of this installation, as their users."""
+    rabbitmq, postgres = overlay.get("RabbitmqCluster", "rabbitmq"), overlay.get("Cluster", "postgres")
+    name, nodes = rabbitmq["metadata"]["name"], range(rabbitmq["spec"]["replicas"])
+    hosts = ",".join(f"{name}-server-{node}.{name}-nodes:5672" for node in nodes)
+    database = postgres["spec"]["bootstrap"]["initdb"]
+    secrets = project.secrets()
+    # The authority is that of the operator, so the connection can be verified.
+    expected = {
+        "AMQP_URL": f"amqp://{secrets['rabbitmq-user']['username']}@{hosts}/%2f",
+        "DATABASE_URL": f"postgres://{database['owner']}@{postgres['metadata']['name']}-rw:5432/{database['database']}"
+        "?sslmode=verify-full&sslrootcert=/etc/hamro/postgres-ca/ca.crt",
+    }
+    for container in overlay.containers():
+        for setting, url in expected.items():
+            if container.variables.get(setting, url) != url:
+                yield f"{container.name}: {setting} should be {url}"
+    if secrets[database["secret"]["name"]]["username"] != database["owner"]:
+        yield f"secrets.sh names another owner of the database than {label(postgres)}"
+    if rabbitmq["spec"]["secretBackend"]["externalSecret"]["name"] not in secrets:
+        yield f"secrets.sh does not make the user of {label(rabbitmq)}"
 
 
 def sessions(overlay):
@@ -177,4 +195,4 @@ def label(thing):
     return f"{thing['kind']} {thing['metadata']['name']}"
 
 
-CHECKS = (namespaces, selectors, targets, published_paths, queries, job_names, servers, sessions)
+CHECKS = (namespaces, selectors, targets, published_paths, queries, job_names, servers, addresses, sessions)

@@ -54,11 +54,18 @@ class Container:
 
     def files(self):
         """The files that volumes put into the container: path, Secret, key."""
-        volumes = {volume["name"]: volume["secret"] for volume in self.spec.get("volumes", [])}
         for mount in self.container.get("volumeMounts", []):
-            secret = volumes[mount["name"]]
-            for item in secret["items"]:
-                yield f"{mount['mountPath']}/{item['path']}", secret["secretName"], item["key"]
+            for secret, items in self.secrets(mount["name"]):
+                for item in items:
+                    yield f"{mount['mountPath']}/{item['path']}", secret, item["key"]
+
+    def secrets(self, volume):
+        """The Secrets of a volume, with the items that it takes from each."""
+        [volume] = [other for other in self.spec.get("volumes", []) if other["name"] == volume]
+        if "secret" in volume:
+            yield volume["secret"]["secretName"], volume["secret"]["items"]
+        for source in volume.get("projected", {}).get("sources", []):
+            yield source["secret"]["name"], source["secret"]["items"]
 
 
 class Overlay:

@@ -1,10 +1,14 @@
 """Checks of the containers of our programs: settings, files, probes, ports, times, rights, images."""
 
+import re
+
 import project
 from manifests import seconds
 
 # What a command reads, if not what the program reads when it serves.
-OF_COMMANDS = {"migrate": ("DATABASE_URL",)}
+OF_COMMANDS = {"migrate": ("DATABASE_URL", "DATABASE_PASSWORD")}
+# Not required where a URL contains the password.
+PASSWORDS = ["DATABASE_PASSWORD", "AMQP_PASSWORD"]
 
 
 def problems(overlay):
@@ -19,34 +23,39 @@ def settings(container):
     """Variables are settings of the program, secrets come from files, and nothing that is required is missing."""
     known = project.settings()
     program = project.PROGRAMS[container.program]
-    for name in container.variables:
+    for name, value in container.variables.items():
         setting = known.get(name.removesuffix("_FILE"))
         if setting is None or program not in setting.programs:
             yield f"{name} is no setting of {container.program}"
         elif name.endswith("_FILE") and not setting.is_secret:
             yield f"{name} is no setting: only secrets are read from files"
-        elif setting.is_secret and not name.endswith("_FILE"):
+        elif setting.is_secret and not name.endswith("_FILE") and not is_url_without_password(value):
             yield f"{name} is a secret: set {name}_FILE"
-    required = OF_COMMANDS.get(container.command) or [
-        name for name, setting in known.items() if setting.is_required and program in setting.programs
-    ]
+    required = (
+        OF_COMMANDS.get(container.command)
+        or [name for name, setting in known.items() if setting.is_required and program in setting.programs] + PASSWORDS
+    )
     for name in required:
         if not {name, f"{name}_FILE"} & set(container.variables):
             yield f"{name} is not set"
 
 
+def is_url_without_password(value):
+    """Whether it is the address of a server with the name of a user."""
+    return re.fullmatch(r"(postgres|amqps?)://[^:@/]+@[^@?]+(\?(?!.*password=).*)?", value) is not None
+
+
 def files(container):
     """The files that settings name are in the container, and come from Secrets that exist."""
     mounted = {path: (secret, key) for path, secret, key in container.files()}
-    nodes = 1
-    known = {name: set(keys) for name, keys in project.secrets(nodes).items()}
+    known = {name: set(keys) for name, keys in project.secrets().items()}
     # Made by the operator of Postgres.
     known["postgres-ca"] = {"ca.crt", "ca.key"}
     for path, (secret, key) in mounted.items():
         if key not in known.get(secret, ()):
             yield f"{path}: there is no Secret {secret} with the key {key}"
     named = {value for name, value in container.variables.items() if name.endswith("_FILE")}
-    named |= {project.secrets(nodes)["hamro"]["database-url"].partition("sslrootcert=")[2]}
+    named |= set(re.findall(r"sslrootcert=([^&]+)", container.variables["DATABASE_URL"]))
     for path in sorted(named - set(mounted)):
         yield f"the file {path} is not mounted"
     for path in sorted(set(mounted) - named):

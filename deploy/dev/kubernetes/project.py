@@ -99,10 +99,9 @@ def public_paths():
 
 
 @cache
-def secrets(nodes):
+def secrets():
     """The Secrets that deploy/kubernetes/secrets.sh makes, by name."""
-    command = [ROOT / "deploy/kubernetes/secrets.sh", str(nodes)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run([ROOT / "deploy/kubernetes/secrets.sh"], check=True, capture_output=True, text=True).stdout
     return {thing["metadata"]["name"]: thing["stringData"] for thing in yaml.safe_load_all(output)}
 
 
