@@ -227,6 +227,12 @@ MISTAKES = {
         lambda o: o.get("RabbitmqCluster", "rabbitmq")["metadata"].pop("annotations"),
         "never becomes ready",
     ),
+    "another setting of RabbitMQ": (
+        lambda o: o.get("RabbitmqCluster", "rabbitmq")["spec"]["rabbitmq"].update(
+            additionalConfig="default_user_tags.administrator = true"
+        ),
+        "default_user_tags.administrator is true",
+    ),
     "another version of RabbitMQ": (
         lambda o: o.get("RabbitmqCluster", "rabbitmq")["spec"].update(image="rabbitmq:3.8"),
         "rabbitmq:3.8",

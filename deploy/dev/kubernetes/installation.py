@@ -134,6 +134,10 @@ def servers(overlay):
     version = tuple(int(number) for number in re.findall(r"\d+", rabbitmq["spec"]["image"].partition(":")[2]))
     if version < (4, 2, 4) and "rabbitmq.com/legacy-startup-probe" not in rabbitmq["metadata"].get("annotations", {}):
         yield f"{label(rabbitmq)} never becomes ready: before 4.2.4 it needs the annotation legacy-startup-probe"
+    settings = project.configuration(rabbitmq["spec"]["rabbitmq"]["additionalConfig"])
+    for name, value in project.rabbitmq_settings(rabbitmq["spec"]["replicas"] > 1).items():
+        if settings.get(name) != value:
+            yield f"{label(rabbitmq)}: {name} is {settings.get(name)}, with Docker Compose {value}"
     [ours] = re.findall(r":([\d.]+)", postgres["spec"]["imageName"])
     [theirs] = re.findall(r":([\d.]+)", services["postgres"]["image"])
     if ours != theirs:

@@ -89,6 +89,23 @@ def postgres_parameters():
     return {name: value for name, value in parameters.items() if "$" not in value}
 
 
+def rabbitmq_settings(is_cluster):
+    """The settings of RabbitMQ in the Compose files, except those of their machines: disk space, names of nodes."""
+    text = compose()["configs"]["rabbitmq"]["content"]
+    if is_cluster and (ROOT / "docker-compose.cluster.yml").exists():
+        text += yaml.safe_load(read("docker-compose.cluster.yml"))["configs"]["rabbitmq-cluster"]["content"]
+    return {
+        name: value
+        for name, value in configuration(text).items()
+        if not name.startswith(("cluster_formation.", "disk_free_limit."))
+    }
+
+
+def configuration(text):
+    """The settings of a file such as rabbitmq.conf."""
+    return dict(re.findall(r"^([^#\s]\S*) *= *(.*)$", text, re.M))
+
+
 @cache
 def public_paths():
     """The paths of the OpenAPI document, and those of the pages."""
