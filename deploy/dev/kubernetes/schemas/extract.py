@@ -17,7 +17,8 @@ HERE = Path(__file__).resolve().parent
 
 # They add conditions to a schema, and name only the fields that these are about.
 CONDITIONS = ("allOf", "anyOf", "oneOf", "not")
-LEFT_OUT = ("description", "default", "example", "format", "nullable")
+LEFT_OUT = ("description", "example", "format", "nullable")
+RULES = "x-kubernetes-validations"
 
 
 def strict(schema, is_condition=False):
@@ -33,12 +34,26 @@ def strict(schema, is_condition=False):
             kept[key] = {name: strict(field, is_condition) for name, field in value.items()}
         elif key == "x-kubernetes-int-or-string":
             kept["type"] = ["integer", "string"]
+        elif key == "default":
+            # The rules rely on it.
+            kept[key] = value
+        elif key == RULES:
+            kept[key] = rules(value)
         elif key not in LEFT_OUT and not key.startswith("x-kubernetes-"):
             kept[key] = strict(value, is_condition or key in CONDITIONS)
     is_open = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
     if "properties" in schema and not is_open and not is_condition:
         kept["additionalProperties"] = False
     return kept
+
+
+def rules(value):
+    """The rules in CEL about an object, without those about a change of it."""
+    return [
+        {"rule": rule["rule"], "message": rule.get("message", rule["rule"])}
+        for rule in value
+        if "oldSelf" not in rule["rule"]
+    ]
 
 
 def extract(path):
