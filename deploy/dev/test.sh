@@ -42,7 +42,7 @@ lint() {
     DENO_DIR=$DEV_DIR/deno deno check --quiet --no-config docs/book-seats.ts e2e/tests/it/bookings/typescript_client/run.ts
     lint_live_view
     hadolint Dockerfile
-    check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker-compose.secrets.yml
+    check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker-compose.cluster.yml docker-compose.secrets.yml
 }
 
 # The scripts of the live view. Their tests simulate a browser with an npm package, which deno.lock pins with its hash.
