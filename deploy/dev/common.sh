@@ -94,8 +94,8 @@ wait_until() { # SECONDS COMMAND…
     done
 }
 
-port_is_open() { # PORT
-    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+port_is_open() { # PORT [ADDRESS]
+    (exec 3<>"/dev/tcp/${2:-127.0.0.1}/$1") 2>/dev/null
 }
 
 # Prints the first port, starting at FIRST, on which nothing listens on the loopback interface.

@@ -5,7 +5,8 @@
 # has no effect on them.
 #
 # The broker is one node, `rabbitmq`, or a cluster of the nodes `rabbitmq-1`, `rabbitmq-2`, …: see rabbitmq_nodes. Each
-# NODE has its own .dev/NAME/NODE/, pids/NODE, logs/NODE.log and rabbitmqctl; all share one epmd and one cookie.
+# NODE has its own .dev/NAME/NODE/, pids/NODE, logs/NODE.log and rabbitmqctl; all share one cookie, and one epmd unless each
+# has a network of its own (node-networks.sh).
 
 readonly RABBITMQ_USER=hamro
 
@@ -32,12 +33,13 @@ rabbitmq_start() {
     RABBITMQ_PASSWORD=$(kept_secret "$STACK_DIR/secrets/rabbitmq-password" 16)
     RABBITMQ_COOKIE=$(kept_secret "$STACK_DIR/secrets/erlang-cookie" 20)
     epmd_port=$(stack_port epmd 3)
+    # shellcheck disable=SC2046 # names without spaces
+    [[ -z $STACK_NETWORKS ]] || create_networks $(rabbitmq_nodes)
+    begin_log "$STACK_DIR/logs/epmd.log"
     for node in $(rabbitmq_nodes); do
         rabbitmq_configure "$node" "$epmd_port"
+        epmd_ensure "$node"
     done
-    begin_log "$STACK_DIR/logs/epmd.log"
-    epmd_run "$epmd_port"
-    epmd_wait "$epmd_port"
     for node in $(rabbitmq_nodes); do
         begin_log "$STACK_DIR/logs/$node.log"
         rabbitmq_run "$node"
@@ -55,7 +57,7 @@ rabbitmq_configure() { # NODE EPMD_PORT
     chmod 0700 "$home"
     rabbitmq_cookie "$home/.erlang.cookie"
     [[ -d $(rabbitmq_data "$node") ]] || touch "$home/user-is-no-administrator"
-    rabbitmq_settings "$amqp_port" | write_private "$home/rabbitmq.conf"
+    rabbitmq_settings "$(network_address "$node"):$amqp_port" | write_private "$home/rabbitmq.conf"
     rabbitmq_environment "$node" "$dist_port" "$2" >"$home/environment"
     : >"$home/rabbitmq-env.conf" # read instead of the one in /etc
     echo '[].' >"$home/enabled_plugins"
@@ -66,19 +68,33 @@ rabbitmq_configure() { # NODE EPMD_PORT
 # Restarts a node with the settings of its last start. Requires a running epmd.
 rabbitmq_run() { # [NODE]
     local node=${1:-rabbitmq} environment
+    enter_network "$node"
     mapfile -t environment <"$STACK_DIR/$node/environment"
     # With RUNNING_UNDER_SYSTEMD the script replaces itself with the broker, which leaves one process to stop.
     start_detached "$STACK_DIR/pids/$node" "$STACK_DIR/logs/$node.log" \
-        env -i "${environment[@]}" RUNNING_UNDER_SYSTEMD=true "$(rabbitmq_server)"
+        "${IN_NETWORK[@]}" env -i "${environment[@]}" RUNNING_UNDER_SYSTEMD=true "$(rabbitmq_server)"
 }
 
-epmd_run() { # PORT
-    start_detached "$STACK_DIR/pids/epmd" "$STACK_DIR/logs/epmd.log" \
-        env -i PATH="$PATH" epmd -port "$1" -address 127.0.0.1
+# Prints the name of the epmd that a node uses.
+epmd_name() { # NODE
+    if has_networks; then echo "epmd$(rabbitmq_suffix "$1")"; else echo epmd; fi
 }
 
-epmd_wait() { # PORT
-    wait_for_service epmd "$STACK_DIR/pids/epmd" "$STACK_DIR/logs/epmd.log" 20 port_is_open "$1"
+epmd_run() { # [NODE]
+    local node=${1:-rabbitmq}
+    enter_network "$node"
+    start_detached "$STACK_DIR/pids/$(epmd_name "$node")" "$STACK_DIR/logs/epmd.log" \
+        "${IN_NETWORK[@]}" env -i PATH="$PATH" epmd -port "$(cat "$STACK_DIR/ports/epmd")" -address "$(network_address "$node")"
+}
+
+# Starts the epmd of a node unless it runs. It survives a kill of the node.
+epmd_ensure() { # NODE
+    local pid_file
+    pid_file=$STACK_DIR/pids/$(epmd_name "$1")
+    ! is_running "$pid_file" || return 0
+    epmd_run "$1"
+    wait_for_service epmd "$pid_file" "$STACK_DIR/logs/epmd.log" 20 \
+        port_is_open "$(cat "$STACK_DIR/ports/epmd")" "$(network_address "$1")"
 }
 
 # The cookie allows running code in the broker, so it must be unpredictable on a machine with several users. A node keeps
@@ -91,7 +107,7 @@ rabbitmq_cookie() { # FILE
     fi
 }
 
-rabbitmq_settings() { # AMQP_PORT
+rabbitmq_settings() { # ADDRESS:PORT
     local memory wal disk_limit=512
     memory=$(memory_mb)
     if [[ -n $STACK_DISK_MB ]]; then disk_limit=$((STACK_DISK_MB / 4)); fi
@@ -99,7 +115,7 @@ rabbitmq_settings() { # AMQP_PORT
     # machine.
     if [[ -n $STACK_THROWAWAY ]] || ((memory < 8192)); then wal=64; else wal=512; fi
     cat <<SETTINGS
-listeners.tcp.1 = 127.0.0.1:$1
+listeners.tcp.1 = $1
 # The first start creates this user, with all permissions on its virtual host. It is no administrator.
 default_user = $RABBITMQ_USER
 default_pass = $RABBITMQ_PASSWORD
@@ -133,12 +149,17 @@ SETTINGS
 }
 
 rabbitmq_name() { # NODE
-    echo "hamro-$STACK_NAME$(rabbitmq_suffix "$1")@localhost"
+    local host=localhost
+    if has_networks; then host=$(network_address "$1"); fi
+    echo "hamro-$STACK_NAME$(rabbitmq_suffix "$1")@$host"
 }
 
 # Prints one NAME=value per line. The data belongs to the node name, so the name must not change.
 rabbitmq_environment() { # NODE DIST_PORT EPMD_PORT
-    local home=$STACK_DIR/$1 loopback='-kernel inet_dist_use_interface {127,0,0,1}' idle=
+    local home=$STACK_DIR/$1 address interface idle='' long_names=false
+    address=$(network_address "$1")
+    interface="-kernel inet_dist_use_interface {${address//./,}}"
+    if has_networks; then long_names=true; fi
     # Schedulers that wait for work must not take the processors from the other nodes.
     [[ -z $STACK_BROKERS ]] || idle=' +sbwt none +sbwtdcpu none +sbwtdio none'
     cat <<ENVIRONMENT
@@ -147,6 +168,7 @@ LANG=C.UTF-8
 HOME=$home
 ERL_EPMD_PORT=$3
 RABBITMQ_NODENAME=$(rabbitmq_name "$1")
+RABBITMQ_USE_LONGNAME=$long_names
 RABBITMQ_CONF_ENV_FILE=$home/rabbitmq-env.conf
 RABBITMQ_CONFIG_FILE=$home/rabbitmq.conf
 RABBITMQ_ADVANCED_CONFIG_FILE=$home/advanced.config
@@ -156,8 +178,8 @@ RABBITMQ_MNESIA_DIR=$(rabbitmq_data "$1")/node
 RABBITMQ_LOG_BASE=$STACK_DIR/logs
 RABBITMQ_PID_FILE=$home/pid
 RABBITMQ_DIST_PORT=$2
-RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=$loopback -start_epmd false$idle
-RABBITMQ_CTL_ERL_ARGS=$loopback
+RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=$interface -start_epmd false$idle
+RABBITMQ_CTL_ERL_ARGS=$interface
 ENVIRONMENT
 }
 
@@ -165,9 +187,11 @@ ENVIRONMENT
 rabbitmq_control_script() { # NODE
     local line file
     file=$STACK_DIR/rabbitmqctl$(rabbitmq_suffix "$1")
+    enter_network "$1"
     {
         echo '#!/usr/bin/env bash'
-        printf 'exec env -i'
+        printf 'exec'
+        printf ' %q' "${IN_NETWORK[@]}" env -i
         while IFS= read -r line; do printf ' %q' "$line"; done <"$STACK_DIR/$1/environment"
         # shellcheck disable=SC2016 # expanded by the generated script
         printf ' %q "$@"\n' "$(dirname "$(rabbitmq_server)")/rabbitmqctl"
@@ -181,7 +205,7 @@ rabbitmq_amqp_port() { # NODE
 
 rabbitmq_url() {
     local node addresses=
-    for node in $(rabbitmq_nodes); do addresses+=,127.0.0.1:$(rabbitmq_amqp_port "$node"); done
+    for node in $(rabbitmq_nodes); do addresses+=,$(network_address "$node"):$(rabbitmq_amqp_port "$node"); done
     echo "amqp://$RABBITMQ_USER:$RABBITMQ_PASSWORD@${addresses#,}/%2f"
 }
 
@@ -200,7 +224,7 @@ rabbitmq_wait() {
 # The broker opens its listener last.
 rabbitmq_wait_for() { # NODE
     wait_for_service "RabbitMQ ($1)" "$STACK_DIR/pids/$1" "$STACK_DIR/logs/$1.log" 120 \
-        port_is_open "$(rabbitmq_amqp_port "$1")"
+        port_is_open "$(rabbitmq_amqp_port "$1")" "$(network_address "$1")"
 }
 
 # Earlier versions of this script created the user as an administrator.
@@ -213,13 +237,14 @@ rabbitmq_demote_user() {
 }
 
 # Prints the pid files of all nodes that were started, whatever the number of nodes is now.
-rabbitmq_pid_files() {
-    find "$STACK_DIR/pids" -type f \( -name rabbitmq -o -name 'rabbitmq-[0-9]' \) 2>/dev/null || true
+rabbitmq_pid_files() { # rabbitmq|epmd
+    find "$STACK_DIR/pids" -type f \( -name "$1" -o -name "$1-[0-9]" \) 2>/dev/null || true
 }
 
 rabbitmq_stop() {
     local nodes
-    mapfile -t nodes < <(rabbitmq_pid_files)
+    mapfile -t nodes < <(rabbitmq_pid_files rabbitmq)
     stop_processes TERM 60 "${nodes[@]}"
-    stop_processes TERM 10 "$STACK_DIR/pids/epmd"
+    mapfile -t nodes < <(rabbitmq_pid_files epmd)
+    stop_processes TERM 10 "${nodes[@]}"
 }

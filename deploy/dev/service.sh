@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # For fault tests inside with-stack.sh, which sets HAMRO_STACK_DIR: `service.sh start|stop|kill|freeze|thaw|fill|empty
-# postgres|rabbitmq|rabbitmq-N`, where N is a node of a cluster. kill is SIGKILL, freeze SIGSTOP and thaw SIGCONT. start waits until the service is ready; it keeps
+# postgres|rabbitmq|rabbitmq-N`, where N is a node of a cluster, or `service.sh cut|join rabbitmq-N`, which switches the
+# network of a node that has its own. kill is SIGKILL, freeze SIGSTOP and thaw SIGCONT. start waits until the service is ready; it keeps
 # its address and data. `fill SERVICE [LEAVE_MB]` fills the disk of a service that was started with a small one, and empty
 # frees it again.
 
@@ -31,6 +32,8 @@ main() {
             ;;
         freeze) signal_all STOP ;;
         thaw) signal_all CONT ;;
+        cut) switch_network "$service" down ;;
+        join) switch_network "$service" up ;;
         fill) fill_disk "$(disk_of "$service")" "${3:-0}" ;;
         empty) empty_disk "$(disk_of "$service")" ;;
         *) die "unknown action '$action'." ;;
@@ -63,11 +66,7 @@ start_postgres() {
 }
 
 start_rabbitmq() { # uses service
-    # epmd survives a kill of the broker, but not a stop.
-    if ! is_running "$STACK_DIR/pids/epmd"; then
-        stack_restart epmd
-        epmd_wait "$(cat "$STACK_DIR/ports/epmd")"
-    fi
+    epmd_ensure "$service"
     stack_restart "$service"
     rabbitmq_wait_for "$service"
 }

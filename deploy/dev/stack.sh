@@ -20,6 +20,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/processes.sh"
 # shellcheck source=deploy/dev/small-disk.sh
 source "$(dirname "${BASH_SOURCE[0]}")/small-disk.sh"
+# shellcheck source=deploy/dev/node-networks.sh
+source "$(dirname "${BASH_SOURCE[0]}")/node-networks.sh"
 # shellcheck source=deploy/dev/postgres.sh
 source "$(dirname "${BASH_SOURCE[0]}")/postgres.sh"
 # shellcheck source=deploy/dev/rabbitmq.sh
@@ -52,8 +54,8 @@ stack_lock() {
 
 # Prints the pid files of everything except PostgreSQL and RabbitMQ: api, worker-1, …, or the command of with-stack.sh.
 stack_applications() {
-    find "$STACK_DIR/pids" -type f ! -name postgres ! -name rabbitmq ! -name 'rabbitmq-[0-9]' ! -name epmd ! -name script \
-        2>/dev/null || true
+    find "$STACK_DIR/pids" -type f ! -name postgres ! -name rabbitmq ! -name 'rabbitmq-[0-9]' ! -name epmd \
+        ! -name 'epmd-[0-9]' ! -name script 2>/dev/null || true
 }
 
 # Stops what a killed run left running.
@@ -110,7 +112,7 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
 # Restarts a service of a running stack with the same address, settings and data. Does not wait until it is ready.
 stack_restart() { # postgres|rabbitmq|rabbitmq-N|epmd|prometheus
     case $1 in
-        epmd) epmd_run "$(cat "$STACK_DIR/ports/epmd")" ;;
+        epmd) epmd_run ;;
         rabbitmq*) rabbitmq_run "$1" ;;
         *) "${1}_run" ;;
     esac
@@ -154,6 +156,7 @@ stack_stop() {
     local node
     rabbitmq_stop
     postgres_stop
+    remove_networks
     for node in $(rabbitmq_nodes); do unmount_small_disk "$(rabbitmq_data "$node")"; done
     unmount_small_disk "$(postgres_home)"
 }

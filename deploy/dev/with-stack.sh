@@ -13,12 +13,14 @@
 #   --durable         give PostgreSQL the durability and memory of `make up`, for measurements
 #   --only SERVICE    start only postgres or only rabbitmq
 #   --brokers N       start RabbitMQ as a cluster of this many nodes, from 2 to 5; AMQP_URL names all of them
+#   --networks        give each node of the cluster a network of its own, which service.sh can cut off; see
+#                     node-networks.sh
 #   --disk MB         keep the data of each service on a disk of this size; see small-disk.sh
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 
-usage() { die "$1" "usage: with-stack.sh [--durable] [--only postgres|rabbitmq] [--brokers N] [--disk MB] NAME -- COMMAND…"; }
+usage() { die "$1" "usage: with-stack.sh [--durable] [--only postgres|rabbitmq] [--brokers N [--networks]] [--disk MB] NAME -- COMMAND…"; }
 
 main() {
     local arguments=("$@") services=(postgres rabbitmq) name=
@@ -36,6 +38,7 @@ main() {
                 STACK_BROKERS=$2
                 shift
                 ;;
+            --networks) STACK_NETWORKS=yes ;;
             --disk)
                 [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || usage "--disk must be a number of MB."
                 STACK_DISK_MB=$2
@@ -54,6 +57,8 @@ main() {
     shift
     [[ $name != "$UP" ]] || usage "the name '$UP' is reserved for \`make up\`."
 
+    [[ -z $STACK_NETWORKS || -n $STACK_BROKERS ]] || usage "--networks requires --brokers."
+    [[ -z $STACK_NETWORKS ]] || require_networks
     [[ -z $STACK_DISK_MB ]] || use_small_disks "$ROOT/deploy/dev/with-stack.sh" "${arguments[@]}"
     ensure_installed "${services[@]}"
     stack_name "$name"
