@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stderr, reason = "tests print details of a failure")]
 
+pub mod broker_cluster;
 pub mod certificates;
 pub mod client;
 mod database_clock;
@@ -17,6 +18,7 @@ mod open_loop;
 pub mod outage;
 pub mod own_postgres;
 pub mod pgbouncer;
+mod private_stack;
 pub mod process;
 pub mod proxy;
 pub mod raw_http;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
 use hamro_shared::backoff::Backoff;
 use hamro_verification::contract::{BookingIntent, BookingResponse, Target};
 use hamro_verification::follow::{Follow, Pace};
+use hamro_verification::instance::Instance;
 use hamro_verification::journal::RequestRecord;
 use hamro_verification::recorded_client::RecordedClient;
 use hamro_verification::run_log::RunLog;
@@ -196,14 +197,42 @@ impl SimulatedClients {
         }
     }
 
-    /// Sends the booking until it is accepted or decided, or the client gives up.
+    /// Books through every instance at once, and follows each ticket there. Returns how long it took until the last one
+    /// had its outcome.
+    pub async fn served_by_all(&self) -> Result<Duration> {
+        let started = Instant::now();
+        let booking = self.endpoints.all().into_iter().map(async |endpoint| {
+            let (intent, here) = (self.intent_for_first_seat(), || endpoint.clone());
+            match self.book_through(here, &intent, ClientBehaviour::Poll).await? {
+                Sent::Outcome(_) => anyhow::Ok(()),
+                Sent::Queued(ticket) => {
+                    let following = self.recorded.follow_until_final(Follow::Poll, here, ticket);
+                    timeout(self.retry_timeout, following).await.map(drop).context("no outcome in time")
+                }
+                Sent::Unknown | Sent::NotQueued => bail!("no instance accepts bookings"),
+            }
+        });
+        try_join_all(booking).await?;
+        Ok(started.elapsed())
+    }
+
     async fn book(&self, intent: &BookingIntent, behaviour: ClientBehaviour) -> Result<Sent> {
+        self.book_through(|| self.endpoints.any(), intent, behaviour).await
+    }
+
+    /// Sends the booking until it is accepted or decided, or the client gives up.
+    async fn book_through(
+        &self,
+        choose: impl Fn() -> Instance,
+        intent: &BookingIntent,
+        behaviour: ClientBehaviour,
+    ) -> Result<Sent> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
         let started = Instant::now();
         let mut patience =
             if behaviour == ClientBehaviour::Disconnect { SHORT_TIMEOUT } else { RESPONSE_TIMEOUT };
         loop {
-            let (endpoint, due) = (self.endpoints.any(), Instant::now());
+            let (endpoint, due) = (choose(), Instant::now());
             let booking =
                 self.recorded.book(&endpoint, behaviour.target(), intent.clone(), due, Some(patience));
             let sent = self.interpret(&booking.await.response)?;

@@ -1,34 +1,24 @@
 //! A private server whose data is on a small disk, which a test can fill. Other tests do not use this server.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 use crate::outage::{Outage, run, script, wait_for_queue_on_disk};
+use crate::private_stack::PrivateStack;
 use crate::{Deployment, wait_until};
 
 /// Megabytes. A new server uses a sixth of it.
 const SIZE: &str = "256";
 
-/// The exit status of the scripts if this machine does not allow small disks: see `deploy/dev/small-disk.sh`.
-const NOT_ALLOWED: i32 = 77;
-
 /// A running server. Dropping it stops the server.
 pub struct SmallDisk {
     service: &'static str,
-    /// The directory of its stack.
-    directory: String,
-    url: String,
-    /// Only of Postgres.
-    superuser_url: String,
-    stack: Child,
-    /// Kept open, because the script still prints messages.
-    _output: BufReader<ChildStdout>,
+    stack: PrivateStack,
 }
 
 impl SmallDisk {
@@ -44,37 +34,21 @@ impl SmallDisk {
     }
 
     fn start(service: &'static str, variable: &str, name: &str) -> Result<Option<Self>> {
-        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/dev/with-stack.sh"));
-        // The stack runs until stdin is closed, which also happens if this process is killed.
-        let until_closed =
-            format!("echo \"ready $HAMRO_STACK_DIR ${variable} $HAMRO_SUPERUSER_URL\"; exec cat");
-        command.args(["--disk", SIZE, "--only", service, name, "--", "sh", "-c", &until_closed]);
-        let mut stack = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut output = BufReader::new(stack.stdout.take().context("no stdout")?);
-        let mut line = String::new();
-        while output.read_line(&mut line)? > 0 {
-            let mut words = line.split_whitespace();
-            if words.next() == Some("ready") {
-                let mut next = || words.next().unwrap_or_default().to_owned();
-                let (directory, url, superuser_url) = (next(), next(), next());
-                return Ok(Some(Self { service, directory, url, superuser_url, stack, _output: output }));
-            }
-            line.clear();
+        let stack = PrivateStack::start(name, &["--disk", SIZE, "--only", service], variable)?;
+        if stack.is_none() {
+            eprintln!("SKIPPED: this machine does not allow small disks");
         }
-        let status = stack.wait()?;
-        ensure!(status.code() == Some(NOT_ALLOWED), "{command:?} ended with {status}");
-        eprintln!("SKIPPED: this machine does not allow small disks");
-        Ok(None)
+        Ok(stack.map(|stack| Self { service, stack }))
     }
 
     /// The server's URL, for a [`Setup`](crate::Setup).
     pub fn url(&self) -> &'static str {
-        self.url.clone().leak()
+        self.stack.url.clone().leak()
     }
 
     /// Makes Postgres use up its log files until it fails.
     pub async fn use_up_log_files(&self) -> Result<()> {
-        let mut superuser = PgConnection::connect(&self.superuser_url).await?;
+        let mut superuser = PgConnection::connect(&self.stack.superuser_url).await?;
         let use_up_one = "SELECT pg_switch_wal(), pg_logical_emit_message(true, '', '')";
         while sqlx::query(use_up_one).execute(&mut superuser).await.is_ok() {}
         Ok(())
@@ -83,7 +57,7 @@ impl SmallDisk {
     /// Fills the disk, except for this many megabytes.
     pub fn fill(&self, leave: u32) -> Result<Outage> {
         let leave = leave.to_string();
-        let control = |arguments: &[&str]| script(&self.directory, arguments);
+        let control = |arguments: &[&str]| script(&self.stack.directory, arguments);
         Outage::inject(control(&["fill", self.service, &leave]), control(&["empty", self.service]))
     }
 
@@ -98,7 +72,7 @@ impl SmallDisk {
     }
 
     fn rabbitmqctl(&self, arguments: &[&str]) -> Result<()> {
-        let mut command = Command::new(format!("{}/rabbitmqctl", self.directory));
+        let mut command = Command::new(format!("{}/rabbitmqctl", self.stack.directory));
         command.args(arguments);
         run(command)
     }
@@ -106,13 +80,13 @@ impl SmallDisk {
     /// Waits until the names of this deployment's queues are on the disk: see [`Deployment::queue_is_stored`].
     pub async fn has_stored_queue(&self, deployment: &Deployment) -> Result<()> {
         // The disk is mounted in another namespace.
-        let data = format!("/proc/{}/root{}/rabbitmq/data", self.process_id("script")?, self.directory);
+        let data = format!("/proc/{}/root{}/rabbitmq/data", self.process_id("script")?, self.stack.directory);
         wait_for_queue_on_disk(&data, deployment).await
     }
 
     /// Waits until the server prints this text.
     pub async fn prints(&self, text: &str) -> Result<()> {
-        let log = format!("{}/logs/{}.log", self.directory, self.service);
+        let log = format!("{}/logs/{}.log", self.stack.directory, self.service);
         wait_until(&format!("{} prints {text:?}", self.service), async || {
             Ok(String::from_utf8_lossy(&fs::read(&log)?).contains(text).then_some(()))
         })
@@ -129,26 +103,17 @@ impl SmallDisk {
     }
 
     pub fn kill(&self) -> Result<()> {
-        run(script(&self.directory, &["kill", self.service]))
+        run(script(&self.stack.directory, &["kill", self.service]))
     }
 
     /// Starts the server again after it has ended, and waits until it is ready.
     pub fn start_again(&self) -> Result<()> {
-        run(script(&self.directory, &["start", self.service]))
+        run(script(&self.stack.directory, &["start", self.service]))
     }
 
     fn process_id(&self, of: &str) -> Result<u32> {
-        let file = fs::read_to_string(format!("{}/pids/{of}", self.directory))?;
+        let file = fs::read_to_string(format!("{}/pids/{of}", self.stack.directory))?;
         let id = file.split(' ').next().and_then(|id| id.parse().ok());
         id.with_context(|| format!("no process id in {file:?}"))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        drop(self.stack.stdin.take());
-        if let Err(error) = self.stack.wait() {
-            eprintln!("{error}");
-        }
     }
 }

@@ -161,3 +161,35 @@ fn compose_passes_every_setting_on_to_the_programs_that_read_it() -> Result<()> 
     ensure!(missing.is_empty(), "docker-compose.yml does not pass on: {}", missing.join(", "));
     Ok(())
 }
+
+/// The lines of a block of a compose file, without indentation and comments.
+fn block<'a>(compose: &'a str, name: &str) -> Vec<&'a str> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut lines = compose.lines().skip_while(|line| line.trim_end_matches(" &node") != name);
+    let outer = lines.next().map(indent).unwrap_or_default();
+    let inner = lines.take_while(|line| line.trim().is_empty() || indent(line) > outer);
+    inner.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+#[test]
+fn every_node_of_the_cluster_file_is_set_up_like_the_only_node() -> Result<()> {
+    // What belongs to the first node, and headings that have an anchor in the other file.
+    const OWN: [&str; 5] = ["hostname: rabbitmq", "ports:", "volumes:", "environment:", "configs:"];
+    let read = |name: &str| fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR")));
+    let (compose, cluster) = (read("docker-compose.yml")?, read("docker-compose.cluster.yml")?);
+    let (only_node, node) = (block(&compose, "  rabbitmq:"), block(&cluster, "x-node:"));
+    let is_own =
+        |line: &&str| OWN.contains(line) || line.starts_with("- \"") || line.starts_with("- rabbitmq-data");
+    let missing: Vec<_> =
+        only_node.into_iter().filter(|line| !is_own(line) && !node.contains(line)).collect();
+    ensure!(missing.is_empty(), "docker-compose.cluster.yml lacks: {missing:?}");
+
+    // The tests run a cluster with the settings that users run.
+    let (script, runbook) = (read("deploy/dev/rabbitmq.sh")?, read("docs/RUNBOOK.md")?);
+    let settings = block(&cluster, "    content: |");
+    let settings = settings.iter().filter(|line| !line.contains("classic_config.nodes."));
+    for setting in settings {
+        ensure!(script.contains(setting) && runbook.contains(setting), "another {setting}");
+    }
+    Ok(())
+}

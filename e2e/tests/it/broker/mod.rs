@@ -1,5 +1,6 @@
 //! The use of RabbitMQ: the rights of its users, and connections that it refuses.
 
+mod nodes;
 mod refusals;
 mod rights;
 

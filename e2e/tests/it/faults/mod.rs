@@ -4,6 +4,7 @@
 mod broken_rules;
 mod chaos;
 mod clocks;
+mod cluster;
 mod database;
 mod full_disk;
 mod intake;
