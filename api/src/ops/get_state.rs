@@ -107,7 +107,10 @@ pub async fn get_state(
         dead_letters: reports.as_ref().map(|reports| reports.dead_letters),
         audit: reports.as_ref().and_then(|reports| reports.audit.clone()),
         canary: reports.as_ref().and_then(|reports| reports.canary.clone()),
-        broker: BrokerView { accepts: app.publisher.is_up(), failures: app.broker_failures.list() },
+        broker: BrokerView {
+            accepts: app.publisher.is_up(),
+            failures: [app.broker_failures.list(), app.broker_failures.nodes()].concat(),
+        },
         database: DatabaseView::of(&app, reports.is_some()),
     }))
 }
