@@ -164,9 +164,11 @@ async fn certificates_that_are_replaced_take_effect_without_a_restart() -> Resul
         files.write_issued("server", &authority.issue("127.0.0.1")?)?;
         close_connections(listener.port)?;
         client.wait_until_ready().await?;
-        wait_until("a booking is settled again", async || {
-            let booked = client.book_seats("bob", &seats[1..2]).await?;
-            Ok((booked.status == 201).then_some(()))
+        let accepted = client.create_booking("bob", &seats[1..2]).await?;
+        assert_eq!(accepted.status, 202);
+        wait_until("the booking is settled", async || {
+            let status = client.get(accepted.location()?).await?;
+            Ok((status.body["status"] == "confirmed").then_some(()))
         })
         .await?;
         deployment.stop_apis().await?;
