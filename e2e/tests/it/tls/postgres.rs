@@ -157,13 +157,15 @@ async fn an_authority_and_a_certificate_of_postgres_that_are_replaced_take_effec
         let seats = client.seat_ids(0).await?;
         assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
 
+        present(&server, &authority.issue_expired("127.0.0.1")?).await?;
+        let verified = format!("sslmode=verify-full&sslrootcert={ca}");
+        assert_all(server.url(), &[(&verified, Err("the server's certificate has expired"))]).await;
         let end =
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'hamro-%-%'";
-        present(&server, &authority.issue_expired("127.0.0.1")?).await?;
         server.configure(&[end]).await?;
-        deployment.workers[0].line_after("the server's certificate has expired").await?;
         let accepted = client.create_booking("bob", &seats[1..2]).await?;
         assert_eq!(accepted.status, 202);
+        deployment.workers[0].line_after("the server's certificate has expired").await?;
 
         present(&server, &authority.issue("127.0.0.1")?).await?;
         wait_until("the booking is settled", async || {
