@@ -131,8 +131,16 @@ container_stop() { # TARGET
     CONTAINER_STATUS=0
     # The program is the child of the process that waits for its namespaces.
     kill -s TERM "$(processes_of parent "$pid")"
+    # As long as docker-compose.yml waits.
+    wait_until 45 has_ended "$pid" || kill -s KILL "$pid"
     wait "$pid" || CONTAINER_STATUS=$?
     rm -f "$IMAGES_DIR/$1.pid"
+}
+
+# Also true for a process for which this script has not waited yet.
+# shellcheck disable=SC2329 # called by wait_until
+has_ended() { # PID
+    ! read_start_time "$1"
 }
 
 container_log() { # TARGET

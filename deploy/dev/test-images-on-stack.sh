@@ -60,9 +60,8 @@ start_programs() {
 
 book_a_seat() {
     local concert seat ticket=$DEV_DIR/images/ticket location
-    concert=$(curl --silent --show-error --fail "$URL/concerts" | first_id)
-    seat=$(curl --silent --show-error --fail "$URL/seats/concert/$concert/available" | first_id)
-    [[ -n $concert && -n $seat ]] || die_with_container api "the demo concerts are missing."
+    concert=$(first_id /concerts)
+    seat=$(first_id "/seats/concert/$concert/available")
     curl --silent --show-error --fail --dump-header "$ticket" --output /dev/null "$URL/ticket-bookings" \
         --header 'Content-Type: application/json' --header "Idempotency-Key: $(random_hex 16)" \
         --data "{\"userName\":\"Alice\",\"userEmail\":\"alice@example.com\",\"seatIds\":[$seat]}"
@@ -70,8 +69,12 @@ book_a_seat() {
     wait_until 30 ticket_is_confirmed "$location" || die_with_container worker "the booking is not confirmed after 30 seconds."
 }
 
-first_id() {
-    grep --only-matching --extended-regexp '"(id|seatId)":[0-9]+' | head -n 1 | cut -d : -f 2
+# Prints the first id in the response.
+first_id() { # PATH
+    local response
+    response=$(curl --silent --show-error --fail "$URL$1")
+    [[ $response =~ \"id\":\"?([^\",}]+) ]] || die "the response of $1 has no id: $response"
+    echo "${BASH_REMATCH[1]}"
 }
 
 # shellcheck disable=SC2329 # called by wait_until
