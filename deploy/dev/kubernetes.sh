@@ -16,6 +16,7 @@ readonly CHECKS=$ROOT/deploy/dev/kubernetes BUILT=$DEV_DIR/kubernetes
 
 main() {
     cd "$ROOT"
+    ensure_installed prometheus
     ensure_tools cel-python kubernetes-validate
     if [[ ${1-} == --write ]]; then python "$CHECKS/generated.py"; fi
     python "$CHECKS/generated.py" --check

@@ -1,6 +1,10 @@
 """Checks of how the objects of an overlay fit together, and fit the servers of docker-compose.yml."""
 
+import json
 import re
+import subprocess
+from functools import cache
+from tempfile import NamedTemporaryFile
 
 import project
 from manifests import processors, selects
@@ -114,6 +118,24 @@ def queries(overlay):
                 yield f"{label(scaled)}: {query} is not limited to its namespace"
 
 
+def syntax_of_queries(overlay):
+    """Prometheus understands the queries: promtool reads them as recording rules."""
+    for scaled in overlay.all("ScaledObject"):
+        for query in (trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"]):
+            if errors := syntax_errors(query):
+                yield f"{label(scaled)}: Prometheus does not understand {query}: {errors}"
+
+
+@cache
+def syntax_errors(query):
+    """What promtool says against a query."""
+    with NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump({"groups": [{"name": "queries", "rules": [{"record": "query", "expr": query}]}]}, file)
+        file.flush()
+        result = subprocess.run(["promtool", "check", "rules", file.name], capture_output=True, text=True, check=False)
+    return result.stderr.strip() if result.returncode != 0 else ""
+
+
 def job_names(overlay):
     """The alert rules find the programs under the names of their jobs."""
     rules = "".join(str(thing["spec"]) for thing in overlay.all("PrometheusRule"))
@@ -199,4 +221,15 @@ def label(thing):
     return f"{thing['kind']} {thing['metadata']['name']}"
 
 
-CHECKS = (namespaces, selectors, targets, published_paths, queries, job_names, servers, addresses, sessions)
+CHECKS = (
+    namespaces,
+    selectors,
+    targets,
+    published_paths,
+    queries,
+    syntax_of_queries,
+    job_names,
+    servers,
+    addresses,
+    sessions,
+)
