@@ -231,10 +231,8 @@ MISTAKES = {
         "never becomes ready",
     ),
     "another setting of RabbitMQ": (
-        lambda o: o.get("RabbitmqCluster", "rabbitmq")["spec"]["rabbitmq"].update(
-            additionalConfig="default_user_tags.administrator = true"
-        ),
-        "default_user_tags.administrator is true",
+        lambda o: o.get("RabbitmqCluster", "rabbitmq")["spec"]["rabbitmq"].update(additionalConfig="net_ticktime = 60"),
+        "net_ticktime is 60",
     ),
     "another version of RabbitMQ": (
         lambda o: o.get("RabbitmqCluster", "rabbitmq")["spec"].update(image="rabbitmq:3.8"),

@@ -92,7 +92,7 @@ def postgres_parameters():
 def rabbitmq_settings(is_cluster):
     """The settings of RabbitMQ in the Compose files, except those of their machines: disk space, names of nodes."""
     text = compose()["configs"]["rabbitmq"]["content"]
-    if is_cluster and (ROOT / "docker-compose.cluster.yml").exists():
+    if is_cluster:
         text += yaml.safe_load(read("docker-compose.cluster.yml"))["configs"]["rabbitmq-cluster"]["content"]
     return {
         name: value
