@@ -5,22 +5,21 @@
 //! of an installation audits at a time, the one whose session holds an advisory lock. If it dies, another takes the lock and
 //! goes on where it was.
 //!
-//! It goes through the tables in ranges of their keys ([`range`]), each in one snapshot that locks no row, slowly enough that
+//! It goes through the tables in ranges of their keys ([`Range`]), each in one snapshot that locks no row, slowly enough that
 //! bookings do not notice. In a rush it waits, but checks a range now and then ([`rush`]). What it finds counts once a
 //! second look, in a later snapshot, has confirmed it. docs/RUNBOOK.md says what to do about a finding.
 
 pub mod config;
-mod finding;
 pub mod observed;
 mod progress;
-mod range;
+mod report;
 mod rush;
 
 use std::future::pending;
 use std::io;
 use std::time::Duration;
 
-use hamro_shared::audit;
+use hamro_shared::audit::{self, Finding, ROWS, Range, expected_rows};
 use hamro_shared::backoff::Backoff;
 use hamro_shared::database::{CHECK_AFTER, DatabaseClock, Session, Sessions, wait_until_database_usable};
 use hamro_shared::domain::Clock;
@@ -30,9 +29,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::finding::{Finding, report};
 use self::progress::Progress;
-use self::range::{ROWS, Range};
+use self::report::report;
 use self::rush::Rush;
 use crate::pipeline::workload::Workload;
 
@@ -241,21 +239,6 @@ async fn try_lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "is_locked!""#, LOCK)
         .fetch_one(connection)
         .await
-}
-
-/// How many rows a pass checks, as the database's statistics estimate it: each seat twice, the second time for the counters
-/// of its tier.
-async fn expected_rows(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
-    let rows = sqlx::query_scalar!(
-        r#"
-        SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint AS "rows!"
-        FROM unnest(ARRAY['seats', 'seats', 'sales', 'bookings']::regclass[]) AS checked (id)
-        JOIN pg_class ON oid = id
-        "#
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok(rows.unsigned_abs())
 }
 
 fn is_timeout(error: &sqlx::Error) -> bool {

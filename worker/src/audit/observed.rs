@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hamro_shared::audit::{AuditReport, latest_report};
+use hamro_shared::audit::{AuditReport, Kind, latest_report};
 use hamro_shared::database::Database;
 use hamro_shared::metric_labels;
 use hamro_shared::telemetry::metrics::MetricsRegistry;
@@ -12,8 +12,6 @@ use sqlx::postgres::PgConnection;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-
-use super::finding::Kind;
 
 /// How often to read them.
 const READ_EVERY: Duration = Duration::from_secs(2);

@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hamro_shared::audit::AuditReport;
+use hamro_shared::audit::{AuditReport, Counts, Finding, Kind, Position, Range};
 use hamro_shared::domain::Timestamp;
 use serde::{Deserialize, Serialize};
-
-use super::finding::{Counts, Finding, Kind};
-use super::range::{Position, Range};
 
 /// A range is tried this often before it is skipped.
 const ATTEMPTS_MAX: u32 = 3;

@@ -1,6 +1,10 @@
-//! The report of the auditor, which compares seats, sales and counters in the background.
+//! The rules for seats, sales, bookings and counters, and the report of the auditor, which checks them in the background.
 //!
-//! One worker audits and stores the report. Every program can read it, so it survives the worker.
+//! One worker audits and stores the report. Every program can read it, so it survives the worker. `hamro-api check` checks
+//! the same rules at once, after a restore for example.
+
+mod finding;
+mod range;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
 
+pub use self::finding::{Counts, Finding, Kind, NO_ID};
+pub use self::range::{Position, ROWS, Range, expected_rows};
 use crate::domain::Timestamp;
 
 /// What the auditor has found so far.

@@ -1,12 +1,8 @@
-//! What the auditor looks for.
+//! What the auditor and `hamro-api check` look for.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tracing::error;
-
-/// How many ids a log line lists.
-const LISTED_MAX: usize = 20;
 
 /// A rule that the tables must obey at every moment. Every transaction keeps them, so a snapshot that breaks one shows a
 /// bug, a change by hand, or damage.
@@ -56,7 +52,7 @@ impl Kind {
     }
 
     /// What is wrong with the rows whose ids follow.
-    fn description(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             Self::DoubleSoldSeat => "seats are in more than one live sale",
             Self::SeatMarkedWithoutSale => "seats are marked as sold and in no live sale",
@@ -84,25 +80,6 @@ pub const NO_ID: i64 = 0;
 
 /// Numbers of findings.
 pub type Counts = BTreeMap<Kind, u64>;
-
-/// Logs the findings: one line for each kind, with the first ids.
-pub fn report(findings: &[Finding]) {
-    for of_kind in findings.chunk_by(|one, next| one.kind == next.kind) {
-        let (kind, count) = (of_kind[0].kind, of_kind.len());
-        let listed: Vec<String> =
-            of_kind.iter().take(LISTED_MAX).map(|finding| finding.id.to_string()).collect();
-        let (description, ids) = (kind.description(), listed.join(", "));
-        let more = count.saturating_sub(LISTED_MAX);
-        let kind = kind.as_str();
-        match (of_kind[0].id, more) {
-            (NO_ID, _) => error!(audit.kind = kind, "audit: {description}"),
-            (_, 0) => error!(audit.kind = kind, audit.count = count, "audit: {description}: {ids}"),
-            (_, more) => {
-                error!(audit.kind = kind, audit.count = count, "audit: {description}: {ids} and {more} more");
-            }
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

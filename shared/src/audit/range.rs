@@ -1,4 +1,4 @@
-//! The ranges of ids that the auditor checks, one after the other: how to find the next one, and what is wrong in it.
+//! The ranges of ids that the auditor and `hamro-api check` check, one after the other: how to find the next one, and what is wrong in it.
 //!
 //! Each range is checked in one snapshot. All statements find their rows by an index: a range of the primary key, or a
 //! lookup for each of its rows. The lookups are lateral subqueries with a limit, which the planner does not turn into a
@@ -133,23 +133,45 @@ impl Range {
         if matches!(self.from, Position::Seats(_)) { self.rows } else { 0 }
     }
 
-    /// What is wrong in this range, in order.
+    /// What is wrong in this range, in order. In a snapshot of its own, which only reads.
     pub async fn findings(&self, connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
         let mut transaction =
             connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
-        let mut findings = match (self.from, self.to) {
-            (Position::Seats(after), Position::Seats(last)) => seats(&mut transaction, after, last).await?,
-            (Position::Tiers(after), Position::Tiers(last)) => tiers(&mut transaction, after, last).await?,
-            (Position::Sales(after), Position::Sales(last)) => sales(&mut transaction, after, last).await?,
-            (Position::Bookings(after), Position::Bookings(last)) => {
-                bookings(&mut transaction, after, last).await?
-            }
-            _ => unique_index(&mut transaction).await?,
-        };
+        let findings = self.findings_in_snapshot(&mut transaction).await?;
         transaction.commit().await?;
+        Ok(findings)
+    }
+
+    /// The same, in the snapshot of a running transaction.
+    pub async fn findings_in_snapshot(
+        &self,
+        snapshot: &mut PgConnection,
+    ) -> Result<Vec<Finding>, sqlx::Error> {
+        let mut findings = match (self.from, self.to) {
+            (Position::Seats(after), Position::Seats(last)) => seats(snapshot, after, last).await?,
+            (Position::Tiers(after), Position::Tiers(last)) => tiers(snapshot, after, last).await?,
+            (Position::Sales(after), Position::Sales(last)) => sales(snapshot, after, last).await?,
+            (Position::Bookings(after), Position::Bookings(last)) => bookings(snapshot, after, last).await?,
+            _ => unique_index(snapshot).await?,
+        };
         findings.sort_unstable();
         Ok(findings)
     }
+}
+
+/// How many rows all ranges have, as the database's statistics estimate it: each seat twice, the second time for the counters
+/// of its tier.
+pub async fn expected_rows(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint AS "rows!"
+        FROM unnest(ARRAY['seats', 'seats', 'sales', 'bookings']::regclass[]) AS checked (id)
+        JOIN pg_class ON oid = id
+        "#
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(rows.unsigned_abs())
 }
 
 async fn unique_index(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {
