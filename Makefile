@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz model mutants test-next clean-next test-images sqlx settings metrics kubernetes audit
+.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz model mutants test-next clean-next test-images sqlx objects settings metrics kubernetes audit
 
 help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
@@ -57,6 +57,9 @@ mutants: ## mutation tests of the domain and the allocation; about an hour (ARGS
 
 sqlx: ## regenerate .sqlx after a change of queries or migrations
 	@deploy/dev/sqlx.sh
+
+objects: ## write the list of tables and indexes that hamro-api check expects, after a change of migrations
+	@UPDATE_OBJECTS=1 SQLX_OFFLINE=true deploy/dev/with-stack.sh --only postgres objects -- cargo test --package hamro-api --locked --features faults --test it check::objects </dev/null
 
 settings: ## write the settings into .env.example and docs/ARCHITECTURE.md after a change of one
 	@UPDATE_SETTINGS=1 cargo test --workspace --locked --features faults --test it settings::

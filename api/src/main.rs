@@ -35,7 +35,7 @@ use hamro_api::server::rate_limit::RateLimit;
 use hamro_api::server::request_counts::RequestCounts;
 use hamro_api::state::{App, AppState};
 use hamro_api::ticket::TicketCommand;
-use hamro_api::{health, person, server, startup_migration, ticket};
+use hamro_api::{check, epoch_watch, health, person, server, startup_migration, ticket};
 use hamro_shared::config::{Env, help};
 use hamro_shared::database::{self, Database, DatabaseClock, Sessions};
 use hamro_shared::domain::{Clock, TicketId};
@@ -85,6 +85,11 @@ enum Command {
     /// Needs `DATABASE_URL`. See "What became of a ticket?" in docs/RUNBOOK.md.
     #[command(subcommand)]
     Ticket(TicketCommand),
+    /// Check that the database is whole, after a restore or a failover
+    ///
+    /// Needs `DATABASE_URL`, and changes nothing unless told to. Exits with status 3 if something is wrong. See "Restore from a
+    /// backup" in docs/RUNBOOK.md.
+    Check(check::Arguments),
     /// The earlier name of `person erase`
     Erase(person::erase::Arguments),
     /// Print the OpenAPI document
@@ -138,6 +143,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Person(command) => return run_person(&command).await,
         Command::Ticket(command) => return ticket::run(command).await,
+        Command::Check(arguments) => {
+            let (mut connection, _logging) = connect_with(check::SESSION_SETTINGS).await?;
+            return check::run(&mut connection, &arguments).await;
+        }
         Command::Erase(arguments) => return run_person(&PersonCommand::Erase(arguments)).await,
         Command::Openapi => print(&openapi().to_pretty_json().context("writing the document")?)?,
         Command::LogId { ticket } => print(&log_ids(Env::process())?.of(TicketId(ticket)).to_string())?,
@@ -157,9 +166,14 @@ async fn run_person(command: &PersonCommand) -> anyhow::Result<ExitCode> {
 
 /// Opens the database session of a command, and starts logging.
 async fn connect() -> anyhow::Result<(PgConnection, Logging)> {
+    connect_with(&[]).await
+}
+
+/// The same, with settings of the session.
+async fn connect_with(settings: &[(&'static str, &'static str)]) -> anyhow::Result<(PgConnection, Logging)> {
     let config = SchemaCommandConfig::read(Env::process())?;
     let logging = telemetry::start(&config.telemetry, LogIds::random())?;
-    let session = config.database.sessions("hamro-api", &[]).open().await;
+    let session = config.database.sessions("hamro-api", settings).open().await;
     Ok((session.context("the database cannot be reached")?.connection, logging))
 }
 
@@ -347,12 +361,15 @@ fn spawn_broker_tasks(
 }
 
 /// Looks up outcomes whose announcement was lost, keeps watched seat maps and the controls of the intake current, and
-/// measures the database clock.
+/// measures the database clock. Forgets what is cached after a restore.
 fn spawn_database_tasks(lifecycle: &mut Lifecycle, state: &AppState) {
     let (outcomes, database) = (state.outcomes.clone(), state.database.clone());
     lifecycle.support("outcome polling", |stop| outcomes.poll_pending(database, stop));
     let seat_feed = state.seat_feed.clone();
     lifecycle.support("seat feed", |stop| seat_feed.run(stop));
+    let (outcomes, seat_feed, database) =
+        (state.outcomes.clone(), state.seat_feed.clone(), state.database.clone());
+    lifecycle.support("epoch", |stop| epoch_watch::run(database, outcomes, seat_feed, stop));
     let (intake, database) = (state.intake.clone(), state.database.clone());
     lifecycle.support("intake controls", |stop| intake::polling::run(intake, database, stop));
     let (database_clock, database) = (state.database_clock.clone(), state.database.clone());

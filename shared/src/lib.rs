@@ -7,6 +7,7 @@ pub mod config;
 pub mod database;
 pub mod dead_letters;
 pub mod domain;
+pub mod epoch;
 pub mod faults;
 pub mod healthcheck;
 pub mod lifecycle;

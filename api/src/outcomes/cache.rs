@@ -113,6 +113,11 @@ impl OutcomeCache {
         readable
     }
 
+    /// Removes all outcomes.
+    pub fn clear(&self) {
+        *self.lock() = State::default();
+    }
+
     /// Removes the outcomes that have been kept for long enough.
     pub fn evict_old(&self) {
         self.lock().evict_old(Instant::now());

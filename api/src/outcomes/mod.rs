@@ -97,6 +97,11 @@ impl Outcomes {
         }
     }
 
+    /// Forgets all outcomes: the database was restored. Waiters go on waiting.
+    pub fn forget(&self) {
+        self.cache.clear();
+    }
+
     /// Logs, once per ticket, why its stored outcome cannot be read.
     pub fn log_unreadable(&self, unreadable: &Unreadable) {
         self.unreadable.log_once(unreadable);

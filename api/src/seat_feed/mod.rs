@@ -179,6 +179,15 @@ impl SeatFeed {
         }
     }
 
+    /// Reloads all seat maps: the database was restored, and equal numbers do not mean equal seats.
+    pub async fn reload_all(&self) {
+        for seat_map in self.all() {
+            if seat_map.is_loaded() {
+                self.reload(&seat_map).await;
+            }
+        }
+    }
+
     /// Keeps the seat maps up to date and broadcasts their changes, until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {

@@ -25,7 +25,7 @@ impl SeatMapVersion {
     /// Loads the versions of several concerts' seats. A concert without tiers has none, nor has a hidden one.
     ///
     /// Every transaction that changes a seat also updates the counters of its tier, and `xmin` identifies the
-    /// transaction that wrote a row.
+    /// transaction that wrote a row, within one epoch of the database.
     pub async fn load_all(
         connection: &mut PgConnection,
         concerts: &[ConcertId],
@@ -33,7 +33,8 @@ impl SeatMapVersion {
         let rows = sqlx::query!(
             r#"
             SELECT concert_id AS "concert_id: ConcertId",
-                   md5(string_agg(concat_ws(':', id, xmin, total, available), ',' ORDER BY id)) AS "tag!",
+                   md5(concat((SELECT epoch FROM installation_epoch),
+                              string_agg(concat_ws(':', id, xmin, total, available), ',' ORDER BY id))) AS "tag!",
                    sum(available) AS "available!", sum(total) AS "total!"
             FROM ticket_tiers
             WHERE concert_id = ANY($1)

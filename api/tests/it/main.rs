@@ -1,4 +1,5 @@
-//! The HTTP contract.
+//! The HTTP contract, and the commands that need only Postgres.
 
+mod check;
 mod compatibility;
 mod openapi;

@@ -86,6 +86,10 @@ const RELEASED: &[(&str, &str)] = &[
         "20261201000020",
         "6b4150f9a5539078255d921043fdb9e44c120a4cc164c2e4b8c9a0135cecd01efe2ea671b9e73dcaef08672d10ad3855",
     ),
+    (
+        "20261203000001",
+        "f067256921328b189b88afdbd55992ddc05a25e767346e55f260467ed5a9b69ac0381fa598498bbd75dfbb8b710fcc7e",
+    ),
 ];
 
 #[test]
