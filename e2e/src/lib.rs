@@ -18,6 +18,7 @@ mod open_loop;
 pub mod outage;
 pub mod own_postgres;
 pub mod pgbouncer;
+pub mod private_postgres;
 mod private_stack;
 pub mod process;
 pub mod proxy;

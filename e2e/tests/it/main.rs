@@ -27,6 +27,7 @@ mod pipeline;
 mod processes;
 mod queue;
 mod recovery;
+mod restore;
 mod rolling_restart;
 mod seats;
 mod secret_files;

@@ -49,8 +49,8 @@ async fn a_repair_waits_for_a_sale_that_is_being_committed(pool: PgPool) {
         let pool = pool.clone();
         async move { repaired(&pool).await }
     });
-    let is_waiting =
-        "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'seats'::regclass)";
+    let is_waiting = "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+                                     WHERE datname = current_database() AND NOT granted AND relation = 'seats'::regclass)";
     while !sqlx::query_scalar::<_, bool>(is_waiting).fetch_one(&pool).await.unwrap() {
         tokio::task::yield_now().await;
     }
