@@ -30,6 +30,7 @@ use hamro_api::router::{openapi, router};
 use hamro_api::seat_feed::SeatFeed;
 use hamro_api::server::admission::Admission;
 use hamro_api::server::config::HttpConfig;
+use hamro_api::server::listener::BoundSocket;
 use hamro_api::server::middleware::MiddlewareState;
 use hamro_api::server::rate_limit::RateLimit;
 use hamro_api::server::request_counts::RequestCounts;
@@ -180,7 +181,7 @@ async fn connect_with(settings: &[(&'static str, &'static str)]) -> anyhow::Resu
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let logging = telemetry::start(&config.telemetry, config.log_ids.clone())?;
     let (traces, trace_export) = traces::start(&config.traces, "hamro-api", config.log_ids)?;
-    let listener = server::bind(&config.http)?;
+    let socket = BoundSocket::bind(config.http.address)?;
     let metrics_listener = config.metrics.bind().await?;
     fallback_runtime::start();
     let mut lifecycle = Lifecycle::new()?;
@@ -246,7 +247,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let sessions = config.database.sessions(&process, DATABASE_SESSION);
     spawn_retention(&mut lifecycle, &state, config.retention, sessions.clone());
     if let Some(every) = config.canary.every {
-        let http = OwnHttp::new(listener.local_addr()?);
+        let http = OwnHttp::new(socket.address());
         let canary = Canary {
             app: state.clone(),
             http,
@@ -264,7 +265,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     });
 
     let exposition = registry.finish();
-    let router = router(state, &config.http, middleware, exposition.clone());
+    let router = router(state.clone(), &config.http, middleware, exposition.clone());
     if let Some(listener) = metrics_listener {
         lifecycle.support("metrics", |stop| listener.serve(exposition, stop));
     }
@@ -272,8 +273,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let last_responses = limits.total.saturating_sub(limits.drain).mul_f64(LAST_RESPONSES_SHARE);
     let draining = lifecycle.draining();
     let http = config.http;
-    lifecycle.work("http", |stop| {
-        server::serve(listener, router, http, admission, last_responses, draining, stop)
+    lifecycle.work("http", |stop| async move {
+        health::ready::wait_until_started(&state).await;
+        drop(state);
+        server::serve(socket.listen()?, router, http, admission, last_responses, draining, stop).await
     });
     let code = lifecycle.run_to_exit(limits).await;
     trace_export.finish().await;

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use hamro_shared::telemetry::metrics::MetricsRegistry;
 use serde::Serialize;
+use tokio::time::{interval, timeout};
 use utoipa::ToSchema;
 
 use crate::http::openapi::{OPERATIONS, ReadinessProblem};
@@ -49,6 +52,21 @@ pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Ready>, P
     let database = app.database.is_unavailable().then_some("unavailable");
     let failed_broker_nodes = app.broker_failures.nodes();
     Ok(Json(Ready { status: "ok", database, failed_broker_nodes }))
+}
+
+/// How long an instance that starts refuses connections because it is not ready. Afterwards it accepts them, so that its
+/// health checks and its problems say why.
+const START_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Waits until the instance is ready for the first time, or has tried long enough.
+pub async fn wait_until_started(app: &App) {
+    let mut ticks = interval(Duration::from_millis(10));
+    let ready = async {
+        while !app.draining.is_cancelled() && check(app).is_err() {
+            ticks.tick().await;
+        }
+    };
+    let _ = timeout(START_TIMEOUT, ready).await;
 }
 
 /// Exports whether this instance is ready.

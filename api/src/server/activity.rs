@@ -103,6 +103,11 @@ impl Activity {
         RequestInProgress(self.clone())
     }
 
+    /// Resolves once the connection has carried a request. To be polled like [`watch`](Self::watch).
+    pub async fn first_request(&self) {
+        poll_fn(|_| if self.state().has_requested { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
     /// Resolves once something has to be done. To be polled after the connection, in the same task. May be called again.
     pub async fn watch(&self) -> Verdict {
         let mut timer = Deadline::default();

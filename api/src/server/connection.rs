@@ -3,6 +3,7 @@
 use std::future::ready;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -40,6 +41,10 @@ use crate::http::problem::Problem;
 /// How often the server pings an HTTP/2 client, and how long the client may take to respond.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a connection that has carried no request may wait for its first one, once idle connections are closed. A proxy
+/// sends a request as soon as its connection is open.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a refused connection may take for its request.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -170,7 +175,7 @@ impl ConnectionServer {
         refusal: Option<Problem>,
     ) -> Option<DetachedStream> {
         let activity = Activity::new(self.timeouts);
-        let closing = self.closing.child_token();
+        let closing = CancellationToken::new();
         let socket = GuardedSocket::new(socket, activity.clone());
         let respond = |mut request: Request<Incoming>| {
             let in_progress = activity.begin_request(request.version());
@@ -222,9 +227,29 @@ impl ConnectionServer {
             biased;
             event_stream = serving => event_stream,
             () = self.abort_all.cancelled() => None,
-            reason = until_overdue(&activity, &closing) => {
+            reason = self.until_overdue(&activity, &closing) => {
                 debug!("closed a connection: {reason}");
                 None
+            }
+        }
+    }
+
+    /// Closes the connection gracefully when it is time. Resolves if it has to be closed at once.
+    async fn until_overdue(&self, activity: &Activity, closing: &CancellationToken) -> &'static str {
+        let mut shutdown = pin!(async {
+            self.closing.cancelled().await;
+            // A booking may be on its way: if the connection were closed now, its client would not know what became of it.
+            let _ = timeout(FIRST_REQUEST_TIMEOUT, activity.first_request()).await;
+            closing.cancel();
+        });
+        loop {
+            tokio::select! {
+                biased;
+                verdict = activity.watch() => match verdict {
+                    Verdict::CloseGracefully => closing.cancel(),
+                    Verdict::CloseNow(reason) => return reason,
+                },
+                () = shutdown.as_mut(), if !closing.is_cancelled() => {}
             }
         }
     }
@@ -236,16 +261,6 @@ fn refuse(too_many: Option<&Problem>, request: &Request<Incoming>) -> Option<(Un
     match too_many.filter(|_| !request.uri().path().starts_with("/health/")) {
         Some(problem) => Some((Unrouted::RefusedConnection, problem.clone().into_response())),
         None => head::refusal(request).map(|response| (Unrouted::InvalidHead, response)),
-    }
-}
-
-/// Closes the connection gracefully when it is time. Resolves if it has to be closed at once.
-async fn until_overdue(activity: &Activity, closing: &CancellationToken) -> &'static str {
-    loop {
-        match activity.watch().await {
-            Verdict::CloseGracefully => closing.cancel(),
-            Verdict::CloseNow(reason) => return reason,
-        }
     }
 }
 

@@ -11,6 +11,7 @@ mod graceful;
 mod guarded_socket;
 mod head;
 mod host;
+pub mod listener;
 mod logged_request;
 pub mod middleware;
 mod pace;
@@ -22,46 +23,27 @@ pub mod request_span;
 mod response_body;
 mod response_stream;
 
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use hamro_shared::backoff::Backoff;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::admission::{Admission, Admitted};
 use self::config::HttpConfig;
 use self::connection::Connections;
+use self::listener::{LAST_HANDSHAKES, begin_no_more_handshakes};
 
 /// How long sent data may stay unacknowledged before the connection counts as lost.
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What the kernel takes of a response, in addition to what is on its way to the client.
 const UNSENT_MAX: u32 = 128 * 1024;
-
-/// The number of connections that may wait to be accepted. The usual 1024 are too few when a sale opens: the kernel
-/// drops the packets of further clients silently, and they retry after a second. The kernel's limit also applies
-/// (`net.core.somaxconn`, 4096).
-const BACKLOG: u32 = 65_535;
-
-/// Opens the listening socket. Must be called within a tokio runtime.
-pub fn bind(config: &HttpConfig) -> anyhow::Result<TcpListener> {
-    let address = config.address;
-    listen(address)
-        .with_context(|| format!("cannot listen on {address}: set HOST and PORT to an address that is free"))
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
 
 /// Accepts connections until `stop` is cancelled, as far as `admission` allows it. Returns once all are closed, or after
 /// `last_responses`. Once `draining` is cancelled, each HTTP/1.1 response asks its client to reconnect.
@@ -78,11 +60,7 @@ pub async fn serve(
     info!("listening on http://{}", listener.local_addr()?);
     let connections =
         Connections::new(router, &config.connection, config.event_streams, admission.counts(), draining);
-    loop {
-        let (socket, peer) = tokio::select! {
-            accepted = accept(&listener) => accepted,
-            () = stop.cancelled() => break,
-        };
+    let admit = async |(socket, peer): (TcpStream, SocketAddr)| {
         // Responses and events are small and written whole. None should wait until the client acknowledges the previous
         // one.
         let _ = socket.set_nodelay(true);
@@ -95,6 +73,14 @@ pub async fn serve(
             Admitted::Open(held) => connections.serve(socket, peer, held),
             Admitted::Refusing(place, problem) => connections.refuse(socket, peer, place, problem),
         }
+    };
+    while let Some(accepted) = stop.run_until_cancelled(accept(&listener)).await {
+        admit(accepted).await;
+    }
+    begin_no_more_handshakes(&listener);
+    let last = Instant::now() + LAST_HANDSHAKES;
+    while let Ok(accepted) = timeout_at(last, accept(&listener)).await {
+        admit(accepted).await;
     }
     drop(listener);
     connections.drain(last_responses).await;

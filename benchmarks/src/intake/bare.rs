@@ -23,6 +23,7 @@ use hamro_api::router::router;
 use hamro_api::seat_feed::SeatFeed;
 use hamro_api::server;
 use hamro_api::server::admission::Admission;
+use hamro_api::server::listener::BoundSocket;
 use hamro_api::server::middleware::MiddlewareState;
 use hamro_api::server::request_counts::RequestCounts;
 use hamro_api::state::{App, AppState};
@@ -107,7 +108,7 @@ pub async fn serve() -> Result<()> {
         database,
         traces: Traces::default(),
     };
-    let listener = server::bind(&config.http)?;
+    let listener = BoundSocket::bind(config.http.address)?.listen()?;
     print(format!("http://{}", listener.local_addr()?));
     let counts = RequestCounts::register(&mut registry, &app.metrics);
     let middleware = MiddlewareState { counts: counts.clone(), ..MiddlewareState::default() };
