@@ -11,6 +11,7 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request, Uri};
 use tokio::time::timeout;
 
+use super::connection::Tls;
 use super::pool::Pool;
 use super::{EventStream, HttpResponse, RequestBuilder, RequestError};
 
@@ -21,6 +22,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     host: HeaderValue,
     timeout: Duration,
+    scheme: &'static str,
     pool: Pool,
 }
 
@@ -35,7 +37,16 @@ impl Client {
         let authority = uri.authority().with_context(|| format!("'{url}' has no host"))?;
         let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
         let host = HeaderValue::try_from(authority.as_str())?;
-        Ok(Self(Arc::new(Inner { host, timeout, pool: Pool::new(address, max) })))
+        Ok(Self(Arc::new(Inner { host, timeout, scheme: "http", pool: Pool::new(address, None, max) })))
+    }
+
+    /// A client that uses TLS and HTTP/2, and trusts only this certificate, in the PEM format, of a server at
+    /// `localhost`.
+    pub fn trusting(certificate: &[u8], port: u16, max: usize, timeout: Duration) -> Result<Self> {
+        let (host, address) = (format!("localhost:{port}"), format!("127.0.0.1:{port}"));
+        let (host, tls) = (HeaderValue::try_from(host)?, Tls::trusting(certificate, "localhost")?);
+        let pool = Pool::new(address, Some(tls), max);
+        Ok(Self(Arc::new(Inner { host, timeout, scheme: "https", pool })))
     }
 
     /// The host and port of the server.
@@ -95,6 +106,6 @@ impl Client {
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.address())
+        write!(f, "{}://{}", self.0.scheme, self.address())
     }
 }

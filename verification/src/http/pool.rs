@@ -8,14 +8,13 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::RequestError;
+use super::connection::{Sender, Tls};
 
 /// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,11 +22,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of connections opened concurrently by `warm`.
 const CONNECTING: usize = 64;
 
-type Sender = SendRequest<Full<Bytes>>;
-
 pub(super) struct Pool {
     /// `127.0.0.1:3000`
     address: String,
+    tls: Option<Tls>,
     idle: Mutex<Vec<Sender>>,
     slots: Arc<Semaphore>,
     waited: AtomicU64,
@@ -40,9 +38,9 @@ pub(super) struct Connection {
 }
 
 impl Pool {
-    pub fn new(address: String, max: usize) -> Self {
+    pub fn new(address: String, tls: Option<Tls>, max: usize) -> Self {
         let slots = Arc::new(Semaphore::new(max));
-        Self { address, idle: Mutex::default(), slots, waited: AtomicU64::new(0) }
+        Self { address, tls, idle: Mutex::default(), slots, waited: AtomicU64::new(0) }
     }
 
     pub fn address(&self) -> &str {
@@ -117,9 +115,8 @@ impl Pool {
         let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.address)).await;
         let stream = connecting.map_err(|_| RequestError::TimedOut)?.map_err(RequestError::Unreachable)?;
         stream.set_nodelay(true).map_err(RequestError::Unreachable)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // An error of the connection is also reported to the request on it.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(sender)
+        // Boxed, because the handshake of TLS would make every future large that sends a request.
+        let opening = timeout(CONNECT_TIMEOUT, Box::pin(Sender::open(stream, self.tls.as_ref()))).await;
+        opening.unwrap_or(Err(RequestError::TimedOut))
     }
 }
