@@ -51,11 +51,20 @@ pub struct FaultTest {
 impl FaultTest {
     /// Starts a deployment with a concert for the test, and prepares the clients.
     pub async fn start(setup: Setup) -> Result<Self> {
-        Self::start_with_retry_timeout(setup, RETRY_TIMEOUT).await
+        Box::pin(Self::start_with_retry_timeout(setup, RETRY_TIMEOUT)).await
     }
 
     /// The same, with a different client timeout: a short one saves time where tickets will be lost.
     pub async fn start_with_retry_timeout(setup: Setup, retry_timeout: Duration) -> Result<Self> {
+        Box::pin(Self::start_prepared(setup, retry_timeout, async |_| Ok(()))).await
+    }
+
+    /// The same, with processes that `prepare` starts in addition to those of the setup. There must be an api then.
+    pub async fn start_prepared(
+        setup: Setup,
+        retry_timeout: Duration,
+        prepare: impl AsyncFnOnce(&mut Deployment) -> Result<()>,
+    ) -> Result<Self> {
         let setting = |name, default| {
             let found = setup.variables.iter().find(|(known, _)| *known == name);
             found.and_then(|(_, text)| Duration::parse(text)).unwrap_or(default)
@@ -70,8 +79,13 @@ impl FaultTest {
             server_clock_error: SERVER_CLOCK_ERROR,
         };
         // Faults are expected to be logged as errors.
-        let deployment = Deployment::start(&Setup { expects_errors: true, ..setup }).await?;
-        match Preparation::of(&deployment, retry_timeout).await {
+        let mut deployment = Deployment::start(&Setup { expects_errors: true, ..setup }).await?;
+        let prepared = async {
+            prepare(&mut deployment).await?;
+            Preparation::of(&deployment, retry_timeout).await
+        };
+        let prepared = prepared.await;
+        match prepared {
             Ok(Preparation { clients, run_log, header, journal }) => {
                 Ok(Self { deployment, clients, expectations, run_log, header, journal })
             }
@@ -80,6 +94,11 @@ impl FaultTest {
                 Err(error)
             }
         }
+    }
+
+    /// The concert whose seats the clients book.
+    pub fn concert(&self) -> Result<String> {
+        Ok(self.header.concerts.first().context("no concert")?.id.to_string())
     }
 
     /// Runs the test. Fails if a guarantee is broken.
@@ -168,7 +187,8 @@ impl FaultTest {
             other_customers: vec![format!("{DRAIN_MARKER}@example.com")],
             server_clock_error: self.expectations.server_clock_error,
         };
-        let client = self.clients.endpoints().any().client;
+        // Not through a proxy, which may have an earlier seat map in its cache.
+        let client = Client::new(&self.deployment.client().url(""), 8, Duration::from_mins(1))?;
         Ok(prove(&self.run_log, &self.header, &client, Some(&database), &facts).await)
     }
 }

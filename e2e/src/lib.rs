@@ -23,6 +23,7 @@ mod private_stack;
 pub mod process;
 pub mod proxy;
 pub mod raw_http;
+pub mod reverse_proxy;
 pub mod simulated_clients;
 pub mod small_disk;
 pub mod stats;

@@ -62,7 +62,7 @@ impl Sink {
 struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Process {
-    /// Starts `program` (such as `hamro-api`) with only these environment variables. `name` identifies the process in
+    /// Starts `program` (such as `hamro-api`, or the path of another build's) with only these environment variables. `name` identifies the process in
     /// messages.
     pub fn start(
         name: &str,
@@ -273,6 +273,9 @@ fn fill_pipe(path: &str) -> Result<()> {
 /// The path of a binary of this build. It is in the directory of the running benchmark, or in the parent directory of
 /// the running test.
 fn binary(program: &str) -> Result<PathBuf> {
+    if program.contains('/') {
+        return Ok(program.into());
+    }
     let this = std::env::current_exe()?;
     let directories = this.ancestors().skip(1).take(2);
     directories

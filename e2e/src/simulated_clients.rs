@@ -13,6 +13,7 @@ use futures_util::future::try_join_all;
 use hamro_shared::backoff::Backoff;
 use hamro_verification::contract::{BookingIntent, BookingResponse, Target};
 use hamro_verification::follow::{Follow, Pace};
+use hamro_verification::http::Client;
 use hamro_verification::instance::Instance;
 use hamro_verification::journal::RequestRecord;
 use hamro_verification::recorded_client::RecordedClient;
@@ -65,6 +66,8 @@ pub struct SimulatedClients {
     ended: AtomicUsize,
     accepted: AtomicUsize,
     refused: AtomicUsize,
+    /// Requests to book that got no response, or a 5xx.
+    failed: AtomicU64,
     closing: CancellationToken,
     reading_again: TaskTracker,
 }
@@ -105,6 +108,7 @@ impl SimulatedClients {
             ended: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
+            failed: AtomicU64::new(0),
             closing: CancellationToken::new(),
             reading_again: TaskTracker::new(),
         };
@@ -115,6 +119,17 @@ impl SimulatedClients {
     /// Directs clients to these instances of the api from here on.
     pub fn set_endpoints(&self, apis: &[Api]) -> Result<()> {
         self.endpoints.set(apis)
+    }
+
+    /// Sends all requests through this proxy from here on.
+    pub fn set_proxy(&self, proxy: Client) {
+        self.endpoints.set_proxy(proxy);
+    }
+
+    /// The number of requests that failed: bookings without a response or with a 5xx, and status reads without a status.
+    /// A client that disconnects on purpose does not count.
+    pub fn failed_requests(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed) + self.recorded.failed_reads()
     }
 
     pub fn endpoints(&self) -> &Endpoints {
@@ -235,7 +250,12 @@ impl SimulatedClients {
             let (endpoint, due) = (choose(), Instant::now());
             let booking =
                 self.recorded.book(&endpoint, behaviour.target(), intent.clone(), due, Some(patience));
-            let sent = self.interpret(&booking.await.response)?;
+            let response = booking.await.response;
+            if patience != SHORT_TIMEOUT && has_failed(&response) {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                eprintln!("a booking failed: {response:?}");
+            }
+            let sent = self.interpret(&response)?;
             patience = RESPONSE_TIMEOUT;
             match sent {
                 Sent::Outcome(_) | Sent::Queued(_) => return Ok(sent),
@@ -296,6 +316,10 @@ impl ClientBehaviour {
             _ => Follow::Poll,
         }
     }
+}
+
+fn has_failed(response: &BookingResponse) -> bool {
+    matches!(response, BookingResponse::Missing { .. } | BookingResponse::Refused { status: 500.., .. })
 }
 
 async fn wait_for_more(count: impl Fn() -> usize, more: usize, what: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
 use uuid::Uuid;
 
 use super::intake_queue::TICKET_KEY;
-use super::{Deployment, Setup};
+use super::{Deployment, Programs, Setup};
 use crate::client::ADMIN_TOKEN;
 
 impl Setup {
@@ -60,6 +60,7 @@ impl Deployment {
         Ok(Self {
             name,
             variables,
+            programs: Programs::default(),
             apis: Vec::new(),
             workers: Vec::new(),
             stopped: Vec::new(),
@@ -127,7 +128,11 @@ async fn connect(broker: &Broker) -> Result<(Connection, Channel)> {
 }
 
 /// Reads a setting of the tests themselves, such as the address of a server.
-#[expect(clippy::disallowed_methods, reason = "the settings of the tests come from the environment")]
 pub(crate) fn test_setting(name: &str) -> Result<String> {
-    std::env::var(name).with_context(|| format!("{name} is not set: run the tests with `make test`"))
+    optional_test_setting(name).with_context(|| format!("{name} is not set: run the tests with `make test`"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the settings of the tests come from the environment")]
+pub(super) fn optional_test_setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

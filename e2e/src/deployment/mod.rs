@@ -8,6 +8,7 @@ mod environment;
 mod intake_queue;
 mod probes;
 mod processes;
+mod programs;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 
 pub(crate) use self::environment::test_setting;
 pub use self::intake_queue::{DRAIN_MARKER, IntakePublisher, envelope};
+pub use self::programs::Programs;
 use crate::Client;
 use crate::process::Process;
 
@@ -60,6 +62,8 @@ impl Setup {
 pub struct Deployment {
     name: String,
     variables: Vec<(String, String)>,
+    /// What is started from here on.
+    pub programs: Programs,
     pub apis: Vec<Api>,
     pub workers: Vec<Process>,
     /// Processes that were stopped or killed. Their output is printed if the test fails.

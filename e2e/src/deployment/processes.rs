@@ -29,7 +29,7 @@ impl Deployment {
     /// Starts an instance of the api and waits until it listens. Returns its index.
     pub async fn launch_api(&mut self, variables: &[(&str, &str)]) -> Result<usize> {
         let name = format!("api-{}", self.apis.len());
-        self.add_api(Process::start(&name, "hamro-api", &[], &self.environment(variables))?).await
+        self.add_api(Process::start(&name, &self.programs.api, &[], &self.environment(variables))?).await
     }
 
     /// Starts an instance of the api that may have only this many open files, and waits until it is ready. Returns its
@@ -71,7 +71,7 @@ impl Deployment {
 
     fn launch_worker(&self, variables: &[(&str, &str)]) -> Result<Process> {
         let name = format!("worker-{}", self.workers.len());
-        Process::start(&name, "hamro-worker", &[], &self.environment(variables))
+        Process::start(&name, &self.programs.worker, &[], &self.environment(variables))
     }
 
     /// A client of the first api.
@@ -94,6 +94,12 @@ impl Deployment {
             self.stop(api.process).await?;
         }
         Ok(())
+    }
+
+    /// Stops one api instance in the same way.
+    pub async fn stop_api(&mut self, number: usize) -> Result<()> {
+        let api = self.apis.remove(number);
+        self.stop(api.process).await
     }
 
     /// Stops one worker in the same way.

@@ -1,6 +1,7 @@
 //! The api instances behind a simulated load balancer.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use anyhow::Result;
@@ -14,18 +15,23 @@ use crate::deployment::Api;
 const CONNECTIONS: usize = 1_024;
 
 #[derive(Default)]
-pub struct Endpoints(RwLock<State>);
+pub struct Endpoints {
+    state: RwLock<State>,
+    /// Requests through a proxy.
+    proxied: AtomicU16,
+}
 
 #[derive(Default)]
 struct State {
     current: Vec<Instance>,
     /// Every instance so far. A restarted api is another instance, even at the same address.
     known: HashMap<String, Instance>,
+    proxy: Option<Client>,
 }
 
 impl Endpoints {
     pub(super) fn set(&self, apis: &[Api]) -> Result<()> {
-        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.current.clear();
         for api in apis {
             let instance = state.instance(api)?;
@@ -34,13 +40,31 @@ impl Endpoints {
         Ok(())
     }
 
+    /// Sends everything through a real load balancer from here on.
+    pub(super) fn set_proxy(&self, proxy: Client) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).proxy = Some(proxy);
+    }
+
     pub fn all(&self) -> Vec<Instance> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).current.clone()
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        match &state.proxy {
+            Some(proxy) => vec![self.through(proxy), self.through(proxy)],
+            None => state.current.clone(),
+        }
+    }
+
+    /// Behind a proxy it is unknown which instance responds, so each request counts as sent to another one: what is
+    /// reported then may be as old as another instance may report it. The numbers repeat after minutes.
+    fn through(&self, proxy: &Client) -> Instance {
+        Instance { number: self.proxied.fetch_add(1, Ordering::Relaxed), client: proxy.clone() }
     }
 
     /// The instance that the load balancer chooses for a request.
     pub fn any(&self) -> Instance {
-        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(proxy) = &state.proxy {
+            return self.through(proxy);
+        }
         state.current[rand::random_range(0..state.current.len())].clone()
     }
 }

@@ -1,10 +1,15 @@
 //! What clients see while instances are restarted one after another.
 
+mod behind_proxies;
+mod visitors;
+
+use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::try_join_all;
+use hamro_e2e::reverse_proxy::free_port;
 use hamro_e2e::{Client, Deployment, Events, Setup, wait_until};
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -67,6 +72,73 @@ async fn a_draining_instance_is_not_ready_and_serves_every_request() -> Result<(
 
         draining.process.signal(Signal::SIGTERM)?;
         assert!(!draining.process.ended().await?.success(), "the second signal ends it at once");
+        Ok(())
+    })
+    .await
+}
+
+/// Sends requests, each on a new connection, until a connection is refused. Returns how many were answered.
+async fn connect_until_refused(address: String) -> Result<usize> {
+    for answered in 0.. {
+        let response = match exchange(&address, "GET /health/live HTTP/1.1\r\nConnection: close").await {
+            Ok(response) => response,
+            Err(error) if is_refusal(&error) => return Ok(answered),
+            Err(error) => return Err(error),
+        };
+        ensure!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{answered}: {response:?}");
+    }
+    Ok(0)
+}
+
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+}
+
+#[tokio::test]
+async fn an_instance_that_stops_answers_or_refuses_every_connection() -> Result<()> {
+    Deployment::run(Setup { apis: 0, workers: 0, ..Setup::default() }, async |deployment| {
+        for _ in 0..5 {
+            let number = deployment.start_api(&[]).await?;
+            let address = deployment.apis[number].client.address().to_owned();
+            let connecting = (0..32).map(|_| tokio::spawn(connect_until_refused(address.clone())));
+            let connecting: Vec<_> = connecting.collect();
+            deployment.apis[number].client.get("/queue").await?;
+            deployment.stop_api(number).await?;
+            let answered = try_join_all(connecting).await?.into_iter().collect::<Result<Vec<_>>>()?;
+            assert!(answered.iter().sum::<usize>() > 0, "{answered:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_instance_that_starts_refuses_connections_until_it_is_ready() -> Result<()> {
+    Deployment::run(Setup { apis: 0, workers: 0, ..Setup::default() }, async |deployment| {
+        for _ in 0..5 {
+            let port = free_port().await?.to_string();
+            let (address, stop) = (format!("127.0.0.1:{port}"), CancellationToken::new());
+            let asking = tokio::spawn({
+                let stop = stop.clone();
+                async move {
+                    // The first response, as soon as there is one.
+                    let mut ticks = tokio::time::interval(Duration::from_millis(2));
+                    while !stop.is_cancelled() {
+                        ticks.tick().await;
+                        match exchange(&address, "GET /health/ready HTTP/1.1\r\nConnection: close").await {
+                            Err(error) if is_refusal(&error) => {}
+                            response => return response,
+                        }
+                    }
+                    bail!("every connection was refused")
+                }
+            });
+            let number = deployment.start_api(&[("PORT", &port)]).await?;
+            let response = asking.await??;
+            assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+            stop.cancel();
+            deployment.stop_api(number).await?;
+        }
         Ok(())
     })
     .await
