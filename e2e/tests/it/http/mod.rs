@@ -11,5 +11,6 @@ mod half_closed;
 mod heads;
 mod log_floods;
 mod proxies;
+mod proxy_configurations;
 mod slow_bodies;
 mod wrong_types;
