@@ -3,6 +3,12 @@
 import { $ } from './dom.js';
 import { about } from './format.js';
 
+/** Where the API is: a proxy may serve it below a path, such as /tickets/. */
+const BASE = new URL('..', import.meta.url);
+
+/** The URL of a path of the API. A `Location` is complete already. */
+const urlOf = (path) => new URL(path.replace(/^\//, ''), BASE);
+
 /** Rejects when the signal aborts. */
 export function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
@@ -20,7 +26,7 @@ function problemError(status, problem, retryAfter) {
 export async function api(path, signal, options = {}) {
   let response, body;
   try {
-    response = await fetch(path, { ...options, signal: AbortSignal.any([signal, AbortSignal.timeout(20_000)]) });
+    response = await fetch(urlOf(path), { ...options, signal: AbortSignal.any([signal, AbortSignal.timeout(20_000)]) });
     body = await response.text();
   } catch {
     signal.throwIfAborted();
@@ -28,7 +34,8 @@ export async function api(path, signal, options = {}) {
   }
   try { body = JSON.parse(body); } catch { body = null; } // A proxy may respond with its own error page.
   const retryAfter = Number(response.headers.get('Retry-After')) || 1;
-  if (response.ok && body) return { body, retryAfter, location: response.headers.get('Location') };
+  const location = response.headers.get('Location');
+  if (response.ok && body) return { body, retryAfter, location: location && new URL(location, response.url).href };
   const problem = body?.title ? body : { title: 'Hamro Concert sent an invalid response' };
   throw problemError(response.ok ? 0 : response.status, problem, retryAfter);
 }
@@ -73,7 +80,7 @@ const PROMPT = 5; // seconds: a stream starts with an event at once, unless a pr
 export function listen(path, on, silence, signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const source = new EventSource(path);
+    const source = new EventSource(urlOf(path));
     let isProven = false; // An event was received.
     let isBroken = false;
     let timer;
