@@ -6,5 +6,6 @@ mod concert_times;
 mod database;
 mod duplicate_tiers;
 mod earlier_versions;
+mod expanding_migrations;
 mod migration_checksums;
 mod migrations;
