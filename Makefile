@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos fuzz model mutants test-next clean-next test-images sqlx objects settings metrics kubernetes audit
+.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos test-upgrade fuzz model mutants test-next clean-next test-images sqlx objects settings metrics kubernetes audit
 
 help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
@@ -45,6 +45,9 @@ loadtest: ## flood a private installation and prove that nothing was lost; two m
 
 chaos: ## inject one fault after another under load and check the result (DURATION=10m; SEED=1 selects the faults)
 	@CHAOS_DURATION=$(DURATION) CHAOS_SEED=$(SEED) deploy/dev/test.sh --run-ignored only --no-capture -E 'package(hamro-e2e) & test(/^faults::chaos::/)'
+
+test-upgrade: ## upgrade from an earlier revision and roll back, under load, behind both proxies (PREVIOUS='a git revision')
+	@PREVIOUS=$(PREVIOUS) deploy/dev/test-upgrade.sh
 
 fuzz: ## fuzz the parsers of external input and the event stream encoder, three minutes (FUZZ_SECONDS=60 for each)
 	@deploy/dev/fuzz.sh
