@@ -56,7 +56,7 @@ pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Ready>, P
 
 /// How long an instance that starts refuses connections because it is not ready. Afterwards it accepts them, so that its
 /// health checks and its problems say why.
-const START_TIMEOUT: Duration = Duration::from_secs(2);
+const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Waits until the instance is ready for the first time, or has tried long enough.
 pub async fn wait_until_started(app: &App) {
