@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use hamro_api::broker::fallback_runtime;
 use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
-use hamro_api::broker::publisher::{PublisherMetrics, PublishingTask, Reporter, publisher};
+use hamro_api::broker::publisher::{InstanceReporter, PublisherMetrics, PublishingTask, Reporter, publisher};
 use hamro_api::canary::{Canary, CanaryMetrics, OwnHttp};
 use hamro_api::config::{Config, DATABASE_SESSION, DeclareConfig, SchemaCommandConfig, log_ids};
 use hamro_api::http::admin_auth::AdminAuth;
@@ -199,7 +199,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let queue_estimate = QueueEstimate::new(database_clock.clock());
     let intake = Intake::new(queue_estimate.process());
     intake.register(&mut registry);
-    let reporter = Reporter { intake: intake.clone(), metrics: metrics.clone() };
+    let connections = config.database_connections;
+    let instance =
+        InstanceReporter::new(&config.policy, config.shutdown, connections, database_clock.clone());
+    let reporter = Reporter { intake: intake.clone(), metrics: metrics.clone(), instance };
     let publisher_metrics = PublisherMetrics::register(&mut registry, &metrics);
     let (publisher, publishing_task) =
         publisher(config.publisher, broker.topology(), queue_estimate.clone(), reporter, publisher_metrics);

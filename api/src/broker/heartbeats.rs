@@ -1,14 +1,21 @@
 //! Tells all api instances how many bookings this one has published, which controls of the intake it obeys, and what it has
-//! counted.
+//! counted. Also which settings it has that all instances must share.
 
 use std::convert::Infallible;
+use std::num::NonZeroU16;
+use std::time::Duration;
 
-use hamro_shared::queue::{ApiFigures, HeartbeatSchedule, Latencies, ProcessState, Published};
+use hamro_shared::database::DatabaseClock;
+use hamro_shared::lifecycle::ShutdownLimits;
+use hamro_shared::queue::{
+    ApiFigures, HeartbeatSchedule, InstanceReport, Latencies, ProcessState, Published,
+};
 use lapin::Connection;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::side_channel::SideChannel;
+use crate::booking_policy::BookingPolicy;
 use crate::http::problem::ProblemCode;
 use crate::intake::Intake;
 use crate::metrics::{ApiMetrics, RefusalCode};
@@ -19,11 +26,52 @@ use crate::outcomes::queue_estimate::QueueEstimate;
 pub struct Reporter {
     pub intake: Intake,
     pub metrics: ApiMetrics,
+    pub instance: InstanceReporter,
+}
+
+/// Reports the settings and the clock of this instance.
+#[derive(Clone)]
+pub struct InstanceReporter {
+    /// What does not change.
+    settings: InstanceReport,
+    started: Instant,
+    clock: DatabaseClock,
+}
+
+impl InstanceReporter {
+    pub fn new(
+        policy: &BookingPolicy,
+        shutdown: ShutdownLimits,
+        database_connections: NonZeroU16,
+        clock: DatabaseClock,
+    ) -> Self {
+        let settings = InstanceReport {
+            ticket_keys: policy.ticket_keys.fingerprints(),
+            booking_deadline_millis: millis(policy.booking_deadline),
+            shutdown_timeout_millis: millis(shutdown.total),
+            database_connections: database_connections.get(),
+            ..InstanceReport::default()
+        };
+        Self { settings, started: Instant::now(), clock }
+    }
+
+    fn report(&self) -> InstanceReport {
+        InstanceReport {
+            uptime_millis: millis(self.started.elapsed()),
+            clock_offset_millis: self.clock.offset_millis(),
+            ..self.settings.clone()
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Reporter {
     fn complete(&self, published: Published) -> Published {
-        Published { figures: Some(self.figures()), ..self.intake.complete(published) }
+        let (figures, instance) = (Some(self.figures()), Some(self.instance.report()));
+        Published { figures, instance, ..self.intake.complete(published) }
     }
 
     fn figures(&self) -> ApiFigures {

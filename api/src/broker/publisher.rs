@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::heartbeats::HeartbeatSender;
-pub use super::heartbeats::Reporter;
+pub use super::heartbeats::{InstanceReporter, Reporter};
 pub use super::publisher_config::PublisherConfig;
 pub use super::publisher_metrics::PublisherMetrics;
 use super::release_announcer::{QueuedReleases, ReleaseAnnouncer, release_announcer};

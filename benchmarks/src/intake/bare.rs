@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hamro_api::broker::publisher::{PublisherMetrics, Reporter, publisher};
+use hamro_api::broker::publisher::{InstanceReporter, PublisherMetrics, Reporter, publisher};
 use hamro_api::config::Config;
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::{Bound, ClientShare};
@@ -72,7 +72,10 @@ pub async fn serve() -> Result<()> {
     let intake = Intake::open();
     let mut registry = MetricsRegistry::new("hamro-api");
     let metrics = ApiMetrics::register(&mut registry);
-    let reporter = Reporter { intake: intake.clone(), metrics: metrics.clone() };
+    let clock = DatabaseClock::new(Clock::system());
+    let instance =
+        InstanceReporter::new(&config.policy, config.shutdown, config.database_connections, clock.clone());
+    let reporter = Reporter { intake: intake.clone(), metrics: metrics.clone(), instance };
     let publisher_metrics = PublisherMetrics::register(&mut registry, &metrics);
     let (publisher, publishing) =
         publisher(config.publisher, &Topology::new(""), queue_estimate.clone(), reporter, publisher_metrics);
@@ -99,7 +102,7 @@ pub async fn serve() -> Result<()> {
         draining: stop.clone(),
         stopping: stop.clone(),
         schema_ready: watch::channel(true).1,
-        database_clock: DatabaseClock::new(Clock::system()),
+        database_clock: clock,
         policy: config.policy,
         admin_auth: Arc::new(AdminAuth::new(config.admin, TrustedProxies::default())),
         metrics,

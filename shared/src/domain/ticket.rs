@@ -97,6 +97,12 @@ pub struct TicketKeysError;
 /// The length of a UUID with hyphens, the form in which tickets are issued.
 const HYPHENATED_LEN: usize = uuid::fmt::Hyphenated::LENGTH;
 
+/// What a key signs for its fingerprint. Not 12 bytes long, as the signed part of a ticket id is.
+const FINGERPRINT: &str = "hamro-concert fingerprint of a ticket key";
+
+/// Enough to tell apart the few keys of an installation.
+const FINGERPRINT_BYTES: usize = 6;
+
 impl TicketKeys {
     pub fn parse(text: &str) -> Result<Self, TicketKeysError> {
         let verifying = text
@@ -133,6 +139,15 @@ impl TicketKeys {
     pub fn derive_key(&self, purpose: &str) -> [u8; 32] {
         assert!(purpose.len() != 12, "it could be the body of an id");
         self.signing.clone().chain_update(purpose).finalize().into_bytes().into()
+    }
+
+    /// Names the keys for operators, in their order: the first signs. Equal keys have equal fingerprints, and a fingerprint
+    /// reveals nothing about its key.
+    pub fn fingerprints(&self) -> Vec<String> {
+        let fingerprint = |key: &Hmac<Sha256>| {
+            hex::encode(&key.clone().chain_update(FINGERPRINT).finalize().into_bytes()[..FINGERPRINT_BYTES])
+        };
+        self.verifying.iter().map(fingerprint).collect()
     }
 
     /// Parses a ticket id; `None` unless it was signed with one of these keys.
@@ -242,6 +257,15 @@ mod tests {
         for other in [id.0.simple().to_string(), id.0.urn().to_string(), id.0.braced().to_string()] {
             assert_eq!(keys.verify(&other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn fingerprints_follow_the_order_of_the_keys_and_contain_no_part_of_them() {
+        let [a, b] = ["a", "b"].map(|digit| keys(&key(digit)).fingerprints().remove(0));
+        assert_ne!(a, b);
+        assert_eq!(a.len(), 2 * FINGERPRINT_BYTES);
+        assert!(!a.contains("aaaa"), "{a}");
+        assert_eq!(keys(&format!("{},{}", key("b"), key("a"))).fingerprints(), [b, a]);
     }
 
     #[test]

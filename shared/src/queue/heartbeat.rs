@@ -93,6 +93,27 @@ pub struct Published {
     /// Missing in heartbeats of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<ApiFigures>,
+    /// Missing in heartbeats of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceReport>,
+}
+
+/// What an operator compares between the api instances: `hamro-api doctor` and `hamro-api keys` do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InstanceReport {
+    /// The fingerprints of `TICKET_KEYS`, in their order: the first signs.
+    pub ticket_keys: Vec<String>,
+    /// `BOOKING_DEADLINE`.
+    pub booking_deadline_millis: u64,
+    /// `SHUTDOWN_TIMEOUT`.
+    pub shutdown_timeout_millis: u64,
+    /// `DATABASE_CONNECTIONS`.
+    pub database_connections: u16,
+    /// How long the process has run.
+    pub uptime_millis: u64,
+    /// How far the database clock is ahead of the clock of its machine. `None` before it was measured.
+    pub clock_offset_millis: Option<i64>,
 }
 
 /// What operators have decided about the intake of the whole installation.
@@ -200,6 +221,12 @@ mod tests {
                     accept_per_second: NonZeroU32::new(50),
                 }),
                 figures: Some(ApiFigures { accepted: 65, ..ApiFigures::default() }),
+                instance: Some(InstanceReport {
+                    ticket_keys: vec!["a1b2c3d4e5f6".to_owned()],
+                    booking_deadline_millis: 900_000,
+                    clock_offset_millis: Some(-3),
+                    ..InstanceReport::default()
+                }),
             }),
         ] {
             let heartbeat = Heartbeat { process: Uuid::from_u128(7), version: "0.1.0".to_owned(), state };

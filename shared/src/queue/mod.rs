@@ -26,8 +26,8 @@ pub use consume::consume;
 pub use envelope::{ENVELOPE_VERSION, Envelope, EnvelopeHeader, Undecodable};
 pub use figures::{ApiFigures, Latencies, WorkerFigures};
 pub use heartbeat::{
-    HEARTBEAT_AFTER_CHANGE, HEARTBEAT_EVERY, Heartbeat, HeartbeatSchedule, IntakeControls, ProcessState,
-    Published, SILENT_AFTER, WorkerState,
+    HEARTBEAT_AFTER_CHANGE, HEARTBEAT_EVERY, Heartbeat, HeartbeatSchedule, InstanceReport, IntakeControls,
+    ProcessState, Published, SILENT_AFTER, WorkerState,
 };
 pub use parcel::{BOOKINGS_HEADER, Parcel};
 pub use publish::{PublishError, check_confirmation, properties, publish_confirmed};
