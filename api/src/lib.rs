@@ -26,6 +26,7 @@ mod catalogue;
 pub mod check;
 pub mod config;
 mod docs;
+pub mod doctor;
 pub mod epoch_watch;
 pub mod health;
 pub mod http;

@@ -36,7 +36,7 @@ use hamro_api::server::rate_limit::RateLimit;
 use hamro_api::server::request_counts::RequestCounts;
 use hamro_api::state::{App, AppState};
 use hamro_api::ticket::TicketCommand;
-use hamro_api::{check, epoch_watch, health, person, server, startup_migration, ticket};
+use hamro_api::{check, doctor, epoch_watch, health, person, server, startup_migration, ticket};
 use hamro_shared::config::{Env, help};
 use hamro_shared::database::{self, Database, DatabaseClock, Sessions};
 use hamro_shared::domain::{Clock, TicketId};
@@ -93,6 +93,11 @@ enum Command {
     Check(check::Arguments),
     /// The earlier name of `person erase`
     Erase(person::erase::Arguments),
+    /// Examine the installation, and say what is wrong and what to do
+    ///
+    /// Uses the settings of the api, and `MANAGEMENT_URL` for what only RabbitMQ's management API shows. Changes nothing. Exits
+    /// with status 1 if there is an error. See "Doctor" in docs/RUNBOOK.md.
+    Doctor(doctor::Arguments),
     /// Print the OpenAPI document
     Openapi,
     /// Check that the instance on this machine is ready
@@ -149,6 +154,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             return check::run(&mut connection, &arguments).await;
         }
         Command::Erase(arguments) => return run_person(&PersonCommand::Erase(arguments)).await,
+        Command::Doctor(arguments) => return doctor::run(&arguments).await,
         Command::Openapi => print(&openapi().to_pretty_json().context("writing the document")?)?,
         Command::LogId { ticket } => print(&log_ids(Env::process())?.of(TicketId(ticket)).to_string())?,
         Command::Healthcheck => {

@@ -14,6 +14,7 @@ mod catalogue;
 mod database;
 mod dead_letters;
 mod deployment;
+mod doctor;
 mod documentation;
 mod faults;
 mod http;

@@ -38,6 +38,11 @@ impl DatabaseConfig {
         self.options.clone().application_name(process)
     }
 
+    /// The same for each server.
+    pub(super) fn servers(&self, process: &str) -> Vec<PgConnectOptions> {
+        vec![self.options(process)]
+    }
+
     /// Long-lived sessions for `process`, which are replaced when they stop working.
     pub fn sessions(&self, process: &str, settings: &[(&'static str, &'static str)]) -> Sessions {
         Sessions::new(self.options(process), settings)

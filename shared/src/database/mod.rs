@@ -4,6 +4,7 @@ mod clock;
 mod config;
 mod encoding;
 mod errors;
+mod inspection;
 mod opening;
 mod pool;
 mod schema;

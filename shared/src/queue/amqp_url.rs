@@ -27,6 +27,11 @@ impl BrokerUrl {
     pub fn nodes(&self) -> &[AMQPUri] {
         &self.0
     }
+
+    /// One for each node.
+    pub fn split(&self) -> impl Iterator<Item = Self> {
+        self.0.iter().map(|node| Self(vec![node.clone()]))
+    }
 }
 
 impl Setting for BrokerUrl {

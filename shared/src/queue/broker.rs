@@ -32,7 +32,7 @@ const WORKS_AFTER: Duration = Duration::from_secs(1);
 /// The nodes of the broker, the topology, and the state of this process's connections.
 #[derive(Clone)]
 pub struct Broker {
-    opener: Opener,
+    pub(super) opener: Opener,
     failures: RoleFailures,
     connected: ConnectedRoles,
 }

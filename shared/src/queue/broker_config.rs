@@ -41,4 +41,14 @@ impl BrokerConfig {
         let WithTls { url, tls } = url?;
         Some(Self { url, tls, prefix: prefix?.unwrap_or_default(), declares: declares? })
     }
+
+    /// One configuration for each node, which only looks for the topology and never declares it.
+    pub fn for_inspection(&self) -> Vec<Self> {
+        let of_node = |url| Self { url, prefix: self.prefix.clone(), declares: false };
+        self.url.split().map(of_node).collect()
+    }
+
+    pub fn virtual_host(&self) -> &str {
+        self.url.nodes().first().map(|node| node.vhost.as_str()).unwrap_or_default()
+    }
 }

@@ -9,6 +9,7 @@ mod consume;
 mod envelope;
 mod figures;
 mod heartbeat;
+mod inspection;
 mod nodes;
 mod opening;
 mod parcel;
@@ -29,9 +30,10 @@ pub use heartbeat::{
     HEARTBEAT_AFTER_CHANGE, HEARTBEAT_EVERY, Heartbeat, HeartbeatSchedule, InstanceReport, IntakeControls,
     ProcessState, Published, SILENT_AFTER, WorkerState,
 };
+pub use inspection::QueueCount;
 pub use parcel::{BOOKINGS_HEADER, Parcel};
 pub use publish::{PublishError, check_confirmation, properties, publish_confirmed};
-pub use refusal::TopologyError;
+pub use refusal::{Refusal, TopologyError};
 pub use role_failures::RoleFailures;
 pub use settled::{FreedSeat, RawSettledEvent, RawSettledTicket, Release, SettledEvent, SoldSeats};
 pub use topology::{INTAKE_MAX_BYTES, Topology};

@@ -39,7 +39,7 @@ pub struct Refusal {
     /// For anyone who may see the state of a process: no user and no address.
     pub cause: String,
     /// For operators.
-    remedy: String,
+    pub remedy: String,
 }
 
 impl Refusal {

@@ -15,6 +15,7 @@
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
+use serde_json::{Map, Value};
 
 use super::refusal::{Operation, TopologyError};
 
@@ -130,19 +131,32 @@ impl Topology {
         let mut alternate = FieldTable::default();
         alternate.insert("alternate-exchange".into(), text(self.unrouted_queue()));
         self.exchange(channel, self.bookings_exchange(), ExchangeKind::Direct, alternate).await?;
-        let mut limits = FieldTable::default();
-        limits.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(INTAKE_MAX_BYTES));
-        limits.insert("x-overflow".into(), text("reject-publish"));
-        limits.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
-        limits.insert("x-dead-letter-exchange".into(), text(self.dead_queue()));
-        limits.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-        self.queue(channel, self.intake_queue(), limits).await?;
+        self.queue(channel, self.intake_queue(), self.intake_arguments()).await?;
         self.bind(channel, self.intake_queue(), self.bookings_exchange()).await?;
 
         for exchange in [self.settled_exchange(), self.heartbeats_exchange()] {
             self.exchange(channel, exchange, ExchangeKind::Fanout, FieldTable::default()).await?;
         }
         Ok(())
+    }
+
+    fn intake_arguments(&self) -> FieldTable {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(INTAKE_MAX_BYTES));
+        arguments.insert("x-overflow".into(), text("reject-publish"));
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+        arguments.insert("x-dead-letter-exchange".into(), text(self.dead_queue()));
+        arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+        arguments
+    }
+
+    /// The arguments with which each queue is declared, as the management API of RabbitMQ shows them.
+    pub fn queue_arguments(&self) -> [(String, Map<String, Value>); 3] {
+        [
+            (self.intake_queue(), as_json(self.intake_arguments())),
+            (self.dead_queue(), as_json(never_dead_letter())),
+            (self.unrouted_queue(), as_json(never_dead_letter())),
+        ]
     }
 
     /// Declares a queue that is exclusive to this connection and receives every announcement from now on. Returns its
@@ -212,6 +226,17 @@ impl Topology {
             .await
             .map_err(|error| TopologyError { operation, error })
     }
+}
+
+/// The arguments of a quorum queue as JSON.
+fn as_json(arguments: FieldTable) -> Map<String, Value> {
+    let value = |value: &AMQPValue| match value {
+        AMQPValue::LongLongInt(number) => Value::from(*number),
+        AMQPValue::LongString(text) => Value::from(text.to_string()),
+        other => unreachable!("no queue has an argument such as {other:?}"),
+    };
+    let own = arguments.inner().iter().map(|(name, argument)| (name.to_string(), value(argument)));
+    own.chain([("x-queue-type".to_owned(), Value::from("quorum"))]).collect()
 }
 
 fn never_dead_letter() -> FieldTable {
