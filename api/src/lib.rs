@@ -32,6 +32,7 @@ pub mod health;
 pub mod http;
 pub mod installation;
 pub mod intake;
+pub mod keys;
 pub mod metrics;
 mod openapi;
 mod ops;

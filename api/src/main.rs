@@ -20,6 +20,7 @@ use hamro_api::http::sse::SseLimiter;
 use hamro_api::installation::Installation;
 use hamro_api::installation::reports::Reports;
 use hamro_api::intake::{self, Intake};
+use hamro_api::keys::KeysCommand;
 use hamro_api::metrics::ApiMetrics;
 use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
@@ -36,7 +37,7 @@ use hamro_api::server::rate_limit::RateLimit;
 use hamro_api::server::request_counts::RequestCounts;
 use hamro_api::state::{App, AppState};
 use hamro_api::ticket::TicketCommand;
-use hamro_api::{check, doctor, epoch_watch, health, person, server, startup_migration, ticket};
+use hamro_api::{check, doctor, epoch_watch, health, keys, person, server, startup_migration, ticket};
 use hamro_shared::config::{Env, help};
 use hamro_shared::database::{self, Database, DatabaseClock, Sessions};
 use hamro_shared::domain::{Clock, TicketId};
@@ -98,6 +99,12 @@ enum Command {
     /// Uses the settings of the api, and `MANAGEMENT_URL` for what only RabbitMQ's management API shows. Changes nothing. Exits
     /// with status 1 if there is an error. See "Doctor" in docs/RUNBOOK.md.
     Doctor(doctor::Arguments),
+    /// Change `TICKET_KEYS` without losing a ticket
+    ///
+    /// Needs `AMQP_URL`, `QUEUE_PREFIX` if set, and the keys: `--file`, `TICKET_KEYS_FILE` or `TICKET_KEYS`. See "Change
+    /// `TICKET_KEYS`" in docs/RUNBOOK.md.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Print the OpenAPI document
     Openapi,
     /// Check that the instance on this machine is ready
@@ -155,6 +162,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Erase(arguments) => return run_person(&PersonCommand::Erase(arguments)).await,
         Command::Doctor(arguments) => return doctor::run(&arguments).await,
+        Command::Keys(command) => keys::run(command).await?,
         Command::Openapi => print(&openapi().to_pretty_json().context("writing the document")?)?,
         Command::LogId { ticket } => print(&log_ids(Env::process())?.of(TicketId(ticket)).to_string())?,
         Command::Healthcheck => {
