@@ -3,9 +3,14 @@
 #
 # It has no Unix socket: all clients connect over the loopback interface, and in a deep directory the socket's path
 # could exceed the system's limit.
+#
+# A stack may have a second server, `standby`, which streams from the first one.
 
 # The superuser only creates the application's role and database. The programs never log in as it.
 readonly POSTGRES_SUPERUSER=hamro POSTGRES_ROLE=hamro_app POSTGRES_DATABASE=hamro
+
+# The server that the functions below act on: postgres or standby. Also the name of its pid file and log.
+POSTGRES_SERVER=postgres
 
 # The server refuses to run as root.
 as_postgres() {
@@ -24,6 +29,10 @@ postgres_home() { # uses STACK_DIR, STACK_NAME
     else
         echo "$STACK_DIR/postgres"
     fi
+}
+
+postgres_data() {
+    if [[ $POSTGRES_SERVER == postgres ]]; then echo "$(postgres_home)/data"; else echo "$(postgres_home)/$POSTGRES_SERVER"; fi
 }
 
 # Prints the directory of the server's programs: of the version that wrote the data if it exists, otherwise the newest.
@@ -53,22 +62,43 @@ postgres_start() { # PORT
     [[ -f $data/PG_VERSION ]] || postgres_initialise "$home" "$bin"
     # Rewritten at every start: the machine, the free disk space and the port may have changed.
     postgres_settings "$1" "$home" "$bin" | as_postgres tee "$data/postgresql.conf" >/dev/null
-    echo "host all all 127.0.0.1/32 scram-sha-256" | as_postgres tee "$data/pg_hba.conf" >/dev/null
+    printf 'host %s all 127.0.0.1/32 scram-sha-256\n' all replication | as_postgres tee "$data/pg_hba.conf" >/dev/null
     begin_log "$STACK_DIR/logs/postgres.log"
     postgres_run
 }
 
+# Copies the running server and starts the copy as its standby, without waiting for it.
+postgres_start_standby() { # PORT PRIMARY_PORT
+    local home bin connection
+    home=$(postgres_home)
+    bin=$(postgres_bin "$home/data")
+    connection="host=127.0.0.1 port=$2 user=$POSTGRES_SUPERUSER password=$POSTGRES_PASSWORD application_name=standby"
+    (
+        cd / # the programs read the working directory, which user postgres may be unable to read
+        as_postgres env PGPASSWORD="$POSTGRES_PASSWORD" "$bin/pg_basebackup" --host=127.0.0.1 --port="$2" \
+            --username="$POSTGRES_SUPERUSER" --checkpoint=fast --pgdata="$home/standby" \
+            >"$STACK_DIR/logs/basebackup.log" 2>&1 ||
+            die_with_log "$STACK_DIR/logs/basebackup.log" "pg_basebackup failed."
+        {
+            postgres_settings "$1" "$home" "$bin"
+            echo "primary_conninfo = '$connection'"
+        } | as_postgres tee "$home/standby/postgresql.conf" >/dev/null
+        as_postgres touch "$home/standby/standby.signal"
+    )
+    begin_log "$STACK_DIR/logs/standby.log"
+    POSTGRES_SERVER=standby postgres_run
+}
+
 # Restarts the server with the settings of its last start.
 postgres_run() {
-    local data bin
-    data=$(postgres_home)/data
+    local data bin pid_file=$STACK_DIR/pids/$POSTGRES_SERVER log=$STACK_DIR/logs/$POSTGRES_SERVER.log
+    data=$(postgres_data)
     bin=$(postgres_bin "$data")
     postgres_kill_orphans "$data" "$bin"
     if ((EUID == 0)); then
-        start_detached "$STACK_DIR/pids/postgres" "$STACK_DIR/logs/postgres.log" \
-            setpriv --reuid=postgres --regid=postgres --init-groups -- "$bin/postgres" -D "$data"
+        start_detached "$pid_file" "$log" setpriv --reuid=postgres --regid=postgres --init-groups -- "$bin/postgres" -D "$data"
     else
-        start_detached "$STACK_DIR/pids/postgres" "$STACK_DIR/logs/postgres.log" "$bin/postgres" -D "$data"
+        start_detached "$pid_file" "$log" "$bin/postgres" -D "$data"
     fi
 }
 
@@ -194,9 +224,9 @@ postgres_superuser_url() { # PORT
 
 postgres_wait() { # PORT
     local bin
-    bin=$(postgres_bin "$(postgres_home)/data")
+    bin=$(postgres_bin "$(postgres_data)")
     # Recovery after a crash replays up to max_wal_size.
-    wait_for_service PostgreSQL "$STACK_DIR/pids/postgres" "$STACK_DIR/logs/postgres.log" 300 \
+    wait_for_service PostgreSQL "$STACK_DIR/pids/$POSTGRES_SERVER" "$STACK_DIR/logs/$POSTGRES_SERVER.log" 300 \
         "$bin/pg_isready" --quiet --host=127.0.0.1 --port="$1"
 }
 
@@ -216,7 +246,7 @@ postgres_create_role() { # PORT
 
 # SIGINT is the "fast" shutdown: it rolls back open transactions and writes a checkpoint.
 postgres_stop() {
-    stop_processes INT 60 "$STACK_DIR/pids/postgres"
+    stop_processes INT 60 "$STACK_DIR/pids/$POSTGRES_SERVER"
 }
 
 postgres_wipe() {

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # For fault tests inside with-stack.sh, which sets HAMRO_STACK_DIR: `service.sh start|stop|kill|freeze|thaw|fill|empty
-# postgres|rabbitmq|rabbitmq-N`, where N is a node of a cluster, or `service.sh cut|join rabbitmq-N`, which switches the
-# network of a node that has its own. kill is SIGKILL, freeze SIGSTOP and thaw SIGCONT. start waits until the service is ready; it keeps
-# its address and data. `fill SERVICE [LEAVE_MB]` fills the disk of a service that was started with a small one, and empty
-# frees it again.
+# postgres|standby|rabbitmq|rabbitmq-N`, where N is a node of a cluster, or `service.sh cut|join rabbitmq-N`, which switches
+# the network of a node that has its own. kill is SIGKILL, freeze SIGSTOP and thaw SIGCONT. start waits until the service is
+# ready; it keeps its address and data. `fill SERVICE [LEAVE_MB]` fills the disk of a service that was started with a small
+# one, and empty frees it again.
 
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 
 main() {
     local action=${1:-} service=${2:-} pid
-    [[ $service =~ ^(postgres|rabbitmq(-[1-5])?)$ ]] ||
-        die "usage: service.sh start|stop|kill|freeze|thaw|fill|empty postgres|rabbitmq|rabbitmq-N"
+    [[ $service =~ ^(postgres|standby|rabbitmq(-[1-5])?)$ ]] ||
+        die "usage: service.sh start|stop|kill|freeze|thaw|fill|empty postgres|standby|rabbitmq|rabbitmq-N"
+    [[ $service != standby ]] || POSTGRES_SERVER=standby
     [[ -d ${HAMRO_STACK_DIR:-} ]] || die "HAMRO_STACK_DIR must be the directory of a running stack."
     stack_name "$(basename "$HAMRO_STACK_DIR")"
     enter_stack_namespace "$ROOT/deploy/dev/service.sh" "$@"
@@ -48,7 +49,9 @@ stop_service() { # uses service
     case $service in
         # The other nodes of a cluster need epmd.
         rabbitmq-*) stop_processes TERM 60 "$STACK_DIR/pids/$service" ;;
-        *) "${service}_stop" ;;
+        rabbitmq) rabbitmq_stop ;;
+        # The server that POSTGRES_SERVER names.
+        *) postgres_stop ;;
     esac
 }
 
@@ -69,6 +72,11 @@ start_rabbitmq() { # uses service
     epmd_ensure "$service"
     stack_restart "$service"
     rabbitmq_wait_for "$service"
+}
+
+start_standby() {
+    postgres_run
+    postgres_wait "$(cat "$STACK_DIR/ports/standby")"
 }
 
 main "$@"

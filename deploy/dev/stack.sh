@@ -33,6 +33,9 @@ readonly UP=up
 # If not empty, the data is only needed during the run, and speed takes precedence over durability.
 STACK_THROWAWAY=
 
+# If not empty, a standby streams from PostgreSQL.
+STACK_STANDBY=
+
 stack_name() { # NAME
     # The last are directories of other scripts in .dev, which stack_wipe would delete.
     [[ $1 =~ ^[a-z][a-z0-9-]{0,30}$ && ! $1 =~ ^(deno|images|next|npm|tools)$ ]] ||
@@ -54,8 +57,8 @@ stack_lock() {
 
 # Prints the pid files of everything except PostgreSQL and RabbitMQ: api, worker-1, …, or the command of with-stack.sh.
 stack_applications() {
-    find "$STACK_DIR/pids" -type f ! -name postgres ! -name rabbitmq ! -name 'rabbitmq-[0-9]' ! -name epmd \
-        ! -name 'epmd-[0-9]' ! -name script 2>/dev/null || true
+    find "$STACK_DIR/pids" -type f ! -name postgres ! -name standby ! -name rabbitmq ! -name 'rabbitmq-[0-9]' \
+        ! -name epmd ! -name 'epmd-[0-9]' ! -name script 2>/dev/null || true
 }
 
 # Stops what a killed run left running.
@@ -93,6 +96,7 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
         postgres_wait "$postgres_port"
         postgres_create_role "$postgres_port"
         DATABASE_URL=$(postgres_url "$postgres_port")
+        [[ -z $STACK_STANDBY ]] || stack_start_standby "$postgres_port"
         # Only for tests. `make up` must not pass it to the programs.
         if [[ $STACK_NAME != "$UP" ]]; then
             HAMRO_SUPERUSER_URL=$(postgres_superuser_url "$postgres_port")
@@ -107,6 +111,15 @@ stack_start() { # SERVICE… (postgres, rabbitmq)
     HAMRO_STACK_DIR=$STACK_DIR
     export DATABASE_URL AMQP_URL HAMRO_STACK_DIR
     printf 'DATABASE_URL=%q\nAMQP_URL=%q\n' "${DATABASE_URL:-}" "${AMQP_URL:-}" | write_private "$STACK_DIR/env"
+}
+
+stack_start_standby() { # PRIMARY_PORT
+    local port
+    port=$(stack_port standby 9)
+    postgres_start_standby "$port" "$1"
+    POSTGRES_SERVER=standby postgres_wait "$port"
+    HAMRO_STANDBY_URL=$(postgres_url "$port")
+    export HAMRO_STANDBY_URL
 }
 
 # Restarts a service of a running stack with the same address, settings and data. Does not wait until it is ready.
@@ -155,6 +168,7 @@ stack_first_port() {
 stack_stop() {
     local node
     rabbitmq_stop
+    POSTGRES_SERVER=standby postgres_stop
     postgres_stop
     remove_networks
     for node in $(rabbitmq_nodes); do unmount_small_disk "$(rabbitmq_data "$node")"; done

@@ -12,6 +12,7 @@
 #
 #   --durable         give PostgreSQL the durability and memory of `make up`, for measurements
 #   --only SERVICE    start only postgres or only rabbitmq
+#   --standby         start a standby of PostgreSQL, and set HAMRO_STANDBY_URL; pids/standby starts with its process id
 #   --brokers N       start RabbitMQ as a cluster of this many nodes, from 2 to 5; AMQP_URL names all of them
 #   --networks        give each node of the cluster a network of its own, which service.sh can cut off; see
 #                     node-networks.sh
@@ -20,7 +21,7 @@
 # shellcheck source=deploy/dev/stack.sh
 source "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 
-usage() { die "$1" "usage: with-stack.sh [--durable] [--only postgres|rabbitmq] [--brokers N [--networks]] [--disk MB] NAME -- COMMAND…"; }
+usage() { die "$1" "usage: with-stack.sh [--durable] [--only postgres|rabbitmq] [--brokers N [--networks]] [--standby] [--disk MB] NAME -- COMMAND…"; }
 
 main() {
     local arguments=("$@") services=(postgres rabbitmq) name=
@@ -28,6 +29,7 @@ main() {
     while (($# > 0)); do
         case $1 in
             --durable) STACK_THROWAWAY= ;;
+            --standby) STACK_STANDBY=yes ;;
             --only)
                 [[ ${2:-} == postgres || ${2:-} == rabbitmq ]] || usage "--only must be postgres or rabbitmq."
                 services=("$2")
