@@ -313,6 +313,7 @@ fn sse_limiter(http: &HttpConfig, lifecycle: &Lifecycle) -> SseLimiter {
 /// Registers the metrics of what the requests share.
 fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &Admission) {
     state.database.register_metrics(registry);
+    state.database.servers().register_metrics(registry);
     state.database_clock.register_metrics(registry);
     state.publisher.register_metrics(registry);
     state.queue_estimate.register_metrics(registry);
@@ -393,7 +394,9 @@ fn spawn_database_tasks(lifecycle: &mut Lifecycle, state: &AppState) {
     let (intake, database) = (state.intake.clone(), state.database.clone());
     lifecycle.support("intake controls", |stop| intake::polling::run(intake, database, stop));
     let (database_clock, database) = (state.database_clock.clone(), state.database.clone());
+    let watching = database.clone();
     lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
+    lifecycle.support("database servers", |stop| database::watch_servers(watching, |_| {}, stop));
 }
 
 /// Logs the counts of refused requests and of wrong admin tokens, and frees the rate limiter's memory of idle clients.

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use futures_util::future::BoxFuture;
 use hamro_shared::config::{Env, help};
-use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_until_database_usable};
+use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_until_database_usable, watch_servers};
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits, block_on};
 use hamro_shared::queue::{Broker, BrokerTask, supervise};
@@ -86,6 +86,17 @@ async fn check_health() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Makes a part not ready while commits are blocked.
+fn report_blocked(commits: Readiness) -> impl Fn(bool) {
+    move |are_blocked| {
+        if are_blocked {
+            commits.set_not_ready("commits wait for a synchronous standby");
+        } else {
+            commits.set_ready();
+        }
+    }
+}
+
 async fn run() -> anyhow::Result<ExitCode> {
     let config = Config::read(Env::process())?;
     let logging = telemetry::start(&config.telemetry, config.log_ids.clone())?;
@@ -131,7 +142,9 @@ async fn run() -> anyhow::Result<ExitCode> {
         outcome_publisher.clone(),
         isolator_readiness,
     );
+    let commits = health.register("commits", Readiness::ready());
     health.export(&mut registry);
+    sessions.servers().register_metrics(&mut registry);
     let observed = Observed::default();
     observed.export(&mut registry);
     let auditor = config.audit.every.map(|every| {
@@ -164,11 +177,12 @@ async fn run() -> anyhow::Result<ExitCode> {
         Ok(())
     });
     lifecycle.support("requeue", run_on_broker(broker.clone(), requeue_task));
-    let outcome_publishing_task = outcome_publishing_task.reporting(metrics, health.clone());
-    lifecycle.support("outcome publisher", run_on_broker(broker, outcome_publishing_task));
+    let publishing = outcome_publishing_task.reporting(metrics, health.clone());
+    lifecycle.support("outcome publisher", run_on_broker(broker, publishing));
     let database = Database::new(sessions, NonZeroU16::MIN);
-    let observing = database.clone();
+    let (observing, watching) = (database.clone(), database.clone());
     lifecycle.support("audit report", |stop| observed.keep_reading(observing, stop));
+    lifecycle.support("database servers", |stop| watch_servers(watching, report_blocked(commits), stop));
     lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
     if let Some(auditor) = auditor {
         lifecycle.support("auditor", |stop| auditor.run(stop));

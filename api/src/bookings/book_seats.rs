@@ -88,7 +88,7 @@ async fn await_or_expire(
             return Ok(settled.outcome.clone());
         }
         let fencing =
-            app.database.query(move |connection| Box::pin(tickets::expire(connection, id, deadline)));
+            app.database.write(move |connection| Box::pin(tickets::expire(connection, id, deadline)));
         let unknown = Problem::of(ProblemCode::OutcomeUnknown).about(id);
         match Box::pin(fencing).await {
             // Cached, because an instance must not report `queued` after a final status.

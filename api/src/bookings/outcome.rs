@@ -60,7 +60,9 @@ pub async fn find_or_expire(
     }
     let deadline = ticket.issued_at() + app.policy.booking_deadline;
     let is_past_deadline = Ticket { id: ticket, deadline }.is_past_deadline(app.clock.now());
-    let passed_deadline = is_past_deadline.then_some(deadline);
+    // While commits are blocked, the ticket stays queued: the write would only wait.
+    let may_expire = is_past_deadline && !app.database.servers().commits_are_blocked();
+    let passed_deadline = may_expire.then_some(deadline);
     if passed_deadline.is_none() && app.watermark.proves_unsettled(ticket).await {
         return Ok(None);
     }

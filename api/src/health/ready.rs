@@ -18,7 +18,8 @@ pub struct Ready {
     #[schema(example = "ok")]
     status: &'static str,
     /// `unavailable` while no database session can be opened. Bookings are still accepted; the catalogue, seat maps and
-    /// most statuses return 503.
+    /// most statuses return 503. `commits-blocked` while commits wait for a synchronous standby that does not respond:
+    /// bookings are accepted and not settled, and everything can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "unavailable")]
     database: Option<&'static str>,
@@ -49,7 +50,11 @@ pub struct Ready {
 )]
 pub async fn get_readiness(State(app): State<AppState>) -> Result<Json<Ready>, Problem> {
     check(&app)?;
-    let database = app.database.is_unavailable().then_some("unavailable");
+    let database = if app.database.is_unavailable() {
+        Some("unavailable")
+    } else {
+        app.database.servers().commits_are_blocked().then_some("commits-blocked")
+    };
     let failed_broker_nodes = app.broker_failures.nodes();
     Ok(Json(Ready { status: "ok", database, failed_broker_nodes }))
 }
@@ -86,9 +91,11 @@ fn check(app: &App) -> Result<(), Problem> {
         return Err(Problem::new(ProblemCode::NotReady, detail).retry_after(1));
     }
     if !*app.schema_ready.borrow() {
-        return Err(
-            Problem::new(ProblemCode::NotReady, "The database schema is not up to date yet.").retry_after(1)
-        );
+        let detail = match app.database.open_failure() {
+            Some(failure) => format!("The database schema is not up to date yet: {failure}"),
+            None => "The database schema is not up to date yet.".to_owned(),
+        };
+        return Err(Problem::new(ProblemCode::NotReady, detail).retry_after(1));
     }
     if !app.database_clock.is_measured() {
         let detail = "The database clock has not been read yet.";

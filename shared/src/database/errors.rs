@@ -78,6 +78,16 @@ impl OpenError {
         }
     }
 
+    /// Of several servers, none can be used. Only if all refuse this process, an operator has to act.
+    pub fn of_all(mut errors: Vec<Self>) -> Self {
+        if errors.len() == 1 {
+            return errors.remove(0);
+        }
+        let is_refusal = errors.iter().all(|error| error.is_refusal);
+        let reasons: Vec<_> = errors.iter().map(Self::to_string).collect();
+        Self { address: None, reason: reasons.join("; "), is_refusal }
+    }
+
     /// A pooler lends each session to one client after another.
     pub fn shared_sessions(mode: &str) -> Self {
         let reason = format!(
@@ -133,6 +143,16 @@ fn advice(code: &str, message: &str) -> Option<&'static str> {
 /// An error of our own: the server did not respond in time, or is unusable.
 pub(super) fn unavailable(reason: &str) -> Error {
     Error::Io(std::io::Error::other(reason.to_owned()))
+}
+
+/// A commit would wait for a standby that is not there.
+pub fn commits_are_blocked() -> Error {
+    unavailable("commits wait for a synchronous standby")
+}
+
+/// The work was on a server that another one has replaced.
+pub fn server_replaced() -> Error {
+    unavailable("another server has replaced this one")
 }
 
 fn code(database_error: &dyn DatabaseError) -> Cow<'_, str> {

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 use super::DatabaseConfig;
 use super::errors::{OpenError, unavailable};
 use super::opening::connect;
-use super::url::address;
 
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -17,12 +16,11 @@ impl DatabaseConfig {
     /// Connects to each server of `DATABASE_URL`, also to a standby, and applies no settings. Each has its address.
     pub async fn inspect(&self, process: &str) -> Vec<(String, Result<PgConnection, Error>)> {
         let mut servers = Vec::new();
-        for options in self.servers(process) {
-            let address = address(&options);
-            let opened = timeout(OPEN_TIMEOUT, connect(&options)).await;
+        for (address, options) in self.servers.for_process(process).each() {
+            let opened = timeout(OPEN_TIMEOUT, connect(options)).await;
             let opened = opened.unwrap_or_else(|_| Err(unavailable("opening a session timed out")));
             let opened = opened.map(|(connection, _)| connection);
-            servers.push((address.clone(), opened.map_err(|error| OpenError::of(&address, &error).into())));
+            servers.push((address.to_owned(), opened.map_err(|error| OpenError::of(address, &error).into())));
         }
         servers
     }

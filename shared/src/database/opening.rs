@@ -11,6 +11,9 @@ use tokio::time::timeout;
 use super::errors::{OpenError, unavailable};
 use super::tls::explained;
 
+/// How long opening a session may take, with all servers that are tried.
+pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How long the second session of [`refuse_shared_sessions`] may take. A pooler that gives each client its own session may
 /// have none to give.
 const SECOND_SESSION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -28,6 +31,11 @@ impl Backend {
         let query = "SELECT pg_backend_pid(), pg_postmaster_start_time()::text";
         let row = sqlx::raw_sql(query).fetch_one(connection).await?;
         Ok(Self { pid: row.try_get(0)?, server_start: row.try_get(1)? })
+    }
+
+    /// Whether both sessions lead to the same running server.
+    pub fn is_on_same_server(&self, other: &Self) -> bool {
+        self.server_start == other.server_start
     }
 }
 

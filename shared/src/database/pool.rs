@@ -18,8 +18,10 @@ use tokio::task::{spawn, spawn_blocking};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::errors::{is_session_lost, unavailable};
-use super::sessions::{CHECK_AFTER, OPEN_TIMEOUT, Session, Sessions};
+use super::errors::{commits_are_blocked, is_session_lost, server_replaced, unavailable};
+use super::opening::OPEN_TIMEOUT;
+use super::servers::Servers;
+use super::sessions::{CHECK_AFTER, Session, Sessions};
 use crate::telemetry::metrics::MetricsRegistry;
 
 /// How long work may wait for a session before it fails.
@@ -91,6 +93,31 @@ impl Database {
         self.0.sessions.last_open_failed()
     }
 
+    /// Why the last attempt to open a session failed.
+    pub fn open_failure(&self) -> Option<String> {
+        self.0.sessions.open_failure()
+    }
+
+    /// The servers that the sessions lead to.
+    pub fn servers(&self) -> &Servers {
+        self.0.sessions.servers()
+    }
+
+    /// Runs `work` as [`Self::query`] does, unless commits are blocked: it writes, and each try would occupy a session of
+    /// the server until they no longer are.
+    pub async fn write<T, W>(&self, work: W) -> Result<T, sqlx::Error>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
+    {
+        self.check_commits()?;
+        self.query(work).await
+    }
+
+    fn check_commits(&self) -> Result<(), sqlx::Error> {
+        if self.servers().commits_are_blocked() { Err(commits_are_blocked()) } else { Ok(()) }
+    }
+
     /// Runs `work`, which must be idempotent. If its session turns out to be unusable, `work` runs once more, on
     /// another session.
     pub async fn query<T, W>(&self, work: W) -> Result<T, sqlx::Error>
@@ -132,6 +159,7 @@ impl Database {
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
     {
+        self.check_commits()?;
         self.detach(Threads::Runtime, move |pool, requester| async move {
             pool.transaction(work, &requester).await
         })
@@ -251,9 +279,16 @@ impl Pool {
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T>,
     ) -> Result<T, sqlx::Error> {
         let result = match requester.check_present() {
-            Ok(()) => timeout(limit, work(&mut session.connection))
-                .await
-                .unwrap_or_else(|_| Err(unavailable("the database did not respond in time"))),
+            Ok(()) => {
+                let replaced = self.sessions.replaced(&session);
+                tokio::select! {
+                    biased;
+                    result = timeout(limit, work(&mut session.connection)) => {
+                        result.unwrap_or_else(|_| Err(unavailable("the database did not respond in time")))
+                    }
+                    () = replaced => Err(server_replaced()),
+                }
+            }
             Err(gone) => {
                 // It has not been used, so its age and its time of use stay.
                 session.give_back();

@@ -8,17 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::Row;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnection;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::errors::{OpenError, is_session_lost, unavailable};
-use super::opening::{Backend, connect, prepare, refuse_shared_sessions};
+use super::opening::Backend;
+use super::servers::{Opened, Requirements, Servers};
 use super::session_counts::{SessionCounts, SessionGuard};
-use super::url::address;
-
-/// How long opening a session may take.
-pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A session that has been idle for this long should be checked before it is used.
 pub const CHECK_AFTER: Duration = Duration::from_secs(1);
@@ -40,8 +37,7 @@ const WARN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub struct Sessions(Arc<Inner>);
 
 struct Inner {
-    options: PgConnectOptions,
-    address: String,
+    servers: Servers,
     settings: Vec<(&'static str, &'static str)>,
     counts: SessionCounts,
     state: Mutex<State>,
@@ -64,6 +60,10 @@ struct State {
 pub struct Session {
     pub connection: PgConnection,
     backend: Backend,
+    /// Of the server.
+    address: String,
+    /// See [`Opened::change`].
+    change: u64,
     opened_at: Instant,
     used_at: Instant,
     counted: SessionGuard,
@@ -77,8 +77,8 @@ impl Session {
 }
 
 impl Sessions {
-    /// Sessions with these settings, as names and values, in addition to those in `options`.
-    pub fn new(options: PgConnectOptions, settings: &[(&'static str, &'static str)]) -> Self {
+    /// Sessions with these settings, as names and values, in addition to those in `DATABASE_URL`.
+    pub fn new(servers: impl Into<Servers>, settings: &[(&'static str, &'static str)]) -> Self {
         let state = State {
             discarded_until: Instant::now(),
             warned_at: None,
@@ -86,9 +86,13 @@ impl Sessions {
             has_worked: false,
             has_own_sessions: false,
         };
-        let address = address(&options);
-        let (settings, counts) = (settings.to_vec(), SessionCounts::default());
-        Self(Arc::new(Inner { options, address, settings, counts, state: Mutex::new(state) }))
+        let (servers, settings, counts) = (servers.into(), settings.to_vec(), SessionCounts::default());
+        Self(Arc::new(Inner { servers, settings, counts, state: Mutex::new(state) }))
+    }
+
+    /// The servers that the sessions lead to.
+    pub fn servers(&self) -> &Servers {
+        &self.0.servers
     }
 
     /// What is counted of these sessions.
@@ -104,34 +108,24 @@ impl Sessions {
             return Err(failure.clone().into());
         }
         let opened_at = Instant::now();
-        let opened = timeout(OPEN_TIMEOUT, self.connect()).await;
-        let opened = opened.unwrap_or_else(|_| Err(unavailable("opening a session timed out")));
+        let must_examine_pooler = !self.state().has_own_sessions;
+        let requirements = Requirements { settings: &self.0.settings, must_examine_pooler };
+        let opened = self.0.servers.open(requirements).await;
         let mut state = self.state();
         match opened {
-            Ok((connection, backend)) => {
+            Ok(Opened { connection, backend, address, change, .. }) => {
                 state.open_failure = None;
                 state.has_worked = true;
                 state.has_own_sessions = true;
-                let counted = self.0.counts.open();
-                Ok(Session { connection, backend, opened_at, used_at: Instant::now(), counted })
+                let (used_at, counted) = (Instant::now(), self.0.counts.open());
+                Ok(Session { connection, backend, address, change, opened_at, used_at, counted })
             }
-            Err(error) => {
+            Err(failure) => {
                 self.0.counts.count_failure();
-                let failure = OpenError::of(&self.0.address, &error);
                 state.open_failure = Some((Instant::now(), failure.clone()));
                 Err(failure.into())
             }
         }
-    }
-
-    async fn connect(&self) -> Result<(PgConnection, Backend), sqlx::Error> {
-        let Inner { options, settings, .. } = &*self.0;
-        let (mut connection, backend) = connect(options).await?;
-        if !self.state().has_own_sessions {
-            refuse_shared_sessions(options, &mut connection, &backend).await?;
-        }
-        prepare(&mut connection, settings).await?;
-        Ok((connection, backend))
     }
 
     /// Whether a session could be opened since the start of this process.
@@ -142,6 +136,16 @@ impl Sessions {
     /// Whether the last attempt to open a session failed.
     pub fn last_open_failed(&self) -> bool {
         self.state().open_failure.is_some()
+    }
+
+    /// Why the last attempt to open a session failed.
+    pub fn open_failure(&self) -> Option<String> {
+        self.state().open_failure.as_ref().map(|(_, failure)| failure.to_string())
+    }
+
+    /// Resolves once the session should not be used any longer, because another server has replaced its own.
+    pub fn replaced(&self, session: &Session) -> impl Future<Output = ()> + Send + use<> {
+        self.0.servers.changed_since(session.change)
     }
 
     /// Whether the session can be used. One that has been idle for `check_after` must respond promptly, be writable,
@@ -165,11 +169,11 @@ impl Sessions {
                 if defect == OTHER_BACKEND {
                     self.state().has_own_sessions = false;
                 }
-                self.discard_all(defect);
+                self.discard_all(session, defect);
                 false
             }
             Err(error) => {
-                self.discard_all(&error.to_string());
+                self.discard_all(session, &error.to_string());
                 false
             }
         }
@@ -181,7 +185,7 @@ impl Sessions {
         session.counted.set_in_use(false);
         match error {
             Some(error) if is_session_lost(error) => {
-                self.discard_all(&error.to_string());
+                self.discard_all(session, &error.to_string());
                 false
             }
             _ => {
@@ -192,17 +196,19 @@ impl Sessions {
     }
 
     /// Makes all sessions that were opened up to now unusable.
-    fn discard_all(&self, reason: &str) {
+    fn discard_all(&self, session: &Session, reason: &str) {
         let mut state = self.state();
         state.discarded_until = Instant::now();
         if state.warned_at.is_none_or(|at| at.elapsed() > WARN_AGAIN_AFTER) {
             state.warned_at = Some(Instant::now());
-            warn!("discarding all open database sessions (Postgres at {}): {reason}", self.0.address);
+            warn!("discarding all open database sessions (Postgres at {}): {reason}", session.address);
         }
     }
 
     fn is_trusted(&self, session: &Session) -> bool {
-        session.opened_at.elapsed() < MAX_AGE && session.opened_at > self.state().discarded_until
+        session.opened_at.elapsed() < MAX_AGE
+            && session.opened_at > self.state().discarded_until
+            && session.change == self.0.servers.changes()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use hamro_shared::backoff::Backoff;
-use hamro_shared::database::{CHECK_AFTER, Session, Sessions};
+use hamro_shared::database::{CHECK_AFTER, Session, Sessions, commits_are_blocked, server_replaced};
 use hamro_shared::domain::{Clock, SettledTicket};
 use hamro_shared::telemetry::traces::{Traces, trace_id};
 use tokio::time::{Instant, timeout};
@@ -225,7 +225,9 @@ impl BatchExecutor {
                 // If a seat was locked, the next attempt defers its bookings; if it was another row, it waits for that
                 // again.
                 self.locking.skip_all_locked = error.is_sqlstate(LOCK_NOT_AVAILABLE);
-                if error.is_io() {
+                if self.sessions.servers().commits_are_blocked() {
+                    self.readiness.set_not_ready("commits wait for a synchronous standby");
+                } else if error.is_io() {
                     self.readiness.set_not_ready("the database cannot be reached");
                 }
                 progress.retry(batch);
@@ -264,14 +266,22 @@ impl BatchExecutor {
 
     /// One attempt. A session that turns out to be unusable is closed, and the server rolls back its transaction.
     async fn attempt(&mut self, batch: &Batch, turn: &mut LockTurn) -> Result<Committed, SettleError> {
+        if self.sessions.servers().commits_are_blocked() {
+            return Err(commits_are_blocked().into());
+        }
         let mut session = self.usable_session().await?;
+        let replaced = self.sessions.replaced(&session);
         let (clock, locking, limit) = (&self.clock, &self.locking, self.customer_limit);
         let started = Instant::now();
         let settling = settle(&mut session.connection, clock, locking, limit, batch, turn);
-        let result = timeout(RESPONSE_TIMEOUT, settling).await.unwrap_or_else(|_| {
-            let error = io::Error::new(io::ErrorKind::TimedOut, "the database does not respond");
-            Err(sqlx::Error::Io(error).into())
-        });
+        let result = tokio::select! {
+            biased;
+            result = timeout(RESPONSE_TIMEOUT, settling) => result.unwrap_or_else(|_| {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "the database does not respond");
+                Err(sqlx::Error::Io(error).into())
+            }),
+            () = replaced => Err(server_replaced().into()),
+        };
         if result.is_ok() {
             self.metrics.batch_duration.observe_duration(started.elapsed());
             #[expect(clippy::cast_precision_loss, reason = "a histogram")]
