@@ -120,7 +120,7 @@ impl Servers {
         let mut failures = Vec::new();
         if let Some(server) = current {
             match self.open_on(server, requirements).await {
-                Ok(opened) => return Ok(self.use_server(opened)),
+                Ok(opened) => return self.use_server(opened),
                 Err(failure) => failures.push(failure),
             }
             let mut state = self.state();
@@ -139,7 +139,7 @@ impl Servers {
         if let Some(other) = usable.find(|other| !other.backend.is_on_same_server(&opened.backend)) {
             self.report(&other.address, &format!("it accepts writes, as {} does", opened.address));
         }
-        Ok(self.use_server(opened))
+        self.use_server(opened)
     }
 
     /// Looks for a server that has replaced the current one while that still responds, or no longer does without closing
@@ -149,8 +149,8 @@ impl Servers {
             let state = self.state();
             (state.current, state.history)
         };
-        let (Some(current), Some(seen), true) = (current, seen, self.are_several()) else { return };
-        let others = (0..self.list.len()).filter(|server| *server != current);
+        let Some(seen) = seen.filter(|_| self.are_several()) else { return };
+        let others = (0..self.list.len()).filter(|server| Some(*server) != current);
         let requirements = Requirements { settings: &[], must_examine_pooler: false };
         let mut tries: FuturesUnordered<_> =
             others.map(|server| self.open_on(server, requirements)).collect();
@@ -158,7 +158,8 @@ impl Servers {
             if let Ok(opened) = tried
                 && opened.history.is_some_and(|history| history.timeline > seen.timeline)
             {
-                self.use_server(opened);
+                // Fails if another task has found an even newer one.
+                let _ = self.use_server(opened);
             }
         }
     }
@@ -203,7 +204,8 @@ impl Servers {
             }
             prepare(&mut connection, requirements.settings).await?;
             let history = History::of(&mut connection).await?;
-            if let Some(objection) = history.and_then(|history| self.objection(history)) {
+            let seen = self.state().history;
+            if let Some(objection) = self.objection(history, seen) {
                 self.report(address, &objection);
                 return Err(unavailable(&objection));
             }
@@ -215,26 +217,30 @@ impl Servers {
         opened.map_err(|error| OpenError::of(address, &error))
     }
 
-    /// Why a server with this history must not be used. The name of a single host may be given to another cluster.
-    fn objection(&self, history: History) -> Option<String> {
-        let seen = self.state().history?;
-        if self.are_several() || history.system == seen.system { history.objection(seen) } else { None }
+    /// Why a server with the history `found` must not be used. The name of a single host may be given to another cluster.
+    fn objection(&self, found: Option<History>, seen: Option<History>) -> Option<String> {
+        let (found, seen) = (found?, seen?);
+        if self.are_several() || found.system == seen.system { found.objection(seen) } else { None }
     }
 
-    /// Records that this server is used. Sessions of another one are no longer used.
-    fn use_server(&self, mut opened: Opened) -> Opened {
+    /// Records that this server is used. Sessions of another one are no longer used. Fails if another task has meanwhile
+    /// used a newer one.
+    fn use_server(&self, mut opened: Opened) -> Result<Opened, OpenError> {
         let mut state = self.state();
+        if let Some(objection) = self.objection(opened.history, state.history) {
+            return Err(OpenError::of(&opened.address, &unavailable(&objection)));
+        }
         if let Some(history) = opened.history {
-            let is_newer = state.history.is_some_and(|seen| seen != history);
+            let is_other = state.history.is_some_and(|seen| seen != history);
             state.history = Some(history);
-            if is_newer {
+            if is_other {
                 self.known.changes.send_modify(|changes| *changes += 1);
                 warn!("using Postgres at {}, which is on timeline {}", opened.address, history.timeline);
             }
             opened.change = self.changes();
         }
         state.current = Some(opened.server);
-        opened
+        Ok(opened)
     }
 
     fn report(&self, address: &str, reason: &str) {

@@ -9,3 +9,4 @@ mod earlier_versions;
 mod expanding_migrations;
 mod migration_checksums;
 mod migrations;
+mod servers;
