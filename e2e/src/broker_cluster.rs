@@ -17,33 +17,40 @@ pub const NODES: [Node; 3] = [1, 2, 3];
 const OPTIONS: [&str; 4] = ["--only", "rabbitmq", "--brokers", "3"];
 
 /// A running cluster. Dropping it stops all nodes.
-pub struct BrokerCluster(PrivateStack);
+pub struct BrokerCluster {
+    stack: PrivateStack,
+    url: String,
+}
 
 impl BrokerCluster {
     /// Starts a cluster in a stack with this name.
     pub fn start(stack: &str) -> Result<Self> {
-        let stack = PrivateStack::start(stack, &OPTIONS, "AMQP_URL")?;
-        stack.context("the cluster was not started").map(Self)
+        Self::start_with(stack, &OPTIONS)?.context("the cluster was not started")
     }
 
     /// Starts a cluster whose nodes have networks of their own. Returns `None` if this machine does not allow them.
     pub fn with_networks(stack: &str) -> Result<Option<Self>> {
         let options = [OPTIONS.as_slice(), &["--networks"]].concat();
-        let stack = PrivateStack::start(stack, &options, "AMQP_URL")?;
-        if stack.is_none() {
+        let cluster = Self::start_with(stack, &options)?;
+        if cluster.is_none() {
             eprintln!("SKIPPED: this machine does not allow network namespaces");
         }
-        Ok(stack.map(Self))
+        Ok(cluster)
+    }
+
+    fn start_with(stack: &str, options: &[&str]) -> Result<Option<Self>> {
+        let started = PrivateStack::start(stack, options, ["AMQP_URL"])?;
+        Ok(started.map(|(stack, [url])| Self { stack, url }))
     }
 
     /// The URL of all nodes, for a [`Setup`](crate::Setup).
     pub fn url(&self) -> &'static str {
-        self.0.url.clone().leak()
+        self.url.clone().leak()
     }
 
     /// The host and port of a node.
     pub fn address(&self, node: Node) -> Result<&str> {
-        let (_, servers) = self.0.url.split_once('@').context("no user")?;
+        let (_, servers) = self.url.split_once('@').context("no user")?;
         let (addresses, _) = servers.split_once('/').context("no virtual host")?;
         addresses.split(',').nth(usize::from(node) - 1).context("no such node")
     }
@@ -85,16 +92,16 @@ impl BrokerCluster {
 
     /// As in `deploy/dev/rabbitmq.sh`.
     fn erlang_name(&self, node: Node) -> String {
-        let stack = self.0.directory.rsplit('/').next().unwrap_or_default();
+        let stack = self.stack.directory.rsplit('/').next().unwrap_or_default();
         format!("'hamro-{stack}-{node}@localhost'")
     }
 
     fn control(&self, action: &str, node: Node) -> Command {
-        script(&self.0.directory, &[action, &format!("rabbitmq-{node}")])
+        script(&self.stack.directory, &[action, &format!("rabbitmq-{node}")])
     }
 
     fn rabbitmqctl(&self, node: Node, arguments: &[&str]) -> Command {
-        let mut command = Command::new(format!("{}/rabbitmqctl-{node}", self.0.directory));
+        let mut command = Command::new(format!("{}/rabbitmqctl-{node}", self.stack.directory));
         command.args(arguments);
         command
     }
@@ -103,7 +110,7 @@ impl BrokerCluster {
     /// [`Deployment::queue_is_stored`].
     pub async fn leader(&self, deployment: &Deployment) -> Result<Node> {
         for node in NODES {
-            let data = format!("{}/rabbitmq-{node}/data", self.0.directory);
+            let data = format!("{}/rabbitmq-{node}/data", self.stack.directory);
             wait_for_queue_on_disk(&data, deployment).await?;
         }
         let leader = self.queue(1, deployment, "leader")?;

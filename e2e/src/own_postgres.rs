@@ -1,43 +1,28 @@
 //! A private Postgres, whose configuration a test can change. Other tests do not use it.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
+
+use crate::private_stack::PrivateStack;
 
 /// A running server. Dropping it stops the server.
 pub struct OwnPostgres {
     url: String,
     superuser_url: String,
-    stack: Child,
-    /// Kept open, because the script still prints messages.
-    _output: BufReader<ChildStdout>,
+    _stack: PrivateStack,
 }
 
 impl OwnPostgres {
     /// Starts Postgres in a stack with this name.
     pub fn start(name: &str) -> Result<Self> {
-        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/dev/with-stack.sh"));
-        // The stack runs until stdin is closed, which also happens if this process is killed.
-        let until_closed = "echo \"ready $DATABASE_URL $HAMRO_SUPERUSER_URL\"; exec cat";
-        command.args(["--only", "postgres", name, "--", "sh", "-c", until_closed]);
-        let mut stack = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut output = BufReader::new(stack.stdout.take().context("no stdout")?);
-        let mut line = String::new();
-        while output.read_line(&mut line)? > 0 {
-            let mut words = line.split_whitespace();
-            if words.next() == Some("ready") {
-                let mut next = || words.next().unwrap_or_default().to_owned();
-                let (url, superuser_url) = (next(), next());
-                return Ok(Self { url, superuser_url, stack, _output: output });
-            }
-            line.clear();
-        }
-        bail!("{command:?} ended with {}", stack.wait()?)
+        let variables = ["DATABASE_URL", "HAMRO_SUPERUSER_URL"];
+        let started = PrivateStack::start(name, &["--only", "postgres"], variables)?;
+        let (stack, [url, superuser_url]) = started.context("the stack did not start")?;
+        Ok(Self { url, superuser_url, _stack: stack })
     }
 
     /// The server's URL, for a [`Setup`](crate::Setup).
@@ -68,14 +53,5 @@ impl OwnPostgres {
         sqlx::raw_sql(AssertSqlSafe(copy)).execute(&mut superuser).await?;
         superuser.close().await?;
         Ok(fs::set_permissions(path, Permissions::from_mode(0o600))?)
-    }
-}
-
-impl Drop for OwnPostgres {
-    fn drop(&mut self) {
-        drop(self.stack.stdin.take());
-        if let Err(error) = self.stack.wait() {
-            eprintln!("{error}");
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
@@ -18,6 +18,9 @@ const SIZE: &str = "256";
 /// A running server. Dropping it stops the server.
 pub struct SmallDisk {
     service: &'static str,
+    url: String,
+    /// Only of Postgres.
+    superuser_url: String,
     stack: PrivateStack,
 }
 
@@ -34,21 +37,24 @@ impl SmallDisk {
     }
 
     fn start(service: &'static str, variable: &str, name: &str) -> Result<Option<Self>> {
-        let stack = PrivateStack::start(name, &["--disk", SIZE, "--only", service], variable)?;
-        if stack.is_none() {
+        let options = ["--disk", SIZE, "--only", service];
+        let Some((stack, [url, superuser_url])) =
+            PrivateStack::start(name, &options, [variable, "HAMRO_SUPERUSER_URL"])?
+        else {
             eprintln!("SKIPPED: this machine does not allow small disks");
-        }
-        Ok(stack.map(|stack| Self { service, stack }))
+            return Ok(None);
+        };
+        Ok(Some(Self { service, url, superuser_url, stack }))
     }
 
     /// The server's URL, for a [`Setup`](crate::Setup).
     pub fn url(&self) -> &'static str {
-        self.stack.url.clone().leak()
+        self.url.clone().leak()
     }
 
     /// Makes Postgres use up its log files until it fails.
     pub async fn use_up_log_files(&self) -> Result<()> {
-        let mut superuser = PgConnection::connect(&self.stack.superuser_url).await?;
+        let mut superuser = PgConnection::connect(&self.superuser_url).await?;
         let use_up_one = "SELECT pg_switch_wal(), pg_logical_emit_message(true, '', '')";
         while sqlx::query(use_up_one).execute(&mut superuser).await.is_ok() {}
         Ok(())
@@ -80,7 +86,8 @@ impl SmallDisk {
     /// Waits until the names of this deployment's queues are on the disk: see [`Deployment::queue_is_stored`].
     pub async fn has_stored_queue(&self, deployment: &Deployment) -> Result<()> {
         // The disk is mounted in another namespace.
-        let data = format!("/proc/{}/root{}/rabbitmq/data", self.process_id("script")?, self.stack.directory);
+        let data =
+            format!("/proc/{}/root{}/rabbitmq/data", self.stack.process_id("script")?, self.stack.directory);
         wait_for_queue_on_disk(&data, deployment).await
     }
 
@@ -95,7 +102,7 @@ impl SmallDisk {
 
     /// Waits until the server has ended by itself.
     pub async fn ended(&self) -> Result<()> {
-        let process = format!("/proc/{}", self.process_id(self.service)?);
+        let process = format!("/proc/{}", self.stack.process_id(self.service)?);
         wait_until(&format!("{} has ended", self.service), async || {
             Ok((!Path::new(&process).exists()).then_some(()))
         })
@@ -109,11 +116,5 @@ impl SmallDisk {
     /// Starts the server again after it has ended, and waits until it is ready.
     pub fn start_again(&self) -> Result<()> {
         run(script(&self.stack.directory, &["start", self.service]))
-    }
-
-    fn process_id(&self, of: &str) -> Result<u32> {
-        let file = fs::read_to_string(format!("{}/pids/{of}", self.stack.directory))?;
-        let id = file.split(' ').next().and_then(|id| id.parse().ok());
-        id.with_context(|| format!("no process id in {file:?}"))
     }
 }

@@ -25,11 +25,12 @@ impl Deployment {
     /// Creates an empty database and chooses a prefix for queues, but starts no process.
     pub(super) async fn prepare(setup: &Setup) -> Result<Self> {
         let name = format!("e2e_{}", Uuid::from_u128(rand::random()).simple());
-        let server: PgConnectOptions = setup.url("DATABASE_URL")?.parse()?;
+        let database_url = setup.url("DATABASE_URL")?;
+        let server: PgConnectOptions = first_server(&database_url).parse()?;
         let mut connection = server.connect().await.context("connecting to DATABASE_URL")?;
         // The name was generated above and has only letters, digits and underscores.
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
-        let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(server.clone().database(&name));
+        let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(server.database(&name));
 
         let amqp_url = setup.url("AMQP_URL")?;
         let prefix = format!("{name}.");
@@ -40,7 +41,7 @@ impl Deployment {
         let (connection, channel) = connect(&broker).await?;
 
         let mut variables: Vec<(String, String)> = [
-            ("DATABASE_URL", server.database(&name).to_url_lossy().as_str()),
+            ("DATABASE_URL", &*with_database(&database_url, &name)),
             ("AMQP_URL", &amqp_url),
             ("QUEUE_PREFIX", &prefix),
             ("TICKET_KEYS", TICKET_KEY),
@@ -78,6 +79,18 @@ impl Deployment {
     /// The name of the database, which is unique to this deployment.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Makes the test itself use its database on another server, after a failover.
+    pub fn use_server(&mut self, url: &str) -> Result<()> {
+        let options: PgConnectOptions = self.database_on(url).parse()?;
+        self.pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(options);
+        Ok(())
+    }
+
+    /// The URL of this deployment's database on the server, or servers, of this URL.
+    pub fn database_on(&self, url: &str) -> String {
+        with_database(url, &self.name)
     }
 
     /// Runs a statement in the database of this deployment as a superuser. The programs and the tests log in without such
@@ -118,6 +131,22 @@ impl Deployment {
         connection.close().await?;
         Ok(())
     }
+}
+
+/// The URL with only the first of its addresses.
+fn first_server(url: &str) -> String {
+    let Some((before, after)) = url.split_once(',') else { return url.to_owned() };
+    let path = after.split_once('/').map_or("", |(_, path)| path);
+    format!("{before}/{path}").replace("target_session_attrs=read-write", "")
+}
+
+/// The URL with another database.
+fn with_database(url: &str, name: &str) -> String {
+    let (before, parameters) =
+        url.split_once('?').map_or((url, None), |(before, after)| (before, Some(after)));
+    let server = before.rsplit_once('/').map_or(before, |(server, _)| server);
+    let parameters = parameters.map(|parameters| format!("?{parameters}")).unwrap_or_default();
+    format!("{server}/{name}{parameters}")
 }
 
 async fn connect(broker: &Broker) -> Result<(Connection, Channel)> {

@@ -2,7 +2,7 @@
 //! `booking_page`, `ops`), the stages of a worker (`pipeline`, `settlement`, `recovery`, `dead_letters`), the servers that
 //! the programs use (`database`, `broker`, `tls`), and what operators see (`logs`, `metrics`).
 //!
-//! `outages`, `faults::servers` and `faults::chaos` stop servers that all tests share, so their tests run alone: see
+//! `failover` has servers of its own. `outages`, `faults::servers` and `faults::chaos` stop servers that all tests share, so their tests run alone: see
 //! `.config/nextest.toml`.
 
 mod audit;
@@ -16,6 +16,7 @@ mod dead_letters;
 mod deployment;
 mod doctor;
 mod documentation;
+mod failover;
 mod faults;
 mod http;
 mod key_rotation;

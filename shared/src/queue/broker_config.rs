@@ -44,7 +44,7 @@ impl BrokerConfig {
 
     /// One configuration for each node, which only looks for the topology and never declares it.
     pub fn for_inspection(&self) -> Vec<Self> {
-        let of_node = |url| Self { url, prefix: self.prefix.clone(), declares: false };
+        let of_node = |url| Self { url, tls: self.tls.clone(), prefix: self.prefix.clone(), declares: false };
         self.url.split().map(of_node).collect()
     }
 

@@ -11,5 +11,5 @@ mod intake;
 mod messages;
 mod network;
 mod restart;
-mod servers;
+pub mod servers;
 mod workers;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use hamro_e2e::private_postgres::PrivatePostgres;
+use hamro_e2e::restorable_postgres::RestorablePostgres;
 use hamro_e2e::{Client, Deployment, Setup, wait_until};
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ fn number(sold: &Sold) -> Result<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_to_a_moment_while_programs_run_keeps_what_was_sold_before_and_sells_nothing_twice()
 -> Result<()> {
-    let postgres = PrivatePostgres::start("restore-drill").await?;
+    let postgres = RestorablePostgres::start("restore-drill").await?;
     let variables =
         vec![("DATABASE_URL", postgres.url()), ("BOOKING_DEADLINE", "30s"), ("AUDIT_EVERY", "1s")];
     // Losing the database is logged as an error.

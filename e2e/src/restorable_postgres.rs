@@ -1,69 +1,44 @@
 //! A private Postgres server that archives its log, and can be restored from a base backup. Other tests do not use it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 use tokio::task::spawn_blocking;
 
 use crate::outage::{run, script};
+use crate::private_stack::PrivateStack;
 use crate::wait_until;
 
 /// A running server. Dropping it stops the server.
-pub struct PrivatePostgres {
-    /// The directory of its stack.
-    directory: String,
+pub struct RestorablePostgres {
+    stack: PrivateStack,
     url: String,
     superuser_url: String,
     /// The data directory.
     data: PathBuf,
     /// The directory of the server's programs.
     programs: PathBuf,
-    stack: Child,
-    /// Kept open, because the script still prints messages.
-    _output: BufReader<ChildStdout>,
 }
 
-impl PrivatePostgres {
+impl RestorablePostgres {
     /// Starts a server in a stack with this name, and has it archive its log.
     pub async fn start(name: &str) -> Result<Self> {
-        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/dev/with-stack.sh"));
-        // The stack runs until stdin is closed, which also happens if this process is killed.
-        let until_closed = "echo \"ready $HAMRO_STACK_DIR $DATABASE_URL $HAMRO_SUPERUSER_URL\"; exec cat";
-        command.args(["--only", "postgres", name, "--", "sh", "-c", until_closed]);
-        let mut stack = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut output = BufReader::new(stack.stdout.take().context("no stdout")?);
-        let mut line = String::new();
-        let words = loop {
-            line.clear();
-            ensure!(output.read_line(&mut line)? > 0, "{command:?} ended with {}", stack.wait()?);
-            if let Some(words) = line.strip_prefix("ready ") {
-                break words;
-            }
-        };
-        let mut words = words.split_whitespace().map(str::to_owned);
-        let mut next = || words.next().context("the script printed too little");
-        let (directory, url, superuser_url) = (next()?, next()?, next()?);
+        let variables = ["DATABASE_URL", "HAMRO_SUPERUSER_URL"];
+        let started = PrivateStack::start(name, &["--only", "postgres"], variables)?;
+        let (stack, [url, superuser_url]) = started.context("the stack did not start")?;
         let mut superuser = PgConnection::connect(&superuser_url).await?;
         let data: String = sqlx::query_scalar("SHOW data_directory").fetch_one(&mut superuser).await?;
         let programs: String = sqlx::query_scalar("SELECT setting FROM pg_config() WHERE name = 'BINDIR'")
             .fetch_one(&mut superuser)
             .await?;
         superuser.close().await?;
-        let server = Self {
-            directory,
-            url,
-            superuser_url,
-            data: data.into(),
-            programs: programs.into(),
-            stack,
-            _output: output,
-        };
+        let server = Self { stack, url, superuser_url, data: data.into(), programs: programs.into() };
         server.archive().await?;
         Ok(server)
     }
@@ -85,8 +60,8 @@ impl PrivatePostgres {
         self.execute(&format!("ALTER SYSTEM SET archive_command = '{command}'")).await?;
         let command = format!("cp {}/%f %p", archive.display());
         self.execute(&format!("ALTER SYSTEM SET restore_command = '{command}'")).await?;
-        run(script(&self.directory, &["stop", "postgres"]))?;
-        run(script(&self.directory, &["start", "postgres"]))
+        run(script(&self.stack.directory, &["stop", "postgres"]))?;
+        run(script(&self.stack.directory, &["start", "postgres"]))
     }
 
     /// Makes a base backup, as docs/RUNBOOK.md says.
@@ -111,7 +86,7 @@ impl PrivatePostgres {
 
     /// Destroys the server and its data.
     pub fn destroy(&self) -> Result<()> {
-        run(script(&self.directory, &["kill", "postgres"]))?;
+        run(script(&self.stack.directory, &["kill", "postgres"]))?;
         Ok(fs::remove_dir_all(&self.data)?)
     }
 
@@ -124,7 +99,7 @@ impl PrivatePostgres {
         fs::write(&settings, format!("{settings_now}recovery_target_name = '{name}'\n{target}\n"))?;
         fs::write(self.data.join("recovery.signal"), "")?;
         self.give_away(&self.data)?;
-        run(script(&self.directory, &["start", "postgres"]))?;
+        run(script(&self.stack.directory, &["start", "postgres"]))?;
         let mut superuser = PgConnection::connect(&self.superuser_url).await?;
         wait_until("the log is replayed", async || {
             let query = "SELECT NOT pg_is_in_recovery()";
@@ -158,14 +133,5 @@ impl PrivatePostgres {
             }
         }
         Ok(())
-    }
-}
-
-impl Drop for PrivatePostgres {
-    fn drop(&mut self) {
-        drop(self.stack.stdin.take());
-        if let Err(error) = self.stack.wait() {
-            eprintln!("{error}");
-        }
     }
 }
