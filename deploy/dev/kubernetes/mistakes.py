@@ -281,7 +281,7 @@ MISTAKES = {
         "to port 3000 of api",
     ),
     "nodes of RabbitMQ that do not reach each other": (
-        lambda o: policy(o, "rabbitmq")["ingress"].pop(1),
+        lambda o: policy(o, "rabbitmq")["ingress"].pop(),
         "from rabbitmq to port 25672",
     ),
 }

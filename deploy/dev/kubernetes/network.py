@@ -34,6 +34,7 @@ def expectations(overlay):
     for program in programs:
         yield program, "postgres", 5432, True
         yield program, "rabbitmq", 5672, program != "migration"
+        yield program, "rabbitmq", 15672, program == "api"
         yield program, "kube-system", 53, True
         yield program, "elsewhere", 443, False
         yield "elsewhere", program, 3000, False
