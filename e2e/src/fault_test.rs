@@ -26,7 +26,7 @@ use hamro_verification::run_log::RunLog;
 use crate::client::ADMIN_TOKEN;
 use crate::deployment::DRAIN_MARKER;
 use crate::final_state::{Expectations, FinalState, left_in_queues};
-use crate::simulated_clients::{ClientBehaviour, SimulatedClients};
+use crate::simulated_clients::{CLIENTS, ClientBehaviour, SimulatedClients};
 use crate::{Deployment, Setup};
 
 /// Bookings that end before the fault, and after it.
@@ -43,6 +43,8 @@ pub struct FaultTest {
     pub deployment: Deployment,
     pub clients: Arc<SimulatedClients>,
     pub expectations: Expectations,
+    /// How many clients book at once.
+    pub number_of_clients: usize,
     run_log: Arc<RunLog>,
     header: Header,
     journal: PathBuf,
@@ -86,9 +88,15 @@ impl FaultTest {
         };
         let prepared = prepared.await;
         match prepared {
-            Ok(Preparation { clients, run_log, header, journal }) => {
-                Ok(Self { deployment, clients, expectations, run_log, header, journal })
-            }
+            Ok(Preparation { clients, run_log, header, journal }) => Ok(Self {
+                deployment,
+                clients,
+                expectations,
+                number_of_clients: CLIENTS,
+                run_log,
+                header,
+                journal,
+            }),
             Err(error) => {
                 deployment.abandon().await;
                 Err(error)
@@ -135,7 +143,7 @@ impl FaultTest {
         &mut self,
         fault: impl AsyncFnOnce(&mut Deployment, &SimulatedClients) -> Result<()>,
     ) -> Result<Violations> {
-        let clients = self.clients.spawn();
+        let clients = self.clients.spawn(self.number_of_clients);
         self.clients.wait_for_ended(BEFORE).await?;
         let started = Instant::now();
         fault(&mut self.deployment, &self.clients).await.context("injecting the fault failed")?;

@@ -28,7 +28,7 @@ use self::endpoints::Endpoints;
 use crate::deployment::Api;
 use crate::wait_until;
 
-const CLIENTS: usize = 24;
+pub const CLIENTS: usize = 24;
 /// How often each client starts a booking, once its previous one has ended.
 const BOOKING_EVERY: Duration = Duration::from_millis(80);
 /// How long a client waits for a response before it disconnects.
@@ -136,9 +136,9 @@ impl SimulatedClients {
         &self.endpoints
     }
 
-    /// Starts the clients. Each makes one booking after another until `close`, and completes its last one.
-    pub fn spawn(self: &Arc<Self>) -> JoinSet<Result<()>> {
-        (0..CLIENTS).map(|_| self.clone().run_client()).collect()
+    /// Starts this many clients. Each makes one booking after another until `close`, and completes its last one.
+    pub fn spawn(self: &Arc<Self>, clients: usize) -> JoinSet<Result<()>> {
+        (0..clients).map(|_| self.clone().run_client()).collect()
     }
 
     async fn run_client(self: Arc<Self>) -> Result<()> {

@@ -16,6 +16,9 @@ use super::visitors::Visitors;
 /// How long a client retries.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Few enough for a machine that also runs two builds: an overloaded installation refuses requests, restart or not.
+const CLIENTS: usize = 8;
+
 /// Bookings that end between two restarts, so that each step runs under load.
 const BETWEEN: usize = 50;
 
@@ -34,7 +37,7 @@ async fn upgrade_and_roll_back(kind: ProxyKind) -> Result<()> {
     let ports = [free_port().await?, free_port().await?];
     let variables = vec![("DRAIN_DELAY", "5s"), ("TRUSTED_PROXIES", "127.0.0.1")];
     let setup = Setup { variables, ..Setup::without_processes() };
-    let test = FaultTest::start_prepared(setup, RETRY_TIMEOUT, async |deployment| {
+    let mut test = FaultTest::start_prepared(setup, RETRY_TIMEOUT, async |deployment| {
         // A restart is no fault.
         deployment.expects_errors = false;
         deployment.programs = Programs::previous();
@@ -47,6 +50,7 @@ async fn upgrade_and_roll_back(kind: ProxyKind) -> Result<()> {
         Ok(())
     })
     .await?;
+    test.number_of_clients = CLIENTS;
     let proxy = ReverseProxy::start(kind, Place::Root, ports).await?;
     test.clients.set_proxy(proxy.client()?);
     let mut visitors = Visitors::start(proxy.client()?, test.concert()?);

@@ -18,7 +18,7 @@ const BROWSING: usize = 2;
 const WATCHING: usize = 2;
 
 /// Between two requests of a visitor, and before a stream that has ended is opened again.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Running visitors. They stop at once when this is dropped.
 pub struct Visitors {
