@@ -50,7 +50,8 @@ impl ReplicatedPostgres {
     pub fn url(&self) -> Result<&'static str> {
         let (before, path) = self.old.rsplit_once('/').context("no database")?;
         let (_, standby) = self.address(Server::New)?;
-        Ok(format!("{before},{standby}/{path}?target_session_attrs=read-write").leak())
+        let url: &'static str = format!("{before},{standby}/{path}?target_session_attrs=read-write").leak();
+        Ok(url)
     }
 
     /// The URL of one server.
