@@ -2,7 +2,7 @@
 # Root directories of a Debian release, made with debootstrap from the host's mirror. Sourced after common.sh.
 #
 # in-root.sh runs commands in them. The host's settings for networks, certificates and package registries are only mounted
-# there (see host_settings), so that a directory contains no copy of them.
+# there (see host_settings), so that a directory contains no copy of them, except of apt's mirror and proxy.
 
 # Ends the script if this machine cannot make a root directory or run a command in it.
 require_roots() { # COMMAND

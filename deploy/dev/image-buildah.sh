@@ -2,8 +2,9 @@
 # Builds the images with buildah and starts them with in-root.sh, on a machine that can run no container engine. Sourced;
 # image-engine.sh has the same functions.
 #
-# The Dockerfile is built as it is. Its base images are made here, with debootstrap, under the names that it uses; PULL=1
-# takes the published ones from their registry. In place of the published image, the compiler is the host's, mounted during the build.
+# The Dockerfile is built as it is. Its base images are made here, with debootstrap, under the names that it uses. The
+# compiler is the host's, mounted during the build. PULL=1 takes the published base images from their registry instead.
+#
 # A program is started as process 1 of its own namespace with the image's environment, user and entry point, a read-only
 # file system, no capabilities, and the host's network. An engine's limits of memory and system calls are not shown.
 
@@ -50,7 +51,8 @@ make_base_images() {
     } >"$log" 2>&1 || die_with_log "$log" "the base images could not be made."
 }
 
-# As the published image has them: a C compiler, and cargo-chef of the version in its name. Unoptimised, it is compiled sooner.
+# As the published image has them: a C compiler, and cargo-chef of the version in its name. Without optimisation, cargo-chef
+# is compiled sooner.
 make_chef_image() { # BASE NAME
     local version=${2#*:} volumes
     mapfile -t volumes < <(build_volumes)

@@ -1,14 +1,17 @@
 # shellcheck shell=bash
-# Builds and starts the images with Docker or Podman. Sourced; image-buildah.sh has the same functions.
+# Builds and starts the images with Docker or Podman, which pull the base images. Sourced; image-buildah.sh has the same
+# functions.
 
 readonly CONTAINER_OPTIONS=(--network host --read-only --cap-drop ALL --security-opt no-new-privileges)
 
 images_prepare() { :; }
 
 images_build() {
-    local target
+    local target options=()
+    # Podman's own format has no health commands.
+    [[ $ENGINE != podman ]] || options=(--format docker)
     for target in api worker; do
-        "$ENGINE" build --target "$target" --tag "$(image_name "$target")" .
+        "$ENGINE" build "${options[@]}" --target "$target" --tag "$(image_name "$target")" .
     done
 }
 
@@ -32,8 +35,12 @@ container_start() { # TARGET VARIABLE…
         "$(image_name "$target")" >/dev/null
 }
 
-# The engine itself runs the health command.
+# Docker itself runs the health command. Podman would need systemd for that.
 container_is_healthy() { # TARGET
+    if [[ $ENGINE == podman ]]; then
+        podman healthcheck run "$(image_name "$1")" >/dev/null 2>&1
+        return
+    fi
     [[ $("$ENGINE" inspect --format '{{.State.Health.Status}}' "$(image_name "$1")") == healthy ]]
 }
 

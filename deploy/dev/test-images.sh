@@ -3,7 +3,8 @@
 # through them. test-images-on-stack.sh is the second part.
 #
 # Docker or Podman is used if one works. Otherwise, as root, Debian's buildah builds the images without one, and in-root.sh
-# starts them: image-buildah.sh says what that shows. ENGINE=docker, podman or buildah selects.
+# starts them: image-buildah.sh says what that shows. ENGINE=docker, podman or buildah selects, for example where Podman is
+# installed but can start no container.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -33,7 +34,7 @@ main() {
     deploy/dev/with-stack.sh images-test -- deploy/dev/test-images-on-stack.sh "$(image_functions)" 7>&-
 }
 
-# Prints docker or podman if it can start a container's processes here, or buildah.
+# Prints docker or podman if its service answers, or buildah.
 working_engine() {
     local engine
     for engine in docker podman; do
