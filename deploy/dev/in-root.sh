@@ -5,16 +5,17 @@
 #   --lend PATH             the host's file or directory at the same path, read-only
 #   --overlay PATH CHANGES  the host's directory at the same path; what is written there goes into the directory CHANGES
 #
-# COMMAND is process 1 of new mount, process and IPC namespaces. When it ends, or this script is killed (even by kill -9), the
-# kernel ends all processes and mounts in them: nothing stays mounted, and deleting DIRECTORY deletes nothing else. The
-# network is the host's. A signal for COMMAND must go to the child of this script's process.
+# COMMAND is process 1 of new mount, process and IPC namespaces. When it ends, or this script or its caller is killed (even by
+# kill -9), the kernel ends all processes and mounts in them: nothing stays mounted, and deleting DIRECTORY deletes nothing
+# else. The network is the host's. A signal for COMMAND must go to the child of this script's process.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 main() {
     if [[ -z ${HAMRO_IN_ROOT:-} ]]; then
-        HAMRO_IN_ROOT=yes exec unshare --mount --pid --ipc --fork --kill-child -- "${BASH_SOURCE[0]}" "$@"
+        HAMRO_IN_ROOT=yes exec setpriv --pdeathsig KILL -- \
+            unshare --mount --pid --ipc --fork --kill-child -- "${BASH_SOURCE[0]}" "$@"
     fi
     unset HAMRO_IN_ROOT
     local read_only='' lent=() overlays=() root
