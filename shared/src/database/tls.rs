@@ -119,3 +119,33 @@ fn may_be_about_tls(error: &Error) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Env;
+
+    #[test]
+    fn an_authority_is_verified_or_a_warning_says_that_it_has_no_effect() {
+        let authority = std::env::temp_dir().join(format!("hamro-ca-{:032x}", rand::random::<u128>()));
+        std::fs::write(&authority, "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n").unwrap();
+        for (mode, used, warning) in [
+            ("verify-full", "VerifyFull", None),
+            ("verify-ca", "VerifyCa", None),
+            ("require", "VerifyCa", None),
+            ("prefer", "Prefer", Some("sslrootcert has no effect with sslmode=prefer")),
+            ("disable", "Disable", Some("sslrootcert has no effect with sslmode=disable")),
+            ("allow", "Allow", Some("sslmode=allow does not encrypt")),
+        ] {
+            let url = format!("postgres://u:p@db/hamro?sslmode={mode}&sslrootcert={}", authority.display());
+            let mut env = Env::of(&[("DATABASE_URL", &url)]);
+            let warnings = env.warnings();
+            let options: Option<PgConnectOptions> = env.variable("DATABASE_URL", "", "").secret().required();
+            assert_eq!(format!("{:?}", options.unwrap().get_ssl_mode()), used);
+            let warnings = warnings.take();
+            assert_eq!(warnings.len(), usize::from(warning.is_some()), "{mode}: {warnings:?}");
+            assert!(warnings.iter().all(|text| text.contains(warning.unwrap_or_default())), "{warnings:?}");
+        }
+        std::fs::remove_file(&authority).unwrap();
+    }
+}

@@ -245,13 +245,19 @@ mod tests {
 
     #[test]
     fn tls_and_session_parameters_are_kept() {
-        let url = "postgres://u:p@db/hamro?sslmode=verify-full&sslrootcert=/dev/null&options=-c%20geqo%3Doff\
-                   &options[jit]=off&application_name=shop&statement-cache-capacity=5";
-        let options = only_server(url).unwrap();
+        let authority = std::env::temp_dir().join(format!("hamro-ca-{:032x}", rand::random::<u128>()));
+        std::fs::write(&authority, "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n").unwrap();
+        let authority = authority.display().to_string();
+        let url = format!(
+            "postgres://u:p@db/hamro?sslmode=verify-full&sslrootcert={authority}&options=-c%20geqo%3Doff\
+             &options[jit]=off&application_name=shop&statement-cache-capacity=5"
+        );
+        let options = only_server(&url).unwrap();
+        std::fs::remove_file(&authority).unwrap();
         assert!(matches!(options.get_ssl_mode(), PgSslMode::VerifyFull));
         assert_eq!(options.get_options(), Some("-c geqo=off -c jit=off"));
         assert_eq!(options.get_application_name(), Some("shop"));
-        assert!(format!("{options:?}").contains("/dev/null"));
+        assert!(format!("{options:?}").contains(&authority));
     }
 
     #[test]
