@@ -80,11 +80,15 @@ pub(super) fn secret_files(options: &PgConnectOptions) -> Vec<(&'static str, Pat
     files_of(options).into_iter().filter(|(name, _)| *name == "sslkey").collect()
 }
 
-/// The files that the options name. Only the URL of the options shows them.
+/// The files that the options name. Only the URL of the options shows them, each as `file: PATH`.
 fn files_of(options: &PgConnectOptions) -> Vec<(&'static str, PathBuf)> {
     let url = options.to_url_lossy();
     let parameters = url.query_pairs();
-    parameters.filter_map(|(name, value)| Some((canonical(&name)?, value.as_ref().into()))).collect()
+    let files = parameters.filter_map(|(name, value)| {
+        let path = value.strip_prefix("file: ")?;
+        Some((canonical(&name)?, path.into()))
+    });
+    files.collect()
 }
 
 /// Replaces an error by what an operator has to change, if it is about TLS.
@@ -141,7 +145,9 @@ mod tests {
             let mut env = Env::of(&[("DATABASE_URL", &url)]);
             let warnings = env.warnings();
             let options: Option<PgConnectOptions> = env.variable("DATABASE_URL", "", "").secret().required();
-            assert_eq!(format!("{:?}", options.unwrap().get_ssl_mode()), used);
+            let options = options.unwrap();
+            assert_eq!(format!("{:?}", options.get_ssl_mode()), used);
+            assert_eq!(files_of(&options), [("sslrootcert", authority.clone())]);
             let warnings = warnings.take();
             assert_eq!(warnings.len(), usize::from(warning.is_some()), "{mode}: {warnings:?}");
             assert!(warnings.iter().all(|text| text.contains(warning.unwrap_or_default())), "{warnings:?}");

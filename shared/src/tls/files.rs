@@ -49,6 +49,11 @@ pub fn private_key(name: &'static str, path: &Path) -> Result<PrivateKeyDer<'sta
 }
 
 fn read(name: &'static str, path: &Path) -> Result<Vec<u8>, FileError> {
+    if path.to_string_lossy().contains("-----BEGIN") {
+        // Not repeated: it may be a key.
+        let problem = "it should be the path of a file, not its content".to_owned();
+        return Err(FileError { name, problem });
+    }
     let problem = match fs::read(path).map_err(|error| error.kind()) {
         Ok(content) if content.trim_ascii().is_empty() => format!("{} is empty", path.display()),
         Ok(content) => return Ok(content),
@@ -100,6 +105,8 @@ mod tests {
         fs::remove_file(&file).unwrap();
         let error = certificates("cacertfile", &file).unwrap_err().to_string();
         assert!(error.starts_with("cacertfile: ") && error.contains("does not exist: create it"), "{error}");
+        let error = private_key("keyfile", Path::new(KEY)).unwrap_err().to_string();
+        assert_eq!(error, "keyfile: it should be the path of a file, not its content");
         let error = certificates("cacertfile", Path::new("/tmp")).unwrap_err().to_string();
         assert_eq!(error, "cacertfile: /tmp is a directory: name a file in it");
     }
