@@ -351,6 +351,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_drain_serves_the_first_request_of_a_connection() {
+        for mode in MODES {
+            let (connections, mut client, _end) = connect(mode).await;
+            let drain = tokio::spawn(connections.drain(Duration::from_mins(1)));
+            // Twice, so that the drain has begun in any case.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            client.write_all(b"GET /other HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+            read_until(&mut client, "other").await;
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "{mode:?}: and no other one");
+            timeout(Duration::from_secs(30), drain).await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
     async fn a_drain_that_times_out_closes_open_event_streams() {
         for mode in MODES {
             let (connections, mut client, _end) = connect(mode).await;
