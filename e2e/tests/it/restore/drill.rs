@@ -77,7 +77,6 @@ async fn a_restore_to_a_moment_while_programs_run_keeps_what_was_sold_before_and
         postgres.restore(MOMENT).await?;
         let (status, printed, error) = check(deployment, &["--after-restore"]).await?;
         assert_eq!(status, Some(0), "{printed}{error}");
-        eprintln!("{printed}");
         for api in &mut deployment.apis {
             api.process.line_after("the database has a new epoch").await?;
         }
