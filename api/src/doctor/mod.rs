@@ -80,7 +80,9 @@ fn section<T>(read: impl FnOnce(&mut Env) -> Option<T>) -> Result<T, ConfigError
 async fn check_broker(config: Option<&BrokerConfig>) -> (Vec<Finding>, Option<Vec<Heartbeat>>) {
     const CHECK: &str = "broker";
     let Some(config) = config else { return (vec![without_setting(CHECK, "AMQP_URL")], None) };
-    timeout(SERVER_TIMEOUT, broker::check(config)).await.unwrap_or_else(|_| (vec![no_end(CHECK)], None))
+    timeout(SERVER_TIMEOUT, Box::pin(broker::check(config)))
+        .await
+        .unwrap_or_else(|_| (vec![no_end(CHECK)], None))
 }
 
 async fn check_management(
@@ -93,7 +95,7 @@ async fn check_management(
         Ok(url) => {
             let broker = Broker::new(config, "hamro-api");
             let checking = broker::check_management(config, broker.topology(), url.as_ref());
-            timeout(SERVER_TIMEOUT, checking).await.unwrap_or_else(|_| vec![no_end(CHECK)])
+            timeout(SERVER_TIMEOUT, Box::pin(checking)).await.unwrap_or_else(|_| vec![no_end(CHECK)])
         }
         Err(error) => vec![Finding::error(CHECK, error.to_string(), "correct MANAGEMENT_URL")],
     }
@@ -102,7 +104,9 @@ async fn check_management(
 async fn check_database(config: Option<&DatabaseConfig>) -> (Vec<Finding>, Option<database::SessionLimit>) {
     const CHECK: &str = "database";
     let Some(config) = config else { return (vec![without_setting(CHECK, "DATABASE_URL")], None) };
-    timeout(SERVER_TIMEOUT, database::check(config)).await.unwrap_or_else(|_| (vec![no_end(CHECK)], None))
+    timeout(SERVER_TIMEOUT, Box::pin(database::check(config)))
+        .await
+        .unwrap_or_else(|_| (vec![no_end(CHECK)], None))
 }
 
 fn without_setting(check: &'static str, name: &str) -> Finding {

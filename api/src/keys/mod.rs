@@ -41,7 +41,7 @@ pub enum KeysCommand {
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// File of the keys [default: that of `TICKET_KEYS_FILE`]
+    /// File of the keys; by default, that of `TICKET_KEYS_FILE`
     #[arg(long)]
     file: Option<PathBuf>,
     /// How many api instances there are: refuse to go on if fewer are heard
@@ -61,7 +61,7 @@ pub async fn run(command: KeysCommand) -> anyhow::Result<()> {
     // The file stays locked until this command ends.
     let store = Store::open(arguments.file.as_deref(), Env::process())?;
     let keys = store.read()?;
-    let instances = heard().await?;
+    let instances = Box::pin(heard()).await?;
     let Some(step) = step else { return print(&shown(&keys, &instances)) };
     if let Some(expected) = arguments.instances
         && instances.len() < expected

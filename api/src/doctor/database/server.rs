@@ -15,7 +15,7 @@ const VERSIONS: (i32, i32) = (15, 18);
 
 /// What a server says of itself. Not checked at compile time: the query must also run on a server without our schema.
 #[derive(Debug, FromRow)]
-#[expect(clippy::struct_excessive_bools, reason = "a row of a query")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of the query")]
 pub struct Server {
     version: i32,
     is_standby: bool,
