@@ -34,10 +34,15 @@ main() {
     copy_sources
     # In there, cargo cannot write to its home directory.
     cargo fetch --locked --quiet
-    local status=0 began=$SECONDS
+    local status=0 began=$SECONDS rabbitmq postgres
     run_tests "$@" || status=$?
+    rabbitmq=$(version_of rabbitmq-server)
+    postgres=$(version_of postgresql-17)
+    if ! grep -q "image: rabbitmq:$rabbitmq-" docker-compose.yml || ! grep -q "image: postgres:$postgres-" docker-compose.yml; then
+        warn "docker-compose.yml names other versions of RabbitMQ or PostgreSQL than those of this run."
+    fi
     say "make test-next: $(verdict $status "$@") on Debian $(cat "$NEXT_ROOT/etc/debian_version") with" \
-        "RabbitMQ $(version_of rabbitmq-server) and PostgreSQL $(version_of postgresql-17), in $((SECONDS - began)) s."
+        "RabbitMQ $rabbitmq and PostgreSQL $postgres, in $((SECONDS - began)) s."
     exit $status
 }
 
@@ -97,9 +102,11 @@ verdict() { # STATUS ARGUMENT…
     if (($1 == 0)); then echo "$what passed"; else echo "$what FAILED"; fi
 }
 
+# Prints the version without Debian's revision.
 version_of() { # PACKAGE
     # shellcheck disable=SC2016 # dpkg-query expands it
-    dpkg-query --admindir="$NEXT_ROOT/var/lib/dpkg" --show --showformat '${Version}' "$1" 2>/dev/null || echo "(not installed)"
+    { dpkg-query --admindir="$NEXT_ROOT/var/lib/dpkg" --show --showformat '${Version}' "$1" 2>/dev/null || echo "(missing)"; } |
+        cut -d - -f 1
 }
 
 main "$@"
