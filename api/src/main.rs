@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use clap::{Parser, Subcommand};
 use hamro_api::broker::fallback_runtime;
 use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
@@ -42,7 +43,7 @@ use hamro_shared::config::{Env, help};
 use hamro_shared::database::{self, Database, DatabaseClock, Sessions};
 use hamro_shared::domain::{Clock, TicketId};
 use hamro_shared::healthcheck;
-use hamro_shared::lifecycle::{Lifecycle, block_on};
+use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits, block_on};
 use hamro_shared::output::print;
 use hamro_shared::queue::{Broker, supervise};
 use hamro_shared::telemetry::metrics::MetricsRegistry;
@@ -286,18 +287,29 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     if let Some(listener) = metrics_listener {
         lifecycle.support("metrics", |stop| listener.serve(exposition, stop));
     }
-    let limits = config.shutdown;
+    spawn_http(&mut lifecycle, state, socket, router, config.http, admission, config.shutdown);
+    let code = lifecycle.run_to_exit(config.shutdown).await;
+    trace_export.finish().await;
+    Ok(code)
+}
+
+/// Serves requests once the instance is ready.
+fn spawn_http(
+    lifecycle: &mut Lifecycle,
+    state: AppState,
+    socket: BoundSocket,
+    router: Router,
+    http: HttpConfig,
+    admission: Admission,
+    limits: ShutdownLimits,
+) {
     let last_responses = limits.total.saturating_sub(limits.drain).mul_f64(LAST_RESPONSES_SHARE);
     let draining = lifecycle.draining();
-    let http = config.http;
     lifecycle.work("http", |stop| async move {
         health::ready::wait_until_started(&state).await;
         drop(state);
         server::serve(socket.listen()?, router, http, admission, last_responses, draining, stop).await
     });
-    let code = lifecycle.run_to_exit(limits).await;
-    trace_export.finish().await;
-    Ok(code)
 }
 
 fn response_memory(http: &HttpConfig) -> ResponseMemory {

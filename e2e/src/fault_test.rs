@@ -114,11 +114,11 @@ impl FaultTest {
         mut self,
         fault: impl AsyncFnOnce(&mut Deployment, &SimulatedClients) -> Result<()>,
     ) -> Result<()> {
-        let result = self.run(fault).await.and_then(|violations| {
+        let result = Box::pin(self.run(fault)).await.and_then(|violations| {
             ensure!(violations.is_empty(), "{violations}journal: {}", self.journal.display());
             Ok(fs::remove_file(&self.journal)?)
         });
-        self.deployment.finish(result).await
+        Box::pin(self.deployment.finish(result)).await
     }
 
     /// Runs the test with a safeguard disabled, and returns the rules that are found to be violated.
@@ -126,14 +126,14 @@ impl FaultTest {
         mut self,
         fault: impl AsyncFnOnce(&mut Deployment, &SimulatedClients) -> Result<()>,
     ) -> Result<BTreeSet<Invariant>> {
-        let violations = match self.run(fault).await {
+        let violations = match Box::pin(self.run(fault)).await {
             Ok(violations) => violations,
             Err(error) => {
-                self.deployment.abandon().await;
+                Box::pin(self.deployment.abandon()).await;
                 return Err(error);
             }
         };
-        self.deployment.discard().await?;
+        Box::pin(self.deployment.discard()).await?;
         eprintln!("{violations}");
         fs::remove_file(&self.journal)?;
         Ok(violations.rules())

@@ -18,7 +18,7 @@ mod open_loop;
 pub mod outage;
 pub mod own_postgres;
 pub mod pgbouncer;
-mod private_stack;
+pub mod private_stack;
 pub mod process;
 pub mod proxy;
 pub mod raw_http;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 const NOT_ALLOWED: i32 = 77;
 
 /// The servers of a test. Dropping it stops them.
-pub(crate) struct PrivateStack {
+pub struct PrivateStack {
     /// `.dev/NAME`.
     pub directory: String,
     stack: Child,

@@ -27,7 +27,7 @@ pub async fn run() -> Result<()> {
         deployment.stop_apis().await?;
         // Separate queues without consumers.
         let setup = Setup { expects_leftovers: true, ..Setup::without_processes() };
-        Deployment::run(setup, async |aside| compare(deployment, aside).await).await
+        Box::pin(Deployment::run(setup, async |aside| compare(deployment, aside).await)).await
     })
     .await
 }

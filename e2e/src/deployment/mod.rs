@@ -91,15 +91,16 @@ impl Deployment {
     ///
     /// If the body, a process or the verification fails, prints the output of all processes.
     pub async fn run<T>(setup: Setup, body: impl AsyncFnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let mut deployment = Self::prepare(&setup).await?;
+        // Boxed, because the future of every test would contain these large ones.
+        let mut deployment = Box::pin(Self::prepare(&setup)).await?;
         let whole_body = async {
-            deployment.start_processes(&setup).await?;
-            body(&mut deployment).await
+            Box::pin(deployment.start_processes(&setup)).await?;
+            Box::pin(body(&mut deployment)).await
         };
         match AssertUnwindSafe(whole_body).catch_unwind().await {
-            Ok(result) => deployment.finish(result).await,
+            Ok(result) => Box::pin(deployment.finish(result)).await,
             Err(panic) => {
-                deployment.abandon().await;
+                Box::pin(deployment.abandon()).await;
                 resume_unwind(panic)
             }
         }

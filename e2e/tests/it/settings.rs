@@ -108,7 +108,7 @@ fn the_table_of_settings_lists_what_the_programs_read() -> Result<()> {
 
 #[test]
 fn the_example_environment_lists_what_the_programs_read() -> Result<()> {
-    let secret_files: String = SECRET_FILES.lines().map(|line| format!("# {line}\n")).collect();
+    let secret_files = SECRET_FILES.lines().map(|line| format!("# {line}\n")).collect::<Vec<_>>().concat();
     let head = "\
 # The settings of the programs, with their defaults. `make settings` writes this file.
 #

@@ -1,5 +1,7 @@
 //! `hamro-api check`, against a real Postgres. This file has what its tests share.
 
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod data;
 mod legal_states;
 mod objects;

@@ -10,7 +10,7 @@ use super::*;
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn the_list_of_objects_is_what_the_migrations_create(pool: PgPool) {
     let objects = stored_objects(&mut pool.acquire().await.unwrap()).await.unwrap();
-    let objects: String = objects.iter().map(|object| format!("{object}\n")).collect();
+    let objects = objects.join("\n") + "\n";
     #[expect(clippy::disallowed_methods, reason = "a switch of this test")]
     if std::env::var("UPDATE_OBJECTS").is_ok() {
         fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/check/objects.txt"), objects).unwrap();

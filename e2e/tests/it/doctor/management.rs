@@ -1,57 +1,35 @@
 //! What only RabbitMQ's management API shows, on a broker of this test's own that has the plugin.
 
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use hamro_e2e::outage::run;
+use hamro_e2e::private_stack::PrivateStack;
 use hamro_e2e::{Deployment, Setup, wait_until};
 
 use super::{KEY, Report};
 
 /// A broker with the management plugin. Dropping it stops the broker.
 struct ManagedBroker {
-    directory: String,
+    stack: PrivateStack,
     amqp_url: String,
     /// The address of the management API.
     address: String,
-    stack: Child,
-    /// Kept open, because the script still prints messages.
-    _output: BufReader<ChildStdout>,
 }
 
 impl ManagedBroker {
     fn start() -> Result<Self> {
-        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/dev/with-stack.sh"));
-        // The stack runs until stdin is closed, which also happens if this process is killed.
-        let until_closed = "echo \"ready $HAMRO_STACK_DIR $AMQP_URL\"; exec cat";
-        command.args(["--only", "rabbitmq", "doctor", "--", "sh", "-c", until_closed]);
-        let mut stack = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut output = BufReader::new(stack.stdout.take().context("no stdout")?);
-        let mut line = String::new();
-        while output.read_line(&mut line)? > 0 {
-            if let Some((directory, url)) =
-                line.trim().strip_prefix("ready ").and_then(|it| it.split_once(' '))
-            {
-                let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-                let broker = Self {
-                    directory: directory.to_owned(),
-                    amqp_url: url.to_owned(),
-                    address: format!("127.0.0.1:{port}"),
-                    stack,
-                    _output: output,
-                };
-                broker.enable_plugin(port)?;
-                return Ok(broker);
-            }
-            line.clear();
-        }
-        bail!("{command:?} ended with {}", stack.wait()?)
+        let started = PrivateStack::start("doctor", &["--only", "rabbitmq"], ["AMQP_URL"])?;
+        let (stack, [amqp_url]) = started.context("the stack did not start")?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let broker = Self { stack, amqp_url, address: format!("127.0.0.1:{port}") };
+        broker.enable_plugin(port)?;
+        Ok(broker)
     }
 
     fn enable_plugin(&self, port: u16) -> Result<()> {
-        let plugins = format!("{}/rabbitmq/enabled_plugins", self.directory);
+        let plugins = format!("{}/rabbitmq/enabled_plugins", self.stack.directory);
         std::fs::write(&plugins, "[rabbitmq_management].\n")?;
         self.control(&[
             "eval",
@@ -70,7 +48,7 @@ impl ManagedBroker {
     }
 
     fn control(&self, arguments: &[&str]) -> Result<()> {
-        let mut command = Command::new(format!("{}/rabbitmqctl", self.directory));
+        let mut command = Command::new(format!("{}/rabbitmqctl", self.stack.directory));
         command.args(arguments);
         run(command)
     }
@@ -78,15 +56,6 @@ impl ManagedBroker {
     /// The `MANAGEMENT_URL` of a user.
     fn url(&self, user: &str, password: &str) -> String {
         format!("http://{user}:{password}@{}", self.address)
-    }
-}
-
-impl Drop for ManagedBroker {
-    fn drop(&mut self) {
-        drop(self.stack.stdin.take());
-        if let Err(error) = self.stack.wait() {
-            eprintln!("{error}");
-        }
     }
 }
 

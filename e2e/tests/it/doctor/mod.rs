@@ -115,6 +115,9 @@ async fn a_healthy_installation_has_no_error_and_the_doctor_changes_nothing() ->
     .await
 }
 
+/// Settings that are changed, and what the finding must contain.
+type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 4]);
+
 #[tokio::test]
 async fn settings_that_differ_or_lead_nowhere_are_named_with_what_to_do() -> Result<()> {
     Deployment::run(setup(), async |deployment| {
@@ -122,7 +125,7 @@ async fn settings_that_differ_or_lead_nowhere_are_named_with_what_to_do() -> Res
         let wrong_host = changed(deployment, "AMQP_URL", |url| url.replace("/%2f", "/nowhere"));
         let database_password = changed(deployment, "DATABASE_URL", |url| with_password(url, "hunter2"));
         let dead_node = changed(deployment, "AMQP_URL", |url| url.replace('@', "@127.0.0.1:1,"));
-        let cases: [(&[(&str, &str)], [&str; 4]); 10] = [
+        let cases: [Case<'_>; 10] = [
             // The programs use the other node.
             (&[("AMQP_URL", &dead_node)], ["warning", "broker", "onnection refused", "start it"]),
             (

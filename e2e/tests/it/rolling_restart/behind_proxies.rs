@@ -37,7 +37,7 @@ async fn upgrade_and_roll_back(kind: ProxyKind) -> Result<()> {
     let ports = [free_port().await?, free_port().await?];
     let variables = vec![("DRAIN_DELAY", "5s"), ("TRUSTED_PROXIES", "127.0.0.1")];
     let setup = Setup { variables, ..Setup::without_processes() };
-    let mut test = FaultTest::start_prepared(setup, RETRY_TIMEOUT, async |deployment| {
+    let mut test = Box::pin(FaultTest::start_prepared(setup, RETRY_TIMEOUT, async |deployment| {
         // A restart is no fault.
         deployment.expects_errors = false;
         deployment.programs = Programs::previous();
@@ -48,7 +48,7 @@ async fn upgrade_and_roll_back(kind: ProxyKind) -> Result<()> {
             deployment.start_worker(&[]).await?;
         }
         Ok(())
-    })
+    }))
     .await?;
     test.number_of_clients = CLIENTS;
     let proxy = ReverseProxy::start(kind, Place::Root, ports).await?;

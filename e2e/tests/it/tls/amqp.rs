@@ -29,6 +29,7 @@ impl Listener {
 }
 
 impl Drop for Listener {
+    #[expect(clippy::print_stderr, reason = "a drop cannot fail")]
     fn drop(&mut self) {
         let close = format!("rabbit_networking:stop_tcp_listener({{\"127.0.0.1\", {}, inet}}).", self.port);
         if let Err(error) = rabbitmqctl(&["eval", &close]).and_then(run) {
