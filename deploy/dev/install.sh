@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Installs missing packages on a Debian machine: `ensure_installed REQUIREMENT…`, where a requirement is one of
-# postgres, rabbitmq, pgbouncer, linker, cxx, python, curl, ip, wrk, caddy, nginx, prometheus (with promtool), debootstrap,
-# buildah. Sourced after common.sh.
+# postgres, rabbitmq, pgbouncer, linker, cxx, python, curl, ip, jq, wrk, caddy, nginx, prometheus (with promtool),
+# debootstrap, buildah. Sourced after common.sh.
 #
 # The packages have these names in Debian 12 and 13.
 #
@@ -20,7 +20,7 @@ is_available() { # REQUIREMENT
         # A compiler cannot link without the C library's headers and startup files.
         linker) printf 'int main(void){return 0;}' 2>/dev/null | cc -x c -o /dev/null - 2>/dev/null ;;
         cxx) command -v c++ >/dev/null ;;
-        curl | ip | wrk | caddy | buildah) command -v "$1" >/dev/null ;;
+        curl | ip | jq | wrk | caddy | buildah) command -v "$1" >/dev/null ;;
         debootstrap) [[ -x /usr/sbin/debootstrap ]] || command -v debootstrap >/dev/null ;;
         nginx) [[ -x /usr/sbin/nginx ]] || command -v nginx >/dev/null ;;
         prometheus) command -v prometheus >/dev/null && command -v promtool >/dev/null ;;
@@ -37,7 +37,7 @@ packages_for() { # REQUIREMENT
         ip) echo iproute2 ;;
         linker) echo gcc libc6-dev ;;
         cxx) echo g++ ;;
-        curl | wrk | caddy | nginx | prometheus | debootstrap | buildah) echo "$1" ;;
+        curl | jq | wrk | caddy | nginx | prometheus | debootstrap | buildah) echo "$1" ;;
         python) echo python3 python3-venv ;;
     esac
 }
