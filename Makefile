@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-worker loadtest chaos test-upgrade fuzz model mutants test-next clean-next test-images sqlx objects settings metrics kubernetes audit
+.PHONY: help up down reset test fmt bench-intake bench-nodes bench-worker loadtest chaos test-upgrade fuzz model mutants test-next clean-next test-images sqlx objects settings metrics kubernetes audit
 
 help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
@@ -39,6 +39,9 @@ bench-intake: ## measure the intake against its limits; several minutes (ARGS='a
 
 bench-worker: ## measure a worker against its limits; several minutes (ARGS='batches drain scale latency growth' selects)
 	@deploy/dev/bench.sh worker $(ARGS)
+
+bench-nodes: ## measure what more api instances, workers and RabbitMQ nodes cost; twenty minutes (ARGS='1/1/1 2/4/3': apis/workers/brokers)
+	@deploy/dev/bench-nodes.sh $(ARGS)
 
 loadtest: ## flood a private installation and prove that nothing was lost; two minutes (ARGS='soak --duration 20m' for another run)
 	@deploy/dev/loadtest.sh $(ARGS)

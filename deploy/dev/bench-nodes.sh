@@ -13,7 +13,7 @@
 #                  connections counts as failed, which the table shows
 #   LOAD_SECONDS   how long buyers arrive in a run, default 12
 #
-# The default takes about twenty minutes. Reports are stored in .dev/bench-nodes/.
+# The default takes about twenty minutes. Reports are stored in .dev/bench-nodes-reports/.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -31,7 +31,7 @@ main() {
     ensure_installed linker postgres rabbitmq jq
     say "Building (the first build takes minutes, later ones seconds)"
     SQLX_OFFLINE=true "${BUILD_RELEASE[@]}" --bin hamro-api --bin hamro-worker --bin hamro-loadtest
-    RESULTS=$DEV_DIR/bench-nodes/$(date -u +%Y%m%d-%H%M%S)
+    RESULTS=$DEV_DIR/bench-nodes-reports/$(date -u +%Y%m%d-%H%M%S)
     LOADERS=$(load_generators "${installations[@]}")
     export RESULTS LOADERS
     mkdir -p "$RESULTS"
@@ -75,7 +75,7 @@ run_round() { # ROUND INSTALLATION…
         cluster=()
         if ((brokers > 1)); then cluster=(--brokers "$brokers"); fi
         say "Round $round of $ROUNDS: $installation (apis/workers/brokers)"
-        deploy/dev/with-stack.sh --durable "${cluster[@]}" bench-nodes-stack -- \
+        deploy/dev/with-stack.sh --durable "${cluster[@]}" bench-nodes -- \
             deploy/dev/bench-nodes-on-stack.sh "$round" "$installation"
     done
 }
