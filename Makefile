@@ -40,7 +40,7 @@ bench-intake: ## measure the intake against its limits; several minutes (ARGS='a
 bench-worker: ## measure a worker against its limits; several minutes (ARGS='batches drain scale latency growth' selects)
 	@deploy/dev/bench.sh worker $(ARGS)
 
-bench-nodes: ## measure what more api instances, workers and RabbitMQ nodes cost; twenty minutes (ARGS='1/1/1 2/4/3': apis/workers/brokers)
+bench-nodes: ## measure what more api instances, workers and RabbitMQ nodes cost; half an hour (ARGS='1/1/1 2/4/3': apis/workers/brokers)
 	@deploy/dev/bench-nodes.sh $(ARGS)
 
 loadtest: ## flood a private installation and prove that nothing was lost; two minutes (ARGS='soak --duration 20m' for another run)

@@ -13,8 +13,6 @@ ROUND=$1
 INSTALLATION=$2
 REPORTS=$RESULTS/$ROUND-${INSTALLATION//\//-}
 readonly LOADTEST=$TARGET_DIR/release/hamro-loadtest ROUND INSTALLATION REPORTS
-# The load generators start together after this time: enough to read the seat maps of the largest run.
-readonly PREPARE_SECONDS=20
 # Of all load generators together.
 readonly CONNECTIONS=10000
 NODES=(rabbitmq)
@@ -52,9 +50,11 @@ measure() { # RATE
 
 # Puts the installation under load, and writes the joint report of the load generators.
 load() { # RATE OF_EACH --concert ID…
-    local rate=$1 of_each=$2 start_at number jobs=() reports=() journals=() watched=("${WATCHED[@]}")
+    local rate=$1 of_each=$2 prepare start_at number jobs=() reports=() journals=() watched=("${WATCHED[@]}")
     shift 2
-    start_at=$(date -u -d "+$PREPARE_SECONDS seconds" +%Y-%m-%dT%H:%M:%SZ)
+    # The load generators start together. Until then they read the seat maps.
+    prepare=$((8 + rate * LOAD_SECONDS / 20000))
+    start_at=$(date -u -d "+$prepare seconds" +%Y-%m-%dT%H:%M:%SZ)
     for ((number = 1; number <= LOADERS; number++)); do
         "${PRIORITY[@]}" "$LOADTEST" run spread "$@" --part "$number/$LOADERS" --start-at "$start_at" --rate "$of_each" \
             --buyers $((of_each * LOAD_SECONDS)) --in-flight-max $((CONNECTIONS / LOADERS)) \

@@ -13,7 +13,7 @@
 #                  connections counts as failed, which the table shows
 #   LOAD_SECONDS   how long buyers arrive in a run, default 12
 #
-# The default takes about twenty minutes. Reports are stored in .dev/bench-nodes-reports/.
+# The default takes about half an hour. Reports are stored in .dev/bench-nodes-reports/.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
