@@ -53,7 +53,7 @@ load() { # RATE OF_EACH --concert ID…
     local rate=$1 of_each=$2 prepare start_at number jobs=() reports=() journals=() watched=("${WATCHED[@]}")
     shift 2
     # The load generators start together. Until then they read the seat maps.
-    prepare=$((8 + rate * LOAD_SECONDS / 20000))
+    prepare=$((10 + rate * LOAD_SECONDS / 15000))
     start_at=$(date -u -d "+$prepare seconds" +%Y-%m-%dT%H:%M:%SZ)
     for ((number = 1; number <= LOADERS; number++)); do
         "${PRIORITY[@]}" "$LOADTEST" run spread "$@" --part "$number/$LOADERS" --start-at "$start_at" --rate "$of_each" \
