@@ -1,6 +1,7 @@
 //! Synchronous replication without its standby: commits wait.
 
 use anyhow::{Result, ensure};
+use hamro_e2e::process::Process;
 use hamro_e2e::replicated_postgres::ReplicatedPostgres;
 use hamro_e2e::replicated_postgres::Server::New;
 use hamro_e2e::{FaultTest, Setup, wait_until};
@@ -31,8 +32,13 @@ async fn commits_blocked_by_a_lost_synchronous_standby_are_seen_and_lose_nothing
             let wait =
                 deployment.workers[0].metrics().await?.value("hamro_database_commit_wait_seconds", &[]);
             ensure!(wait > Some(5.0), "the metric says {wait:?}");
-            // The result of this commit is then unknown: the next attempt must look its tickets up.
-            deployment.workers[0].line_after("the database does not respond").await?;
+            // The result of that commit is then unknown: the next attempt must look its tickets up.
+            wait_until("a worker gives up a commit", async || {
+                let has_given_up =
+                    |worker: &Process| worker.printed().contains("the database does not respond");
+                Ok(deployment.workers.iter().any(has_given_up).then_some(()))
+            })
+            .await?;
             books_meanwhile(clients).await?;
             let waiting = postgres.waiting_commits().await?;
             ensure!((1..=WAITING_MAX).contains(&waiting), "{waiting} sessions wait for the standby");

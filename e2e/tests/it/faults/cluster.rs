@@ -16,9 +16,9 @@ use super::servers::apis_are_ready;
 /// The longest that bookings through any instance may be refused or wait after a node was killed.
 const BACK_AFTER: Duration = Duration::from_secs(10);
 
-/// The same after a node has become silent: ten seconds until connections to it count as lost, and three for the attempt
-/// to open another one there.
-const BACK_AFTER_SILENCE: Duration = Duration::from_secs(15);
+/// The same after a partition: each side first has to notice it. docs/RELIABILITY.md says what that takes, and what was
+/// measured.
+const BACK_AFTER_PARTITION: Duration = Duration::from_secs(30);
 
 async fn start(cluster: &BrokerCluster) -> Result<FaultTest> {
     let variables = vec![("AMQP_URL", cluster.url())];
@@ -111,7 +111,7 @@ async fn a_leader_that_is_cut_off_from_the_other_nodes_loses_nothing() -> Result
             let leader = cluster.leader(deployment).await?;
             let started = Instant::now();
             let outage = cluster.cut_off(leader)?;
-            is_back("leader cut off", started, BACK_AFTER, clients).await?;
+            is_back("leader cut off", started, BACK_AFTER_PARTITION, clients).await?;
             outage.end()?;
             is_whole(&cluster, deployment).await
         })
@@ -127,7 +127,7 @@ async fn a_leader_whose_network_is_cut_loses_nothing() -> Result<()> {
             let leader = cluster.leader(deployment).await?;
             let started = Instant::now();
             let outage = cluster.cut_network(leader)?;
-            is_back("network cut", started, BACK_AFTER_SILENCE, clients).await?;
+            is_back("network cut", started, BACK_AFTER_PARTITION, clients).await?;
             outage.end()?;
             is_whole(&cluster, deployment).await
         })
