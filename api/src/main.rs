@@ -1,61 +1,31 @@
-//! `hamro-api`: wires the api together and runs it.
+//! `hamro-api`: the commands of the api.
+
+mod serve;
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
 use clap::{Parser, Subcommand};
-use hamro_api::broker::fallback_runtime;
-use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
-use hamro_api::broker::publisher::{InstanceReporter, PublisherMetrics, PublishingTask, Reporter, publisher};
-use hamro_api::canary::{Canary, CanaryMetrics, OwnHttp};
-use hamro_api::config::{Config, DATABASE_SESSION, DeclareConfig, SchemaCommandConfig, log_ids};
-use hamro_api::http::admin_auth::AdminAuth;
-use hamro_api::http::bound::Bound;
-use hamro_api::http::bound_metrics::register_bounds;
-use hamro_api::http::large_responses::LargeResponses;
-use hamro_api::http::response_memory::ResponseMemory;
-use hamro_api::http::sse::SseLimiter;
-use hamro_api::installation::Installation;
-use hamro_api::installation::reports::Reports;
-use hamro_api::intake::{self, Intake};
+use hamro_api::config::{Config, DeclareConfig, SchemaCommandConfig, log_ids};
 use hamro_api::keys::KeysCommand;
-use hamro_api::metrics::ApiMetrics;
-use hamro_api::outcomes::Outcomes;
-use hamro_api::outcomes::queue_estimate::QueueEstimate;
-use hamro_api::outcomes::watermark::Watermark;
 use hamro_api::person::PersonCommand;
-use hamro_api::retention::Retention;
-use hamro_api::router::{openapi, router};
-use hamro_api::seat_feed::SeatFeed;
-use hamro_api::server::admission::Admission;
+use hamro_api::router::openapi;
 use hamro_api::server::config::HttpConfig;
-use hamro_api::server::listener::BoundSocket;
-use hamro_api::server::middleware::MiddlewareState;
-use hamro_api::server::rate_limit::RateLimit;
-use hamro_api::server::request_counts::RequestCounts;
-use hamro_api::state::{App, AppState};
 use hamro_api::ticket::TicketCommand;
-use hamro_api::{check, doctor, epoch_watch, health, keys, person, server, startup_migration, ticket};
+use hamro_api::{check, doctor, keys, person, ticket};
 use hamro_shared::config::{Env, help};
-use hamro_shared::database::{self, Database, DatabaseClock, Sessions};
-use hamro_shared::domain::{Clock, TicketId};
+use hamro_shared::database;
+use hamro_shared::domain::TicketId;
 use hamro_shared::healthcheck;
-use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits, block_on};
+use hamro_shared::lifecycle::block_on;
 use hamro_shared::output::print;
-use hamro_shared::queue::{Broker, supervise};
-use hamro_shared::telemetry::metrics::MetricsRegistry;
-use hamro_shared::telemetry::{self, LogIds, Logging, traces};
+use hamro_shared::queue::Broker;
+use hamro_shared::telemetry::{self, LogIds, Logging};
 use sqlx::postgres::PgConnection;
-use tokio::sync::watch;
 use tracing::info;
 use uuid::Uuid;
 
-/// The share of the time after the drain in which clients may read their last responses. In the rest of it, the tasks
-/// that handlers depend on stop in order.
-const LAST_RESPONSES_SHARE: f64 = 0.75;
+use self::serve::serve;
 
 /// The HTTP api of Hamro Concert.
 #[derive(Parser)]
@@ -191,242 +161,4 @@ async fn connect_with(settings: &[(&'static str, &'static str)]) -> anyhow::Resu
     let logging = telemetry::start(&config.telemetry, LogIds::random())?;
     let session = config.database.sessions("hamro-api", settings).open().await;
     Ok((session.context("the database cannot be reached")?.connection, logging))
-}
-
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    let logging = telemetry::start(&config.telemetry, config.log_ids.clone())?;
-    let (traces, trace_export) = traces::start(&config.traces, "hamro-api", config.log_ids)?;
-    let socket = BoundSocket::bind(config.http.address)?;
-    let metrics_listener = config.metrics.bind().await?;
-    fallback_runtime::start();
-    let mut lifecycle = Lifecycle::new()?;
-
-    let process = format!("hamro-api-{}", std::process::id());
-    let sessions = config.database.sessions(&process, DATABASE_SESSION);
-    let database = Database::new(sessions, config.database_connections);
-    let database_clock = DatabaseClock::new(Clock::system());
-    let broker = Broker::new(&config.broker, &process);
-    let mut registry = MetricsRegistry::new("hamro-api");
-    logging.register_metrics(&mut registry);
-    trace_export.register(&mut registry);
-    broker.register_metrics(&mut registry);
-    let metrics = ApiMetrics::register(&mut registry);
-    let queue_estimate = QueueEstimate::new(database_clock.clock());
-    let intake = Intake::new(queue_estimate.process());
-    intake.register(&mut registry);
-    let connections = config.database_connections;
-    let instance =
-        InstanceReporter::new(&config.policy, config.shutdown, connections, database_clock.clone());
-    let reporter = Reporter { intake: intake.clone(), metrics: metrics.clone(), instance };
-    let publisher_metrics = PublisherMetrics::register(&mut registry, &metrics);
-    let (publisher, publishing_task) =
-        publisher(config.publisher, broker.topology(), queue_estimate.clone(), reporter, publisher_metrics);
-    let (schema_ready_sender, schema_ready) = watch::channel(false);
-    let canary_metrics = CanaryMetrics::register(&mut registry, config.canary.every);
-    let state = AppState::new(App {
-        clock: database_clock.clock(),
-        publisher,
-        broker_failures: broker.failures(),
-        intake,
-        outcomes: Outcomes::default(),
-        watermark: Watermark::new(database.clone(), database_clock.clock()),
-        queue_estimate,
-        seat_feed: SeatFeed::new(database.clone()),
-        large_responses: LargeResponses::default(),
-        response_memory: response_memory(&config.http),
-        sse_limiter: sse_limiter(&config.http, &lifecycle),
-        body_timeout: config.http.body_timeout,
-        waits: Bound::new(config.http.waits_max.get().into(), config.http.client_share),
-        draining: lifecycle.draining(),
-        stopping: lifecycle.stopping(),
-        schema_ready,
-        policy: config.policy,
-        admin_auth: Arc::new(AdminAuth::new(config.admin, config.http.rate_limit.trusted_proxies.clone())),
-        metrics,
-        installation: Installation::new(database_clock.clock()),
-        reports: Reports::new(database.clone()),
-        database_clock,
-        database,
-        traces: traces.clone(),
-    });
-    let middleware = MiddlewareState {
-        rate_limit: RateLimit::new(&config.http.rate_limit).map(Arc::new),
-        body_timeout: config.http.body_timeout,
-        counts: RequestCounts::register(&mut registry, &state.metrics),
-        traces,
-    };
-    let admission = Admission::new(&config.http, middleware.counts.clone());
-    register_state(&mut registry, &state, &admission);
-
-    // Requests in flight need these tasks until the last response is sent.
-    spawn_broker_tasks(&mut lifecycle, &state, broker, publishing_task);
-    spawn_database_tasks(&mut lifecycle, &state);
-    spawn_middleware_tasks(&mut lifecycle, &state, &middleware);
-    let sessions = config.database.sessions(&process, DATABASE_SESSION);
-    spawn_retention(&mut lifecycle, &state, config.retention, sessions.clone());
-    if let Some(every) = config.canary.every {
-        let http = OwnHttp::new(socket.address());
-        let canary = Canary {
-            app: state.clone(),
-            http,
-            settle_limit: config.canary.settle_limit,
-            sessions,
-            metrics: canary_metrics,
-            has_failed: false,
-        };
-        spawn_canary(&mut lifecycle, &state, canary, every);
-    }
-    // Without time limits, because a migration may take long or wait for another instance's migration.
-    let (sessions, ticket_keys) = (config.database.sessions(&process, &[]), state.policy.ticket_keys.clone());
-    lifecycle.support("schema", |stop| {
-        startup_migration::run(sessions, config.schema, ticket_keys, schema_ready_sender, stop)
-    });
-
-    let exposition = registry.finish();
-    let router = router(state.clone(), &config.http, middleware, exposition.clone());
-    if let Some(listener) = metrics_listener {
-        lifecycle.support("metrics", |stop| listener.serve(exposition, stop));
-    }
-    spawn_http(&mut lifecycle, state, socket, router, config.http, admission, config.shutdown);
-    let code = lifecycle.run_to_exit(config.shutdown).await;
-    trace_export.finish().await;
-    Ok(code)
-}
-
-/// Serves requests once the instance is ready.
-fn spawn_http(
-    lifecycle: &mut Lifecycle,
-    state: AppState,
-    socket: BoundSocket,
-    router: Router,
-    http: HttpConfig,
-    admission: Admission,
-    limits: ShutdownLimits,
-) {
-    let last_responses = limits.total.saturating_sub(limits.drain).mul_f64(LAST_RESPONSES_SHARE);
-    let draining = lifecycle.draining();
-    lifecycle.work("http", |stop| async move {
-        health::ready::wait_until_started(&state).await;
-        drop(state);
-        server::serve(socket.listen()?, router, http, admission, last_responses, draining, stop).await
-    });
-}
-
-fn response_memory(http: &HttpConfig) -> ResponseMemory {
-    let trusted_proxies = http.rate_limit.trusted_proxies.clone();
-    ResponseMemory::new(http.response_bytes_max.get().into(), http.client_share, trusted_proxies)
-}
-
-fn sse_limiter(http: &HttpConfig, lifecycle: &Lifecycle) -> SseLimiter {
-    let streams = Bound::new(http.streams_max.get().into(), http.client_share);
-    SseLimiter::new(streams, http.stream_max_age, lifecycle.draining())
-}
-
-/// Registers the metrics of what the requests share.
-fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &Admission) {
-    state.database.register_metrics(registry);
-    state.database.servers().register_metrics(registry);
-    state.database_clock.register_metrics(registry);
-    state.publisher.register_metrics(registry);
-    state.queue_estimate.register_metrics(registry);
-    state.policy.register_metrics(registry);
-    state.watermark.register_metrics(registry);
-    state.outcomes.register_metrics(registry);
-    state.seat_feed.register_metrics(registry);
-    state.admin_auth.register_metrics(registry);
-    register_bounds(
-        registry,
-        &[
-            ("connections", admission.connections()),
-            ("event_streams", state.sse_limiter.streams()),
-            ("waits", &state.waits),
-            ("response_bytes", state.response_memory.bytes()),
-        ],
-    );
-    health::ready::register_metrics(registry, state);
-}
-
-/// Erases what the periods of retention have passed for, if there are any.
-fn spawn_retention(lifecycle: &mut Lifecycle, state: &AppState, retention: Retention, sessions: Sessions) {
-    if !retention.is_unlimited() {
-        let schema_ready = state.schema_ready.clone();
-        lifecycle
-            .support("retention", |stop| hamro_api::retention::run(sessions, retention, schema_ready, stop));
-    }
-}
-
-/// Books and releases a seat of the hidden concert again and again.
-fn spawn_canary(lifecycle: &mut Lifecycle, state: &AppState, canary: Canary, every: Duration) {
-    let (schema_ready, draining) = (state.schema_ready.clone(), lifecycle.draining());
-    lifecycle.work("canary", |stop| canary.run(every, schema_ready, draining, stop));
-}
-
-/// Publishes bookings, and receives announced outcomes.
-fn spawn_broker_tasks(
-    lifecycle: &mut Lifecycle,
-    state: &AppState,
-    broker: Broker,
-    mut publishing_task: PublishingTask,
-) {
-    let mut subscriber = OutcomeSubscriber::new(
-        broker.topology().clone(),
-        state.outcomes.clone(),
-        state.queue_estimate.clone(),
-        state.seat_feed.clone(),
-        state.intake.clone(),
-        state.installation.clone(),
-    );
-    let (installation, queue_estimate) = (state.installation.clone(), state.queue_estimate.clone());
-    lifecycle.support("live view", |stop| installation.run(queue_estimate, stop));
-    let (publishing_broker, watching_broker) = (broker.clone(), broker.clone());
-    lifecycle.support("broker nodes", |stop| async move {
-        watching_broker.watch_nodes(&stop).await;
-        Ok(())
-    });
-    lifecycle.support("publisher", |stop| async move {
-        supervise(&publishing_broker, &stop, &mut publishing_task).await;
-        Ok(())
-    });
-    lifecycle.support("outcome subscriber", |stop| async move {
-        supervise(&broker, &stop, &mut subscriber).await;
-        Ok(())
-    });
-}
-
-/// Looks up outcomes whose announcement was lost, keeps watched seat maps and the controls of the intake current, and
-/// measures the database clock. Forgets what is cached after a restore.
-fn spawn_database_tasks(lifecycle: &mut Lifecycle, state: &AppState) {
-    let (outcomes, database) = (state.outcomes.clone(), state.database.clone());
-    lifecycle.support("outcome polling", |stop| outcomes.poll_pending(database, stop));
-    let seat_feed = state.seat_feed.clone();
-    lifecycle.support("seat feed", |stop| seat_feed.run(stop));
-    let (outcomes, seat_feed, database) =
-        (state.outcomes.clone(), state.seat_feed.clone(), state.database.clone());
-    lifecycle.support("epoch", |stop| epoch_watch::run(database, outcomes, seat_feed, stop));
-    let (intake, database) = (state.intake.clone(), state.database.clone());
-    lifecycle.support("intake controls", |stop| intake::polling::run(intake, database, stop));
-    let (database_clock, database) = (state.database_clock.clone(), state.database.clone());
-    let watching = database.clone();
-    lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
-    lifecycle.support("database servers", |stop| database::watch_servers(watching, |_| {}, stop));
-}
-
-/// Logs the counts of refused requests and of wrong admin tokens, and frees the rate limiter's memory of idle clients.
-fn spawn_middleware_tasks(lifecycle: &mut Lifecycle, state: &AppState, middleware: &MiddlewareState) {
-    let admin_auth = state.admin_auth.clone();
-    lifecycle.support("failed admin attempts", |stop| async move {
-        admin_auth.report_failures(stop).await;
-        Ok(())
-    });
-    let tally = middleware.counts.tally().clone();
-    lifecycle.support("refusal counts", |stop| async move {
-        tally.report_every_second(stop).await;
-        Ok(())
-    });
-    if let Some(rate_limit) = middleware.rate_limit.clone() {
-        lifecycle.support("rate limit", |stop| async move {
-            rate_limit.evict_idle(stop).await;
-            Ok(())
-        });
-    }
 }
