@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
 use super::errors::{OpenError, unavailable};
@@ -22,9 +22,9 @@ use super::history::History;
 use super::opening::{Backend, OPEN_TIMEOUT, connect, prepare, refuse_shared_sessions};
 use super::url::address;
 
-/// How long one of several servers may take to open a session. Trying the last one and then all others fits into
+/// How long the server that worked last may take to open a session, if there are others. The others may take the rest of
 /// [`OPEN_TIMEOUT`].
-const TRY_TIMEOUT: Duration = Duration::from_millis(1_400);
+const LAST_TIMEOUT: Duration = Duration::from_millis(1_400);
 
 /// How long the other servers may still take once one can be used, so that a replaced primary is not used only because it
 /// is quicker.
@@ -116,10 +116,11 @@ impl Servers {
 
     /// Opens a session on the server that accepts writes.
     pub(super) async fn open(&self, requirements: Requirements<'_>) -> Result<Opened, OpenError> {
-        let current = self.state().current;
+        let (current, deadline) = (self.state().current, Instant::now() + OPEN_TIMEOUT);
         let mut failures = Vec::new();
         if let Some(server) = current {
-            match self.open_on(server, requirements).await {
+            let until = if self.are_several() { Instant::now() + LAST_TIMEOUT } else { deadline };
+            match self.open_on(server, requirements, until).await {
                 Ok(opened) => return self.use_server(opened),
                 Err(failure) => failures.push(failure),
             }
@@ -129,8 +130,9 @@ impl Servers {
             }
         }
         let others = (0..self.list.len()).filter(|server| Some(*server) != current);
-        let tries: FuturesUnordered<_> = others.map(|server| self.open_on(server, requirements)).collect();
-        let (mut usable, failed) = first_results(tries).await;
+        let tries: FuturesUnordered<_> =
+            others.map(|server| self.open_on(server, requirements, deadline)).collect();
+        let (mut usable, failed) = first_results(tries, deadline).await;
         failures.extend(failed);
         usable.sort_by_key(|opened| (Reverse(opened.history.map(|history| history.timeline)), opened.server));
         let mut usable = usable.into_iter();
@@ -152,8 +154,9 @@ impl Servers {
         let Some(seen) = seen.filter(|_| self.are_several()) else { return };
         let others = (0..self.list.len()).filter(|server| Some(*server) != current);
         let requirements = Requirements { settings: &[], must_examine_pooler: false };
+        let deadline = Instant::now() + OPEN_TIMEOUT;
         let mut tries: FuturesUnordered<_> =
-            others.map(|server| self.open_on(server, requirements)).collect();
+            others.map(|server| self.open_on(server, requirements, deadline)).collect();
         while let Some(tried) = tries.next().await {
             if let Ok(opened) = tried
                 && opened.history.is_some_and(|history| history.timeline > seen.timeline)
@@ -194,7 +197,12 @@ impl Servers {
         self.commit_wait() > BLOCKED_AFTER
     }
 
-    async fn open_on(&self, server: usize, requirements: Requirements<'_>) -> Result<Opened, OpenError> {
+    async fn open_on(
+        &self,
+        server: usize,
+        requirements: Requirements<'_>,
+        until: Instant,
+    ) -> Result<Opened, OpenError> {
         let change = self.changes();
         let Server { options, address } = &self.list[server];
         let opening = async {
@@ -211,8 +219,7 @@ impl Servers {
             }
             Ok(Opened { connection, backend, address: address.clone(), change, server, history })
         };
-        let limit = if self.are_several() { TRY_TIMEOUT } else { OPEN_TIMEOUT };
-        let opened = timeout(limit, opening).await;
+        let opened = timeout_at(until, opening).await;
         let opened = opened.unwrap_or_else(|_| Err(unavailable("opening a session timed out")));
         opened.map_err(|error| OpenError::of(address, &error))
     }
@@ -265,14 +272,16 @@ impl From<PgConnectOptions> for Servers {
 /// Waits for all results, but not for long once one server can be used.
 async fn first_results(
     mut tries: FuturesUnordered<impl Future<Output = Result<Opened, OpenError>>>,
+    deadline: Instant,
 ) -> (Vec<Opened>, Vec<OpenError>) {
     let (mut usable, mut failures) = (Vec::new(), Vec::new());
-    let mut deadline = Instant::now() + OPEN_TIMEOUT;
-    while let Ok(Some(result)) = timeout_at(deadline, tries.next()).await {
+    // Each try ends at the deadline by itself, and says then why.
+    let mut until = None;
+    while let Ok(Some(result)) = timeout_at(until.unwrap_or(deadline + COMPARE_FOR), tries.next()).await {
         match result {
             Ok(opened) => {
                 usable.push(opened);
-                deadline = deadline.min(Instant::now() + COMPARE_FOR);
+                until.get_or_insert(Instant::now() + COMPARE_FOR);
             }
             Err(failure) => failures.push(failure),
         }
