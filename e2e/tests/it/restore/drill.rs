@@ -104,7 +104,8 @@ async fn a_restore_to_a_moment_while_programs_run_keeps_what_was_sold_before_and
             assert_eq!(client.final_status(ticket).await?["status"], "expired");
         }
         for seat in lost_seats {
-            assert_eq!(client.book_seats("late", &[*seat]).await?.code(), "seats-taken");
+            let refused = client.book_seats("late", &[*seat]).await?;
+            assert!(["seats-taken", "sold-out"].contains(&refused.code()), "{refused:?}");
         }
         auditor_finds_nothing(deployment).await?;
         let (status, printed, _) = check(deployment, &[]).await?;
