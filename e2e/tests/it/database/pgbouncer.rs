@@ -64,7 +64,7 @@ async fn pooling_that_shares_sessions_stops_the_programs_with_its_name() -> Resu
 async fn a_start_up_parameter_that_the_pooler_refuses_stops_the_programs_with_its_name() -> Result<()> {
     Deployment::run(Setup::without_processes(), async |deployment| {
         let pooler = deployment.pgbouncer("pool_mode = session").await?;
-        let url = format!("{}&options=-c%20jit%3Doff", pooler.url);
+        let url = format!("{}?options=-c%20jit%3Doff", pooler.url);
         let environment = deployment.environment(&[("DATABASE_URL", &url)]);
         for program in ["hamro-api", "hamro-worker"] {
             let printed = printed_by_failing(program, &[], &environment).await?;

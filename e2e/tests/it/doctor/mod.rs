@@ -256,9 +256,8 @@ async fn a_database_that_takes_no_writes_and_a_broken_index_are_reported() -> Re
         let report = Report::of(deployment, &[]).await?;
         report.expect("error", "database", "it was made read-only", "RESET default_transaction_read_only")?;
         report.expect("error", "sessions of the database", "the database takes no writes", "RUNBOOK.md")?;
-        deployment
-            .run_as_superuser(format!("ALTER DATABASE {name} RESET default_transaction_read_only"))
-            .await
+        let reset = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
+        deployment.run_as_superuser(format!("BEGIN READ WRITE; {reset}; COMMIT")).await
     })
     .await
 }
