@@ -159,7 +159,7 @@ async fn settings_that_differ_or_lead_nowhere_are_named_with_what_to_do() -> Res
             (
                 &[("BOOKING_DEADLINE", "20m")],
                 [
-                    "error",
+                    "warning",
                     "BOOKING_DEADLINE of the instances",
                     "has 15m, and this machine 20m",
                     "set the same",
