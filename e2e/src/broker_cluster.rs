@@ -71,7 +71,7 @@ impl BrokerCluster {
         Outage::inject(self.control("stop", node), self.control("start", node))
     }
 
-    /// Drops everything that is sent to a node or from it, so that nobody is told. Requires [`Self::with_networks`].
+    /// Drops everything that is sent to a node or from it, and reports no error to the sender. Requires [`Self::with_networks`].
     pub fn cut_network(&self, node: Node) -> Result<Outage> {
         Outage::inject(self.control("cut", node), self.control("join", node))
     }

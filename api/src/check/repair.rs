@@ -51,7 +51,7 @@ impl Repair {
 
 /// Sets the counters of the tiers that differ from their seats. Returns how many.
 async fn count_tiers(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
-    // Waits for whoever holds seats, and whoever changes counters has locked seats before. Reading goes on.
+    // Waits for sessions that hold seats. A session that changes counters has locked seats before. Reads continue.
     sqlx::query("LOCK TABLE seats IN EXCLUSIVE MODE").execute(&mut *connection).await?;
     let counted = sqlx::query!(
         r#"
