@@ -11,13 +11,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{Stream, StreamExt};
 use hamro_shared::domain::Timestamp;
 #[cfg(feature = "faults")]
 use hamro_shared::faults::{Safeguard, is_disabled};
 use hamro_shared::queue::{
-    self, BOOKINGS_HEADER, BrokerTask, Envelope, Parcel, Release, Topology, check_confirmation, properties,
+    self, BOOKINGS_HEADER, BrokerTask, Envelope, Parcel, Refusals, Release, Topology, check_confirmation,
+    open_confirming_channel, properties,
 };
 use hamro_shared::telemetry::metrics::MetricsRegistry;
 use lapin::options::BasicPublishOptions;
@@ -242,7 +243,7 @@ impl BrokerTask for PublishingTask {
         let releases = self.releases.clone();
         let mut announcements = SideChannel::new(connection, self.topology.settled_exchange());
         let result = tokio::select! {
-            result = self.publish_all(channel, connection.events_listener()) => result,
+            result = self.publish_all(connection, channel) => result,
             never = heartbeats.send_all() => match never {},
             never = releases.send_all(&mut announcements) => match never {},
         };
@@ -257,11 +258,10 @@ impl BrokerTask for PublishingTask {
 
 impl PublishingTask {
     /// Publishes until all `Publisher`s are dropped and the last confirm has arrived.
-    async fn publish_all(
-        &mut self,
-        channel: &Channel,
-        mut events: impl Stream<Item = Event> + Unpin,
-    ) -> anyhow::Result<()> {
+    async fn publish_all(&mut self, connection: &Connection, channel: &Channel) -> anyhow::Result<()> {
+        let mut events = connection.events_listener();
+        let mut channel = channel.clone();
+        let mut refusals = Refusals::default();
         let mut confirms = FuturesUnordered::new();
         let mut open = true;
         let mut last_progress = Instant::now();
@@ -275,10 +275,17 @@ impl PublishingTask {
                     last_progress = Instant::now();
                 }
                 Some(confirm) = confirms.next() => {
-                    confirm?;
                     last_progress = Instant::now();
+                    match confirm? {
+                        Confirm::Stored => refusals.on_confirmed(),
+                        Confirm::Refused => refusals.on_refused(last_progress),
+                    }
+                    if refusals.call_for_another_channel(last_progress) && confirms.is_empty() {
+                        channel = open_confirming_channel(connection).await?;
+                        refusals = Refusals::default();
+                    }
                 }
-                request = self.requests.recv(), if open && confirms.len() < PARCELS_IN_FLIGHT => match request {
+                request = self.requests.recv(), if open && may_send(confirms.len(), &refusals) => match request {
                     Some(request) if *self.state.borrow() == BrokerState::Blocked => self.fail_unsent(request),
                     Some(request) => {
                         if confirms.is_empty() {
@@ -354,7 +361,7 @@ impl PublishingTask {
         channel: Channel,
         body: Vec<u8>,
         receipts: Vec<Receipt>,
-    ) -> impl Future<Output = anyhow::Result<()>> + use<> {
+    ) -> impl Future<Output = anyhow::Result<Confirm>> + use<> {
         let mut headers = FieldTable::default();
         let bookings = i32::try_from(receipts.len()).unwrap_or(i32::MAX);
         headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(bookings));
@@ -382,7 +389,19 @@ impl PublishingTask {
             for receipt in receipts {
                 receipt.send(result);
             }
-            Ok(())
+            Ok(if result.is_ok() { Confirm::Stored } else { Confirm::Refused })
         }
     }
+}
+
+/// What the broker said about a parcel.
+enum Confirm {
+    Stored,
+    Refused,
+}
+
+/// Whether the channel takes another parcel. One that is to be replaced is first emptied.
+fn may_send(parcels_in_flight: usize, refusals: &Refusals) -> bool {
+    parcels_in_flight == 0
+        || parcels_in_flight < PARCELS_IN_FLIGHT && !refusals.call_for_another_channel(Instant::now())
 }

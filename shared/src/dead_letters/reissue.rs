@@ -11,7 +11,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use lapin::options::ConfirmSelectOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -21,7 +20,9 @@ use tokio::time::timeout;
 use super::{DeadLetterError, Decision};
 use crate::database::{Database, tickets};
 use crate::domain::{Clock, RequestHash, Ticket, TicketId, TicketKeys, Timestamp};
-use crate::queue::{BOOKINGS_HEADER, Broker, Envelope, Parcel, Undecodable, publish_confirmed};
+use crate::queue::{
+    BOOKINGS_HEADER, Broker, Envelope, Parcel, Undecodable, open_confirming_channel, publish_confirmed,
+};
 
 /// How long to wait for the broker's confirm.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
@@ -242,8 +243,7 @@ pub async fn publish_through_broker(broker: &Broker, envelope: Envelope) -> anyh
     let mut headers = FieldTable::default();
     headers.insert(BOOKINGS_HEADER.into(), AMQPValue::LongInt(1));
     let connection = broker.connect("reissuing").await?;
-    let channel = connection.create_channel().await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let channel = open_confirming_channel(&connection).await?;
     let queue = broker.topology().intake_queue();
     let publishing = publish_confirmed(&channel, &queue, &body, headers);
     timeout(CONFIRM_TIMEOUT, publishing).await.context("the broker did not confirm in time")??;

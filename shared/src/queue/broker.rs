@@ -7,13 +7,13 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::broker_config::BrokerConfig;
+use super::confirming_channel::open_confirming_channel;
 use super::connect_error::public_cause;
 use super::connected_roles::ConnectedRoles;
 use super::nodes::{Node, Nodes};
@@ -156,11 +156,10 @@ async fn open_channel<T: BrokerTask>(
     for exchange in exchanges {
         check_may_publish(connection, exchange).await?;
     }
-    let channel = connection.create_channel().await?;
     if T::CONFIRMS {
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        return open_confirming_channel(connection).await;
     }
-    Ok(channel)
+    Ok(connection.create_channel().await?)
 }
 
 async fn attempt<T: BrokerTask>(

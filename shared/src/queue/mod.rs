@@ -3,6 +3,7 @@
 mod amqp_url;
 mod broker;
 mod broker_config;
+mod confirming_channel;
 mod connect_error;
 mod connected_roles;
 mod consume;
@@ -23,6 +24,7 @@ mod topology;
 pub use amqp_url::BrokerUrl;
 pub use broker::{Broker, BrokerTask, QueueDeleted, supervise};
 pub use broker_config::BrokerConfig;
+pub use confirming_channel::{ConfirmingChannel, Refusals, open_confirming_channel};
 pub use consume::consume;
 pub use envelope::{ENVELOPE_VERSION, Envelope, EnvelopeHeader, Undecodable};
 pub use figures::{ApiFigures, Latencies, WorkerFigures};

@@ -11,7 +11,8 @@ const PERSISTENT: u8 = 2;
 /// Why it is not certain that a message is in its queue.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The queue is full. Try again later.
+    /// The queue is full, or the channel must be replaced: see [`ConfirmingChannel`](super::ConfirmingChannel). Try again
+    /// later.
     #[error("the broker refused the message: the queue is full")]
     Refused,
     /// The queue was deleted. A new connection declares it again.
@@ -20,6 +21,9 @@ pub enum PublishError {
     /// The message may or may not be in the queue.
     #[error("the broker did not confirm the message")]
     Unknown(#[source] lapin::Error),
+    /// Nothing was sent, because no channel could be opened.
+    #[error("cannot open a channel")]
+    NoChannel(#[source] anyhow::Error),
     /// The channel is not in confirm mode, which is a bug.
     #[error("the channel is not in confirm mode")]
     Unconfirmed,

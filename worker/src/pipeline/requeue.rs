@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hamro_shared::backoff::Backoff;
-use hamro_shared::queue::{BrokerTask, PublishError, publish_confirmed};
+use hamro_shared::queue::{BrokerTask, ConfirmingChannel, PublishError};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::{mpsc, oneshot};
@@ -68,10 +68,11 @@ impl BrokerTask for RequeueTask {
     /// Publishes until all [`Requeue`] handles are dropped.
     async fn run(
         &mut self,
-        _: &Connection,
+        connection: &Connection,
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
+        let mut channel = ConfirmingChannel::new(connection, channel);
         loop {
             if self.current.is_none() {
                 self.current = self.receiver.recv().await;
@@ -79,7 +80,7 @@ impl BrokerTask for RequeueTask {
             let Some(request) = &self.current else { return Ok(()) };
             // A caller that has given up does not acknowledge, so the booking is delivered again.
             if !request.confirmed.is_closed() {
-                match stop.run_until_cancelled(publish(channel, &request.message)).await {
+                match stop.run_until_cancelled(publish(&mut channel, &request.message)).await {
                     Some(published) => published?,
                     None => return Ok(()),
                 }
@@ -92,12 +93,12 @@ impl BrokerTask for RequeueTask {
 }
 
 /// Publishes the message, however long the queue is full.
-pub async fn publish(channel: &Channel, message: &Message) -> Result<(), PublishError> {
+pub async fn publish(channel: &mut ConfirmingChannel<'_>, message: &Message) -> Result<(), PublishError> {
     let mut message = message;
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
         let Message { queue, body, headers, if_full } = message;
-        match (publish_confirmed(channel, queue, body, headers.clone()).await, if_full) {
+        match (channel.publish(queue, body, headers.clone()).await, if_full) {
             (Err(PublishError::Refused), Some(other)) => {
                 warn!("{queue} is full; publishing a booking to {} instead", other.queue);
                 message = other;

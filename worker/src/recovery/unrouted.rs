@@ -10,7 +10,7 @@ use anyhow::bail;
 use futures_util::StreamExt;
 use hamro_shared::backoff::Backoff;
 use hamro_shared::queue::{
-    BOOKINGS_HEADER, BrokerTask, PublishError, QueueDeleted, Topology, consume, publish_confirmed,
+    BOOKINGS_HEADER, BrokerTask, ConfirmingChannel, PublishError, QueueDeleted, Topology, consume,
 };
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
@@ -29,11 +29,12 @@ impl UnroutedForwarder {
         Self { from: topology.unrouted_queue(), to: topology.intake_queue() }
     }
 
-    async fn forward_all(&self, channel: &Channel) -> anyhow::Result<()> {
+    async fn forward_all(&self, connection: &Connection, channel: &Channel) -> anyhow::Result<()> {
         let mut deliveries = consume(channel, &self.from, 1).await?;
+        let mut publishing = ConfirmingChannel::new(connection, channel);
         loop {
             let delivery = deliveries.next().await.ok_or_else(|| QueueDeleted(self.from.clone()))??;
-            self.forward(channel, &delivery).await?;
+            self.forward(&mut publishing, &delivery).await?;
             info!("forwarded an unrouted parcel to {}", self.to);
             if !delivery.acker.ack(BasicAckOptions::default()).await? {
                 bail!("the channel closed before a parcel was acknowledged; it will be delivered again");
@@ -42,10 +43,10 @@ impl UnroutedForwarder {
     }
 
     /// Publishes the parcel to the intake queue, however long that is full.
-    async fn forward(&self, channel: &Channel, parcel: &Delivery) -> anyhow::Result<()> {
+    async fn forward(&self, channel: &mut ConfirmingChannel<'_>, parcel: &Delivery) -> anyhow::Result<()> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
-            match publish_confirmed(channel, &self.to, &parcel.data, bookings_header(parcel)).await {
+            match channel.publish(&self.to, &parcel.data, bookings_header(parcel)).await {
                 Ok(()) => return Ok(()),
                 Err(PublishError::Refused) => {
                     warn!("{} is full; an unrouted parcel is waiting", self.to);
@@ -71,11 +72,11 @@ impl BrokerTask for UnroutedForwarder {
     /// well.
     async fn run(
         &mut self,
-        _: &Connection,
+        connection: &Connection,
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        stop.run_until_cancelled(self.forward_all(channel)).await.unwrap_or(Ok(()))
+        stop.run_until_cancelled(self.forward_all(connection, channel)).await.unwrap_or(Ok(()))
     }
 }
 

@@ -5,9 +5,8 @@ use std::pin::pin;
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
 use hamro_shared::domain::{SettledTicket, Timestamp};
-use hamro_shared::queue::{SettledEvent, publish_confirmed};
+use hamro_shared::queue::{ConfirmingChannel, SettledEvent};
 use hamro_shared::telemetry::traces::trace_id;
-use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -16,9 +15,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::PoisonIsolator;
 use super::rotation::Rotation;
 use super::step::{Step, next_step};
+use super::{Channels, PoisonIsolator};
 use crate::pipeline::isolated_booking::{RetrySchedule, header, is_isolated, parcel_of};
 use crate::pipeline::requeue::{Message, publish};
 use crate::settlement::batch::{Batch, DeadLetterReason, UnsupportedVersion};
@@ -39,7 +38,7 @@ impl PoisonIsolator {
     /// Moves a booking that is not due yet to the end of the queue. Pauses if nothing else is in it.
     pub(super) async fn postpone(
         &self,
-        channel: &Channel,
+        publishing: &mut ConfirmingChannel<'_>,
         delivery: &Delivery,
         due: Timestamp,
         now: Timestamp,
@@ -47,7 +46,7 @@ impl PoisonIsolator {
         stop: &CancellationToken,
     ) -> anyhow::Result<NextAction> {
         let message = self.message(delivery.data.clone(), RetrySchedule::of(delivery).headers());
-        let Some(published) = stop.run_until_cancelled(publish(channel, &message)).await else {
+        let Some(published) = stop.run_until_cancelled(publish(publishing, &message)).await else {
             return Ok(NextAction::Stopped);
         };
         published.context("republishing a booking that is not due")?;
@@ -60,7 +59,7 @@ impl PoisonIsolator {
     pub(super) async fn handle(
         &mut self,
         deliveries: &mut lapin::Consumer,
-        channel: &Channel,
+        channels: &mut Channels<'_>,
         delivery: &Delivery,
         schedule: RetrySchedule,
         now: Timestamp,
@@ -69,7 +68,7 @@ impl PoisonIsolator {
         match next_step(&delivery.data, is_isolated(delivery), delivery_count(delivery), schedule.set_aside) {
             Step::Isolate(bookings) => {
                 // Waits while the broker blocks publishers.
-                match stop.run_until_cancelled(self.isolate(channel, &bookings)).await {
+                match stop.run_until_cancelled(self.isolate(&mut channels.publishing, &bookings)).await {
                     Some(isolated) => isolated.map(|()| NextAction::Acknowledge),
                     None => Ok(NextAction::Stopped),
                 }
@@ -78,7 +77,10 @@ impl PoisonIsolator {
                 let batch = expire_set_aside(batch, schedule, now);
                 let (result, queue_deleted) = self.settle(deliveries, batch, stop).await?;
                 let Ok(result) = result else { return Ok(NextAction::Stopped) };
-                match stop.run_until_cancelled(self.requeue_unsettled(channel, &result)).await {
+                match stop
+                    .run_until_cancelled(self.requeue_unsettled(&mut channels.publishing, &result))
+                    .await
+                {
                     Some(requeued) => requeued?,
                     None => return Ok(NextAction::Stopped),
                 }
@@ -87,8 +89,8 @@ impl PoisonIsolator {
             }
             Step::Requeue(unsupported) => {
                 // First, so that the message is not delivered to this worker again.
-                channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default()).await?;
-                self.stop_consuming(channel, delivery, unsupported, stop).await?;
+                channels.consuming.basic_cancel(deliveries.tag(), BasicCancelOptions::default()).await?;
+                self.stop_consuming(&mut channels.publishing, delivery, unsupported, stop).await?;
                 Ok(NextAction::Stopped)
             }
         }
@@ -119,7 +121,11 @@ impl PoisonIsolator {
     }
 
     /// Moves what could not be settled to the end of the queue, for a later attempt.
-    async fn requeue_unsettled(&self, channel: &Channel, result: &BatchResult) -> anyhow::Result<()> {
+    async fn requeue_unsettled(
+        &self,
+        publishing: &mut ConfirmingChannel<'_>,
+        result: &BatchResult,
+    ) -> anyhow::Result<()> {
         let now = self.clock.now();
         let set_aside =
             result.set_aside.iter().map(|command| (command, RetrySchedule::after_set_aside(command, now)));
@@ -127,7 +133,7 @@ impl PoisonIsolator {
             result.deferred.iter().map(|command| (command, RetrySchedule::after_deferral(command, now)));
         for (command, schedule) in set_aside.chain(deferred) {
             let message = self.message(parcel_of(&command.payload), schedule.headers());
-            publish(channel, &message).await.context("requeuing a booking")?;
+            publish(publishing, &message).await.context("requeuing a booking")?;
             if schedule.set_aside > command.set_aside {
                 // From here on, the death of this process uses up no redelivery of the booking.
                 info!(ticket.log_id = %command.ticket.id, trace_id = trace_id(command.trace), "booking put back into {} until its next attempt", self.queue);
@@ -141,11 +147,16 @@ impl PoisonIsolator {
     }
 
     /// Republishes each of the bookings as an isolated message.
-    async fn isolate(&self, channel: &Channel, bookings: &[&RawValue]) -> anyhow::Result<()> {
+    async fn isolate(
+        &self,
+        publishing: &mut ConfirmingChannel<'_>,
+        bookings: &[&RawValue],
+    ) -> anyhow::Result<()> {
         warn!("parcel exceeded its delivery limit; isolating its {} bookings", bookings.len());
         for booking in bookings {
             let headers = RetrySchedule::default().headers();
-            publish_confirmed(channel, &self.queue, &parcel_of(booking.get()), headers)
+            publishing
+                .publish(&self.queue, &parcel_of(booking.get()), headers)
                 .await
                 .context("splitting a parcel")?;
         }
@@ -163,7 +174,7 @@ impl PoisonIsolator {
     /// further.
     async fn stop_consuming(
         &self,
-        channel: &Channel,
+        publishing: &mut ConfirmingChannel<'_>,
         delivery: &Delivery,
         unsupported: UnsupportedVersion,
         stop: &CancellationToken,
@@ -171,7 +182,8 @@ impl PoisonIsolator {
         error!("poison isolation stopped until this worker is upgraded and restarted: {unsupported}");
         self.readiness.set_not_ready("a message in bookings.dead needs a newer worker");
         let headers = RetrySchedule::of(delivery).headers();
-        publish_confirmed(channel, &self.queue, &delivery.data, headers)
+        publishing
+            .publish(&self.queue, &delivery.data, headers)
             .await
             .context("republishing a booking for a newer worker")?;
         acknowledge(delivery).await?;

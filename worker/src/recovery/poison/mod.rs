@@ -29,7 +29,7 @@ use futures_util::StreamExt;
 use hamro_shared::config::Env;
 use hamro_shared::database::{DatabaseClock, Sessions, wait_until_database_usable};
 use hamro_shared::domain::Clock;
-use hamro_shared::queue::{Broker, BrokerTask, QueueDeleted, consume, supervise};
+use hamro_shared::queue::{Broker, BrokerTask, ConfirmingChannel, QueueDeleted, consume, supervise};
 use lapin::{Channel, Connection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +105,11 @@ impl PoisonIsolator {
     }
 }
 
+struct Channels<'a> {
+    consuming: &'a Channel,
+    publishing: ConfirmingChannel<'a>,
+}
+
 impl BrokerTask for PoisonIsolator {
     const ROLE: &'static str = "isolating poison messages";
     const CONFIRMS: bool = true;
@@ -116,7 +121,7 @@ impl BrokerTask for PoisonIsolator {
 
     async fn run(
         &mut self,
-        _: &Connection,
+        connection: &Connection,
         channel: &Channel,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
@@ -129,7 +134,9 @@ impl BrokerTask for PoisonIsolator {
         let mut deliveries = consume(channel, &self.queue, 1).await?;
         info!("isolating poison messages from {}", self.queue);
         self.readiness.set_ready();
-        let result = self.consume(&mut deliveries, channel, stop).await;
+        let channels =
+            Channels { consuming: channel, publishing: ConfirmingChannel::new(connection, channel) };
+        let result = self.consume(&mut deliveries, channels, stop).await;
         self.readiness.set_not_ready("not consuming");
         result
     }
@@ -139,7 +146,7 @@ impl PoisonIsolator {
     async fn consume(
         &mut self,
         deliveries: &mut lapin::Consumer,
-        channel: &Channel,
+        mut channels: Channels<'_>,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         let mut rotation = Rotation::default();
@@ -154,10 +161,12 @@ impl PoisonIsolator {
                 self.readiness.note("a booking is set aside; see the log");
             }
             let next_action = match schedule.at.filter(|at| *at > now) {
-                Some(due) => self.postpone(channel, &delivery, due, now, &mut rotation, stop).await?,
+                Some(due) => {
+                    self.postpone(&mut channels.publishing, &delivery, due, now, &mut rotation, stop).await?
+                }
                 None => {
                     rotation = Rotation::default();
-                    self.handle(deliveries, channel, &delivery, schedule, now, stop).await?
+                    self.handle(deliveries, &mut channels, &delivery, schedule, now, stop).await?
                 }
             };
             match next_action {
