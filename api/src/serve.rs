@@ -37,6 +37,7 @@ use hamro_api::{epoch_watch, health, server, startup_migration};
 use hamro_shared::database::{self, Database, DatabaseClock, Sessions};
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits};
+use hamro_shared::process_name::process_name;
 use hamro_shared::queue::{Broker, supervise};
 use hamro_shared::telemetry::metrics::MetricsRegistry;
 use hamro_shared::telemetry::{self, traces};
@@ -55,7 +56,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     fallback_runtime::start();
     let mut lifecycle = Lifecycle::new()?;
 
-    let process = format!("hamro-api-{}", std::process::id());
+    let process = process_name("hamro-api");
     let sessions = config.database.sessions(&process, DATABASE_SESSION);
     let database = Database::new(sessions, config.database_connections);
     let database_clock = DatabaseClock::new(Clock::system());

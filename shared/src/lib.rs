@@ -12,6 +12,7 @@ pub mod faults;
 pub mod healthcheck;
 pub mod lifecycle;
 pub mod output;
+pub mod process_name;
 pub mod queue;
 pub mod telemetry;
 pub mod tls;

@@ -11,6 +11,7 @@ use hamro_shared::config::{Env, help};
 use hamro_shared::database::{Database, DatabaseClock, Sessions, wait_until_database_usable, watch_servers};
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits, block_on};
+use hamro_shared::process_name::process_name;
 use hamro_shared::queue::{Broker, BrokerTask, supervise};
 use hamro_shared::telemetry::metrics::MetricsRegistry;
 use hamro_shared::telemetry::traces;
@@ -102,7 +103,7 @@ async fn run() -> anyhow::Result<ExitCode> {
     let logging = telemetry::start(&config.telemetry, config.log_ids.clone())?;
     let (traces, trace_export) = traces::start(&config.traces, "hamro-worker", config.log_ids)?;
     let metrics_listener = config.metrics.bind().await?;
-    let process = format!("hamro-worker-{}", std::process::id());
+    let process = process_name("hamro-worker");
     let sessions = config.database.sessions(&process, SESSION_SETTINGS);
     let database_clock = DatabaseClock::new(Clock::system());
     let broker = Broker::new(&config.broker, &process);
