@@ -39,11 +39,22 @@ impl ETag {
         Self { is_weak: false, guarded: opaque.len(), opaque }
     }
 
+    /// The strong tag of JSON: that of [`Self::strong`] for what was serialized.
+    pub fn of_content(json: &[u8]) -> Self {
+        let opaque = digest_of(json);
+        Self { is_weak: false, guarded: opaque.len(), opaque }
+    }
+
     /// The strong tag of a representation of which `If-Match` ignores a part: a change of `counters` alone does not
     /// prevent a change of the `details`.
     pub fn strong_with_counters(details: &impl Serialize, counters: &impl Serialize) -> Self {
         let details = digest(details);
         Self { is_weak: false, guarded: details.len(), opaque: format!("{details}.{}", digest(counters)) }
+    }
+
+    /// The text between the quotes.
+    pub(super) fn opaque(&self) -> &str {
+        &self.opaque
     }
 
     /// Whether `If-None-Match` says that the client has this version.
@@ -56,13 +67,14 @@ impl ETag {
         })
     }
 
-    /// Whether a client that has read the version `tag` may change this version. Weak tags never match.
+    /// Whether a client that has read the version `tag`, in whichever encoding, may change this version. Weak tags never
+    /// match.
     pub(super) fn permits_change_of(&self, tag: ClientTag) -> bool {
-        let opaque = self.opaque.as_bytes();
+        let (opaque, read) = (self.opaque.as_bytes(), without_coding(tag.opaque));
         !self.is_weak
             && !tag.is_weak
-            && tag.opaque.len() == opaque.len()
-            && tag.opaque[..self.guarded] == opaque[..self.guarded]
+            && read.len() == opaque.len()
+            && read[..self.guarded] == opaque[..self.guarded]
     }
 
     /// `200` with the representation, or `304` if the client has it.
@@ -75,9 +87,31 @@ impl ETag {
     }
 }
 
+impl<'h> ClientTag<'h> {
+    /// The text between the quotes.
+    pub(super) fn opaque(self) -> &'h [u8] {
+        self.opaque
+    }
+}
+
+/// The opaque text of the tag of a content, given that of one of its encodings. Ready bodies append the name of the
+/// encoding, as proxies do that compress what they pass on, such as Caddy.
+pub(super) fn without_coding(opaque: &[u8]) -> &[u8] {
+    let suffixes: [&[u8]; 3] = [b"-gzip", b"-br", b"-zstd"];
+    suffixes.iter().find_map(|suffix| opaque.strip_suffix(*suffix)).unwrap_or(opaque)
+}
+
+/// A tag as a header.
+pub(super) fn header_value(tag: &str) -> HeaderValue {
+    HeaderValue::from_str(tag).expect("a tag is visible ASCII")
+}
+
 /// The first 128 bits of the SHA-256 of the JSON.
 fn digest(representation: &impl Serialize) -> String {
-    let json = serde_json::to_vec(representation).expect("is JSON");
+    digest_of(&serde_json::to_vec(representation).expect("is JSON"))
+}
+
+fn digest_of(json: &[u8]) -> String {
     hex::encode(&Sha256::digest(json)[..16])
 }
 

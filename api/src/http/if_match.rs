@@ -34,7 +34,7 @@ pub struct IfMatchParam {
 
 impl IfMatch {
     /// `None` if the client changes whatever version there is: without the header, or with `*`.
-    fn parse(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+    pub(super) fn parse(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         let values: Vec<&[u8]> =
             headers.get_all(IF_MATCH).into_iter().map(|value| value.as_bytes().trim_ascii()).collect();
         if values.is_empty() || values == [b"*"] {

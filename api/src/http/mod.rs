@@ -17,6 +17,7 @@ pub mod openapi;
 pub mod pagination;
 pub mod prefer;
 pub mod problem;
+pub mod ready_body;
 pub mod response_memory;
 pub mod retry_after;
 pub mod sse;

@@ -106,6 +106,10 @@ problems! {
         400 => "The path is not valid UTF-8, or a header is malformed", [MalformedRequest];
         422 => "A parameter is invalid; `errors` names it", [InvalidRequest];
     }
+    /// The client accepts no encoding in which the body exists.
+    EncodingProblem {
+        406 => "`Accept-Encoding` excludes `identity` and allows neither `gzip` nor `br`", [NotAcceptable];
+    }
     /// Problems with a booking.
     BookingProblems {
         400 => "The body is not valid JSON", [MalformedRequest];

@@ -97,6 +97,9 @@ codes! {
         "The resource does not exist", "Unknown resource.";
     MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED,
         "The method is not allowed", "The Allow header lists the allowed methods.";
+    NotAcceptable => "not-acceptable", NOT_ACCEPTABLE,
+        "No accepted encoding is available",
+        "Accept-Encoding must allow identity, gzip or br.";
     UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE,
         "The media type of the body is not supported", "Content-Type must be application/json.";
     PayloadTooLarge => "payload-too-large", PAYLOAD_TOO_LARGE,
