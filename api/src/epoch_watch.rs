@@ -1,6 +1,6 @@
 //! Watches the epoch of the database. After a restore, an instance that kept running forgets what it knew before.
 //!
-//! Outcomes and seat maps in memory may be of a history that no longer exists. Without this, they would be wrong for up to a
+//! Outcomes, seat maps and the catalogue in memory may be of a history that no longer exists. Without this, they would be wrong for up to a
 //! minute. What else an instance remembers is compared with the database every second anyway.
 
 use std::time::Duration;
@@ -12,18 +12,29 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
+use crate::catalogue_cache::CatalogueCache;
 use crate::outcomes::Outcomes;
 use crate::seat_feed::SeatFeed;
 
 const READ_EVERY: Duration = Duration::from_secs(1);
 
+/// What belongs to one epoch.
+pub struct Memory {
+    pub outcomes: Outcomes,
+    pub seat_feed: SeatFeed,
+    pub catalogue: CatalogueCache,
+}
+
+impl Memory {
+    async fn forget(&self) {
+        self.outcomes.forget();
+        self.catalogue.forget();
+        self.seat_feed.reload_all().await;
+    }
+}
+
 /// Reads the epoch until `stop` is cancelled.
-pub async fn run(
-    database: Database,
-    outcomes: Outcomes,
-    seat_feed: SeatFeed,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn run(database: Database, memory: Memory, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = interval(READ_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known: Option<Uuid> = None;
@@ -37,8 +48,7 @@ pub async fn run(
                         "the database has a new epoch, after a {}: forgetting what is cached",
                         current.reason
                     );
-                    outcomes.forget();
-                    seat_feed.reload_all().await;
+                    memory.forget().await;
                 }
             }
             // Before the schema is migrated, and while the database is away, which other parts log.

@@ -8,7 +8,7 @@
 //!   and [`docs`] describes them.
 //! - [`state`]: what the endpoints share.
 //! - Background services: [`broker`] publishes bookings and receives announcements, [`outcomes`] caches and looks up
-//!   outcomes, [`seat_feed`] streams seat maps, [`intake`] knows whether operators let bookings be accepted,
+//!   outcomes, [`seat_feed`] streams seat maps, [`catalogue_cache`] keeps the catalogue in memory, [`intake`] knows whether operators let bookings be accepted,
 //!   [`installation`] what all processes report.
 //! - [`http`]: building blocks of the endpoints. [`metrics`]: what all of these count.
 //!
@@ -23,6 +23,7 @@ mod bookings;
 pub mod broker;
 pub mod canary;
 mod catalogue;
+pub mod catalogue_cache;
 pub mod check;
 pub mod config;
 mod docs;

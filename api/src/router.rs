@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::{
-    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH,
-    LOCATION, RETRY_AFTER,
+    ACCEPT_ENCODING, AGE, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MATCH,
+    IF_NONE_MATCH, LOCATION, RETRY_AFTER,
 };
 use axum::http::{HeaderName, Method};
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -17,6 +17,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::catalogue_cache::{LocalChanges, note_changes};
 use crate::http::admin_auth::log_changes;
 use crate::http::etag::may_be_compressed;
 use crate::http::problem::{Problem, ProblemCode};
@@ -36,7 +37,8 @@ pub fn router(
     middleware: MiddlewareState,
     exposition: Exposition,
 ) -> Router {
-    let (router, document) = endpoints(&state.response_memory).split_for_parts();
+    let (router, document) =
+        endpoints(&state.response_memory, state.catalogue.local_changes()).split_for_parts();
     let docs = docs::routes(&document, config.has_docs);
     let counts = middleware.counts.with_routes(document.paths.paths.keys());
     let middleware = MiddlewareState { counts, ..middleware };
@@ -54,10 +56,11 @@ pub fn router(
 
 /// The OpenAPI document of the same endpoints.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    endpoints(&ResponseMemory::default()).split_for_parts().1
+    endpoints(&ResponseMemory::default(), &LocalChanges::default()).split_for_parts().1
 }
 
-fn endpoints(response_memory: &ResponseMemory) -> OpenApiRouter<AppState> {
+fn endpoints(response_memory: &ResponseMemory, local_changes: &LocalChanges) -> OpenApiRouter<AppState> {
+    let note_changes = || from_fn_with_state(local_changes.clone(), note_changes);
     OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(bookings::create_booking::create_booking))
         .routes(routes!(bookings::get_booking::get_booking))
@@ -66,48 +69,53 @@ fn endpoints(response_memory: &ResponseMemory) -> OpenApiRouter<AppState> {
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(bookings::release_booking::release_booking))
-                .layer(from_fn(log_changes)),
+                .merge(catalogue_writes())
+                .layer((from_fn(log_changes), note_changes())),
         )
         .routes(routes!(catalogue::follow_seats::follow_seats))
         .routes(routes!(queue::get_queue::get_queue))
         .routes(routes!(health::live::get_liveness))
         .routes(routes!(health::ready::get_readiness))
+        .merge(catalogue_reads())
         .merge(
-            catalogue_endpoints()
-                .layer(from_fn(log_changes))
+            seat_maps()
                 // Inside the compression, which keeps the whole response while it compresses it piece by piece.
                 .layer(from_fn_with_state(response_memory.clone(), count_response))
                 .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(may_be_compressed))),
         )
 }
 
-/// Endpoints with large responses, which are compressed. Compressing the others gains nothing, and an event stream
-/// would keep a compressor in memory while it is open.
-fn catalogue_endpoints() -> OpenApiRouter<AppState> {
+/// What everybody reads. These responses are ready, in each encoding: no layer may delay them.
+fn catalogue_reads() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(
-            catalogue::list_concerts::list_concerts,
-            catalogue::create_concert::create_concert,
-            catalogue::update_concert::update_concert
-        ))
-        .routes(routes!(catalogue::get_concert::get_concert, catalogue::delete_concert::delete_concert))
+        .routes(routes!(catalogue::list_concerts::list_concerts))
+        .routes(routes!(catalogue::get_concert::get_concert))
+        .routes(routes!(catalogue::list_ticket_tiers::list_ticket_tiers))
+        .routes(routes!(catalogue::list_all_ticket_tiers::list_all_ticket_tiers))
+        .routes(routes!(catalogue::get_ticket_tier::get_ticket_tier))
+        .routes(routes!(catalogue::list_ticket_types::list_ticket_types))
+}
+
+/// Endpoints of administrators.
+fn catalogue_writes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(catalogue::create_concert::create_concert, catalogue::update_concert::update_concert))
+        .routes(routes!(catalogue::delete_concert::delete_concert))
         .routes(routes!(catalogue::create_seats::create_seats, catalogue::delete_seats::delete_seats))
         .routes(routes!(catalogue::delete_seat::delete_seat))
         .routes(routes!(
-            catalogue::list_ticket_tiers::list_ticket_tiers,
             catalogue::create_ticket_tier::create_ticket_tier,
             catalogue::update_ticket_tier::update_ticket_tier
         ))
-        .routes(routes!(catalogue::list_all_ticket_tiers::list_all_ticket_tiers))
-        .routes(routes!(
-            catalogue::get_ticket_tier::get_ticket_tier,
-            catalogue::delete_ticket_tier::delete_ticket_tier
-        ))
-        .routes(routes!(
-            catalogue::list_ticket_types::list_ticket_types,
-            catalogue::create_ticket_type::create_ticket_type
-        ))
+        .routes(routes!(catalogue::delete_ticket_tier::delete_ticket_tier))
+        .routes(routes!(catalogue::create_ticket_type::create_ticket_type))
         .routes(routes!(catalogue::delete_ticket_type::delete_ticket_type))
+}
+
+/// Endpoints with large responses, which are compressed. Compressing the others gains nothing, and an event stream
+/// would keep a compressor in memory while it is open.
+fn seat_maps() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
         .routes(routes!(catalogue::list_seats::list_seats))
         .routes(routes!(catalogue::list_available_seats::list_available_seats))
 }
@@ -133,6 +141,7 @@ fn cors(origin: &CorsOrigin) -> CorsLayer {
         .expose_headers([
             ACCEPT_ENCODING,
             ALLOW,
+            AGE,
             ETAG,
             LOCATION,
             RETRY_AFTER,

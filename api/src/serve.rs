@@ -9,6 +9,7 @@ use hamro_api::broker::fallback_runtime;
 use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
 use hamro_api::broker::publisher::{InstanceReporter, PublisherMetrics, PublishingTask, Reporter, publisher};
 use hamro_api::canary::{Canary, CanaryMetrics, OwnHttp};
+use hamro_api::catalogue_cache::CatalogueCache;
 use hamro_api::config::{Config, DATABASE_SESSION};
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::Bound;
@@ -87,6 +88,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         watermark: Watermark::new(database.clone(), database_clock.clock()),
         queue_estimate,
         seat_feed: SeatFeed::new(database.clone()),
+        catalogue: CatalogueCache::new(database.clone()),
         large_responses: LargeResponses::default(),
         response_memory: response_memory(&config.http),
         sse_limiter: sse_limiter(&config.http, &lifecycle),
@@ -188,6 +190,7 @@ fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &
     state.watermark.register_metrics(registry);
     state.outcomes.register_metrics(registry);
     state.seat_feed.register_metrics(registry);
+    state.catalogue.register_metrics(registry);
     state.admin_auth.register_metrics(registry);
     register_bounds(
         registry,
@@ -228,6 +231,7 @@ fn spawn_broker_tasks(
         state.outcomes.clone(),
         state.queue_estimate.clone(),
         state.seat_feed.clone(),
+        state.catalogue.clone(),
         state.intake.clone(),
         state.installation.clone(),
     );
@@ -255,9 +259,13 @@ fn spawn_database_tasks(lifecycle: &mut Lifecycle, state: &AppState) {
     lifecycle.support("outcome polling", |stop| outcomes.poll_pending(database, stop));
     let seat_feed = state.seat_feed.clone();
     lifecycle.support("seat feed", |stop| seat_feed.run(stop));
-    let (outcomes, seat_feed, database) =
-        (state.outcomes.clone(), state.seat_feed.clone(), state.database.clone());
-    lifecycle.support("epoch", |stop| epoch_watch::run(database, outcomes, seat_feed, stop));
+    let memory = epoch_watch::Memory {
+        outcomes: state.outcomes.clone(),
+        seat_feed: state.seat_feed.clone(),
+        catalogue: state.catalogue.clone(),
+    };
+    let database = state.database.clone();
+    lifecycle.support("epoch", |stop| epoch_watch::run(database, memory, stop));
     let (intake, database) = (state.intake.clone(), state.database.clone());
     lifecycle.support("intake controls", |stop| intake::polling::run(intake, database, stop));
     let (database_clock, database) = (state.database_clock.clone(), state.database.clone());

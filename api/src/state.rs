@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::Publisher;
+use crate::catalogue_cache::CatalogueCache;
 use crate::http::admin_auth::AdminAuth;
 use crate::http::bound::Bound;
 use crate::http::client_address::TrustedProxies;
@@ -48,6 +49,8 @@ pub struct App {
     pub watermark: Watermark,
     pub queue_estimate: QueueEstimate,
     pub seat_feed: SeatFeed,
+    /// The ready bodies of the catalogue.
+    pub catalogue: CatalogueCache,
     pub large_responses: LargeResponses,
     pub response_memory: ResponseMemory,
     pub sse_limiter: SseLimiter,

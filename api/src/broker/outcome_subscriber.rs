@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::catalogue_cache::CatalogueCache;
 use crate::installation::Installation;
 use crate::intake::Intake;
 use crate::outcomes::Outcomes;
@@ -36,6 +37,7 @@ pub struct OutcomeSubscriber {
     outcomes: Outcomes,
     queue_estimate: QueueEstimate,
     seat_feed: SeatFeed,
+    catalogue: CatalogueCache,
     intake: Intake,
     installation: Installation,
 }
@@ -46,10 +48,11 @@ impl OutcomeSubscriber {
         outcomes: Outcomes,
         queue_estimate: QueueEstimate,
         seat_feed: SeatFeed,
+        catalogue: CatalogueCache,
         intake: Intake,
         installation: Installation,
     ) -> Self {
-        Self { topology, outcomes, queue_estimate, seat_feed, intake, installation }
+        Self { topology, outcomes, queue_estimate, seat_feed, catalogue, intake, installation }
     }
 
     fn on_settled(&self, body: &[u8]) {
@@ -57,6 +60,8 @@ impl OutcomeSubscriber {
             Ok(announcement) => {
                 self.queue_estimate.on_settled(&announcement);
                 self.seat_feed.on_settled(&announcement.tickets);
+                // Before the outcomes: a client that learns of its sale sees it in the catalogue, too.
+                self.catalogue.note_sales();
                 self.outcomes.on_settled(announcement.tickets);
                 for Release { tickets, seats } in announcement.releases {
                     self.seat_feed.on_released(&seats);

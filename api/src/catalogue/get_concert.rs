@@ -1,15 +1,14 @@
-use axum::Json;
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::{Request, State};
 use axum::response::Response;
-use hamro_shared::database::Database;
 use hamro_shared::domain::ConcertId;
 
+use super::cached::{ReadHeaders, respond};
 use super::concert::Concert;
-use super::queries::concerts;
+use crate::catalogue_cache::CatalogueKey;
 use crate::http::extract::PathId;
-use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
+use crate::http::openapi::{CATALOGUE, EncodingProblem, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
+use crate::state::AppState;
 
 /// Get a concert
 ///
@@ -22,22 +21,22 @@ use crate::http::problem::Problem;
     security(),
     params(
         ("concertId" = Uuid, Path, description = "The concert's id", example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"),
-        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the version that the client already has", example = "\"9b1c5e0d2f7a4c36\""),
+        ReadHeaders,
     ),
     responses(
         (status = 200, description = "The concert", body = Concert, headers(
             ("ETag" = String, description = "For `If-Match` and `If-None-Match`"),
+            ("Age" = Option<u64>, description = "Seconds since the document was known to be current, if the database is not available"),
+            ("CDN-Cache-Control" = String, description = "For how long shared caches may serve the document (RFC 9213)"),
         )),
         (status = 304, description = "The client already has the current version"),
-        NotFoundProblem, ParamProblems, ServerProblems,
+        NotFoundProblem, ParamProblems, EncodingProblem, ServerProblems,
     ),
 )]
 pub async fn get_concert(
-    State(database): State<Database>,
+    State(app): State<AppState>,
     PathId(id): PathId<ConcertId>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let concert = database.query(move |connection| Box::pin(concerts::find(connection, id))).await?;
-    let concert = concert.ok_or_else(|| Problem::not_found("concert"))?;
-    Ok(concert.etag().respond(&headers, Json(concert)))
+    respond(&app, request, CatalogueKey::Concert(id), "concert").await
 }

@@ -1,15 +1,14 @@
-use axum::Json;
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::{Request, State};
 use axum::response::Response;
-use hamro_shared::database::Database;
 use hamro_shared::domain::TierId;
 
-use super::queries::ticket_tiers;
+use super::cached::{ReadHeaders, respond};
 use super::ticket_tier::TicketTier;
+use crate::catalogue_cache::CatalogueKey;
 use crate::http::extract::PathId;
-use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
+use crate::http::openapi::{CATALOGUE, EncodingProblem, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
+use crate::state::AppState;
 
 /// Get a ticket tier
 ///
@@ -22,22 +21,22 @@ use crate::http::problem::Problem;
     security(),
     params(
         ("ticketTierId" = i32, Path, description = "The tier's id", example = 2),
-        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The `ETag` of the version that the client already has", example = "\"9b1c5e0d2f7a4c36\""),
+        ReadHeaders,
     ),
     responses(
         (status = 200, description = "The tier", body = TicketTier, headers(
             ("ETag" = String, description = "For `If-Match` and `If-None-Match`"),
+            ("Age" = Option<u64>, description = "Seconds since the document was known to be current, if the database is not available"),
+            ("CDN-Cache-Control" = String, description = "For how long shared caches may serve the document (RFC 9213)"),
         )),
         (status = 304, description = "The client already has the current version"),
-        NotFoundProblem, ParamProblems, ServerProblems,
+        NotFoundProblem, ParamProblems, EncodingProblem, ServerProblems,
     ),
 )]
 pub async fn get_ticket_tier(
-    State(database): State<Database>,
+    State(app): State<AppState>,
     PathId(id): PathId<TierId>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let tier = database.query(move |connection| Box::pin(ticket_tiers::find(connection, id))).await?;
-    let tier = tier.ok_or_else(|| Problem::not_found("ticket tier"))?;
-    Ok(tier.etag().respond(&headers, Json(tier)))
+    respond(&app, request, CatalogueKey::Tier(id), "ticket tier").await
 }

@@ -1,11 +1,12 @@
-use axum::Json;
-use axum::extract::State;
-use hamro_shared::database::Database;
+use axum::extract::{Request, State};
+use axum::response::Response;
 
-use super::queries::ticket_tiers;
+use super::cached::{ReadHeaders, respond};
 use super::ticket_tier::TicketTier;
-use crate::http::openapi::{CATALOGUE, ServerProblems};
+use crate::catalogue_cache::CatalogueKey;
+use crate::http::openapi::{CATALOGUE, EncodingProblem, ServerProblems};
 use crate::http::problem::Problem;
+use crate::state::AppState;
 
 /// List the ticket tiers of all concerts on one page
 ///
@@ -16,11 +17,20 @@ use crate::http::problem::Problem;
     operation_id = "list_all_ticket_tiers",
     tag = CATALOGUE,
     security(),
-    responses((status = 200, description = "All ticket tiers", body = Vec<TicketTier>), ServerProblems),
+    params(ReadHeaders),
+    responses(
+        (status = 200, description = "All ticket tiers", body = Vec<TicketTier>, headers(
+            ("ETag" = String, description = "For `If-None-Match`"),
+            ("Age" = Option<u64>, description = "Seconds since the document was known to be current, if the database is not available"),
+            ("CDN-Cache-Control" = String, description = "For how long shared caches may serve the document (RFC 9213)"),
+        )),
+        (status = 304, description = "The client already has the current version"),
+        EncodingProblem, ServerProblems,
+    ),
 )]
 pub async fn list_all_ticket_tiers(
-    State(database): State<Database>,
-) -> Result<Json<Vec<TicketTier>>, Problem> {
-    let tiers = database.query(|connection| Box::pin(ticket_tiers::list_all(connection))).await?;
-    Ok(Json(tiers))
+    State(app): State<AppState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    respond(&app, request, CatalogueKey::AllTiers, "list").await
 }

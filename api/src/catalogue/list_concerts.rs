@@ -1,15 +1,19 @@
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::response::{IntoResponse, Response};
 use hamro_shared::database::Database;
 use serde::Deserialize;
 
+use super::cached::{ReadHeaders, respond};
 use super::concert::Concert;
 use super::queries::concerts;
+use crate::catalogue_cache::CatalogueKey;
 use crate::http::admin_auth::AdminCheck;
 use crate::http::extract::QueryParams;
-use crate::http::openapi::{AdminProblems, CATALOGUE, ParamProblems, ServerProblems};
-use crate::http::pagination::{PageParams, Paged};
+use crate::http::openapi::{AdminProblems, CATALOGUE, EncodingProblem, ParamProblems, ServerProblems};
+use crate::http::pagination::{Page, PageParams, Paged};
 use crate::http::problem::Problem;
+use crate::state::AppState;
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -29,27 +33,38 @@ pub struct ConcertFilter {
     operation_id = "list_concerts",
     tag = CATALOGUE,
     security((), ("adminToken" = [])),
-    params(PageParams, ConcertFilter),
+    params(PageParams, ConcertFilter, ReadHeaders),
     responses(
-        (status = 200, description = "One page of concerts", body = Paged<Concert>),
-        ParamProblems, AdminProblems, ServerProblems,
+        (status = 200, description = "One page of concerts", body = Paged<Concert>, headers(
+            ("ETag" = String, description = "For `If-None-Match`"),
+            ("Age" = Option<u64>, description = "Seconds since the document was known to be current, if the database is not available"),
+            ("CDN-Cache-Control" = String, description = "For how long shared caches may serve the document (RFC 9213)"),
+        )),
+        (status = 304, description = "The client already has the current version"),
+        ParamProblems, EncodingProblem, AdminProblems, ServerProblems,
     ),
 )]
 pub async fn list_concerts(
-    admin: AdminCheck,
-    State(database): State<Database>,
+    State(app): State<AppState>,
     QueryParams(params): QueryParams<PageParams>,
     QueryParams(filter): QueryParams<ConcertFilter>,
-) -> Result<Json<Paged<Concert>>, Problem> {
+    request: Request,
+) -> Result<Response, Problem> {
     let page = params.parse()?;
-    let is_test = filter.parse()?;
-    if is_test {
+    if filter.parse()? {
+        let (mut parts, _) = request.into_parts();
+        let Ok(admin) = AdminCheck::from_request_parts(&mut parts, &app).await;
         admin.authorise()?;
+        return Ok(Json(test_concerts(&app.database, page).await?).into_response());
     }
-    let listed =
-        database.query(move |connection| Box::pin(concerts::list(connection, is_test, page))).await?;
-    let total = database.query(move |connection| Box::pin(concerts::count(connection, is_test))).await?;
-    Ok(Json(page.of(listed, total)))
+    respond(&app, request, CatalogueKey::Concerts(page), "page").await
+}
+
+/// Only administrators see them, so they are not cached.
+async fn test_concerts(database: &Database, page: Page) -> Result<Paged<Concert>, Problem> {
+    let listed = database.query(move |connection| Box::pin(concerts::list(connection, true, page))).await?;
+    let total = database.query(|connection| Box::pin(concerts::count(connection, true))).await?;
+    Ok(page.of(listed, total))
 }
 
 impl ConcertFilter {

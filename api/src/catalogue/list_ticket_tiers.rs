@@ -1,15 +1,16 @@
-use axum::Json;
-use axum::extract::State;
-use hamro_shared::database::Database;
+use axum::extract::{Request, State};
+use axum::response::Response;
 use hamro_shared::domain::ConcertId;
 use serde::Deserialize;
 
-use super::queries::ticket_tiers;
+use super::cached::{ReadHeaders, respond};
 use super::ticket_tier::TicketTier;
+use crate::catalogue_cache::CatalogueKey;
 use crate::http::extract::{PathParam, QueryParams};
-use crate::http::openapi::{CATALOGUE, ParamProblems, ServerProblems};
+use crate::http::openapi::{CATALOGUE, EncodingProblem, ParamProblems, ServerProblems};
 use crate::http::pagination::{PageParams, Paged};
 use crate::http::problem::Problem;
+use crate::state::AppState;
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
@@ -29,20 +30,25 @@ pub struct TierFilter {
     operation_id = "list_ticket_tiers",
     tag = CATALOGUE,
     security(),
-    params(PageParams, TierFilter),
-    responses((status = 200, description = "One page of ticket tiers", body = Paged<TicketTier>), ParamProblems, ServerProblems),
+    params(PageParams, TierFilter, ReadHeaders),
+    responses(
+        (status = 200, description = "One page of ticket tiers", body = Paged<TicketTier>, headers(
+            ("ETag" = String, description = "For `If-None-Match`"),
+            ("Age" = Option<u64>, description = "Seconds since the document was known to be current, if the database is not available"),
+            ("CDN-Cache-Control" = String, description = "For how long shared caches may serve the document (RFC 9213)"),
+        )),
+        (status = 304, description = "The client already has the current version"),
+        ParamProblems, EncodingProblem, ServerProblems,
+    ),
 )]
 pub async fn list_ticket_tiers(
-    State(database): State<Database>,
+    State(app): State<AppState>,
     QueryParams(params): QueryParams<PageParams>,
     QueryParams(filter): QueryParams<TierFilter>,
-) -> Result<Json<Paged<TicketTier>>, Problem> {
+    request: Request,
+) -> Result<Response, Problem> {
     let page = params.parse()?;
-    let concert = filter.parse()?;
-    let tiers =
-        database.query(move |connection| Box::pin(ticket_tiers::list(connection, concert, page))).await?;
-    let total = database.query(move |connection| Box::pin(ticket_tiers::count(connection, concert))).await?;
-    Ok(Json(page.of(tiers, total)))
+    respond(&app, request, CatalogueKey::Tiers(filter.parse()?, page), "page").await
 }
 
 impl TierFilter {

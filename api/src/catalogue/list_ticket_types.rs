@@ -1,11 +1,12 @@
-use axum::Json;
-use axum::extract::State;
-use hamro_shared::database::Database;
+use axum::extract::{Request, State};
+use axum::response::Response;
 
-use super::queries::ticket_types;
+use super::cached::{ReadHeaders, respond};
 use super::ticket_type::TicketType;
-use crate::http::openapi::{CATALOGUE, ServerProblems};
+use crate::catalogue_cache::CatalogueKey;
+use crate::http::openapi::{CATALOGUE, EncodingProblem, ServerProblems};
 use crate::http::problem::Problem;
+use crate::state::AppState;
 
 /// List the ticket types
 ///
@@ -16,9 +17,17 @@ use crate::http::problem::Problem;
     operation_id = "list_ticket_types",
     tag = CATALOGUE,
     security(),
-    responses((status = 200, description = "All ticket types", body = Vec<TicketType>), ServerProblems),
+    params(ReadHeaders),
+    responses(
+        (status = 200, description = "All ticket types", body = Vec<TicketType>, headers(
+            ("ETag" = String, description = "For `If-None-Match`"),
+            ("Age" = Option<u64>, description = "Seconds since the document was known to be current, if the database is not available"),
+            ("CDN-Cache-Control" = String, description = "For how long shared caches may serve the document (RFC 9213)"),
+        )),
+        (status = 304, description = "The client already has the current version"),
+        EncodingProblem, ServerProblems,
+    ),
 )]
-pub async fn list_ticket_types(State(database): State<Database>) -> Result<Json<Vec<TicketType>>, Problem> {
-    let types = database.query(|connection| Box::pin(ticket_types::list(connection))).await?;
-    Ok(Json(types))
+pub async fn list_ticket_types(State(app): State<AppState>, request: Request) -> Result<Response, Problem> {
+    respond(&app, request, CatalogueKey::TicketTypes, "list").await
 }

@@ -1,6 +1,7 @@
 //! Endpoints of the catalogue: concerts, ticket types, tiers and seats. Reading is public, writing needs the admin
 //! token.
 
+mod cached;
 mod concert;
 mod concert_body;
 mod concert_time;

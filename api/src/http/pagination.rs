@@ -21,7 +21,7 @@ pub struct PageParams {
 }
 
 /// A valid page number and page size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Page {
     number: i64,
     pub limit: i64,

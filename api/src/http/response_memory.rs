@@ -57,7 +57,12 @@ impl ResponseMemory {
         held.map_err(|refusal| refusal.problem(ProblemCode::Overloaded, "unread responses"))
     }
 
-    /// Counts the response, if it is large, until its memory is freed.
+    /// Counts the response, if it is large, until its memory is freed. `client` finds out whose it is.
+    pub async fn count_if_large(&self, client: impl FnOnce() -> Client, response: Response) -> Response {
+        let is_large = response.body().size_hint().exact().is_some_and(|size| size >= COUNTED_FROM);
+        if is_large { self.count(client(), response).await } else { response }
+    }
+
     async fn count(&self, client: Client, response: Response) -> Response {
         let Some(size) = response.body().size_hint().exact().filter(|size| *size >= COUNTED_FROM) else {
             return response;

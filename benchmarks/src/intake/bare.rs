@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use hamro_api::broker::publisher::{InstanceReporter, PublisherMetrics, Reporter, publisher};
+use hamro_api::catalogue_cache::CatalogueCache;
 use hamro_api::config::Config;
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::{Bound, ClientShare};
@@ -90,6 +91,7 @@ pub async fn serve() -> Result<()> {
         watermark: Watermark::new(database.clone(), Clock::system()),
         queue_estimate,
         seat_feed: SeatFeed::new(database.clone()),
+        catalogue: CatalogueCache::new(database.clone()),
         large_responses: LargeResponses::default(),
         response_memory: ResponseMemory::default(),
         sse_limiter: SseLimiter::new(

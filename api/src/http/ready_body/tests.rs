@@ -1,3 +1,5 @@
+use std::io::Read;
+
 use axum::body::{HttpBody, to_bytes};
 use axum::http::header::{IF_MATCH, RANGE};
 use flate2::read::GzDecoder;
@@ -35,16 +37,13 @@ async fn bytes(response: Response) -> Vec<u8> {
 }
 
 fn decode(coding: Option<&str>, encoded: &[u8]) -> Vec<u8> {
-    use std::io::Read;
     let mut decoded = Vec::new();
-    match coding {
-        None => decoded.extend_from_slice(encoded),
-        Some("gzip") => drop(GzDecoder::new(encoded).read_to_end(&mut decoded).unwrap()),
-        Some("br") => {
-            drop(brotli_decompressor::Decompressor::new(encoded, 4_096).read_to_end(&mut decoded).unwrap());
-        }
-        Some(other) => panic!("{other}"),
-    }
+    let read = match coding {
+        None => { encoded }.read_to_end(&mut decoded),
+        Some("gzip") => GzDecoder::new(encoded).read_to_end(&mut decoded),
+        Some(_) => brotli_decompressor::Decompressor::new(encoded, 4_096).read_to_end(&mut decoded),
+    };
+    read.unwrap();
     decoded
 }
 

@@ -1,5 +1,6 @@
 //! The catalogue: `/concerts`, `/ticket-types`, `/ticket-tiers`, and the writes to `/seats`.
 
+mod cache;
 mod concert_times;
 mod concerts;
 mod duplicates;

@@ -169,19 +169,29 @@ async fn a_sale_changes_the_tag_of_its_tier_but_prevents_no_change_of_the_tier()
 }
 
 #[tokio::test]
-async fn every_response_with_a_resource_has_its_tag_and_a_strong_tag_is_of_one_encoding() -> Result<()> {
+async fn every_response_with_a_resource_has_its_tag_which_permits_a_change_in_every_encoding() -> Result<()> {
     Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
         let other = deployment.start_api(&[]).await?;
         let other = deployment.apis[other].client.clone();
         let client = deployment.client();
         for (path, resource, body) in changeable(client).await? {
             let changed = client.write(Method::PUT, path, &body).await?;
-            let zipped = client.request(Method::GET, &resource).header("Accept-Encoding", "gzip, br");
-            let zipped = Client::send(zipped).await?;
-            assert_eq!(zipped.header("content-encoding"), None);
-            assert_eq!(zipped.header("cache-control"), Some("no-cache"));
-            let tags = [tag(&changed)?, tag(&zipped)?, tag(&other.get(&resource).await?)?];
+            let read = client.get(&resource).await?;
+            assert_eq!(read.header("cache-control"), Some("no-cache"));
+            let tags = [tag(&changed)?, tag(&read)?, tag(&other.get(&resource).await?)?];
             assert!(tags.iter().all(|tag| *tag == tags[0]), "{tags:?}");
+            for encoding in ["gzip", "br"] {
+                let accepted = format!("{encoding}, identity;q=0");
+                let read = client.request(Method::GET, &resource).header("Accept-Encoding", &accepted);
+                let read = Client::send(read).await?;
+                assert_eq!(read.header("content-encoding"), Some(encoding));
+                let tag = tag(&read)?;
+                assert_ne!(tag, tags[0]);
+                let change = write_if(client, Method::PUT, path, &tag, &body).await?;
+                assert_eq!(change.status, 200, "{change:?}");
+            }
+            let stale = format!("\"{}-br\"", "0".repeat(tags[0].len() - 2));
+            assert_eq!(write_if(client, Method::PUT, path, &stale, &body).await?.status, 412);
         }
         let made = client.write(Method::POST, "/concerts", &concert()).await?;
         assert_eq!(tag(&made)?, tag(&client.get(made.location()?).await?)?);

@@ -1,0 +1,97 @@
+//! Responses from the cache of the catalogue, and how its documents are read.
+
+use axum::extract::Request;
+use axum::response::Response;
+use hamro_shared::database::Database;
+use serde::Serialize;
+use utoipa::IntoParams;
+
+use super::queries::{concerts, ticket_tiers, ticket_types};
+use crate::catalogue_cache::{CatalogueKey, Content};
+use crate::http::etag::ETag;
+use crate::http::problem::Problem;
+use crate::http::ready_body::CachePolicy;
+use crate::state::AppState;
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "documents what a ready body reads")]
+pub struct ReadHeaders {
+    /// The `ETag`s of the versions that the client already has.
+    #[param(rename = "If-None-Match", nullable = false, example = "\"0f8fad5bd9cb469fa16570867728950e-br\"")]
+    tags: Option<String>,
+    /// `br`, `gzip` and `identity` are available.
+    #[param(rename = "Accept-Encoding", nullable = false, example = "gzip, br")]
+    encodings: Option<String>,
+}
+
+/// Responds with the document, which is called `resource` if it does not exist.
+pub async fn respond(
+    app: &AppState,
+    request: Request,
+    key: CatalogueKey,
+    resource: &str,
+) -> Result<Response, Problem> {
+    // Without the body, which cannot be held while something is awaited.
+    let (parts, _) = request.into_parts();
+    let cached = app.catalogue.read(key, || load(app.database.clone(), key)).await?;
+    let cached = cached.ok_or_else(|| Problem::not_found(resource))?;
+    let response = cached.body.respond(&parts.headers, CachePolicy::Catalogue, cached.age);
+    let client = || app.response_memory.proxies().client(&parts.extensions, &parts.headers);
+    Ok(app.response_memory.count_if_large(client, response).await)
+}
+
+/// Reads the document. `None` if it does not exist.
+async fn load(database: Database, key: CatalogueKey) -> Result<Option<Content>, sqlx::Error> {
+    match key {
+        CatalogueKey::Concerts(page) => {
+            let read = database.query(move |connection| {
+                Box::pin(async move {
+                    let listed = concerts::list(connection, false, page).await?;
+                    Ok(page.of(listed, concerts::count(connection, false).await?))
+                })
+            });
+            Ok(Some(content(&read.await?)))
+        }
+        CatalogueKey::Concert(id) => {
+            let read = database.query(move |connection| Box::pin(concerts::find(connection, id)));
+            Ok(read.await?.map(|concert| tagged(&concert, concert.etag())))
+        }
+        CatalogueKey::Tiers(concert, page) => {
+            let read = database.query(move |connection| {
+                Box::pin(async move {
+                    let tiers = ticket_tiers::list(connection, concert, page).await?;
+                    Ok(page.of(tiers, ticket_tiers::count(connection, concert).await?))
+                })
+            });
+            Ok(Some(content(&read.await?)))
+        }
+        CatalogueKey::AllTiers => {
+            let read = database.query_large(|connection| Box::pin(ticket_tiers::list_all(connection)));
+            Ok(Some(content(&read.await?)))
+        }
+        CatalogueKey::Tier(id) => {
+            let read = database.query(move |connection| Box::pin(ticket_tiers::find(connection, id)));
+            Ok(read.await?.map(|tier| tagged(&tier, tier.etag())))
+        }
+        CatalogueKey::TicketTypes => {
+            let read = database.query(|connection| Box::pin(ticket_types::list(connection)));
+            Ok(Some(content(&read.await?)))
+        }
+    }
+}
+
+fn content(document: &impl Serialize) -> Content {
+    let json = to_json(document);
+    let tag = ETag::of_content(&json);
+    Content { json, tag }
+}
+
+/// With the tag that `If-Match` is compared with.
+fn tagged(document: &impl Serialize, tag: ETag) -> Content {
+    Content { json: to_json(document), tag }
+}
+
+fn to_json(document: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).expect("is JSON")
+}

@@ -1,0 +1,169 @@
+//! Makes bodies: each once, however many requests wait for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use hamro_shared::database::is_transient;
+use tokio::sync::Semaphore;
+use tokio::task::{spawn, spawn_blocking};
+
+use super::CatalogueCache;
+use super::bodies::CachedBody;
+use super::key::{CatalogueKey, Content};
+use super::known::Currency;
+use crate::http::problem::Problem;
+use crate::http::ready_body::ReadyBody;
+
+/// Content from this size on is compressed on a thread of its own: the rest takes less than a millisecond.
+const LARGE: usize = 32 * 1024;
+
+/// Larger content is kept compressed only.
+const VERY_LARGE: usize = 1024 * 1024;
+
+/// Large bodies that are compressed at the same time.
+const MAX_CONCURRENT: usize = 1;
+
+/// Why a body could not be made.
+#[derive(Clone)]
+pub struct Failure {
+    pub problem: Problem,
+    /// Whether Postgres does not answer.
+    pub is_away: bool,
+}
+
+type Built = Result<Option<CachedBody>, Failure>;
+
+/// The bodies that are being made.
+pub struct Building {
+    running: Arc<Mutex<HashMap<CatalogueKey, Running>>>,
+    large: Arc<Semaphore>,
+}
+
+/// A body that is being made from what was current as of this version.
+struct Running {
+    number: u64,
+    built: Shared<BoxFuture<'static, Built>>,
+}
+
+impl Running {
+    /// Whether a request that knows this version gets what is being made. One that has ended is only here if it panicked.
+    fn is_of(&self, currency: &Currency) -> bool {
+        self.number >= currency.number && self.built.peek().is_none()
+    }
+}
+
+impl Default for Building {
+    fn default() -> Self {
+        Self { running: Arc::default(), large: Arc::new(Semaphore::new(MAX_CONCURRENT)) }
+    }
+}
+
+impl Building {
+    /// Makes the body and keeps it in `cache`, or waits until another request has made it. What a request gets was read after
+    /// the check that found the version to be current.
+    pub async fn build<F>(
+        &self,
+        key: CatalogueKey,
+        currency: Currency,
+        earlier: Option<CachedBody>,
+        load: impl FnOnce() -> F,
+        cache: &CatalogueCache,
+    ) -> Built
+    where
+        F: Future<Output = Result<Option<Content>, sqlx::Error>> + Send + 'static,
+    {
+        let built = {
+            let mut running = self.running();
+            match running.get(&key).filter(|running| running.is_of(&currency)) {
+                Some(running) => running.built.clone(),
+                None => {
+                    let built = self.start(key, currency, earlier, load(), cache.clone());
+                    running.insert(key, Running { number: currency.number, built: built.clone() });
+                    built
+                }
+            }
+        };
+        built.await
+    }
+
+    /// In its own task: the client of the request that began it may disconnect.
+    fn start<F>(
+        &self,
+        key: CatalogueKey,
+        currency: Currency,
+        earlier: Option<CachedBody>,
+        load: F,
+        cache: CatalogueCache,
+    ) -> Shared<BoxFuture<'static, Built>>
+    where
+        F: Future<Output = Result<Option<Content>, sqlx::Error>> + Send + 'static,
+    {
+        let (large, running) = (self.large.clone(), self.running.clone());
+        let task = spawn(async move {
+            let built = make(currency, earlier, load, &large).await;
+            if let Ok(Some(body)) = &built {
+                cache.keep(key, body.clone());
+            }
+            let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+            // A later one may have taken its place.
+            if running.get(&key).is_some_and(|running| running.number == currency.number) {
+                running.remove(&key);
+            }
+            drop(running);
+            built
+        });
+        let built = async {
+            let failed = |error| Failure { problem: Problem::internal(error), is_away: false };
+            task.await.unwrap_or_else(|error| Err(failed(error)))
+        };
+        built.boxed().shared()
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<CatalogueKey, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn make(
+    currency: Currency,
+    earlier: Option<CachedBody>,
+    load: impl Future<Output = Result<Option<Content>, sqlx::Error>>,
+    large: &Arc<Semaphore>,
+) -> Built {
+    let began = Instant::now();
+    let Some(content) = load.await? else { return Ok(None) };
+    let body = match earlier.filter(|earlier| earlier.body.has_tag(&content.tag)) {
+        Some(same) => same.body,
+        None => encode(content, large).await?,
+    };
+    let Currency { number, generation, checked_at, .. } = currency;
+    let build_time = began.elapsed().min(Duration::from_mins(1));
+    Ok(Some(CachedBody { body, number, generation, verified_at: checked_at, build_time }))
+}
+
+async fn encode(content: Content, large: &Arc<Semaphore>) -> Result<ReadyBody, Failure> {
+    let Content { json, tag } = content;
+    if json.len() < LARGE {
+        return Ok(ReadyBody::tagged_json(json, &tag));
+    }
+    let permit = large.clone().acquire_owned().await;
+    let encoding = spawn_blocking(move || {
+        let _permit = permit;
+        if json.len() < VERY_LARGE {
+            ReadyBody::tagged_json(json, &tag)
+        } else {
+            ReadyBody::compressed_only(json)
+        }
+    });
+    encoding.await.map_err(|error| Failure { problem: Problem::internal(error), is_away: false })
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        let is_away = is_transient(&error) && !matches!(error, sqlx::Error::PoolTimedOut);
+        Self { problem: error.into(), is_away }
+    }
+}
