@@ -1,5 +1,6 @@
 //! All endpoints, and the layers around them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -51,7 +52,7 @@ pub fn router(
         .method_not_allowed_fallback(unknown_method)
         .with_state(state)
         // CORS is the outer layer, so that browsers can also read the responses that the middleware creates.
-        .layer((cors(&config.cors_origin), from_fn_with_state(middleware, handle_request)))
+        .layer((cors(&config.cors_origin), from_fn_with_state(Arc::new(middleware), handle_request)))
 }
 
 /// The OpenAPI document of the same endpoints.

@@ -37,6 +37,10 @@ impl LoggedRequest {
         self.id.to_str().unwrap_or_default()
     }
 
+    pub fn into_id(self) -> HeaderValue {
+        self.id
+    }
+
     /// The request with its ticket and the cause of its failure. `None` if the failure has no cause.
     pub fn describe_failure(&self, failure: &FailureForLog) -> Option<String> {
         let cause = failure.cause_text()?;

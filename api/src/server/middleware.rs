@@ -35,7 +35,7 @@ use crate::http::problem::{Problem, ProblemCode};
 const RESPONSE_TIMEOUT: Duration =
     MAX_HOLD.saturating_add(Database::LONGEST_QUERY).saturating_add(Duration::from_secs(1));
 
-/// The state that all requests share.
+/// The state that all requests share. Each has a reference to it: clones of all these counters would take longer.
 #[derive(Clone, Default)]
 pub struct MiddlewareState {
     pub rate_limit: Option<Arc<RateLimit>>,
@@ -46,15 +46,14 @@ pub struct MiddlewareState {
 }
 
 pub async fn handle_request(
-    State(state): State<MiddlewareState>,
+    State(state): State<Arc<MiddlewareState>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let id = request_id(request.headers());
     // The route, because the path may contain a ticket id.
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut logged = LoggedRequest::new(request.method(), route, id.clone());
+    let mut logged = LoggedRequest::new(request.method(), route, request_id(request.headers()));
     let request_span = request_span::start(&state.traces, &mut request, &logged);
     logged.trace = request_span.as_ref().map(ActiveSpan::context);
     // At debug level only: a span per request reduces the intake's rate by a sixth. It ends where the body starts.
@@ -76,7 +75,7 @@ pub async fn handle_request(
         request_span::end(span, &response);
     }
     state.counts.count(&logged, &response, duration);
-    response.headers_mut().insert(REQUEST_ID, id);
+    response.headers_mut().insert(REQUEST_ID, logged.into_id());
     response
 }
 
@@ -140,7 +139,7 @@ mod tests {
             .route("/ok", get(async || "ok"))
             .route("/panics", get(panicking_handler))
             .route("/hangs", get(std::future::pending::<()>))
-            .layer(middleware::from_fn_with_state(state, handle_request))
+            .layer(middleware::from_fn_with_state(Arc::new(state), handle_request))
     }
 
     async fn get_from(path: &str, id: Option<&str>) -> Response {
@@ -189,7 +188,7 @@ mod tests {
             .route("/ok", get(async || "ok"))
             .route("/invalid/{id}", get(async || Problem::invalid_field("id", "is invalid")))
             .route("/failing/{id}", get(async || Problem::from(sqlx::Error::PoolTimedOut)))
-            .layer(middleware::from_fn_with_state(state.clone(), handle_request));
+            .layer(middleware::from_fn_with_state(Arc::new(state.clone()), handle_request));
         let mut sample = None;
         for path in ["/ok", "/invalid/1", "/unknown", "/failing/alice"] {
             let request = Request::get(path).header(REQUEST_ID, "mine").body(Body::empty()).unwrap();
