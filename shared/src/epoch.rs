@@ -2,10 +2,20 @@
 //!
 //! Whoever keeps in memory what it has read, keeps it for one epoch only.
 
+use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::Timestamp;
+
+/// Which history of the database something is from. A promotion that lost commits continues from an earlier state too, and nobody
+/// draws an epoch for it: it begins a new timeline of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct History {
+    pub epoch: Uuid,
+    /// 0 if the server does not tell it.
+    pub timeline: i64,
+}
 
 /// The current epoch, and what drew it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -178,7 +178,7 @@ mod fixtures {
 
     fn message(numbers: impl IntoIterator<Item = u128>) -> Vec<u8> {
         let tickets = numbers.into_iter().map(settled).collect();
-        SettledEvent { tickets, bookings: 0, parcels: 0 }.encode()
+        SettledEvent { tickets, bookings: 0, parcels: 0, sales: vec![] }.encode()
     }
 }
 

@@ -22,7 +22,7 @@ impl Deployment {
         let ticket = envelope("nobody", &[1])?.ticket.id;
         let another =
             SettledTicket { ticket_id: ticket, settled_at: ticket.issued_at(), outcome: Outcome::Expired };
-        let message = SettledEvent { tickets: vec![another], bookings: 1, parcels: 1 };
+        let message = SettledEvent { tickets: vec![another], bookings: 1, parcels: 1, sales: vec![] };
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
         let exchange = self.topology.settled_exchange().into();
         self.channel

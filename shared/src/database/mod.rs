@@ -12,6 +12,7 @@ mod schema;
 mod servers;
 mod session_counts;
 mod sessions;
+pub mod sold_seats;
 pub mod tickets;
 mod tls;
 mod url;

@@ -50,6 +50,13 @@ impl IdempotencyKey {
         digest.copy_from_slice(&hasher.finalize()[..16]);
         IdempotencyDigest(digest)
     }
+
+    /// The digests under which any version until this one may have stored a booking of this customer under this key.
+    pub fn possible_digests(&self, customer: &Email) -> Vec<KeyDigest> {
+        let mut digests = vec![self.digest(customer).short()];
+        digests.extend(customer.earlier_forms().iter().map(|form| self.digest_with(form).short()));
+        digests
+    }
 }
 
 impl TryFrom<String> for IdempotencyKey {
@@ -70,6 +77,51 @@ impl From<IdempotencyKey> for String {
 /// reveals neither.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IdempotencyDigest(pub [u8; 16]);
+
+/// The first eight bytes of an [`IdempotencyDigest`]. Different ones are of different keys or customers; equal ones are most
+/// likely of the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KeyDigest(pub u64);
+
+/// What is known of the idempotency key of a sale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SaleKey {
+    /// The booking had no key.
+    None,
+    /// Its digest has the version of this program or an earlier one.
+    Digest(KeyDigest),
+    /// The digest is not stored, or of a later version. It may be that of any key.
+    Unknown,
+}
+
+impl IdempotencyDigest {
+    /// The version of the rules by which digests are computed. Raise it with them. A version may also read the digests of
+    /// earlier ones: see [`IdempotencyKey::possible_digests`]. A stored digest of a later version must not have 16 bytes, so
+    /// that this version can tell.
+    pub const VERSION: u8 = 1;
+
+    pub fn short(self) -> KeyDigest {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        KeyDigest(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
+impl SaleKey {
+    /// The key of a booking with this stored digest; `None` if it had no key.
+    pub fn from_stored(digest: Option<&[u8]>) -> Self {
+        match digest.map(<[u8; 16]>::try_from) {
+            None => Self::None,
+            Some(Ok(digest)) => Self::Digest(IdempotencyDigest(digest).short()),
+            Some(Err(_)) => Self::Unknown,
+        }
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyDigest({:016x})", self.0)
+    }
+}
 
 impl fmt::Debug for IdempotencyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,5 +160,31 @@ mod tests {
         let email = |text| Email::parse(text).unwrap();
         assert_eq!(key.digest(&email("alice@example.com")), key.digest(&email("ALICE@example.com")));
         assert_ne!(key.digest(&email("alice@example.com")), key.digest(&email("bob@example.com")));
+    }
+
+    #[test]
+    fn the_short_digest_is_the_beginning_of_the_digest() {
+        let mut digest = [0xff; 16];
+        digest[..8].copy_from_slice(&[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
+        assert_eq!(IdempotencyDigest(digest).short(), KeyDigest(0x0123_4567_89ab_cdef));
+        assert_eq!(SaleKey::from_stored(Some(&digest)), SaleKey::Digest(KeyDigest(0x0123_4567_89ab_cdef)));
+    }
+
+    #[test]
+    fn a_stored_digest_of_another_length_may_be_of_any_key() {
+        assert_eq!(SaleKey::from_stored(Some(&[7; 17])), SaleKey::Unknown);
+        assert_eq!(SaleKey::from_stored(None), SaleKey::None);
+    }
+
+    #[test]
+    fn the_possible_digests_contain_those_of_earlier_forms_of_the_address() {
+        let key = IdempotencyKey::new("k").unwrap();
+        let email = Email::from_stored(Some("\u{212a}ate@example.com".to_owned()));
+        let possible = key.possible_digests(&email);
+        assert_eq!(possible[0], key.digest(&email).short());
+        assert!(possible.len() > 1);
+        for form in email.earlier_forms() {
+            assert!(possible.contains(&key.digest_with(&form).short()), "{form}");
+        }
     }
 }

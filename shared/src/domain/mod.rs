@@ -24,7 +24,7 @@ pub use booking_request::{BookingRequest, RequestHash, SeatsError};
 pub use clock::{Clock, Timestamp};
 pub use customer::{CustomerName, Email, EmailError, NameError};
 pub use customer_digest::{CustomerDigest, CustomerDigests};
-pub use idempotency::{IdempotencyDigest, IdempotencyKey, IdempotencyKeyError};
+pub use idempotency::{IdempotencyDigest, IdempotencyKey, IdempotencyKeyError, KeyDigest, SaleKey};
 pub use ids::{ConcertId, SeatId, TierId};
 pub use outcome::{Booking, LineStatus, Outcome, SettledTicket, SoldSeat, TierLine};
 pub use price::{Amount, Price, PriceError};

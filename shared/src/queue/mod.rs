@@ -1,6 +1,7 @@
 //! RabbitMQ: the messages between the api and the workers, the topology, and connections that are re-established.
 
 mod amqp_url;
+mod announced_sales;
 mod broker;
 mod broker_config;
 mod confirming_channel;
@@ -22,6 +23,7 @@ mod tls;
 mod topology;
 
 pub use amqp_url::BrokerUrl;
+pub use announced_sales::{AnnouncedConcert, AnnouncedSales};
 pub use broker::{Broker, BrokerTask, QueueDeleted, supervise};
 pub use broker_config::BrokerConfig;
 pub use confirming_channel::{ConfirmingChannel, Refusals, open_confirming_channel};

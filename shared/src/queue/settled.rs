@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::announced_sales::AnnouncedSales;
 use crate::domain::{ConcertId, SeatId, SettledTicket, TicketId, Timestamp};
 
 /// The announcement of one settled batch, as a worker encodes it.
@@ -20,6 +21,9 @@ pub struct SettledEvent {
     pub bookings: u32,
     /// The number of messages from the intake queue in the batch. Both numbers are 0 if the poison isolator settled it.
     pub parcels: u32,
+    /// What was sold, one for each transaction of the batch that has sold something.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sales: Vec<AnnouncedSales>,
 }
 
 /// Seats that were released. Instances of earlier versions see an announcement of nothing: they read the outcomes again
@@ -49,6 +53,9 @@ pub struct RawSettledEvent {
     pub parcels: u32,
     #[serde(default)]
     pub releases: Vec<Release>,
+    /// Empty if a worker of an earlier version has announced the batch.
+    #[serde(default)]
+    pub sales: Vec<AnnouncedSales>,
 }
 
 /// A settled ticket whose outcome has not been decoded yet.
@@ -89,7 +96,7 @@ impl Release {
 }
 
 impl RawSettledEvent {
-    /// Decodes an announcement. A ticket or a release that cannot be decoded is skipped.
+    /// Decodes an announcement. A ticket, a release or the sales of a transaction that cannot be decoded are skipped.
     pub fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
         // One pass is enough unless a ticket cannot be decoded.
         serde_json::from_slice(body).or_else(|_| Self::decode_one_by_one(body))
@@ -104,12 +111,15 @@ impl RawSettledEvent {
             parcels: u32,
             #[serde(borrow, default)]
             releases: Vec<&'a RawValue>,
+            #[serde(borrow, default)]
+            sales: Vec<&'a RawValue>,
         }
         fn readable<T: for<'a> Deserialize<'a>>(values: Vec<&RawValue>) -> Vec<T> {
             values.into_iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect()
         }
-        let Announcement { tickets, bookings, parcels, releases } = serde_json::from_slice(body)?;
-        Ok(Self { tickets: readable(tickets), bookings, parcels, releases: readable(releases) })
+        let Announcement { tickets, bookings, parcels, releases, sales } = serde_json::from_slice(body)?;
+        let (tickets, releases, sales) = (readable(tickets), readable(releases), readable(sales));
+        Ok(Self { tickets, bookings, parcels, releases, sales })
     }
 }
 
@@ -158,8 +168,11 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        Booking, CustomerName, Email, Outcome, Price, Rejection, SeatLabel, SoldSeat, TierId,
+        Booking, CustomerName, Email, IdempotencyDigest, KeyDigest, Outcome, Price, Rejection, SaleKey,
+        SeatLabel, SoldSeat, TierId,
     };
+    use crate::epoch::History;
+    use crate::queue::AnnouncedConcert;
 
     fn label(id: i32) -> SeatLabel {
         SeatLabel { id: SeatId(id), section: "front".to_owned(), row: 2, seat_number: format!("A-{id}") }
@@ -185,7 +198,7 @@ mod tests {
             outcome: outcome.clone(),
         };
         let sent: Vec<SettledTicket> = outcomes.iter().map(ticket).collect();
-        let announcement = SettledEvent { tickets: sent.clone(), bookings: 3, parcels: 2 };
+        let announcement = SettledEvent { tickets: sent.clone(), bookings: 3, parcels: 2, sales: vec![] };
         (sent, RawSettledEvent::decode(&announcement.encode()).unwrap())
     }
 
@@ -235,10 +248,55 @@ mod tests {
         assert_eq!(RawSettledEvent::decode(text.as_bytes()).unwrap().releases, [release]);
     }
 
+    fn sales(digest_version: u8) -> AnnouncedSales {
+        let seats = vec![(SeatId(7), Some(KeyDigest(u64::MAX))), (SeatId(8), None)];
+        let concert =
+            AnnouncedConcert { concert_id: ConcertId(Uuid::from_u128(9)), freed_version: i64::MAX, seats };
+        let history = History { epoch: Uuid::from_u128(10), timeline: 3 };
+        AnnouncedSales { history, digest_version, concerts: vec![concert] }
+    }
+
+    fn announcement_of(sales: &[AnnouncedSales]) -> String {
+        let announcement = SettledEvent { tickets: vec![], bookings: 3, parcels: 2, sales: sales.to_vec() };
+        String::from_utf8(announcement.encode()).unwrap()
+    }
+
+    #[test]
+    fn announced_sales_are_decoded_and_unreadable_ones_are_skipped() {
+        let sent = [sales(1), sales(2)];
+        let text = announcement_of(&sent);
+        assert_eq!(RawSettledEvent::decode(text.as_bytes()).unwrap().sales, sent);
+        let later = text.replacen("\"sales\":[", "\"sales\":[{\"epoch\":7},", 1);
+        let received = RawSettledEvent::decode(later.as_bytes()).unwrap();
+        assert_eq!((received.sales.as_slice(), received.bookings), (sent.as_slice(), 3));
+    }
+
+    #[test]
+    fn an_announced_digest_of_another_version_may_be_of_any_key() {
+        let known = sales(IdempotencyDigest::VERSION);
+        assert_eq!(known.key(Some(KeyDigest(7))), SaleKey::Digest(KeyDigest(7)));
+        assert_eq!(known.key(None), SaleKey::None);
+        let later = sales(IdempotencyDigest::VERSION + 1);
+        assert_eq!(later.key(Some(KeyDigest(7))), SaleKey::Unknown);
+        assert_eq!(later.key(None), SaleKey::None);
+    }
+
+    /// The documented sizes.
+    #[test]
+    fn an_announced_seat_takes_at_most_thirty_three_bytes() {
+        let mut more = sales(1);
+        more.concerts[0].seats.push((SeatId(2_000_000), Some(KeyDigest(u64::MAX))));
+        let added = announcement_of(&[more]).len() - announcement_of(&[sales(1)]).len();
+        assert!(added <= 33, "{added} bytes");
+        let empty = AnnouncedSales { concerts: vec![], ..sales(1) };
+        let of_transaction = announcement_of(&[empty]).len() - announcement_of(&[]).len();
+        assert!(of_transaction < 120, "{of_transaction} bytes");
+    }
+
     #[test]
     fn a_ticket_that_cannot_be_decoded_does_not_affect_the_rest_of_the_announcement() {
         let (sent, _) = announce(&[Outcome::Expired, Outcome::Failed]);
-        let announcement = SettledEvent { tickets: sent.clone(), bookings: 3, parcels: 2 };
+        let announcement = SettledEvent { tickets: sent.clone(), bookings: 3, parcels: 2, sales: vec![] };
         let text = String::from_utf8(announcement.encode()).unwrap();
         for invalid in [r#"{"ticketId":7},"#, "null,", r#"{"ticketId":"no id","settledAt":"","outcome":0},"#]
         {

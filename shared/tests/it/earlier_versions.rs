@@ -134,7 +134,7 @@ fn announcement(json: &str) -> String {
 
 fn message(outcome: Outcome) -> SettledEvent {
     let ticket = SettledTicket { ticket_id: TicketId(TICKET), settled_at: at(), outcome };
-    SettledEvent { tickets: vec![ticket], bookings: 3, parcels: 2 }
+    SettledEvent { tickets: vec![ticket], bookings: 3, parcels: 2, sales: vec![] }
 }
 
 #[test]

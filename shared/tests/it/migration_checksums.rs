@@ -90,6 +90,10 @@ const RELEASED: &[(&str, &str)] = &[
         "20261203000001",
         "f067256921328b189b88afdbd55992ddc05a25e767346e55f260467ed5a9b69ac0381fa598498bbd75dfbb8b710fcc7e",
     ),
+    (
+        "20261205000001",
+        "3954db097e9e42e385e7941f3e1477d425134fe838a8f7b4e40a8137bccffc4b5b18c19d5b42072f03ffe7194677d561",
+    ),
 ];
 
 #[test]

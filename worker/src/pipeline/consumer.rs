@@ -207,14 +207,15 @@ impl Consumer {
     ) -> anyhow::Result<()> {
         let SettledBatch { result, bookings, parcels, last } = settled;
         debug!(batch.size = bookings, "settled a batch of {bookings}");
-        let BatchResult { tickets, set_aside, deferred, announcement_spans } = result;
+        let BatchResult { tickets, sales, set_aside, deferred, announcement_spans } = result;
         let deferred_count = u32::try_from(deferred.len()).unwrap_or(u32::MAX);
         if deferred_count > 0 {
             debug!("{deferred_count} bookings deferred: another database session has locked their seats");
         }
         let received_parcels = parcels;
         let (bookings, parcels) = counts_to_announce(bookings, parcels, deferred_count);
-        self.outcome_publisher.publish(SettledEvent { tickets, bookings, parcels }, announcement_spans);
+        self.outcome_publisher
+            .publish(SettledEvent { tickets, bookings, parcels, sales }, announcement_spans);
         self.workload.finished(received_parcels, bookings);
         let set_aside = set_aside.iter().map(|command| self.set_aside_message(command));
         let deferred = deferred.iter().map(|command| self.deferred_message(command));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hamro_shared::backoff::Backoff;
 use hamro_shared::database::{CHECK_AFTER, Session, Sessions, commits_are_blocked, server_replaced};
 use hamro_shared::domain::{Clock, SettledTicket};
+use hamro_shared::queue::AnnouncedSales;
 use hamro_shared::telemetry::traces::{Traces, trace_id};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,8 @@ pub struct BatchExecutor {
 pub struct BatchResult {
     /// The tickets that were settled now.
     pub tickets: Vec<SettledTicket>,
+    /// What each of its transactions has sold.
+    pub sales: Vec<AnnouncedSales>,
     /// Bookings that failed alone and are not settled. Publish them to the dead queue before acknowledging their
     /// parcels.
     pub set_aside: Vec<BookingCommand>,

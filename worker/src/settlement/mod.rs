@@ -4,9 +4,11 @@
 //! [`failure_limit`] it retries, splits, sets bookings aside, or *halts*: it pauses and retries until the fault is
 //! gone. [`transaction`] is one attempt: it locks the seats ([`seat_locks`], one batch at a time, in the order of
 //! [`lock_order`]), reads prior decisions, counts what customers hold where that is limited ([`customer_limit`]), decides
-//! ([`allocation`], a pure function), and writes the [`results`]. [`batch_spans`] makes a batch a part of the traces of its bookings.
+//! ([`allocation`], a pure function), and writes the [`results`].
+//! [`announced_sales`] is what instances that reject early learn of it. [`batch_spans`] makes a batch a part of the traces of its bookings.
 
 pub mod allocation;
+mod announced_sales;
 pub mod batch;
 pub mod batch_spans;
 pub mod customer_limit;

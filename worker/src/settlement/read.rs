@@ -7,9 +7,11 @@ use hamro_shared::database::tickets;
 use hamro_shared::domain::{
     ConcertId, Email, IdempotencyDigest, Outcome, Price, RequestHash, SeatId, TicketId, TierId, Timestamp,
 };
+use hamro_shared::epoch::History;
 use sqlx::postgres::PgConnection;
 
 use super::allocation::{Concert, Decision, Holdings, Inventory, PriorDecisions, Seat};
+use super::announced_sales::Versions;
 use super::batch::{Batch, BookingCommand};
 use super::customer_limit::CustomerLimit;
 
@@ -67,27 +69,36 @@ pub(super) async fn prior_decisions(
     Ok(prior)
 }
 
-/// Reads the prices, sales windows, limits and reservations of the locked seats, and which of the concerts that the bookings name exist. A tier
-/// whose price is NaN gets no price: its seats cannot be sold, and all others can.
+/// Reads the prices, sales windows, limits, reservations and versions of the locked seats' concerts, and which of the concerts that
+/// the bookings name exist. A tier whose price is NaN gets no price: its seats cannot be sold, and all others can.
+///
+/// Whoever frees one of the locked seats changes the version of its concert before this transaction locks the seat or after it is
+/// committed.
 pub(super) async fn inventory(
     connection: &mut PgConnection,
     commands: &[BookingCommand],
     seats: HashMap<SeatId, Seat>,
     limit: CustomerLimit,
-) -> Result<Inventory, sqlx::Error> {
+) -> Result<(Inventory, Versions), sqlx::Error> {
     let named = commands.iter().filter_map(|command| command.request.concert_id());
     let mut concerts: Vec<ConcertId> = seats.values().map(|seat| seat.concert_id).chain(named).collect();
     concerts.sort_unstable();
     concerts.dedup();
     let rows = sqlx::query!(
         r#"
+        WITH history AS MATERIALIZED (
+            SELECT epoch, database_timeline() AS timeline FROM installation_epoch
+        )
         SELECT concert.id AS "concert_id!: ConcertId", concert.sales_open_at AS "sales_open_at: Timestamp",
                least(concert.sales_close_at, concert.begins_at) AS "closes_at: Timestamp", concert.seats_per_customer,
                concert.reserved_for AS "reserved_for: Email",
                tier.id AS "tier_id?: TierId", NULLIF(tier.price, 'NaN') AS "price?: Price",
-               tier.available AS "available?"
+               tier.available AS "available?", freed.version AS "freed_version?", history.epoch AS "epoch?",
+               history.timeline AS "timeline?"
         FROM concerts concert
         LEFT JOIN ticket_tiers tier ON tier.concert_id = concert.id
+        LEFT JOIN freed_versions freed ON freed.concert_id = concert.id
+        LEFT JOIN history ON true
         WHERE concert.id = ANY($1)
         "#,
         &concerts as &[ConcertId]
@@ -96,7 +107,14 @@ pub(super) async fn inventory(
     .await?;
     let holdings = Holdings::of(limit.ignore_tags);
     let mut inventory = Inventory { seats, holdings, ..Inventory::default() };
+    let mut versions = Versions::default();
     for row in rows {
+        if let (Some(epoch), Some(timeline)) = (row.epoch, row.timeline) {
+            versions.history = Some(History { epoch, timeline });
+        }
+        if let Some(version) = row.freed_version {
+            versions.freed.insert(row.concert_id, version);
+        }
         if let (Some(tier), Some(price)) = (row.tier_id, row.price) {
             inventory.prices.insert(tier, price);
         }
@@ -114,7 +132,7 @@ pub(super) async fn inventory(
         });
         concert.available += row.available.map_or(0, i64::from);
     }
-    Ok(inventory)
+    Ok((inventory, versions))
 }
 
 /// Reads the earlier outcomes that retries in this batch share, or why one is unreadable. The first ticket under the

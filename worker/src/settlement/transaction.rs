@@ -11,10 +11,12 @@
 
 use hamro_shared::domain::{Clock, SettledTicket};
 use hamro_shared::fault_point;
+use hamro_shared::queue::AnnouncedSales;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 use super::allocation::allocate;
+use super::announced_sales::announced_sales;
 use super::batch::{Batch, BookingCommand, DeadLetterReason};
 use super::customer_limit::{CustomerLimit, lock_customers};
 use super::error_class::SettleError;
@@ -30,6 +32,8 @@ pub struct Committed {
     pub tickets: Vec<SettledTicket>,
     /// How many bookings were sold. A retry that shares an earlier sale is not counted.
     pub sold: usize,
+    /// What was sold, for instances that reject early.
+    pub announced: Option<AnnouncedSales>,
     /// Bookings of seats that another session has locked, each once. They are not settled.
     pub deferred: Vec<BookingCommand>,
     /// Why dead letters were stored, without those that were stored earlier and are open.
@@ -54,7 +58,7 @@ pub async fn settle(
     turn.release();
 
     let prior = read::prior_decisions(&mut transaction, batch).await?;
-    let mut inventory = read::inventory(&mut transaction, &batch.commands, seats, limit).await?;
+    let (mut inventory, versions) = read::inventory(&mut transaction, &batch.commands, seats, limit).await?;
     inventory.held = held;
     lock_customers(&mut transaction, &batch.commands, &mut inventory, &prior).await?;
     let now = clock.now();
@@ -64,6 +68,7 @@ pub async fn settle(
         matches!(prior.tickets.get(&ticket), Some(Some(_)))
     });
     let decisions = allocate(&batch.commands, inventory, prior, now);
+    let announced = announced_sales(&versions, &batch.commands, &decisions);
     let outcomes = read::shared_outcomes(&mut transaction, &batch.commands, &decisions).await?;
 
     let sales = write::insert_sales(&mut transaction, &batch.commands, &decisions, now).await?;
@@ -83,5 +88,6 @@ pub async fn settle(
     fault_point!(AfterCommit);
 
     let tickets = results.tickets.into_iter().map(|result| result.ticket).collect();
-    Ok(Committed { tickets, sold: sales.len(), deferred: results.deferred, dead_letters })
+    let (sold, deferred) = (sales.len(), results.deferred);
+    Ok(Committed { tickets, sold, announced, deferred, dead_letters })
 }

@@ -36,7 +36,8 @@ fn issue(estimate: &QueueEstimate, millis: std::ops::Range<i64>) {
 fn settle(estimate: &QueueEstimate, newly_settled: usize, bookings: u32) {
     let ticket =
         SettledTicket { ticket_id: TicketId::last_of(at(0)), settled_at: at(0), outcome: Outcome::Expired };
-    let event = SettledEvent { tickets: vec![ticket; newly_settled], bookings, parcels: bookings };
+    let event =
+        SettledEvent { tickets: vec![ticket; newly_settled], bookings, parcels: bookings, sales: vec![] };
     estimate.on_settled(&RawSettledEvent::decode(&event.encode()).unwrap());
 }
 

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
-use hamro_shared::domain::{SettledTicket, Timestamp};
+use hamro_shared::domain::Timestamp;
 use hamro_shared::queue::{ConfirmingChannel, SettledEvent};
 use hamro_shared::telemetry::traces::trace_id;
 use lapin::message::Delivery;
@@ -21,7 +21,6 @@ use super::{Channels, PoisonIsolator};
 use crate::pipeline::isolated_booking::{RetrySchedule, header, is_isolated, parcel_of};
 use crate::pipeline::requeue::{Message, publish};
 use crate::settlement::batch::{Batch, DeadLetterReason, UnsupportedVersion};
-use crate::settlement::batch_spans::AnnouncementSpans;
 use crate::settlement::executor::{BatchResult, Interrupted};
 use crate::settlement::lock_order::LockTurn;
 
@@ -84,7 +83,7 @@ impl PoisonIsolator {
                     Some(requeued) => requeued?,
                     None => return Ok(NextAction::Stopped),
                 }
-                self.announce(result.tickets, result.announcement_spans);
+                self.announce(result);
                 Ok(if queue_deleted { NextAction::QueueDeleted } else { NextAction::Acknowledge })
             }
             Step::Requeue(unsupported) => {
@@ -163,10 +162,12 @@ impl PoisonIsolator {
         Ok(())
     }
 
-    fn announce(&self, tickets: Vec<SettledTicket>, spans: AnnouncementSpans) {
+    fn announce(&self, result: BatchResult) {
+        let BatchResult { tickets, sales, announcement_spans, .. } = result;
         if !tickets.is_empty() {
             // These bookings were not in the intake queue, so they say nothing about its length or rate.
-            self.outcome_publisher.publish(SettledEvent { tickets, bookings: 0, parcels: 0 }, spans);
+            let announcement = SettledEvent { tickets, bookings: 0, parcels: 0, sales };
+            self.outcome_publisher.publish(announcement, announcement_spans);
         }
     }
 

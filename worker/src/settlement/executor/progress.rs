@@ -73,6 +73,7 @@ impl Progress {
         self.has_sold |= committed.sold > 0;
         self.may_have_recovered |= committed.sold > 0 && !self.suspects.is_empty();
         self.result.tickets.extend(committed.tickets);
+        self.result.sales.extend(committed.announced);
         self.result.deferred.extend(committed.deferred);
     }
 
