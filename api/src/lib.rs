@@ -47,3 +47,4 @@ pub mod server;
 pub mod startup_migration;
 pub mod state;
 pub mod ticket;
+pub mod unfinished_releases;

@@ -34,7 +34,7 @@ use hamro_api::server::middleware::MiddlewareState;
 use hamro_api::server::rate_limit::RateLimit;
 use hamro_api::server::request_counts::RequestCounts;
 use hamro_api::state::{App, AppState};
-use hamro_api::{epoch_watch, health, server, startup_migration};
+use hamro_api::{epoch_watch, health, server, startup_migration, unfinished_releases};
 use hamro_shared::database::{self, Database, DatabaseClock, Sessions};
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits};
@@ -266,6 +266,8 @@ fn spawn_database_tasks(lifecycle: &mut Lifecycle, state: &AppState) {
     };
     let database = state.database.clone();
     lifecycle.support("epoch", |stop| epoch_watch::run(database, memory, stop));
+    let database = state.database.clone();
+    lifecycle.support("unfinished releases", |stop| unfinished_releases::run(database, stop));
     let (intake, database) = (state.intake.clone(), state.database.clone());
     lifecycle.support("intake controls", |stop| intake::polling::run(intake, database, stop));
     let (database_clock, database) = (state.database_clock.clone(), state.database.clone());

@@ -38,6 +38,8 @@ pub enum FaultPoint {
     AfterConfirm,
     /// A parcel is received and not decoded.
     Receiving,
+    /// The first transaction of a release is committed: its seats are neither sold nor free.
+    AfterRelease,
 }
 
 /// What happens at a fault point.
@@ -63,13 +65,14 @@ pub enum Safeguard {
     Confirms,
 }
 
-const POINTS: [(&str, FaultPoint); 6] = [
+const POINTS: [(&str, FaultPoint); 7] = [
     ("worker.before-begin", FaultPoint::BeforeBegin),
     ("worker.before-commit", FaultPoint::BeforeCommit),
     ("worker.after-commit", FaultPoint::AfterCommit),
     ("worker.after-requeue", FaultPoint::AfterRequeue),
     ("api.after-confirm", FaultPoint::AfterConfirm),
     ("worker.receiving", FaultPoint::Receiving),
+    ("api.after-release", FaultPoint::AfterRelease),
 ];
 
 const SAFEGUARDS: [(&str, Safeguard); 5] = [

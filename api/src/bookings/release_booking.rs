@@ -3,14 +3,17 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
+use hamro_shared::database::Database;
 use hamro_shared::domain::{SeatId, TicketId};
+use hamro_shared::fault_point;
 use serde::Deserialize;
 use tokio::task::spawn;
+use tracing::warn;
 use utoipa::ToSchema;
 
 use super::TicketStatus;
 use super::outcome::verify_ticket;
-use super::release_transaction::{ReleaseOrder, release};
+use super::release_transaction::{ReleaseId, ReleaseOrder, Released, begin_release, finish_release};
 use super::request::seat_ids;
 use super::status::etag_of;
 use crate::http::admin_auth::Admin;
@@ -84,14 +87,28 @@ pub async fn release_detached(app: AppState, order: ReleaseOrder) -> Result<(ETa
 
 async fn release_and_announce(app: AppState, order: ReleaseOrder) -> Result<(ETag, TicketStatus), Problem> {
     let ticket = order.ticket;
-    let released = app.database.transaction(move |connection| Box::pin(release(connection, order))).await??;
+    let released = app.database.transaction(move |connection| Box::pin(begin_release(connection, order)));
+    let Released { release, unfinished } = released.await??;
+    fault_point!(AfterRelease);
     // Here first, so that this instance does not depend on the broker.
-    app.seat_feed.on_released(&released.seats);
-    app.outcomes.on_released(released.tickets.clone());
-    app.publisher.announce(&released);
-    let settled = released.tickets.into_iter().find(|settled| settled.ticket_id == ticket);
+    app.seat_feed.on_released(&release.seats);
+    app.outcomes.on_released(release.tickets.clone());
+    app.publisher.announce(&release);
+    if let Some(unfinished) = unfinished {
+        finish(&app.database, unfinished).await;
+    }
+    let settled = release.tickets.into_iter().find(|settled| settled.ticket_id == ticket);
     let settled = settled.ok_or_else(|| unreadable(ticket))?;
     Ok((etag_of(&settled), TicketStatus::settled(settled)))
+}
+
+/// Makes the seats free. If that fails, the release stands, and an instance finishes it later (`unfinished_releases`).
+async fn finish(database: &Database, release: ReleaseId) {
+    let finished =
+        database.transaction(move |connection| Box::pin(finish_release(connection, release))).await;
+    if let Err(error) = finished {
+        warn!("the seats of a release cannot be sold yet: {error}; retrying within seconds");
+    }
 }
 
 fn unreadable(ticket: TicketId) -> Problem {

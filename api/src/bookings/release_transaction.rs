@@ -1,11 +1,13 @@
-//! The transaction that releases seats of a booking.
+//! The two transactions that release seats of a booking.
 //!
-//! It takes its locks in the order of the workers: seats in the order of their ids, tiers last. So it waits for a sale in
-//! progress or the sale waits for it, and neither deadlocks. Which seats the booking still has is read under the locks.
+//! The first takes the seats out of the sale and changes the `freed_version` of their concerts. Until the second is committed,
+//! nobody can have them. The second makes them free for tickets that are issued at least [`FREE_AFTER`] later, by the database's
+//! clock. An instance may reject bookings of a seat early for a second after the first commit, because its last comparison of
+//! versions began before. So this time must count from the commit, and a transaction does not know when it will be committed.
 //!
-//! The booking keeps its row, its sale and its idempotency key: a retry shares the same sale. A released seat is sold only
-//! to tickets that are issued at least [`FREE_AFTER`] later (`seats.free_from`, by the database's clock). The last
-//! statement that can wait comes before that time is taken.
+//! Both take their locks in the order of the workers: seats in the order of their ids, then tiers, then versions. So a release
+//! waits for a sale in progress or the sale waits for it, and neither deadlocks. Which seats the booking still has is read under
+//! the locks. The booking keeps its row, its sale and its idempotency key: a retry shares the same sale.
 
 use hamro_shared::database::tickets;
 use hamro_shared::domain::{ConcertId, SeatId, TicketId, TierId};
@@ -19,6 +21,18 @@ use crate::http::problem::{Problem, ProblemCode};
 /// How long a released seat is not sold, in seconds.
 const FREE_AFTER: f64 = 3.0;
 
+/// What the first transaction has done.
+pub struct Released {
+    pub release: Release,
+    /// The release to [finish](finish_release); `None` if no seat was released.
+    pub unfinished: Option<ReleaseId>,
+}
+
+/// The number of a row of `releases`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct ReleaseId(i64);
+
 /// What an administrator wants to release.
 pub struct ReleaseOrder {
     pub ticket: TicketId,
@@ -28,11 +42,11 @@ pub struct ReleaseOrder {
     pub by: AdminName,
 }
 
-/// Releases the seats, or returns what is wrong with the order. Seats that are already released stay so.
-pub async fn release(
+/// The first transaction: releases the seats, or returns what is wrong with the order. Seats that are already released stay so.
+pub async fn begin_release(
     connection: &mut PgConnection,
     order: ReleaseOrder,
-) -> Result<Result<Release, Problem>, sqlx::Error> {
+) -> Result<Result<Released, Problem>, sqlx::Error> {
     let sale = match find_sale(connection, order.ticket).await? {
         Ok(sale) => sale,
         Err(problem) => return Ok(Err(problem)),
@@ -43,14 +57,47 @@ pub async fn release(
     };
     let locked = lock_seats(connection, &wanted).await?;
     let live = live_seats(connection, &sale, &locked).await?;
+    let mut unfinished = None;
     if !live.is_empty() {
         add_to_tiers(connection, &live).await?;
-        free(connection, &order, &sale, &live).await?;
+        lock_versions(connection, &live).await?;
+        unfinished = Some(take_from_sale(connection, &order, &sale, &live).await?);
     }
     let tickets = tickets_of(connection, &sale).await?;
     let settled = tickets::find_settled(connection, &tickets).await?.into_iter().flatten().collect();
     let seats = live.iter().map(|seat| FreedSeat { concert_id: seat.concert_id, seat_id: seat.id });
-    Ok(Ok(Release { tickets: settled, seats: seats.collect() }))
+    Ok(Ok(Released { release: Release { tickets: settled, seats: seats.collect() }, unfinished }))
+}
+
+/// The second transaction, after the first is committed: makes the seats free. Returns how many, or 0 if that was done before.
+pub async fn finish_release(connection: &mut PgConnection, release: ReleaseId) -> Result<u64, sqlx::Error> {
+    sqlx::query!(
+        r#"
+        SELECT id FROM seats
+        WHERE id = ANY((SELECT seat_ids FROM releases WHERE id = $1 AND NOT is_finished)::integer[])
+        ORDER BY id
+        FOR UPDATE
+        "#,
+        release as ReleaseId
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    // Waits for nothing: the seats are locked, and who finishes a release locks its seats first.
+    let freed = sqlx::query!(
+        r#"
+        WITH finished AS (
+            UPDATE releases SET is_finished = true WHERE id = $1 AND NOT is_finished RETURNING seat_ids
+        )
+        UPDATE seats SET free_from = clock_timestamp() + make_interval(secs => $2)
+        FROM finished
+        WHERE seats.id = ANY(finished.seat_ids) AND free_from = '9999-12-31 00:00+00'
+        "#,
+        release as ReleaseId,
+        FREE_AFTER
+    )
+    .execute(connection)
+    .await?;
+    Ok(freed.rows_affected())
 }
 
 /// The sale of a booking.
@@ -168,16 +215,28 @@ async fn add_to_tiers(connection: &mut PgConnection, seats: &[&LockedSeat]) -> R
     Ok(())
 }
 
-/// Takes the seats out of the sale, marks them as free and records the release. It waits for nothing, since the seats are
-/// locked.
-async fn free(
+/// Locks the versions of the seats' concerts in one order. The trigger would lock them in the order of the seats.
+async fn lock_versions(connection: &mut PgConnection, seats: &[&LockedSeat]) -> Result<(), sqlx::Error> {
+    let concerts: Vec<ConcertId> = seats.iter().map(|seat| seat.concert_id).collect();
+    sqlx::query!(
+        "SELECT FROM freed_versions WHERE concert_id = ANY($1) ORDER BY concert_id FOR NO KEY UPDATE",
+        &concerts as &[ConcertId]
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(())
+}
+
+/// Takes the seats out of the sale, so that they can be sold in the year 9999, and records the release as unfinished. It waits for
+/// nothing, since the seats are locked.
+async fn take_from_sale(
     connection: &mut PgConnection,
     order: &ReleaseOrder,
     sale: &Sale,
     seats: &[&LockedSeat],
-) -> Result<(), sqlx::Error> {
+) -> Result<ReleaseId, sqlx::Error> {
     let seats: Vec<SeatId> = seats.iter().map(|seat| seat.id).collect();
-    sqlx::query!(
+    sqlx::query_scalar!(
         r#"
         WITH moment AS MATERIALIZED (
             SELECT clock_timestamp() AS now
@@ -185,23 +244,21 @@ async fn free(
             UPDATE sale_seats SET released_at = now FROM moment
             WHERE sale_id = $1 AND seat_id = ANY($2) AND released_at IS NULL
         ), freed AS (
-            UPDATE seats SET booked_at = NULL, updated_at = now, free_from = now + make_interval(secs => $3)
-            FROM moment
+            UPDATE seats SET booked_at = NULL, updated_at = now, free_from = '9999-12-31 00:00+00' FROM moment
             WHERE id = ANY($2)
         )
-        INSERT INTO releases (sale_id, ticket_id, seat_ids, reason, released_by, released_at)
-        SELECT $1, $4, $2, $5, $6, now FROM moment
+        INSERT INTO releases (sale_id, ticket_id, seat_ids, reason, released_by, released_at, is_finished)
+        SELECT $1, $3, $2, $4, $5, now, false FROM moment
+        RETURNING id AS "id: ReleaseId"
         "#,
         sale.id,
         &seats as &[SeatId],
-        FREE_AFTER,
         order.ticket as TicketId,
         order.reason,
         order.by.as_str()
     )
-    .execute(connection)
-    .await?;
-    Ok(())
+    .fetch_one(connection)
+    .await
 }
 
 /// The tickets whose outcome is this sale.
