@@ -8,7 +8,8 @@
 //!   and [`docs`] describes them.
 //! - [`state`]: what the endpoints share.
 //! - Background services: [`broker`] publishes bookings and receives announcements, [`outcomes`] caches and looks up
-//!   outcomes, [`seat_feed`] streams seat maps, [`catalogue_cache`] keeps the catalogue in memory, [`intake`] knows whether operators let bookings be accepted,
+//!   outcomes, [`seat_feed`] streams seat maps, [`seat_maps`] makes documents of them, [`catalogue_cache`] keeps the catalogue in
+//!   memory, [`intake`] knows whether operators let bookings be accepted,
 //!   [`installation`] what all processes report.
 //! - [`http`]: building blocks of the endpoints. [`metrics`]: what all of these count.
 //!
@@ -43,6 +44,7 @@ mod queue;
 pub mod retention;
 pub mod router;
 pub mod seat_feed;
+pub mod seat_maps;
 pub mod server;
 pub mod startup_migration;
 pub mod state;

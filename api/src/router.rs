@@ -12,17 +12,14 @@ use axum::http::{HeaderName, Method};
 use axum::middleware::{from_fn, from_fn_with_state};
 use hamro_shared::telemetry::metrics::Exposition;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::cors::{Any as AnyOrigin, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::catalogue_cache::{LocalChanges, note_changes};
 use crate::http::admin_auth::log_changes;
-use crate::http::etag::may_be_compressed;
+use crate::http::own_writes::{OwnWrites, note_own_writes};
 use crate::http::problem::{Problem, ProblemCode};
-use crate::http::response_memory::{ResponseMemory, count_response};
 use crate::openapi::ApiDoc;
 use crate::server::config::{CorsOrigin, HttpConfig};
 use crate::server::middleware::{MiddlewareState, handle_request};
@@ -38,8 +35,7 @@ pub fn router(
     middleware: MiddlewareState,
     exposition: Exposition,
 ) -> Router {
-    let (router, document) =
-        endpoints(&state.response_memory, state.catalogue.local_changes()).split_for_parts();
+    let (router, document) = endpoints(&state.own_writes).split_for_parts();
     let docs = docs::routes(&document, config.has_docs);
     let counts = middleware.counts.with_routes(document.paths.paths.keys());
     let middleware = MiddlewareState { counts, ..middleware };
@@ -57,11 +53,10 @@ pub fn router(
 
 /// The OpenAPI document of the same endpoints.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    endpoints(&ResponseMemory::default(), &LocalChanges::default()).split_for_parts().1
+    endpoints(&OwnWrites::default()).split_for_parts().1
 }
 
-fn endpoints(response_memory: &ResponseMemory, local_changes: &LocalChanges) -> OpenApiRouter<AppState> {
-    let note_changes = || from_fn_with_state(local_changes.clone(), note_changes);
+fn endpoints(own_writes: &OwnWrites) -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(bookings::create_booking::create_booking))
         .routes(routes!(bookings::get_booking::get_booking))
@@ -71,19 +66,13 @@ fn endpoints(response_memory: &ResponseMemory, local_changes: &LocalChanges) -> 
             OpenApiRouter::new()
                 .routes(routes!(bookings::release_booking::release_booking))
                 .merge(catalogue_writes())
-                .layer((from_fn(log_changes), note_changes())),
+                .layer((from_fn(log_changes), from_fn_with_state(own_writes.clone(), note_own_writes))),
         )
         .routes(routes!(catalogue::follow_seats::follow_seats))
         .routes(routes!(queue::get_queue::get_queue))
         .routes(routes!(health::live::get_liveness))
         .routes(routes!(health::ready::get_readiness))
         .merge(catalogue_reads())
-        .merge(
-            seat_maps()
-                // Inside the compression, which keeps the whole response while it compresses it piece by piece.
-                .layer(from_fn_with_state(response_memory.clone(), count_response))
-                .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(may_be_compressed))),
-        )
 }
 
 /// What everybody reads. These responses are ready, in each encoding: no layer may delay them.
@@ -95,6 +84,10 @@ fn catalogue_reads() -> OpenApiRouter<AppState> {
         .routes(routes!(catalogue::list_all_ticket_tiers::list_all_ticket_tiers))
         .routes(routes!(catalogue::get_ticket_tier::get_ticket_tier))
         .routes(routes!(catalogue::list_ticket_types::list_ticket_types))
+        .routes(routes!(catalogue::list_seats::list_seats))
+        .routes(routes!(catalogue::list_available_seats::list_available_seats))
+        .routes(routes!(catalogue::get_seat_status::get_seat_status))
+        .routes(routes!(catalogue::get_seat_layout::get_seat_layout))
 }
 
 /// Endpoints of administrators.
@@ -111,14 +104,6 @@ fn catalogue_writes() -> OpenApiRouter<AppState> {
         .routes(routes!(catalogue::delete_ticket_tier::delete_ticket_tier))
         .routes(routes!(catalogue::create_ticket_type::create_ticket_type))
         .routes(routes!(catalogue::delete_ticket_type::delete_ticket_type))
-}
-
-/// Endpoints with large responses, which are compressed. Compressing the others gains nothing, and an event stream
-/// would keep a compressor in memory while it is open.
-fn seat_maps() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(catalogue::list_seats::list_seats))
-        .routes(routes!(catalogue::list_available_seats::list_available_seats))
 }
 
 fn cors(origin: &CorsOrigin) -> CorsLayer {
@@ -146,6 +131,7 @@ fn cors(origin: &CorsOrigin) -> CorsLayer {
             ETAG,
             LOCATION,
             RETRY_AFTER,
+            HeaderName::from_static("last-event-id"),
             HeaderName::from_static("preference-applied"),
             HeaderName::from_static("ratelimit"),
             HeaderName::from_static("ratelimit-policy"),

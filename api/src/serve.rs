@@ -14,7 +14,7 @@ use hamro_api::config::{Config, DATABASE_SESSION};
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::Bound;
 use hamro_api::http::bound_metrics::register_bounds;
-use hamro_api::http::large_responses::LargeResponses;
+use hamro_api::http::own_writes::OwnWrites;
 use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
 use hamro_api::installation::Installation;
@@ -27,6 +27,7 @@ use hamro_api::outcomes::watermark::Watermark;
 use hamro_api::retention::Retention;
 use hamro_api::router::router;
 use hamro_api::seat_feed::SeatFeed;
+use hamro_api::seat_maps::{SeatMapMetrics, SeatMaps};
 use hamro_api::server::admission::Admission;
 use hamro_api::server::config::HttpConfig;
 use hamro_api::server::listener::BoundSocket;
@@ -79,6 +80,8 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         publisher(config.publisher, broker.topology(), queue_estimate.clone(), reporter, publisher_metrics);
     let (schema_ready_sender, schema_ready) = watch::channel(false);
     let canary_metrics = CanaryMetrics::register(&mut registry, config.canary.every);
+    let own_writes = OwnWrites::default();
+    let seat_feed = SeatFeed::new(database.clone(), own_writes.clone());
     let state = AppState::new(App {
         clock: database_clock.clock(),
         publisher,
@@ -87,9 +90,10 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), database_clock.clock()),
         queue_estimate,
-        seat_feed: SeatFeed::new(database.clone()),
-        catalogue: CatalogueCache::new(database.clone()),
-        large_responses: LargeResponses::default(),
+        catalogue: CatalogueCache::new(database.clone(), own_writes.clone()),
+        seat_maps: SeatMaps::new(seat_feed.clone(), SeatMapMetrics::register(&mut registry)),
+        seat_feed,
+        own_writes,
         response_memory: response_memory(&config.http),
         sse_limiter: sse_limiter(&config.http, &lifecycle),
         body_timeout: config.http.body_timeout,
@@ -191,6 +195,7 @@ fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &
     state.outcomes.register_metrics(registry);
     state.seat_feed.register_metrics(registry);
     state.catalogue.register_metrics(registry);
+    state.seat_maps.register_metrics(registry);
     state.admin_auth.register_metrics(registry);
     register_bounds(
         registry,

@@ -20,7 +20,7 @@ use crate::http::admin_auth::AdminAuth;
 use crate::http::bound::Bound;
 use crate::http::client_address::TrustedProxies;
 use crate::http::extract::BodyTimeout;
-use crate::http::large_responses::LargeResponses;
+use crate::http::own_writes::OwnWrites;
 use crate::http::response_memory::ResponseMemory;
 use crate::http::sse::SseLimiter;
 use crate::installation::Installation;
@@ -31,6 +31,7 @@ use crate::outcomes::Outcomes;
 use crate::outcomes::queue_estimate::{QueueEstimate, QueuePosition};
 use crate::outcomes::watermark::Watermark;
 use crate::seat_feed::SeatFeed;
+use crate::seat_maps::SeatMaps;
 
 /// A shared reference to [`App`]; cheap to clone.
 #[derive(Clone)]
@@ -49,9 +50,10 @@ pub struct App {
     pub watermark: Watermark,
     pub queue_estimate: QueueEstimate,
     pub seat_feed: SeatFeed,
+    pub seat_maps: SeatMaps,
     /// The ready bodies of the catalogue.
     pub catalogue: CatalogueCache,
-    pub large_responses: LargeResponses,
+    pub own_writes: OwnWrites,
     pub response_memory: ResponseMemory,
     pub sse_limiter: SseLimiter,
     pub body_timeout: BodyTimeout,

@@ -11,9 +11,8 @@ use utoipa::openapi::{Ref, RefOr};
 use crate::http::client_address::Client;
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, StreamEvent, StreamProblems};
-use crate::http::problem::{Problem, ProblemCode};
+use crate::http::problem::Problem;
 use crate::http::sse::{head_of_stream, last_event_id};
-use crate::seat_feed::SeatFeedError;
 use crate::state::AppState;
 
 /// Follow the seat map of a concert
@@ -52,21 +51,6 @@ pub async fn follow_seats(
     Ok(permit.stream(events.map(|event| Event::default().event(event.name).id(&event.id).data(&event.data))))
 }
 
-impl From<SeatFeedError> for Problem {
-    fn from(error: SeatFeedError) -> Self {
-        match error {
-            SeatFeedError::ConcertNotFound => Self::not_found("concert"),
-            SeatFeedError::TimedOut | SeatFeedError::TooManyLoads => {
-                Self::of(ProblemCode::Overloaded).retry_after(2).caused_by(error)
-            }
-            SeatFeedError::Aborted(_) => {
-                Self::of(ProblemCode::DatabaseUnavailable).retry_after(2).caused_by(error)
-            }
-            SeatFeedError::Database(error) => error.into(),
-        }
-    }
-}
-
 /// An event of a concert's seat map.
 pub struct SeatsEvent;
 
@@ -91,7 +75,7 @@ impl utoipa::ToSchema for SeatsEvent {
             id: "6c2f91d07a3be845-1",
             id_description,
             data_schema: "SeatsSnapshot",
-            data: json!({"totalSeats": 100, "availableSeats": 98, "bookedSeatIds": [21, 22]}),
+            data: json!({"layoutVersion": "9b1c5e0d2f7a4c360f8fad5bd9cb469f", "totalSeats": 100, "availableSeats": 98, "bookedSeatIds": [21, 22]}),
         };
         let change = StreamEvent {
             name: "change",

@@ -4,16 +4,19 @@ use axum::response::Response;
 use hamro_shared::domain::ConcertId;
 
 use super::seat::Seat;
-use super::seats_of_concert::seats_of_concert;
+use super::seats_of_concert::respond;
 use crate::http::client_address::Client;
 use crate::http::extract::PathId;
-use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
+use crate::http::openapi::{CATALOGUE, EncodingProblem, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
+use crate::http::ready_body::CachePolicy;
+use crate::seat_maps::Selection;
 use crate::state::AppState;
 
 /// List the available seats of a concert
 ///
-/// The seats that are not booked, in the order of their ids.
+/// The seats that are not booked, in the order of their ids. `Age` says if the list may be some seconds old, as that of the seat
+/// map.
 #[utoipa::path(
     get,
     path = "/seats/concert/{concertId}/available",
@@ -22,14 +25,15 @@ use crate::state::AppState;
     security(),
     params(
         ("concertId" = Uuid, Path, description = "The concert's id", example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"),
-        ("If-None-Match" = Option<String>, Header, nullable = false, example = "W/\"6c2f91d07a3be8450e5f1c4d2b6a7c91\"", description = "The `ETag` of the list that the client already has"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, example = "\"6c2f91d07a3be8450e5f1c4d2b6a7c91-br\"", description = "The `ETag` of the list that the client already has"),
     ),
     responses(
         (status = 200, description = "The available seats", body = Vec<Seat>, headers(
             ("ETag" = String, description = "Changes whenever a seat changes"),
+            ("Age" = u64, description = "Seconds since the seats were as described. Only if they may have changed since"),
         )),
         (status = 304, description = "The client already has the current list"),
-        NotFoundProblem, ParamProblems, ServerProblems,
+        NotFoundProblem, EncodingProblem, ParamProblems, ServerProblems,
     ),
 )]
 pub async fn list_available_seats(
@@ -38,5 +42,6 @@ pub async fn list_available_seats(
     PathId(concert): PathId<ConcertId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    seats_of_concert(&app, client, concert, true, &headers, |seats| seats).await
+    let document = app.seat_maps.seats(concert, Selection::Available).await?;
+    respond(&app, client, &headers, CachePolicy::Catalogue, document)
 }

@@ -6,13 +6,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::seat::Seat;
-use super::seats_of_concert::seats_of_concert;
+use super::seats_of_concert::respond;
 use crate::http::client_address::Client;
 use crate::http::extract::PathId;
-use crate::http::openapi::{CATALOGUE, NotFoundProblem, ParamProblems, ServerProblems};
+use crate::http::openapi::{CATALOGUE, EncodingProblem, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
+use crate::http::ready_body::CachePolicy;
+use crate::seat_maps::Selection;
 use crate::state::AppState;
 
+// `seat_maps::full_map` writes it.
 /// All seats of a concert.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -28,7 +31,9 @@ pub struct SeatMap {
 
 /// Get the seat map of a concert
 ///
-/// All seats in the order of their ids, and whether each is booked. To receive changes, follow the seat map's events.
+/// All seats in the order of their ids, and whether each is booked. While many seats of a large concert are being sold, the seat
+/// map may be some seconds old; `Age` says so. The seat status is always current. To receive changes, follow the seat map's
+/// events.
 #[utoipa::path(
     get,
     path = "/seats/concert/{concertId}",
@@ -37,14 +42,15 @@ pub struct SeatMap {
     security(),
     params(
         ("concertId" = Uuid, Path, description = "The concert's id", example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"),
-        ("If-None-Match" = Option<String>, Header, nullable = false, example = "W/\"6c2f91d07a3be8450e5f1c4d2b6a7c91\"", description = "The `ETag` of the seat map that the client already has"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, example = "\"6c2f91d07a3be8450e5f1c4d2b6a7c91-br\"", description = "The `ETag` of the seat map that the client already has"),
     ),
     responses(
         (status = 200, description = "The seat map", body = SeatMap, headers(
             ("ETag" = String, description = "Changes whenever a seat changes"),
+            ("Age" = u64, description = "Seconds since the seats were as described. Only if they may have changed since"),
         )),
         (status = 304, description = "The client already has the current seat map"),
-        NotFoundProblem, ParamProblems, ServerProblems,
+        NotFoundProblem, EncodingProblem, ParamProblems, ServerProblems,
     ),
 )]
 pub async fn list_seats(
@@ -53,9 +59,6 @@ pub async fn list_seats(
     PathId(concert): PathId<ConcertId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    seats_of_concert(&app, client, concert, false, &headers, |seats| {
-        let booked_seats = seats.iter().filter(|seat| seat.is_booked).count();
-        SeatMap { total_seats: seats.len(), available_seats: seats.len() - booked_seats, booked_seats, seats }
-    })
-    .await
+    let document = app.seat_maps.seats(concert, Selection::All).await?;
+    respond(&app, client, &headers, CachePolicy::Catalogue, document)
 }

@@ -27,6 +27,8 @@ pub mod delete_ticket_tier;
 pub mod delete_ticket_type;
 pub mod follow_seats;
 pub mod get_concert;
+pub mod get_seat_layout;
+pub mod get_seat_status;
 pub mod get_ticket_tier;
 pub mod list_all_ticket_tiers;
 pub mod list_available_seats;

@@ -17,9 +17,9 @@ use tracing::{info, warn};
 use super::boot_clock::BootInstant;
 use super::key::Part;
 use super::known::{Before, CHECK_EVERY, Currency, Failed, Known};
-use super::local_changes::LocalChanges;
 use super::metrics::CacheMetrics;
 use super::versions;
+use crate::http::own_writes::OwnWrites;
 use crate::http::problem::{Problem, ProblemCode};
 
 /// A check that began longer ago proves nothing while Postgres answers.
@@ -38,7 +38,7 @@ pub struct Freshness(Arc<Inner>);
 
 struct Inner {
     database: Database,
-    local_changes: LocalChanges,
+    own_writes: OwnWrites,
     /// Counts the announcements of sales and releases.
     sales: AtomicU64,
     metrics: CacheMetrics,
@@ -51,10 +51,10 @@ struct Inner {
 }
 
 impl Freshness {
-    pub fn new(database: Database, metrics: CacheMetrics) -> Self {
+    pub fn new(database: Database, own_writes: OwnWrites, metrics: CacheMetrics) -> Self {
         Self(Arc::new(Inner {
             database,
-            local_changes: LocalChanges::default(),
+            own_writes,
             sales: AtomicU64::new(0),
             metrics,
             known: RwLock::default(),
@@ -64,8 +64,8 @@ impl Freshness {
         }))
     }
 
-    pub fn local_changes(&self) -> &LocalChanges {
-        &self.0.local_changes
+    pub fn own_writes(&self) -> &OwnWrites {
+        &self.0.own_writes
     }
 
     /// Notes that seats were sold or released.
@@ -112,7 +112,7 @@ impl Freshness {
 
     /// What the last check has found, if that is recent enough. Starts the next check when it is time.
     fn last_check(&self, part: Part, now: BootInstant) -> Option<Currency> {
-        let generation = self.0.local_changes.generation();
+        let generation = self.0.own_writes.count();
         let sales = self.0.sales.load(Ordering::Acquire);
         let known = self.known();
         let state = &known.parts[part.index()];
@@ -153,7 +153,7 @@ impl Freshness {
     async fn check(&self) {
         let before = Before {
             at: BootInstant::now(),
-            generation: self.0.local_changes.generation(),
+            generation: self.0.own_writes.count(),
             sales: self.0.sales.load(Ordering::Acquire),
         };
         self.known_mut().on_begin(before.at);

@@ -10,7 +10,6 @@ mod building;
 mod freshness;
 mod key;
 mod known;
-mod local_changes;
 mod metrics;
 mod versions;
 
@@ -26,8 +25,8 @@ use self::building::{Building, Failure};
 use self::freshness::Freshness;
 pub use self::key::{CatalogueKey, Content};
 use self::known::Currency;
-pub use self::local_changes::{LocalChanges, note_changes};
 use self::metrics::CacheMetrics;
+use crate::http::own_writes::OwnWrites;
 use crate::http::problem::Problem;
 use crate::http::ready_body::ReadyBody;
 
@@ -60,10 +59,10 @@ pub struct CachedResponse {
 }
 
 impl CatalogueCache {
-    pub fn new(database: Database) -> Self {
+    pub fn new(database: Database, own_writes: OwnWrites) -> Self {
         let metrics = CacheMetrics::default();
         Self(Arc::new(Inner {
-            freshness: Freshness::new(database, metrics.clone()),
+            freshness: Freshness::new(database, own_writes, metrics.clone()),
             bodies: RwLock::default(),
             building: Building::default(),
             metrics,
@@ -75,11 +74,6 @@ impl CatalogueCache {
         self.0.metrics.register(registry, self);
     }
 
-    /// Where writes of this instance are noted.
-    pub fn local_changes(&self) -> &LocalChanges {
-        self.0.freshness.local_changes()
-    }
-
     /// Notes that seats were sold or released, so that counts of available seats have changed.
     pub fn note_sales(&self) {
         self.0.freshness.note_sales();
@@ -87,7 +81,7 @@ impl CatalogueCache {
 
     /// Forgets everything: the database continues from an earlier state.
     pub fn forget(&self) {
-        let generation = self.local_changes().note();
+        let generation = self.0.freshness.own_writes().note();
         self.bodies_mut().forget(generation);
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 use axum::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
-use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -115,12 +115,6 @@ fn digest_of(json: &[u8]) -> String {
     hex::encode(&Sha256::digest(json)[..16])
 }
 
-/// Whether a response may be compressed. A strong tag identifies one encoding of a representation, so a response with
-/// such a tag is sent as it is.
-pub fn may_be_compressed(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    headers.get(ETAG).is_none_or(|tag| tag.as_bytes().starts_with(b"W/"))
-}
-
 /// Parses a list of tags. `None` if it is malformed. A list may have empty elements.
 pub(super) fn parse_tags(value: &[u8]) -> Option<Vec<ClientTag<'_>>> {
     let (mut rest, mut tags) = (value, Vec::new());
@@ -214,20 +208,5 @@ mod tests {
         assert!(permits(&ETag::strong(&"concert"), &ETag::strong(&"concert")));
         assert!(!permits(&ETag::strong(&"concert"), &ETag::strong(&"other concert")));
         assert!(!permits(&ETag::of(&"a"), &ETag::of(&"a")), "weak tags never match");
-    }
-
-    #[test]
-    fn a_response_with_a_strong_tag_is_not_compressed() {
-        let may = |tag: Option<&ETag>| {
-            let tag = tag.map(|tag| (ETAG, HeaderValue::try_from(tag.to_string()).unwrap()));
-            may_be_compressed(
-                StatusCode::OK,
-                Version::HTTP_11,
-                &tag.into_iter().collect(),
-                &Extensions::new(),
-            )
-        };
-        assert!(may(None) && may(Some(&ETag::of(&1))));
-        assert!(!may(Some(&ETag::strong(&1))));
     }
 }

@@ -19,7 +19,7 @@ pub(super) use self::body::json_bytes;
 pub use self::body::{BodyTimeout, JsonBody, JsonBodyWithId};
 use self::input::Input;
 pub(super) use self::json::read_json;
-pub use self::path_param::{PathId, PathParam};
+pub use self::path_param::{PathId, PathIds, PathParam};
 use crate::http::problem::{FieldError, Problem};
 
 /// The query parameters.

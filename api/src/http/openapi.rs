@@ -149,6 +149,10 @@ problems! {
     NotFoundProblem {
         404 => "The resource does not exist", [NotFound];
     }
+    /// The concert, or this version of its layout, does not exist.
+    LayoutProblem {
+        404 => "The concert does not exist, or it has another layout", [NotFound, LayoutChanged];
+    }
     /// The resource cannot be deleted.
     SoldProblem {
         409 => "Seats have been sold", [HasSales];

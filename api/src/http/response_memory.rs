@@ -1,15 +1,17 @@
 //! Bounds the bytes of large responses that are in memory, because clients have not read them yet.
 //!
-//! Most responses of the catalogue are built in memory before they are sent: the seat map of 50 000 seats has 11 MB.
-//! Clients that do not read would fill the memory with them. The bytes count as held until they are freed, so also
-//! while hyper keeps them.
+//! Most responses of the catalogue are built in memory before they are sent. Clients that do not read would fill the memory
+//! with them. The bytes count as held until they are freed, so also while hyper keeps them. Documents about seats are
+//! shared by all responses; what is counted of those is the memory for decompressing one.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::http::header::CONTENT_ENCODING;
 use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
 
 use crate::http::bound::{Bound, ClientShare, Held};
 use crate::http::client_address::{Client, TrustedProxies};
@@ -17,6 +19,9 @@ use crate::http::problem::{Problem, ProblemCode};
 
 /// Smaller responses are not counted: the number of connections bounds them.
 const COUNTED_FROM: u64 = 64 * 1024;
+
+/// What a response takes that is decompressed while it is sent: the last 32 KiB, and what the connection buffers.
+const STREAMED: u64 = 64 * 1024;
 
 /// The bytes of large responses in memory.
 #[derive(Clone)]
@@ -46,10 +51,15 @@ impl ResponseMemory {
         &self.proxies
     }
 
-    /// Fails if this client, or all clients together, cannot be sent a further response of about this size now. To be
-    /// called before one is built.
-    pub fn check(&self, client: Client, bytes: u64) -> Result<(), Problem> {
-        if bytes < COUNTED_FROM { Ok(()) } else { self.hold(client, bytes).map(drop) }
+    /// Counts what a response takes that is decompressed while it is sent, until it ends. The compressed bytes are shared with
+    /// other responses.
+    pub fn count_streamed(&self, client: Client, response: Response) -> Result<Response, Problem> {
+        let size = response.body().size_hint().exact().unwrap_or(u64::MAX);
+        if response.headers().contains_key(CONTENT_ENCODING) || size < COUNTED_FROM {
+            return Ok(response);
+        }
+        let held = self.hold(client, STREAMED)?;
+        Ok(response.map(|body| Body::new(CountedBody { body, _held: held })))
     }
 
     fn hold(&self, client: Client, amount: u64) -> Result<Held, Problem> {
@@ -94,48 +104,28 @@ impl AsRef<[u8]> for Counted {
     }
 }
 
-/// The middleware that counts responses.
-pub async fn count_response(State(memory): State<ResponseMemory>, request: Request, next: Next) -> Response {
-    let client = memory.proxies.client(request.extensions(), request.headers());
-    let response = next.run(request).await;
-    memory.count(client, response).await
+/// A body that is counted until it is dropped.
+struct CountedBody {
+    body: Body,
+    _held: Held,
 }
 
-#[cfg(test)]
-mod tests {
-    use axum::http::StatusCode;
+impl HttpBody for CountedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
 
-    use super::*;
-
-    const SIZE: usize = 100_000;
-
-    fn response(size: usize) -> Response {
-        vec![b'a'; size].into_response()
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
-    #[tokio::test]
-    async fn a_large_response_is_counted_until_its_last_byte_is_freed() {
-        let memory = ResponseMemory::new(150_000, ClientShare::WHOLE, TrustedProxies::default());
-        let client = Client(None);
-        let first = memory.count(client, response(SIZE)).await;
-        assert_eq!(memory.bytes().held(), SIZE as u64);
-        let refused = memory.count(client, response(SIZE)).await;
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert!(refused.headers().contains_key("retry-after"));
-        assert!(memory.check(client, SIZE as u64).is_err());
-        let mut bytes = to_bytes(first.into_body(), usize::MAX).await.unwrap();
-        let last = bytes.split_off(SIZE - 1);
-        drop(bytes);
-        assert_eq!(memory.bytes().held(), SIZE as u64);
-        drop(last);
-        assert_eq!(memory.bytes().held(), 0);
-        assert!(memory.check(client, SIZE as u64).is_ok());
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 
-    #[tokio::test]
-    async fn a_small_response_is_not_counted() {
-        let memory = ResponseMemory::new(1, ClientShare::WHOLE, TrustedProxies::default());
-        assert_eq!(memory.count(Client(None), response(1_000)).await.status(), StatusCode::OK);
-        assert_eq!(memory.bytes().held(), 0);
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -1,12 +1,16 @@
-//! Seat maps that clients watch.
+//! Seat maps that clients watch or ask for.
 //!
-//! All clients of an instance that watch a concert share one seat map in memory. The workers' announcements update it
-//! at once. An announcement may be lost, so three times a second one query reads the versions of all watched seat maps
-//! and their numbers of available seats, which change in the same transaction as the seats. A seat map that has missed
-//! a change is reloaded.
+//! All clients of an instance share one seat map per concert in memory. The workers' announcements update it at once. An
+//! announcement may be lost, so three times a second one query reads the versions of all watched seat maps and their
+//! numbers of available seats, which change in the same transaction as the seats. A seat map that has missed a change is
+//! reloaded: the seats that were written since the previous read are read again.
 
+mod booked_seats;
+mod events;
+pub mod layout_version;
 mod reconciliation;
 mod seat_map_state;
+pub mod seat_table;
 mod stored_seats;
 pub mod version;
 mod watched_seat_map;
@@ -15,22 +19,25 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::stream::{self, Stream};
 use hamro_shared::database::Database;
 use hamro_shared::domain::ConcertId;
 use hamro_shared::queue::{FreedSeat, RawSettledTicket, SoldSeats};
 use hamro_shared::telemetry::metrics::{Counter, MetricsRegistry};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, spawn};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use self::events::{SeatsChange, SeatsEvent, SeatsSnapshot};
 use self::seat_map_state::Subscription;
-pub use self::seat_map_state::{SeatsChange, SeatsEvent, SeatsSnapshot};
 use self::version::SeatMapVersion;
-use self::watched_seat_map::WatchedSeatMap;
+use self::watched_seat_map::SeatReader;
+pub use self::watched_seat_map::{SeatStatus, WatchedSeatMap};
+use crate::http::own_writes::OwnWrites;
 
 /// How often changes are sent to clients, however many bookings are settled in between.
 const BROADCAST_EVERY: Duration = Duration::from_millis(100);
@@ -48,14 +55,38 @@ const LOADS_MAX: usize = 1_000;
 
 const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a comparison of a seat map with the database is good for.
+const VERIFIED_FOR: Duration = Duration::from_secs(1);
+
+/// How long a seat map is used that cannot be compared with the database.
+const UNVERIFIED_MAX: Duration = Duration::from_mins(1);
+
+/// How much memory the seats of all concerts take, unless more are being watched: those of 2 700 000 seats.
+const BYTES_MAX: usize = 144 * 1024 * 1024;
+
+/// How many seat maps are reloaded at the same time.
+const RELOADS_AT_ONCE: usize = 4;
+
 /// The seat maps that are watched on this instance.
 #[derive(Clone)]
 pub struct SeatFeed {
-    database: Database,
+    reader: Arc<SeatReader>,
+    /// Notified after each comparison with the database.
+    compared: Arc<Notify>,
     loads: Arc<Semaphore>,
     seat_maps: Arc<Mutex<HashMap<ConcertId, Arc<WatchedSeatMap>>>>,
+    own_writes: OwnWrites,
     /// Announced outcomes that could not be read.
     unreadable: Counter,
+}
+
+/// What a document about the seats must contain to be current.
+#[derive(Clone, Copy)]
+pub struct Needed {
+    /// It is current if its seats were read at this time or later.
+    pub since: Instant,
+    /// If they were read before this time, it may lack what this instance wrote itself.
+    pub own_writes_since: Option<Instant>,
 }
 
 /// Why a concert's seats cannot be watched.
@@ -67,6 +98,8 @@ pub enum SeatFeedError {
     TimedOut,
     #[error("too many seat maps are being loaded")]
     TooManyLoads,
+    #[error("the seat map has not been compared with the database for {UNVERIFIED_MAX:?}")]
+    Unverified,
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     /// Loading panicked, or the process is stopping.
@@ -75,11 +108,13 @@ pub enum SeatFeedError {
 }
 
 impl SeatFeed {
-    pub fn new(database: Database) -> Self {
+    pub fn new(database: Database, own_writes: OwnWrites) -> Self {
         Self {
-            database,
+            reader: Arc::new(SeatReader::new(database)),
+            compared: Arc::default(),
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
             seat_maps: Arc::default(),
+            own_writes,
             unreadable: Counter::default(),
         }
     }
@@ -90,13 +125,62 @@ impl SeatFeed {
         concert: ConcertId,
         last_event_id: Option<&str>,
     ) -> Result<impl Stream<Item = Arc<SeatsEvent>> + use<>, SeatFeedError> {
+        let seat_map = self.watch(concert).await?;
+        let subscription = seat_map.subscribe(last_event_id).ok_or(SeatFeedError::ConcertNotFound)?;
+        Ok(stream::unfold((seat_map, subscription), next_event))
+    }
+
+    /// The seat map of a concert, which is kept up to date while it is used, and for half a minute.
+    pub async fn watch(&self, concert: ConcertId) -> Result<Arc<WatchedSeatMap>, SeatFeedError> {
         let loaded = self.seat_maps().get(&concert).filter(|seat_map| seat_map.is_loaded()).cloned();
         let seat_map = match loaded {
             Some(seat_map) => seat_map,
             None => self.load(concert).await?,
         };
-        let subscription = seat_map.subscribe(last_event_id).ok_or(SeatFeedError::ConcertNotFound)?;
-        Ok(stream::unfold((seat_map, subscription), next_event))
+        seat_map.record_use();
+        Ok(seat_map)
+    }
+
+    /// Waits until a seat map has been compared with the database within the last second. If the database does not respond,
+    /// returns how long ago the last comparison was, or an error if that is too long.
+    pub async fn verify(&self, seat_map: &WatchedSeatMap) -> Result<Option<Duration>, SeatFeedError> {
+        let deadline = Instant::now() + VERIFIED_FOR;
+        loop {
+            let compared = self.compared.notified();
+            match seat_map.verified() {
+                (age, _) if age <= VERIFIED_FOR => return Ok(None),
+                (age, true) => return Self::unverified(age),
+                (age, false) => {
+                    if tokio::time::timeout_at(deadline, compared).await.is_err() {
+                        return Self::unverified(age);
+                    }
+                }
+            }
+        }
+    }
+
+    fn unverified(age: Duration) -> Result<Option<Duration>, SeatFeedError> {
+        if age > UNVERIFIED_MAX { Err(SeatFeedError::Unverified) } else { Ok(Some(age)) }
+    }
+
+    /// Reads what has changed of the seats, unless a read has begun at `since` or later.
+    pub async fn read(&self, seat_map: &Arc<WatchedSeatMap>, since: Instant) -> Result<(), SeatFeedError> {
+        if within_timeout(seat_map.read(&self.reader, since)).await? {
+            return Ok(());
+        }
+        self.remove(seat_map);
+        Err(SeatFeedError::ConcertNotFound)
+    }
+
+    /// What a document about the seats must contain now.
+    pub fn needed(&self, seat_map: &WatchedSeatMap) -> Needed {
+        let changed_at = seat_map.changed_at();
+        match self.own_writes.last() {
+            Some(written_at) => {
+                Needed { since: changed_at.max(written_at), own_writes_since: Some(written_at) }
+            }
+            None => Needed { since: changed_at, own_writes_since: None },
+        }
     }
 
     /// Adds the seat map of a concert and loads it, unless another request does so already.
@@ -134,9 +218,13 @@ impl SeatFeed {
         let seat_feed = self.clone();
         registry.read_gauge(
             "seat_feed_watched_maps",
-            "Seat maps that clients watch, or have watched in the last half minute",
+            "Seat maps that clients watch or ask for, or did so in the last half minute",
             move || Some(seat_feed.seat_maps().len() as f64),
         );
+        let seat_feed = self.clone();
+        registry.read_gauge("seat_feed_bytes", "Memory of the seats of these maps, in bytes", move || {
+            Some(seat_feed.all().iter().map(|seat_map| seat_map.bytes()).sum::<usize>() as f64)
+        });
         let unreadable = self.unreadable.clone();
         registry.read_counter(
             "seat_feed_unreadable_outcomes",
@@ -183,7 +271,8 @@ impl SeatFeed {
     pub async fn reload_all(&self) {
         for seat_map in self.all() {
             if seat_map.is_loaded() {
-                self.reload(&seat_map).await;
+                seat_map.forget_stored();
+                self.clone().reload(seat_map).await;
             }
         }
     }
@@ -222,7 +311,11 @@ impl SeatFeed {
             }
             if let Err(error) = self.reconcile(&seat_maps).await {
                 warn!("cannot compare the seat maps with the database: {error}");
+                for seat_map in &seat_maps {
+                    seat_map.record_failure();
+                }
             }
+            self.compared.notify_waiters();
         }
     }
 
@@ -230,36 +323,41 @@ impl SeatFeed {
     async fn reconcile(&self, seat_maps: &[Arc<WatchedSeatMap>]) -> Result<(), SeatFeedError> {
         let available_before: Vec<usize> = seat_maps.iter().map(|seat_map| seat_map.available()).collect();
         let concerts: Vec<ConcertId> = seat_maps.iter().map(|seat_map| seat_map.concert).collect();
-        let query = self.database.query(move |connection| {
+        let compared_at = Instant::now();
+        let query = self.reader.database().query(move |connection| {
             let concerts = concerts.clone();
             Box::pin(async move { SeatMapVersion::load_all(connection, &concerts).await })
         });
         let versions = within_timeout(query).await?;
+        let mut outdated = Vec::new();
         for (seat_map, available_before) in seat_maps.iter().zip(available_before) {
             let version = versions.get(&seat_map.concert).cloned().unwrap_or_default();
-            if seat_map.needs_reload(version, available_before) {
-                self.reload(seat_map).await;
+            if seat_map.needs_reload(version, available_before, compared_at) {
+                outdated.push(seat_map.clone());
             }
+        }
+        for some in outdated.chunks(RELOADS_AT_ONCE) {
+            let reloads = some.iter().cloned().map(|seat_map| self.clone().reload(seat_map));
+            join_all(reloads).await;
         }
         Ok(())
     }
 
     /// Reloads a seat map. If this fails, the next comparison tries again.
-    async fn reload(&self, seat_map: &Arc<WatchedSeatMap>) {
-        match within_timeout(seat_map.load(&self.database)).await {
-            Ok(true) => {}
-            Ok(false) => self.remove(seat_map),
+    async fn reload(self, seat_map: Arc<WatchedSeatMap>) {
+        match self.read(&seat_map, Instant::now()).await {
+            Ok(()) | Err(SeatFeedError::ConcertNotFound) => {}
             Err(error) => {
                 let concert = seat_map.concert;
                 warn!(concert.id = %concert, "cannot read the seats of concert {concert}: {error}");
-                seat_map.abort_load();
+                seat_map.record_failure();
             }
         }
     }
 
     /// Loads a seat map that was just added, or removes it if its concert does not exist or cannot be read.
     async fn ensure_loaded(self, seat_map: Arc<WatchedSeatMap>) -> Result<(), SeatFeedError> {
-        let result = match seat_map.ensure_loaded(&self.database).await {
+        let result = match seat_map.ensure_loaded(&self.reader).await {
             Ok(true) => return Ok(()),
             Ok(false) => Err(SeatFeedError::ConcertNotFound),
             Err(error) => Err(error.into()),
@@ -268,14 +366,25 @@ impl SeatFeed {
         result
     }
 
+    /// Forgets the seat maps that nobody uses any more, and if they take too much memory, also those that were used longest
+    /// ago. One with an open stream stays.
     fn evict_unwatched(&self) {
-        self.seat_maps().retain(|_, seat_map| {
+        let mut seat_maps = self.seat_maps();
+        seat_maps.retain(|_, seat_map| {
             // Each open stream, and each request that is about to open one, holds a reference.
             if Arc::strong_count(seat_map) > 1 {
                 seat_map.record_use();
             }
             seat_map.unused_for() < KEEP_UNWATCHED
         });
+        let mut bytes: usize = seat_maps.values().map(|seat_map| seat_map.bytes()).sum();
+        while bytes > BYTES_MAX {
+            let unwatched = seat_maps.values().filter(|seat_map| Arc::strong_count(seat_map) == 1);
+            let Some(oldest) = unwatched.max_by_key(|seat_map| seat_map.unused_for()) else { break };
+            let (concert, freed) = (oldest.concert, oldest.bytes());
+            seat_maps.remove(&concert);
+            bytes -= freed;
+        }
     }
 
     /// Removes a seat map and ends the streams of its subscribers.

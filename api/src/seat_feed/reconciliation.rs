@@ -6,8 +6,9 @@ use tokio::time::Instant;
 
 use super::version::SeatMapVersion;
 
-/// How long a seat map may rely on announcements alone, even if its number of available seats is right.
-const RELOAD_AFTER: Duration = Duration::from_secs(30);
+/// How long a seat map may rely on announcements and counters alone, even if its number of available seats is right. Reading
+/// what has changed is cheap, and finds what was written without the counters.
+const RELOAD_AFTER: Duration = Duration::from_secs(10);
 
 /// What earlier comparisons of one seat map with the database have shown.
 ///
@@ -52,6 +53,11 @@ impl Reconciliation {
         self.was_ahead = false;
     }
 
+    /// Whether `version` is the one that was loaded last.
+    pub fn has_loaded(&self, version: &SeatMapVersion) -> bool {
+        self.loaded_version.as_ref() == Some(&version.tag)
+    }
+
     /// Compares the map with the database's `version`. Returns whether the seats have to be reloaded.
     ///
     /// - If the map has changed and the database has not, an announcement was late: that of a sale, for example, after
@@ -62,14 +68,14 @@ impl Reconciliation {
     /// - If the database has no version, the concert or its last tier was deleted. Both may have had no available seats.
     /// - Equal numbers do not prove equal seats, so the map is also reloaded after [`RELOAD_AFTER`].
     pub fn needs_reload(&mut self, version: SeatMapVersion, available: AvailableSeats, now: Instant) -> bool {
-        if self.loaded_version.as_ref() == Some(&version.tag) {
+        let is_old = now.duration_since(self.loaded_at) > RELOAD_AFTER;
+        if self.has_loaded(&version) {
             self.was_ahead = false;
-            return available.before_query != self.loaded_available;
+            return available.before_query != self.loaded_available || is_old;
         }
         if version.tag.is_empty() {
             return true;
         }
-        let is_old = now.duration_since(self.loaded_at) > RELOAD_AFTER;
         if self.verified_version.as_ref() == Some(&version.tag) {
             self.was_ahead = false;
             return is_old;
@@ -139,10 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_map_that_agrees_with_the_database_is_reloaded_after_thirty_seconds() {
+    fn a_seat_map_that_agrees_with_the_database_is_reloaded_after_ten_seconds() {
         let (mut reconciliation, now) = (loaded(), Instant::now());
         assert!(!reconciliation.needs_reload(version("1", 99), available(99, 99), now));
         let later = now + RELOAD_AFTER + Duration::from_secs(1);
         assert!(reconciliation.needs_reload(version("1", 99), available(99, 99), later));
+        let mut unchanged = loaded();
+        assert!(!unchanged.needs_reload(version("0", 100), available(100, 100), now));
+        assert!(
+            unchanged.needs_reload(version("0", 100), available(100, 100), later),
+            "a seat was renamed by hand"
+        );
     }
 }

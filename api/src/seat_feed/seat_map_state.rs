@@ -6,7 +6,10 @@ use std::sync::Arc;
 use hamro_shared::domain::SeatId;
 use serde::Serialize;
 use tokio::sync::broadcast;
-use utoipa::ToSchema;
+
+use super::booked_seats::BookedSeats;
+use super::events::{SeatsChange, SeatsEvent, SeatsSnapshot};
+use super::layout_version::LayoutVersion;
 
 /// How many changes are kept for clients that reconnect. A client that has missed more gets a snapshot.
 const HISTORY_LENGTH: usize = 256;
@@ -14,47 +17,17 @@ const HISTORY_LENGTH: usize = 256;
 /// How many events a slow client may be behind. A client that is further behind gets a snapshot.
 const CHANNEL_CAPACITY: usize = 64;
 
-/// All booked seats: the first event of a stream, sent again if changes were missed.
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(example = json!({"totalSeats": 100, "availableSeats": 98, "bookedSeatIds": [21, 22]}))]
-pub struct SeatsSnapshot {
-    /// If this differs from the loaded seat map, seats were added or removed: load the map again.
-    total_seats: usize,
-    available_seats: usize,
-    /// Every other seat is available.
-    booked_seat_ids: Vec<SeatId>,
-}
-
-/// The seats that have changed since the previous event.
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(example = json!({"availableSeats": 96, "bookedSeatIds": [23, 42], "freedSeatIds": []}))]
-pub struct SeatsChange {
-    available_seats: usize,
-    /// Seats that are booked now.
-    booked_seat_ids: Vec<SeatId>,
-    /// Seats that are available again.
-    freed_seat_ids: Vec<SeatId>,
-}
-
-/// An event as it is sent to all clients, serialized once.
-#[derive(Debug, PartialEq, Eq)]
-pub struct SeatsEvent {
-    pub id: String,
-    pub name: &'static str,
-    pub data: String,
-}
-
 /// The current state of a seat map, its recent changes, and the channel on which they are broadcast.
 pub struct SeatMapState {
     /// Distinguishes the events of this state from those of other instances and of earlier states.
     epoch: u64,
     /// The number of the latest event. Together with the epoch it is the event's id.
     sequence: u64,
-    booked_by_seat: HashMap<SeatId, bool>,
-    available: usize,
-    /// Changes that have not been broadcast; `None` if seats were added or removed.
+    booked: BookedSeats,
+    layout_version: LayoutVersion,
+    /// Increases with every change, also before it is broadcast.
+    revision: u64,
+    /// Changes that have not been broadcast; `None` if seats were added, removed or renamed.
     pending: Option<HashMap<SeatId, bool>>,
     /// The latest broadcast changes, up to `sequence`.
     history: VecDeque<HashMap<SeatId, bool>>,
@@ -80,8 +53,9 @@ impl SeatMapState {
         Self {
             epoch,
             sequence: 0,
-            booked_by_seat: HashMap::new(),
-            available: 0,
+            booked: BookedSeats::default(),
+            layout_version: LayoutVersion::default(),
+            revision: 0,
             pending: Some(HashMap::new()),
             history: VecDeque::new(),
             announced_during_reload: None,
@@ -91,7 +65,24 @@ impl SeatMapState {
     }
 
     pub fn available(&self) -> usize {
-        self.available
+        self.booked.available()
+    }
+
+    pub fn booked(&self) -> &BookedSeats {
+        &self.booked
+    }
+
+    pub fn layout_version(&self) -> LayoutVersion {
+        self.layout_version
+    }
+
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The id of the latest event. The events after it contain all changes that this state does not have yet.
+    pub fn last_event_id(&self) -> String {
+        format!("{:x}-{}", self.epoch, self.sequence)
     }
 
     /// Applies an announced sale. Seats of other concerts are ignored.
@@ -129,38 +120,28 @@ impl SeatMapState {
     }
 
     /// Applies what was read from the database: all seats, and whether each is booked. What was announced meanwhile stays.
-    pub fn apply_reload(&mut self, mut booked_by_seat: HashMap<SeatId, bool>) {
-        for (seat, announced) in self.announced_during_reload.take().unwrap_or_default() {
-            if let Some(is_booked) = booked_by_seat.get_mut(&seat) {
-                *is_booked = announced;
-            }
+    pub fn apply_reload(&mut self, mut booked: BookedSeats, layout_version: LayoutVersion) {
+        for (seat, is_booked) in self.announced_during_reload.take().unwrap_or_default() {
+            booked.set(seat, is_booked);
         }
-        let has_same_seats = booked_by_seat.len() == self.booked_by_seat.len()
-            && booked_by_seat.keys().all(|seat| self.booked_by_seat.contains_key(seat));
-        if has_same_seats {
-            for (seat, is_booked) in booked_by_seat {
+        if self.layout_version == layout_version && self.booked.has_same_seats(&booked) {
+            for (seat, is_booked) in booked.iter() {
                 self.set(seat, is_booked);
             }
         } else {
-            self.available = booked_by_seat.values().filter(|is_booked| !**is_booked).count();
-            self.booked_by_seat = booked_by_seat;
+            self.booked = booked;
+            self.layout_version = layout_version;
+            self.revision += 1;
             self.pending = None;
         }
     }
 
     fn set(&mut self, seat: SeatId, is_booked: bool) {
-        let Some(was_booked) = self.booked_by_seat.get_mut(&seat) else { return };
-        if *was_booked == is_booked {
-            return;
-        }
-        *was_booked = is_booked;
-        if is_booked {
-            self.available -= 1;
-        } else {
-            self.available += 1;
-        }
-        if let Some(pending) = &mut self.pending {
-            pending.insert(seat, is_booked);
+        if self.booked.set(seat, is_booked) {
+            self.revision += 1;
+            if let Some(pending) = &mut self.pending {
+                pending.insert(seat, is_booked);
+            }
         }
     }
 
@@ -228,11 +209,12 @@ impl SeatMapState {
         {
             return snapshot.clone();
         }
-        let booked = self.booked_by_seat.iter().filter(|(_, is_booked)| **is_booked);
+        let booked = self.booked.iter().filter(|(_, is_booked)| *is_booked);
         let snapshot = SeatsSnapshot {
-            total_seats: self.booked_by_seat.len(),
-            available_seats: self.available,
-            booked_seat_ids: sorted(booked.map(|(seat, _)| *seat)),
+            layout_version: self.layout_version,
+            total_seats: self.booked.len(),
+            available_seats: self.available(),
+            booked_seat_ids: booked.map(|(seat, _)| seat).collect(),
         };
         let snapshot = Arc::new(self.event("snapshot", &snapshot));
         self.snapshot = Some((self.sequence, snapshot.clone()));
@@ -243,7 +225,7 @@ impl SeatMapState {
         let (booked, freed): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, is_booked)| *is_booked);
         let seats = |seats: Vec<(SeatId, bool)>| sorted(seats.into_iter().map(|(seat, _)| seat));
         let change = SeatsChange {
-            available_seats: self.available,
+            available_seats: self.available(),
             booked_seat_ids: seats(booked),
             freed_seat_ids: seats(freed),
         };
@@ -252,7 +234,7 @@ impl SeatMapState {
 
     fn event(&self, name: &'static str, data: &impl Serialize) -> SeatsEvent {
         let data = serde_json::to_string(data).expect("contains only numbers");
-        SeatsEvent { id: format!("{:x}-{}", self.epoch, self.sequence), name, data }
+        SeatsEvent { id: self.last_event_id(), name, data }
     }
 }
 
@@ -268,16 +250,22 @@ mod tests {
 
     use super::*;
 
-    fn seats(booked: &[i32], free: &[i32]) -> HashMap<SeatId, bool> {
-        let seats =
-            |ids: &[i32], is_booked| ids.iter().map(|id| (SeatId(*id), is_booked)).collect::<Vec<_>>();
-        seats(booked, true).into_iter().chain(seats(free, false)).collect()
+    const LAYOUT: LayoutVersion = LayoutVersion([0xab; 16]);
+
+    fn seats(booked: &[i32], free: &[i32]) -> BookedSeats {
+        let mut seats: Vec<i32> = booked.iter().chain(free).copied().collect();
+        seats.sort_unstable();
+        BookedSeats::new(seats.into_iter().map(|id| (SeatId(id), booked.contains(&id))))
+    }
+
+    fn snapshot_of_three() -> Value {
+        json!({"layoutVersion": "ab".repeat(16), "totalSeats": 3, "availableSeats": 2, "bookedSeatIds": [1]})
     }
 
     fn seat_map(booked: &[i32], free: &[i32]) -> SeatMapState {
         let mut seat_map = SeatMapState::new(0xa);
         seat_map.begin_reload();
-        seat_map.apply_reload(seats(booked, free));
+        seat_map.apply_reload(seats(booked, free), LAYOUT);
         seat_map.broadcast_changes();
         seat_map
     }
@@ -295,7 +283,7 @@ mod tests {
     fn a_new_subscriber_receives_a_snapshot_and_then_changes() {
         let mut seat_map = seat_map(&[1], &[2, 3]);
         let mut subscription = seat_map.subscribe(None).unwrap();
-        let all = json!({"totalSeats": 3, "availableSeats": 2, "bookedSeatIds": [1]});
+        let all = snapshot_of_three();
         assert_eq!(content(subscription.first.take()), ("a-1".into(), "snapshot", all));
         seat_map.mark_sold(&[SeatId(2), SeatId(77)]);
         seat_map.mark_sold(&[SeatId(2)]);
@@ -326,7 +314,8 @@ mod tests {
         }
         for turn in 0..HISTORY_LENGTH {
             seat_map.begin_reload();
-            seat_map.apply_reload(seats(&[1], &[2]).into_keys().map(|seat| (seat, turn % 2 == 0)).collect());
+            let all_booked = turn % 2 == 0;
+            seat_map.apply_reload(if all_booked { seats(&[1, 2], &[]) } else { seats(&[], &[1, 2]) }, LAYOUT);
             seat_map.broadcast_changes();
         }
         assert_eq!(content(seat_map.subscribe(Some("a-1")).unwrap().first).1, "change");
@@ -361,7 +350,7 @@ mod tests {
         let mut seat_map = seat_map(&[], &[1, 2]);
         seat_map.begin_reload();
         seat_map.mark_sold(&[SeatId(1)]);
-        seat_map.apply_reload(seats(&[2], &[1]));
+        seat_map.apply_reload(seats(&[2], &[1]), LAYOUT);
         assert_eq!(seat_map.available(), 0);
     }
 
@@ -370,10 +359,33 @@ mod tests {
         let mut seat_map = seat_map(&[1], &[2]);
         let mut subscription = seat_map.subscribe(None).unwrap();
         seat_map.begin_reload();
-        seat_map.apply_reload(seats(&[1], &[2, 3]));
+        seat_map.apply_reload(seats(&[1], &[2, 3]), LAYOUT);
         seat_map.broadcast_changes();
-        let all = json!({"totalSeats": 3, "availableSeats": 2, "bookedSeatIds": [1]});
+        let all = snapshot_of_three();
         assert_eq!(next(&mut subscription), ("a-2".into(), "snapshot", all));
         assert_eq!(content(seat_map.subscribe(Some("a-1")).unwrap().first).1, "snapshot");
+    }
+
+    #[test]
+    fn a_renamed_seat_is_sent_as_a_snapshot_with_the_new_layout_version() {
+        let mut seat_map = seat_map(&[1], &[2, 3]);
+        let mut subscription = seat_map.subscribe(None).unwrap();
+        seat_map.begin_reload();
+        seat_map.apply_reload(seats(&[1], &[2, 3]), LayoutVersion([0xcd; 16]));
+        seat_map.broadcast_changes();
+        let (_, name, data) = next(&mut subscription);
+        assert_eq!((name, &data["layoutVersion"]), ("snapshot", &json!("cd".repeat(16))));
+    }
+
+    #[test]
+    fn the_events_after_the_id_of_the_latest_one_contain_every_later_change() {
+        let mut seat_map = seat_map(&[1], &[2, 3]);
+        seat_map.mark_sold(&[SeatId(2)]);
+        let (id, revision) = (seat_map.last_event_id(), seat_map.revision());
+        seat_map.mark_sold(&[SeatId(3)]);
+        assert!(seat_map.revision() > revision);
+        seat_map.broadcast_changes();
+        let first = content(seat_map.subscribe(Some(&id)).unwrap().first);
+        assert_eq!(first.2["bookedSeatIds"], json!([2, 3]));
     }
 }

@@ -10,7 +10,7 @@ use hamro_api::config::Config;
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::{Bound, ClientShare};
 use hamro_api::http::client_address::TrustedProxies;
-use hamro_api::http::large_responses::LargeResponses;
+use hamro_api::http::own_writes::OwnWrites;
 use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
 use hamro_api::installation::Installation;
@@ -22,6 +22,7 @@ use hamro_api::outcomes::queue_estimate::QueueEstimate;
 use hamro_api::outcomes::watermark::Watermark;
 use hamro_api::router::router;
 use hamro_api::seat_feed::SeatFeed;
+use hamro_api::seat_maps::{SeatMapMetrics, SeatMaps};
 use hamro_api::server;
 use hamro_api::server::admission::Admission;
 use hamro_api::server::listener::BoundSocket;
@@ -82,6 +83,8 @@ pub async fn serve() -> Result<()> {
         publisher(config.publisher, &Topology::new(""), queue_estimate.clone(), reporter, publisher_metrics);
     tokio::spawn(publishing.confirm_without_broker());
     let stop = CancellationToken::new();
+    let own_writes = OwnWrites::default();
+    let seat_feed = SeatFeed::new(database.clone(), own_writes.clone());
     let app = App {
         clock: Clock::system(),
         publisher,
@@ -90,9 +93,10 @@ pub async fn serve() -> Result<()> {
         outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), Clock::system()),
         queue_estimate,
-        seat_feed: SeatFeed::new(database.clone()),
-        catalogue: CatalogueCache::new(database.clone()),
-        large_responses: LargeResponses::default(),
+        catalogue: CatalogueCache::new(database.clone(), own_writes.clone()),
+        seat_maps: SeatMaps::new(seat_feed.clone(), SeatMapMetrics::default()),
+        seat_feed,
+        own_writes,
         response_memory: ResponseMemory::default(),
         sse_limiter: SseLimiter::new(
             Bound::new(1, ClientShare::WHOLE),

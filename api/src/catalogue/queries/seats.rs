@@ -1,34 +1,8 @@
-use hamro_shared::domain::{ConcertId, SeatId, TierId, Timestamp};
+use hamro_shared::domain::{ConcertId, SeatId, TierId};
 use sqlx::postgres::PgConnection;
 
-use crate::catalogue::seat::Seat;
 use crate::catalogue::seat_block::Block;
 use crate::catalogue::seat_selection::SeatSelection;
-
-/// The seats of a concert in the order of their ids; with `only_free`, those that are not sold. None of a hidden concert.
-pub async fn list(
-    connection: &mut PgConnection,
-    concert: ConcertId,
-    only_free: bool,
-) -> Result<Vec<Seat>, sqlx::Error> {
-    sqlx::query_as!(
-        Seat,
-        r#"
-        SELECT id AS "id: SeatId", concert_id AS "concert_id: ConcertId", ticket_tier_id AS "ticket_tier_id: TierId",
-               seat_number, "row", section, booked_at IS NOT NULL AS "is_booked!",
-               booked_at AS "booked_at: Timestamp", created_at AS "created_at: Timestamp",
-               updated_at AS "updated_at: Timestamp"
-        FROM seats
-        WHERE concert_id = $1 AND (booked_at IS NULL OR NOT $2)
-          AND NOT EXISTS (SELECT FROM concerts WHERE id = $1 AND hidden)
-        ORDER BY id
-        "#,
-        concert as ConcertId,
-        only_free
-    )
-    .fetch_all(connection)
-    .await
-}
 
 /// Locks the seats of a concert in the order of their ids, as the workers do. This waits for sales in progress, after
 /// which the trigger `seats_sold` protects their seats from deletion.

@@ -43,10 +43,31 @@ impl<S: Send + Sync, T: PathParam> FromRequestParts<S> for PathId<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let params = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::new(ProblemCode::MalformedRequest, "The path is not valid UTF-8."))?;
-        let (name, value) = params.iter().next().ok_or_else(|| Problem::not_found("path"))?;
-        value.parse().map(Self).map_err(|_| Problem::invalid_field(name, T::FORM))
+        let params = raw_params(parts, state).await?;
+        parse(&mut params.iter()).map(Self)
     }
+}
+
+/// The two parameters of a path.
+pub struct PathIds<T, U>(pub T, pub U);
+
+impl<S: Send + Sync, T: PathParam, U: PathParam> FromRequestParts<S> for PathIds<T, U> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = raw_params(parts, state).await?;
+        let mut params = params.iter();
+        Ok(Self(parse(&mut params)?, parse(&mut params)?))
+    }
+}
+
+async fn raw_params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathParams, Problem> {
+    RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| Problem::new(ProblemCode::MalformedRequest, "The path is not valid UTF-8."))
+}
+
+fn parse<'p, T: PathParam>(params: &mut impl Iterator<Item = (&'p str, &'p str)>) -> Result<T, Problem> {
+    let (name, value) = params.next().ok_or_else(|| Problem::not_found("path"))?;
+    value.parse().map_err(|_| Problem::invalid_field(name, T::FORM))
 }

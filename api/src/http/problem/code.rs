@@ -95,6 +95,9 @@ codes! {
         "Writes are disabled", "ADMIN_TOKEN is not set on the server.";
     NotFound => "not-found", NOT_FOUND,
         "The resource does not exist", "Unknown resource.";
+    LayoutChanged => "layout-changed", NOT_FOUND,
+        "The layout has changed",
+        "Load the status of the seats, and then the layout that its layoutVersion names.";
     MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED,
         "The method is not allowed", "The Allow header lists the allowed methods.";
     NotAcceptable => "not-acceptable", NOT_ACCEPTABLE,
