@@ -1,5 +1,6 @@
 //! The command line.
 
+mod opening;
 mod run;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::report::{METRICS, Threshold};
 
+pub use opening::{OpeningArguments, OpeningOptions};
 pub use run::{Part, RunArguments};
 
 const AFTER_HELP: &str = "\

@@ -69,10 +69,11 @@ fn rows(a: &Report, b: &Report) -> Vec<[String; 4]> {
 type LatencyOf = fn(&Report) -> Option<&Latency>;
 type Percentile = fn(&Latency) -> u64;
 
-const LATENCIES: [(&str, LatencyOf); 4] = [
+const LATENCIES: [(&str, LatencyOf); 5] = [
     ("accept", |report| report.latencies.accept.as_ref()),
     ("settle", |report| report.latencies.settle.as_ref()),
     ("poll", |report| report.latencies.poll.as_ref()),
+    ("visit", |report| report.latencies.visit.as_ref()),
     ("queued", |report| report.latencies.queued.as_ref()),
 ];
 

@@ -26,3 +26,4 @@ mod scenario;
 mod schedule;
 pub mod settings;
 pub mod verify;
+mod visits;

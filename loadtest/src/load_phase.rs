@@ -1,5 +1,6 @@
 //! The load phase of a run: buyers arrive at their due times, and then the queue drains.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,13 +13,14 @@ use crate::arguments::RunArguments;
 use crate::buyers::Workload;
 use crate::interrupt::Interrupt;
 use crate::pacer::{Arrival, Pacer};
+use crate::prepare::Limits;
 use crate::report::{Ending, LoadPhaseResult, Progress};
 use crate::run_context::RunContext;
 use crate::sampler::{SILENCE, Sampler};
 use crate::schedule::Schedule;
 use hamro_verification::http::Client;
 use hamro_verification::machine::CpuMark;
-use hamro_verification::processes::CostMark;
+use hamro_verification::processes::{CostMark, Process};
 use hamro_verification::proof;
 
 /// The minimum number of connections opened before the first buyer is due, because buyers have the page open when a
@@ -42,9 +44,10 @@ pub async fn run_load_phase(
     workload.prepare(context).await?;
     // Servers close connections on which no request arrives for some time.
     wait_until_start(arguments.start_at.map(|at| at - WARM_UP), interrupt).await?;
-    context.booking.client.warm(warm(arguments.rate).min(arguments.in_flight_max)).await?;
-    let _ = wait_until_start(arguments.start_at, interrupt).await;
+    warm_up(arguments, context).await?;
     let named = [arguments.watch.as_slice(), &arguments.cost].concat();
+    let idle = measure_idle(&named, arguments.idle(), interrupt).await;
+    let _ = wait_until_start(arguments.start_at, interrupt).await;
     let (mark, others) = (CpuMark::now(), CostMark::now(&named));
     let sampler = Arc::new(Sampler {
         context: context.clone(),
@@ -63,8 +66,8 @@ pub async fn run_load_phase(
     });
     let driven = drive(context, workload, pacer, &buyers).await;
     let arrivals = begin.elapsed();
-    let requests = context.metrics.read().started;
-    let (loader, costs) = (mark.cost(requests), others.costs(requests));
+    let basis = context.cost_basis();
+    let (loader, costs) = (mark.cost(basis), others.costs(basis));
 
     let is_silent = || sampler.is_silent.load(Ordering::Relaxed);
     settle_down(context, &buyers, if is_silent() { SILENCE } else { arguments.settle_timeout }).await;
@@ -76,7 +79,11 @@ pub async fn run_load_phase(
         (_, true) => Ending::TargetStopped,
         _ => Ending::Complete,
     };
-    Ok((sampler, LoadPhaseResult { ending, first_due: begin, arrivals, loader, costs }))
+    let visits = match &context.visits {
+        Some(visits) => Some(visits.totals().await),
+        None => None,
+    };
+    Ok((sampler, LoadPhaseResult { ending, first_due: begin, arrivals, loader, costs, idle, visits }))
 }
 
 /// Waits until this time. It must not have passed, because other load generators start at the same time.
@@ -88,6 +95,27 @@ async fn wait_until_start(at: Option<SystemTime>, interrupt: &Interrupt) -> Resu
     };
     interrupt.stop.run_until_cancelled(tokio::time::sleep(left)).await;
     Ok(())
+}
+
+/// Opens connections, of which a visit needs several at a time.
+async fn warm_up(arguments: &RunArguments, context: &RunContext) -> Result<()> {
+    let limits = Limits::of(arguments);
+    context.booking.client.warm(warm(arguments.rate).min(limits.bookings)).await?;
+    match &context.visits {
+        Some(visits) => visits.warm((2 * warm(arguments.rate)).min(limits.visits)).await,
+        None => Ok(()),
+    }
+}
+
+/// The CPU time that each process takes while nobody buys, in percent of one core. Empty if it is not to be measured.
+#[expect(clippy::disallowed_methods, reason = "measures for a fixed time")]
+async fn measure_idle(processes: &[Process], time: Duration, interrupt: &Interrupt) -> BTreeMap<String, f64> {
+    if processes.is_empty() || time.is_zero() {
+        return BTreeMap::new();
+    }
+    let mark = CostMark::now(processes);
+    interrupt.stop.run_until_cancelled(tokio::time::sleep(time)).await;
+    mark.costs(1).into_iter().map(|(name, cost)| (name, cost.cpu_percent)).collect()
 }
 
 #[expect(

@@ -49,6 +49,7 @@ struct Window {
     settle: Histogram<u64>,
     poll: Histogram<u64>,
     started: u64,
+    visits: u64,
     refused: u64,
     lost: u64,
 }
@@ -68,6 +69,9 @@ pub struct Second {
     /// Only tickets that are followed.
     pub settled: u64,
     pub polled: u64,
+    /// Visits of the page that were started.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub visits: u64,
     pub in_flight: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept_p50: Option<u64>,
@@ -85,13 +89,25 @@ pub struct Second {
     pub memory: BTreeMap<String, u64>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Second {
+    /// Whether buyers arrived.
+    pub fn is_busy(&self) -> bool {
+        self.started + self.visits > 0
+    }
+}
+
 /// An empty histogram for latencies in microseconds.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, MAX_MICROS, DIGITS).expect("the bounds are in order")
 }
 
 /// Larger latencies are recorded as the maximum.
-fn record(histogram: &mut Histogram<u64>, time: Duration) {
+pub fn record(histogram: &mut Histogram<u64>, time: Duration) {
     histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(MAX_MICROS).max(1));
 }
 
@@ -102,6 +118,7 @@ impl Default for Metrics {
             settle: histogram(),
             poll: histogram(),
             started: 0,
+            visits: 0,
             refused: 0,
             lost: 0,
         };
@@ -136,6 +153,25 @@ impl Metrics {
         data.window.started += 1;
         data.in_flight += 1;
         record(&mut data.lag, due.elapsed());
+    }
+
+    /// Records that a visitor starts to load the page.
+    pub fn begin_visit(&self, due: Instant) {
+        let mut data = self.read();
+        data.window.visits += 1;
+        data.in_flight += 1;
+        record(&mut data.lag, due.elapsed());
+    }
+
+    /// Records that a page is loaded, or that a request of it failed.
+    pub fn end_visit(&self, is_complete: bool) {
+        let mut data = self.read();
+        data.in_flight -= 1;
+        if is_complete {
+            data.last_response = Instant::now();
+        } else {
+            data.window.lost += 1;
+        }
     }
 
     /// Records the response to a booking.
@@ -211,6 +247,7 @@ impl Metrics {
             lost: window.lost,
             settled: window.settle.len(),
             polled: window.poll.len(),
+            visits: window.visits,
             in_flight,
             accept_p50: at_share(&window.accept, 0.5),
             accept_p99: at_share(&window.accept, 0.99),
@@ -219,7 +256,7 @@ impl Metrics {
             queue,
             memory,
         };
-        (window.started, window.refused, window.lost) = (0, 0, 0);
+        (window.started, window.visits, window.refused, window.lost) = (0, 0, 0, 0);
         window.accept.reset();
         window.settle.reset();
         window.poll.reset();

@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::arguments::{ReportOutput, RunArguments};
 use crate::report::{METRICS, Threshold};
+use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 use crate::settings::Settings;
 use hamro_verification::catalogue::{CatalogueSetup, SeatPool, Size};
@@ -21,6 +22,23 @@ pub const OTHERS_MAX: usize = 64;
 /// How long buyers arrive by default.
 const DURATION: Duration = Duration::from_secs(30);
 
+/// How many connections of each kind the load generator may open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub bookings: usize,
+    /// For the pages of visitors.
+    pub visits: usize,
+}
+
+impl Limits {
+    /// In the scenario `opening` a quarter is for bookings.
+    pub fn of(arguments: &RunArguments) -> Self {
+        let max = arguments.in_flight_max;
+        let bookings = if arguments.scenario == Scenario::Opening { max.div_ceil(4) } else { max };
+        Self { bookings, visits: (max - bookings).max(1) }
+    }
+}
+
 /// Checks combinations of arguments.
 pub fn check(arguments: &RunArguments) -> Result<Schedule> {
     let RunArguments { scenario, target, shape, rate, seed, .. } = *arguments;
@@ -28,6 +46,7 @@ pub fn check(arguments: &RunArguments) -> Result<Schedule> {
         scenario.works_with(target),
         "this scenario follows tickets, which --target sync does not return"
     );
+    arguments.opening.of(scenario)?;
     check_files(&arguments.output)?;
     arguments.journal.as_deref().map_or(Ok(()), check_directory)?;
     check_processes(arguments)?;
@@ -70,8 +89,8 @@ fn check_processes(arguments: &RunArguments) -> Result<()> {
     Ok(())
 }
 
-/// Raises the limit on open files, because each connection needs one.
-pub fn raise_file_limit(arguments: &RunArguments) -> Result<()> {
+/// Raises the limit on open files, because each connection needs one. Returns how many event streams may be opened.
+pub fn raise_file_limit(arguments: &RunArguments) -> Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let others = arguments.other_url.len() * OTHERS_MAX;
@@ -80,7 +99,7 @@ pub fn raise_file_limit(arguments: &RunArguments) -> Result<()> {
         needed <= hard,
         "this process may open {hard} files but needs up to {needed}: lower --in-flight-max or raise the limit (ulimit -Hn)"
     );
-    Ok(())
+    Ok(hard - needed)
 }
 
 /// Creates or finds concerts with enough seats for the scenario.

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use hamro_shared::domain::Clock;
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::arguments::{ReportOutput, RunArguments};
 use crate::buyers::{SeatChoice, Workload};
@@ -15,12 +17,13 @@ use crate::clean::remove_all;
 use crate::interrupt::{EXIT_CODE, Interrupt};
 use crate::load_phase::run_load_phase;
 use crate::metrics::Metrics;
-use crate::prepare::{FOLLOWERS_MAX, OTHERS_MAX, check, prepare_seats, raise_file_limit};
+use crate::prepare::{FOLLOWERS_MAX, Limits, OTHERS_MAX, check, prepare_seats, raise_file_limit};
 use crate::report::{BaselineReport, Ending, Progress, Report, counted, print, summary};
 use crate::run_context::RunContext;
 use crate::sampler::SILENCE;
 use crate::schedule::Schedule;
 use crate::settings::Settings;
+use crate::visits::{VisitLimits, Visits};
 use hamro_verification::catalogue::{CatalogueSetup, SeatPool};
 use hamro_verification::database_clock;
 use hamro_verification::follow::Pace;
@@ -37,8 +40,8 @@ const FOLLOWED: (f64, f64) = (200.0, 0.01);
 pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode> {
     let schedule = check(&arguments)?;
     let interrupt = Interrupt::listen()?;
-    raise_file_limit(&arguments)?;
-    let client = Client::new(&arguments.url, arguments.in_flight_max, arguments.timeout)?;
+    let streams_max = raise_file_limit(&arguments)?;
+    let client = Client::new(&arguments.url, Limits::of(&arguments).bookings, arguments.timeout)?;
     for client in [&client].into_iter().chain(&others(&arguments)?) {
         client.get("/concerts?limit=1").await.with_context(|| format!("{client} does not respond"))?;
     }
@@ -48,16 +51,17 @@ pub async fn run(arguments: RunArguments, settings: Settings) -> Result<ExitCode
         bail!("interrupted while creating the concert 'Load test {name}': `hamro-loadtest clean` removes it");
     };
     let seat_pool = seat_pool?;
-    let report = Box::pin(measure(
-        &arguments,
-        &settings,
-        client.clone(),
-        name,
-        seat_pool.clone(),
-        schedule,
-        interrupt,
-    ))
-    .await;
+    let visits = match prepare_visits(&arguments, &client, &seat_pool, streams_max).await {
+        Ok(visits) => visits,
+        Err(error) => {
+            if let (Some(token), true) = (&settings.admin_token, arguments.concert.is_empty()) {
+                print(remove_created(&client, token, &seat_pool).await)?;
+            }
+            return Err(error);
+        }
+    };
+    let (context, header) = context(&arguments, client.clone(), name, seat_pool.clone(), &schedule, visits)?;
+    let report = Box::pin(measure(&arguments, &settings, context, header, schedule, interrupt)).await;
     if arguments.concert.is_empty() {
         print(clean_up(&arguments, &settings, &client, &seat_pool, report.as_ref().ok()).await)?;
     }
@@ -82,20 +86,33 @@ async fn clean_up(
     let is_unused = report.is_some_and(|report| report.proof.tickets == 0 && report.proof.ambiguous == 0);
     let may_be_removed = arguments.clean && report.is_some_and(|report| report.proof.violations.is_empty());
     match &settings.admin_token {
-        Some(token) if is_unused || may_be_removed => {
-            remove_all(
-                &CatalogueSetup::new(client, token),
-                seat_pool.concerts.iter().map(|concert| concert.id),
-            )
-            .await
-            .text
-        }
+        Some(token) if is_unused || may_be_removed => remove_created(client, token, seat_pool).await,
         _ => format!(
             "{} kept, so that `hamro-loadtest verify` can repeat the verification. `hamro-loadtest clean` removes \
              the concerts of all load tests.",
             counted(seat_pool.concerts.len() as u64, "concert", "concerts")
         ),
     }
+}
+
+/// Removes the created concerts, and says what was done.
+async fn remove_created(client: &Client, token: &SecretString, seat_pool: &SeatPool) -> String {
+    let concerts = seat_pool.concerts.iter().map(|concert| concert.id);
+    remove_all(&CatalogueSetup::new(client, token), concerts).await.text
+}
+
+/// Finds out what the booking page requests, in the scenario `opening`.
+async fn prepare_visits(
+    arguments: &RunArguments,
+    client: &Client,
+    seat_pool: &SeatPool,
+    streams: u64,
+) -> Result<Option<Visits>> {
+    let Some(opening) = arguments.opening.of(arguments.scenario)? else { return Ok(None) };
+    let concerts: Vec<Uuid> = seat_pool.concerts.iter().map(|concert| concert.id).collect();
+    let limits =
+        VisitLimits { connections: Limits::of(arguments).visits, streams, timeout: arguments.timeout };
+    Visits::prepare(opening, client, &concerts, limits).await.map(Some)
 }
 
 pub fn exit_code(report: &Report) -> ExitCode {
@@ -114,9 +131,8 @@ fn others(arguments: &RunArguments) -> Result<Vec<Client>> {
 async fn measure(
     arguments: &RunArguments,
     settings: &Settings,
-    client: Client,
-    name: String,
-    seat_pool: SeatPool,
+    context: Arc<RunContext>,
+    header: Header,
     schedule: Schedule,
     interrupt: Interrupt,
 ) -> Result<Report> {
@@ -124,8 +140,7 @@ async fn measure(
         arguments.baseline.iter().map(|path| BaselineReport::read(path)).collect::<Result<_>>()?;
     let RunArguments { scenario, keys, seed, .. } = *arguments;
     let seat_choice = SeatChoice { scenario, group_size: arguments.group_size(), keys, seed };
-    let workload = Workload::new(seat_choice, &seat_pool.seats);
-    let (context, header) = context(arguments, client, name, seat_pool, &schedule)?;
+    let workload = Workload::new(seat_choice, &context.seat_pool.seats);
     read_database_clock(settings, &context.run_log).await?;
     interrupt.flush_on_exit(&context.run_log);
     let buyers = schedule.buyers();
@@ -186,6 +201,7 @@ fn context(
     name: String,
     seat_pool: SeatPool,
     schedule: &Schedule,
+    visits: Option<Visits>,
 ) -> Result<(Arc<RunContext>, Header)> {
     let RunArguments { scenario, target, seed, follow, .. } = *arguments;
     let is_exclusive = arguments.concert.is_empty();
@@ -212,6 +228,7 @@ fn context(
         followers,
         instances,
         booking: Instance { number: 0, client },
+        visits,
         metrics: Metrics::default(),
         recorded: RecordedClient::new(name, run_log.clone(), Pace::default()),
         run_log,

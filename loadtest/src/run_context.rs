@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::buyer_rng::buyer_rng;
 use crate::metrics::Metrics;
+use crate::visits::Visits;
 use hamro_verification::catalogue::SeatPool;
 use hamro_verification::contract::{BookingIntent, BookingResponse, ObservedStatus, Outcome, Target};
 use hamro_verification::follow::Follow;
@@ -29,6 +30,8 @@ pub struct RunContext {
     pub followers: Client,
     /// The instances that statuses are read from. Bookings are sent to the first.
     pub instances: Vec<Instance>,
+    /// The booking page, in the scenario `opening`.
+    pub visits: Option<Visits>,
     pub metrics: Metrics,
     pub recorded: RecordedClient,
     pub run_log: Arc<RunLog>,
@@ -48,6 +51,16 @@ impl RunContext {
     /// The random number generator of the buyer with this number.
     pub fn rng(&self, buyer: u64) -> StdRng {
         buyer_rng(self.seed, buyer)
+    }
+
+    /// The number by which the CPU time is divided: of the visits so far, otherwise of the requests.
+    pub fn cost_basis(&self) -> u64 {
+        self.visits.as_ref().map_or_else(|| self.metrics.read().started, Visits::started)
+    }
+
+    /// The number of requests that waited for a connection.
+    pub fn waited(&self) -> u64 {
+        self.booking.client.waited() + self.visits.as_ref().map_or(0, Visits::waited)
     }
 
     /// Sends a booking, and measures from its due time. The response is recorded before the caller acts on it.

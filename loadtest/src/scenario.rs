@@ -21,6 +21,8 @@ pub enum Scenario {
     #[serde(alias = "herd")]
     #[value(alias = "herd")]
     LiveMap,
+    /// Visitors open the page as a browser does, with all its requests; some of them book, and choose again after a rejection
+    Opening,
     /// Status polls, with one booking per hundred requests
     Polls,
     /// Every buyer sends its request three times under one idempotency key, sometimes with other seats
@@ -47,6 +49,9 @@ impl Scenario {
             Self::LiveMap => {
                 "each of whom chooses free seats from the live map, and again if rejected".to_owned()
             }
+            Self::Opening => {
+                format!("who open the page; those who book want {}", up_to.replace(" neighbouring", ""))
+            }
             Self::Polls => format!("one of {POLLS_A_BOOKING} of whom books while the others poll tickets"),
             Self::Replay => format!("each of whom books {seats} three times under one key"),
         }
@@ -57,11 +62,21 @@ impl Scenario {
         matches!(self, Self::Spread | Self::Soak | Self::Replay | Self::Polls)
     }
 
+    /// Whether buyers choose free seats from the live map.
+    pub fn chooses_from_the_map(self) -> bool {
+        matches!(self, Self::LiveMap | Self::Opening)
+    }
+
+    /// Whether the report tells what a buyer costs, rather than a request.
+    pub fn is_counted_by_buyer(self) -> bool {
+        matches!(self, Self::Rush | Self::Opening)
+    }
+
     /// The minimum number of seats for this many buyers with `group_size` seats each.
     pub fn seats_needed(self, buyers: u64, group_size: usize) -> usize {
         let buyers = usize::try_from(buyers).unwrap_or(usize::MAX);
         match self {
-            Self::Rush | Self::LiveMap => group_size,
+            Self::Rush | Self::LiveMap | Self::Opening => group_size,
             Self::HotSeat => 1,
             Self::Spread | Self::Soak | Self::Replay => buyers.saturating_mul(group_size),
             // Includes the booking before the first poll.
@@ -72,7 +87,7 @@ impl Scenario {
     /// The default number of seats to create.
     pub fn usual_seats(self, buyers: u64, group_size: usize) -> usize {
         match self {
-            Self::Rush | Self::LiveMap => 300.max(group_size),
+            Self::Rush | Self::LiveMap | Self::Opening => 300.max(group_size),
             _ => self.seats_needed(buyers, group_size),
         }
     }
@@ -80,7 +95,7 @@ impl Scenario {
     /// The default maximum number of seats per booking.
     pub fn usual_group_size(self) -> usize {
         match self {
-            Self::Rush | Self::LiveMap => 4,
+            Self::Rush | Self::LiveMap | Self::Opening => 4,
             _ => 1,
         }
     }

@@ -18,7 +18,7 @@ use hamro_verification::contract::{BookingIntent, BookingResponse};
 use hamro_verification::http::EventStream;
 
 /// The maximum number of attempts of a buyer.
-const ATTEMPTS: u32 = 5;
+pub(super) const ATTEMPTS: u32 = 5;
 /// The time in milliseconds that a buyer takes to choose other seats.
 const THINKING_MILLIS: std::ops::Range<u64> = 200..1_000;
 
@@ -77,7 +77,7 @@ impl LiveMap {
     }
 
     /// Chooses random free seats: as many as wanted, or all if there are fewer.
-    fn choose(&self, group_size: usize, rng: &mut StdRng) -> Box<[i32]> {
+    pub(super) fn choose(&self, group_size: usize, rng: &mut StdRng) -> Box<[i32]> {
         let free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut chosen = Vec::new();
         while chosen.len() < group_size.min(free.seats.len()) {
@@ -151,7 +151,7 @@ impl Workload {
 }
 
 /// Whether the seats went to another buyer, so that this one may choose again. `None` if the outcome is unknown.
-async fn try_once(context: &RunContext, intent: BookingIntent, due: Instant) -> Option<bool> {
+pub(super) async fn try_once(context: &RunContext, intent: BookingIntent, due: Instant) -> Option<bool> {
     let number = intent.buyer;
     match context.book(intent, due).await {
         BookingResponse::Accepted { ticket } => {
@@ -168,7 +168,7 @@ async fn try_once(context: &RunContext, intent: BookingIntent, due: Instant) -> 
 }
 
 #[expect(clippy::disallowed_methods, reason = "simulates the time that a person takes to choose")]
-async fn think(rng: &mut StdRng) {
+pub(super) async fn think(rng: &mut StdRng) {
     tokio::time::sleep(Duration::from_millis(rng.random_range(THINKING_MILLIS))).await;
 }
 

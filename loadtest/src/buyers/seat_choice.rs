@@ -21,7 +21,9 @@ impl SeatChoice {
     pub fn of(&self, buyer: u64, seat_pool: &SeatPool) -> BookingIntent {
         let seats = match self.scenario {
             Scenario::HotSeat => seat_pool.seats[..1].into(),
-            Scenario::Rush | Scenario::LiveMap => self.some_neighbours(buyer, &seat_pool.seats),
+            Scenario::Rush | Scenario::LiveMap | Scenario::Opening => {
+                self.some_neighbours(buyer, &seat_pool.seats)
+            }
             Scenario::Spread | Scenario::Soak | Scenario::Replay | Scenario::Polls => {
                 self.exclusive(buyer, &seat_pool.seats)
             }

@@ -8,11 +8,12 @@ use hdrhistogram::Histogram;
 
 use super::{
     BaselineReport, BookedConcert, Counts, Ending, Evidence, Latencies, Latency, Loader, Rates, Report,
-    RunFacts, Verdict, drifts, lag_limit,
+    RunFacts, Verdict, VisitCounts, drifts, lag_limit,
 };
 use crate::arguments::RunArguments;
 use crate::metrics::histogram;
 use crate::run_context::RunContext;
+use crate::visits::VisitTotals;
 use hamro_verification::journal::{Concert, Header};
 use hamro_verification::machine::{LoaderCost, Machine};
 use hamro_verification::processes::Cost;
@@ -29,6 +30,10 @@ pub struct LoadPhaseResult {
     pub loader: LoaderCost,
     /// CPU time of the named processes while buyers arrived. It excludes the time in which the queue drained.
     pub costs: BTreeMap<String, Cost>,
+    /// The same before the first buyer arrived, in percent of one core.
+    pub idle: BTreeMap<String, f64>,
+    /// What visitors of the page received.
+    pub visits: Option<VisitTotals>,
 }
 
 /// UUID version of ticket ids that contain their time of issue. Other systems may use random ids.
@@ -51,18 +56,21 @@ pub(crate) fn build(
         accept: Latency::of(&data.accept),
         settle: Latency::of(&data.settle),
         poll: Latency::of(&data.poll),
+        visit: load.visits.as_ref().and_then(|visits| Latency::of(&visits.latency)),
         queued: Latency::of(&settlements.queued),
     };
     let drifts = drifts(&data.timeline);
     let lag_limit = arguments.lag_max.unwrap_or_else(|| lag_limit(&latencies));
     let verdict = Verdict::of(&Evidence {
         scenario: arguments.scenario,
+        visits: load.visits.as_ref(),
+        expects_bookings: context.visits.as_ref().is_none_or(|visits| visits.arguments.book_share > 0.0),
         ending: load.ending,
         proof: &proof,
         latencies: &latencies,
         drifts: &drifts,
         lag_limit,
-        waited: context.booking.client.waited(),
+        waited: context.waited(),
         in_flight_max: arguments.in_flight_max,
     });
     let counts = Counts {
@@ -86,7 +94,7 @@ pub(crate) fn build(
         cost: load.loader.clone(),
         lag_p99: latencies.lag.p99,
         lag_limit: u64::try_from(lag_limit.as_micros()).unwrap_or(u64::MAX),
-        waited: context.booking.client.waited(),
+        waited: context.waited(),
         in_flight_max: arguments.in_flight_max,
         concerts: booked_concerts(header),
     };
@@ -98,6 +106,11 @@ pub(crate) fn build(
         loaders: vec![loader],
         machine: Machine::this(),
         counts,
+        visits: context
+            .visits
+            .as_ref()
+            .zip(load.visits.as_ref())
+            .map(|(visits, totals)| VisitCounts::of(visits.arguments, totals)),
         rates: Rates::of(
             &counts,
             arrivals_seconds,
@@ -108,6 +121,7 @@ pub(crate) fn build(
         responses: data.responses.clone(),
         loader: load.loader,
         costs: load.costs,
+        idle: load.idle,
         timeline: data.timeline.clone(),
         settled_by_second: settlements.by_second,
         drifts,

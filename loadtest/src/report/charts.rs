@@ -96,6 +96,7 @@ pub fn charts(report: &Report) -> Result<Vec<Chart>> {
         of("started", &|second| Some(count(second.started))),
         of("accepted", &|second| Some(count(second.accepted))),
         settled,
+        of("visits", &|second| (second.visits > 0).then(|| count(second.visits))),
         of("refused or lost", &|second| Some(count(second.refused + second.lost))),
     ];
     let latencies = vec![
@@ -139,6 +140,7 @@ fn percentiles(report: &Report) -> Vec<Line> {
         ("accept", latencies.accept.as_ref()),
         ("settle", latencies.settle.as_ref()),
         ("poll", latencies.poll.as_ref()),
+        ("visit", latencies.visit.as_ref()),
         ("queued", latencies.queued.as_ref()),
         ("start lag", Some(&latencies.lag)),
     ];

@@ -62,8 +62,9 @@ fn asked(report: &Report) -> String {
         0 | 1 => String::new(),
         several => format!(" from {several} load generators"),
     };
+    let visits = report.visits.as_ref().map(|visits| format!("; {}", visits.intent())).unwrap_or_default();
     format!(
-        "Asked: {} at {arrivals} for {}{from}; {}, {}; {} in {}.",
+        "Asked: {} at {arrivals} for {}{from}; {}, {}{visits}; {} in {}.",
         run.scenario.name(),
         seconds(planned),
         counted(run.buyers, "buyer", "buyers"),
@@ -75,8 +76,17 @@ fn asked(report: &Report) -> String {
 
 fn reached(report: &Report) -> String {
     let (counts, rates, latencies, proof) = (&report.counts, &report.rates, &report.latencies, &report.proof);
-    let mut parts =
-        vec![format!("{} accepted{}", per_second(rates.accepted), p50_p99(latencies.accept.as_ref()))];
+    let mut parts = Vec::new();
+    if let Some((rate, visits)) = report.visit_rate().zip(report.visits.as_ref()) {
+        let requests = super::per_second(visits.requests, rates.arrivals_seconds);
+        parts.push(format!(
+            "{} visits{} by {} requests",
+            per_second(rate),
+            p50_p99(latencies.visit.as_ref()),
+            per_second(requests)
+        ));
+    }
+    parts.push(format!("{} accepted{}", per_second(rates.accepted), p50_p99(latencies.accept.as_ref())));
     if counts.settled > 0 {
         parts.push(format!("{} settled{}", per_second(rates.settled), p50_p99(latencies.settle.as_ref())));
     }

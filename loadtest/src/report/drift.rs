@@ -32,7 +32,7 @@ const MIN_SECONDS: usize = 60;
 /// The drifts of a run, if it was long enough.
 pub fn drifts(timeline: &[Second]) -> Vec<Drift> {
     // Only the seconds in which buyers arrived.
-    let busy: Vec<&Second> = timeline.iter().filter(|second| second.started > 0).collect();
+    let busy: Vec<&Second> = timeline.iter().filter(|second| second.is_busy()).collect();
     if busy.len() < MIN_SECONDS {
         return Vec::new();
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::drift::median;
 use super::latency::shown;
 use super::numbers::{counted, grouped, per_second, seconds};
+use super::visits::failed_visits;
 use super::{Loader, Report};
 use crate::metrics::Second;
 
@@ -103,7 +104,7 @@ fn target_signs(report: &Report) -> Vec<String> {
     let rates = &report.rates;
     let mut signs = Vec::new();
     // Only the seconds in which buyers arrived.
-    let busy: Vec<&Second> = report.timeline.iter().filter(|second| second.started > 0).collect();
+    let busy: Vec<&Second> = report.timeline.iter().filter(|second| second.is_busy()).collect();
     signs.extend(queue_growth(&busy, rates.accepted));
     let quarter = busy.len() / 4;
     let p99 = |seconds: &[&Second]| median(seconds, &|second| second.accept_p99);
@@ -116,6 +117,7 @@ fn target_signs(report: &Report) -> Vec<String> {
     if waited > 0 && !signs.is_empty() {
         signs.push("requests piled up until all connections of the load generator were in use".to_owned());
     }
+    signs.extend(failed_visits(report));
     if rates.drain_seconds > DRAIN_SECONDS.max(DRAIN_SHARE * rates.arrivals_seconds) {
         let after = seconds(rates.drain_seconds);
         signs.push(format!("the last ticket was settled {after} after the last arrival"));

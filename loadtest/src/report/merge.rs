@@ -11,7 +11,8 @@ use anyhow::{Result, ensure};
 use uuid::Uuid;
 
 use super::{
-    BookedConcert, Counts, Latencies, Latency, Loader, Rates, Report, RunFacts, Threshold, Verdict, drifts,
+    BookedConcert, Counts, Latencies, Latency, Loader, Rates, Report, RunFacts, Threshold, Verdict,
+    VisitCounts, drifts,
 };
 use hamro_verification::machine::LoaderCost;
 use hamro_verification::processes::Cost;
@@ -37,6 +38,7 @@ pub fn merge(reports: &[Report], joint_proof: Option<Proof>, thresholds: &[Thres
     if !proof.violations.is_empty() && reports.iter().all(|report| report.proof.violations.is_empty()) {
         verdict.reasons.push("rules were violated by the loaders together: see the verification".to_owned());
     }
+    let basis = reports.iter().map(Report::cost_basis).sum();
     let timeline = merge_timelines(reports, &offsets);
     Ok(Report {
         conclusion: None,
@@ -45,11 +47,13 @@ pub fn merge(reports: &[Report], joint_proof: Option<Proof>, thresholds: &[Thres
         run: merge_facts(reports, &loaders),
         machine: reports[0].machine.clone(),
         counts,
+        visits: add_visits(reports),
         rates: merge_rates(reports, &offsets, &counts),
         latencies: merge_latencies(reports)?,
         responses: sum_responses(reports),
-        loader: sum_loader_costs(reports, &counts),
-        costs: merge_costs(reports, &counts),
+        loader: sum_loader_costs(reports, basis),
+        costs: merge_costs(reports, basis),
+        idle: merge_idle(reports),
         settled_by_second: merge_settled(reports, &offsets),
         drifts: drifts(&timeline),
         timeline,
@@ -155,6 +159,7 @@ fn merge_latencies(reports: &[Report]) -> Result<Latencies> {
         accept: merged(&|latencies| latencies.accept.as_ref())?,
         settle: merged(&|latencies| latencies.settle.as_ref())?,
         poll: merged(&|latencies| latencies.poll.as_ref())?,
+        visit: merged(&|latencies| latencies.visit.as_ref())?,
         queued: merged(&|latencies| latencies.queued.as_ref())?,
     })
 }
@@ -167,22 +172,22 @@ fn sum_responses(reports: &[Report]) -> BTreeMap<Box<str>, u64> {
     sum
 }
 
-fn sum_loader_costs(reports: &[Report], counts: &Counts) -> LoaderCost {
+fn sum_loader_costs(reports: &[Report], basis: u64) -> LoaderCost {
     let percent = reports.iter().map(|report| report.loader.cpu.cpu_percent).sum();
     let micros: f64 = reports.iter().map(|report| total_micros(&report.loader.cpu, report)).sum();
     LoaderCost {
-        cpu: Cost { cpu_percent: percent, cpu_micros_a_request: per_request(micros, counts) },
+        cpu: Cost { cpu_percent: percent, cpu_micros_a_request: micros_of_each(micros, basis) },
         resident_mb: reports.iter().map(|report| report.loader.resident_mb).sum(),
     }
 }
 
 /// Processes of the same name are the same process, watched by several loaders on its machine.
-fn merge_costs(reports: &[Report], counts: &Counts) -> BTreeMap<String, Cost> {
+fn merge_costs(reports: &[Report], basis: u64) -> BTreeMap<String, Cost> {
     let mut merged: BTreeMap<String, Cost> = BTreeMap::new();
     for report in reports {
         for (name, cost) in &report.costs {
-            let per_request = per_request(total_micros(cost, report), counts);
-            let cost = Cost { cpu_percent: cost.cpu_percent, cpu_micros_a_request: per_request };
+            let micros = micros_of_each(total_micros(cost, report), basis);
+            let cost = Cost { cpu_percent: cost.cpu_percent, cpu_micros_a_request: micros };
             let known = merged.entry(name.clone()).or_insert_with(|| cost.clone());
             if cost.cpu_percent > known.cpu_percent {
                 *known = cost;
@@ -194,12 +199,29 @@ fn merge_costs(reports: &[Report], counts: &Counts) -> BTreeMap<String, Cost> {
 
 #[expect(clippy::cast_precision_loss, reason = "the result is displayed")]
 fn total_micros(cost: &Cost, report: &Report) -> f64 {
-    cost.cpu_micros_a_request * report.counts.started as f64
+    cost.cpu_micros_a_request * report.cost_basis() as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the result is displayed")]
-fn per_request(micros: f64, counts: &Counts) -> f64 {
-    micros / counts.started.max(1) as f64
+fn micros_of_each(micros: f64, basis: u64) -> f64 {
+    micros / basis.max(1) as f64
+}
+
+/// What the idle processes took, as the load generator that watched them measured it.
+fn merge_idle(reports: &[Report]) -> BTreeMap<String, f64> {
+    let mut merged: BTreeMap<String, f64> = BTreeMap::new();
+    for (name, percent) in reports.iter().flat_map(|report| &report.idle) {
+        let known = merged.entry(name.clone()).or_default();
+        *known = known.max(*percent);
+    }
+    merged
+}
+
+fn add_visits(reports: &[Report]) -> Option<VisitCounts> {
+    let mut all = reports.iter().filter_map(|report| report.visits.as_ref());
+    let mut sum = all.next()?.clone();
+    all.for_each(|visits| sum.add(visits));
+    Some(sum)
 }
 
 /// The sum of the proofs of all loaders.

@@ -4,6 +4,7 @@ mod baseline;
 mod build;
 mod charts;
 mod conclusion;
+mod costs;
 mod drift;
 #[cfg(test)]
 mod example;
@@ -17,6 +18,7 @@ mod progress;
 mod summary;
 mod threshold;
 mod verdict;
+mod visits;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,6 +40,7 @@ pub use progress::Progress;
 pub use summary::{proof_table, summary, table};
 pub use threshold::{METRICS, Threshold, ThresholdResult};
 pub use verdict::{Ending, Evidence, Verdict, lag_limit};
+pub use visits::VisitCounts;
 
 use crate::metrics::Second;
 use crate::scenario::Scenario;
@@ -65,6 +68,9 @@ pub struct Report {
     pub machine: Machine,
     #[serde(default)]
     pub counts: Counts,
+    /// Visits of the page, in the scenario `opening`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visits: Option<VisitCounts>,
     pub rates: Rates,
     /// In microseconds.
     pub latencies: Latencies,
@@ -75,6 +81,10 @@ pub struct Report {
     /// CPU time of the named processes. Empty in reports of older versions.
     #[serde(default)]
     pub costs: BTreeMap<String, Cost>,
+    /// CPU time of the named processes before the first buyer arrived, in percent of one core. Empty if it was not
+    /// measured.
+    #[serde(default)]
+    pub idle: BTreeMap<String, f64>,
     pub timeline: Vec<Second>,
     /// Tickets settled in each second from the start, by the system's clock. Includes tickets that were not followed.
     #[serde(alias = "ended")]
@@ -166,6 +176,9 @@ pub struct Latencies {
     pub accept: Option<Latency>,
     pub settle: Option<Latency>,
     pub poll: Option<Latency>,
+    /// Of all requests of a page together, in the scenario `opening`.
+    #[serde(default)]
+    pub visit: Option<Latency>,
     /// From the issue of a ticket until it was settled, by the system's clock, rounded up to milliseconds. All tickets.
     pub queued: Option<Latency>,
 }
@@ -177,6 +190,7 @@ impl Latencies {
             ("accept: due → response", self.accept.as_ref()),
             ("settle: due → outcome received", self.settle.as_ref()),
             ("poll: due → response", self.poll.as_ref()),
+            ("visit: due → page loaded", self.visit.as_ref()),
             ("queued: issued → settled, by the system's clock", self.queued.as_ref()),
             ("start lag of the load generator", Some(&self.lag)),
         ];

@@ -63,6 +63,9 @@ impl Progress {
 
 fn line(second: &Second, data: &MetricsData) -> String {
     let mut parts = vec![format!("{}/s started, {}/s accepted", second.started, second.accepted)];
+    if second.visits > 0 {
+        parts.insert(0, format!("{}/s visits", second.visits));
+    }
     if second.polled > 0 {
         parts.push(format!("{}/s polls responded", second.polled));
     }

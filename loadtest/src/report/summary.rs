@@ -3,12 +3,13 @@
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
 
+use super::costs::cost_table;
 use super::latency::shown;
 use super::numbers::{counted, grouped, per_second};
+use super::visits::visit_table;
 use super::{Report, Verdict};
 use hamro_verification::invariant::{Broken, Invariant};
 use hamro_verification::machine::Machine;
-use hamro_verification::processes::Cost;
 use hamro_verification::proof::Proof;
 
 /// A table with numbers in all columns but the first.
@@ -29,8 +30,9 @@ pub fn summary(report: &Report) -> String {
         report.conclusion.as_ref().map(ToString::to_string).unwrap_or_default(),
         loaders(report),
         latencies(report),
+        visit_table(report),
         rates(report),
-        costs(report),
+        cost_table(report),
         responses(report),
         drifts(report),
         proof_table(&report.proof),
@@ -77,15 +79,6 @@ fn thresholds(report: &Report) -> String {
         [threshold.fail_if.clone(), threshold.measured().to_owned(), threshold.word().to_owned()]
     });
     table(["fail if", "measured", "threshold"], rows)
-}
-
-/// CPU time per request and process.
-fn costs(report: &Report) -> String {
-    let rows = report.all_costs().map(|(name, cost)| {
-        let Cost { cpu_percent, cpu_micros_a_request } = cost;
-        [name.to_owned(), format!("{cpu_micros_a_request:.1} µs"), format!("{cpu_percent:.0} %")]
-    });
-    table(["CPU time", "per request", "of one core"], rows)
 }
 
 fn latencies(report: &Report) -> String {

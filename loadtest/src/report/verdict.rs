@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Drift, Latencies};
 use crate::scenario::Scenario;
+use crate::visits::VisitTotals;
 use hamro_verification::proof::Proof;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,10 @@ pub enum Ending {
 /// The data that the verdict is based on.
 pub struct Evidence<'a> {
     pub scenario: Scenario,
+    /// Visits of the page, in the scenario `opening`.
+    pub visits: Option<&'a VisitTotals>,
+    /// Whether a buyer was to book.
+    pub expects_bookings: bool,
     pub ending: Ending,
     pub proof: &'a Proof,
     pub latencies: &'a Latencies,
@@ -47,7 +52,11 @@ const LAG_SHARE: u64 = 10;
 
 /// The default limit for the start lag of this program.
 pub fn lag_limit(latencies: &Latencies) -> Duration {
-    let measured = latencies.accept.as_ref().or(latencies.poll.as_ref()).map_or(0, |latency| latency.p99);
+    let measured = [&latencies.accept, &latencies.poll, &latencies.visit]
+        .into_iter()
+        .flatten()
+        .next()
+        .map_or(0, |latency| latency.p99);
     LAG_ALLOWED.max(Duration::from_micros(measured / LAG_SHARE))
 }
 
@@ -71,9 +80,10 @@ impl Verdict {
                     .push("the target stopped responding; accepted tickets were still followed".to_owned());
             }
         }
-        if evidence.latencies.accept.is_none() {
+        if evidence.expects_bookings && evidence.latencies.accept.is_none() {
             reasons.push("no booking was accepted".to_owned());
         }
+        reasons.extend(evidence.visits.into_iter().flat_map(wrong_visits));
         reasons.extend(evidence.invalid_measurement());
         if evidence.scenario == Scenario::Soak {
             let drifted = evidence.drifts.iter().filter(|drift| drift.has_drifted);
@@ -85,6 +95,18 @@ impl Verdict {
             target_stopped: evidence.ending == Ending::TargetStopped,
         }
     }
+}
+
+/// What visits of the page say against the target.
+fn wrong_visits(visits: &VisitTotals) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if visits.complete == 0 {
+        reasons.push("no visit of the page was complete".to_owned());
+    }
+    if visits.corrupt > 0 {
+        reasons.push(format!("{} different bodies could not be decompressed", visits.corrupt));
+    }
+    reasons
 }
 
 impl Evidence<'_> {

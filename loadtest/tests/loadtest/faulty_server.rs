@@ -2,9 +2,11 @@
 //! settles at once.
 
 mod defect;
+mod page;
 mod status;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -12,7 +14,7 @@ use anyhow::Result;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -29,6 +31,8 @@ pub struct FaultyServer {
     state: Mutex<ServerState>,
     /// The number of booking requests so far.
     requests: watch::Sender<u64>,
+    /// The number of requests for the script of the booking page.
+    page_loads: AtomicU64,
 }
 
 #[derive(Default)]
@@ -83,7 +87,12 @@ impl FaultyServer {
     }
 
     fn new(defect: Defect) -> Arc<Self> {
-        Arc::new(Self { defect, state: Mutex::default(), requests: watch::Sender::new(0) })
+        Arc::new(Self {
+            defect,
+            state: Mutex::default(),
+            requests: watch::Sender::new(0),
+            page_loads: AtomicU64::new(0),
+        })
     }
 
     async fn listen(self: Arc<Self>, endpoint: Endpoint) -> Result<String> {
@@ -92,7 +101,7 @@ impl FaultyServer {
                 "/concerts",
                 get(async || "[]").post(async || (StatusCode::CREATED, Json(json!({"id": CONCERT})))),
             )
-            .route("/concerts/{id}", delete(async || StatusCode::CONFLICT))
+            .route("/concerts/{id}", get(async || "{}").delete(async || StatusCode::CONFLICT))
             .route(
                 "/ticket-types",
                 get(async || "[]").post(async || (StatusCode::CREATED, Json(json!({"id": 1})))),
@@ -104,6 +113,7 @@ impl FaultyServer {
             .route("/ticket-bookings", post(book))
             .route("/ticket-bookings/{ticket}", get(status::status))
             .route("/ticket-bookings/{ticket}/events", get(status::events))
+            .merge(page::routes(self.defect))
             .layer(Extension(endpoint))
             .with_state(self);
         let listener = TcpListener::bind("127.0.0.1:0").await?;

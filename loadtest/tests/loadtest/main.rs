@@ -3,6 +3,7 @@
 mod clean;
 mod faulty_server;
 mod loader;
+mod opening;
 mod proof_detects_defects;
 mod several_loaders;
 mod system;

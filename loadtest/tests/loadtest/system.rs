@@ -13,7 +13,7 @@ fn database(deployment: &Deployment) -> Result<String> {
 }
 
 /// Runs with these arguments, and checks that the run passes.
-async fn passes(deployment: &Deployment, arguments: &str) -> Result<Outcome> {
+pub async fn passes(deployment: &Deployment, arguments: &str) -> Result<Outcome> {
     let url = deployment.client().url("");
     let database = database(deployment)?;
     let outcome = run(&url, arguments, &[("DATABASE_URL", &database)]).await?;
@@ -117,6 +117,24 @@ async fn the_waiting_endpoint_is_measured_and_verified() -> Result<()> {
                 .await?;
         assert_eq!(count(&outcome, "seats_sold"), 20);
         assert_eq!(outcome.report["latencies"]["accept"]["count"], 200);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_cost_of_the_idle_system_is_told_apart() -> Result<()> {
+    Deployment::run(Setup::default(), async |deployment| {
+        let api = deployment.apis[0].process.id()?;
+        let arguments = format!("rush --rate 200 --buyers 200 --seats 20 --idle 500ms --watch api={api}");
+        let outcome = passes(deployment, &arguments).await?;
+        let idle = outcome.report["idle"]["api"].as_f64().context("no idle cost")?;
+        assert!((0.0..100.0).contains(&idle), "{idle} %");
+        for part in ["per buyer", "of which idle", "without idle", "the system, all together"] {
+            assert!(outcome.printed.contains(part), "{part:?}: {}", outcome.printed);
+        }
+        let page = std::fs::read_to_string(outcome.files.html())?;
+        assert!(page.contains("without idle"), "{page}");
         Ok(())
     })
     .await

@@ -48,6 +48,7 @@ fn add(sum: &mut Second, second: &Second) {
     sum.lost += second.lost;
     sum.settled += second.settled;
     sum.polled += second.polled;
+    sum.visits += second.visits;
     sum.in_flight += second.in_flight;
     sum.accept_p50 = sum.accept_p50.max(second.accept_p50);
     sum.accept_p99 = sum.accept_p99.max(second.accept_p99);

@@ -34,10 +34,11 @@ type Percentile = fn(&Latency) -> u64;
 type Rate = fn(&Report) -> Option<f64>;
 type Count = fn(&Report) -> u64;
 
-const LATENCIES: [(&str, LatencyName); 5] = [
+const LATENCIES: [(&str, LatencyName); 6] = [
     ("accept", |report| report.latencies.accept.as_ref()),
     ("settle", |report| report.latencies.settle.as_ref()),
     ("poll", |report| report.latencies.poll.as_ref()),
+    ("visit", |report| report.latencies.visit.as_ref()),
     ("queued", |report| report.latencies.queued.as_ref()),
     ("lag", |report| Some(&report.latencies.lag)),
 ];
@@ -50,14 +51,15 @@ const PERCENTILES: [(&str, Percentile); 5] = [
     ("max", |latency| latency.max),
 ];
 
-const RATES: [(&str, Rate); 3] = [
+const RATES: [(&str, Rate); 4] = [
     ("started", |report| Some(report.rates.started)),
     ("accepted", |report| Some(report.rates.accepted)),
+    ("visits", Report::visit_rate),
     // The earlier system does not report when tickets were settled.
     ("settled", |report| (report.counts.settled > 0).then_some(report.rates.settled)),
 ];
 
-const COUNTS: [(&str, Count); 8] = [
+const COUNTS: [(&str, Count); 9] = [
     ("confirmed", |report| report.proof.confirmed),
     ("rejected", |report| report.proof.rejected),
     ("expired", |report| report.proof.expired),
@@ -65,6 +67,7 @@ const COUNTS: [(&str, Count); 8] = [
     ("refused", |report| report.counts.refused),
     ("lost", |report| report.counts.lost),
     ("errors", |report| report.counts.refused + report.counts.lost),
+    ("failed-visits", |report| report.visits.as_ref().map_or(0, |visits| visits.failed)),
     ("violations", |report| report.violations()),
 ];
 
@@ -73,10 +76,10 @@ const LOADER: &str = "loader";
 
 /// The metrics, for the help and for error messages.
 pub const METRICS: &str = "\
-accept, settle, poll, queued or lag, each with .p50, .p90, .p99, .p999 or .max, in µs, ms or s; \
-started, accepted or settled, per second; \
+accept, settle, poll, visit, queued or lag, each with .p50, .p90, .p99, .p999 or .max, in µs, ms or s; \
+started, accepted, settled or visits, per second; \
 the numbers confirmed, rejected, expired, failed, refused (not accepted), lost (no valid response), errors (refused or \
-lost) and violations; \
+lost), failed-visits and violations; \
 NAME.cpu in % of one core and NAME.memory in MB or GB (the maximum) of a process named by --watch, and of the loader";
 
 impl FromStr for Metric {

@@ -46,6 +46,12 @@ pub enum Defect {
     Miscounts,
     /// Delays responses from the tenth request on, until this many requests have arrived.
     StallsUntil(u64),
+    /// Refuses the script of the booking page from the tenth request on.
+    RefusesPages,
+    /// The script of the booking page is not in the encoding that its head names.
+    CorruptsPages,
+    /// Has no seat layouts.
+    HasNoLayouts,
     /// Never responds from the tenth request on.
     FallsSilent,
 }

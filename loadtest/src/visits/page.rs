@@ -1,0 +1,302 @@
+//! The requests of a page, in the order in which a browser sends them.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::encoding::ACCEPTED;
+use hamro_verification::http::Client;
+
+/// What the page loads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum PageKind {
+    /// The page, each of its modules, the concert, its tiers, the ticket types, and the full seat map: fifteen requests
+    #[default]
+    FullMap,
+    /// The page, one script, one style sheet, the concert, and the status and layout of its seats: six requests
+    Layout,
+}
+
+impl PageKind {
+    /// The name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+/// A page of one concert.
+pub struct Page {
+    /// The browser sends the requests of a step together, once it has all responses of the step before.
+    pub steps: Vec<Vec<Resource>>,
+    /// The request that says which seats are free, which is also in `steps`.
+    pub map: Resource,
+    /// The request that opens the event stream.
+    pub events: Vec<u8>,
+}
+
+/// A request of a page.
+#[derive(Clone)]
+pub struct Resource {
+    /// Identifies it in messages: the same for all concerts.
+    pub name: Box<str>,
+    /// Its number among all resources of the run.
+    pub number: usize,
+    head: String,
+    first: Vec<u8>,
+    /// Of a visitor who has seen the page before. `None` if the browser uses its copy without asking.
+    again: Option<Vec<u8>>,
+}
+
+impl Resource {
+    /// The request of a visitor. `None` if none is sent.
+    pub fn request(&self, is_warm: bool) -> Option<&[u8]> {
+        if is_warm { self.again.as_deref() } else { Some(&self.first) }
+    }
+
+    /// The request of a browser that has the version with this tag.
+    pub fn revalidation(&self, tag: Option<&str>) -> Vec<u8> {
+        encode(&self.head, tag)
+    }
+}
+
+/// Loads pages once, to find out what they request and which versions a browser that has seen them has.
+pub struct Browser<'a> {
+    client: &'a Client,
+    concerts: &'a [Uuid],
+    resources: usize,
+}
+
+/// A response that a later request depends on.
+struct Loaded {
+    resource: Resource,
+    text: String,
+}
+
+impl<'a> Browser<'a> {
+    pub fn new(client: &'a Client, concerts: &'a [Uuid]) -> Self {
+        Self { client, concerts, resources: 0 }
+    }
+
+    /// The pages of all concerts.
+    pub async fn pages(&mut self, kind: PageKind) -> Result<Vec<Page>> {
+        let files = self.files(kind).await.context("loading the booking page")?;
+        let mut pages = Vec::new();
+        for concert in self.concerts {
+            let page = match kind {
+                PageKind::FullMap => self.full_map(*concert, &files).await?,
+                PageKind::Layout => self.layout(*concert, &files).await?,
+            };
+            pages.push(page);
+        }
+        Ok(pages)
+    }
+
+    /// The number of distinct resources.
+    pub fn resources(&self) -> usize {
+        self.resources
+    }
+
+    /// The document and what it names; of the page with modules also what each module imports.
+    async fn files(&mut self, kind: PageKind) -> Result<Vec<Vec<Resource>>> {
+        let document = self.load("/", Kind::Document).await?;
+        let mut next = files_of(&document.text);
+        if next.is_empty() {
+            bail!("the document names no script: is this the api, or only a part of its URLs?");
+        }
+        let (mut steps, mut known) = (vec![vec![document.resource]], Vec::new());
+        while !next.is_empty() {
+            let (mut step, mut imported) = (Vec::new(), Vec::new());
+            for path in std::mem::take(&mut next) {
+                known.push(path.clone());
+                let kind = if path.ends_with(".css") { Kind::Style } else { Kind::Script };
+                let file = self.load(&path, kind).await?;
+                imported.extend(imports_of(&path, &file.text));
+                step.push(file.resource);
+            }
+            steps.push(step);
+            if kind == PageKind::FullMap {
+                imported.sort_unstable();
+                imported.dedup();
+                imported.retain(|path| !known.contains(path));
+                next = imported;
+            }
+        }
+        Ok(steps)
+    }
+
+    async fn full_map(&mut self, concert: Uuid, files: &[Vec<Resource>]) -> Result<Page> {
+        let mut catalogue = Vec::new();
+        for path in [
+            format!("/concerts/{concert}"),
+            format!("/ticket-tiers?limit=1000&concertId={concert}"),
+            "/ticket-types".to_owned(),
+        ] {
+            catalogue.push(self.load(&path, Kind::Data).await?.resource);
+        }
+        let map = self.load(&format!("/seats/concert/{concert}"), Kind::Data).await?.resource;
+        let steps = [files, &[catalogue, vec![map.clone()]]].concat();
+        Ok(Page { steps, map, events: self.events(concert) })
+    }
+
+    async fn layout(&mut self, concert: Uuid, files: &[Vec<Resource>]) -> Result<Page> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Status {
+            layout_version: Box<str>,
+        }
+        let missing = || {
+            format!(
+                "the system has no seat layouts: use `--page {}`, or a system that has them",
+                PageKind::FullMap.name()
+            )
+        };
+        let path = format!("/seats/concert/{concert}/status");
+        let status = self.load(&path, Kind::Data).await.with_context(missing)?;
+        let read: Status = serde_json::from_str(&status.text).with_context(|| format!("reading {path}"))?;
+        let path = format!("/seats/concert/{concert}/layouts/{}", read.layout_version);
+        let layout = self.load(&path, Kind::Data).await.with_context(missing)?.resource;
+        let concert_itself = self.load(&format!("/concerts/{concert}"), Kind::Data).await?.resource;
+        let map = status.resource;
+        let steps = [files, &[vec![map.clone(), concert_itself], vec![layout]]].concat();
+        Ok(Page { steps, map, events: self.events(concert) })
+    }
+
+    fn events(&self, concert: Uuid) -> Vec<u8> {
+        encode(&self.head(&format!("/seats/concert/{concert}/events"), Kind::Events), None)
+    }
+
+    /// Requests a path as a browser does.
+    async fn load(&mut self, path: &str, kind: Kind) -> Result<Loaded> {
+        let response = self.client.get(path).await.with_context(|| path.to_owned())?;
+        if response.status != 200 {
+            let text: String = String::from_utf8_lossy(&response.body).chars().take(200).collect();
+            bail!("GET {path} has the status {} instead of 200: {text}", response.status);
+        }
+        let head = self.head(path, kind);
+        let is_immutable = response.header("cache-control").is_some_and(|value| value.contains("immutable"));
+        // The tag of the compressed representation may be another one, but also stands for this version.
+        let again = (!is_immutable).then(|| encode(&head, response.header("etag")));
+        let name = self
+            .concerts
+            .iter()
+            .fold(path.to_owned(), |name, concert| name.replace(&concert.to_string(), "{concertId}"));
+        let resource =
+            Resource { name: name.into(), number: self.resources, first: encode(&head, None), again, head };
+        self.resources += 1;
+        Ok(Loaded { resource, text: String::from_utf8_lossy(&response.body).into_owned() })
+    }
+
+    /// The head of a request, without the empty line that ends it.
+    fn head(&self, path: &str, kind: Kind) -> String {
+        let (accept, mode, destination) = kind.fields();
+        let host = self.client.address();
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive\r\n\
+             User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36\r\n\
+             Accept: {accept}\r\nReferer: http://{host}/\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: {mode}\r\n\
+             Sec-Fetch-Dest: {destination}\r\nAccept-Encoding: {ACCEPTED}\r\nAccept-Language: en-GB,en;q=0.9\r\n"
+        )
+    }
+}
+
+/// Adds the validator, if there is one, and the end of the head.
+fn encode(head: &str, tag: Option<&str>) -> Vec<u8> {
+    let mut text = head.to_owned();
+    if let Some(tag) = tag {
+        write!(text, "If-None-Match: {tag}\r\n").expect("writing to memory does not fail");
+    }
+    text.push_str("\r\n");
+    text.into_bytes()
+}
+
+/// What a browser wants to do with a response.
+#[derive(Clone, Copy)]
+enum Kind {
+    Document,
+    Style,
+    Script,
+    Data,
+    Events,
+}
+
+impl Kind {
+    /// `Accept`, `Sec-Fetch-Mode` and `Sec-Fetch-Dest`.
+    fn fields(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Document => {
+                ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "navigate", "document")
+            }
+            Self::Style => ("text/css,*/*;q=0.1", "no-cors", "style"),
+            Self::Script => ("*/*", "cors", "script"),
+            Self::Data => ("*/*", "cors", "empty"),
+            Self::Events => ("text/event-stream", "cors", "empty"),
+        }
+    }
+}
+
+/// The paths of the style sheets and scripts that a document names, in their order.
+fn files_of(document: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for (attribute, is_file) in [("href=\"", is_style as fn(&str) -> bool), ("src=\"", is_script)] {
+        for part in document.split(attribute).skip(1) {
+            let value = part.split('"').next().unwrap_or_default();
+            if is_file(value) && !value.contains("://") {
+                files.push(format!("/{}", value.trim_start_matches('/')));
+            }
+        }
+    }
+    files
+}
+
+fn is_style(path: &str) -> bool {
+    path.ends_with(".css")
+}
+
+fn is_script(path: &str) -> bool {
+    path.ends_with(".js")
+}
+
+/// The paths of the modules that a module imports from its own directory.
+fn imports_of(path: &str, module: &str) -> Vec<String> {
+    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+    let imported = module.split("from './").skip(1).chain(module.split("import './").skip(1));
+    imported
+        .filter_map(|part| part.split_once('\'').map(|(file, _)| format!("{directory}/{file}")))
+        .filter(|path| is_script(path))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_document_and_the_imports_of_a_module_are_found() {
+        let document = r##"<link rel="icon" href="data:,"><link rel="stylesheet" href="page/page.css">
+            <a href="#">All</a><img src="https://example.com/a.js"><script type="module" src="page/page.js"></script>"##;
+        assert_eq!(files_of(document), ["/page/page.css", "/page/page.js"]);
+        let module = "import { load } from './api.js';\nimport './dom.js';\nimport { x } from 'https://example.com/x.js';";
+        assert_eq!(imports_of("/page/page.js", module), ["/page/api.js", "/page/dom.js"]);
+    }
+
+    #[test]
+    fn a_browser_sends_its_validator_and_asks_for_nothing_that_it_may_keep() {
+        let resource = |again: Option<Vec<u8>>| Resource {
+            name: "/".into(),
+            number: 0,
+            head: "GET / HTTP/1.1\r\n".to_owned(),
+            first: b"first".to_vec(),
+            again,
+        };
+        let kept = resource(None);
+        assert_eq!((kept.request(false), kept.request(true)), (Some(&b"first"[..]), None));
+        let revalidated = kept.revalidation(Some("\"a\""));
+        assert_eq!(revalidated, b"GET / HTTP/1.1\r\nIf-None-Match: \"a\"\r\n\r\n");
+        assert_eq!(resource(Some(revalidated.clone())).request(true), Some(&revalidated[..]));
+        assert_eq!(kept.revalidation(None), b"GET / HTTP/1.1\r\n\r\n");
+    }
+}

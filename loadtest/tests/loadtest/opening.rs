@@ -1,0 +1,98 @@
+//! Tests of the scenario `opening`.
+
+use anyhow::Result;
+use hamro_e2e::{Deployment, Setup};
+use serde_json::Value;
+
+use crate::faulty_server::{Defect, FaultyServer};
+use crate::loader::run;
+use crate::system::passes;
+
+/// The requests of the page before anything is booked, without the event stream.
+const REQUESTS: u64 = 15;
+
+fn count(visits: &Value, what: &str) -> u64 {
+    visits[what].as_u64().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn visitors_load_the_whole_page_and_those_who_book_choose_again() -> Result<()> {
+    Deployment::run(Setup { workers: 2, ..Setup::default() }, async |deployment| {
+        let arguments = "opening --visits-per-second 100 --buyers 150 --seats 40 --book-share 0.8 --warm-share 0.4 \
+                         --streams --stay 1m";
+        let outcome = passes(deployment, arguments).await?;
+        let visits = &outcome.report["visits"];
+        assert_eq!((count(visits, "complete"), count(visits, "failed")), (150, 0), "{visits}");
+        assert_eq!(count(visits, "requests"), 150 * REQUESTS, "{visits}");
+        assert!(count(visits, "not_modified") > 0, "{visits}");
+        assert!(count(visits, "decoded_bytes") > 2 * count(visits, "received_bytes"), "{visits}");
+        assert_eq!(visits["streams"]["opened"], 150, "{visits}");
+        assert!(count(&visits["streams"], "received_bytes") > 0, "{visits}");
+        assert_eq!(outcome.report["latencies"]["visit"]["count"], 150);
+        assert_eq!(outcome.report["proof"]["seats_sold"], 40);
+        // Some buyers lost their seats to others, and chose again.
+        let bookings = count(&outcome.report["proof"], "requests");
+        assert!(bookings > 40, "{bookings} bookings");
+        assert!(outcome.printed.contains("page full-map, 40 % have seen it before, 80 % book"));
+        assert!(outcome.printed.contains("visits of the page"), "{}", outcome.printed);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn visitors_whose_pages_receive_no_events_request_the_map_again() -> Result<()> {
+    Deployment::run(Setup::default(), async |deployment| {
+        let arguments = "opening --visits-per-second 200 --buyers 100 --seats 12 --book-share 1 --seed 7";
+        let visits = &passes(deployment, arguments).await?.report["visits"];
+        assert_eq!(count(visits, "complete"), 100, "{visits}");
+        assert!(count(visits, "requests") > 100 * REQUESTS, "{visits}");
+        assert!(visits["streams"].is_null(), "{visits}");
+
+        let arguments = "opening --visits-per-second 200 --buyers 50 --seats 12 --book-share 0";
+        let looked = passes(deployment, arguments).await?;
+        assert_eq!(count(&looked.report["visits"], "requests"), 50 * REQUESTS);
+        assert_eq!(looked.report["proof"]["requests"], 0);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn failed_visits_are_counted_by_cause_and_limit_the_run() -> Result<()> {
+    let opening = "opening --visits-per-second 100 --shape constant --buyers 50 --book-share 0 --seats 9 --tiers 1 \
+                   --page layout";
+    let url = FaultyServer::start(Defect::RefusesPages).await?;
+    let outcome = run(&url, opening, &[]).await?;
+    let visits = &outcome.report["visits"];
+    // One of the ten was the load generator's own.
+    assert_eq!((count(visits, "complete"), count(visits, "failed")), (9, 41), "{}", outcome.printed);
+    assert_eq!(visits["failures"]["status-503 of /page/page.js"], 41, "{visits}");
+    assert!(outcome.printed.contains("Limited by the target: 41 of 50 visits of the page failed"));
+
+    let url = FaultyServer::start(Defect::RefusesPages).await?;
+    let outcome = run(&url, &format!("{opening} --fail-if failed-visits>0"), &[]).await?;
+    assert_eq!(outcome.code, 1, "{}", outcome.printed);
+
+    let url = FaultyServer::start(Defect::CorruptsPages).await?;
+    let outcome = run(&url, opening, &[]).await?;
+    assert_eq!(outcome.code, 1, "{}", outcome.printed);
+    assert!(outcome.printed.contains("1 different bodies could not be decompressed"), "{}", outcome.printed);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_system_without_what_the_page_requests_is_named_and_nothing_is_kept() -> Result<()> {
+    let url = FaultyServer::start(Defect::HasNoLayouts).await?;
+    let outcome = run(&url, "opening --page layout --seats 9 --tiers 1", &[]).await?;
+    assert_eq!(outcome.code, 2, "{}", outcome.printed);
+    for part in ["the system has no seat layouts: use `--page full-map`", "/status has the status 404"] {
+        assert!(outcome.printed.contains(part), "{part:?}: {}", outcome.printed);
+    }
+    assert!(!outcome.printed.contains("concert kept"), "{}", outcome.printed);
+
+    let outcome = run(&url, "rush --page layout", &[]).await?;
+    assert_eq!(outcome.code, 2, "{}", outcome.printed);
+    assert!(outcome.printed.contains("--page is an option of the scenario opening, not of rush"));
+    Ok(())
+}
