@@ -33,13 +33,14 @@ pub const SESSION_SETTINGS: &[(&str, &str)] =
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Repair what has one right repair: sequences, counters, descriptions and digests of sales, statistics
+    /// Repair what has one right repair: sequences, counters, descriptions and digests of sales, seats that nobody can have,
+    /// versions of concerts, statistics
     #[arg(long)]
     pub repair: bool,
     /// Begin a new epoch before the check, once after every restore
     ///
     /// Running instances then forget what they have cached, and numbers that were given out after the backup are not given
-    /// out again.
+    /// out again. Unsold seats are sold only to bookings that are submitted three seconds later.
     #[arg(long)]
     pub after_restore: bool,
     /// Print JSON, for scripts

@@ -34,6 +34,8 @@ pub enum Repair {
     DigestCustomers,
     /// Makes seats free that wait for a moment far in the future.
     FreeSeats,
+    /// Gives concerts the version that they lack.
+    ConcertVersions,
     /// Gathers statistics of a table.
     Analyze { table: String },
 }

@@ -16,7 +16,7 @@ struct Rule {
     query: &'static str,
 }
 
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     Rule {
         name: "shared-sale",
         description: "sales are shared by bookings that are no retries of each other",
@@ -70,8 +70,24 @@ const RULES: [Rule; 7] = [
         name: "free-from-in-the-future",
         description: "free seats cannot be sold before a moment far in the future",
         repair: Some(Repair::FreeSeats),
-        action: "The clock of a database server was wrong when they were released. Run with --repair.",
-        query: "SELECT id FROM seats WHERE booked_at IS NULL AND free_from > now() + interval '1 minute'",
+        action: "The clock of a database server was wrong when they were released, or no api instance runs that would finish \
+                 their release. Run with --repair.",
+        // An instance finishes a release within seconds.
+        query: "SELECT id FROM seats seat
+                WHERE booked_at IS NULL AND free_from > now() + interval '1 minute'
+                  AND NOT EXISTS (SELECT FROM releases
+                                  WHERE NOT is_finished AND released_at > now() - interval '1 minute'
+                                    AND seat.id = ANY(seat_ids))",
+    },
+    Rule {
+        name: "concert-without-version",
+        description: "first seats of concerts without a row in `freed_versions`: bookings of their sold seats are not rejected \
+                      early",
+        repair: Some(Repair::ConcertVersions),
+        action: "Run with --repair.",
+        query: "SELECT min(id) FROM seats
+                WHERE NOT EXISTS (SELECT FROM freed_versions WHERE freed_versions.concert_id = seats.concert_id)
+                GROUP BY concert_id",
     },
     Rule {
         // A rejected booking may have been deleted after its retention.

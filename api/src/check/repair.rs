@@ -44,6 +44,9 @@ impl Repair {
                 format!("computed the digests of {} sales", digest_customers(connection).await?)
             }
             Self::FreeSeats => format!("made {} seats free", free_seats(connection).await?),
+            Self::ConcertVersions => {
+                format!("gave a version to {} concerts", version_concerts(connection).await?)
+            }
             Self::Analyze { table } => format!("gathered statistics of {table}"),
         })
     }
@@ -102,13 +105,33 @@ async fn digest_customers(connection: &mut PgConnection) -> Result<u64, sqlx::Er
     Ok(digested.execute(connection).await?.rows_affected())
 }
 
-/// As if the seats were released now.
+/// As if the seats were released now. Their releases are finished.
 async fn free_seats(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
-    let freed = sqlx::query!(
+    let locked = sqlx::query_scalar!(
         r#"
-        UPDATE seats SET free_from = now() + interval '3 seconds'
+        SELECT id FROM seats
         WHERE booked_at IS NULL AND free_from > now() + interval '1 minute'
+        ORDER BY id
+        FOR UPDATE
         "#
     );
+    let seats = locked.fetch_all(&mut *connection).await?;
+    let freed = sqlx::query!(
+        r#"
+        WITH finished AS (
+            UPDATE releases SET is_finished = true WHERE NOT is_finished AND seat_ids && $1
+        )
+        UPDATE seats SET free_from = clock_timestamp() + interval '3 seconds' WHERE id = ANY($1)
+        "#,
+        &seats
+    );
     Ok(freed.execute(connection).await?.rows_affected())
+}
+
+/// As the migration that added the versions.
+async fn version_concerts(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let versioned = sqlx::query!(
+        "INSERT INTO freed_versions (concert_id) SELECT id FROM concerts ON CONFLICT DO NOTHING"
+    );
+    Ok(versioned.execute(connection).await?.rows_affected())
 }

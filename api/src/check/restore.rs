@@ -3,7 +3,12 @@
 //! Instances and clients know numbers that were given out after the backup. A lost sale's number must not become another
 //! buyer's, and a queued booking of a lost seat must not become one of a new seat with its number. So the sequences skip what
 //! may have been given out.
+//!
+//! And instances may have rejected bookings because of sales that are lost. A booking that was submitted before, under the same
+//! idempotency key, may still wait in the queue, and must not be sold after its retry was rejected. So all unsold seats are sold
+//! only to tickets that are issued later, as if they were released now.
 
+use hamro_shared::domain::{SeatId, Timestamp};
 use hamro_shared::epoch;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -17,7 +22,10 @@ const SKIPPED: i64 = 1_000_000;
 const SKIPPED_INSTANCES: i64 = 16_384;
 const INSTANCES: i64 = 32_768;
 
-/// Moves all sequences forward and draws a new epoch. Returns what was done. May be repeated.
+/// How many seats one transaction changes, which takes less than a second.
+const BLOCK: i64 = 10_000;
+
+/// Moves all sequences forward, draws a new epoch, and releases all unsold seats. Returns what was done. May be repeated.
 pub async fn start_after_restore(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     let mut done = Vec::new();
     for sequence in sequences::all(connection).await? {
@@ -32,7 +40,40 @@ pub async fn start_after_restore(connection: &mut PgConnection) -> Result<Vec<St
     done.push(format!("moved instance_numbers to {number}"));
     let epoch = epoch::draw(connection, "restore").await?;
     done.push(format!("drew the epoch {}: running api instances forget what they have cached", epoch.id));
+    let seats = release_unsold_seats(connection).await?;
+    done.push(format!("{seats} unsold seats are sold to bookings that are submitted in 3 seconds or later"));
     Ok(done)
+}
+
+/// In small transactions, which lock their seats in the order of the workers. Returns how many seats were changed.
+async fn release_unsold_seats(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let free_from = sqlx::query_scalar!(
+        r#"SELECT clock_timestamp() + interval '3.001 seconds' AS "free_from!: Timestamp""#
+    );
+    let free_from = free_from.fetch_one(&mut *connection).await?;
+    let (mut after, mut changed) = (SeatId(i32::MIN), 0);
+    loop {
+        let mut transaction = connection.begin().await?;
+        let locked = sqlx::query_scalar!(
+            r#"SELECT id AS "id: SeatId" FROM seats WHERE id > $1 ORDER BY id LIMIT $2 FOR UPDATE"#,
+            after as SeatId,
+            BLOCK
+        );
+        let locked = locked.fetch_all(&mut *transaction).await?;
+        let Some(last) = locked.last() else { return Ok(changed) };
+        let released = sqlx::query!(
+            r#"
+            UPDATE seats SET free_from = $3
+            WHERE id > $1 AND id <= $2 AND booked_at IS NULL AND (free_from IS NULL OR free_from < $3)
+            "#,
+            after as SeatId,
+            *last as SeatId,
+            free_from as Timestamp
+        );
+        changed += released.execute(&mut *transaction).await?.rows_affected();
+        transaction.commit().await?;
+        after = *last;
+    }
 }
 
 /// In a transaction of its own, so that it holds one lock at a time.

@@ -4,8 +4,8 @@
 //! ignore. Never change one of these texts; add another one.
 
 use hamro_shared::domain::{
-    Booking, BookingRequest, ConcertId, CustomerName, Email, IdempotencyKey, Outcome, Price, Rejection,
-    SeatId, SeatLabel, SettledTicket, SoldSeat, Ticket, TicketId, TierId, Timestamp,
+    Booking, BookingRequest, ConcertId, CustomerName, Email, IdempotencyKey, KeyDigest, Outcome, Price,
+    Rejection, SeatId, SeatLabel, SettledTicket, SoldSeat, Ticket, TicketId, TierId, Timestamp,
 };
 use hamro_shared::queue::{Envelope, Parcel, RawSettledEvent, SettledEvent};
 use rust_decimal::Decimal;
@@ -146,6 +146,25 @@ fn announcements_are_compatible_with_earlier_versions() {
         assert_eq!(received.tickets[0].decode().unwrap().outcome, outcome);
         assert_eq!(String::from_utf8(message(outcome).encode()).unwrap(), text);
     }
+}
+
+/// What was sold follows what earlier instances read, which ignore other members.
+#[test]
+fn announced_sales_are_appended_to_the_announcement_of_earlier_versions() {
+    let (_, json) = outcomes().remove(0);
+    let text = announcement(&json);
+    let sales = r#","sales":[{"epoch":"00000000-0000-0000-0000-000000000007","timeline":1,"digestVersion":1,"concerts":[{"concertId":"00000000-0000-0000-0000-000000000009","freedVersion":1795710690556515,"seats":[[21,81985529216486895],[22,null]]}]}]}"#;
+    let later = format!("{}{sales}", text.strip_suffix('}').unwrap());
+    let received = RawSettledEvent::decode(later.as_bytes()).unwrap();
+    assert_eq!(
+        received.sales[0].concerts[0].seats,
+        [(SeatId(21), Some(KeyDigest(0x0123_4567_89ab_cdef))), (SeatId(22), None)]
+    );
+    let (outcome, _) = outcomes().remove(0);
+    let sent = SettledEvent { sales: received.sales, ..message(outcome) };
+    assert_eq!(String::from_utf8(sent.encode()).unwrap(), later);
+    // From a worker of an earlier version.
+    assert_eq!(RawSettledEvent::decode(text.as_bytes()).unwrap().sales, []);
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod database;
 mod duplicate_tiers;
 mod earlier_versions;
 mod expanding_migrations;
+mod freed_versions;
 mod migration_checksums;
 mod migrations;
 mod servers;
+mod sold_seats;

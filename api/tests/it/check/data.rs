@@ -42,6 +42,7 @@ async fn damage_of_each_kind_is_found_by_its_rule(pool: PgPool) {
          INSERT INTO releases (sale_id, ticket_id, seat_ids, reason, released_by, released_at)
          VALUES (1, gen_random_uuid(), '{1}', 'test', 'alice', now());
          UPDATE seats SET free_from = now() + interval '1 day' WHERE id = 30;
+         DELETE FROM freed_versions WHERE concert_id = (SELECT concert_id FROM seats WHERE id = 250);
          INSERT INTO dead_letters (reason, detail, payload, created_at, resolution, resolved_at, reissued_as)
          VALUES ('unreadable', '', '', now(), 'reissued', now() - interval '2 days', gen_random_uuid());"
             .to_owned(),
@@ -50,6 +51,7 @@ async fn damage_of_each_kind_is_found_by_its_rule(pool: PgPool) {
     let survey = surveyed(&pool).await;
     let expected = [
         "booking-without-sale",
+        "concert-without-version",
         "free-from-in-the-future",
         "lost-reissues",
         "sale-of-free-seat",
@@ -77,6 +79,7 @@ async fn damage_of_each_kind_is_found_by_its_rule(pool: PgPool) {
         ("undigested-customers", "2"),
         ("unfinished-releases", "1"),
         ("free-from-in-the-future", "30"),
+        ("concert-without-version", "201"),
         ("lost-reissues", "1"),
     ] {
         let found = found(&survey, rule);

@@ -10,6 +10,7 @@ async fn what_has_one_right_repair_is_repaired_and_the_rest_is_left(pool: PgPool
                   UPDATE concerts SET date = date + 36500;
                   UPDATE ticket_tiers SET available = available - 1, total = total + 1 WHERE id = 1;
                   UPDATE seats SET free_from = now() + interval '1 day' WHERE id = 30;
+                  DELETE FROM freed_versions;
                   SELECT setval('sales_id_seq', 1, false), setval('seats_id_seq', 7);
                   UPDATE seats SET booked_at = now() WHERE id = 11;";
     execute(&pool, sale(&[21, 22]) + damage).await;
@@ -20,6 +21,7 @@ async fn what_has_one_right_repair_is_repaired_and_the_rest_is_left(pool: PgPool
         "described 2 sold seats",
         "computed the digests of 1 sales",
         "made 1 seats free",
+        "gave a version to 3 concerts",
         "counted the seats of 1 tiers",
     ];
     assert_eq!(done, expected);
@@ -34,6 +36,22 @@ async fn what_has_one_right_repair_is_repaired_and_the_rest_is_left(pool: PgPool
     let named: String =
         sqlx::query_scalar("SELECT seat_number FROM seats WHERE id = 21").fetch_one(&pool).await.unwrap();
     assert_eq!((label, is_right), (named, true));
+}
+
+/// As an instance leaves them that ends between the two transactions of a release.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_release_that_nobody_has_finished_for_a_minute_is_finished(pool: PgPool) {
+    seeded(&pool).await;
+    let unfinished = "UPDATE releases SET is_finished = false;
+                      UPDATE seats SET free_from = '9999-12-31 00:00+00' WHERE id IN (21, 22);";
+    execute(&pool, sale(&[21, 22]) + &release() + unfinished).await;
+    assert_eq!(surveyed(&pool).await.problems, [], "its instance is about to finish it");
+    execute(&pool, "UPDATE releases SET released_at = released_at - interval '2 minutes'").await;
+    assert_eq!(rules(&surveyed(&pool).await), ["free-from-in-the-future"]);
+    assert_eq!(repaired(&pool).await, ["made 2 seats free"]);
+    assert_eq!(surveyed(&pool).await.problems, []);
+    let finished = "SELECT bool_and(is_finished) FROM releases";
+    assert!(sqlx::query_scalar::<_, bool>(finished).fetch_one(&pool).await.unwrap());
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]

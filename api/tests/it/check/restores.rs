@@ -43,12 +43,32 @@ async fn numbers_given_out_after_the_backup_are_not_given_out_again(pool: PgPool
     execute(&pool, "SELECT setval('seats_id_seq', 1)").await;
     let instance = number(&pool, "SELECT nextval('instance_numbers')").await;
     let done = restored(&pool).await;
-    assert_eq!(done.len(), 8, "{done:?}");
+    assert_eq!(done.len(), 9, "{done:?}");
     assert_eq!(surveyed(&pool).await.problems, []);
     assert_eq!(number(&pool, "SELECT nextval('sales_id_seq')").await, 1_000_002);
     assert_eq!(number(&pool, "SELECT nextval('seats_id_seq')").await, 1_000_301);
     let next = number(&pool, "SELECT nextval('instance_numbers')").await;
     assert_eq!(next, (instance + 16_384 + 1) % 32_768);
+}
+
+/// Bookings that were submitted before may wait in the queue, and their retries may have been rejected because of lost sales.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_restore_releases_all_unsold_seats_and_leaves_sold_and_unfinished_ones(pool: PgPool) {
+    seeded(&pool).await;
+    let unfinished = "UPDATE seats SET free_from = '9999-12-31 00:00+00' WHERE id = 30;
+                      UPDATE seats SET free_from = now() - interval '1 day' WHERE id = 31;";
+    execute(&pool, sale(&[21]) + unfinished).await;
+    let done = restored(&pool).await;
+    assert_eq!(
+        done.last().unwrap(),
+        "298 unsold seats are sold to bookings that are submitted in 3 seconds or later"
+    );
+    let released = "SELECT count(*) FROM seats
+                    WHERE booked_at IS NULL AND free_from BETWEEN now() AND clock_timestamp() + interval '3.001 seconds'";
+    assert_eq!(number(&pool, released).await, 298);
+    let others = "SELECT count(*) FROM seats
+                  WHERE id = 21 AND free_from IS NULL OR id = 30 AND free_from = '9999-12-31 00:00+00'";
+    assert_eq!(number(&pool, others).await, 2);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]

@@ -12,3 +12,4 @@ mod lost_confirms;
 mod outcomes;
 mod releases;
 mod typescript_client;
+mod unfinished_releases;

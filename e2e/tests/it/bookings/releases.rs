@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::idempotency::book_under_key;
 
 /// Releases these seats of the booking, or all of them.
-async fn release(client: &Client, ticket: &str, seats: Option<&[i64]>) -> Result<ApiResponse> {
+pub(super) async fn release(client: &Client, ticket: &str, seats: Option<&[i64]>) -> Result<ApiResponse> {
     let mut body = json!({"reason": "Refund 4711"});
     if let Some(seats) = seats {
         body["seatIds"] = json!(seats);
@@ -21,7 +21,7 @@ async fn release(client: &Client, ticket: &str, seats: Option<&[i64]>) -> Result
 }
 
 /// Books the seats once they are free for new tickets.
-async fn book_once_free(client: &Client, customer: &str, seats: &[i64]) -> Result<ApiResponse> {
+pub(super) async fn book_once_free(client: &Client, customer: &str, seats: &[i64]) -> Result<ApiResponse> {
     wait_until("the seats can be booked", async || {
         let booked = client.book_seats(customer, seats).await?;
         ensure!(booked.status == 201 || booked.code() == "seats-taken", "{booked:?}");

@@ -7,7 +7,7 @@ use hamro_e2e::outage::run;
 use hamro_e2e::{Deployment, Setup};
 use tokio::task::spawn_blocking;
 
-use super::check;
+use super::{check, wait_until_seats_are_free};
 
 #[tokio::test]
 async fn a_dump_that_is_restored_while_programs_run_keeps_what_it_has_and_sells_the_rest_again() -> Result<()>
@@ -42,6 +42,7 @@ async fn a_dump_that_is_restored_while_programs_run_keeps_what_it_has_and_sells_
         deployment.apis[0].process.line_after("the database has a new epoch").await?;
 
         assert_eq!(client.book_seats("carol", &seats[1..3]).await?.code(), "seats-taken");
+        wait_until_seats_are_free(deployment).await?;
         let again = client.book_seats("carol", &seats[2..4]).await?;
         assert_eq!(again.status, 201, "{again:?}");
         assert_ne!(again.body["id"], lost.body["id"]);

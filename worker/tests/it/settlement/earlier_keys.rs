@@ -68,10 +68,9 @@ async fn a_ticket_that_an_earlier_version_settled_is_redelivered_without_effect(
         settle(&pool, &batch(&[by_earlier_version(&command, form)])).await.unwrap();
         assert_eq!(settle(&pool, &batch(std::slice::from_ref(&command))).await.unwrap(), []);
         assert_eq!(count(&pool, DEAD_LETTERS).await, 0);
-        sqlx::raw_sql("DELETE FROM bookings; DELETE FROM sale_seats; UPDATE seats SET booked_at = NULL")
-            .execute(&pool)
-            .await
-            .unwrap();
+        let undone = "DELETE FROM bookings; DELETE FROM sale_seats; UPDATE seats SET booked_at = NULL;
+                      UPDATE seats SET free_from = NULL";
+        sqlx::raw_sql(undone).execute(&pool).await.unwrap();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The transaction that settles a batch, against a real Postgres. This file has what its tests share.
 
+mod announced_sales;
 mod concert_times;
 mod customer_limit;
 mod earlier_keys;

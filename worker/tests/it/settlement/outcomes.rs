@@ -177,7 +177,9 @@ async fn the_database_rejects_a_seat_in_two_live_sales(pool: PgPool) {
     seeded(&pool).await;
     settle(&pool, &batch(&[command("alice", &[1])])).await.unwrap();
     // As if an operator had marked the seat as free.
-    sqlx::raw_sql("UPDATE seats SET booked_at = NULL WHERE id = 1").execute(&pool).await.unwrap();
+    let freed =
+        "UPDATE seats SET booked_at = NULL WHERE id = 1; UPDATE seats SET free_from = NULL WHERE id = 1";
+    sqlx::raw_sql(freed).execute(&pool).await.unwrap();
     let error = settle(&pool, &batch(&[command("bob", &[1])])).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().constraint(), Some("sale_seats_live"));
     assert_eq!(ErrorClass::of(&error), ErrorClass::Unexplained);
