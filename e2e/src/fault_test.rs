@@ -27,7 +27,7 @@ use crate::client::ADMIN_TOKEN;
 use crate::deployment::DRAIN_MARKER;
 use crate::final_state::{Expectations, FinalState, left_in_queues};
 use crate::simulated_clients::{CLIENTS, ClientBehaviour, SimulatedClients};
-use crate::{Deployment, Setup};
+use crate::{Deployment, Setup, tables};
 
 /// Bookings that end before the fault, and after it.
 const BEFORE: usize = 150;
@@ -180,7 +180,7 @@ impl FaultTest {
     /// Measures how long a new booking takes to be settled.
     async fn recovery(&self) -> Result<Duration> {
         let started = Instant::now();
-        let intent = self.clients.intent_for_first_seat();
+        let intent = self.clients.intent_for_free_seat();
         self.clients.book_and_follow(&intent, ClientBehaviour::Poll).await?;
         Ok(started.elapsed())
     }
@@ -194,6 +194,7 @@ impl FaultTest {
             is_only_user: true,
             other_customers: vec![format!("{DRAIN_MARKER}@example.com")],
             server_clock_error: self.expectations.server_clock_error,
+            released_seats: tables::released_seats(&self.deployment.pool).await?,
         };
         // Not through a proxy, which may have an earlier seat map in its cache.
         let client = Client::new(&self.deployment.client().url(""), 8, Duration::from_mins(1))?;

@@ -1,5 +1,7 @@
 //! Counts of rows, for tests of a single effect.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use sqlx::postgres::PgPool;
 
@@ -25,4 +27,11 @@ pub async fn count(pool: &PgPool, table: &'static str) -> Result<i64> {
         _ => anyhow::bail!("no table {table}"),
     };
     Ok(sqlx::query_scalar(query).fetch_one(pool).await?)
+}
+
+/// The seats that were released at least once.
+pub async fn released_seats(pool: &PgPool) -> Result<HashSet<i32>> {
+    let query = "SELECT DISTINCT seat_id FROM sale_seats WHERE released_at IS NOT NULL";
+    let seats: Vec<i32> = sqlx::query_scalar(query).fetch_all(pool).await?;
+    Ok(seats.into_iter().collect())
 }

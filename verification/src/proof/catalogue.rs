@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 
-use super::Proof;
 use super::responses::sold_seats;
+use super::{Proof, RunFacts};
 use crate::catalogue::{Seat, Tier, seat_map, tiers};
 use crate::http::Client;
 use crate::invariant::{Invariant, Violations};
@@ -17,20 +17,37 @@ pub(super) const OTHER_BUYERS: &str =
     "other buyers may have bought seats of these concerts: additional sold seats were not checked";
 
 /// Adds differences to the proof. If the catalogue cannot be read, the proof fails.
-pub(super) async fn compare(proof: &mut Proof, run_log: &RunLog, header: &Header, client: &Client) {
-    if let Err(error) = compare_all(proof, run_log, header, client).await {
+pub(super) async fn compare(
+    proof: &mut Proof,
+    run_log: &RunLog,
+    header: &Header,
+    client: &Client,
+    facts: &RunFacts,
+) {
+    if let Err(error) = compare_all(proof, run_log, header, client, facts).await {
         proof.violations.add(Invariant::SeatMapAgrees, format!("the catalogue cannot be read: {error:#}"));
     }
 }
 
-async fn compare_all(proof: &mut Proof, run_log: &RunLog, header: &Header, client: &Client) -> Result<()> {
-    let (sold, may_be_sold) = {
+async fn compare_all(
+    proof: &mut Proof,
+    run_log: &RunLog,
+    header: &Header,
+    client: &Client,
+    facts: &RunFacts,
+) -> Result<()> {
+    let (mut sold, mut may_be_sold) = {
         let request_log = run_log.request_log();
         let ambiguous = request_log.requests.iter().filter(|request| request.may_have_effect());
         let may_be_sold: HashSet<i32> =
             ambiguous.flat_map(|request| &request.intent.seats).copied().collect();
-        (sold_seats(&request_log, &mut Violations::default()), may_be_sold)
+        (sold_seats(&request_log, facts, &mut Violations::default()), may_be_sold)
     };
+    // The database knows whether they were sold again.
+    for seat in &facts.released_seats {
+        sold.remove(seat);
+        may_be_sold.insert(*seat);
+    }
     // Otherwise buyers that are not in this journal may have bought seats.
     let is_exclusive = header.is_exclusive && run_log.request_log().is_complete;
     if !is_exclusive {

@@ -20,6 +20,8 @@ pub struct RunFacts {
     pub is_only_user: bool,
     /// E-mail addresses of bookings that are not in the journal.
     pub other_customers: Vec<String>,
+    /// Seats that were released during the run: they may be in two bookings, or in one and free.
+    pub released_seats: HashSet<i32>,
     /// How far a time that a server took may be from the database's clock.
     pub server_clock_error: Duration,
 }
@@ -30,6 +32,7 @@ impl Default for RunFacts {
             deadlines: None,
             is_only_user: false,
             other_customers: Vec::new(),
+            released_seats: HashSet::new(),
             server_clock_error: SERVER_CLOCK_ERROR,
         }
     }

@@ -78,7 +78,7 @@ pub async fn prove(
         let request_log = &run_log.request_log();
         responses::check(CheckContext { request_log, buyers, header, facts })
     };
-    catalogue::compare(&mut proof, run_log, header, client).await;
+    catalogue::compare(&mut proof, run_log, header, client, facts).await;
     match database {
         Some(options) => {
             let comparison = Comparison { run_log, header, buyers, facts };

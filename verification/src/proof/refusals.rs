@@ -14,6 +14,10 @@
 //! instead, and the bound is exact. The workers and the api take times from their own estimate of the database's clock,
 //! hence [`RunFacts::server_clock_error`](super::RunFacts).
 //!
+//! A refusal without a ticket was decided when it was sent, so these times are those of its own request. A refusal with a ticket may
+//! be that of the first request under its key, which a retry shares. A key that was refused without a ticket must not be sold to
+//! an attempt that was accepted before: see [`AttemptsBeforeRefusals`].
+//!
 //! A released seat counts as free [`FREE_AFTER_RELEASE`] later (or at the commit of the release, if that is known to be
 //! later). Until then it may be refused.
 //!
@@ -139,8 +143,8 @@ pub(super) fn compare_with_sales(
     let clock = ClockBounds::of(&context.request_log.clock_readings);
     let (first_sent, error) = (first_sent(context), context.facts.server_clock_error);
     for refusal in context.request_log.refusals() {
-        let sent =
-            refusal.request.key().and_then(|key| first_sent.get(&key)).unwrap_or(&refusal.request.sent);
+        let shared_key = refusal.request.key().filter(|_| refusal.request.ticket.is_some());
+        let sent = shared_key.and_then(|key| first_sent.get(&key)).unwrap_or(&refusal.request.sent);
         let window = clock.map(|clock| Window::of(&refusal, *sent, clock, error));
         let name = || context.request_log.name(refusal.number);
         check(refusal.request.key(), refusal.seats, window.as_ref(), &name);
@@ -148,6 +152,43 @@ pub(super) fn compare_with_sales(
     for refusal in not_received {
         let name = || format!("ticket {}", refusal.ticket);
         check(refusal.key, &refusal.seats, Some(&Window::of_stored(refusal, error)), &name);
+    }
+}
+
+/// When the last request under each key was sent that was refused without a ticket. No attempt that was accepted before may be
+/// sold: its client has given it up. One that was still on its way is a new attempt.
+pub(super) struct AttemptsBeforeRefusals {
+    refused: HashMap<(u64, u32), u64>,
+    clock: Option<ClockBounds>,
+    error: Duration,
+}
+
+impl AttemptsBeforeRefusals {
+    pub fn of(context: CheckContext<'_>) -> Self {
+        let mut refused: HashMap<(u64, u32), u64> = HashMap::new();
+        for refusal in context.request_log.refusals().filter(|refusal| refusal.request.ticket.is_none()) {
+            if let Some(key) = refusal.request.key() {
+                let last = refused.entry(key).or_default();
+                *last = refusal.request.sent.max(*last);
+            }
+        }
+        let clock = ClockBounds::of(&context.request_log.clock_readings);
+        Self { refused, clock, error: context.facts.server_clock_error }
+    }
+
+    /// Checks a sale under this key.
+    pub fn check(&self, key: (u64, u32), sale: &SaleRow, violations: &mut Violations) {
+        let (Some(refused), Some(clock)) = (self.refused.get(&key), self.clock) else { return };
+        let issued_at = settled_by(TicketId(sale.ticket).issued_at().unix_millis(), self.error);
+        let before = clock.database_earliest(*refused).saturating_sub(issued_at);
+        if before > 0 {
+            let what = format!(
+                "sale {} is of an attempt that was accepted at least {before} us before buyer {} was refused without a ticket \
+                 under the same key",
+                sale.id, key.0
+            );
+            violations.add(Invariant::OneOutcomePerKey, what);
+        }
     }
 }
 

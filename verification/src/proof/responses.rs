@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::context::CheckContext;
+use super::context::{CheckContext, RunFacts};
 use super::{Proof, refusals};
 use crate::invariant::{Invariant, Violations};
 use crate::request_log::{RecordedOutcome, Request, RequestLog};
 
 /// Compares the responses with each other.
 pub(super) fn check(context: CheckContext<'_>) -> Proof {
-    let CheckContext { request_log, header, .. } = context;
+    let CheckContext { request_log, header, facts, .. } = context;
     let mut violations = request_log.violations.clone();
-    let sold = sold_seats(request_log, &mut violations);
+    let sold = sold_seats(request_log, facts, &mut violations);
     every_ticket_ends(request_log, &mut violations);
     one_booking_per_key(request_log, &mut violations);
     one_outcome_per_key(request_log, &mut violations);
@@ -54,7 +54,11 @@ fn status_of<'a>(request_log: &'a RequestLog, request: &Request) -> Option<&'a s
 }
 
 /// The confirmed seats, each with its booking.
-pub(super) fn sold_seats(request_log: &RequestLog, violations: &mut Violations) -> HashMap<i32, i64> {
+pub(super) fn sold_seats(
+    request_log: &RequestLog,
+    facts: &RunFacts,
+    violations: &mut Violations,
+) -> HashMap<i32, i64> {
     let mut sold = HashMap::new();
     for (number, request) in request_log.requests.iter().enumerate() {
         let Some(RecordedOutcome::Sold { sale, .. }) = request.outcome else { continue };
@@ -62,6 +66,7 @@ pub(super) fn sold_seats(request_log: &RequestLog, violations: &mut Violations) 
             // Retries under one key share a booking and its seats.
             if let Some(other) = sold.insert(*seat, sale)
                 && other != sale
+                && !facts.released_seats.contains(seat)
             {
                 let what = format!(
                     "seat {seat} is in bookings {other} and {sale}, according to {}",

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::context::CheckContext;
-use super::refusals::{SaleRecord, StoredRefusal};
+use super::refusals::{AttemptsBeforeRefusals, SaleRecord, StoredRefusal};
 use super::stored::SaleRow;
 use crate::invariant::{Invariant, Violations};
 use crate::request_log::RecordedOutcome;
@@ -18,6 +18,7 @@ pub(super) struct SaleCheck {
     refused: HashSet<i32>,
     /// The sales of these seats.
     of_refused: Vec<SaleRecord>,
+    before_refusals: AttemptsBeforeRefusals,
 }
 
 impl SaleCheck {
@@ -30,7 +31,8 @@ impl SaleCheck {
         }
         let received = context.request_log.refusals().flat_map(|refusal| refusal.seats);
         let refused = received.chain(refusals.iter().flat_map(|refusal| &refusal.seats)).copied().collect();
-        Self { ambiguous, sales: HashMap::new(), refused, of_refused: Vec::new() }
+        let before_refusals = AttemptsBeforeRefusals::of(context);
+        Self { ambiguous, sales: HashMap::new(), refused, of_refused: Vec::new(), before_refusals }
     }
 
     pub fn add(&mut self, context: CheckContext<'_>, sale: &SaleRow, violations: &mut Violations) {
@@ -46,6 +48,10 @@ impl SaleCheck {
             return;
         };
         *self.sales.entry(buyer).or_default() += 1;
+        let known = context.request_log.request(sale.ticket).and_then(|request| request.intent.key);
+        if let Some(key) = known.or_else(|| context.requests_of(buyer).only_key()) {
+            self.before_refusals.check((buyer, key), sale, violations);
+        }
         self.compare(context, sale, buyer, &seats, violations);
     }
 

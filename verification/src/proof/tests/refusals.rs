@@ -196,3 +196,39 @@ fn without_a_reading_of_the_clock_times_are_not_compared() {
     });
     assert_eq!(violated, []);
 }
+
+/// Alice's first attempt was accepted at the start of the journal. Her retry is refused at once, because of the seat of another
+/// buyer, and the first attempt is sold nevertheless.
+#[test]
+fn a_first_attempt_that_is_sold_after_its_retry_was_refused_is_found() {
+    let retried_at = |key: Option<u32>, micros: u64| {
+        violated_by(|evidence| {
+            let refused = refused_at_once(key, &[1, 2], &[1]);
+            let intent = BookingIntent { buyer: ALICE, ..refused.intent.clone() };
+            evidence.add(RequestRecord { intent, due: micros, ..refused });
+            // Seat 1 was sold to another buyer before, and released since.
+            evidence.add(request(3, None, &[1], accepted(9)));
+            evidence.journal.push(final_read(9, confirmed(8, 3, &[1]), 0, 30_000));
+            let mut other = SaleRow { created_at: database_time(-60_000_000), ..sale(8, 9, 3, &[1]) };
+            other.seats[0].released_at = Some(database_time(1_500_000));
+            evidence.sales.push(other);
+            evidence.bookings.push(row(9, 3, "confirmed", Some(8), None));
+            evidence.facts.released_seats = [1].into();
+        })
+    };
+    let clock_error = u64::try_from(CLOCK_ERROR).unwrap();
+    assert_eq!(retried_at(Some(0), 1_000_000), [Invariant::OneOutcomePerKey]);
+    // The clock of the instance may have been behind, or the attempt may still have been on its way.
+    assert_eq!(retried_at(Some(0), clock_error), []);
+    assert_eq!(retried_at(Some(7), 1_000_000), [], "it is another booking");
+}
+
+#[test]
+fn a_refusal_without_a_ticket_is_not_shared_with_an_earlier_attempt_under_its_key() {
+    // Seat 2 was sold to Alice and released at 1 s. Bob was rejected before, and is refused it again without a ticket at 10 s.
+    let refused = violated_by(|evidence| {
+        evidence.add(RequestRecord { due: 10_000_000, ..refused_at_once(Some(0), &[3, 2], &[2]) });
+        evidence.sales[0].seats[1].released_at = Some(database_time(1_000_000));
+    });
+    assert_eq!(refused, [Invariant::RefusalsAreTrue]);
+}
