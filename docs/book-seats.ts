@@ -48,7 +48,8 @@ export const newBookingIntent = (request: BookingRequest): BookingIntent => ({ k
  * Books, and returns the ticket once it is final. Calls `onStatus` with each status, including the final one. Retries
  * until `signal` aborts. The booking may still go through after an abort: call this again with the same intent to find
  * out. After `expired` or `failed` nothing was booked and the key is free: use the same intent to try again. After
- * `rejected`, create a new one: if the seats were taken, the key is used up.
+ * `rejected`, create a new one: if the seats were taken, the key is used up. Throws a `ProblemError` if the booking was not
+ * queued: seats that are known to be sold (`seats-taken`, `sold-out`) are refused at once, without a ticket.
  */
 export async function bookSeats(api: string | URL, { key, request }: BookingIntent, options: {
   onStatus?: (status: TicketStatus) => void; signal?: AbortSignal } = {}): Promise<TicketStatus> {

@@ -15,6 +15,7 @@ use hamro_shared::telemetry::{LogIds, LogKey, TelemetryConfig};
 use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::PublisherConfig;
 use crate::canary::CanaryConfig;
+use crate::early_rejection::EarlyRejectionSetting;
 use crate::http::admin_auth::AdminConfig;
 use crate::retention::Retention;
 use crate::server::config::HttpConfig;
@@ -32,6 +33,7 @@ pub struct Config {
     pub metrics: MetricsConfig,
     pub schema: SchemaConfig,
     pub policy: BookingPolicy,
+    pub early_rejection: EarlyRejectionSetting,
     pub admin: AdminConfig,
     pub retention: Retention,
     pub canary: CanaryConfig,
@@ -59,6 +61,7 @@ impl Config {
         let database = DatabaseConfig::read(env);
         let broker = BrokerConfig::read(env);
         let policy = BookingPolicy::read(env);
+        let early_rejection = EarlyRejectionSetting::read(env);
         let admin = AdminConfig::read(env);
         let http = HttpConfig::read(env);
         let metrics = MetricsConfig::read(env);
@@ -93,6 +96,7 @@ impl Config {
             metrics: metrics?,
             schema: schema?,
             policy,
+            early_rejection: early_rejection?,
             admin: admin?,
             retention: retention?,
             canary: canary?,

@@ -29,6 +29,7 @@ pub mod check;
 pub mod config;
 mod docs;
 pub mod doctor;
+pub mod early_rejection;
 pub mod epoch_watch;
 pub mod health;
 pub mod http;

@@ -11,6 +11,7 @@ use hamro_api::broker::publisher::{InstanceReporter, PublisherMetrics, Publishin
 use hamro_api::canary::{Canary, CanaryMetrics, OwnHttp};
 use hamro_api::catalogue_cache::CatalogueCache;
 use hamro_api::config::{Config, DATABASE_SESSION};
+use hamro_api::early_rejection::{self, EarlyRejection};
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::Bound;
 use hamro_api::http::bound_metrics::register_bounds;
@@ -87,6 +88,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         publisher,
         broker_failures: broker.failures(),
         intake,
+        early_rejection: EarlyRejection::new(config.early_rejection, &mut registry),
         outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), database_clock.clock()),
         queue_estimate,
@@ -125,6 +127,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     spawn_middleware_tasks(&mut lifecycle, &state, &middleware);
     let sessions = config.database.sessions(&process, DATABASE_SESSION);
     spawn_retention(&mut lifecycle, &state, config.retention, sessions.clone());
+    spawn_early_rejection(&mut lifecycle, &state, config.database.sessions(&process, DATABASE_SESSION));
     if let Some(every) = config.canary.every {
         let http = OwnHttp::new(socket.address());
         let canary = Canary {
@@ -218,6 +221,13 @@ fn spawn_retention(lifecycle: &mut Lifecycle, state: &AppState, retention: Reten
     }
 }
 
+/// Keeps what is known about sold seats true, with one session of its own.
+fn spawn_early_rejection(lifecycle: &mut Lifecycle, state: &AppState, sessions: Sessions) {
+    let watch = early_rejection::Watch::new(state.early_rejection.clone(), sessions);
+    let schema_ready = state.schema_ready.clone();
+    lifecycle.support("early rejection", |stop| watch.run(schema_ready, stop));
+}
+
 /// Books and releases a seat of the hidden concert again and again.
 fn spawn_canary(lifecycle: &mut Lifecycle, state: &AppState, canary: Canary, every: Duration) {
     let (schema_ready, draining) = (state.schema_ready.clone(), lifecycle.draining());
@@ -231,15 +241,16 @@ fn spawn_broker_tasks(
     broker: Broker,
     mut publishing_task: PublishingTask,
 ) {
-    let mut subscriber = OutcomeSubscriber::new(
-        broker.topology().clone(),
-        state.outcomes.clone(),
-        state.queue_estimate.clone(),
-        state.seat_feed.clone(),
-        state.catalogue.clone(),
-        state.intake.clone(),
-        state.installation.clone(),
-    );
+    let mut subscriber = OutcomeSubscriber {
+        topology: broker.topology().clone(),
+        outcomes: state.outcomes.clone(),
+        queue_estimate: state.queue_estimate.clone(),
+        seat_feed: state.seat_feed.clone(),
+        catalogue: state.catalogue.clone(),
+        early_rejection: state.early_rejection.clone(),
+        intake: state.intake.clone(),
+        installation: state.installation.clone(),
+    };
     let (installation, queue_estimate) = (state.installation.clone(), state.queue_estimate.clone());
     lifecycle.support("live view", |stop| installation.run(queue_estimate, stop));
     let (publishing_broker, watching_broker) = (broker.clone(), broker.clone());

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::booking_policy::BookingPolicy;
 use crate::broker::publisher::Publisher;
 use crate::catalogue_cache::CatalogueCache;
+use crate::early_rejection::EarlyRejection;
 use crate::http::admin_auth::AdminAuth;
 use crate::http::bound::Bound;
 use crate::http::client_address::TrustedProxies;
@@ -46,6 +47,7 @@ pub struct App {
     pub broker_failures: RoleFailures,
     /// Whether operators let bookings be accepted.
     pub intake: Intake,
+    pub early_rejection: EarlyRejection,
     pub outcomes: Outcomes,
     pub watermark: Watermark,
     pub queue_estimate: QueueEstimate,

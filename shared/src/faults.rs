@@ -63,6 +63,12 @@ pub enum Safeguard {
     Deadline,
     /// Only the broker's `Ack` confirms a booking.
     Confirms,
+    /// What is known about sold seats counts only while no seat is freed.
+    FreedVersions,
+    /// Only a committed sale marks a seat as sold.
+    CommittedSales,
+    /// A booking is not rejected early because of a sale under its own key.
+    SaleKeys,
 }
 
 const POINTS: [(&str, FaultPoint); 7] = [
@@ -75,12 +81,15 @@ const POINTS: [(&str, FaultPoint); 7] = [
     ("api.after-release", FaultPoint::AfterRelease),
 ];
 
-const SAFEGUARDS: [(&str, Safeguard); 5] = [
+const SAFEGUARDS: [(&str, Safeguard); 8] = [
     ("worker.early-ack", Safeguard::CommitBeforeAck),
     ("worker.no-look-up", Safeguard::PriorOutcomes),
     ("worker.unordered-locks", Safeguard::SeatLockOrder),
     ("worker.no-deadline", Safeguard::Deadline),
     ("api.nack-is-ack", Safeguard::Confirms),
+    ("api.ignore-freed-versions", Safeguard::FreedVersions),
+    ("api.accepted-is-sold", Safeguard::CommittedSales),
+    ("api.ignore-sale-keys", Safeguard::SaleKeys),
 ];
 
 /// The parsed value of `HAMRO_FAULTS`.

@@ -86,8 +86,11 @@ async function send(next) {
     follow(accepted.body.ticketId, accepted);
   } catch (error) {
     if (signal.aborted) return;
-    setIntent(null);
     keepForReload(null);
+    const { problem } = error;
+    // Seats that are known to be sold are rejected at once, without a ticket.
+    if (['seats-taken', 'sold-out'].includes(problem?.code)) return showOutcome({ status: 'rejected', problem });
+    setIntent(null);
     endBooking();
     hideBanner();
     const { errors } = error.problem ?? {};

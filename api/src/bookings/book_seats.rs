@@ -9,7 +9,7 @@ use hamro_shared::database::tickets;
 use hamro_shared::domain::{Booking, Outcome, Ticket};
 
 use super::BookingBody;
-use super::enqueue::{accept_error_problem, admit, enqueue};
+use super::enqueue::{accept_error_problem, admit, enqueue, reject_early};
 use super::status::booking_or_problem;
 use super::trace::wait_span;
 use super::wait::hold_required;
@@ -28,7 +28,8 @@ const FENCE_RETRY_DELAY: Duration = Duration::from_millis(20);
 /// Create a booking and wait for its outcome
 ///
 /// The earlier system's endpoint. The booking goes through the same queue, and the response is sent once the outcome is
-/// known. A booking that is not settled within 10 seconds (by default) is cancelled.
+/// known. A booking that is not settled within 10 seconds (by default) is cancelled. Seats that are known to be sold are
+/// rejected at once: such a `409` has no ticket and no `Location`.
 #[utoipa::path(
     post,
     path = "/ticket-bookings/seats",
@@ -55,9 +56,11 @@ pub async fn book_seats(
     // Before the booking is published: without the wait, its client could not be told the ticket.
     let _held = hold_required(&app, client)?;
     admit(&app)?;
+    let key = key.map(|IdempotencyKeyHeader(key)| key);
+    reject_early(&app, &request, key.as_ref())?;
     let ticket = app.issue_ticket(app.policy.booking_wait);
     let waiter = app.outcomes.wait_for(ticket.id);
-    match enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request, trace).await {
+    match enqueue(&app, ticket, key, request, trace).await {
         // Even if it is unknown whether the booking was accepted, the fence below gives the ticket an outcome.
         Ok(()) | Err(AcceptError::Unknown) => {}
         Err(error) => return Err(accept_error_problem(&app, error, ticket)),

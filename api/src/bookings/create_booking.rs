@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hamro_shared::domain::Booking;
 
-use super::enqueue::{accept_error_problem, admit, enqueue};
+use super::enqueue::{accept_error_problem, admit, enqueue, reject_early};
 use super::status::booking_or_problem;
 use super::trace::{end_wait, wait_span};
 use super::wait::hold_preferred;
@@ -22,7 +22,8 @@ use crate::state::AppState;
 /// Create a booking
 ///
 /// Puts the booking into the queue and returns a ticket to follow. Whether the seats exist and are available is checked
-/// when the booking is settled.
+/// when the booking is settled. Seats that are known to be sold are rejected at once: such a `409` has no ticket and no
+/// `Location`, and does not hold the idempotency key.
 #[utoipa::path(
     post,
     path = "/ticket-bookings",
@@ -60,11 +61,13 @@ pub async fn create_booking(
 ) -> Result<Response, Problem> {
     let request = body.parse(app.policy.max_seats)?;
     admit(&app)?;
+    let key = key.map(|IdempotencyKeyHeader(key)| key);
+    reject_early(&app, &request, key.as_ref())?;
     let ticket = app.issue_ticket(app.policy.booking_deadline);
     let (preference, _held) = hold_preferred(&app, client, prefer.hold(app.policy.max_wait));
     // Registered before the booking is published, so that its outcome cannot be missed.
     let waiter = (!preference.is_zero()).then(|| app.outcomes.wait_for(ticket.id));
-    enqueue(&app, ticket, key.map(|IdempotencyKeyHeader(key)| key), request, trace)
+    enqueue(&app, ticket, key, request, trace)
         .await
         .map_err(|error| accept_error_problem(&app, error, ticket))?;
     let location = (LOCATION, ticket_location(ticket.id));

@@ -1,5 +1,5 @@
-//! Puts a booking into the queue, for both endpoints that accept bookings. First [`admit`] decides whether a ticket is issued
-//! for it.
+//! Puts a booking into the queue, for both endpoints that accept bookings. First [`admit`] and
+//! [`reject_early`] decide whether a ticket is issued for it.
 
 use axum::http::header::RETRY_AFTER;
 use hamro_shared::domain::{BookingRequest, IdempotencyKey, Ticket};
@@ -33,6 +33,19 @@ pub fn admit(app: &AppState) -> Result<(), Problem> {
     app.intake.admit(Instant::now()).map_err(not_admitted)
 }
 
+/// Rejects a booking whose seats are known to be sold, with the problem that a worker would report. Nothing is stored about it,
+/// and its idempotency key is not used up.
+pub fn reject_early(
+    app: &AppState,
+    request: &BookingRequest,
+    key: Option<&IdempotencyKey>,
+) -> Result<(), Problem> {
+    match app.early_rejection.rejection_of(request, key, app.clock.now()) {
+        Some(rejection) => Err(rejection.into()),
+        None => Ok(()),
+    }
+}
+
 fn not_admitted(reason: NotAdmitted) -> Problem {
     let problem = match reason {
         NotAdmitted::NotKnown => Problem::new(
@@ -58,6 +71,8 @@ pub async fn enqueue(
 ) -> Result<(), AcceptError> {
     let span = publish_span(app, trace, ticket.id);
     let trace = span.as_ref().map(ActiveSpan::context);
+    #[cfg(feature = "faults")]
+    app.early_rejection.on_accepted(request.seat_ids());
     let published = app.publisher.publish(Envelope { ticket, idempotency_key, request, trace }).await;
     end_publish(span, published);
     if published.is_ok() {

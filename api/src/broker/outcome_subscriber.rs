@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::catalogue_cache::CatalogueCache;
+use crate::early_rejection::EarlyRejection;
 use crate::installation::Installation;
 use crate::intake::Intake;
 use crate::outcomes::Outcomes;
@@ -30,31 +31,19 @@ const POLL_DEPTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit on unacknowledged announcements. Each contains up to a few hundred outcomes.
 const PREFETCH: u16 = 32;
 
-/// Passes announced outcomes on to the cache, the queue estimate and the seat feed, and heartbeats to the queue estimate,
-/// the intake and the live view.
+/// Passes what workers and other instances announce on to those that keep it in memory.
 pub struct OutcomeSubscriber {
-    topology: Topology,
-    outcomes: Outcomes,
-    queue_estimate: QueueEstimate,
-    seat_feed: SeatFeed,
-    catalogue: CatalogueCache,
-    intake: Intake,
-    installation: Installation,
+    pub topology: Topology,
+    pub outcomes: Outcomes,
+    pub queue_estimate: QueueEstimate,
+    pub seat_feed: SeatFeed,
+    pub catalogue: CatalogueCache,
+    pub early_rejection: EarlyRejection,
+    pub intake: Intake,
+    pub installation: Installation,
 }
 
 impl OutcomeSubscriber {
-    pub fn new(
-        topology: Topology,
-        outcomes: Outcomes,
-        queue_estimate: QueueEstimate,
-        seat_feed: SeatFeed,
-        catalogue: CatalogueCache,
-        intake: Intake,
-        installation: Installation,
-    ) -> Self {
-        Self { topology, outcomes, queue_estimate, seat_feed, catalogue, intake, installation }
-    }
-
     fn on_settled(&self, body: &[u8]) {
         match RawSettledEvent::decode(body) {
             Ok(announcement) => {
@@ -62,6 +51,7 @@ impl OutcomeSubscriber {
                 self.seat_feed.on_settled(&announcement.tickets);
                 // Before the outcomes: a client that learns of its sale sees it in the catalogue, too.
                 self.catalogue.note_sales();
+                self.early_rejection.on_settled(&announcement.sales);
                 self.outcomes.on_settled(announcement.tickets);
                 for Release { tickets, seats } in announcement.releases {
                     self.seat_feed.on_released(&seats);

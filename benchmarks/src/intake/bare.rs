@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use hamro_api::broker::publisher::{InstanceReporter, PublisherMetrics, Reporter, publisher};
 use hamro_api::catalogue_cache::CatalogueCache;
 use hamro_api::config::Config;
+use hamro_api::early_rejection::EarlyRejection;
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::{Bound, ClientShare};
 use hamro_api::http::client_address::TrustedProxies;
@@ -90,6 +91,7 @@ pub async fn serve() -> Result<()> {
         publisher,
         broker_failures: RoleFailures::default(),
         intake,
+        early_rejection: EarlyRejection::new(config.early_rejection, &mut registry),
         outcomes: Outcomes::default(),
         watermark: Watermark::new(database.clone(), Clock::system()),
         queue_estimate,

@@ -1,0 +1,254 @@
+//! Keeps what is known about sold seats true, by one database session of its own.
+//!
+//! While bookings are requested, a round begins every 250 ms: concerts that are wanted and not known are loaded, then one query
+//! compares all concerts in use with the database. A concert whose seats were freed is loaded again. While nobody books, nothing
+//! is queried.
+//!
+//! What is known belongs to the session by which it was read. A new session may lead to another server, or to one that has lost
+//! the latest commits, so everything is forgotten then.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::time::Duration;
+
+use hamro_shared::database::{CHECK_AFTER, Session, Sessions, server_replaced, sold_seats};
+use hamro_shared::domain::{ConcertId, SeatId};
+use sqlx::postgres::PgConnection;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::concert::Concert;
+use super::concerts::BYTES_MAX;
+use super::{EarlyRejection, boot_clock, stored};
+
+/// The shortest time between the beginnings of two rounds.
+const ROUND: Duration = Duration::from_millis(250);
+
+/// How long loading may take in one round before the concerts that are known are compared, so that their leases do not end.
+const LOAD_FOR: Duration = Duration::from_millis(250);
+
+/// How long a piece of work may take before the session is given up.
+const WORK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause after the database could not be used.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a seat is not looked up again that belongs to no concert, or to one that cannot be loaded.
+const LOOK_UP_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// How many such seats are remembered.
+const NOT_LOADABLE_MAX: usize = 10_000;
+
+/// Watches the concerts that are booked.
+pub struct Watch {
+    early_rejection: EarlyRejection,
+    sessions: Sessions,
+    session: Option<Session>,
+    not_loadable: HashMap<SeatId, Instant>,
+    /// Concerts that do not fit into the memory.
+    too_large: HashSet<ConcertId>,
+    is_failing: bool,
+}
+
+impl Watch {
+    pub fn new(early_rejection: EarlyRejection, sessions: Sessions) -> Self {
+        Self {
+            early_rejection,
+            sessions,
+            session: None,
+            not_loadable: HashMap::new(),
+            too_large: HashSet::new(),
+            is_failing: false,
+        }
+    }
+
+    /// Watches until `stop` is cancelled, once the schema is ready.
+    pub async fn run(
+        mut self,
+        mut schema_ready: watch::Receiver<bool>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        if self.early_rejection.0.is_on {
+            let watching = async {
+                if schema_ready.wait_for(|is_ready| *is_ready).await.is_ok() {
+                    self.keep_watching().await;
+                }
+            };
+            stop.run_until_cancelled(watching).await;
+        }
+        Ok(())
+    }
+
+    async fn keep_watching(&mut self) {
+        loop {
+            self.early_rejection.asked().await;
+            let began = Instant::now();
+            let pause = match self.round().await {
+                Ok(()) => ROUND,
+                Err(error) => {
+                    self.report_failure(&error);
+                    RETRY_AFTER
+                }
+            };
+            sleep_until(began + pause).await;
+        }
+    }
+
+    fn report_failure(&mut self, error: &sqlx::Error) {
+        // One line for each outage.
+        if !self.is_failing {
+            warn!("cannot read which seats are sold, so workers reject bookings of sold seats: {error}");
+            self.is_failing = true;
+        }
+    }
+
+    async fn round(&mut self) -> Result<(), sqlx::Error> {
+        let mut session = self.usable_session().await?;
+        let result = self.work_on(&mut session).await;
+        if self.sessions.finish_use(&mut session, result.as_ref().err()) {
+            self.session = Some(session);
+        } else {
+            self.forget();
+        }
+        if result.is_ok() && self.is_failing {
+            info!("can read again which seats are sold");
+            self.is_failing = false;
+        }
+        result
+    }
+
+    /// The session of the round before, or else a new one; then everything is forgotten.
+    async fn usable_session(&mut self) -> Result<Session, sqlx::Error> {
+        if let Some(mut session) = self.session.take()
+            && self.sessions.check(&mut session, CHECK_AFTER).await
+        {
+            return Ok(session);
+        }
+        self.forget();
+        self.sessions.open().await
+    }
+
+    fn forget(&mut self) {
+        self.not_loadable.clear();
+        self.too_large.clear();
+        let forgotten = std::mem::take(&mut *self.early_rejection.concerts_mut());
+        self.early_rejection.0.metrics.count_forgotten(forgotten.iter().count());
+    }
+
+    async fn work_on(&mut self, session: &mut Session) -> Result<(), sqlx::Error> {
+        let replaced = self.sessions.replaced(session);
+        let work = async {
+            self.load_wanted(&mut session.connection).await?;
+            self.compare(&mut session.connection).await
+        };
+        tokio::select! {
+            biased;
+            result = timeout(WORK_TIMEOUT, work) => {
+                result.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the database does not respond").into()))
+            }
+            () = replaced => Err(server_replaced()),
+        }
+    }
+
+    /// Loads concerts that are wanted and not known, and those that are outdated.
+    async fn load_wanted(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let began = Instant::now();
+        let wanted = self.wanted(connection).await?;
+        for concert in wanted {
+            if began.elapsed() >= LOAD_FOR {
+                // The others follow in the next round, once somebody asks for them again.
+                self.early_rejection.ask();
+                break;
+            }
+            self.load(connection, concert).await?;
+        }
+        Ok(())
+    }
+
+    async fn wanted(&mut self, connection: &mut PgConnection) -> Result<HashSet<ConcertId>, sqlx::Error> {
+        let Some(now) = boot_clock::now() else { return Ok(HashSet::new()) };
+        let mut wanted: HashSet<ConcertId> = {
+            let concerts = self.early_rejection.concerts();
+            let is_wanted = |concert: &&Concert| concert.should_load(now) && concert.is_used(now);
+            concerts.iter().filter(is_wanted).map(|concert| concert.id).collect()
+        };
+        self.not_loadable.retain(|_, since| since.elapsed() < LOOK_UP_AGAIN_AFTER);
+        let mut unknown = self.early_rejection.take_unknown();
+        unknown.retain(|seat| {
+            !self.not_loadable.contains_key(seat) && !self.early_rejection.concerts().knows(*seat)
+        });
+        if unknown.is_empty() {
+            return Ok(wanted);
+        }
+        let seats: Vec<SeatId> = unknown.iter().copied().collect();
+        for (seat, concert) in sold_seats::concerts_of(connection, &seats).await? {
+            if !self.too_large.contains(&concert) {
+                wanted.insert(concert);
+                unknown.remove(&seat);
+            }
+        }
+        if self.not_loadable.len() + unknown.len() > NOT_LOADABLE_MAX {
+            self.not_loadable.clear();
+        }
+        let now = Instant::now();
+        self.not_loadable.extend(unknown.into_iter().map(|seat| (seat, now)));
+        Ok(wanted)
+    }
+
+    async fn load(&mut self, connection: &mut PgConnection, id: ConcertId) -> Result<(), sqlx::Error> {
+        let Some(began) = boot_clock::now() else { return Ok(()) };
+        self.early_rejection.concerts_mut().begin_load(id);
+        let loaded = stored::load(connection, id).await;
+        let ended = boot_clock::now().unwrap_or(began);
+        let (concert, result) = match loaded {
+            Ok(Some(mut concert)) => {
+                concert.use_now(ended);
+                concert.loaded(began, ended);
+                (Some(concert), Ok(()))
+            }
+            Ok(None) => (None, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        self.early_rejection.0.metrics.loads.inc();
+        if concert.as_ref().is_some_and(|concert| concert.bytes() > BYTES_MAX) {
+            self.too_large.insert(id);
+        }
+        let unneeded = self.early_rejection.concerts_mut().end_load(id, concert);
+        debug!(concert.id = %id, "read the sold seats of concert {id} in {:.1?}", ended.saturating_sub(began));
+        drop(unneeded);
+        result
+    }
+
+    /// Compares the concerts that are in use with the database.
+    async fn compare(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        // Before the query: what is committed later may be missing in its result.
+        let Some(began) = boot_clock::now() else { return Ok(()) };
+        let used: Vec<ConcertId> = {
+            let concerts = self.early_rejection.concerts();
+            concerts.iter().filter(|concert| concert.is_used(began)).map(|concert| concert.id).collect()
+        };
+        if used.is_empty() {
+            return Ok(());
+        }
+        let found = stored::compare(connection, &used).await?;
+        self.early_rejection.0.metrics.comparisons.inc();
+        let mut removed = Vec::new();
+        let mut concerts = self.early_rejection.concerts_mut();
+        for id in used {
+            match found.get(&id) {
+                Some(compared) => {
+                    let before = concerts.compare(id, *compared, began);
+                    if let Some(cause) = before {
+                        self.early_rejection.0.metrics.count_outdated(cause);
+                    }
+                }
+                // It was deleted.
+                None => removed.extend(concerts.end_load(id, None)),
+            }
+        }
+        drop(concerts);
+        Ok(())
+    }
+}
