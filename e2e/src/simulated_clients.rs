@@ -63,6 +63,8 @@ pub struct SimulatedClients {
     endpoints: Arc<Endpoints>,
     /// Bookings started.
     intents: AtomicU64,
+    /// Seats that [`Self::intent_for_free_seat`] has used.
+    free_seats_taken: AtomicUsize,
     ended: AtomicUsize,
     accepted: AtomicUsize,
     refused: AtomicUsize,
@@ -105,6 +107,7 @@ impl SimulatedClients {
             seats,
             endpoints: Arc::default(),
             intents: AtomicU64::new(0),
+            free_seats_taken: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
@@ -217,7 +220,7 @@ impl SimulatedClients {
     pub async fn served_by_all(&self) -> Result<Duration> {
         let started = Instant::now();
         let booking = self.endpoints.all().into_iter().map(async |endpoint| {
-            let (intent, here) = (self.intent_for_first_seat(), || endpoint.clone());
+            let (intent, here) = (self.intent_for_free_seat(), || endpoint.clone());
             match self.book_through(here, &intent, ClientBehaviour::Poll).await? {
                 Sent::Outcome(_) => anyhow::Ok(()),
                 Sent::Queued(ticket) => {
@@ -229,6 +232,15 @@ impl SimulatedClients {
         });
         try_join_all(booking).await?;
         Ok(started.elapsed())
+    }
+
+    /// Sends the booking once, and does not follow its ticket.
+    pub async fn try_once(&self, intent: &BookingIntent) -> BookingResponse {
+        let (endpoint, due) = (self.endpoints.any(), Instant::now());
+        self.recorded
+            .book(&endpoint, Target::Async, intent.clone(), due, Some(RESPONSE_TIMEOUT))
+            .await
+            .response
     }
 
     async fn book(&self, intent: &BookingIntent, behaviour: ClientBehaviour) -> Result<Sent> {

@@ -52,6 +52,11 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// Every booking is queued, so that workers decide on those of sold seats too.
+    pub fn queueing() -> Self {
+        Self { variables: vec![("EARLY_REJECTION", "off")], ..Self::default() }
+    }
+
     /// A database and queues, but no processes.
     pub fn without_processes() -> Self {
         Self { apis: 0, workers: 0, ..Self::default() }

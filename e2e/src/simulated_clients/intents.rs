@@ -44,6 +44,20 @@ impl SimulatedClients {
         self.seats[0]
     }
 
+    /// A booking of a seat that no client requests otherwise, with an idempotency key: the last seat, then the one before it, and
+    /// so on.
+    pub fn intent_for_free_seat(&self) -> BookingIntent {
+        let taken = self.free_seats_taken.fetch_add(1, Ordering::Relaxed);
+        let seat = self.seats[self.seats.len() - 1 - taken % self.seats.len()];
+        self.intent_for(seat)
+    }
+
+    /// A booking of this seat by another buyer, with an idempotency key.
+    pub fn intent_for(&self, seat: i32) -> BookingIntent {
+        let buyer = self.intents.fetch_add(1, Ordering::Relaxed);
+        BookingIntent { buyer, seats: [seat].into(), key: Some(0) }
+    }
+
     /// A booking of the first seat by another buyer, with an idempotency key.
     pub fn intent_for_first_seat(&self) -> BookingIntent {
         let buyer = self.intents.fetch_add(1, Ordering::Relaxed);

@@ -96,7 +96,7 @@ async fn every_worker_exports_what_one_of_them_audits_also_after_that_one_was_ki
 
 #[tokio::test]
 async fn a_worker_exports_what_it_settles() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let seats = deployment.client().seat_ids(0).await?;
         for _ in 0..2 {
             let accepted = deployment.client().create_booking("alice", &seats[..1]).await?;

@@ -16,6 +16,7 @@ mod dead_letters;
 mod deployment;
 mod doctor;
 mod documentation;
+mod early_rejection;
 mod failover;
 mod faults;
 mod http;

@@ -81,7 +81,7 @@ async fn a_confirmed_booking_is_shown_with_its_seats_retries_and_releases_and_wi
 
 #[tokio::test]
 async fn a_ticket_without_a_sale_is_shown_with_the_reason() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let client = deployment.client().clone();
         let seats = client.seat_ids(0).await?;
         book(&client, None, &seats[..1]).await?;

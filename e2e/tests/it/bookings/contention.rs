@@ -7,7 +7,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn exactly_one_of_100_clients_gets_a_seat() -> Result<()> {
-    Deployment::run(Setup { workers: 2, ..Setup::default() }, async |deployment| {
+    Deployment::run(Setup { workers: 2, ..Setup::queueing() }, async |deployment| {
         let client = deployment.client();
         let seat = client.seat_ids(0).await?[0];
 

@@ -20,7 +20,7 @@ async fn book_with(
 
 #[tokio::test]
 async fn a_client_that_prefers_to_wait_gets_the_response_of_the_waiting_endpoint() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let client = deployment.client();
         let seats = client.seat_ids(0).await?;
 

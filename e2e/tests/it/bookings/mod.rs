@@ -13,3 +13,5 @@ mod outcomes;
 mod releases;
 mod typescript_client;
 mod unfinished_releases;
+
+pub use idempotency::book_under_key;

@@ -12,7 +12,7 @@ fn statuses(answers: &[ApiResponse]) -> Vec<u16> {
 
 #[tokio::test]
 async fn an_accepted_booking_has_a_ticket_that_reports_its_outcome() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let client = deployment.client();
         let seats = client.seat_ids(0).await?;
 

@@ -135,7 +135,7 @@ async fn the_typescript_client_honours_retry_after_and_retries_an_unknown_outcom
 
 #[tokio::test]
 async fn the_typescript_client_reports_a_rejection_without_retrying() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let client = deployment.client();
         let seats = client.seat_ids(0).await?;
         assert_eq!(client.book_seats("bob", &seats[..1]).await?.status, 201);

@@ -14,7 +14,7 @@ async fn run(deployment: &Deployment, statements: &'static str) -> Result<()> {
 
 #[tokio::test]
 async fn an_api_reports_tickets_whose_rows_violate_the_input_rules() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let client = deployment.client().clone();
         let seats = client.seat_ids(0).await?;
         let sold = client.book_seats("alice", &seats[..2]).await?;

@@ -27,7 +27,7 @@ async fn promote(
     postgres.promote().await?;
     let (promoted, back) = (started.elapsed(), Instant::now());
     deployment.use_server(postgres.url_of(New))?;
-    let intent = clients.intent_for_first_seat();
+    let intent = clients.intent_for_free_seat();
     clients.book_and_follow(&intent, ClientBehaviour::Poll).await?;
     let settled = back.elapsed();
     eprintln!("the promotion took {promoted:.1?}; a new booking was settled {settled:.1?} after it");
@@ -79,11 +79,11 @@ async fn a_replaced_primary_that_returns_writable_is_not_used() -> Result<()> {
             // Processes that know the promoted server, and processes that know neither, look for one.
             for _ in 0..3 {
                 postgres.terminate_sessions(New).await?;
-                clients.book_and_follow(&clients.intent_for_first_seat(), ClientBehaviour::Poll).await?;
+                clients.book_and_follow(&clients.intent_for_free_seat(), ClientBehaviour::Poll).await?;
             }
             deployment.start_worker(&[]).await?;
             deployment.start_api(&[]).await?;
-            clients.book_and_follow(&clients.intent_for_first_seat(), ClientBehaviour::Poll).await?;
+            clients.book_and_follow(&clients.intent_for_free_seat(), ClientBehaviour::Poll).await?;
             Ok(())
         })
         .await

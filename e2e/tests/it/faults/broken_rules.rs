@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use hamro_e2e::simulated_clients::{ClientBehaviour, SimulatedClients};
 use hamro_e2e::{Deployment, FaultTest, Setup, tables, wait_until};
 use hamro_verification::invariant::Invariant;
 
+use super::early_rejection::{is_free, release};
 use super::intake::{ONE_BY_ONE, fill_the_queue};
 use super::workers::expired;
 
@@ -122,5 +124,80 @@ async fn the_checker_detects_an_api_that_treats_a_nack_as_an_ack() -> Result<()>
         })
         .await?;
     assert_eq!(broken, BTreeSet::from([Invariant::EveryTicketEnds]));
+    Ok(())
+}
+
+/// Books the seat for other buyers until one of them is refused without a ticket.
+async fn refused_early(clients: &SimulatedClients, seat: i32) -> Result<()> {
+    wait_until("the seat is refused", async || {
+        let response = clients.try_once(&clients.intent_for(seat)).await;
+        Ok((response.ticket().is_none() && response.outcome().is_some()).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checker_detects_an_api_that_refuses_a_seat_that_was_freed() -> Result<()> {
+    let variables = vec![("HAMRO_FAULTS", "api.ignore-freed-versions=break")];
+    let broken = start(1, variables)
+        .await?
+        .breaks(async |deployment, clients| {
+            let intent = clients.intent_for_free_seat();
+            let seat = intent.seats[0];
+            let ticket =
+                clients.book_and_follow(&intent, ClientBehaviour::Poll).await?.context("no ticket")?;
+            refused_early(clients, seat).await?;
+            release(deployment, ticket).await?;
+            is_free(deployment, seat).await?;
+            refused_early(clients, seat).await
+        })
+        .await?;
+    assert_eq!(broken, BTreeSet::from([Invariant::RefusalsAreTrue]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checker_detects_an_api_that_refuses_a_seat_because_a_booking_of_it_was_accepted() -> Result<()> {
+    let variables = vec![("HAMRO_FAULTS", "api.accepted-is-sold=break")];
+    let broken = start(1, variables)
+        .await?
+        .breaks(async |deployment, clients| {
+            let known = clients.intent_for_free_seat();
+            clients.book_and_follow(&known, ClientBehaviour::Poll).await?;
+            refused_early(clients, known.seats[0]).await?;
+            deployment.kill_worker(0).await?;
+            let intent = clients.intent_for_free_seat();
+            clients.run_intent(&intent, ClientBehaviour::DoNotFollow).await?;
+            refused_early(clients, intent.seats[0]).await?;
+            // Longer than the error of the times of the sale.
+            let now = "SELECT extract(epoch FROM now())::float8";
+            let refused_at: f64 = sqlx::query_scalar(now).fetch_one(&deployment.pool).await?;
+            wait_until("a second has passed", async || {
+                let later: f64 = sqlx::query_scalar(now).fetch_one(&deployment.pool).await?;
+                Ok((later > refused_at + 1.0).then_some(()))
+            })
+            .await?;
+            deployment.start_worker(&[]).await?;
+            Ok(())
+        })
+        .await?;
+    assert_eq!(broken, BTreeSet::from([Invariant::RefusalsAreTrue]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checker_detects_an_api_that_refuses_a_retry_because_of_its_own_sale() -> Result<()> {
+    let variables = vec![("HAMRO_FAULTS", "api.ignore-sale-keys=break")];
+    let broken = start(1, variables)
+        .await?
+        .breaks(async |_, clients| {
+            let intent = clients.intent_for_free_seat();
+            clients.book_and_follow(&intent, ClientBehaviour::Poll).await?;
+            refused_early(clients, intent.seats[0]).await?;
+            clients.try_once(&intent).await;
+            Ok(())
+        })
+        .await?;
+    assert!(broken.contains(&Invariant::RefusalsAreTrue), "{broken:?}");
     Ok(())
 }

@@ -48,10 +48,10 @@ async fn queued_bookings_have_plausible_statuses(
     })
     .await?;
     for api in &deployment.apis {
-        let intent = BookingIntent { key: None, ..clients.intent_for_first_seat() };
+        let intent = BookingIntent { key: None, ..clients.intent_for_free_seat() };
         let address = email(&clients.recorded.run, intent.buyer);
         let customer = address.trim_end_matches("@example.com");
-        let accepted = api.client.create_booking(customer, &[clients.first_seat().into()]).await?;
+        let accepted = api.client.create_booking(customer, &[intent.seats[0].into()]).await?;
         let path = accepted.location()?;
         let ticket: Uuid = path.rsplit('/').next().context("no ticket")?.parse()?;
         clients.record_published(intent, ticket);

@@ -35,8 +35,8 @@ async fn a_session_that_locks_a_seat_delays_only_bookings_of_that_seat() -> Resu
         .await?
         .passes(async |deployment, clients| {
             // Only bookings of this seat wait, and their status is `queued`.
-            let holder = deployment.hold_seat(clients.first_seat().into()).await?;
-            let waiting = clients.intent_for_first_seat();
+            let waiting = clients.intent_for_free_seat();
+            let holder = deployment.hold_seat(waiting.seats[0].into()).await?;
             let others = async {
                 deployment.worker_waits_for_a_lock().await?;
                 clients.wait_for_ended(100).await?;

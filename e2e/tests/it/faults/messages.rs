@@ -5,7 +5,7 @@ use futures_util::future::{try_join, try_join_all};
 use hamro_e2e::simulated_clients::ClientBehaviour;
 use hamro_e2e::{FaultTest, Setup};
 use hamro_shared::queue::Parcel;
-use hamro_verification::contract::{BookingIntent, email};
+use hamro_verification::contract::email;
 use nix::sys::signal::Signal;
 use rand::seq::SliceRandom;
 use sqlx::AssertSqlSafe;
@@ -16,7 +16,7 @@ async fn a_poison_booking_in_a_batch_fails_alone_and_is_stored() -> Result<()> {
     test.expectations.dead_letters = 3;
     let (refused, poison, good) = {
         let clients = &test.clients;
-        (clients.intent_for_first_seat(), clients.intent_for_first_seat(), clients.intent_for_first_seat())
+        (clients.intent_for_free_seat(), clients.intent_for_first_seat(), clients.intent_for_first_seat())
     };
     // The database rejects the bookings of this buyer.
     let address = email(&test.clients.recorded.run, refused.buyer);
@@ -48,7 +48,9 @@ async fn duplicate_messages_and_requests_have_one_effect_each() -> Result<()> {
         for _ in 0..3 {
             deployment.start_worker(&[]).await?;
         }
-        let intents: Vec<BookingIntent> = (0..5).map(|_| clients.intent_for_first_seat()).collect();
+        let mut intents = vec![clients.intent_for_free_seat()];
+        let seat = intents[0].seats[0];
+        intents.extend((0..4).map(|_| clients.intent_for(seat)));
         let attempts = intents.iter().flat_map(|intent| std::iter::repeat_n(intent, 100));
         let booking = try_join_all(attempts.map(|intent| clients.run_intent(intent, ClientBehaviour::Poll)));
         let republishing = async {

@@ -6,6 +6,7 @@ mod chaos;
 mod clocks;
 mod cluster;
 mod database;
+mod early_rejection;
 mod full_disk;
 mod intake;
 mod messages;

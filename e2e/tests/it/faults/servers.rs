@@ -17,7 +17,7 @@ pub async fn apis_are_ready(deployment: &mut Deployment) -> Result<()> {
 
 /// Checks that the api accepts a booking at once, whatever the state of Postgres.
 pub async fn books_meanwhile(clients: &SimulatedClients) -> Result<()> {
-    let intent = clients.intent_for_first_seat();
+    let intent = clients.intent_for_free_seat();
     timeout(Duration::from_secs(3), clients.run_intent(&intent, ClientBehaviour::DoNotFollow))
         .await
         .context("the booking was not accepted in time")?

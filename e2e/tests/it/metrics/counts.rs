@@ -16,7 +16,7 @@ async fn shown(api: &mut Api, what: &str, is_shown: impl Fn(&Metrics) -> bool) -
 
 #[tokio::test]
 async fn accepted_and_refused_bookings_are_counted_once() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let client = deployment.client().clone();
         let seats = client.seat_ids(0).await?;
         for number in 0..5 {

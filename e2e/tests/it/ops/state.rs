@@ -28,7 +28,7 @@ fn sum(points: &Value) -> f64 {
 
 #[tokio::test]
 async fn every_instance_reports_all_processes_and_what_the_installation_did_each_second() -> Result<()> {
-    let variables = vec![("AUDIT_EVERY", "1s")];
+    let variables = vec![("AUDIT_EVERY", "1s"), ("EARLY_REJECTION", "off")];
     Deployment::run(Setup { apis: 2, workers: 2, variables, ..Setup::default() }, async |deployment| {
         let clients = [0, 1].map(|number| deployment.apis[number].client.clone());
         for client in &clients {

@@ -23,7 +23,7 @@ fn booking(name: &str, address: &str, seats: &[i64]) -> Value {
 
 /// A dead letter is logged as an error.
 fn with_dead_letters() -> Setup {
-    Setup { expects_errors: true, ..Setup::default() }
+    Setup { expects_errors: true, ..Setup::queueing() }
 }
 
 /// The columns that contain this text.

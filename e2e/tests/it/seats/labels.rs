@@ -80,7 +80,7 @@ async fn new_labels_continue_beside_labels_that_were_written_by_hand() -> Result
 
 #[tokio::test]
 async fn a_renamed_seat_keeps_its_label_on_tickets_and_problems_that_are_final() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let client = deployment.client();
         let (_, map) = client.seat_map(0).await?;
         let id = |n: usize| map["seats"][n]["id"].as_i64().context("no seat");
