@@ -48,8 +48,8 @@ pub fn check(heard: &[Heartbeat], shared: Option<&Shared>) -> Vec<Finding> {
 
 /// The number of sessions that the processes open at most in the database.
 pub fn database_sessions(heard: &[Heartbeat]) -> u64 {
-    /// Of an api instance besides its pool: one for the clock or the canary and one while it starts.
-    const OF_INSTANCE: u64 = 2;
+    /// Of an api instance besides its pool: one for early rejection, one for the canary and one while it starts.
+    const OF_INSTANCE: u64 = 3;
     const OF_WORKER: u64 = 5;
     let sessions = heard.iter().map(|heartbeat| match &heartbeat.state {
         ProcessState::Api(_) => {
@@ -240,7 +240,7 @@ mod tests {
         let worker = heartbeat(9, ProcessState::Worker(WorkerState::default()));
         let heard = [instance(1, report_of(&["a", "b"])), instance(2, report_of(&["a", "b"])), worker];
         assert_eq!(problems(&heard, &["a", "b"]), []);
-        assert_eq!(database_sessions(&heard), 12 + 12 + 5);
+        assert_eq!(database_sessions(&heard), 13 + 13 + 5);
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl Concerts {
         let concert = self.by_id.get_mut(&id)?;
         let before = concert.outdated();
         concert.compare(compared, began);
-        concert.outdated().filter(|_| before.is_none())
+        concert.outdated().filter(|cause| before != Some(*cause))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Concert> {
