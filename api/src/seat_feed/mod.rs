@@ -89,6 +89,13 @@ pub struct Needed {
     pub own_writes_since: Option<Instant>,
 }
 
+impl Needed {
+    /// Whether what was read at this time contains what this instance wrote itself.
+    pub fn has_own_writes(self, read_at: Instant) -> bool {
+        self.own_writes_since.is_none_or(|written_at| read_at >= written_at)
+    }
+}
+
 /// Why a concert's seats cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub enum SeatFeedError {
@@ -377,14 +384,7 @@ impl SeatFeed {
             }
             seat_map.unused_for() < KEEP_UNWATCHED
         });
-        let mut bytes: usize = seat_maps.values().map(|seat_map| seat_map.bytes()).sum();
-        while bytes > BYTES_MAX {
-            let unwatched = seat_maps.values().filter(|seat_map| Arc::strong_count(seat_map) == 1);
-            let Some(oldest) = unwatched.max_by_key(|seat_map| seat_map.unused_for()) else { break };
-            let (concert, freed) = (oldest.concert, oldest.bytes());
-            seat_maps.remove(&concert);
-            bytes -= freed;
-        }
+        evict_oldest(&mut seat_maps, BYTES_MAX);
     }
 
     /// Removes a seat map and ends the streams of its subscribers.
@@ -402,6 +402,18 @@ impl SeatFeed {
 
     fn seat_maps(&self) -> MutexGuard<'_, HashMap<ConcertId, Arc<WatchedSeatMap>>> {
         self.seat_maps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets seat maps without streams until the others fit, first the ones that were used longest ago.
+fn evict_oldest(seat_maps: &mut HashMap<ConcertId, Arc<WatchedSeatMap>>, bytes_max: usize) {
+    let mut bytes: usize = seat_maps.values().map(|seat_map| seat_map.bytes()).sum();
+    while bytes > bytes_max {
+        let unwatched = seat_maps.values().filter(|seat_map| Arc::strong_count(seat_map) == 1);
+        let Some(oldest) = unwatched.max_by_key(|seat_map| seat_map.unused_for()) else { break };
+        let (concert, freed) = (oldest.concert, oldest.bytes());
+        seat_maps.remove(&concert);
+        bytes -= freed;
     }
 }
 

@@ -1,9 +1,11 @@
 //! The documents that are kept of one seat map.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use hamro_shared::domain::ConcertId;
 use tokio::time::Instant;
 
 use super::Document;
@@ -19,6 +21,21 @@ pub struct Kept {
     pub layout: Slot,
     pub status: Slot,
     last_used: Mutex<Instant>,
+}
+
+/// Forgets the documents of seat maps that are gone, and those that were asked for longest ago until the others fit.
+pub fn forget_oldest(all: &mut HashMap<ConcertId, Arc<Kept>>, bytes_max: usize) {
+    all.retain(|_, kept| kept.is_in_use());
+    let mut by_use: Vec<&Arc<Kept>> = all.values().collect();
+    by_use.sort_by_key(|kept| kept.last_used());
+    let mut bytes: usize = by_use.iter().map(|kept| kept.bytes()).sum();
+    for kept in by_use {
+        if bytes <= bytes_max {
+            break;
+        }
+        bytes -= kept.bytes();
+        kept.forget();
+    }
 }
 
 /// The place of one document.
@@ -126,5 +143,52 @@ impl Kept {
 
     fn slots(&self) -> [&Slot; 4] {
         [&self.all, &self.available, &self.layout, &self.status]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn made() -> Made {
+        let now = Instant::now();
+        let body = ReadyBody::json(vec![b'1'; 10_000]);
+        Made {
+            body,
+            as_of: now,
+            revision: 1,
+            seats: 1,
+            made_at: now,
+            took: Duration::ZERO,
+            last_event_id: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn documents_that_were_asked_for_longest_ago_are_forgotten_first_and_the_others_fit() {
+        let mut all = HashMap::new();
+        let mut watched = Vec::new();
+        for number in 0..5 {
+            let concert = ConcertId(Uuid::from_u128(number));
+            let seat_map = Arc::new(WatchedSeatMap::new(concert));
+            let kept = Arc::new(Kept::of(&seat_map));
+            kept.seats(Selection::All).keep(made());
+            kept.status.keep(made());
+            all.insert(concert, kept);
+            watched.push(seat_map);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let kept =
+            |all: &HashMap<ConcertId, Arc<Kept>>, number| all[&ConcertId(Uuid::from_u128(number))].clone();
+        kept(&all, 0).record_use();
+        let each = kept(&all, 0).bytes();
+        forget_oldest(&mut all, 2 * each);
+        let bytes: Vec<usize> = (0..5).map(|number| kept(&all, number).bytes()).collect();
+        assert_eq!(bytes, [each, 0, 0, 0, each]);
+        watched.clear();
+        forget_oldest(&mut all, 2 * each);
+        assert!(all.is_empty());
     }
 }

@@ -44,7 +44,7 @@ const SHORT_PAUSE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a request waits for the first document.
-const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
+const FIRST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often a request for an unknown layout reads the seats: another instance may know it already.
 const UNKNOWN_LAYOUT_EVERY: Duration = Duration::from_millis(250);
@@ -120,7 +120,7 @@ impl SeatMaps {
             if unverified.is_some() {
                 return Ok(made.outdated());
             }
-            if needed.own_writes_since.is_none_or(|written_at| made.as_of >= written_at) {
+            if needed.has_own_writes(made.as_of) {
                 match self.0.pace.pause(made, Instant::now()) {
                     Duration::ZERO => {}
                     pause if pause <= SHORT_PAUSE => sleep(pause).await,
@@ -301,24 +301,11 @@ impl SeatMaps {
 
     /// Forgets the documents that were asked for longest ago, until the others fit.
     fn forget_oldest(&self) {
-        let mut all = self.all();
-        all.retain(|_, kept| kept.is_in_use());
-        let mut by_use: Vec<&Arc<Kept>> = all.values().collect();
-        by_use.sort_by_key(|kept| kept.last_used());
-        let mut bytes: usize = by_use.iter().map(|kept| kept.bytes()).sum();
-        for kept in by_use {
-            if bytes <= BYTES_MAX {
-                break;
-            }
-            bytes -= kept.bytes();
-            kept.forget();
-        }
+        kept::forget_oldest(&mut self.all(), BYTES_MAX);
     }
 
     fn bytes(&self) -> usize {
-        let mut all = self.all();
-        all.retain(|_, kept| kept.is_in_use());
-        all.values().map(|kept| kept.bytes()).sum()
+        self.all().values().map(|kept| kept.bytes()).sum()
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<ConcertId, Arc<Kept>>> {

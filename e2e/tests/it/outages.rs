@@ -106,6 +106,8 @@ async fn while_postgres_is_away_bookings_are_accepted_and_known_outcomes_are_rep
         let client = deployment.client().clone();
         let seats = client.seat_ids(0).await?;
         let (concert, _) = client.seat_map(0).await?;
+        let concerts = client.get("/concerts").await?;
+        let never_asked_for = concerts.body["data"][1]["id"].as_str().context("no second concert")?;
         let settled = client.book_seats("alice", &seats[..1]).await?;
         assert_eq!(settled.status, 201);
 
@@ -120,8 +122,15 @@ async fn while_postgres_is_away_bookings_are_accepted_and_known_outcomes_are_rep
         .await?;
         assert_eq!((unknown.status, unknown.code()), (503, "database-unavailable"));
         assert!(unknown.header("retry-after").is_some());
-        // This page is not in the api's memory.
-        for path in [format!("/seats/concert/{concert}"), "/concerts?limit=7".to_owned()] {
+        for document in ["", "/available", "/status"] {
+            let path = format!("/seats/concert/{concert}{document}");
+            let answer =
+                timeout(AT_ONCE, client.get(&path)).await.context("the response took too long")??;
+            assert_eq!(answer.status, 200, "{path}: {answer:?}");
+            assert!(answer.header("age").is_some(), "{path} does not say how old it is: {answer:?}");
+        }
+        // What is not in the api's memory.
+        for path in [format!("/seats/concert/{never_asked_for}"), "/concerts?limit=7".to_owned()] {
             let answer =
                 timeout(AT_ONCE, client.get(&path)).await.context("the response took too long")??;
             assert_eq!((answer.status, answer.code()), (503, "database-unavailable"), "{path}");

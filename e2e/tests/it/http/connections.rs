@@ -42,7 +42,7 @@ async fn a_large_seat_map_is_compressed_if_the_client_accepts_it() -> Result<()>
         assert_eq!(added.body["created"], 20_000);
         let path = format!("/seats/concert/{concert}");
         let plain = client.request(Method::GET, &path).send().await?.body.len();
-        for encoding in ["gzip", "br", "zstd"] {
+        for encoding in ["gzip", "br"] {
             let response =
                 client.request(Method::GET, &path).header("Accept-Encoding", encoding).send().await?;
             assert_eq!(response.header("content-encoding"), Some(encoding));

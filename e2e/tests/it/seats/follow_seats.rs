@@ -33,8 +33,11 @@ async fn watchers_of_a_seat_map_see_every_sale_on_every_instance() -> Result<()>
         for api in &deployment.apis {
             let mut events = Events::open(&api.client, &path).await?;
             let first = events.next().await?.context("no snapshot")?;
-            let all = json!({"totalSeats": 100, "availableSeats": 98, "bookedSeatIds": &seats[..2]});
-            assert_eq!((first.name.as_str(), first.data), ("snapshot", all));
+            let version = &first.data["layoutVersion"];
+            let layout = format!("/seats/concert/{concert}/layouts/{}", version.as_str().unwrap_or_default());
+            assert_eq!(api.client.get(&layout).await?.status, 200, "{version}");
+            let all = json!({"layoutVersion": version, "totalSeats": 100, "availableSeats": 98, "bookedSeatIds": &seats[..2]});
+            assert_eq!((first.name.as_str(), &first.data), ("snapshot", &all));
             streams.push(events);
         }
         assert_eq!(client.book_seats("bob", &seats[2..4]).await?.status, 201);

@@ -24,7 +24,7 @@ async fn leave_unread(client: &Client, path: &str) -> Result<TcpStream> {
 #[tokio::test]
 async fn an_unread_response_is_freed_after_the_write_timeout() -> Result<()> {
     // One response of any size, but not a second.
-    let variables = vec![("WRITE_TIMEOUT", "5s"), ("RESPONSE_BYTES_MAX", "1000000"), ("CLIENT_SHARE", "100")];
+    let variables = vec![("WRITE_TIMEOUT", "5s"), ("RESPONSE_BYTES_MAX", "100000"), ("CLIENT_SHARE", "100")];
     Deployment::run(Setup { workers: 0, variables, ..Setup::default() }, async |deployment| {
         let client = deployment.client();
         let path = large_seat_map(client).await?;
@@ -48,7 +48,7 @@ async fn an_unread_response_is_freed_after_the_write_timeout() -> Result<()> {
 
 #[tokio::test]
 async fn a_client_with_unread_responses_is_refused_more_and_others_are_served() -> Result<()> {
-    let variables = vec![("RESPONSE_BYTES_MAX", "200000000"), ("CLIENT_SHARE", "10")];
+    let variables = vec![("RESPONSE_BYTES_MAX", "1000000"), ("CLIENT_SHARE", "10")];
     Deployment::run(Setup { workers: 0, variables, ..Setup::default() }, async |deployment| {
         let client = deployment.client();
         let path = large_seat_map(client).await?;
