@@ -1,10 +1,11 @@
 //! Responses from the cache of the catalogue, and how its documents are read.
 
 use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::Response;
 use hamro_shared::database::Database;
 use serde::Serialize;
-use utoipa::IntoParams;
 
 use super::queries::{concerts, ticket_tiers, ticket_types};
 use crate::catalogue_cache::{CatalogueKey, Content};
@@ -12,18 +13,6 @@ use crate::http::etag::ETag;
 use crate::http::problem::Problem;
 use crate::http::ready_body::CachePolicy;
 use crate::state::AppState;
-
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "documents what a ready body reads")]
-pub struct ReadHeaders {
-    /// The `ETag`s of the versions that the client already has.
-    #[param(rename = "If-None-Match", nullable = false, example = "\"0f8fad5bd9cb469fa16570867728950e-br\"")]
-    tags: Option<String>,
-    /// `br`, `gzip` and `identity` are available.
-    #[param(rename = "Accept-Encoding", nullable = false, example = "gzip, br")]
-    encodings: Option<String>,
-}
 
 /// Responds with the document, which is called `resource` if it does not exist.
 pub async fn respond(
@@ -35,10 +24,15 @@ pub async fn respond(
     // Without the body, which cannot be held while something is awaited.
     let (parts, _) = request.into_parts();
     let cached = app.catalogue.read(key, || load(app.database.clone(), key)).await?;
-    let cached = cached.ok_or_else(|| Problem::not_found(resource))?;
+    let cached = cached.ok_or_else(|| unknown(resource))?;
     let response = cached.body.respond(&parts.headers, CachePolicy::Catalogue, cached.age);
     let client = || app.response_memory.proxies().client(&parts.extensions, &parts.headers);
     Ok(app.response_memory.count_if_large(client, response).await)
+}
+
+/// Shared caches may otherwise keep it for a while (RFC 9111, section 4.2.2).
+fn unknown(resource: &str) -> Problem {
+    Problem::not_found(resource).with_header(CACHE_CONTROL, HeaderValue::from_static("no-cache"))
 }
 
 /// Reads the document. `None` if it does not exist.

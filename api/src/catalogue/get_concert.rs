@@ -2,12 +2,13 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use hamro_shared::domain::ConcertId;
 
-use super::cached::{ReadHeaders, respond};
+use super::cached::respond;
 use super::concert::Concert;
 use crate::catalogue_cache::CatalogueKey;
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, EncodingProblem, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
+use crate::http::ready_body::IfNoneMatchParam;
 use crate::state::AppState;
 
 /// Get a concert
@@ -21,7 +22,7 @@ use crate::state::AppState;
     security(),
     params(
         ("concertId" = Uuid, Path, description = "The concert's id", example = "755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"),
-        ReadHeaders,
+        IfNoneMatchParam,
     ),
     responses(
         (status = 200, description = "The concert", body = Concert, headers(

@@ -2,12 +2,13 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use hamro_shared::domain::TierId;
 
-use super::cached::{ReadHeaders, respond};
+use super::cached::respond;
 use super::ticket_tier::TicketTier;
 use crate::catalogue_cache::CatalogueKey;
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, EncodingProblem, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
+use crate::http::ready_body::IfNoneMatchParam;
 use crate::state::AppState;
 
 /// Get a ticket tier
@@ -21,7 +22,7 @@ use crate::state::AppState;
     security(),
     params(
         ("ticketTierId" = i32, Path, description = "The tier's id", example = 2),
-        ReadHeaders,
+        IfNoneMatchParam,
     ),
     responses(
         (status = 200, description = "The tier", body = TicketTier, headers(

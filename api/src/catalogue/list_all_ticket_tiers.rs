@@ -1,11 +1,12 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use super::cached::{ReadHeaders, respond};
+use super::cached::respond;
 use super::ticket_tier::TicketTier;
 use crate::catalogue_cache::CatalogueKey;
 use crate::http::openapi::{CATALOGUE, EncodingProblem, ServerProblems};
 use crate::http::problem::Problem;
+use crate::http::ready_body::IfNoneMatchParam;
 use crate::state::AppState;
 
 /// List the ticket tiers of all concerts on one page
@@ -17,7 +18,7 @@ use crate::state::AppState;
     operation_id = "list_all_ticket_tiers",
     tag = CATALOGUE,
     security(),
-    params(ReadHeaders),
+    params(IfNoneMatchParam),
     responses(
         (status = 200, description = "All ticket tiers", body = Vec<TicketTier>, headers(
             ("ETag" = String, description = "For `If-None-Match`"),

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use hamro_shared::database::Database;
 use serde::Deserialize;
 
-use super::cached::{ReadHeaders, respond};
+use super::cached::respond;
 use super::concert::Concert;
 use super::queries::concerts;
 use crate::catalogue_cache::CatalogueKey;
@@ -13,6 +13,7 @@ use crate::http::extract::QueryParams;
 use crate::http::openapi::{AdminProblems, CATALOGUE, EncodingProblem, ParamProblems, ServerProblems};
 use crate::http::pagination::{Page, PageParams, Paged};
 use crate::http::problem::Problem;
+use crate::http::ready_body::IfNoneMatchParam;
 use crate::state::AppState;
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -33,7 +34,7 @@ pub struct ConcertFilter {
     operation_id = "list_concerts",
     tag = CATALOGUE,
     security((), ("adminToken" = [])),
-    params(PageParams, ConcertFilter, ReadHeaders),
+    params(PageParams, ConcertFilter, IfNoneMatchParam),
     responses(
         (status = 200, description = "One page of concerts", body = Paged<Concert>, headers(
             ("ETag" = String, description = "For `If-None-Match`"),

@@ -3,13 +3,14 @@ use axum::response::Response;
 use hamro_shared::domain::ConcertId;
 use serde::Deserialize;
 
-use super::cached::{ReadHeaders, respond};
+use super::cached::respond;
 use super::ticket_tier::TicketTier;
 use crate::catalogue_cache::CatalogueKey;
 use crate::http::extract::{PathParam, QueryParams};
 use crate::http::openapi::{CATALOGUE, EncodingProblem, ParamProblems, ServerProblems};
 use crate::http::pagination::{PageParams, Paged};
 use crate::http::problem::Problem;
+use crate::http::ready_body::IfNoneMatchParam;
 use crate::state::AppState;
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -30,7 +31,7 @@ pub struct TierFilter {
     operation_id = "list_ticket_tiers",
     tag = CATALOGUE,
     security(),
-    params(PageParams, TierFilter, ReadHeaders),
+    params(PageParams, TierFilter, IfNoneMatchParam),
     responses(
         (status = 200, description = "One page of ticket tiers", body = Paged<TicketTier>, headers(
             ("ETag" = String, description = "For `If-None-Match`"),

@@ -48,3 +48,36 @@ pub async fn note_own_writes(State(writes): State<OwnWrites>, request: Request, 
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::any;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_requests_that_may_have_changed_something_are_noted() {
+        for (method, status, noted) in [
+            (Method::POST, StatusCode::CREATED, 1),
+            (Method::DELETE, StatusCode::NO_CONTENT, 1),
+            (Method::PUT, StatusCode::SERVICE_UNAVAILABLE, 1),
+            (Method::PUT, StatusCode::UNAUTHORIZED, 0),
+            (Method::PUT, StatusCode::PRECONDITION_FAILED, 0),
+            (Method::GET, StatusCode::OK, 0),
+            (Method::HEAD, StatusCode::OK, 0),
+        ] {
+            let writes = OwnWrites::default();
+            let router = Router::new()
+                .route("/", any(async move || status))
+                .layer(from_fn_with_state(writes.clone(), note_own_writes));
+            let request = Request::builder().method(method.clone()).uri("/").body(Body::empty()).unwrap();
+            assert_eq!(router.oneshot(request).await.unwrap().status(), status);
+            assert_eq!((writes.count(), writes.last().is_some()), (noted, noted > 0), "{method} {status}");
+        }
+    }
+}

@@ -18,6 +18,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use utoipa::IntoParams;
 
 use self::accepted::Accepted;
 use self::coding::Coding;
@@ -33,6 +34,15 @@ const OVERHEAD: usize = 768;
 
 /// Headers of a response.
 const HEADERS_MAX: usize = 16;
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "documents what `ReadyBody` reads")]
+pub struct IfNoneMatchParam {
+    /// The `ETag`s of the versions that the client already has, in any encoding.
+    #[param(rename = "If-None-Match", nullable = false, example = "\"0f8fad5bd9cb469fa16570867728950e\"")]
+    tags: Option<String>,
+}
 
 /// A body in its encodings. Cheap to clone.
 #[derive(Clone)]
