@@ -22,7 +22,7 @@ use crate::state::AppState;
     responses(
         (status = 200, description = "All ticket types", body = Vec<TicketType>, headers(
             ("ETag" = String, description = "For `If-None-Match`"),
-            ("Age" = Option<u64>, description = "Seconds since the document was known to be current, if the database is not available"),
+            ("Age" = u64, description = "Seconds since the document was known to be current, if the database is not available"),
             ("CDN-Cache-Control" = String, description = "For how long shared caches may serve the document (RFC 9213)"),
         )),
         (status = 304, description = "The client already has the current version"),
