@@ -1,18 +1,20 @@
 //! Early rejection: an instance that knows that a seat is sold refuses a booking without queueing it.
 //!
-//! This is a design that the product does not have yet. The model is where it changes first.
-//!
 //! # What is modelled
 //!
-//! One concert. The database has an `epoch`, drawn when it is created or restored, and the concert a `freed_version`,
-//! which changes in every transaction that frees a seat and in no sale.
+//! One concert. The database has a *history*: an epoch, drawn when it is created or restored, and a timeline, which a failover
+//! changes. The concert has a `freed_version`, which changes in every transaction that frees a seat and in no sale.
 //!
-//! - **Instances** ([`instances`]) load the seats together with both numbers. They learn later sales from announcements,
-//!   which may be late or lost. They compare the two numbers with those in the database; a match gives a *lease* of one
-//!   second. `may_refuse` is the rule by which an instance refuses. It may also queue any attempt.
+//! - **Instances** ([`instances`]) load the seats together with these numbers. They learn later sales from announcements,
+//!   which may be late or lost, and whose digests may be of a later version. They compare the numbers with those in the
+//!   database; a match gives a *lease* of one second. They decide with the product's own
+//!   [`rule`](hamro_api::early_rejection::rule). They may also queue any attempt.
 //! - **Workers** ([`database`]) decide with the product's own
-//!   [`allocate`](hamro_worker::settlement::allocation::allocate). What is new: a seat counts as sold for tickets issued
-//!   before its `free_from`, which a release or a restore sets to its own time + 3 s.
+//!   [`allocate`](hamro_worker::settlement::allocation::allocate). A seat counts as sold for tickets issued before its
+//!   `free_from`. A release has two transactions: the first makes nobody get the seat, and the second, after its commit, sets
+//!   `free_from` to its own time + 3 s. The instance may end in between; then another finishes the release. A restore sets
+//!   `free_from` of all seats to its own time + 3 s.
+//! - **Failovers**: all sessions end, and all leases before. With synchronous replication nothing is lost. Otherwise the sales are.
 //! - **Clients** ([`attempts`]): a first try, its retry under the same key, and another customer without a key.
 //!
 //! Time passes in steps of a second, and everything can happen in any order within a second. *Less than a second* is a
@@ -22,6 +24,9 @@
 //!
 //! The queue, redelivery and crashes of workers ([`settlement`](crate::settlement)); deadlines
 //! ([`deadlines`](crate::deadlines)); the hash collisions of digests, which only lead to queueing.
+//!
+//! Several concerts: what an instance knows of a seat, and the lease that it needs, are those of the seat's concert, and one sold
+//! seat decides. So the other seats of an attempt make no difference, in whatever concerts they are.
 
 mod action;
 mod attempts;
@@ -38,7 +43,7 @@ use stateright::{Model, Property};
 
 pub use self::action::Action;
 use self::attempts::{Attempt, Refusal};
-use self::instances::Instance;
+use self::instances::{Digest, Instance};
 pub use self::properties::*;
 pub use self::rules::Rule;
 use crate::bookings::{command, moment};
@@ -48,6 +53,9 @@ const LEASE: u8 = 1;
 
 /// How long after its release a seat becomes free.
 const FREE_AFTER: u8 = 3;
+
+/// `free_from` of a seat whose release is not finished.
+const NEVER: u8 = u8::MAX;
 
 const ATTEMPTS: usize = 3;
 
@@ -66,6 +74,7 @@ pub struct EarlyRejection {
     pub end: u8,
     pub releases: u8,
     pub restores: u8,
+    pub failovers: u8,
     pub removed: BTreeSet<Rule>,
     /// The attempts as a worker receives them.
     pub commands: Vec<BookingCommand>,
@@ -74,15 +83,31 @@ pub struct EarlyRejection {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     now: u8,
-    epoch: u8,
-    freed_version: u8,
+    numbers: Numbers,
     seats: Vec<Seat>,
     attempts: [Attempt; ATTEMPTS],
     instances: Vec<Instance>,
     /// A transaction that has not committed yet.
     release: Option<Release>,
+    unfinished: Option<Unfinished>,
     releases_left: u8,
     restores_left: u8,
+    failovers_left: u8,
+}
+
+/// What tells one state of the seats from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Numbers {
+    epoch: u8,
+    timeline: u8,
+    freed_version: u8,
+}
+
+/// A release whose first transaction is committed, and whose second is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Unfinished {
+    /// The instance that began it has ended.
+    is_abandoned: bool,
 }
 
 /// A row of `seats`.
@@ -95,7 +120,7 @@ struct Seat {
     released: Ids,
 }
 
-/// A transaction that releases a sale.
+/// The transaction that takes the seats from a sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Release {
     attempt: Id,
@@ -125,6 +150,7 @@ impl EarlyRejection {
             end: 4,
             releases: 1,
             restores: 0,
+            failovers: 0,
             removed: BTreeSet::new(),
             commands: commands(1),
         }
@@ -146,6 +172,10 @@ impl EarlyRejection {
 
     fn seats_of(&self, attempt: Id) -> Vec<u8> {
         seats_of(attempt, self.seats)
+    }
+
+    fn free_after(&self) -> u8 {
+        if self.has(Rule::FreedSeatsWait) { FREE_AFTER } else { 0 }
     }
 }
 
@@ -182,15 +212,15 @@ impl Model for EarlyRejection {
     fn init_states(&self) -> Vec<State> {
         vec![State {
             now: 0,
-            epoch: 0,
-            freed_version: 0,
-
+            numbers: Numbers::default(),
             seats: vec![Seat::default(); usize::from(self.seats)],
             attempts: [Attempt::NotSent; ATTEMPTS],
             instances: vec![Instance::default(); self.instances],
             release: None,
+            unfinished: None,
             releases_left: self.releases,
             restores_left: self.restores,
+            failovers_left: self.failovers,
         }]
     }
 
@@ -204,8 +234,21 @@ impl Model for EarlyRejection {
         if state.release.is_some() {
             actions.push(Action::CommitRelease);
         }
+        if let Some(Unfinished { is_abandoned }) = state.unfinished {
+            if !is_abandoned || self.has(Rule::OthersFinishReleases) {
+                actions.push(Action::FinishRelease);
+            }
+            if !is_abandoned {
+                actions.push(Action::AbandonRelease);
+            }
+        }
         if state.restores_left > 0 && state.release.is_none() {
             actions.push(Action::Restore);
+        }
+        // It takes longer than a lease to notice that the primary is lost.
+        let has_lease = state.instances.iter().any(|instance| instance.lease.is_some());
+        if state.failovers_left > 0 && state.release.is_none() && !has_lease {
+            actions.push(Action::FailOver);
         }
         for instance in 0..self.instances {
             self.instance_actions(state, instance, actions);
@@ -230,7 +273,7 @@ impl Model for EarlyRejection {
                 };
                 state.attempts[attempt] = Attempt::Queued { sent_at, issued_at: state.now + clock_error };
                 if !self.has(Rule::OnlyCommittedSalesMark) {
-                    state.mark(self, 0, attempt);
+                    state.mark(self, 0, attempt, Digest::Known);
                 }
             }
             Action::Refuse { attempt, .. } => {
@@ -241,17 +284,34 @@ impl Model for EarlyRejection {
                     state.settle(self, attempt, sent_at, issued_at);
                 }
             }
-            Action::Announce { attempt, instance } => state.mark(self, instance, attempt),
+            Action::Reissue { attempt } => {
+                if let Attempt::Queued { issued_at, .. } = &mut state.attempts[attempt] {
+                    *issued_at = state.now;
+                }
+            }
+            Action::Announce { attempt, instance, is_later_version } => {
+                let digest = match is_later_version {
+                    false => Digest::Known,
+                    true if self.has(Rule::DigestsNameTheirVersion) => Digest::Unknown,
+                    true => Digest::Mistaken,
+                };
+                state.mark(self, instance, attempt, digest);
+            }
             Action::BeginRelease { attempt, only_first } => {
                 state.releases_left -= 1;
-                let free_from =
-                    if self.has(Rule::FreedSeatsWait) { state.now + FREE_AFTER } else { state.now };
                 if self.has(Rule::FreeFromCountsFromCommit) {
-                    state.release(self, Release { attempt, only_first, free_from });
+                    state.release(self, Release { attempt, only_first, free_from: NEVER });
+                    state.unfinished = Some(Unfinished { is_abandoned: false });
                 } else {
+                    let free_from = state.now + self.free_after();
                     state.release = Some(Release { attempt, only_first, free_from });
                 }
             }
+            Action::FinishRelease => {
+                state.unfinished = None;
+                state.finish_release(self);
+            }
+            Action::AbandonRelease => state.unfinished = Some(Unfinished { is_abandoned: true }),
             Action::CommitRelease => {
                 let release = state.release.take()?;
                 state.release(self, release);
@@ -259,6 +319,10 @@ impl Model for EarlyRejection {
             Action::Restore => {
                 state.restores_left -= 1;
                 state.restore(self);
+            }
+            Action::FailOver => {
+                state.failovers_left -= 1;
+                state.fail_over(self);
             }
             action => self.instance_step(&mut state, action)?,
         }

@@ -19,9 +19,15 @@ pub enum Action {
     Settle {
         attempt: Id,
     },
+    /// `is_later_version`: the digest was computed by other rules than the instance's.
     Announce {
         attempt: Id,
         instance: usize,
+        is_later_version: bool,
+    },
+    /// It became a dead letter, which an operator reissues under a new ticket.
+    Reissue {
+        attempt: Id,
     },
     Load {
         instance: usize,
@@ -42,7 +48,12 @@ pub enum Action {
         only_first: bool,
     },
     CommitRelease,
+    /// The second transaction.
+    FinishRelease,
+    /// The instance that began the release ends.
+    AbandonRelease,
     Restore,
+    FailOver,
     Reconnect {
         instance: usize,
     },

@@ -1,6 +1,6 @@
 //! The attempts to book, and what may happen to one next.
 
-use super::{Action, EarlyRejection, Id, Rule, State};
+use super::{Action, EarlyRejection, Id, Numbers, Rule, State, key};
 
 /// One request of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -14,8 +14,7 @@ pub(super) enum Attempt {
     /// Its seats were sold.
     Sold {
         /// The database's numbers as the sale's transaction read them, under the locks of the seats.
-        epoch: u8,
-        freed_version: u8,
+        numbers: Numbers,
         /// A retry of it had been refused before.
         after_refusal: bool,
         /// The sale was released.
@@ -27,8 +26,8 @@ pub(super) enum Attempt {
     Rejected { wrongly: bool },
     /// An instance refused it without queueing it.
     Refused(Refusal),
-    /// Its outcome was lost when the database was restored.
-    Lost,
+    /// Its outcome was lost by a restore or a failover. What was announced of its sale, with these numbers, may still arrive.
+    Lost { sale: Option<Numbers> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,21 +60,34 @@ impl EarlyRejection {
                 }
             }
             // An open release holds the locks of its seats.
-            Attempt::Queued { .. } if state.release.is_none() => {
+            Attempt::Queued { issued_at, .. } if state.release.is_none() => {
                 actions.push(Action::Settle { attempt });
+                let may_be_reissued = !self.has(Rule::ReissuesAreDecided) && issued_at < state.now;
+                if attempt == 0 && may_be_reissued {
+                    actions.push(Action::Reissue { attempt });
+                }
             }
             Attempt::Sold { released, .. } => {
-                if !released && state.releases_left > 0 && state.release.is_none() {
+                let is_idle = state.release.is_none() && state.unfinished.is_none();
+                if !released && state.releases_left > 0 && is_idle {
                     actions.push(Action::BeginRelease { attempt, only_first: false });
                     if self.seats_of(attempt).len() > 1 {
                         actions.push(Action::BeginRelease { attempt, only_first: true });
                     }
                 }
-                let instances =
-                    (0..self.instances).filter(|instance| self.may_apply(state, attempt, *instance));
-                actions.extend(instances.map(|instance| Action::Announce { attempt, instance }));
+                self.announcements(state, attempt, actions);
             }
+            Attempt::Lost { sale: Some(_) } => self.announcements(state, attempt, actions),
             _ => {}
+        }
+    }
+
+    fn announcements(&self, state: &State, attempt: Id, actions: &mut Vec<Action>) {
+        for instance in (0..self.instances).filter(|instance| self.may_apply(state, attempt, *instance)) {
+            actions.push(Action::Announce { attempt, instance, is_later_version: false });
+            if key(attempt).is_some() {
+                actions.push(Action::Announce { attempt, instance, is_later_version: true });
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
-//! What is committed: sales, releases, and a restore.
+//! What is committed: sales, releases, a restore, and a failover.
 
 use hamro_worker::settlement::allocation::{Decision, PriorDecisions, allocate};
 
 use super::{
-    ATTEMPTS, Attempt, EarlyRejection, FREE_AFTER, Id, Refusal, Release, Rule, Seat, State, has_same_key,
-    ticket_of,
+    ATTEMPTS, Attempt, EarlyRejection, FREE_AFTER, Id, NEVER, Numbers, Refusal, Release, Rule, Seat, State,
+    has_same_key, ticket_of,
 };
 use crate::bookings::{inventory, moment};
 
@@ -40,8 +40,7 @@ impl State {
                         && matches!(other, Attempt::Refused(refusal) if is_later(refusal))
                 };
                 Attempt::Sold {
-                    epoch: self.epoch,
-                    freed_version: self.freed_version,
+                    numbers: self.numbers,
                     after_refusal: self.among(refused_retry) != 0,
                     released: false,
                 }
@@ -83,21 +82,51 @@ impl State {
             *released = true;
         }
         if model.has(Rule::ReleasesChangeFreedVersion) {
-            self.freed_version += 1;
+            self.numbers.freed_version += 1;
+        }
+    }
+
+    /// The second transaction of a release.
+    pub(super) fn finish_release(&mut self, model: &EarlyRejection) {
+        for seat in &mut self.seats {
+            if seat.free_from == NEVER {
+                seat.free_from = self.now + model.free_after();
+            }
         }
     }
 
     /// The database of a backup from before all sales.
     pub(super) fn restore(&mut self, model: &EarlyRejection) {
         let free_from = if model.has(Rule::RestoresRelease) { self.now + FREE_AFTER } else { 0 };
-        self.seats.fill(Seat { free_from, ..Seat::default() });
-        self.freed_version = 0;
-        self.epoch += 1;
-        for attempt in &mut self.attempts {
-            if matches!(attempt, Attempt::Sold { .. } | Attempt::Shared { .. } | Attempt::Rejected { .. }) {
-                *attempt = Attempt::Lost;
-            }
+        self.lose_sales(free_from);
+        self.numbers.epoch += 1;
+        self.end_sessions();
+    }
+
+    /// A standby is promoted.
+    pub(super) fn fail_over(&mut self, model: &EarlyRejection) {
+        if !model.has(Rule::FailoversKeepCommits) {
+            self.lose_sales(0);
         }
+        self.numbers.timeline += 1;
+        self.end_sessions();
+    }
+
+    /// The state from before all sales, with its versions.
+    fn lose_sales(&mut self, free_from: u8) {
+        self.seats.fill(Seat { free_from, ..Seat::default() });
+        self.unfinished = None;
+        self.numbers = Numbers { freed_version: 0, ..self.numbers };
+        for attempt in &mut self.attempts {
+            *attempt = match *attempt {
+                Attempt::Sold { numbers, .. } => Attempt::Lost { sale: Some(numbers) },
+                Attempt::Shared { .. } | Attempt::Rejected { .. } => Attempt::Lost { sale: None },
+                other => other,
+            };
+        }
+    }
+
+    fn end_sessions(&mut self) {
         for instance in &mut self.instances {
             instance.session_is_dead = true;
             instance.comparing = None;

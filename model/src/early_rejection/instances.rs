@@ -1,7 +1,14 @@
 //! What an api instance knows about the seats, how it learns it, and the rule by which it refuses.
 
+use std::time::Duration;
+
+use hamro_api::early_rejection::rule::{self, SoldSeat};
+use hamro_shared::domain::{KeyDigest, SaleKey};
+use hamro_shared::epoch::History;
+use uuid::Uuid;
+
 use super::{
-    ATTEMPTS, Action, Attempt, EarlyRejection, Id, Ids, LEASE, Rule, Seat, State, contains, has_same_key, key,
+    ATTEMPTS, Action, Attempt, EarlyRejection, Id, Ids, LEASE, Numbers, Rule, Seat, State, contains, key,
 };
 
 /// An api instance.
@@ -11,7 +18,7 @@ pub(super) struct Instance {
     /// When the last comparison that found the view's numbers began, by the instance's own clock.
     pub lease: Option<u8>,
     /// A comparison whose response is on its way: when it began, and what it read.
-    pub comparing: Option<(u8, u8, u8)>,
+    pub comparing: Option<(u8, Numbers)>,
     /// Its database session has ended, and it does not know yet.
     pub session_is_dead: bool,
     /// How far the clock that measures ages is behind, because it stood still.
@@ -22,84 +29,119 @@ pub(super) struct Instance {
 /// What an instance knows about the seats.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct View {
-    pub epoch: u8,
-    /// `None` until it is read, if it is not read together with the seats.
-    pub freed_version: Option<u8>,
+    pub numbers: Numbers,
+    /// `false` until the version is read, if it is not read together with the seats.
+    pub has_version: bool,
     pub marks: Vec<Mark>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Mark {
     pub sold_to: Option<Id>,
-    /// Whether the digest of that attempt's key was readable.
-    pub is_digest_known: bool,
+    pub digest: Digest,
     pub released: Ids,
-    /// The same for those of the released sales.
+    /// Whether the digests of the keys of the released sales were readable.
     pub is_history_known: bool,
 }
 
+/// What an instance knows of the key of a sale.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Digest {
+    #[default]
+    Unknown,
+    Known,
+    /// It is of a later version, and taken for one of its own, so it seems to be of another key.
+    Mistaken,
+}
+
+/// The digest of the key that the first try and its retry share.
+const OWN: KeyDigest = KeyDigest(1);
+const ANOTHER: KeyDigest = KeyDigest(2);
+
 impl Mark {
     fn is_of(self, attempt: Id) -> bool {
-        self.sold_to == Some(attempt) && self.is_digest_known
+        self.sold_to == Some(attempt) && self.digest == Digest::Known
     }
 
-    /// Whether no sale of this seat can be the attempt's own, or that of another attempt under its key. One such seat is
-    /// enough: a sale of its own would have been a sale of all its seats.
-    fn was_never_sold_to(self, model: &EarlyRejection, attempt: Id) -> bool {
-        let is_own = |id: Id| has_same_key(id, attempt);
-        let is_own_now = if self.is_digest_known {
-            self.sold_to.is_some_and(is_own)
-        } else {
-            model.has(Rule::UnknownDigestsMatch)
-        };
-        let was_own = if self.is_history_known {
-            (0..ATTEMPTS).any(|id| contains(self.released, id) && is_own(id))
-        } else {
-            self.released != 0
-        };
-        !(is_own_now || was_own && model.has(Rule::ReleasedSalesCount))
+    /// The key of the sale that has the seat, as the instance knows it.
+    fn live(self, model: &EarlyRejection, sold_to: Id) -> SaleKey {
+        match self.digest {
+            Digest::Known => sale_key(sold_to),
+            Digest::Mistaken => SaleKey::Digest(ANOTHER),
+            Digest::Unknown if model.has(Rule::UnknownDigestsMatch) => SaleKey::Unknown,
+            Digest::Unknown => SaleKey::None,
+        }
+    }
+
+    /// The keys of the sales that were released.
+    fn released(self, model: &EarlyRejection) -> Vec<SaleKey> {
+        let sales = (0..ATTEMPTS).filter(|id| contains(self.released, *id));
+        let key = |id| if self.is_history_known { sale_key(id) } else { SaleKey::Unknown };
+        sales.filter(|_| model.has(Rule::ReleasedSalesCount)).map(key).collect()
     }
 }
 
+fn sale_key(attempt: Id) -> SaleKey {
+    key(attempt).map_or(SaleKey::None, |_| SaleKey::Digest(OWN))
+}
+
+/// The numbers as the product has them.
+fn product_numbers(numbers: Numbers) -> rule::Numbers {
+    let epoch = Uuid::from_u128(numbers.epoch.into());
+    let history = History { epoch, timeline: numbers.timeline.into() };
+    rule::Numbers { history, freed_version: numbers.freed_version.into() }
+}
+
+/// A time of an instance's clock. Two moments of the model that are one step apart may be less than a second apart.
+fn time(step: u8) -> Duration {
+    const { assert!(LEASE == 1, "the lease is one step") };
+    rule::LEASE.mul_f64(0.6) * u32::from(step)
+}
+
 impl State {
-    /// The rule of early rejection: whether the instance may refuse the attempt.
+    /// Whether the instance may refuse the attempt, by the product's rule.
     pub(super) fn may_refuse(&self, model: &EarlyRejection, instance: &Instance, attempt: Id) -> bool {
         let Some(view) = &instance.view else {
             return false;
         };
-        let age = |began| self.now - instance.behind - began;
         let has_lease = match instance.lease {
-            Some(began) => age(began) <= LEASE || !model.has(Rule::LeaseEnds),
+            Some(began) if model.has(Rule::LeaseEnds) => {
+                rule::has_lease(Some(time(began)), time(self.now - instance.behind))
+            }
+            Some(_) => true,
             None => !model.has(Rule::LeaseNeedsComparison),
         };
-        let is_sold_to_another = |seat: &u8| {
-            let mark = view.marks[usize::from(*seat)];
-            let ignores_keys = key(attempt).is_none() || !model.has(Rule::KeyedAttemptsNeedDigests);
-            mark.sold_to.is_some() && (ignores_keys || mark.was_never_sold_to(model, attempt))
-        };
-        has_lease && model.seats_of(attempt).iter().any(is_sold_to_another)
+        let has_key = key(attempt).is_some() && model.has(Rule::KeyedAttemptsNeedDigests);
+        let keys = if has_key { vec![OWN] } else { vec![] };
+        let marks = model.seats_of(attempt).into_iter().map(|seat| view.marks[usize::from(seat)]);
+        let sold: Vec<(SaleKey, Vec<SaleKey>)> =
+            marks.filter_map(|mark| Some((mark.live(model, mark.sold_to?), mark.released(model)))).collect();
+        let sold: Vec<SoldSeat<'_>> =
+            sold.iter().map(|(live, released)| SoldSeat { live: *live, released }).collect();
+        has_lease && rule::may_reject(&keys, &sold)
     }
 
     /// Marks the seats of an attempt as sold to it.
-    pub(super) fn mark(&mut self, model: &EarlyRejection, instance: usize, attempt: Id) {
+    pub(super) fn mark(&mut self, model: &EarlyRejection, instance: usize, attempt: Id, digest: Digest) {
         if let Some(view) = &mut self.instances[instance].view {
             for seat in model.seats_of(attempt) {
                 let mark = &mut view.marks[usize::from(seat)];
-                *mark = Mark { sold_to: Some(attempt), is_digest_known: true, ..*mark };
+                *mark = Mark { sold_to: Some(attempt), digest, ..*mark };
             }
         }
     }
 
     pub(super) fn view(&self, model: &EarlyRejection, digests_known: bool) -> View {
+        let digest = if digests_known { Digest::Known } else { Digest::Unknown };
         let mark = |seat: &Seat| Mark {
             sold_to: seat.sold_to,
-            is_digest_known: digests_known,
+            digest,
             released: seat.released,
             is_history_known: digests_known,
         };
         View {
-            epoch: self.epoch,
-            freed_version: model.has(Rule::SeatsAreReadWithTheirVersion).then_some(self.freed_version),
+            numbers: self.numbers,
+            has_version: model.has(Rule::SeatsAreReadWithTheirVersion),
             marks: self.seats.iter().map(mark).collect(),
         }
     }
@@ -114,7 +156,7 @@ impl State {
                 instance.lease = None;
             }
             if model.has(Rule::LeaseCountsFromBeginning)
-                && instance.comparing.is_some_and(|(began, ..)| is_over(began))
+                && instance.comparing.is_some_and(|(began, _)| is_over(began))
             {
                 instance.comparing = None;
             }
@@ -148,7 +190,7 @@ impl EarlyRejection {
             actions.push(Action::Reconnect { instance });
             return;
         }
-        if it.view.as_ref().is_some_and(|view| view.freed_version.is_none()) {
+        if it.view.as_ref().is_some_and(|view| !view.has_version) {
             actions.push(Action::ReadVersion { instance });
             return;
         }
@@ -174,20 +216,21 @@ impl EarlyRejection {
                 instance.lease = None;
             }
             Action::ReadVersion { instance } => {
-                let version = state.freed_version;
-                state.instances[instance].view.as_mut()?.freed_version = Some(version);
+                let version = state.numbers.freed_version;
+                let view = state.instances[instance].view.as_mut()?;
+                view.numbers.freed_version = version;
+                view.has_version = true;
             }
             Action::BeginComparison { instance } => {
-                let read = (state.epoch, state.freed_version);
+                let read = state.numbers;
                 let instance = &mut state.instances[instance];
-                instance.comparing = Some((state.now - instance.behind, read.0, read.1));
+                instance.comparing = Some((state.now - instance.behind, read));
             }
             Action::EndComparison { instance } => {
                 let instance = &mut state.instances[instance];
-                let (began, epoch, version) = instance.comparing.take()?;
+                let (began, read) = instance.comparing.take()?;
                 let view = instance.view.as_ref()?;
-                let is_same = (view.epoch == epoch || !self.has(Rule::EpochsAreCompared))
-                    && (view.freed_version == Some(version) || !self.has(Rule::VersionsAreCompared));
+                let is_same = view.has_version && self.applies(read, view.numbers, Rule::VersionsAreCompared);
                 let ended = state.now - instance.behind;
                 let counts_from = if self.has(Rule::LeaseCountsFromBeginning) { began } else { ended };
                 instance.lease = is_same.then_some(counts_from);
@@ -208,15 +251,30 @@ impl EarlyRejection {
         Some(())
     }
 
+    /// Whether numbers that were read or announced are those of a view, without what the removed rules compare. `versions` is the
+    /// rule that compares versions.
+    fn applies(&self, numbers: Numbers, known: Numbers, versions: Rule) -> bool {
+        let compared = Numbers {
+            epoch: if self.has(Rule::EpochsAreCompared) { numbers.epoch } else { known.epoch },
+            timeline: if self.has(Rule::TimelinesAreCompared) { numbers.timeline } else { known.timeline },
+            freed_version: if self.has(versions) { numbers.freed_version } else { known.freed_version },
+        };
+        rule::applies(product_numbers(compared), product_numbers(known))
+    }
+
     /// Whether the instance marks the seats of a sale when it is announced. Announcements that change nothing are no
     /// steps of the model. They may be late, lost and repeated.
     pub(super) fn may_apply(&self, state: &State, attempt: Id, instance: usize) -> bool {
         let instance = &state.instances[instance];
-        match (&instance.view, state.attempts[attempt]) {
-            (Some(view), Attempt::Sold { epoch, freed_version, .. }) if !instance.is_suspended => {
-                let is_current = (view.epoch, view.freed_version) == (epoch, Some(freed_version));
+        let (Attempt::Sold { numbers, .. } | Attempt::Lost { sale: Some(numbers) }) = state.attempts[attempt]
+        else {
+            return false;
+        };
+        match &instance.view {
+            Some(view) if !instance.is_suspended => {
                 let seats = self.seats_of(attempt);
-                (is_current || !self.has(Rule::AnnouncementsNameTheVersion))
+                view.has_version
+                    && self.applies(numbers, view.numbers, Rule::AnnouncementsNameTheVersion)
                     && seats.iter().any(|seat| !view.marks[usize::from(*seat)].is_of(attempt))
             }
             _ => false,

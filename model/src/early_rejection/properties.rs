@@ -9,6 +9,7 @@ pub const NO_RETRY_IS_REFUSED_BY_ITS_OWN_SALE: &str = "no retry is refused becau
 pub const ONE_OUTCOME_PER_KEY: &str = "no retry is refused after its first try was sold";
 pub const NO_SALE_AFTER_A_REFUSAL: &str = "no first try is sold after its retry was refused";
 pub const EVERY_TICKET_ENDS: &str = "every ticket ends";
+pub const EVERY_RELEASED_SEAT_BECOMES_FREE: &str = "every released seat becomes free";
 
 impl EarlyRejection {
     pub(super) fn checked_properties(&self) -> Vec<Property<Self>> {
@@ -32,6 +33,9 @@ impl EarlyRejection {
             Property::always(EVERY_TICKET_ENDS, |model: &Self, state: &State| {
                 state.now < model.end || !is_terminal(model, state) || !has_queued(state)
             }),
+            Property::always(EVERY_RELEASED_SEAT_BECOMES_FREE, |model: &Self, state: &State| {
+                state.unfinished.is_none() || !is_terminal(model, state)
+            }),
             Property::sometimes("a booking without a key is refused early", |_, state: &State| {
                 matches!(state.attempts[ATTEMPTS - 1], Attempt::Refused(_))
             }),
@@ -50,15 +54,19 @@ impl EarlyRejection {
                 state.seats.iter().any(|seat| seat.released != 0 && seat.sold_to.is_some())
             }));
             properties.push(Property::sometimes("an early refusal follows a release", |_, state: &State| {
-                state.freed_version > 0 && refusals(state).any(|refusal| refusal.at > LEASE)
+                state.numbers.freed_version > 0 && refusals(state).any(|refusal| refusal.at > LEASE)
             }));
         }
         if self.restores > 0 {
             properties.push(Property::sometimes("an early refusal follows a restore", |_, state: &State| {
-                state.epoch > 0
-                    && refusals(state).next().is_some()
-                    && !state.attempts.contains(&Attempt::Lost)
+                state.numbers.epoch > 0 && refusals(state).next().is_some() && !has_lost(state)
             }));
+        }
+        if self.failovers > 0 {
+            properties
+                .push(Property::sometimes("an early refusal follows a failover", |_, state: &State| {
+                    state.numbers.timeline > 0 && refusals(state).next().is_some()
+                }));
         }
         properties
     }
@@ -69,6 +77,10 @@ fn refusals(state: &State) -> impl Iterator<Item = &Refusal> {
         Attempt::Refused(refusal) => Some(refusal),
         _ => None,
     })
+}
+
+fn has_lost(state: &State) -> bool {
+    state.attempts.iter().any(|attempt| matches!(attempt, Attempt::Lost { .. }))
 }
 
 fn has_queued(state: &State) -> bool {

@@ -17,6 +17,11 @@ fn restored(removed: &[Rule]) -> EarlyRejection {
     EarlyRejection { end: 3, releases: 0, restores: 1, ..small() }.without(removed)
 }
 
+/// A primary that a standby replaces.
+fn failed_over(removed: &[Rule]) -> EarlyRejection {
+    EarlyRejection { end: 3, releases: 0, failovers: 1, ..small() }.without(removed)
+}
+
 #[test]
 fn early_rejection_breaks_no_guarantee() {
     holds("early rejection", small());
@@ -30,6 +35,11 @@ fn early_rejection_of_several_seats_breaks_no_guarantee() {
 #[test]
 fn early_rejection_breaks_no_guarantee_when_the_database_is_restored() {
     holds("early rejection, restore", restored(&[]));
+}
+
+#[test]
+fn early_rejection_breaks_no_guarantee_when_a_standby_is_promoted() {
+    holds("early rejection, failover", failed_over(&[]));
 }
 
 #[test]
@@ -75,6 +85,16 @@ fn an_instance_that_ignores_keys_refuses_a_retry_because_of_its_own_sale() {
 #[test]
 fn an_instance_that_trusts_unknown_digests_refuses_a_retry_because_of_its_own_sale() {
     breaks(without(Rule::UnknownDigestsMatch), NO_RETRY_IS_REFUSED_BY_ITS_OWN_SALE);
+}
+
+#[test]
+fn an_instance_that_takes_a_digest_of_a_later_version_for_its_own_refuses_a_retry_because_of_its_own_sale() {
+    breaks(without(Rule::DigestsNameTheirVersion), NO_RETRY_IS_REFUSED_BY_ITS_OWN_SALE);
+}
+
+#[test]
+fn a_release_that_no_other_instance_finishes_leaves_a_seat_that_nobody_can_have() {
+    breaks(without(Rule::OthersFinishReleases), EVERY_RELEASED_SEAT_BECOMES_FREE);
 }
 
 #[test]
@@ -134,9 +154,30 @@ fn a_first_try_that_arrives_late_is_sold_after_its_retry_was_refused() {
 }
 
 #[test]
-fn an_instance_that_compares_no_epochs_and_keeps_leases_refuses_a_free_seat_after_a_restore() {
-    let rules = [Rule::EpochsAreCompared, Rule::NewSessionsEndLeases];
-    breaks_only_together(restored, rules, NO_FREE_SEAT_IS_REFUSED);
+fn a_failover_that_loses_a_sale_lets_a_first_try_be_sold_after_its_retry_was_refused() {
+    breaks(failed_over(&[Rule::FailoversKeepCommits]), NO_SALE_AFTER_A_REFUSAL);
+}
+
+#[test]
+fn a_failover_that_loses_a_sale_lets_a_free_seat_be_refused_only_if_timelines_are_not_compared() {
+    let rules = [Rule::FailoversKeepCommits, Rule::TimelinesAreCompared];
+    breaks_only_together(failed_over, rules, NO_FREE_SEAT_IS_REFUSED);
+}
+
+#[test]
+fn a_first_try_that_is_reissued_after_a_release_is_sold_after_its_retry_was_refused() {
+    breaks(without(Rule::ReissuesAreDecided), NO_SALE_AFTER_A_REFUSAL);
+}
+
+#[test]
+fn an_instance_that_compares_no_epochs_refuses_a_free_seat_after_a_restore() {
+    breaks(restored(&[Rule::EpochsAreCompared]), NO_FREE_SEAT_IS_REFUSED);
+}
+
+/// The end of the lease is a second protection, for servers that do not tell their timeline.
+#[test]
+fn an_instance_that_keeps_its_lease_on_a_new_session_breaks_no_guarantee_because_it_compares_epochs() {
+    holds("early rejection, sessions", restored(&[Rule::NewSessionsEndLeases]));
 }
 
 #[test]
