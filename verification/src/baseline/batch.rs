@@ -28,10 +28,12 @@ const READ_INVENTORY: &str = r#"
                least(concert.sales_close_at, concert.begins_at) AS "closes_at: Timestamp", concert.seats_per_customer,
                concert.reserved_for AS "reserved_for: Email",
                tier.id AS "tier_id?: TierId", NULLIF(tier.price, 'NaN') AS "price?: Price",
-               tier.available AS "available?"
+               tier.available AS "available?", freed.version AS "freed_version?",
+               (SELECT epoch FROM installation_epoch) AS "epoch?", (SELECT database_timeline()) AS "timeline!"
         FROM concerts concert
         LEFT JOIN ticket_tiers tier ON tier.concert_id = concert.id
-        WHERE concert.id = ANY($1)
+        LEFT JOIN freed_versions freed ON freed.concert_id = concert.id
+        WHERE concert.id = ANY((SELECT $1::uuid[])::uuid[])
         "#;
 const INSERT_SALES: &str = r#"
         WITH numbered AS MATERIALIZED (
@@ -188,7 +190,9 @@ async fn subtract_sold(connection: &mut PgConnection, tiers: Vec<i32>) -> Result
         *sold.entry(tier).or_default() += 1;
     }
     let (tiers, counts): (Vec<i32>, Vec<i32>) = sold.into_iter().unzip();
-    sqlx::query(LOCK_TIERS).bind(&tiers).fetch_all(&mut *connection).await?;
+    if tiers.len() > 1 {
+        sqlx::query(LOCK_TIERS).bind(&tiers).fetch_all(&mut *connection).await?;
+    }
     sqlx::query(SUBTRACT_SOLD).bind(&tiers).bind(&counts).execute(connection).await?;
     Ok(())
 }

@@ -84,22 +84,20 @@ pub(super) async fn inventory(
     let mut concerts: Vec<ConcertId> = seats.values().map(|seat| seat.concert_id).chain(named).collect();
     concerts.sort_unstable();
     concerts.dedup();
+    // The parameter is in a subquery so that Postgres does not plan this again for each batch: it would expect fewer rows for few
+    // concerts than for any, and planning takes longer than the query.
     let rows = sqlx::query!(
         r#"
-        WITH history AS MATERIALIZED (
-            SELECT epoch, database_timeline() AS timeline FROM installation_epoch
-        )
         SELECT concert.id AS "concert_id!: ConcertId", concert.sales_open_at AS "sales_open_at: Timestamp",
                least(concert.sales_close_at, concert.begins_at) AS "closes_at: Timestamp", concert.seats_per_customer,
                concert.reserved_for AS "reserved_for: Email",
                tier.id AS "tier_id?: TierId", NULLIF(tier.price, 'NaN') AS "price?: Price",
-               tier.available AS "available?", freed.version AS "freed_version?", history.epoch AS "epoch?",
-               history.timeline AS "timeline?"
+               tier.available AS "available?", freed.version AS "freed_version?",
+               (SELECT epoch FROM installation_epoch) AS "epoch?", (SELECT database_timeline()) AS "timeline!"
         FROM concerts concert
         LEFT JOIN ticket_tiers tier ON tier.concert_id = concert.id
         LEFT JOIN freed_versions freed ON freed.concert_id = concert.id
-        LEFT JOIN history ON true
-        WHERE concert.id = ANY($1)
+        WHERE concert.id = ANY((SELECT $1::uuid[])::uuid[])
         "#,
         &concerts as &[ConcertId]
     )
@@ -109,9 +107,7 @@ pub(super) async fn inventory(
     let mut inventory = Inventory { seats, holdings, ..Inventory::default() };
     let mut versions = Versions::default();
     for row in rows {
-        if let (Some(epoch), Some(timeline)) = (row.epoch, row.timeline) {
-            versions.history = Some(History { epoch, timeline });
-        }
+        versions.history = row.epoch.map(|epoch| History { epoch, timeline: row.timeline });
         if let Some(version) = row.freed_version {
             versions.freed.insert(row.concert_id, version);
         }

@@ -249,19 +249,21 @@ pub(super) async fn insert_dead_letters(
 
 /// Subtracts the sold seats from the counters of their tiers. All sales of a tier share its row, so this lock is the
 /// most contended: it is taken last and held only until the commit. An `UPDATE … FROM` alone would lock the rows in the
-/// order of its plan, and could deadlock, so a separate statement locks them first.
+/// order of its plan, and could deadlock, so a separate statement locks them first. One row needs no order.
 pub(super) async fn subtract_sold(connection: &mut PgConnection, sales: &Sales) -> Result<(), sqlx::Error> {
     if sales.sold_count_by_tier.is_empty() {
         return Ok(());
     }
     let (tiers, counts): (Vec<TierId>, Vec<i32>) =
         sales.sold_count_by_tier.iter().map(|(tier, count)| (*tier, *count)).unzip();
-    sqlx::query!(
-        "SELECT id FROM ticket_tiers WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
-        &tiers as &[TierId]
-    )
-    .fetch_all(&mut *connection)
-    .await?;
+    if tiers.len() > 1 {
+        sqlx::query!(
+            "SELECT id FROM ticket_tiers WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+            &tiers as &[TierId]
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+    }
     sqlx::query!(
         r#"
         UPDATE ticket_tiers tier SET available = tier.available - sold.count
