@@ -122,7 +122,9 @@ async fn a_repeated_release_changes_nothing_and_every_release_is_recorded() -> R
 
 #[tokio::test]
 async fn a_release_that_is_not_possible_says_why_and_changes_nothing() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    // An early rejection has no ticket.
+    let variables = vec![("EARLY_REJECTION", "off")];
+    Deployment::run(Setup { variables, ..Setup::default() }, async |deployment| {
         let client = deployment.client().clone();
         let seats = client.seat_ids(0).await?;
         let booked = client.book_seats("alice", &seats[..2]).await?;
