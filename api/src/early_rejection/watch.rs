@@ -8,6 +8,7 @@
 //! the latest commits, so everything is forgotten then.
 
 use std::collections::{HashMap, HashSet};
+use std::future::pending;
 use std::io;
 use std::time::Duration;
 
@@ -70,14 +71,13 @@ impl Watch {
         mut schema_ready: watch::Receiver<bool>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        if self.early_rejection.0.is_on {
-            let watching = async {
-                if schema_ready.wait_for(|is_ready| *is_ready).await.is_ok() {
-                    self.keep_watching().await;
-                }
-            };
-            stop.run_until_cancelled(watching).await;
-        }
+        let watching = async {
+            if self.early_rejection.0.is_on && schema_ready.wait_for(|is_ready| *is_ready).await.is_ok() {
+                self.keep_watching().await;
+            }
+            pending::<()>().await;
+        };
+        stop.run_until_cancelled(watching).await;
         Ok(())
     }
 
