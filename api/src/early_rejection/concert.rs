@@ -97,6 +97,8 @@ impl Concert {
 
     /// Learns an announced sale, unless it was made in another state of the seats.
     pub fn learn(&mut self, announced: Numbers, seats: &[(SeatId, SaleKey)]) {
+        #[cfg(feature = "faults")]
+        let announced = if is_disabled(Safeguard::FreedVersions) { self.numbers } else { announced };
         if !applies(announced, self.numbers) {
             return;
         }
