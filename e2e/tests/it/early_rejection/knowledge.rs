@@ -5,6 +5,7 @@ use hamro_e2e::{Deployment, Metrics, Setup, wait_until};
 use serde_json::json;
 
 use super::{is_early, rejected_early, shown, sold};
+use crate::restore::check;
 
 #[tokio::test]
 async fn an_instance_learns_a_sale_whose_announcement_is_lost() -> Result<()> {
@@ -54,6 +55,35 @@ async fn what_is_known_is_read_again_after_a_release_and_by_a_new_session() -> R
         .await?;
         rejected_early(&other, &seats[..1]).await?;
         shown(&mut deployment.apis[1], "the session has ended leases", ended("session")).await
+    })
+    .await
+}
+
+/// The restored database has the same versions of the concerts, so only the epoch tells.
+#[tokio::test]
+async fn an_instance_does_not_refuse_a_seat_whose_sale_a_restore_has_lost() -> Result<()> {
+    Deployment::run(Setup::default(), async |deployment| {
+        let client = deployment.client().clone();
+        let seats = client.seat_ids(0).await?;
+        sold(&client, &seats[..1]).await?;
+        let history = "ALTER TABLE seats DISABLE TRIGGER USER; ALTER TABLE bookings DISABLE TRIGGER USER;
+                       UPDATE ticket_tiers tier SET available = available + 1
+                       FROM seats WHERE booked_at IS NOT NULL AND ticket_tier_id = tier.id;
+                       UPDATE seats SET booked_at = NULL WHERE booked_at IS NOT NULL;
+                       DELETE FROM bookings; DELETE FROM sale_seats; DELETE FROM sales;
+                       ALTER TABLE seats ENABLE TRIGGER USER; ALTER TABLE bookings ENABLE TRIGGER USER";
+        sqlx::raw_sql(history).execute(&deployment.pool).await?;
+        rejected_early(&client, &seats[..1]).await?;
+        let (status, printed, _) = check(deployment, &["--after-restore"]).await?;
+        assert_eq!(status, Some(0), "{printed}");
+        wait_until("the seat is sold again", async || {
+            Ok((client.book_seats("bob", &seats[..1]).await?.status == 201).then_some(()))
+        })
+        .await?;
+        let ended = |metrics: &Metrics| {
+            metrics.count("hamro_early_rejection_leases_ended_total", &[("cause", "restored")]) >= 1.0
+        };
+        shown(&mut deployment.apis[0], "the restore has ended a lease", ended).await
     })
     .await
 }
