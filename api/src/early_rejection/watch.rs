@@ -39,6 +39,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a seat is not looked up again that belongs to no concert, or to one that cannot be loaded.
 const LOOK_UP_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
+/// How long a concert is not loaded again that could not be. A load that always times out must not end the leases of all others
+/// again and again.
+const LOAD_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
 /// How many such seats are remembered.
 const NOT_LOADABLE_MAX: usize = 10_000;
 
@@ -48,8 +52,8 @@ pub struct Watch {
     sessions: Sessions,
     session: Option<Session>,
     not_loadable: HashMap<SeatId, Instant>,
-    /// Concerts that do not fit into the memory.
-    too_large: HashSet<ConcertId>,
+    /// Concerts that could not be loaded, and when that was tried: they are too large, or the database failed meanwhile.
+    not_loaded: HashMap<ConcertId, Instant>,
     is_failing: bool,
 }
 
@@ -60,7 +64,7 @@ impl Watch {
             sessions,
             session: None,
             not_loadable: HashMap::new(),
-            too_large: HashSet::new(),
+            not_loaded: HashMap::new(),
             is_failing: false,
         }
     }
@@ -132,7 +136,6 @@ impl Watch {
 
     fn forget(&mut self) {
         self.not_loadable.clear();
-        self.too_large.clear();
         let forgotten = std::mem::take(&mut *self.early_rejection.concerts_mut());
         self.early_rejection.0.metrics.count_forgotten(forgotten.iter().count());
     }
@@ -174,6 +177,8 @@ impl Watch {
             let is_wanted = |concert: &&Concert| concert.should_load(now) && concert.is_used(now);
             concerts.iter().filter(is_wanted).map(|concert| concert.id).collect()
         };
+        self.not_loaded.retain(|_, since| since.elapsed() < LOAD_AGAIN_AFTER);
+        wanted.retain(|concert| !self.not_loaded.contains_key(concert));
         self.not_loadable.retain(|_, since| since.elapsed() < LOOK_UP_AGAIN_AFTER);
         let mut unknown = self.early_rejection.take_unknown();
         unknown.retain(|seat| {
@@ -184,7 +189,7 @@ impl Watch {
         }
         let seats: Vec<SeatId> = unknown.iter().copied().collect();
         for (seat, concert) in sold_seats::concerts_of(connection, &seats).await? {
-            if !self.too_large.contains(&concert) {
+            if !self.not_loaded.contains_key(&concert) {
                 wanted.insert(concert);
                 unknown.remove(&seat);
             }
@@ -199,6 +204,8 @@ impl Watch {
 
     async fn load(&mut self, connection: &mut PgConnection, id: ConcertId) -> Result<(), sqlx::Error> {
         let Some(began) = boot_clock::now() else { return Ok(()) };
+        // It stays so if this is given up, which drops the future.
+        self.not_loaded.insert(id, Instant::now());
         self.early_rejection.concerts_mut().begin_load(id);
         let loaded = stored::load(connection, id).await;
         let ended = boot_clock::now().unwrap_or(began);
@@ -212,8 +219,8 @@ impl Watch {
             Err(error) => (None, Err(error)),
         };
         self.early_rejection.0.metrics.loads.inc();
-        if concert.as_ref().is_some_and(|concert| concert.bytes() > BYTES_MAX) {
-            self.too_large.insert(id);
+        if concert.as_ref().is_some_and(|concert| concert.bytes() <= BYTES_MAX) {
+            self.not_loaded.remove(&id);
         }
         let unneeded = self.early_rejection.concerts_mut().end_load(id, concert);
         debug!(concert.id = %id, "read the sold seats of concert {id} in {:.1?}", ended.saturating_sub(began));
