@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::early_rejection::sold;
+
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/bookings/typescript_client/run.ts");
 const NODE: &str = "Node.js 22.18 or later must be on the PATH; `make test` installs it";
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -154,6 +156,22 @@ async fn the_typescript_client_reports_a_rejection_without_retrying() -> Result<
         );
         let fields = [&invalid["problem"]["errors"][0]["field"], &invalid["problem"]["errors"][1]["field"]];
         assert_eq!(fields, ["userName", "seatIds"], "{invalid}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_typescript_client_reports_seats_that_are_known_to_be_sold_without_following_a_ticket()
+-> Result<()> {
+    Deployment::run(Setup::default(), async |deployment| {
+        let client = deployment.client();
+        let seats = client.seat_ids(0).await?;
+        sold(client, &seats[..1]).await?;
+        let refused = run_client(client, &booking("alice", &seats[..2]), "none").await?;
+        assert_eq!(kinds(&refused), ["book"]);
+        assert_eq!(refused["problem"]["code"], "seats-taken", "{refused}");
+        assert_eq!(refused["problem"]["seatIds"], json!(seats[..1]));
         Ok(())
     })
     .await

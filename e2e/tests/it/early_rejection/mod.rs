@@ -25,7 +25,7 @@ async fn rejected_early(client: &Client, seats: &[i64]) -> Result<ApiResponse> {
 }
 
 /// Sells these seats, and waits until the instance knows that.
-async fn sold(client: &Client, seats: &[i64]) -> Result<()> {
+pub async fn sold(client: &Client, seats: &[i64]) -> Result<()> {
     let booked = client.book_seats("alice", seats).await?;
     ensure!(booked.status == 201, "{booked:?}");
     rejected_early(client, seats).await.map(drop)
