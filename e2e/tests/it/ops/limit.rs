@@ -46,7 +46,7 @@ async fn flood(clients: &[Client], per_second: &[u32], seat: i64) -> Result<f64>
 
 #[tokio::test]
 async fn instances_together_accept_what_the_limit_permits() -> Result<()> {
-    Deployment::run(Setup { apis: 2, ..Setup::default() }, async |deployment| {
+    Deployment::run(Setup { apis: 2, ..Setup::queueing() }, async |deployment| {
         let mut clients: Vec<Client> = deployment.apis.iter().map(|api| api.client.clone()).collect();
         let seats = clients[0].seat_ids(0).await?;
         set_controls(&clients[0], false, Some(LIMIT)).await?;

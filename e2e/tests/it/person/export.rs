@@ -61,7 +61,7 @@ async fn book_with_every_outcome(deployment: &mut Deployment) -> Result<()> {
 }
 
 fn with_every_outcome() -> Setup {
-    Setup { variables: vec![("REAPER_DELAY", "0s")], ..with_dead_letters() }
+    Setup { variables: vec![("REAPER_DELAY", "0s"), ("EARLY_REJECTION", "off")], ..with_dead_letters() }
 }
 
 /// A new table or column with a name or an address fails this test until `COLUMNS`, the export and the erasure know it.

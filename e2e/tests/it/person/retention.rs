@@ -49,7 +49,7 @@ const OF_BOOKINGS: &str = "SELECT user_name || ' ' || user_email FROM bookings O
 
 #[tokio::test]
 async fn customers_of_past_concerts_are_erased_after_the_retention_period() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let client = deployment.client().clone();
         let (past, coming) = (client.seat_ids(0).await?, client.seat_ids(1).await?);
         let book = async |name: &str, seats: &[i64]| -> Result<(u16, Value)> {
@@ -106,7 +106,7 @@ async fn customers_of_past_concerts_are_erased_after_the_retention_period() -> R
 
 #[tokio::test]
 async fn old_rejections_are_deleted_and_their_tickets_never_get_another_status() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let client = deployment.client().clone();
         let seats = client.seat_ids(0).await?;
         let book = async |name: &str| -> Result<TicketId> {
