@@ -101,8 +101,9 @@ impl IdempotencyDigest {
     pub const VERSION: u8 = 1;
 
     pub fn short(self) -> KeyDigest {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        KeyDigest(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.0[..8]);
+        KeyDigest(u64::from_be_bytes(first))
     }
 }
 
