@@ -84,7 +84,7 @@ async fn a_queue_at_its_limit_is_reported_and_refuses_bookings() -> Result<()> {
 
 #[tokio::test]
 async fn bookings_that_a_worker_holds_count_towards_the_limit_of_the_queue() -> Result<()> {
-    let setup = Setup { variables: vec![("QUEUE_MAX", "5")], ..Setup::default() };
+    let setup = Setup { variables: vec![("QUEUE_MAX", "5"), ("EARLY_REJECTION", "off")], ..Setup::default() };
     Deployment::run(setup, async |deployment| {
         let client = deployment.client().clone();
         let seats = client.seat_ids(0).await?;
