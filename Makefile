@@ -34,7 +34,7 @@ test-images: ## build both images, and book a seat through them (as root, or wit
 fmt: ## format the Rust code
 	@cargo fmt --all
 
-bench-intake: ## measure the intake against its limits; several minutes (ARGS='accept polls streams latency attacks metrics' selects)
+bench-intake: ## measure the intake against its limits; several minutes (ARGS='accept polls streams latency reads attacks metrics maps' selects)
 	@deploy/dev/bench.sh intake $(ARGS)
 
 bench-worker: ## measure a worker against its limits; several minutes (ARGS='batches drain scale latency growth' selects)

@@ -1,6 +1,7 @@
 //! The requests of a page, in the order in which a browser sends them.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -112,7 +113,7 @@ impl<'a> Browser<'a> {
             let (mut step, mut imported) = (Vec::new(), Vec::new());
             for path in std::mem::take(&mut next) {
                 known.push(path.clone());
-                let kind = if path.ends_with(".css") { Kind::Style } else { Kind::Script };
+                let kind = if is_style(&path) { Kind::Style } else { Kind::Script };
                 let file = self.load(&path, kind).await?;
                 imported.extend(imports_of(&path, &file.text));
                 step.push(file.resource);
@@ -253,11 +254,15 @@ fn files_of(document: &str) -> Vec<String> {
 }
 
 fn is_style(path: &str) -> bool {
-    path.ends_with(".css")
+    has_extension(path, "css")
 }
 
 fn is_script(path: &str) -> bool {
-    path.ends_with(".js")
+    has_extension(path, "js")
+}
+
+fn has_extension(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|found| found == extension)
 }
 
 /// The paths of the modules that a module imports from its own directory.
