@@ -57,7 +57,8 @@ impl BareServer {
         let mut process = Command::new(std::env::current_exe()?)
             .arg(SERVE)
             .env_clear()
-            .envs(deployment.environment(&[]))
+            // It accepts bookings of sold seats too, for comparison with a server that refuses them.
+            .envs(deployment.environment(&[("EARLY_REJECTION", "off")]))
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;

@@ -27,7 +27,7 @@ pub struct Connections {
 
 /// A request whose response was not read yet. Its connection is closed when it is dropped.
 pub struct SentRequest<'a> {
-    pub request: &'a [u8],
+    request: &'a [u8],
     connection: Connection,
     _slot: OwnedSemaphorePermit,
 }

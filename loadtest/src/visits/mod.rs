@@ -6,6 +6,7 @@ mod connections;
 mod decoded_sizes;
 mod encoding;
 mod page;
+mod page_files;
 mod streams;
 mod totals;
 

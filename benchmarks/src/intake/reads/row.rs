@@ -30,6 +30,14 @@ pub struct Read {
     pub is_known: bool,
 }
 
+/// A read, and the headers of its request or why it cannot be measured.
+pub struct PreparedRead {
+    read: Read,
+    headers: Result<Headers, String>,
+}
+
+type Headers = Vec<(&'static str, String)>;
+
 impl Read {
     pub fn new(name: &str, path: &str, accepted: Option<&'static str>) -> Self {
         Self { name: name.to_owned(), path: path.to_owned(), accepted, is_known: false }
@@ -40,25 +48,13 @@ impl Read {
         Self { is_known: true, ..self.clone() }
     }
 
-    /// Measures it beside the empty handler, and prints a line of the table. `during` says what happens at the same time.
-    pub async fn measure(&self, client: &Client, times: Times, during: &str) -> Result<()> {
-        let yardstick = client.url(EMPTY_HANDLER);
-        let yardstick = Wrk::new(&yardstick).seconds(times.yardstick).run().await?;
-        let headers = match self.headers(client).await? {
-            Ok(headers) => headers,
-            Err(reason) => {
-                self.print(during, &format!("– ({reason})"), "–", "–");
-                return Ok(());
-            }
-        };
-        let url = client.url(&self.path);
-        let measured = Wrk::new(&url).seconds(times.read).headers(&headers).run().await?;
-        self.report(during, measured, yardstick);
-        Ok(())
+    /// Finds out whether it can be measured.
+    pub async fn prepare(self, client: &Client) -> Result<PreparedRead> {
+        Ok(PreparedRead { headers: self.headers(client).await?, read: self })
     }
 
     /// The headers of the request, or why it cannot be measured.
-    async fn headers(&self, client: &Client) -> Result<Result<Vec<(&'static str, String)>, String>> {
+    async fn headers(&self, client: &Client) -> Result<Result<Headers, String>> {
         let mut request = client.request(Method::GET, &self.path);
         let mut headers = Vec::new();
         if let Some(accepted) = self.accepted {
@@ -76,6 +72,30 @@ impl Read {
         Ok(Ok(headers))
     }
 
+    fn print(&self, during: &str, rate: &str, ratio: &str, megabytes: &str) {
+        let accepted = self.accepted.unwrap_or("–");
+        let known = if self.is_known { ", 304" } else { "" };
+        print(format!("| {}{known} | {accepted} | {during} | {rate} | {ratio} | {megabytes} |", self.name));
+    }
+}
+
+impl PreparedRead {
+    /// Measures it beside the empty handler, and prints a line of the table. `during` says what happens at the same time.
+    pub async fn measure(&self, client: &Client, times: Times, during: &str) -> Result<()> {
+        let headers = match &self.headers {
+            Ok(headers) => headers,
+            Err(reason) => {
+                self.read.print(during, &format!("– ({reason})"), "–", "–");
+                return Ok(());
+            }
+        };
+        let (yardstick, url) = (client.url(EMPTY_HANDLER), client.url(&self.read.path));
+        let yardstick = Wrk::new(&yardstick).seconds(times.yardstick).run().await?;
+        let measured = Wrk::new(&url).seconds(times.read).headers(headers).run().await?;
+        self.report(during, measured, yardstick);
+        Ok(())
+    }
+
     fn report(&self, during: &str, measured: Measured, yardstick: Measured) {
         let refused = measured.refused / (measured.rate + measured.refused).max(1.0);
         let mut note = String::new();
@@ -85,18 +105,12 @@ impl Read {
         if measured.broken > 0.0 {
             let _ = write!(note, ", {:.0} without a response", measured.broken);
         }
-        self.print(
+        self.read.print(
             during,
             &format!("{:.0}{note}", measured.rate),
             &format!("{:.2}", measured.rate / yardstick.rate),
             &format!("{:.1}", measured.bytes_per_second / 1e6),
         );
-    }
-
-    fn print(&self, during: &str, rate: &str, ratio: &str, megabytes: &str) {
-        let accepted = self.accepted.unwrap_or("–");
-        let known = if self.is_known { ", 304" } else { "" };
-        print(format!("| {}{known} | {accepted} | {during} | {rate} | {ratio} | {megabytes} |", self.name));
     }
 }
 
