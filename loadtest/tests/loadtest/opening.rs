@@ -18,21 +18,21 @@ fn count(visits: &Value, what: &str) -> u64 {
 #[tokio::test]
 async fn visitors_load_the_whole_page_and_those_who_book_choose_again() -> Result<()> {
     Deployment::run(Setup { workers: 2, ..Setup::default() }, async |deployment| {
-        let arguments = "opening --visits-per-second 100 --buyers 150 --seats 40 --book-share 0.8 --warm-share 0.4 \
+        let arguments = "opening --visits-per-second 30 --buyers 60 --seats 20 --book-share 0.8 --warm-share 0.4 \
                          --streams --stay 1m";
         let outcome = passes(deployment, arguments).await?;
         let visits = &outcome.report["visits"];
-        assert_eq!((count(visits, "complete"), count(visits, "failed")), (150, 0), "{visits}");
-        assert_eq!(count(visits, "requests"), 150 * REQUESTS, "{visits}");
+        assert_eq!((count(visits, "complete"), count(visits, "failed")), (60, 0), "{visits}");
+        assert_eq!(count(visits, "requests"), 60 * REQUESTS, "{visits}");
         assert!(count(visits, "not_modified") > 0, "{visits}");
         assert!(count(visits, "decoded_bytes") > 2 * count(visits, "received_bytes"), "{visits}");
-        assert_eq!(visits["streams"]["opened"], 150, "{visits}");
+        assert_eq!(visits["streams"]["opened"], 60, "{visits}");
         assert!(count(&visits["streams"], "received_bytes") > 0, "{visits}");
-        assert_eq!(outcome.report["latencies"]["visit"]["count"], 150);
-        assert_eq!(outcome.report["proof"]["seats_sold"], 40);
+        assert_eq!(outcome.report["latencies"]["visit"]["count"], 60);
+        assert_eq!(outcome.report["proof"]["seats_sold"], 20);
         // Some buyers lost their seats to others, and chose again.
         let bookings = count(&outcome.report["proof"], "requests");
-        assert!(bookings > 40, "{bookings} bookings");
+        assert!(bookings > 20, "{bookings} bookings");
         assert!(outcome.printed.contains("page full-map, 40 % have seen it before, 80 % book"));
         assert!(outcome.printed.contains("visits of the page"), "{}", outcome.printed);
         Ok(())
@@ -43,15 +43,15 @@ async fn visitors_load_the_whole_page_and_those_who_book_choose_again() -> Resul
 #[tokio::test]
 async fn visitors_whose_pages_receive_no_events_request_the_map_again() -> Result<()> {
     Deployment::run(Setup::default(), async |deployment| {
-        let arguments = "opening --visits-per-second 200 --buyers 100 --seats 12 --book-share 1 --seed 7";
+        let arguments = "opening --visits-per-second 30 --buyers 40 --seats 8 --book-share 1 --seed 7";
         let visits = &passes(deployment, arguments).await?.report["visits"];
-        assert_eq!(count(visits, "complete"), 100, "{visits}");
-        assert!(count(visits, "requests") > 100 * REQUESTS, "{visits}");
+        assert_eq!(count(visits, "complete"), 40, "{visits}");
+        assert!(count(visits, "requests") > 40 * REQUESTS, "{visits}");
         assert!(visits["streams"].is_null(), "{visits}");
 
-        let arguments = "opening --visits-per-second 200 --buyers 50 --seats 12 --book-share 0";
+        let arguments = "opening --visits-per-second 30 --buyers 20 --seats 8 --book-share 0";
         let looked = passes(deployment, arguments).await?;
-        assert_eq!(count(&looked.report["visits"], "requests"), 50 * REQUESTS);
+        assert_eq!(count(&looked.report["visits"], "requests"), 20 * REQUESTS);
         assert_eq!(looked.report["proof"]["requests"], 0);
         Ok(())
     })

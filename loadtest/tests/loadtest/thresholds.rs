@@ -42,7 +42,7 @@ async fn an_unknown_metric_or_unit_is_rejected_before_the_run() -> Result<()> {
         let outcome = run(url, &format!("{SPREAD} --fail-if {invalid}"), &[]).await?;
         assert_eq!(outcome.code, 2, "{invalid}: {}", outcome.printed);
         assert!(!outcome.printed.contains("does not respond"), "{invalid}: {}", outcome.printed);
-        let is_explained = outcome.printed.contains("accept, settle, poll, queued or lag")
+        let is_explained = outcome.printed.contains("accept, settle, poll, visit, queued or lag")
             || outcome.printed.contains("use µs, ms or s");
         assert!(is_explained, "{invalid}: {}", outcome.printed);
     }
