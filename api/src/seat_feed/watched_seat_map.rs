@@ -173,6 +173,10 @@ impl WatchedSeatMap {
             (Found::Changes { .. }, Some(stored)) => stored.table.clone(),
             (Found::Changes { .. }, None) | (Found::NoConcert, _) => return false,
         };
+        if table.revision() == state.reads {
+            // Nobody may have announced it, so documents of earlier reads are outdated.
+            state.changed_at = state.changed_at.max(read_at);
+        }
         let booked = table.booked();
         let available = booked.available();
         state.seat_map.apply_reload(booked, table.layout_version());

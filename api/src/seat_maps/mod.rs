@@ -209,8 +209,11 @@ impl SeatMaps {
             self.read_own_writes(&seat_map).await?;
         }
         let kept = self.kept(&seat_map);
-        let is_current =
-            |made: &Made| made.revision == seat_map.revision() || made.made_at.elapsed() < STATUS_FOR;
+        let needed = self.0.feed.needed(&seat_map);
+        let is_current = |made: &Made| {
+            let is_young = made.made_at.elapsed() < STATUS_FOR && needed.has_own_writes(made.as_of);
+            is_young || made.revision == seat_map.revision()
+        };
         let slot = &kept.status;
         if let Some(made) = slot.made().filter(is_current) {
             return Ok(made.document(unverified));
@@ -242,6 +245,9 @@ impl SeatMaps {
             // Another instance may have noticed a change before this one.
             let since = Instant::now().checked_sub(UNKNOWN_LAYOUT_EVERY);
             self.0.feed.read(&seat_map, since.unwrap_or_else(Instant::now)).await?;
+            if seat_map.layout_version() != version {
+                return Err(SeatMapError::LayoutChanged);
+            }
         }
         let kept = self.kept(&seat_map);
         let is_wanted = |made: &Made| made.revision == layout::revision(version);
