@@ -11,6 +11,16 @@ use crate::seat_feed::seat_table::{SeatRow, SeatTable};
 /// The seats of a concert, without which of them are booked. It never changes: another layout has another version.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "layoutVersion": "9b1c5e0d2f7a4c360f8fad5bd9cb469f",
+    "tiers": [1, 2],
+    "sections": ["vip", "floor"],
+    "totalSeats": 60,
+    "runs": [
+        {"firstId": 21, "count": 20, "tier": 0, "section": 0, "row": 1, "prefix": "V-", "firstNumber": 1},
+        {"firstId": 41, "count": 40, "tier": 1, "section": 1, "row": 1, "prefix": "F-", "firstNumber": 1},
+    ],
+}))]
 pub struct Layout<'a> {
     layout_version: LayoutVersion,
     /// The ids of the ticket tiers.
