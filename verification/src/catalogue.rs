@@ -1,15 +1,17 @@
 //! The concerts of a run: existing ones, or test concerts that are created for it through the api. Test concerts are not
 //! listed publicly, and can be removed with what was sold.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use hamro_shared::backoff::Backoff;
 use hyper::Method;
+use hyper::header::AGE;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::http::{Client, HttpResponse, RequestBuilder};
@@ -22,6 +24,10 @@ const SEATS_A_ROW: usize = 500;
 const LOAD_TEST: &str = "Load test";
 /// The maximum page size of the api's lists.
 const PAGE: usize = 1_000;
+/// No instance sends an older seat map than this.
+const OLDEST_SEAT_MAP: Duration = Duration::from_secs(130);
+/// The documents of the api contain every sale a second after it.
+const CURRENT_AFTER: Duration = Duration::from_millis(1_100);
 /// How often to repeat a deletion that the api could not finish.
 const ATTEMPTS: usize = 5;
 
@@ -106,10 +112,25 @@ impl SeatPool {
     }
 }
 
+/// The seats of a concert. An instance may send an earlier seat map, with its age, while seats of a large concert are sold. So this
+/// asks until the seat map is current, or so long that another cache must have added the age.
 pub async fn seat_map(client: &Client, concert: Uuid) -> Result<Vec<Seat>> {
-    let reply = client.get(&format!("/seats/concert/{concert}")).await?;
-    let map: SeatMap = read(&reply, 200).with_context(|| format!("reading the seat map of {concert}"))?;
-    Ok(map.seats)
+    let deadline = Instant::now() + OLDEST_SEAT_MAP;
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+    loop {
+        let reply = client.get(&format!("/seats/concert/{concert}")).await?;
+        let map: SeatMap = read(&reply, 200).with_context(|| format!("reading the seat map of {concert}"))?;
+        if reply.header(AGE).is_none() || Instant::now() > deadline {
+            return Ok(map.seats);
+        }
+        backoff.pause().await;
+    }
+}
+
+/// Waits until the documents of all instances contain what has been settled.
+#[expect(clippy::disallowed_methods, reason = "a client cannot know when an instance compares its seat maps")]
+pub async fn wait_until_current() {
+    sleep(CURRENT_AFTER).await;
 }
 
 /// The tiers of a concert, which may be a test concert.

@@ -139,8 +139,9 @@ mod tests {
             for place in 0..run["count"].as_i64().unwrap() {
                 let number =
                     run["firstNumber"].as_u64().map(|first| (first + place.unsigned_abs()).to_string());
-                let position =
-                    |list: &str, place: &str| layout[list][run[place].as_u64().unwrap() as usize].clone();
+                let position = |list: &str, place: &str| {
+                    layout[list][usize::try_from(run[place].as_u64().unwrap()).unwrap()].clone()
+                };
                 seats.push((
                     run["firstId"].as_i64().unwrap() + place,
                     position("tiers", "tier"),
@@ -176,7 +177,7 @@ mod tests {
             let booked = table.booked();
             let status = status::json(&crate::seat_feed::SeatStatus {
                 layout_version: table.layout_version(),
-                total: table.len(),
+                total: table.total(),
                 available: booked.available(),
                 booked: booked.bits().to_vec(),
                 last_event_id: String::new(),

@@ -25,7 +25,8 @@ impl BookedSeats {
         Self { seats: ids.into(), bits: bits.into(), available }
     }
 
-    pub fn len(&self) -> usize {
+    /// How many seats there are.
+    pub fn total(&self) -> usize {
         self.seats.len()
     }
 

@@ -229,7 +229,7 @@ impl SeatFeed {
             move || Some(seat_feed.seat_maps().len() as f64),
         );
         let seat_feed = self.clone();
-        registry.read_gauge("seat_feed_bytes", "Memory of the seats of these maps, in bytes", move || {
+        registry.read_gauge("seat_feed_bytes", "Memory of the seats of watched maps, in bytes", move || {
             Some(seat_feed.all().iter().map(|seat_map| seat_map.bytes()).sum::<usize>() as f64)
         });
         let unreadable = self.unreadable.clone();
@@ -384,7 +384,7 @@ impl SeatFeed {
             }
             seat_map.unused_for() < KEEP_UNWATCHED
         });
-        evict_oldest(&mut seat_maps, BYTES_MAX);
+        evict_oldest(&mut seat_maps, BYTES_MAX, WatchedSeatMap::bytes);
     }
 
     /// Removes a seat map and ends the streams of its subscribers.
@@ -406,12 +406,16 @@ impl SeatFeed {
 }
 
 /// Forgets seat maps without streams until the others fit, first the ones that were used longest ago.
-fn evict_oldest(seat_maps: &mut HashMap<ConcertId, Arc<WatchedSeatMap>>, bytes_max: usize) {
-    let mut bytes: usize = seat_maps.values().map(|seat_map| seat_map.bytes()).sum();
+fn evict_oldest(
+    seat_maps: &mut HashMap<ConcertId, Arc<WatchedSeatMap>>,
+    bytes_max: usize,
+    bytes_of: impl Fn(&WatchedSeatMap) -> usize,
+) {
+    let mut bytes: usize = seat_maps.values().map(|seat_map| bytes_of(seat_map)).sum();
     while bytes > bytes_max {
         let unwatched = seat_maps.values().filter(|seat_map| Arc::strong_count(seat_map) == 1);
         let Some(oldest) = unwatched.max_by_key(|seat_map| seat_map.unused_for()) else { break };
-        let (concert, freed) = (oldest.concert, oldest.bytes());
+        let (concert, freed) = (oldest.concert, bytes_of(oldest));
         seat_maps.remove(&concert);
         bytes -= freed;
     }
@@ -437,4 +441,36 @@ async fn next_event((seat_map, mut subscription): Subscriber) -> Option<(Arc<Sea
 
 async fn within_timeout<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, SeatFeedError> {
     Ok(timeout(LOAD_TIMEOUT, query).await.map_err(|_| SeatFeedError::TimedOut)??)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn seat_maps_that_were_used_longest_ago_are_forgotten_until_the_others_fit_unless_they_are_watched()
+    {
+        let concerts: Vec<ConcertId> = (0..4).map(|number| ConcertId(Uuid::from_u128(number))).collect();
+        let mut seat_maps = HashMap::new();
+        for concert in &concerts {
+            seat_maps.insert(*concert, Arc::new(WatchedSeatMap::new(*concert)));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let watched = seat_maps[&concerts[0]].clone();
+        evict_oldest(&mut seat_maps, 25, |_| 10);
+        let mut left: Vec<ConcertId> = seat_maps.keys().copied().collect();
+        left.sort_unstable();
+        assert_eq!(left, [concerts[0], concerts[3]]);
+        evict_oldest(&mut seat_maps, 5, |_| 10);
+        assert_eq!(seat_maps.keys().collect::<Vec<_>>(), [&watched.concert]);
+    }
+
+    #[test]
+    fn a_seat_map_that_cannot_be_verified_is_used_for_a_minute() {
+        let minute = Duration::from_mins(1);
+        assert!(matches!(SeatFeed::unverified(minute), Ok(Some(age)) if age == minute));
+        assert!(matches!(SeatFeed::unverified(minute + VERIFIED_FOR), Err(SeatFeedError::Unverified)));
+    }
 }

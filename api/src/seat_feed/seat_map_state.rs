@@ -212,7 +212,7 @@ impl SeatMapState {
         let booked = self.booked.iter().filter(|(_, is_booked)| *is_booked);
         let snapshot = SeatsSnapshot {
             layout_version: self.layout_version,
-            total_seats: self.booked.len(),
+            total_seats: self.booked.total(),
             available_seats: self.available(),
             booked_seat_ids: booked.map(|(seat, _)| seat).collect(),
         };

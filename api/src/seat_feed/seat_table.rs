@@ -141,7 +141,8 @@ impl SeatTableBuilder {
 }
 
 impl SeatTable {
-    pub fn len(&self) -> usize {
+    /// How many seats there are.
+    pub fn total(&self) -> usize {
         self.seats.len()
     }
 

@@ -71,7 +71,7 @@ impl StoredSeats {
         }
         drop(seats);
         let table = table.finish(revision);
-        let is_found = table.len() > 0 || concert_exists(connection, concert).await?;
+        let is_found = table.total() > 0 || concert_exists(connection, concert).await?;
         Ok(Self { point, version, found: if is_found { Found::All(table) } else { Found::NoConcert } })
     }
 

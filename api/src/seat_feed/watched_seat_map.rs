@@ -149,7 +149,7 @@ impl WatchedSeatMap {
         state.seat_map.begin_reload();
         state.reads += 1;
         // A concert without seats may have been deleted: reading all seats tells.
-        let stored = state.stored.as_ref().filter(|stored| stored.table.len() > 0);
+        let stored = state.stored.as_ref().filter(|stored| stored.table.total() > 0);
         (stored.map(|stored| stored.point.clone()), state.reads)
     }
 
@@ -159,7 +159,7 @@ impl WatchedSeatMap {
         match &mut self.state().stored {
             // It is copied if a document is being made of it.
             Some(stored) => {
-                stored.table.len() == *count && Arc::make_mut(&mut stored.table).replace(changed, *revision)
+                stored.table.total() == *count && Arc::make_mut(&mut stored.table).replace(changed, *revision)
             }
             None => false,
         }
@@ -271,7 +271,7 @@ impl WatchedSeatMap {
         let seat_map = &state.seat_map;
         SeatStatus {
             layout_version: seat_map.layout_version(),
-            total: seat_map.booked().len(),
+            total: seat_map.booked().total(),
             available: seat_map.available(),
             booked: seat_map.booked().bits().to_vec(),
             last_event_id: seat_map.last_event_id(),

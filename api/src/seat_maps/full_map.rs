@@ -29,14 +29,14 @@ const BYTES_PER_SEAT: usize = 260;
 /// A `SeatMap` of the catalogue, or a list of `Seat`.
 pub fn json(concert: ConcertId, table: &SeatTable, selection: Selection) -> Vec<u8> {
     let available = table.rows().filter(|seat| seat.booked_at.is_none()).count();
-    let seats = if selection == Selection::All { table.len() } else { available };
+    let seats = if selection == Selection::All { table.total() } else { available };
     let mut json = Vec::with_capacity(seats * BYTES_PER_SEAT + 100);
     if selection == Selection::All {
         json.extend(b"{\"seats\":");
     }
     write_seats(&mut json, concert, table, selection).expect("memory takes everything");
     if selection == Selection::All {
-        let (total, booked) = (table.len(), table.len() - available);
+        let (total, booked) = (table.total(), table.total() - available);
         write!(json, ",\"totalSeats\":{total},\"availableSeats\":{available},\"bookedSeats\":{booked}}}")
             .expect("memory takes everything");
     }

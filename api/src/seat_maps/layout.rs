@@ -100,7 +100,7 @@ pub fn json(table: &SeatTable) -> Vec<u8> {
         }
     }
     let layout =
-        Layout { layout_version: table.layout_version(), tiers, sections, total_seats: table.len(), runs };
+        Layout { layout_version: table.layout_version(), tiers, sections, total_seats: table.total(), runs };
     serde_json::to_vec(&layout).expect("is JSON")
 }
 

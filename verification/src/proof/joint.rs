@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Proof;
 use super::catalogue::{OTHER_BUYERS, compare_tiers};
-use crate::catalogue::{Seat, seat_map, tiers};
+use crate::catalogue::{Seat, seat_map, tiers, wait_until_current};
 use crate::http::Client;
 use crate::invariant::{Invariant, Violations};
 use crate::journal::{Concert, Header};
@@ -161,6 +161,7 @@ async fn compare_catalogue(
             || facts.iter().any(|facts| facts.may_be_sold.contains(&seat))
     };
     refused_seats_are_sold(facts, is_known, &mut joint.violations);
+    wait_until_current().await;
     for concert in distinct_concerts(facts).into_keys() {
         let seats = seat_map(client, concert).await?;
         sold_seats_are_known(&seats, is_known, &mut joint.violations);

@@ -18,6 +18,7 @@ use sqlx::postgres::PgConnectOptions;
 pub use context::{Deadlines, RunFacts, SERVER_CLOCK_ERROR};
 pub use follow_up::{drain, follow_all};
 
+use crate::catalogue::wait_until_current;
 use crate::http::Client;
 use crate::invariant::{Invariant, Source, Violations};
 use crate::journal::Header;
@@ -78,6 +79,7 @@ pub async fn prove(
         let request_log = &run_log.request_log();
         responses::check(CheckContext { request_log, buyers, header, facts })
     };
+    wait_until_current().await;
     catalogue::compare(&mut proof, run_log, header, client, facts).await;
     match database {
         Some(options) => {
