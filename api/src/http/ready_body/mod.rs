@@ -119,11 +119,6 @@ impl ReadyBody {
         stored.map(Bytes::len).sum::<usize>() + OVERHEAD
     }
 
-    /// Whether both have the same content.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.0.opaque == other.0.opaque
-    }
-
     /// Whether its tag is this one.
     pub fn has_tag(&self, tag: &ETag) -> bool {
         self.0.opaque == tag.opaque()
