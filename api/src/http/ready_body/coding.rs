@@ -56,8 +56,8 @@ impl Coding {
 
 fn gzip(content: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(content.len() / 8), GZIP_LEVEL);
-    let encoded = encoder.write_all(content).and_then(|()| encoder.finish());
-    encoded.expect("writing to memory does not fail").into()
+    let compressed = encoder.write_all(content).and_then(|()| encoder.finish());
+    compressed.expect("writing to memory does not fail").into()
 }
 
 /// By the library that compresses the other responses. It chooses a level for compressing while sending, the fourth of eleven.
