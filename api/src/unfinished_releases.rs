@@ -47,7 +47,7 @@ async fn finish(database: &Database, release: ReleaseId) {
     match database.transaction(move |connection| Box::pin(finish_release(connection, release))).await {
         Ok(0) => {}
         Ok(seats) => {
-            warn!("made {seats} released seats free: the instance that released them did not finish")
+            warn!("made {seats} released seats free: the instance that released them did not finish");
         }
         Err(error) => warn!("the seats of a release cannot be sold yet: {error}; retrying within seconds"),
     }
