@@ -290,10 +290,12 @@ impl Model for EarlyRejection {
                 }
             }
             Action::Announce { attempt, instance, is_later_version } => {
-                let digest = match is_later_version {
-                    false => Digest::Known,
-                    true if self.has(Rule::DigestsNameTheirVersion) => Digest::Unknown,
-                    true => Digest::Mistaken,
+                let digest = if !is_later_version {
+                    Digest::Known
+                } else if self.has(Rule::DigestsNameTheirVersion) {
+                    Digest::Unknown
+                } else {
+                    Digest::Mistaken
                 };
                 state.mark(self, instance, attempt, digest);
             }
