@@ -70,7 +70,7 @@ impl Layout {
         let section = self.sections.get(text(self.section_of[place]));
         SeatLabel {
             id: self.ids[place],
-            section: section.map(|section| section.to_string()).unwrap_or_default(),
+            section: section.map(ToString::to_string).unwrap_or_default(),
             row: self.rows[place],
             seat_number: number.to_owned(),
         }
@@ -134,7 +134,9 @@ mod tests {
             label(10, "front", "F-1"),
         ];
         let mut builder = LayoutBuilder::default();
-        seats.iter().cloned().for_each(|seat| builder.push(seat));
+        for seat in seats.clone() {
+            builder.push(seat);
+        }
         let layout = builder.finish();
         for (place, seat) in seats.iter().enumerate() {
             assert_eq!((layout.place(seat.id), &layout.label(place)), (Some(place), seat));
@@ -147,7 +149,9 @@ mod tests {
     #[test]
     fn a_seat_takes_about_twenty_bytes() {
         let mut builder = LayoutBuilder::default();
-        (1..=20_000).for_each(|id| builder.push(label(id, "front", "F-20000")));
+        for id in 1..=20_000 {
+            builder.push(label(id, "front", "F-20000"));
+        }
         let layout = builder.finish();
         assert!(layout.bytes() < 24 * 20_000, "{}", layout.bytes());
     }
