@@ -31,7 +31,16 @@ impl Concert {
         let client = http::Client::new(&deployment.client().url(""), 1, TIMEOUT)?;
         let token = ADMIN_TOKEN.to_owned().into();
         let size = Size { seats, seats_a_concert: seats, tiers: TIERS };
-        let created = CatalogueSetup::new(&client, &token).make(size, "of the benchmark").await?;
+        // After a measurement that has overloaded the api.
+        wait_until_idle(deployment).await?;
+        let created = wait_until("a concert is created", async || {
+            match CatalogueSetup::new(&client, &token).make(size, "of the benchmark").await {
+                Ok(created) => Ok(Some(created)),
+                Err(error) if format!("{error:#}").contains("status is 503") => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await?;
         let free: Vec<i64> = created.seats.into_iter().map(i64::from).collect();
         let first_seat = *free.first().context("no seats")?;
         let concert = created.concerts.first().context("no concert")?;
@@ -78,6 +87,15 @@ impl Concert {
         })
         .await
     }
+}
+
+/// Waits until all bookings are settled.
+pub async fn wait_until_idle(deployment: &Deployment) -> Result<()> {
+    wait_until("the queue is empty", async || {
+        let queue = deployment.client().get("/queue").await?;
+        Ok((queue.status == 200 && queue.body["depth"] == 0).then_some(()))
+    })
+    .await
 }
 
 /// Books seats at a fixed rate, whether or not earlier bookings have a response. Dropping it stops it.

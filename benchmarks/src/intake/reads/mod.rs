@@ -69,7 +69,7 @@ async fn read_quiet(deployment: &Deployment) -> Result<()> {
         ("seat layout of 20 000", layout),
     ] {
         let read = Read::new(name, &path, Some("br"));
-        for read in [read.known(), read] {
+        for read in [read.clone(), read.known()] {
             read.prepare(client).await?.measure(client, QUIET, "–").await?;
         }
     }

@@ -1,9 +1,10 @@
 //! Bookings of seats that are sold, beside the same server without a broker, which accepts all.
 
 use anyhow::Result;
+use hamro_e2e::Deployment;
 use hamro_e2e::stats::{median, print};
-use hamro_e2e::{Deployment, wait_until};
 
+use super::concerts::wait_until_idle;
 use super::{Concert, setup};
 use crate::bare::BareServer;
 use crate::wrk::{BOOK_AGAIN, Measured, Wrk};
@@ -30,11 +31,7 @@ async fn measure(deployment: &Deployment) -> Result<()> {
             ratios[number].push((measured.rate + measured.refused) / yardstick);
             last[number] = measured;
             // What was queued must not slow the next measurement.
-            wait_until("the queue is empty", async || {
-                let queue = deployment.client().get("/queue").await?;
-                Ok((queue.body["depth"] == 0).then_some(()))
-            })
-            .await?;
+            wait_until_idle(deployment).await?;
         }
     }
     let rows = bookings(deployment).await? - before;

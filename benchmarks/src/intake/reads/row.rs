@@ -108,7 +108,7 @@ impl PreparedRead {
         self.read.print(
             during,
             &format!("{:.0}{note}", measured.rate),
-            &format!("{:.2}", measured.rate / yardstick.rate),
+            &format!("{:.2}", measured.rate / yardstick.rate.max(1.0)),
             &format!("{:.1}", measured.bytes_per_second / 1e6),
         );
     }
