@@ -21,6 +21,7 @@
 mod booking_page;
 pub mod booking_policy;
 mod bookings;
+mod boot_clock;
 pub mod broker;
 pub mod canary;
 mod catalogue;

@@ -8,8 +8,8 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::boot_clock::BootInstant;
 use super::key::CatalogueKey;
+use crate::boot_clock::BootInstant;
 use crate::http::ready_body::ReadyBody;
 
 /// The largest sum of the bytes of all bodies.

@@ -14,11 +14,11 @@ use tokio::task::spawn;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::boot_clock::BootInstant;
 use super::key::Part;
 use super::known::{Before, CHECK_EVERY, Currency, Failed, Known};
 use super::metrics::CacheMetrics;
 use super::versions;
+use crate::boot_clock::BootInstant;
 use crate::http::own_writes::OwnWrites;
 use crate::http::problem::{Problem, ProblemCode};
 

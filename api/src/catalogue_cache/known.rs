@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::boot_clock::BootInstant;
 use super::key::Part;
 use super::versions::Versions;
+use crate::boot_clock::BootInstant;
 use crate::http::problem::Problem;
 
 /// The shortest time between the begin of two checks.

@@ -4,7 +4,7 @@ use hamro_shared::metric_labels;
 use hamro_shared::telemetry::metrics::{Counter, MetricsRegistry};
 
 use super::CatalogueCache;
-use super::boot_clock::BootInstant;
+use crate::boot_clock::BootInstant;
 
 metric_labels! {
     struct ReadLabels {

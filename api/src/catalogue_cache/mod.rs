@@ -5,7 +5,6 @@
 //! covers every write.
 
 mod bodies;
-mod boot_clock;
 mod building;
 mod freshness;
 mod key;
@@ -20,12 +19,12 @@ use hamro_shared::database::Database;
 use hamro_shared::telemetry::metrics::MetricsRegistry;
 
 use self::bodies::{Bodies, CachedBody};
-use self::boot_clock::BootInstant;
 use self::building::{Building, Failure};
 use self::freshness::Freshness;
 pub use self::key::{CatalogueKey, Content};
 use self::known::Currency;
 use self::metrics::CacheMetrics;
+use crate::boot_clock::BootInstant;
 use crate::http::own_writes::OwnWrites;
 use crate::http::problem::Problem;
 use crate::http::ready_body::ReadyBody;

@@ -65,7 +65,7 @@ pub enum Outdated {
 /// The time of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// By the [`boot_clock`](super::boot_clock).
+    /// By the [`boot_clock`](crate::boot_clock).
     pub since_boot: Duration,
     /// By the clock that issues tickets.
     pub time: Timestamp,

@@ -6,7 +6,6 @@
 //! every 250 ms compares for all concerts whether seats were freed. [`rule`] says when this knowledge is enough; everything else
 //! is queued, so what an instance does not know costs time and never correctness.
 
-mod boot_clock;
 mod concert;
 mod concerts;
 mod layout;
@@ -32,6 +31,7 @@ use self::concerts::{Concerts, Verdict};
 use self::metrics::EarlyRejectionMetrics;
 pub use self::setting::EarlyRejectionSetting;
 pub use self::watch::Watch;
+use crate::boot_clock::since_boot;
 
 /// How many seats of unknown concerts are remembered until they are looked up. More only wait for another request.
 const UNKNOWN_MAX: usize = 1_000;
@@ -77,7 +77,7 @@ impl EarlyRejection {
         if !self.0.is_on {
             return None;
         }
-        let now = Moment { since_boot: boot_clock::now()?, time: now };
+        let now = Moment { since_boot: since_boot(), time: now };
         let verdict = self.concerts().judge(request, key, now);
         self.ask();
         match verdict {

@@ -28,7 +28,7 @@ pub struct SoldSeat<'a> {
     pub released: &'a [SaleKey],
 }
 
-/// Whether a comparison that began at `began` counts at `now`. Both are times of the [`boot_clock`](super::boot_clock).
+/// Whether a comparison that began at `began` counts at `now`. Both are times of the [`boot_clock`](crate::boot_clock).
 pub fn has_lease(began: Option<Duration>, now: Duration) -> bool {
     let age = began.and_then(|began| now.checked_sub(began));
     age.is_some_and(|age| age < LEASE)

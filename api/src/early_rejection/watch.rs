@@ -22,7 +22,8 @@ use tracing::{debug, info, warn};
 
 use super::concert::Concert;
 use super::concerts::BYTES_MAX;
-use super::{EarlyRejection, boot_clock, stored};
+use super::{EarlyRejection, stored};
+use crate::boot_clock::since_boot;
 
 /// The shortest time between the beginnings of two rounds.
 const ROUND: Duration = Duration::from_millis(250);
@@ -171,7 +172,7 @@ impl Watch {
     }
 
     async fn wanted(&mut self, connection: &mut PgConnection) -> Result<HashSet<ConcertId>, sqlx::Error> {
-        let Some(now) = boot_clock::now() else { return Ok(HashSet::new()) };
+        let now = since_boot();
         let mut wanted: HashSet<ConcertId> = {
             let concerts = self.early_rejection.concerts();
             let is_wanted = |concert: &&Concert| concert.should_load(now) && concert.is_used(now);
@@ -203,12 +204,12 @@ impl Watch {
     }
 
     async fn load(&mut self, connection: &mut PgConnection, id: ConcertId) -> Result<(), sqlx::Error> {
-        let Some(began) = boot_clock::now() else { return Ok(()) };
+        let began = since_boot();
         // It stays so if this is given up, which drops the future.
         self.not_loaded.insert(id, Instant::now());
         self.early_rejection.concerts_mut().begin_load(id);
         let loaded = stored::load(connection, id).await;
-        let ended = boot_clock::now().unwrap_or(began);
+        let ended = since_boot();
         let (concert, result) = match loaded {
             Ok(Some(mut concert)) => {
                 concert.use_now(ended);
@@ -231,7 +232,7 @@ impl Watch {
     /// Compares the concerts that are in use with the database.
     async fn compare(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         // Before the query: what is committed later may be missing in its result.
-        let Some(began) = boot_clock::now() else { return Ok(()) };
+        let began = since_boot();
         let used: Vec<ConcertId> = {
             let concerts = self.early_rejection.concerts();
             concerts.iter().filter(|concert| concert.is_used(began)).map(|concert| concert.id).collect()

@@ -1,8 +1,14 @@
-//! A clock that goes on while the machine is suspended. Otherwise a body could be served after hours as if it were current.
+//! A clock that runs on while the machine is suspended, which `Instant` does not. After a resumption, what was read from the
+//! database before it must be old.
 
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
+
+/// The time since the machine was started.
+pub fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock").into()
+}
 
 /// A moment since the machine started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,8 +16,7 @@ pub struct BootInstant(Duration);
 
 impl BootInstant {
     pub fn now() -> Self {
-        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock");
-        Self(now.into())
+        Self(since_boot())
     }
 
     /// The time from `earlier` until this moment.
