@@ -212,7 +212,7 @@ mod tests {
         let mut concert = concert(Terms::default());
         assert!(!concert.may_decide(at(SECOND)), "it was not compared yet");
         concert.compare(same(3), SECOND);
-        assert!(concert.may_decide(at(SECOND * 2 - Duration::from_millis(1))));
+        assert!(concert.may_decide(at(Duration::from_millis(1_999))));
         assert!(!concert.may_decide(at(SECOND * 2)));
         for (other, expected) in [(numbers(1, 2), Outdated::Freed), (numbers(2, 1), Outdated::Restored)] {
             concert.compare(same(3), SECOND * 3);
@@ -267,7 +267,7 @@ mod tests {
         let mut concert = concert(Terms::default());
         concert.loaded(SECOND, SECOND * 2);
         concert.compare(Compared { numbers: numbers(1, 2), ..same(3) }, SECOND * 3);
-        assert!(!concert.should_load(SECOND * 11 - Duration::from_millis(1)));
+        assert!(!concert.should_load(Duration::from_millis(10_999)));
         assert!(concert.should_load(SECOND * 11));
     }
 }

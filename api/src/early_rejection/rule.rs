@@ -150,7 +150,7 @@ mod tests {
         #[test]
         fn a_comparison_counts_for_less_than_a_second_from_its_beginning(began in 0..5_000_u64, now in 0..5_000_u64) {
             let (began, now) = (Duration::from_millis(began), Duration::from_millis(now));
-            let expected = now >= began && now - began < Duration::from_secs(1);
+            let expected = now >= began && now < began + Duration::from_secs(1);
             prop_assert_eq!(has_lease(Some(began), now), expected);
             prop_assert!(!has_lease(None, now));
         }

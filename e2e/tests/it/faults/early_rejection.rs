@@ -60,7 +60,7 @@ async fn rush(deployment: &Deployment, clients: &SimulatedClients) -> Result<usi
         let query = "SELECT sale.ticket_id FROM sales sale JOIN sale_seats sold ON sold.sale_id = sale.id
                      WHERE sold.seat_id = ANY($1) AND sold.released_at IS NULL";
         let mut releases: HashSet<Uuid> = HashSet::new();
-        while began.elapsed() < RUSH - Duration::from_secs(1) {
+        while began.elapsed() + Duration::from_secs(1) < RUSH {
             let sold: Vec<Uuid> = sqlx::query_scalar(query).bind(&seats).fetch_all(&deployment.pool).await?;
             for ticket in sold {
                 release(deployment, ticket).await?;
