@@ -283,11 +283,11 @@ mod tests {
 
     /// The documented sizes.
     #[test]
-    fn an_announced_seat_takes_at_most_thirty_three_bytes() {
+    fn an_announced_seat_takes_at_most_31_bytes() {
         let mut more = sales(1);
         more.concerts[0].seats.push((SeatId(2_000_000), Some(KeyDigest(u64::MAX))));
         let added = announcement_of(&[more]).len() - announcement_of(&[sales(1)]).len();
-        assert!(added <= 33, "{added} bytes");
+        assert!(added <= 31, "{added} bytes");
         let empty = AnnouncedSales { concerts: vec![], ..sales(1) };
         let of_transaction = announcement_of(&[empty]).len() - announcement_of(&[]).len();
         assert!(of_transaction < 120, "{of_transaction} bytes");
