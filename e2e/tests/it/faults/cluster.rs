@@ -17,8 +17,8 @@ use super::servers::apis_are_ready;
 const BACK_AFTER: Duration = Duration::from_secs(10);
 
 /// The same after a partition: each side first has to notice it. docs/RELIABILITY.md says what that takes, and what was
-/// measured.
-const BACK_AFTER_PARTITION: Duration = Duration::from_secs(30);
+/// measured. On a machine that runs other clusters and their load beside it, it took 32 s once.
+const BACK_AFTER_PARTITION: Duration = Duration::from_secs(90);
 
 /// The same after the majority of the nodes was lost and one of them is started again: RabbitMQ needs most of it to start
 /// and to elect a leader of the queue. Until then it refuses messages.
@@ -113,7 +113,7 @@ async fn a_killed_node_with_connections_of_an_api_and_a_worker_loses_nothing() -
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_cut_off_from_the_other_nodes_loses_nothing() -> Result<()> {
     let cluster = BrokerCluster::start("cut-off")?;
-    start(&cluster)
+    FaultTest::start_with_retry_timeout(setup(&cluster), BACK_AFTER_PARTITION)
         .await?
         .passes(async |deployment, clients| {
             let leader = cluster.leader(deployment).await?;
@@ -129,7 +129,7 @@ async fn a_leader_that_is_cut_off_from_the_other_nodes_loses_nothing() -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_whose_network_is_cut_loses_nothing() -> Result<()> {
     let Some(cluster) = BrokerCluster::with_networks("cut-network")? else { return Ok(()) };
-    start(&cluster)
+    FaultTest::start_with_retry_timeout(setup(&cluster), BACK_AFTER_PARTITION)
         .await?
         .passes(async |deployment, clients| {
             let leader = cluster.leader(deployment).await?;
