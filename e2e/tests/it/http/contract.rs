@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/http/contract");
 const SCHEMATHESIS: &str = "schemathesis must be on the PATH; `make test` installs it";
-const TIMEOUT: Duration = Duration::from_secs(220);
+const TIMEOUT: Duration = Duration::from_secs(340);
 
 #[tokio::test]
 async fn the_api_conforms_to_its_openapi_document() -> Result<()> {

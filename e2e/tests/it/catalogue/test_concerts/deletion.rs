@@ -39,7 +39,7 @@ async fn assert_nothing_is_sold(deployment: &Deployment) -> Result<()> {
 
 #[tokio::test]
 async fn a_test_concert_is_deleted_with_its_sales_and_other_sales_stay() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let client = deployment.client();
         // More seats than one transaction deletes.
         let test = TestConcert::create(client, 5, 500).await?;
