@@ -131,6 +131,10 @@ impl SeatMaps {
         let making = self.seats_since(&seat_map, &kept, selection, needed, unverified.is_none());
         match earlier {
             None => timeout(FIRST_TIMEOUT, making).await.map_err(|_| SeatMapError::TimedOut)?,
+            // A client must not miss what it has just written, however long that takes.
+            Some(made) if !needed.has_own_writes(made.as_of) => {
+                timeout(FIRST_TIMEOUT, making).await.map_err(|_| SeatMapError::TimedOut)?
+            }
             Some(made) => match timeout(PATIENCE, making).await {
                 Ok(Err(SeatMapError::Feed(SeatFeedError::ConcertNotFound))) => {
                     Err(SeatFeedError::ConcertNotFound.into())
