@@ -179,8 +179,9 @@ async fn the_typescript_client_reports_seats_that_are_known_to_be_sold_without_f
         let client = deployment.client();
         let seats = client.seat_ids(0).await?;
         sold(client, &seats[..1]).await?;
+        let wanted = booking("alice", &seats[..2]);
         let refused = tokio::select! {
-            refused = run_client(client, &booking("alice", &seats[..2]), "none") => refused?,
+            refused = run_client(client, &wanted, "none") => refused?,
             never = keep_booking(client, &seats[..1]) => match never? {},
         };
         assert_eq!(kinds(&refused), ["book"]);
