@@ -246,9 +246,11 @@ impl SeatMaps {
     ) -> Result<ReadyBody, SeatMapError> {
         let seat_map = self.0.feed.watch(concert).await?;
         if seat_map.layout_version() != version {
-            // Another instance may have noticed a change before this one.
-            let since = Instant::now().checked_sub(UNKNOWN_LAYOUT_EVERY);
-            self.0.feed.read(&seat_map, since.unwrap_or_else(Instant::now)).await?;
+            // Another instance may have noticed a change before this one. All who ask for an unknown version wait for one read.
+            let now = Instant::now();
+            let next_read = seat_map.read_at().map_or(now, |read_at| read_at + UNKNOWN_LAYOUT_EVERY);
+            wait(next_read.saturating_duration_since(now)).await;
+            self.0.feed.read(&seat_map, next_read.max(now)).await?;
             if seat_map.layout_version() != version {
                 return Err(SeatMapError::LayoutChanged);
             }
