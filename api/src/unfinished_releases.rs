@@ -1,7 +1,7 @@
 //! Finishes releases whose instance did not: it ended or lost the database between the two transactions of a release. Until then,
 //! nobody can have the released seats.
 //!
-//! Every instance does so. A release is finished once, whoever does it, and one that is visible here is committed.
+//! Every instance does so, and only the first one finishes a release. A release that is visible here is committed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -22,7 +22,7 @@ impl Versions {
 
 /// Reads the versions of these parts in one statement.
 ///
-/// `xmin` is the transaction that wrote a row: every insertion, deletion and change of a row, whoever makes it, changes the
+/// `xmin` is the transaction that wrote a row: every insertion, deletion and change of a row, also by SQL, changes the
 /// number or the sum of the hashes, in the same moment as the row. Transaction ids are those of one epoch.
 /// The list of concerts has past ones at its end, so it also changes when a concert begins.
 pub async fn read(connection: &mut PgConnection, parts: [bool; 3]) -> Result<Versions, sqlx::Error> {

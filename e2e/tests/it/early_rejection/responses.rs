@@ -103,7 +103,7 @@ async fn early_rejection_can_be_switched_off() -> Result<()> {
     .await
 }
 
-/// Whoever could not learn that a seat is sold does not learn it now.
+/// A client that could not learn that a seat is sold does not learn it now.
 #[tokio::test]
 async fn what_was_reported_before_a_sold_seat_still_is() -> Result<()> {
     Deployment::run(Setup::default(), async |deployment| {

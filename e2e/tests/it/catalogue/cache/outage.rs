@@ -24,7 +24,7 @@ async fn without_postgres_the_last_bodies_are_served_with_their_age_and_afterwar
             before.push(read);
         }
         proxy.drop_requests();
-        wait_until("the age is told", async || {
+        wait_until("the response has an age", async || {
             let read = client.get("/concerts").await?;
             assert_eq!(read.status, 200, "{read:?}");
             Ok(read.header("age").map(|_| ()))
