@@ -28,7 +28,7 @@ has_networks() {
 }
 
 network_name() { # NODE
-    echo "hamro-$STACK_NAME-${1#rabbitmq-}"
+    echo "hamro-${CLONE_ID:0:8}-$STACK_NAME-${1#rabbitmq-}"
 }
 
 # Prints the address at which a node listens.
@@ -45,6 +45,8 @@ enter_network() { # NODE
 
 create_networks() { # NODE…
     local node name link
+    # A run that was killed, or a machine that was copied meanwhile, may have left some.
+    delete_networks
     touch "$STACK_DIR/networks"
     ip link add name "$NETWORK_BRIDGE" type bridge
     ip address add "$NETWORK_PREFIX.254/24" dev "$NETWORK_BRIDGE"
@@ -61,14 +63,18 @@ create_networks() { # NODE…
 }
 
 remove_networks() {
-    local name
     has_networks || return 0
+    delete_networks
+    rm -f "$STACK_DIR/networks"
+}
+
+delete_networks() {
+    local name
     # Each removes the link of the node, too.
-    for name in /run/netns/"hamro-$STACK_NAME"-[0-9]; do
+    for name in /run/netns/"$(network_name '')"[0-9]; do
         if [[ -e $name ]]; then ip netns delete "${name##*/}" || true; fi
     done
     if ip link show "$NETWORK_BRIDGE" >/dev/null 2>&1; then ip link delete "$NETWORK_BRIDGE"; fi
-    rm -f "$STACK_DIR/networks"
 }
 
 # Drops everything that is sent to or from a node, without a word to either side, or ends that.

@@ -8,6 +8,7 @@
 
 mod concert;
 mod concerts;
+mod failed_load;
 mod layout;
 mod metrics;
 pub mod rule;

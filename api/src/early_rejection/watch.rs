@@ -1,8 +1,8 @@
 //! Keeps what is known about sold seats true, by one database session of its own.
 //!
 //! While bookings are requested, a round begins every 250 ms: concerts that are wanted and not known are loaded, then one query
-//! compares all concerts in use with the database. A concert whose seats were freed is loaded again. While nobody books, nothing
-//! is queried.
+//! compares all concerts in use with the database. A concert whose seats were freed is loaded again. While nobody books, the
+//! session is only kept ready: in the first second of a rush, it could take too long to open one.
 //!
 //! What is known belongs to the session by which it was read. A new session may lead to another server, or to one that has lost
 //! the latest commits, so everything is forgotten then.
@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 
 use super::concert::Concert;
 use super::concerts::BYTES_MAX;
+use super::failed_load::FailedLoad;
 use super::{EarlyRejection, stored};
 use crate::boot_clock::since_boot;
 
@@ -37,24 +38,23 @@ const WORK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after the database could not be used.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a seat is not looked up again that belongs to no concert, or to one that cannot be loaded.
+/// How often the session is checked while nobody books.
+const KEEP_READY_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a seat is not looked up again that belongs to no concert.
 const LOOK_UP_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// How long a concert is not loaded again that could not be. A load that always times out must not end the leases of all others
-/// again and again.
-const LOAD_AGAIN_AFTER: Duration = Duration::from_secs(30);
-
-/// How many such seats are remembered.
-const NOT_LOADABLE_MAX: usize = 10_000;
+/// How many seats that belong to no concert are remembered.
+const WITHOUT_CONCERT_MAX: usize = 10_000;
 
 /// Watches the concerts that are booked.
 pub struct Watch {
     early_rejection: EarlyRejection,
     sessions: Sessions,
     session: Option<Session>,
-    not_loadable: HashMap<SeatId, Instant>,
-    /// Concerts that could not be loaded, and when that was tried: they are too large, or the database failed meanwhile.
-    not_loaded: HashMap<ConcertId, Instant>,
+    without_concert: HashMap<SeatId, Instant>,
+    /// Concerts that could not be loaded: they are too large, or the database failed meanwhile.
+    not_loaded: HashMap<ConcertId, FailedLoad>,
     is_failing: bool,
 }
 
@@ -64,7 +64,7 @@ impl Watch {
             early_rejection,
             sessions,
             session: None,
-            not_loadable: HashMap::new(),
+            without_concert: HashMap::new(),
             not_loaded: HashMap::new(),
             is_failing: false,
         }
@@ -87,10 +87,11 @@ impl Watch {
     }
 
     async fn keep_watching(&mut self) {
+        // The first round only opens the session.
+        let mut is_asked = false;
         loop {
-            self.early_rejection.asked().await;
             let began = Instant::now();
-            let pause = match self.round().await {
+            let pause = match self.round(is_asked).await {
                 Ok(()) => ROUND,
                 Err(error) => {
                     self.report_failure(&error);
@@ -98,6 +99,8 @@ impl Watch {
                 }
             };
             sleep_until(began + pause).await;
+            let idle = if self.session.is_some() { KEEP_READY_EVERY } else { Duration::ZERO };
+            is_asked = timeout(idle, self.early_rejection.asked()).await.is_ok();
         }
     }
 
@@ -109,9 +112,10 @@ impl Watch {
         }
     }
 
-    async fn round(&mut self) -> Result<(), sqlx::Error> {
+    /// Does what bookings have asked for. If none have, only keeps a session ready.
+    async fn round(&mut self, is_asked: bool) -> Result<(), sqlx::Error> {
         let mut session = self.usable_session().await?;
-        let result = self.work_on(&mut session).await;
+        let result = if is_asked { self.work_on(&mut session).await } else { Ok(()) };
         if self.sessions.finish_use(&mut session, result.as_ref().err()) {
             self.session = Some(session);
         } else {
@@ -136,7 +140,7 @@ impl Watch {
     }
 
     fn forget(&mut self) {
-        self.not_loadable.clear();
+        self.without_concert.clear();
         let forgotten = std::mem::take(&mut *self.early_rejection.concerts_mut());
         self.early_rejection.0.metrics.count_forgotten(forgotten.iter().count());
     }
@@ -178,35 +182,40 @@ impl Watch {
             let is_wanted = |concert: &&Concert| concert.should_load(now) && concert.is_used(now);
             concerts.iter().filter(is_wanted).map(|concert| concert.id).collect()
         };
-        self.not_loaded.retain(|_, since| since.elapsed() < LOAD_AGAIN_AFTER);
-        wanted.retain(|concert| !self.not_loaded.contains_key(concert));
-        self.not_loadable.retain(|_, since| since.elapsed() < LOOK_UP_AGAIN_AFTER);
+        self.not_loaded.retain(|_, failed| failed.is_recent());
+        wanted.retain(|concert| !self.must_wait(*concert));
+        self.without_concert.retain(|_, since| since.elapsed() < LOOK_UP_AGAIN_AFTER);
         let mut unknown = self.early_rejection.take_unknown();
         unknown.retain(|seat| {
-            !self.not_loadable.contains_key(seat) && !self.early_rejection.concerts().knows(*seat)
+            !self.without_concert.contains_key(seat) && !self.early_rejection.concerts().knows(*seat)
         });
         if unknown.is_empty() {
             return Ok(wanted);
         }
         let seats: Vec<SeatId> = unknown.iter().copied().collect();
         for (seat, concert) in sold_seats::concerts_of(connection, &seats).await? {
-            if !self.not_loaded.contains_key(&concert) {
+            if !self.must_wait(concert) {
                 wanted.insert(concert);
-                unknown.remove(&seat);
             }
+            unknown.remove(&seat);
         }
-        if self.not_loadable.len() + unknown.len() > NOT_LOADABLE_MAX {
-            self.not_loadable.clear();
+        if self.without_concert.len() + unknown.len() > WITHOUT_CONCERT_MAX {
+            self.without_concert.clear();
         }
         let now = Instant::now();
-        self.not_loadable.extend(unknown.into_iter().map(|seat| (seat, now)));
+        self.without_concert.extend(unknown.into_iter().map(|seat| (seat, now)));
         Ok(wanted)
+    }
+
+    fn must_wait(&self, concert: ConcertId) -> bool {
+        self.not_loaded.get(&concert).is_some_and(FailedLoad::must_wait)
     }
 
     async fn load(&mut self, connection: &mut PgConnection, id: ConcertId) -> Result<(), sqlx::Error> {
         let began = since_boot();
         // It stays so if this is given up, which drops the future.
-        self.not_loaded.insert(id, Instant::now());
+        let attempt = FailedLoad::begin(self.not_loaded.get(&id));
+        self.not_loaded.insert(id, attempt);
         self.early_rejection.concerts_mut().begin_load(id);
         let loaded = stored::load(connection, id).await;
         let ended = since_boot();

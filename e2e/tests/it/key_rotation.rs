@@ -142,6 +142,8 @@ async fn a_key_is_replaced_by_command_under_load_and_a_step_is_refused_until_the
 -> Result<()> {
     let variables = vec![
         ("TICKET_KEYS", OLD),
+        // All book the same seat, and each needs a ticket.
+        ("EARLY_REJECTION", "off"),
         ("BOOKING_WAIT", "1s"),
         ("BOOKING_DEADLINE", "3s"),
         ("SHUTDOWN_TIMEOUT", "6s"),

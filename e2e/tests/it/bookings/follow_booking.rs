@@ -73,7 +73,7 @@ async fn a_held_status_request_is_answered_on_any_instance_once_the_ticket_is_se
 
 #[tokio::test]
 async fn an_unchanged_final_status_is_answered_304() -> Result<()> {
-    Deployment::run(Setup::default(), async |deployment| {
+    Deployment::run(Setup::queueing(), async |deployment| {
         let client = deployment.client();
         let seats = client.seat_ids(0).await?;
         let booked = client.book_seats("alice", &seats[..1]).await?;

@@ -196,7 +196,8 @@ impl Balancer {
 
 #[tokio::test]
 async fn no_request_is_refused_while_instances_are_restarted_one_after_another() -> Result<()> {
-    let setup = Setup { apis: 2, variables: vec![("DRAIN_DELAY", "2s")], ..Setup::default() };
+    let variables = vec![("DRAIN_DELAY", "2s"), ("EARLY_REJECTION", "off")];
+    let setup = Setup { apis: 2, variables, ..Setup::default() };
     Deployment::run(setup, async |deployment| {
         let stop = CancellationToken::new();
         let balancer = Arc::new(Balancer { instances: Mutex::default(), stop: stop.clone() });
