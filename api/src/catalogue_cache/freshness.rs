@@ -82,8 +82,10 @@ impl Freshness {
     /// The current version of the part. Waits for a check if the last one proves nothing any more.
     pub async fn currency(&self, part: Part) -> Currency {
         let now = BootInstant::now();
+        // Of later ones the request need not know: it would never end while they come faster than checks.
+        let own_writes = self.0.own_writes.count();
         self.ask(part, now);
-        if let Some(currency) = self.last_check(part, now) {
+        if let Some(currency) = self.last_check(part, own_writes, now) {
             return currency;
         }
         // Checks that began before a write of this instance prove nothing, so it may take two.
@@ -96,7 +98,7 @@ impl Freshness {
                 // The sender is not dropped as long as `self` exists.
                 let _ = ended.changed().await;
                 let now = BootInstant::now();
-                if let Some(currency) = self.last_check(part, now) {
+                if let Some(currency) = self.last_check(part, own_writes, now) {
                     return currency;
                 }
                 if self.is_failing() {
@@ -110,14 +112,14 @@ impl Freshness {
         }
     }
 
-    /// What the last check has found, if that is recent enough. Starts the next check when it is time.
-    fn last_check(&self, part: Part, now: BootInstant) -> Option<Currency> {
-        let generation = self.0.own_writes.count();
+    /// What the last check has found, if that is recent enough and began after so many writes of this instance. Starts the next
+    /// check when it is time.
+    fn last_check(&self, part: Part, own_writes: u64, now: BootInstant) -> Option<Currency> {
         let sales = self.0.sales.load(Ordering::Acquire);
         let known = self.known();
         let state = &known.parts[part.index()];
         let is_sold_since = part == Part::Tiers && state.sales != sales && known.may_check_early(now);
-        if state.number == 0 || state.generation != generation || is_sold_since {
+        if state.number == 0 || state.generation < own_writes || is_sold_since {
             return None;
         }
         let age = now.since(state.checked_at);

@@ -109,8 +109,8 @@ impl Concert {
         }
     }
 
-    /// Takes what a comparison has found that began at `began`.
-    pub fn compare(&mut self, compared: Compared, began: Duration) {
+    /// Takes what a comparison has found that began at `began`, when `known_free` seats were not known as sold.
+    pub fn compare(&mut self, compared: Compared, known_free: usize, began: Duration) {
         let Compared { numbers, terms, free } = compared;
         self.terms = terms;
         #[cfg(feature = "faults")]
@@ -119,6 +119,12 @@ impl Concert {
             self.compared_at = None;
             let was_restored = numbers.history != self.numbers.history;
             self.outdated = Some(if was_restored { Outdated::Restored } else { Outdated::Freed });
+            return;
+        }
+        // No seat is known as sold that was not, so a seat was freed in a way that has not changed `freed_version`.
+        if free > known_free {
+            self.compared_at = None;
+            self.outdated = Some(Outdated::Freed);
             return;
         }
         self.compared_at = Some(began);
@@ -207,16 +213,20 @@ mod tests {
         Compared { numbers: numbers(1, 1), terms: Terms::default(), free }
     }
 
+    fn compare(concert: &mut Concert, compared: Compared, began: Duration) {
+        concert.compare(compared, concert.sales.free(), began);
+    }
+
     #[test]
     fn a_concert_decides_only_while_a_comparison_counts_that_found_the_same_numbers() {
         let mut concert = concert(Terms::default());
         assert!(!concert.may_decide(at(SECOND)), "it was not compared yet");
-        concert.compare(same(3), SECOND);
+        compare(&mut concert, same(3), SECOND);
         assert!(concert.may_decide(at(Duration::from_millis(1_999))));
         assert!(!concert.may_decide(at(SECOND * 2)));
         for (other, expected) in [(numbers(1, 2), Outdated::Freed), (numbers(2, 1), Outdated::Restored)] {
-            concert.compare(same(3), SECOND * 3);
-            concert.compare(Compared { numbers: other, ..same(3) }, SECOND * 3);
+            compare(&mut concert, same(3), SECOND * 3);
+            compare(&mut concert, Compared { numbers: other, ..same(3) }, SECOND * 3);
             assert!(!concert.may_decide(at(SECOND * 3)));
             assert_eq!(concert.outdated(), Some(expected));
         }
@@ -231,7 +241,7 @@ mod tests {
             (Terms { sales_close_at: Some(time(5_000)), ..Terms::default() }, false),
         ] {
             let mut concert = concert(Terms::default());
-            concert.compare(Compared { terms, ..same(3) }, SECOND);
+            compare(&mut concert, Compared { terms, ..same(3) }, SECOND);
             assert_eq!(concert.may_decide(at(SECOND)), expected, "{terms:?}");
         }
     }
@@ -251,22 +261,36 @@ mod tests {
     #[test]
     fn a_lost_announcement_is_noticed_a_second_later_and_does_not_end_the_lease() {
         let mut concert = concert(Terms::default());
-        concert.compare(same(2), SECOND);
-        concert.compare(same(2), SECOND + SECOND / 2);
+        compare(&mut concert, same(2), SECOND);
+        compare(&mut concert, same(2), SECOND + SECOND / 2);
         assert_eq!(concert.outdated(), None, "it may still be announced");
-        concert.compare(same(2), SECOND * 2);
+        compare(&mut concert, same(2), SECOND * 2);
         assert_eq!(concert.outdated(), Some(Outdated::Missed));
         assert!(concert.may_decide(at(SECOND * 2)));
         concert.learn(numbers(1, 1), &[(SeatId(1), SaleKey::None)]);
-        concert.compare(same(2), SECOND * 3);
+        compare(&mut concert, same(2), SECOND * 3);
         assert_eq!(concert.outdated(), None);
+    }
+
+    #[test]
+    fn a_seat_that_was_freed_without_another_version_ends_the_lease() {
+        let mut concert = concert(Terms::default());
+        concert.learn(numbers(1, 1), &[(SeatId(1), SaleKey::None)]);
+        compare(&mut concert, same(2), SECOND);
+        assert!(concert.may_decide(at(SECOND)));
+        compare(&mut concert, same(3), SECOND);
+        assert!(!concert.may_decide(at(SECOND)));
+        assert_eq!(concert.outdated(), Some(Outdated::Freed));
+        // A sale that was announced since the comparison began is no such seat.
+        concert.compare(same(3), 3, SECOND);
+        assert!(concert.may_decide(at(SECOND)));
     }
 
     #[test]
     fn loading_takes_at_most_a_tenth_of_the_time() {
         let mut concert = concert(Terms::default());
         concert.loaded(SECOND, SECOND * 2);
-        concert.compare(Compared { numbers: numbers(1, 2), ..same(3) }, SECOND * 3);
+        compare(&mut concert, Compared { numbers: numbers(1, 2), ..same(3) }, SECOND * 3);
         assert!(!concert.should_load(Duration::from_millis(10_999)));
         assert!(concert.should_load(SECOND * 11));
     }

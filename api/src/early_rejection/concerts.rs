@@ -203,11 +203,18 @@ impl Concerts {
         evicted
     }
 
-    /// Takes what a comparison has found that began at `began`. Returns why the concert is outdated, if it was not before.
-    pub fn compare(&mut self, id: ConcertId, compared: Compared, began: Duration) -> Option<Outdated> {
+    /// Takes what a comparison has found that began at `began`, when `free` seats were not known as sold. Returns why the concert
+    /// is outdated, if it was not before.
+    pub fn compare(
+        &mut self,
+        id: ConcertId,
+        compared: Compared,
+        free: usize,
+        began: Duration,
+    ) -> Option<Outdated> {
         let concert = self.by_id.get_mut(&id)?;
         let before = concert.outdated();
-        concert.compare(compared, began);
+        concert.compare(compared, free, began);
         concert.outdated().filter(|cause| before != Some(*cause))
     }
 

@@ -8,7 +8,7 @@
 
 mod concert;
 mod concerts;
-mod failed_load;
+mod failed_loads;
 mod layout;
 mod metrics;
 pub mod rule;
@@ -80,18 +80,14 @@ impl EarlyRejection {
         }
         let now = Moment { since_boot: since_boot(), time: now };
         let verdict = self.concerts().judge(request, key, now);
-        self.ask();
-        match verdict {
-            Verdict::Reject(rejection) => {
-                self.0.metrics.count(&rejection);
-                Some(rejection)
-            }
-            Verdict::Queue => None,
-            Verdict::QueueUnknown => {
-                self.remember_unknown(request.seat_ids());
-                None
-            }
+        if verdict == Verdict::QueueUnknown {
+            self.remember_unknown(request.seat_ids());
         }
+        // Last, so that whoever is woken finds the seats.
+        self.ask();
+        let Verdict::Reject(rejection) = verdict else { return None };
+        self.0.metrics.count(&rejection);
+        Some(rejection)
     }
 
     /// Learns the announced sales of a batch.

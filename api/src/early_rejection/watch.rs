@@ -7,7 +7,7 @@
 //! What is known belongs to the session by which it was read. A new session may lead to another server, or to one that has lost
 //! the latest commits, so everything is forgotten then.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::pending;
 use std::io;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 
 use super::concert::Concert;
 use super::concerts::BYTES_MAX;
-use super::failed_load::FailedLoad;
+use super::failed_loads::FailedLoads;
 use super::{EarlyRejection, stored};
 use crate::boot_clock::since_boot;
 
@@ -34,6 +34,9 @@ const LOAD_FOR: Duration = Duration::from_millis(250);
 
 /// How long a piece of work may take before the session is given up.
 const WORK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a query may take that takes milliseconds, unless the session is lost.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The pause after the database could not be used.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -53,8 +56,8 @@ pub struct Watch {
     sessions: Sessions,
     session: Option<Session>,
     without_concert: HashMap<SeatId, Instant>,
-    /// Concerts that could not be loaded: they are too large, or the database failed meanwhile.
-    not_loaded: HashMap<ConcertId, FailedLoad>,
+    /// Of concerts that are too large, have just been changed, or were given up when the database failed.
+    failed_loads: FailedLoads,
     is_failing: bool,
 }
 
@@ -65,7 +68,7 @@ impl Watch {
             sessions,
             session: None,
             without_concert: HashMap::new(),
-            not_loaded: HashMap::new(),
+            failed_loads: FailedLoads::default(),
             is_failing: false,
         }
     }
@@ -114,8 +117,9 @@ impl Watch {
 
     /// Does what bookings have asked for. If none have, only keeps a session ready.
     async fn round(&mut self, is_asked: bool) -> Result<(), sqlx::Error> {
-        let mut session = self.usable_session().await?;
+        let mut session = self.usable_session(is_asked).await?;
         let result = if is_asked { self.work_on(&mut session).await } else { Ok(()) };
+        self.failed_loads.end();
         if self.sessions.finish_use(&mut session, result.as_ref().err()) {
             self.session = Some(session);
         } else {
@@ -129,9 +133,13 @@ impl Watch {
     }
 
     /// The session of the round before, or else a new one; then everything is forgotten.
-    async fn usable_session(&mut self) -> Result<Session, sqlx::Error> {
+    ///
+    /// If there is work, the session is not checked first. The work shows whether it works; in a rush, a check could exceed its
+    /// short time limit, and a new session would be slower still.
+    async fn usable_session(&mut self, is_asked: bool) -> Result<Session, sqlx::Error> {
+        let check_after = if is_asked { Duration::MAX } else { CHECK_AFTER };
         if let Some(mut session) = self.session.take()
-            && self.sessions.check(&mut session, CHECK_AFTER).await
+            && self.sessions.check(&mut session, check_after).await
         {
             return Ok(session);
         }
@@ -148,42 +156,46 @@ impl Watch {
     async fn work_on(&mut self, session: &mut Session) -> Result<(), sqlx::Error> {
         let replaced = self.sessions.replaced(session);
         let work = async {
-            self.load_wanted(&mut session.connection).await?;
-            self.compare(&mut session.connection).await
+            let connection = &mut session.connection;
+            // First, because what is known is of use only while it is compared.
+            self.compare(connection).await?;
+            if self.load_wanted(connection).await? > 0 {
+                self.compare(connection).await?;
+            }
+            Ok(())
         };
         tokio::select! {
             biased;
-            result = timeout(WORK_TIMEOUT, work) => {
-                result.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the database does not respond").into()))
-            }
+            result = within(WORK_TIMEOUT, work) => result,
             () = replaced => Err(server_replaced()),
         }
     }
 
-    /// Loads concerts that are wanted and not known, and those that are outdated.
-    async fn load_wanted(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    /// Loads concerts that are outdated or not known yet. Returns how many.
+    async fn load_wanted(&mut self, connection: &mut PgConnection) -> Result<usize, sqlx::Error> {
         let began = Instant::now();
-        let wanted = self.wanted(connection).await?;
-        for concert in wanted {
+        let wanted = within(QUERY_TIMEOUT, self.wanted(connection)).await?;
+        for (loaded, concert) in wanted.iter().enumerate() {
             if began.elapsed() >= LOAD_FOR {
-                // The others follow in the next round, once somebody asks for them again.
+                // The others follow in the next round.
                 self.early_rejection.ask();
-                break;
+                return Ok(loaded);
             }
-            self.load(connection, concert).await?;
+            self.load(connection, *concert).await?;
         }
-        Ok(())
+        Ok(wanted.len())
     }
 
-    async fn wanted(&mut self, connection: &mut PgConnection) -> Result<HashSet<ConcertId>, sqlx::Error> {
+    /// The concerts to load: first those that were known, because they are booked the most.
+    async fn wanted(&mut self, connection: &mut PgConnection) -> Result<Vec<ConcertId>, sqlx::Error> {
         let now = since_boot();
-        let mut wanted: HashSet<ConcertId> = {
+        let mut wanted: Vec<ConcertId> = {
             let concerts = self.early_rejection.concerts();
             let is_wanted = |concert: &&Concert| concert.should_load(now) && concert.is_used(now);
             concerts.iter().filter(is_wanted).map(|concert| concert.id).collect()
         };
-        self.not_loaded.retain(|_, failed| failed.is_recent());
-        wanted.retain(|concert| !self.must_wait(*concert));
+        self.failed_loads.forget_old();
+        wanted.retain(|concert| !self.failed_loads.must_wait(*concert));
         self.without_concert.retain(|_, since| since.elapsed() < LOOK_UP_AGAIN_AFTER);
         let mut unknown = self.early_rejection.take_unknown();
         unknown.retain(|seat| {
@@ -194,8 +206,8 @@ impl Watch {
         }
         let seats: Vec<SeatId> = unknown.iter().copied().collect();
         for (seat, concert) in sold_seats::concerts_of(connection, &seats).await? {
-            if !self.must_wait(concert) {
-                wanted.insert(concert);
+            if !self.failed_loads.must_wait(concert) && !wanted.contains(&concert) {
+                wanted.push(concert);
             }
             unknown.remove(&seat);
         }
@@ -207,15 +219,10 @@ impl Watch {
         Ok(wanted)
     }
 
-    fn must_wait(&self, concert: ConcertId) -> bool {
-        self.not_loaded.get(&concert).is_some_and(FailedLoad::must_wait)
-    }
-
     async fn load(&mut self, connection: &mut PgConnection, id: ConcertId) -> Result<(), sqlx::Error> {
         let began = since_boot();
-        // It stays so if this is given up, which drops the future.
-        let attempt = FailedLoad::begin(self.not_loaded.get(&id));
-        self.not_loaded.insert(id, attempt);
+        // If this is given up, the round ends it.
+        self.failed_loads.begin(id);
         self.early_rejection.concerts_mut().begin_load(id);
         let loaded = stored::load(connection, id).await;
         let ended = since_boot();
@@ -230,8 +237,9 @@ impl Watch {
         };
         self.early_rejection.0.metrics.loads.inc();
         if concert.as_ref().is_some_and(|concert| concert.bytes() <= BYTES_MAX) {
-            self.not_loaded.remove(&id);
+            self.failed_loads.succeeded();
         }
+        self.failed_loads.end();
         let unneeded = self.early_rejection.concerts_mut().end_load(id, concert);
         debug!(concert.id = %id, "read the sold seats of concert {id} in {:.1?}", ended.saturating_sub(began));
         drop(unneeded);
@@ -242,22 +250,24 @@ impl Watch {
     async fn compare(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         // Before the query: what is committed later may be missing in its result.
         let began = since_boot();
-        let used: Vec<ConcertId> = {
+        let used: HashMap<ConcertId, usize> = {
             let concerts = self.early_rejection.concerts();
-            concerts.iter().filter(|concert| concert.is_used(began)).map(|concert| concert.id).collect()
+            let used = concerts.iter().filter(|concert| concert.is_used(began));
+            used.map(|concert| (concert.id, concert.sales.free())).collect()
         };
         if used.is_empty() {
             return Ok(());
         }
-        let found = stored::compare(connection, &used).await?;
+        let ids: Vec<ConcertId> = used.keys().copied().collect();
+        let found = within(QUERY_TIMEOUT, stored::compare(connection, &ids)).await?;
         self.early_rejection.0.metrics.comparisons.inc();
         let mut removed = Vec::new();
         let mut concerts = self.early_rejection.concerts_mut();
-        for id in used {
+        for (id, free) in used {
             match found.get(&id) {
                 Some(compared) => {
-                    let before = concerts.compare(id, *compared, began);
-                    if let Some(cause) = before {
+                    let outdated = concerts.compare(id, *compared, free, began);
+                    if let Some(cause) = outdated {
                         self.early_rejection.0.metrics.count_outdated(cause);
                     }
                 }
@@ -268,4 +278,12 @@ impl Watch {
         drop(concerts);
         Ok(())
     }
+}
+
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let no_response = || io::Error::new(io::ErrorKind::TimedOut, "the database does not respond");
+    timeout(limit, work).await.unwrap_or_else(|_| Err(no_response().into()))
 }

@@ -47,7 +47,7 @@ fn concerts() -> Concerts {
 
 fn compare(concerts: &mut Concerts, id: ConcertId, freed_version: i64) {
     let compared = Compared { numbers: numbers(freed_version), terms: Terms::default(), free: 4 };
-    concerts.compare(id, compared, SECOND);
+    concerts.compare(id, compared, 4, SECOND);
 }
 
 fn announce(concerts: &mut Concerts, concert: u128, freed_version: i64, seats: &[(i32, Option<KeyDigest>)]) {
