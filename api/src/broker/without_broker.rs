@@ -1,7 +1,8 @@
 //! A stub for a benchmark: a publishing task that uses no broker. The programs do not contain it, because only the
 //! benchmark calls it.
 
-use super::publisher::{BrokerState, PublishingTask};
+use super::publisher::BrokerState;
+use super::publishing_task::PublishingTask;
 
 impl PublishingTask {
     /// Confirms all bookings and publishes none. The benchmark of the intake measures the cost of HTTP alone with it.

@@ -4,7 +4,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hamro_api::broker::publisher::{InstanceReporter, PublisherMetrics, Reporter, publisher};
+use hamro_api::broker::publisher::PublisherMetrics;
+use hamro_api::broker::publishing_task::{InstanceReporter, Reporter, publisher};
 use hamro_api::catalogue_cache::CatalogueCache;
 use hamro_api::config::Config;
 use hamro_api::early_rejection::EarlyRejection;
