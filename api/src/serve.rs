@@ -1,18 +1,18 @@
 //! Wires what serves requests together, and runs it.
 
+mod tasks;
+
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use hamro_api::broker::fallback_runtime;
-use hamro_api::broker::outcome_subscriber::OutcomeSubscriber;
 use hamro_api::broker::publisher::PublisherMetrics;
-use hamro_api::broker::publishing_task::{InstanceReporter, PublishingTask, Reporter, publisher};
-use hamro_api::canary::{Canary, CanaryMetrics, OwnHttp};
+use hamro_api::broker::publishing_task::{InstanceReporter, Reporter, publisher};
+use hamro_api::canary::{CanaryMetrics, OwnHttp};
 use hamro_api::catalogue_cache::CatalogueCache;
 use hamro_api::config::{Config, DATABASE_SESSION};
-use hamro_api::early_rejection::{self, EarlyRejection};
+use hamro_api::early_rejection::EarlyRejection;
 use hamro_api::http::admin_auth::AdminAuth;
 use hamro_api::http::bound::Bound;
 use hamro_api::http::bound_metrics::register_bounds;
@@ -21,12 +21,11 @@ use hamro_api::http::response_memory::ResponseMemory;
 use hamro_api::http::sse::SseLimiter;
 use hamro_api::installation::Installation;
 use hamro_api::installation::reports::Reports;
-use hamro_api::intake::{self, Intake};
+use hamro_api::intake::Intake;
 use hamro_api::metrics::ApiMetrics;
 use hamro_api::outcomes::Outcomes;
 use hamro_api::outcomes::queue_estimate::QueueEstimate;
 use hamro_api::outcomes::watermark::Watermark;
-use hamro_api::retention::Retention;
 use hamro_api::router::router;
 use hamro_api::seat_feed::SeatFeed;
 use hamro_api::seat_maps::{SeatMapMetrics, SeatMaps};
@@ -37,12 +36,12 @@ use hamro_api::server::middleware::MiddlewareState;
 use hamro_api::server::rate_limit::RateLimit;
 use hamro_api::server::request_counts::RequestCounts;
 use hamro_api::state::{App, AppState};
-use hamro_api::{epoch_watch, health, server, startup_migration, unfinished_releases};
-use hamro_shared::database::{self, Database, DatabaseClock, Sessions};
+use hamro_api::{health, server, startup_migration};
+use hamro_shared::database::{Database, DatabaseClock};
 use hamro_shared::domain::Clock;
 use hamro_shared::lifecycle::{Lifecycle, ShutdownLimits};
 use hamro_shared::process_name::process_name;
-use hamro_shared::queue::{Broker, supervise};
+use hamro_shared::queue::Broker;
 use hamro_shared::telemetry::metrics::MetricsRegistry;
 use hamro_shared::telemetry::{self, traces};
 use tokio::sync::watch;
@@ -123,24 +122,15 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     register_state(&mut registry, &state, &admission);
 
     // Requests in flight need these tasks until the last response is sent.
-    spawn_broker_tasks(&mut lifecycle, &state, broker, publishing_task);
-    spawn_database_tasks(&mut lifecycle, &state);
-    spawn_middleware_tasks(&mut lifecycle, &state, &middleware);
+    tasks::spawn_broker_tasks(&mut lifecycle, &state, broker, publishing_task);
+    tasks::spawn_database_tasks(&mut lifecycle, &state);
+    tasks::spawn_middleware_tasks(&mut lifecycle, &state, &middleware);
     let sessions = config.database.sessions(&process, DATABASE_SESSION);
-    spawn_retention(&mut lifecycle, &state, config.retention, sessions.clone());
-    spawn_early_rejection(&mut lifecycle, &state, config.database.sessions(&process, DATABASE_SESSION));
-    if let Some(every) = config.canary.every {
-        let http = OwnHttp::new(socket.address());
-        let canary = Canary {
-            app: state.clone(),
-            http,
-            settle_limit: config.canary.settle_limit,
-            sessions,
-            metrics: canary_metrics,
-            has_failed: false,
-        };
-        spawn_canary(&mut lifecycle, &state, canary, every);
-    }
+    tasks::spawn_retention(&mut lifecycle, &state, config.retention, sessions.clone());
+    let watch_sessions = config.database.sessions(&process, DATABASE_SESSION);
+    tasks::spawn_early_rejection(&mut lifecycle, &state, watch_sessions);
+    let own_http = OwnHttp::new(socket.address());
+    tasks::spawn_canary(&mut lifecycle, &state, &config.canary, own_http, sessions, canary_metrics);
     // Without time limits, because a migration may take long or wait for another instance's migration.
     let (sessions, ticket_keys) = (config.database.sessions(&process, &[]), state.policy.ticket_keys.clone());
     lifecycle.support("schema", |stop| {
@@ -211,104 +201,4 @@ fn register_state(registry: &mut MetricsRegistry, state: &AppState, admission: &
         ],
     );
     health::ready::register_metrics(registry, state);
-}
-
-/// Erases what the periods of retention have passed for, if there are any.
-fn spawn_retention(lifecycle: &mut Lifecycle, state: &AppState, retention: Retention, sessions: Sessions) {
-    if !retention.is_unlimited() {
-        let schema_ready = state.schema_ready.clone();
-        lifecycle
-            .support("retention", |stop| hamro_api::retention::run(sessions, retention, schema_ready, stop));
-    }
-}
-
-/// Keeps what is known about sold seats true, with one session of its own.
-fn spawn_early_rejection(lifecycle: &mut Lifecycle, state: &AppState, sessions: Sessions) {
-    let watch = early_rejection::Watch::new(state.early_rejection.clone(), sessions);
-    let schema_ready = state.schema_ready.clone();
-    lifecycle.support("early rejection", |stop| watch.run(schema_ready, stop));
-}
-
-/// Books and releases a seat of the hidden concert again and again.
-fn spawn_canary(lifecycle: &mut Lifecycle, state: &AppState, canary: Canary, every: Duration) {
-    let (schema_ready, draining) = (state.schema_ready.clone(), lifecycle.draining());
-    lifecycle.work("canary", |stop| canary.run(every, schema_ready, draining, stop));
-}
-
-/// Publishes bookings, and receives announced outcomes.
-fn spawn_broker_tasks(
-    lifecycle: &mut Lifecycle,
-    state: &AppState,
-    broker: Broker,
-    mut publishing_task: PublishingTask,
-) {
-    let mut subscriber = OutcomeSubscriber {
-        topology: broker.topology().clone(),
-        outcomes: state.outcomes.clone(),
-        queue_estimate: state.queue_estimate.clone(),
-        seat_feed: state.seat_feed.clone(),
-        catalogue: state.catalogue.clone(),
-        early_rejection: state.early_rejection.clone(),
-        intake: state.intake.clone(),
-        installation: state.installation.clone(),
-    };
-    let (installation, queue_estimate) = (state.installation.clone(), state.queue_estimate.clone());
-    lifecycle.support("live view", |stop| installation.run(queue_estimate, stop));
-    let (publishing_broker, watching_broker) = (broker.clone(), broker.clone());
-    lifecycle.support("broker nodes", |stop| async move {
-        watching_broker.watch_nodes(&stop).await;
-        Ok(())
-    });
-    lifecycle.support("publisher", |stop| async move {
-        supervise(&publishing_broker, &stop, &mut publishing_task).await;
-        Ok(())
-    });
-    lifecycle.support("outcome subscriber", |stop| async move {
-        supervise(&broker, &stop, &mut subscriber).await;
-        Ok(())
-    });
-}
-
-/// Looks up outcomes whose announcement was lost, keeps watched seat maps and the controls of the intake current, and
-/// measures the database clock. Forgets what is cached after a restore.
-fn spawn_database_tasks(lifecycle: &mut Lifecycle, state: &AppState) {
-    let (outcomes, database) = (state.outcomes.clone(), state.database.clone());
-    lifecycle.support("outcome polling", |stop| outcomes.poll_pending(database, stop));
-    let seat_feed = state.seat_feed.clone();
-    lifecycle.support("seat feed", |stop| seat_feed.run(stop));
-    let memory = epoch_watch::Memory {
-        outcomes: state.outcomes.clone(),
-        seat_feed: state.seat_feed.clone(),
-        catalogue: state.catalogue.clone(),
-    };
-    let database = state.database.clone();
-    lifecycle.support("epoch", |stop| epoch_watch::run(database, memory, stop));
-    let database = state.database.clone();
-    lifecycle.support("unfinished releases", |stop| unfinished_releases::run(database, stop));
-    let (intake, database) = (state.intake.clone(), state.database.clone());
-    lifecycle.support("intake controls", |stop| intake::polling::run(intake, database, stop));
-    let (database_clock, database) = (state.database_clock.clone(), state.database.clone());
-    let watching = database.clone();
-    lifecycle.support("database clock", |stop| database_clock.keep_measuring(database, stop));
-    lifecycle.support("database servers", |stop| database::watch_servers(watching, |_| {}, stop));
-}
-
-/// Logs the counts of refused requests and of wrong admin tokens, and frees the rate limiter's memory of idle clients.
-fn spawn_middleware_tasks(lifecycle: &mut Lifecycle, state: &AppState, middleware: &MiddlewareState) {
-    let admin_auth = state.admin_auth.clone();
-    lifecycle.support("failed admin attempts", |stop| async move {
-        admin_auth.report_failures(stop).await;
-        Ok(())
-    });
-    let tally = middleware.counts.tally().clone();
-    lifecycle.support("refusal counts", |stop| async move {
-        tally.report_every_second(stop).await;
-        Ok(())
-    });
-    if let Some(rate_limit) = middleware.rate_limit.clone() {
-        lifecycle.support("rate limit", |stop| async move {
-            rate_limit.evict_idle(stop).await;
-            Ok(())
-        });
-    }
 }
