@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 
 use super::{
     BaselineReport, BookedConcert, Counts, Ending, Evidence, Latencies, Latency, Loader, Rates, Report,
-    RunFacts, Verdict, VisitCounts, drifts, lag_limit,
+    RunFacts, Verdict, VisitReport, drifts, lag_limit,
 };
 use crate::arguments::RunArguments;
 use crate::metrics::histogram;
@@ -110,7 +110,7 @@ pub(crate) fn build(
             .visits
             .as_ref()
             .zip(load.visits.as_ref())
-            .map(|(visits, totals)| VisitCounts::of(visits.arguments, totals)),
+            .map(|(visits, totals)| VisitReport::of(visits.arguments, totals)),
         rates: Rates::of(
             &counts,
             arrivals_seconds,

@@ -78,7 +78,7 @@ fn reached(report: &Report) -> String {
     let (counts, rates, latencies, proof) = (&report.counts, &report.rates, &report.latencies, &report.proof);
     let mut parts = Vec::new();
     if let Some((rate, visits)) = report.visit_rate().zip(report.visits.as_ref()) {
-        let requests = super::per_second(visits.requests, rates.arrivals_seconds);
+        let requests = super::per_second(visits.counts.requests, rates.arrivals_seconds);
         parts.push(format!(
             "{} visits{} by {} requests",
             per_second(rate),

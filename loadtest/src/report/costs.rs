@@ -33,7 +33,7 @@ impl Report {
 
     /// The number of buyers or requests among which the CPU time is divided.
     pub fn cost_basis(&self) -> u64 {
-        self.visits.as_ref().map_or(self.counts.started, super::VisitCounts::all)
+        self.visits.as_ref().map_or(self.counts.started, |visits| visits.counts.all())
     }
 
     /// Each watched process, their sum if the idle system was measured, and the load generator.

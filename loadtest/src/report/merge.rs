@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     BookedConcert, Counts, Latencies, Latency, Loader, Rates, Report, RunFacts, Threshold, Verdict,
-    VisitCounts, drifts,
+    VisitReport, drifts,
 };
 use hamro_verification::machine::LoaderCost;
 use hamro_verification::processes::Cost;
@@ -217,7 +217,7 @@ fn merge_idle(reports: &[Report]) -> BTreeMap<String, f64> {
     merged
 }
 
-fn add_visits(reports: &[Report]) -> Option<VisitCounts> {
+fn add_visits(reports: &[Report]) -> Option<VisitReport> {
     let mut all = reports.iter().filter_map(|report| report.visits.as_ref());
     let mut sum = all.next()?.clone();
     all.for_each(|visits| sum.add(visits));

@@ -40,7 +40,7 @@ pub use progress::Progress;
 pub use summary::{proof_table, summary, table};
 pub use threshold::{METRICS, Threshold, ThresholdResult};
 pub use verdict::{Ending, Evidence, Verdict, lag_limit};
-pub use visits::VisitCounts;
+pub use visits::VisitReport;
 
 use crate::metrics::Second;
 use crate::scenario::Scenario;
@@ -70,7 +70,7 @@ pub struct Report {
     pub counts: Counts,
     /// Visits of the page, in the scenario `opening`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub visits: Option<VisitCounts>,
+    pub visits: Option<VisitReport>,
     pub rates: Rates,
     /// In microseconds.
     pub latencies: Latencies,

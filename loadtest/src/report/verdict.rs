@@ -100,7 +100,7 @@ impl Verdict {
 /// What visits of the page say against the target.
 fn wrong_visits(visits: &VisitTotals) -> Vec<String> {
     let mut reasons = Vec::new();
-    if visits.complete == 0 {
+    if visits.counts.complete == 0 {
         reasons.push("no visit of the page was complete".to_owned());
     }
     if visits.corrupt > 0 {

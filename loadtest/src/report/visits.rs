@@ -1,68 +1,39 @@
 //! What visitors of the page requested and received, in the scenario `opening`.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::Report;
 use super::numbers::{counted, grouped, per_second};
 use super::summary::table;
 use crate::arguments::OpeningArguments;
-use crate::visits::{PageKind, StreamCounts, VisitTotals};
+use crate::visits::{PageKind, StreamCounts, VisitCounts, VisitTotals};
 
 /// The latency of a visit is in [`super::Latencies`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct VisitCounts {
+pub struct VisitReport {
     pub page: PageKind,
     pub warm_share: f64,
     pub book_share: f64,
-    /// Visits whose requests all had a response.
-    pub complete: u64,
-    pub failed: u64,
-    /// Requests of pages with a response. Bookings are not included.
-    pub requests: u64,
-    /// Of these, the responses `304`.
-    pub not_modified: u64,
-    /// The bodies as they were received, and after decompression.
-    pub received_bytes: u64,
-    pub decoded_bytes: u64,
-    pub failures: BTreeMap<Box<str>, u64>,
+    #[serde(flatten)]
+    pub counts: VisitCounts,
     /// `None` if visitors open none.
     pub streams: Option<StreamCounts>,
 }
 
-impl VisitCounts {
+impl VisitReport {
     pub fn of(arguments: OpeningArguments, totals: &VisitTotals) -> Self {
         Self {
             page: arguments.page,
             warm_share: arguments.warm_share,
             book_share: arguments.book_share,
-            complete: totals.complete,
-            failed: totals.failed,
-            requests: totals.requests,
-            not_modified: totals.not_modified,
-            received_bytes: totals.received_bytes,
-            decoded_bytes: totals.decoded_bytes,
-            failures: totals.failures.clone(),
+            counts: totals.counts.clone(),
             streams: arguments.streams.then_some(totals.streams),
         }
     }
 
-    pub fn all(&self) -> u64 {
-        self.complete + self.failed
-    }
-
     /// Adds what another load generator counted.
     pub fn add(&mut self, other: &Self) {
-        self.complete += other.complete;
-        self.failed += other.failed;
-        self.requests += other.requests;
-        self.not_modified += other.not_modified;
-        self.received_bytes += other.received_bytes;
-        self.decoded_bytes += other.decoded_bytes;
-        for (failure, count) in &other.failures {
-            *self.failures.entry(failure.clone()).or_default() += count;
-        }
+        self.counts.add(&other.counts);
         if let Some(StreamCounts { opened, refused, not_tried, received_bytes }) = other.streams {
             let sum = self.streams.get_or_insert_default();
             sum.opened += opened;
@@ -89,23 +60,24 @@ impl Report {
     /// Complete visits per second, if there were visits.
     pub fn visit_rate(&self) -> Option<f64> {
         let visits = self.visits.as_ref()?;
-        Some(super::per_second(visits.complete, self.rates.arrivals_seconds))
+        Some(super::per_second(visits.counts.complete, self.rates.arrivals_seconds))
     }
 
     /// Names and values of what visitors received. Empty if there were no visits.
     pub fn visit_rows(&self) -> Vec<[String; 2]> {
         let Some(visits) = &self.visits else { return Vec::new() };
+        let counts = &visits.counts;
         let rate = |count: u64| super::per_second(count, self.rates.arrivals_seconds);
         let mut rows = vec![
-            ("visits, complete", per_second(rate(visits.complete))),
-            ("their requests", per_second(rate(visits.requests))),
-            ("requests per visit", format!("{:.1}", ratio(visits.requests, visits.all()))),
-            ("unchanged (304)", format!("{:.1} %", 100.0 * ratio(visits.not_modified, visits.requests))),
-            ("bodies received", format!("{:.2} MB/s", rate(visits.received_bytes) / 1e6)),
-            ("bodies, decompressed", format!("{:.2} MB/s", rate(visits.decoded_bytes) / 1e6)),
+            ("visits, complete", per_second(rate(counts.complete))),
+            ("their requests", per_second(rate(counts.requests))),
+            ("requests per visit", format!("{:.1}", ratio(counts.requests, counts.all()))),
+            ("unchanged (304)", format!("{:.1} %", 100.0 * ratio(counts.not_modified, counts.requests))),
+            ("bodies received", format!("{:.2} MB/s", rate(counts.received_bytes) / 1e6)),
+            ("bodies, decompressed", format!("{:.2} MB/s", rate(counts.decoded_bytes) / 1e6)),
         ];
-        if visits.failed > 0 {
-            rows.push(("visits, failed", grouped(visits.failed)));
+        if counts.failed > 0 {
+            rows.push(("visits, failed", grouped(counts.failed)));
         }
         if let Some(streams) = visits.streams {
             rows.push(("event streams opened", grouped(streams.opened)));
@@ -118,7 +90,7 @@ impl Report {
         }
         let mut rows: Vec<[String; 2]> =
             rows.into_iter().map(|(name, value)| [name.to_owned(), value]).collect();
-        let failures = visits.failures.iter();
+        let failures = counts.failures.iter();
         rows.extend(failures.map(|(failure, count)| [format!("failed: {failure}"), grouped(*count)]));
         rows
     }
@@ -132,11 +104,11 @@ pub fn visit_table(report: &Report) -> String {
 
 /// The sign that failed visits are, if there were any.
 pub fn failed_visits(report: &Report) -> Option<String> {
-    let visits = report.visits.as_ref().filter(|visits| visits.failed > 0)?;
+    let counts = &report.visits.as_ref().filter(|visits| visits.counts.failed > 0)?.counts;
     Some(format!(
         "{} of {} failed",
-        grouped(visits.failed),
-        counted(visits.all(), "visit of the page", "visits of the page")
+        grouped(counts.failed),
+        counted(counts.all(), "visit of the page", "visits of the page")
     ))
 }
 
@@ -147,21 +119,25 @@ fn ratio(part: u64, of: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::report::example;
 
-    fn visits() -> VisitCounts {
-        VisitCounts {
+    fn visits() -> VisitReport {
+        VisitReport {
             page: PageKind::Layout,
             warm_share: 0.2,
             book_share: 0.1,
-            complete: 9_990,
-            failed: 10,
-            requests: 60_000,
-            not_modified: 6_000,
-            received_bytes: 40_000_000,
-            decoded_bytes: 400_000_000,
-            failures: BTreeMap::from([("status-503 of /".into(), 10)]),
+            counts: VisitCounts {
+                complete: 9_990,
+                failed: 10,
+                requests: 60_000,
+                not_modified: 6_000,
+                received_bytes: 40_000_000,
+                decoded_bytes: 400_000_000,
+                failures: BTreeMap::from([("status-503 of /".into(), 10)]),
+            },
             streams: Some(StreamCounts {
                 opened: 900,
                 refused: 90,
@@ -195,7 +171,11 @@ mod tests {
     fn the_visits_of_several_load_generators_add() {
         let mut sum = visits();
         sum.add(&visits());
-        assert_eq!((sum.all(), sum.requests, sum.failures["status-503 of /"]), (20_000, 120_000, 20));
+        let counts = &sum.counts;
+        assert_eq!(
+            (counts.all(), counts.requests, counts.failures["status-503 of /"]),
+            (20_000, 120_000, 20)
+        );
         assert_eq!(sum.streams.unwrap().opened, 1_800);
     }
 }

@@ -29,7 +29,7 @@ use totals::Totals;
 
 pub use page::PageKind;
 pub use streams::StreamCounts;
-pub use totals::{Failure, VisitTotals};
+pub use totals::{Failure, VisitCounts, VisitTotals};
 
 /// The number of requests that a browser sends to a server at the same time, over HTTP/1.1.
 const CONNECTIONS_OF_A_BROWSER: usize = 6;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::StreamCounts;
 use super::decoded_sizes::DecodedSizes;
@@ -32,20 +33,47 @@ impl Failure {
     }
 }
 
-/// The numbers of a run so far.
-#[derive(Clone, Debug)]
-pub struct VisitTotals {
+/// What visitors have requested and received.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VisitCounts {
     /// Visits whose requests all had a response.
     pub complete: u64,
     pub failed: u64,
-    /// Of all requests with a response: also those of failed visits and of buyers who chose again.
+    /// Requests of pages with a response: also those of failed visits and of buyers who chose again. Bookings are not included.
     pub requests: u64,
+    /// Of these, the responses `304`.
     pub not_modified: u64,
+    /// The bodies as they were received, and after decompression.
     pub received_bytes: u64,
     pub decoded_bytes: u64,
+    pub failures: BTreeMap<Box<str>, u64>,
+}
+
+impl VisitCounts {
+    pub fn all(&self) -> u64 {
+        self.complete + self.failed
+    }
+
+    /// Adds what another load generator counted.
+    pub fn add(&mut self, other: &Self) {
+        self.complete += other.complete;
+        self.failed += other.failed;
+        self.requests += other.requests;
+        self.not_modified += other.not_modified;
+        self.received_bytes += other.received_bytes;
+        self.decoded_bytes += other.decoded_bytes;
+        for (failure, count) in &other.failures {
+            *self.failures.entry(failure.clone()).or_default() += count;
+        }
+    }
+}
+
+/// The numbers of a run so far.
+#[derive(Clone, Debug)]
+pub struct VisitTotals {
+    pub counts: VisitCounts,
     /// Distinct bodies that could not be decompressed.
     pub corrupt: u64,
-    pub failures: BTreeMap<Box<str>, u64>,
     /// From when a visitor was due until the last response of the page.
     pub latency: Histogram<u64>,
     pub streams: StreamCounts,
@@ -55,27 +83,14 @@ pub struct Totals(Mutex<Data>);
 
 struct Data {
     started: u64,
-    complete: u64,
-    failed: u64,
-    requests: u64,
-    not_modified: u64,
-    received_bytes: u64,
-    failures: BTreeMap<Box<str>, u64>,
+    /// Without the decompressed bytes, which are known at the end.
+    counts: VisitCounts,
     latency: Histogram<u64>,
 }
 
 impl Default for Totals {
     fn default() -> Self {
-        Self(Mutex::new(Data {
-            started: 0,
-            complete: 0,
-            failed: 0,
-            requests: 0,
-            not_modified: 0,
-            received_bytes: 0,
-            failures: BTreeMap::new(),
-            latency: histogram(),
-        }))
+        Self(Mutex::new(Data { started: 0, counts: VisitCounts::default(), latency: histogram() }))
     }
 }
 
@@ -94,38 +109,32 @@ impl Totals {
 
     pub fn complete(&self, took: Duration) {
         let mut data = self.data();
-        data.complete += 1;
+        data.counts.complete += 1;
         record(&mut data.latency, took);
     }
 
     pub fn fail(&self, failure: Failure) {
-        self.data().failed += 1;
+        self.data().counts.failed += 1;
         self.fail_reload(failure);
     }
 
     /// A visit is complete although a later request of it failed.
     pub fn fail_reload(&self, Failure(name): Failure) {
-        *self.data().failures.entry(name).or_default() += 1;
+        *self.data().counts.failures.entry(name).or_default() += 1;
     }
 
     pub fn receive(&self, bytes: u64, is_not_modified: bool) {
-        let mut data = self.data();
-        data.requests += 1;
-        data.not_modified += u64::from(is_not_modified);
-        data.received_bytes += bytes;
+        let counts = &mut self.data().counts;
+        counts.requests += 1;
+        counts.not_modified += u64::from(is_not_modified);
+        counts.received_bytes += bytes;
     }
 
     pub fn read(&self, sizes: &DecodedSizes, streams: StreamCounts) -> VisitTotals {
         let data = self.data();
         VisitTotals {
-            complete: data.complete,
-            failed: data.failed,
-            requests: data.requests,
-            not_modified: data.not_modified,
-            received_bytes: data.received_bytes,
-            decoded_bytes: sizes.total(),
+            counts: VisitCounts { decoded_bytes: sizes.total(), ..data.counts.clone() },
             corrupt: sizes.corrupt(),
-            failures: data.failures.clone(),
             latency: data.latency.clone(),
             streams,
         }

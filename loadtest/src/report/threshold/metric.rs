@@ -67,7 +67,7 @@ const COUNTS: [(&str, Count); 9] = [
     ("refused", |report| report.counts.refused),
     ("lost", |report| report.counts.lost),
     ("errors", |report| report.counts.refused + report.counts.lost),
-    ("failed-visits", |report| report.visits.as_ref().map_or(0, |visits| visits.failed)),
+    ("failed-visits", |report| report.visits.as_ref().map_or(0, |visits| visits.counts.failed)),
     ("violations", |report| report.violations()),
 ];
 
