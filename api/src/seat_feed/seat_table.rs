@@ -1,11 +1,15 @@
 //! The seats of one concert as they are stored, in memory. It is compact, because an instance may keep millions: 48 bytes
 //! per seat, with each text that seats share kept once.
 
-use std::collections::HashMap;
+mod builder;
+mod label;
+mod names;
 
 use hamro_shared::domain::{SeatId, TierId, Timestamp};
-use sha2::{Digest, Sha256};
 
+pub use self::builder::SeatTableBuilder;
+pub use self::label::Label;
+use self::names::Names;
 use super::booked_seats::BookedSeats;
 use super::layout_version::LayoutVersion;
 
@@ -35,14 +39,6 @@ pub struct SeatRow<'a> {
     pub booked_at: Option<i64>,
     pub created_at: i64,
     pub updated_at: i64,
-}
-
-/// What a seat is called: a text, and the number that follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Label<'a> {
-    pub prefix: &'a str,
-    /// `None` if the label does not end with digits.
-    pub number: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -79,67 +75,6 @@ struct Layout {
 const NOT_BOOKED: i64 = i64::MIN;
 const NO_NUMBER: u32 = u32::MAX;
 
-/// Texts, each kept once and identified by its number.
-#[derive(Clone, Debug, Default)]
-struct Names {
-    names: Vec<Box<str>>,
-    numbers: HashMap<Box<str>, u32>,
-}
-
-impl Names {
-    fn number(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let number = u32::try_from(self.names.len()).expect("a concert has fewer seats");
-        self.names.push(name.into());
-        self.numbers.insert(name.into(), number);
-        number
-    }
-
-    fn bytes(&self) -> usize {
-        self.names.iter().map(|name| 2 * name.len() + 56).sum()
-    }
-}
-
-/// Collects the seats of a concert into a table.
-#[derive(Default)]
-pub struct SeatTableBuilder {
-    table: SeatTable,
-    layout: Sha256,
-}
-
-impl SeatTableBuilder {
-    /// For about as many seats.
-    pub fn with_capacity(seats: usize) -> Self {
-        let mut builder = Self::default();
-        builder.table.seats.reserve_exact(seats);
-        builder
-    }
-
-    /// Adds a seat, whose id must be larger than those before it.
-    pub fn push(&mut self, seat: &StoredSeat) {
-        let row = self.table.row(seat);
-        self.table.seats.push(row);
-        // Each part ends where the next begins, so no two layouts have the same bytes.
-        self.layout.update(seat.id.0.to_le_bytes());
-        self.layout.update(seat.tier.0.to_le_bytes());
-        self.layout.update(seat.row.to_le_bytes());
-        for text in [&seat.section, &seat.label] {
-            self.layout.update((text.len() as u64).to_le_bytes());
-            self.layout.update(text.as_bytes());
-        }
-    }
-
-    pub fn finish(self, revision: u64) -> SeatTable {
-        let mut table = self.table;
-        table.seats.shrink_to_fit();
-        table.layout_version = LayoutVersion::of(&self.layout.finalize());
-        table.revision = revision;
-        table
-    }
-}
-
 impl SeatTable {
     /// How many seats there are.
     pub fn total(&self) -> usize {
@@ -156,7 +91,7 @@ impl SeatTable {
 
     /// The names of all sections that the concert has or has had.
     pub fn sections(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.sections.names.iter().map(AsRef::as_ref)
+        self.sections.iter()
     }
 
     /// About how much memory the table takes.
@@ -173,7 +108,7 @@ impl SeatTable {
                 section: layout.section as usize,
                 row: layout.row,
                 label: Label {
-                    prefix: &self.prefixes.names[layout.prefix as usize],
+                    prefix: self.prefixes.name(layout.prefix),
                     number: Some(layout.number).filter(|number| *number != NO_NUMBER),
                 },
                 booked_at: Some(row.booked_at).filter(|moment| *moment != NOT_BOOKED),
@@ -236,17 +171,6 @@ impl SeatTable {
     }
 }
 
-impl<'a> Label<'a> {
-    /// Separates the number at the end of a label. It has no leading zero, so that text and number make the label again.
-    pub fn of(label: &'a str) -> Self {
-        let digits = label.bytes().rev().take_while(u8::is_ascii_digit).count().min(9);
-        let (prefix, digits) = label.split_at(label.len() - digits);
-        let zeros = digits.bytes().take_while(|digit| *digit == b'0').count();
-        let number = digits[zeros..].parse().ok();
-        Self { prefix: if number.is_some() { &label[..prefix.len() + zeros] } else { label }, number }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,22 +198,6 @@ mod tests {
             builder.push(seat);
         }
         builder.finish(1)
-    }
-
-    #[test]
-    fn a_label_is_a_text_and_a_number_that_make_the_label_again() {
-        for (label, prefix, number) in [
-            ("V-4", "V-", Some(4)),
-            ("V-04", "V-0", Some(4)),
-            ("V-0", "V-0", None),
-            ("V-12A", "V-12A", None),
-            ("12", "", Some(12)),
-            ("1234567890123", "1234", Some(567_890_123)),
-            ("é9", "é", Some(9)),
-            ("", "", None),
-        ] {
-            assert_eq!(Label::of(label), Label { prefix, number }, "{label}");
-        }
     }
 
     #[test]

@@ -3,16 +3,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hamro_shared::database::Database;
 use hamro_shared::domain::{ConcertId, SeatId};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use super::latest_read::{Applied, LatestRead};
 use super::layout_version::LayoutVersion;
 use super::reconciliation::{AvailableSeats, Reconciliation};
 use super::seat_map_state::{SeatMapState, Subscription};
+use super::seat_reader::SeatReader;
 use super::seat_table::SeatTable;
-use super::stored_seats::{Found, ReadPoint, StoredSeats};
+use super::stored_seats::{ReadPoint, StoredSeats};
 use super::version::SeatMapVersion;
 
 pub struct WatchedSeatMap {
@@ -27,7 +28,7 @@ pub struct WatchedSeatMap {
 struct State {
     seat_map: SeatMapState,
     reconciliation: Reconciliation,
-    stored: Option<Stored>,
+    latest_read: LatestRead,
     /// When this instance last learned of a change of the seats.
     changed_at: Instant,
     /// When the latest comparison with the database began that found no change, or led to a read.
@@ -35,22 +36,14 @@ struct State {
     /// Whether a comparison has failed since.
     is_failing: bool,
     last_used: Instant,
-    /// How many reads have begun: each table has the number of its own.
-    reads: u64,
 }
 
-/// The seats as they were stored when they were read.
-struct Stored {
-    table: Arc<SeatTable>,
-    point: ReadPoint,
-    /// When the read began.
-    read_at: Instant,
-}
-
-/// Reads seats, two concerts at a time: other requests need the sessions of the pool too.
-pub struct SeatReader {
-    database: Database,
-    turns: Semaphore,
+/// Whether a seat map is known to be what the database has.
+pub struct Verification {
+    /// How long ago the comparison began that verified it last.
+    pub age: Duration,
+    /// Whether one has failed since.
+    pub is_failing: bool,
 }
 
 /// The free and the booked seats of a concert, at one moment.
@@ -58,42 +51,11 @@ pub struct SeatStatus {
     pub layout_version: LayoutVersion,
     pub total: usize,
     pub available: usize,
+    /// A bit for each seat, in the order of their ids.
     pub booked: Vec<u8>,
     /// The events after this one contain all later changes.
     pub last_event_id: String,
     pub revision: u64,
-}
-
-impl SeatReader {
-    const CONCERTS_AT_ONCE: usize = 2;
-
-    pub fn new(database: Database) -> Self {
-        Self { database, turns: Semaphore::new(Self::CONCERTS_AT_ONCE) }
-    }
-
-    pub fn database(&self) -> &Database {
-        &self.database
-    }
-
-    /// The seats that have changed since `since`, or all seats.
-    async fn read(
-        &self,
-        concert: ConcertId,
-        since: Option<ReadPoint>,
-        revision: u64,
-    ) -> Result<StoredSeats, sqlx::Error> {
-        let _turn = self.turns.acquire().await;
-        let reading = self.database.query_large(move |connection| {
-            let since = since.clone();
-            Box::pin(async move {
-                match since {
-                    Some(since) => StoredSeats::load_since(connection, concert, &since, revision).await,
-                    None => StoredSeats::load(connection, concert, revision).await,
-                }
-            })
-        });
-        reading.await
-    }
 }
 
 impl WatchedSeatMap {
@@ -102,12 +64,11 @@ impl WatchedSeatMap {
         let state = State {
             seat_map: SeatMapState::new(rand::random()),
             reconciliation: Reconciliation::new(now),
-            stored: None,
+            latest_read: LatestRead::default(),
             changed_at: now,
             verified_at: now,
             is_failing: false,
             last_used: now,
-            reads: 0,
         };
         Self {
             concert,
@@ -134,92 +95,43 @@ impl WatchedSeatMap {
             return Ok(true);
         }
         let _abort_when_dropped = AbortReload(self);
-        let (point, revision) = self.begin_read();
-        let mut started_at = Instant::now();
-        let mut read = reader.read(self.concert, point, revision).await?;
-        if !self.can_apply(&read.found) {
-            started_at = Instant::now();
-            read = reader.read(self.concert, None, revision).await?;
+        let (mut point, revision) = self.begin_read();
+        loop {
+            let read_at = Instant::now();
+            let read = reader.read(self.concert, point.take(), revision).await?;
+            match self.state().apply_read(read, read_at) {
+                Applied::Table { .. } => return Ok(true),
+                Applied::NoConcert => return Ok(false),
+                // Without a point, the second read is one of all seats.
+                Applied::AllNeeded => {}
+            }
         }
-        Ok(self.apply(read, started_at))
     }
 
     fn begin_read(&self) -> (Option<ReadPoint>, u64) {
         let mut state = self.state();
         state.seat_map.begin_reload();
-        state.reads += 1;
-        // A concert without seats may have been deleted: reading all seats tells.
-        let stored = state.stored.as_ref().filter(|stored| stored.table.total() > 0);
-        (stored.map(|stored| stored.point.clone()), state.reads)
-    }
-
-    /// Whether the table can be brought up to date by what was found. Otherwise all seats have to be read.
-    fn can_apply(&self, found: &Found) -> bool {
-        let Found::Changes { changed, count, revision } = found else { return true };
-        match &mut self.state().stored {
-            // It is copied if a document is being made of it.
-            Some(stored) => {
-                stored.table.total() == *count && Arc::make_mut(&mut stored.table).replace(changed, *revision)
-            }
-            None => false,
-        }
-    }
-
-    fn apply(&self, read: StoredSeats, read_at: Instant) -> bool {
-        let StoredSeats { point, version, found } = read;
-        let mut state = self.state();
-        let table = match (found, &state.stored) {
-            (Found::All(table), _) => Arc::new(table),
-            (Found::Changes { .. }, Some(stored)) => stored.table.clone(),
-            (Found::Changes { .. }, None) | (Found::NoConcert, _) => return false,
-        };
-        if table.revision() == state.reads {
-            // Nobody may have announced it, so documents of earlier reads are outdated.
-            state.changed_at = state.changed_at.max(read_at);
-        }
-        let booked = table.booked();
-        let available = booked.available();
-        state.seat_map.apply_reload(booked, table.layout_version());
-        state.seat_map.broadcast_changes();
-        state.reconciliation.record_load(version, available, read_at);
-        state.stored = Some(Stored { table, point, read_at });
-        state.verified_at = state.verified_at.max(read_at);
-        state.is_failing = false;
-        true
+        state.latest_read.begin()
     }
 
     /// Makes the next read one of all seats.
     pub fn forget_stored(&self) {
-        self.state().stored = None;
+        self.state().latest_read.forget();
     }
 
-    pub fn available(&self) -> usize {
-        self.state().seat_map.available()
+    /// The seats as they were stored, and when they were read.
+    pub fn stored(&self) -> Option<(Arc<SeatTable>, Instant)> {
+        self.state().latest_read.stored()
     }
 
-    /// Whether the map has missed a change. `version` is the database's, and `available_before` how many seats were
-    /// available here before it was queried, at `compared_at`.
-    pub fn needs_reload(
-        &self,
-        version: SeatMapVersion,
-        available_before: usize,
-        compared_at: Instant,
-    ) -> bool {
-        let mut state = self.state();
-        let now = Instant::now();
-        if !state.reconciliation.has_loaded(&version)
-            && state.stored.as_ref().is_none_or(|stored| stored.read_at < compared_at)
-        {
-            state.changed_at = now;
-        }
-        let available =
-            AvailableSeats { before_query: available_before, after_query: state.seat_map.available() };
-        let needs_reload = state.reconciliation.needs_reload(version, available, now);
-        if !needs_reload {
-            state.verified_at = state.verified_at.max(compared_at);
-            state.is_failing = false;
-        }
-        needs_reload
+    pub fn read_at(&self) -> Option<Instant> {
+        self.state().latest_read.read_at()
+    }
+
+    /// Compares the map with the database. Returns whether it has missed a change, and so has to be read. `version` is the
+    /// database's, and `available_before` how many seats were available here before it was queried, at `compared_at`.
+    pub fn compare(&self, version: SeatMapVersion, available_before: usize, compared_at: Instant) -> bool {
+        self.state().compare(version, available_before, compared_at)
     }
 
     /// Records that the map could not be compared with the database, or not read.
@@ -227,10 +139,14 @@ impl WatchedSeatMap {
         self.state().is_failing = true;
     }
 
-    /// How long ago the comparison began that verified the map last, and whether one has failed since.
-    pub fn verified(&self) -> (Duration, bool) {
+    pub fn verification(&self) -> Verification {
         let state = self.state();
-        (state.verified_at.elapsed(), state.is_failing)
+        Verification { age: state.verified_at.elapsed(), is_failing: state.is_failing }
+    }
+
+    /// When this instance last learned of a change of the seats.
+    pub fn changed_at(&self) -> Instant {
+        self.state().changed_at
     }
 
     /// Applies an announced sale.
@@ -243,18 +159,8 @@ impl WatchedSeatMap {
         self.state().announce(|seat_map| seat_map.mark_freed(seats));
     }
 
-    /// When this instance last learned of a change of the seats.
-    pub fn changed_at(&self) -> Instant {
-        self.state().changed_at
-    }
-
-    /// The seats as they were stored, and when they were read.
-    pub fn stored(&self) -> Option<(Arc<SeatTable>, Instant)> {
-        self.state().stored.as_ref().map(|stored| (stored.table.clone(), stored.read_at))
-    }
-
-    pub fn read_at(&self) -> Option<Instant> {
-        self.state().stored.as_ref().map(|stored| stored.read_at)
+    pub fn available(&self) -> usize {
+        self.state().seat_map.available()
     }
 
     pub fn layout_version(&self) -> LayoutVersion {
@@ -288,6 +194,11 @@ impl WatchedSeatMap {
         self.state().seat_map.subscribe(last_event_id)
     }
 
+    /// Ends the streams of all subscribers.
+    pub fn close(&self) {
+        self.state().seat_map.close();
+    }
+
     pub fn record_use(&self) {
         self.state().last_used = Instant::now();
     }
@@ -300,13 +211,7 @@ impl WatchedSeatMap {
     /// About how much memory the seats take.
     pub fn bytes(&self) -> usize {
         let state = self.state();
-        let table = state.stored.as_ref().map_or(0, |stored| stored.table.bytes());
-        table + state.seat_map.booked().bytes()
-    }
-
-    /// Ends the streams of all subscribers.
-    pub fn close(&self) {
-        self.state().seat_map.close();
+        state.latest_read.bytes() + state.seat_map.booked().bytes()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -315,6 +220,44 @@ impl WatchedSeatMap {
 }
 
 impl State {
+    /// Applies what a read has found that began at `read_at`, and broadcasts it.
+    fn apply_read(&mut self, read: StoredSeats, read_at: Instant) -> Applied {
+        let StoredSeats { point, version, found } = read;
+        let applied = self.latest_read.apply(found, point, read_at);
+        if let Applied::Table { table, is_changed } = &applied {
+            if *is_changed {
+                // Nobody may have announced it, so documents of earlier reads are outdated.
+                self.changed_at = self.changed_at.max(read_at);
+            }
+            let booked = table.booked();
+            self.reconciliation.record_load(version, booked.available(), read_at);
+            self.seat_map.apply_reload(booked, table.layout_version());
+            self.seat_map.broadcast_changes();
+            self.record_verified(read_at);
+        }
+        applied
+    }
+
+    fn compare(&mut self, version: SeatMapVersion, available_before: usize, compared_at: Instant) -> bool {
+        let now = Instant::now();
+        let is_read_since = self.latest_read.read_at().is_some_and(|read_at| read_at >= compared_at);
+        if !self.reconciliation.has_loaded(&version) && !is_read_since {
+            self.changed_at = now;
+        }
+        let available =
+            AvailableSeats { before_query: available_before, after_query: self.seat_map.available() };
+        let needs_reload = self.reconciliation.needs_reload(version, available, now);
+        if !needs_reload {
+            self.record_verified(compared_at);
+        }
+        needs_reload
+    }
+
+    fn record_verified(&mut self, at: Instant) {
+        self.verified_at = self.verified_at.max(at);
+        self.is_failing = false;
+    }
+
     fn announce(&mut self, announce: impl FnOnce(&mut SeatMapState)) {
         let revision = self.seat_map.revision();
         announce(&mut self.seat_map);

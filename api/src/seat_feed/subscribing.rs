@@ -1,0 +1,44 @@
+//! The event streams of clients that watch a seat map.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, Stream};
+use hamro_shared::domain::ConcertId;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::events::SeatsEvent;
+use super::seat_map_state::Subscription;
+use super::watched_seat_map::WatchedSeatMap;
+use super::{SeatFeed, SeatFeedError};
+
+impl SeatFeed {
+    /// The events of a concert's seats, starting after `last_event_id`, or with a snapshot.
+    pub async fn subscribe(
+        &self,
+        concert: ConcertId,
+        last_event_id: Option<&str>,
+    ) -> Result<impl Stream<Item = Arc<SeatsEvent>> + use<>, SeatFeedError> {
+        let seat_map = self.watch(concert).await?;
+        let subscription = seat_map.subscribe(last_event_id).ok_or(SeatFeedError::ConcertNotFound)?;
+        Ok(stream::unfold((seat_map, subscription), next_event))
+    }
+}
+
+/// The seat map is kept as long as somebody holds it.
+type Subscriber = (Arc<WatchedSeatMap>, Subscription);
+
+async fn next_event((seat_map, mut subscription): Subscriber) -> Option<(Arc<SeatsEvent>, Subscriber)> {
+    let event = match subscription.first.take() {
+        Some(first) => first,
+        None => match subscription.events.recv().await {
+            Ok(event) => event,
+            // The client is slow and has missed events: it gets a new snapshot.
+            Err(RecvError::Lagged(_)) => {
+                subscription = seat_map.subscribe(None)?;
+                subscription.first.take()?
+            }
+            Err(RecvError::Closed) => return None,
+        },
+    };
+    Some((event, (seat_map, subscription)))
+}
