@@ -9,7 +9,7 @@ use crate::http::extract::PathIds;
 use crate::http::openapi::{CATALOGUE, EncodingProblem, LayoutProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
 use crate::http::ready_body::CachePolicy;
-use crate::seat_maps::layout::Layout;
+use crate::seat_maps::json::layout::Layout;
 use crate::seat_maps::{Document, SeatMapError};
 use crate::state::AppState;
 

@@ -9,7 +9,7 @@ use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, EncodingProblem, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
 use crate::http::ready_body::CachePolicy;
-use crate::seat_maps::status::SeatStatus;
+use crate::seat_maps::json::status::SeatStatus;
 use crate::state::AppState;
 
 /// Get the seat status of a concert

@@ -15,7 +15,7 @@ use crate::http::ready_body::CachePolicy;
 use crate::seat_maps::Selection;
 use crate::state::AppState;
 
-// `seat_maps::full_map` writes it.
+// `seat_maps::json::seats` writes it.
 /// All seats of a concert.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -70,7 +70,8 @@ mod tests {
 
     use crate::catalogue::seat::Seat;
     use crate::seat_feed::seat_table::{SeatTable, SeatTableBuilder, StoredSeat};
-    use crate::seat_maps::{Selection, full_map, layout, status};
+    use crate::seat_maps::Selection;
+    use crate::seat_maps::json::{layout, seats as seat_list, status};
 
     const CONCERT: ConcertId = ConcertId(Uuid::from_u128(0x755c_b316));
 
@@ -165,17 +166,17 @@ mod tests {
                 "{{\"seats\":{},\"totalSeats\":{},\"availableSeats\":{},\"bookedSeats\":{booked}}}",
                 serde_json::to_string(&all).unwrap(), all.len(), all.len() - booked
             );
-            prop_assert_eq!(text(full_map::json(CONCERT, &table, Selection::All)), expected);
+            prop_assert_eq!(text(seat_list::encode(CONCERT, &table, Selection::All)), expected);
             let available: Vec<&Seat> = all.iter().filter(|seat| !seat.is_booked).collect();
             let expected = serde_json::to_string(&available).unwrap();
-            prop_assert_eq!(text(full_map::json(CONCERT, &table, Selection::Available)), expected);
+            prop_assert_eq!(text(seat_list::encode(CONCERT, &table, Selection::Available)), expected);
         }
 
         #[test]
         fn layout_and_status_say_what_the_seat_map_says(seats in any_seats()) {
             let table = table(&seats);
             let booked = table.booked();
-            let status = status::json(&crate::seat_feed::SeatStatus {
+            let status = status::encode(&crate::seat_feed::CurrentSeats {
                 layout_version: table.layout_version(),
                 total: table.total(),
                 available: booked.available(),
@@ -184,9 +185,9 @@ mod tests {
                 revision: 1,
             });
             let status: Value = serde_json::from_slice(&status).unwrap();
-            let layout: Value = serde_json::from_slice(&layout::json(&table)).unwrap();
+            let layout: Value = serde_json::from_slice(&layout::encode(&table)).unwrap();
             let map: Value =
-                serde_json::from_slice(&full_map::json(CONCERT, &table, Selection::All)).unwrap();
+                serde_json::from_slice(&seat_list::encode(CONCERT, &table, Selection::All)).unwrap();
             let expected: Vec<_> = map["seats"].as_array().unwrap().iter().map(|seat| (
                 seat["id"].as_i64().unwrap(),
                 seat["ticketTierId"].clone(),
@@ -218,7 +219,7 @@ mod tests {
                 updated_at: at,
             })
             .collect();
-        let json = layout::json(&table(&seats));
+        let json = layout::encode(&table(&seats));
         let layout: Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(layout["runs"].as_array().unwrap().len(), 400);
         let whole = crate::http::ready_body::ReadyBody::json(json).bytes();

@@ -41,7 +41,7 @@ use self::freshness::UNVERIFIED_MAX;
 use self::loading::{LOAD_TIMEOUT, LOADS_MAX, within_timeout};
 use self::seat_reader::SeatReader;
 use self::watched_maps::WatchedMaps;
-pub use self::watched_seat_map::{SeatStatus, WatchedSeatMap};
+pub use self::watched_seat_map::{CurrentSeats, WatchedSeatMap};
 use crate::http::own_writes::OwnWrites;
 
 /// The seat maps that are watched on this instance. Clones share them.

@@ -47,7 +47,7 @@ pub struct Verification {
 }
 
 /// The free and the booked seats of a concert, at one moment.
-pub struct SeatStatus {
+pub struct CurrentSeats {
     pub layout_version: LayoutVersion,
     pub total: usize,
     pub available: usize,
@@ -167,15 +167,15 @@ impl WatchedSeatMap {
         self.state().seat_map.layout_version()
     }
 
-    /// Differs whenever [`status`](Self::status) does.
+    /// Differs whenever [`current`](Self::current) does.
     pub fn revision(&self) -> u64 {
         self.state().seat_map.revision()
     }
 
-    pub fn status(&self) -> SeatStatus {
+    pub fn current(&self) -> CurrentSeats {
         let state = self.state();
         let seat_map = &state.seat_map;
-        SeatStatus {
+        CurrentSeats {
             layout_version: seat_map.layout_version(),
             total: seat_map.booked().total(),
             available: seat_map.available(),

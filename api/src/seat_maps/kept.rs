@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use hamro_shared::domain::ConcertId;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::Document;
-use super::full_map::Selection;
+use super::json::seats::Selection;
 use crate::http::ready_body::ReadyBody;
 use crate::seat_feed::WatchedSeatMap;
 
-pub struct Kept {
+pub struct KeptDocuments {
     /// Gone once the seat feed has forgotten it.
     seat_map: Weak<WatchedSeatMap>,
     all: Slot,
@@ -24,9 +25,9 @@ pub struct Kept {
 }
 
 /// Forgets the documents of seat maps that are gone, and those that were asked for longest ago until the others fit.
-pub fn forget_oldest(all: &mut HashMap<ConcertId, Arc<Kept>>, bytes_max: usize) {
+pub fn forget_oldest(all: &mut HashMap<ConcertId, Arc<KeptDocuments>>, bytes_max: usize) {
     all.retain(|_, kept| kept.is_in_use());
-    let mut by_use: Vec<&Arc<Kept>> = all.values().collect();
+    let mut by_use: Vec<&Arc<KeptDocuments>> = all.values().collect();
     by_use.sort_by_key(|kept| kept.last_used());
     let mut bytes: usize = by_use.iter().map(|kept| kept.bytes()).sum();
     for kept in by_use {
@@ -43,7 +44,7 @@ pub fn forget_oldest(all: &mut HashMap<ConcertId, Arc<Kept>>, bytes_max: usize) 
 pub struct Slot {
     made: Mutex<Option<Made>>,
     /// Held while the document is being made.
-    pub making: Arc<tokio::sync::Mutex<()>>,
+    making: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A document that has been made.
@@ -74,6 +75,11 @@ impl Made {
 }
 
 impl Slot {
+    /// Waits until nobody else makes this document.
+    pub async fn turn(&self) -> OwnedMutexGuard<()> {
+        self.making.clone().lock_owned().await
+    }
+
     pub fn made(&self) -> Option<Made> {
         self.lock().clone()
     }
@@ -96,7 +102,7 @@ impl Slot {
     }
 }
 
-impl Kept {
+impl KeptDocuments {
     pub fn of(seat_map: &Arc<WatchedSeatMap>) -> Self {
         Self {
             seat_map: Arc::downgrade(seat_map),
@@ -173,15 +179,16 @@ mod tests {
         for number in 0..5 {
             let concert = ConcertId(Uuid::from_u128(number));
             let seat_map = Arc::new(WatchedSeatMap::new(concert));
-            let kept = Arc::new(Kept::of(&seat_map));
+            let kept = Arc::new(KeptDocuments::of(&seat_map));
             kept.seats(Selection::All).keep(made());
             kept.status.keep(made());
             all.insert(concert, kept);
             watched.push(seat_map);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        let kept =
-            |all: &HashMap<ConcertId, Arc<Kept>>, number| all[&ConcertId(Uuid::from_u128(number))].clone();
+        let kept = |all: &HashMap<ConcertId, Arc<KeptDocuments>>, number| {
+            all[&ConcertId(Uuid::from_u128(number))].clone()
+        };
         kept(&all, 0).record_use();
         let each = kept(&all, 0).bytes();
         forget_oldest(&mut all, 2 * each);

@@ -1,111 +1,78 @@
-//! The layout of a concert: its seats without what a sale changes, as runs of similar seats.
+//! The layout of a concert: made once for each version, which never changes.
 
-use hamro_shared::domain::{SeatId, TierId};
-use serde::Serialize;
-use utoipa::ToSchema;
+use std::sync::Arc;
+use std::time::Duration;
 
+use hamro_shared::domain::ConcertId;
+use tokio::time::Instant;
+
+use super::kept::{Made, Slot};
+use super::{SeatMapError, SeatMaps, json, wait};
+use crate::http::ready_body::ReadyBody;
 use crate::seat_feed::layout_version::LayoutVersion;
-use crate::seat_feed::seat_table::{SeatRow, SeatTable};
+use crate::seat_feed::{SeatFeedError, WatchedSeatMap};
 
-// Sections and tiers are listed once, and runs refer to them by their position.
-/// The seats of a concert, without which of them are booked. It never changes: another layout has another version.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(example = json!({
-    "layoutVersion": "9b1c5e0d2f7a4c360f8fad5bd9cb469f",
-    "tiers": [1, 2],
-    "sections": ["vip", "floor"],
-    "totalSeats": 60,
-    "runs": [
-        {"firstId": 21, "count": 20, "tier": 0, "section": 0, "row": 1, "prefix": "V-", "firstNumber": 1},
-        {"firstId": 41, "count": 40, "tier": 1, "section": 1, "row": 1, "prefix": "F-", "firstNumber": 1},
-    ],
-}))]
-pub struct Layout<'a> {
-    layout_version: LayoutVersion,
-    /// The ids of the ticket tiers.
-    tiers: Vec<TierId>,
-    /// The names of the sections.
-    sections: Vec<&'a str>,
-    #[schema(example = 100)]
-    total_seats: usize,
-    /// All seats in the order of their ids, which is that of the bits of the seat status.
-    runs: Vec<Run<'a>>,
-}
+/// How often requests for an unknown layout have the seats read: another instance may know it already.
+const UNKNOWN_LAYOUT_EVERY: Duration = Duration::from_millis(250);
 
-/// Seats of one row that follow each other: each has an id and a number that are one larger than those of the seat before.
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(example = json!({"firstId": 21, "count": 20, "tier": 0, "section": 0, "row": 1, "prefix": "V-", "firstNumber": 1}))]
-pub struct Run<'a> {
-    first_id: SeatId,
-    #[schema(minimum = 1)]
-    count: i32,
-    /// The position of the tier in `tiers`, from 0.
-    tier: usize,
-    /// The position of the section in `sections`, from 0.
-    section: usize,
-    row: i32,
-    /// The number of a seat is this text and its own number: `V-1`, `V-2`.
-    prefix: &'a str,
-    /// Missing if the number of the seat is the prefix alone. The run then has one seat.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, minimum = 0)]
-    first_number: Option<u32>,
-}
-
-impl<'a> Run<'a> {
-    fn of(seat: &SeatRow<'a>, tier: usize, section: usize) -> Self {
-        Self {
-            first_id: seat.id,
-            count: 1,
-            tier,
-            section,
-            row: seat.row,
-            prefix: seat.label.prefix,
-            first_number: seat.label.number,
+impl SeatMaps {
+    /// A version of the layout of a concert.
+    pub async fn layout(
+        &self,
+        concert: ConcertId,
+        version: LayoutVersion,
+    ) -> Result<ReadyBody, SeatMapError> {
+        let seat_map = self.0.feed.watch(concert).await?;
+        if seat_map.layout_version() != version {
+            self.read_unknown_layout(&seat_map).await?;
+            if seat_map.layout_version() != version {
+                return Err(SeatMapError::LayoutChanged);
+            }
         }
-    }
-
-    /// Adds the seat of `next`, if it follows.
-    fn extend(&mut self, next: &Self) -> bool {
-        let follows = next.first_id.0.checked_sub(self.first_id.0) == Some(self.count)
-            && (next.tier, next.section, next.row, next.prefix)
-                == (self.tier, self.section, self.row, self.prefix)
-            && matches!((self.first_number, next.first_number), (Some(first), Some(number))
-                if first.checked_add(self.count.unsigned_abs()) == Some(number));
-        self.count += i32::from(follows);
-        follows
-    }
-}
-
-/// The JSON of a [`Layout`].
-pub fn json(table: &SeatTable) -> Vec<u8> {
-    let (mut tiers, mut sections, mut runs) = (Vec::new(), Vec::new(), Vec::<Run>::new());
-    let names: Vec<&str> = table.sections().collect();
-    // The table may have names of sections that no seat has any more.
-    let mut positions = vec![None; names.len()];
-    for seat in table.rows() {
-        let section = *positions[seat.section].get_or_insert_with(|| {
-            sections.push(names[seat.section]);
-            sections.len() - 1
-        });
-        let tier = tiers.iter().position(|tier| *tier == seat.tier).unwrap_or_else(|| {
-            tiers.push(seat.tier);
-            tiers.len() - 1
-        });
-        let run = Run::of(&seat, tier, section);
-        if !runs.last_mut().is_some_and(|last| last.extend(&run)) {
-            runs.push(run);
+        let kept = self.kept(&seat_map);
+        let slot = &kept.layout;
+        let is_wanted = |made: &Made| made.revision == revision(version);
+        if let Some(made) = slot.made().filter(is_wanted) {
+            return Ok(made.body);
         }
+        let _turn = slot.turn().await;
+        if let Some(made) = slot.made().filter(is_wanted) {
+            return Ok(made.body);
+        }
+        self.make_layout(&seat_map, version, slot).await
     }
-    let layout =
-        Layout { layout_version: table.layout_version(), tiers, sections, total_seats: table.total(), runs };
-    serde_json::to_vec(&layout).expect("is JSON")
+
+    /// Reads the seats, because another instance may have noticed a change before this one. All who ask for an unknown version
+    /// wait for one read.
+    async fn read_unknown_layout(&self, seat_map: &Arc<WatchedSeatMap>) -> Result<(), SeatFeedError> {
+        let now = Instant::now();
+        let next_read = seat_map.read_at().map_or(now, |read_at| read_at + UNKNOWN_LAYOUT_EVERY);
+        wait(next_read.saturating_duration_since(now)).await;
+        self.0.feed.read(seat_map, next_read.max(now)).await
+    }
+
+    async fn make_layout(
+        &self,
+        seat_map: &WatchedSeatMap,
+        version: LayoutVersion,
+        slot: &Slot,
+    ) -> Result<ReadyBody, SeatMapError> {
+        let (table, as_of) = seat_map.stored().ok_or(SeatFeedError::ConcertNotFound)?;
+        if table.layout_version() != version {
+            return Err(SeatMapError::LayoutChanged);
+        }
+        let (revision, seats) = (revision(version), table.total());
+        let (body, took) =
+            self.make_large("layout", move || ReadyBody::json(json::layout::encode(&table))).await?;
+        let made_at = Instant::now();
+        let made = slot.keep(Made { body, as_of, revision, seats, made_at, took, last_event_id: None });
+        self.forget_oldest();
+        Ok(made.body)
+    }
 }
 
 /// A number that identifies the version among the few that a concert has.
-pub fn revision(LayoutVersion(version): LayoutVersion) -> u64 {
+fn revision(LayoutVersion(version): LayoutVersion) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&version[..8]);
     u64::from_le_bytes(first)

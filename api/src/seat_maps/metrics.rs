@@ -5,6 +5,8 @@ use std::time::Duration;
 use hamro_shared::metric_labels;
 use hamro_shared::telemetry::metrics::{Distribution, Family, MetricsRegistry};
 
+use super::SeatMaps;
+
 metric_labels! {
     struct DocumentName {
         document,
@@ -26,5 +28,18 @@ impl SeatMapMetrics {
 
     pub(super) fn record(&self, document: &'static str, took: Duration) {
         self.0.get_or_create(&DocumentName { document }).observe_duration(took);
+    }
+}
+
+impl SeatMaps {
+    /// Exports how much memory the documents take.
+    #[expect(clippy::cast_precision_loss, reason = "metrics")]
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        let seat_maps = self.clone();
+        registry.read_gauge(
+            "seat_map_bytes",
+            "Memory of the compressed seat maps, lists of available seats, layouts and status documents, in bytes",
+            move || Some(seat_maps.bytes() as f64),
+        );
     }
 }

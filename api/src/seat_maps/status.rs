@@ -1,35 +1,65 @@
-//! The status of the seats of a concert: one bit per seat of its layout.
+//! The status of the seats: it is small, so it is made again at most ten times a second and is always current.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
-use utoipa::ToSchema;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::seat_feed::SeatStatus as Status;
-use crate::seat_feed::layout_version::LayoutVersion;
+use axum::http::HeaderValue;
+use hamro_shared::domain::ConcertId;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
-/// Which seats of a layout are booked.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SeatStatus {
-    layout_version: LayoutVersion,
-    #[schema(example = 20)]
-    total_seats: usize,
-    #[schema(example = 18)]
-    available_seats: usize,
-    /// A bit for each seat of the layout, which is 1 if the seat is booked. The first seat is the least significant bit of
-    /// the first byte.
-    #[schema(content_encoding = "base64", example = "AwAA")]
-    booked: String,
-}
+use super::kept::{Made, Slot};
+use super::{Document, SeatMapError, SeatMaps, json};
+use crate::http::ready_body::ReadyBody;
+use crate::seat_feed::WatchedSeatMap;
 
-/// The JSON of a [`SeatStatus`].
-pub fn json(status: &Status) -> Vec<u8> {
-    let status = SeatStatus {
-        layout_version: status.layout_version,
-        total_seats: status.total,
-        available_seats: status.available,
-        booked: STANDARD.encode(&status.booked),
-    };
-    serde_json::to_vec(&status).expect("is JSON")
+/// How long a status may be sent after it was made, however much has changed.
+const STATUS_FOR: Duration = Duration::from_millis(100);
+
+impl SeatMaps {
+    /// Which seats are free, at most a second old.
+    pub async fn status(&self, concert: ConcertId) -> Result<Document, SeatMapError> {
+        let seat_map = self.0.feed.watch(concert).await?;
+        let unverified = self.0.feed.verify(&seat_map).await?;
+        if unverified.is_none() {
+            self.read_own_writes(&seat_map).await?;
+        }
+        let kept = self.kept(&seat_map);
+        let slot = &kept.status;
+        let needed = self.0.feed.needed(&seat_map);
+        let is_current = |made: &Made| {
+            let is_young = made.made_at.elapsed() < STATUS_FOR && needed.has_own_writes(made.as_of);
+            is_young || made.revision == seat_map.revision()
+        };
+        if let Some(made) = slot.made().filter(is_current) {
+            return Ok(made.document(unverified));
+        }
+        let _turn = slot.turn().await;
+        if let Some(made) = slot.made().filter(is_current) {
+            return Ok(made.document(unverified));
+        }
+        Ok(self.make_status(&seat_map, slot).await?.document(unverified))
+    }
+
+    /// Reads what this instance has changed itself since the last read.
+    async fn read_own_writes(&self, seat_map: &Arc<WatchedSeatMap>) -> Result<(), SeatMapError> {
+        if let Some(written_at) = self.0.feed.needed(seat_map).own_writes_since
+            && seat_map.read_at().is_none_or(|read_at| read_at < written_at)
+        {
+            self.0.feed.read(seat_map, written_at).await?;
+        }
+        Ok(())
+    }
+
+    async fn make_status(&self, seat_map: &WatchedSeatMap, slot: &Slot) -> Result<Made, SeatMapError> {
+        let as_of = Instant::now();
+        let current = seat_map.current();
+        let (revision, seats) = (current.revision, current.total);
+        let last_event_id = HeaderValue::from_str(&current.last_event_id).ok();
+        let body = spawn_blocking(move || ReadyBody::json(json::status::encode(&current))).await?;
+        let made_at = Instant::now();
+        let took = made_at - as_of;
+        self.0.metrics.record("status", took);
+        Ok(slot.keep(Made { body, as_of, revision, seats, made_at, took, last_event_id }))
+    }
 }

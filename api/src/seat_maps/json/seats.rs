@@ -15,7 +15,8 @@ pub enum Selection {
 }
 
 impl Selection {
-    pub(super) fn name(self) -> &'static str {
+    /// What metrics call the document.
+    pub fn name(self) -> &'static str {
         match self {
             Self::All => "seats",
             Self::Available => "available",
@@ -27,7 +28,7 @@ impl Selection {
 const BYTES_PER_SEAT: usize = 260;
 
 /// A `SeatMap` of the catalogue, or a list of `Seat`.
-pub fn json(concert: ConcertId, table: &SeatTable, selection: Selection) -> Vec<u8> {
+pub fn encode(concert: ConcertId, table: &SeatTable, selection: Selection) -> Vec<u8> {
     let available = table.rows().filter(|seat| seat.booked_at.is_none()).count();
     let seats = if selection == Selection::All { table.total() } else { available };
     let mut json = Vec::with_capacity(seats * BYTES_PER_SEAT + 100);
