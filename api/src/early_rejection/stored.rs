@@ -55,7 +55,8 @@ async fn layout(
     Ok(Some(layout.finish()))
 }
 
-/// Reads what can differ from what is known of these concerts, in one query. Those that do not exist or are hidden are missing.
+/// Reads what can differ from what is known of these concerts, in one query. Those that do not exist or are hidden are missing,
+/// and those without a version, because somebody has deleted its row or the epoch.
 pub async fn compare(
     connection: &mut PgConnection,
     concerts: &[ConcertId],
@@ -87,3 +88,6 @@ pub async fn compare(
     });
     Ok(compared.collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,14 +24,6 @@ pub struct ConcertSeats {
     pub released: Vec<(SeatId, SaleKey)>,
 }
 
-/// The versions of several concerts, as one snapshot of the database has them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FreedVersions {
-    pub history: History,
-    /// Without concerts that do not exist.
-    pub concerts: Vec<(ConcertId, i64)>,
-}
-
 /// Reads the seats of a concert in one snapshot. `None` if the concert does not exist, is hidden, or has no version because its
 /// row was deleted.
 ///
@@ -72,91 +64,69 @@ async fn version_of(
     Ok(row.map(|row| (History { epoch: row.epoch, timeline: row.timeline }, row.version)))
 }
 
+/// A seat, and one of its sales if it has any.
+struct SeatSale {
+    seat: SeatId,
+    is_sold: bool,
+    /// `None` if there is no such sale.
+    has_booking: Option<bool>,
+    digest: Option<Vec<u8>>,
+}
+
+/// The seats of a concert in the order of their ids, joined with those of their sales whose `released_at` is as given.
+macro_rules! select_sales {
+    ($join:literal, $released_at:literal, $on:literal, $concert:expr) => {
+        sqlx::query_as!(
+            SeatSale,
+            r#"
+            SELECT seat.id AS "seat: SeatId", seat.booked_at IS NOT NULL AS "is_sold!", sale.has_booking AS "has_booking?",
+                   sale.digest AS "digest?"
+            FROM seats seat "# + $join + r#" LATERAL (
+                SELECT booking.ticket_id IS NOT NULL AS has_booking, booking.idempotency_digest AS digest
+                FROM sale_seats sold
+                LEFT JOIN sales sale ON sale.id = sold.sale_id
+                LEFT JOIN bookings booking ON booking.ticket_id = sale.ticket_id
+                WHERE sold.seat_id = seat.id AND sold.released_at "# + $released_at + r#"
+                OFFSET 0
+            ) sale ON "# + $on + r#"
+            WHERE seat.concert_id = $1
+            ORDER BY seat.id
+            "#,
+            $concert as ConcertId
+        )
+    };
+}
+
 /// All seats, and the sold ones with their keys.
 async fn seats_of(
     connection: &mut PgConnection,
     concert: ConcertId,
 ) -> Result<(Vec<SeatId>, Vec<(SeatId, SaleKey)>), sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT seat.id AS "id: SeatId", seat.booked_at IS NOT NULL AS "is_sold!", live.has_booking AS "has_booking?",
-               live.digest AS "digest?"
-        FROM seats seat
-        LEFT JOIN LATERAL (
-            SELECT booking.ticket_id IS NOT NULL AS has_booking, booking.idempotency_digest AS digest
-            FROM sale_seats sold
-            LEFT JOIN sales sale ON sale.id = sold.sale_id
-            LEFT JOIN bookings booking ON booking.ticket_id = sale.ticket_id
-            WHERE sold.seat_id = seat.id AND sold.released_at IS NULL
-            OFFSET 0
-        ) live ON seat.booked_at IS NOT NULL
-        WHERE seat.concert_id = $1
-        ORDER BY seat.id
-        "#,
-        concert as ConcertId
-    )
-    .fetch_all(connection)
-    .await?;
-    let seats = rows.iter().map(|row| row.id).collect();
-    let sold = rows.iter().filter(|row| row.is_sold);
-    let sold = sold.map(|row| (row.id, sale_key(row.has_booking, row.digest.as_deref()))).collect();
+    let rows = select_sales!("LEFT JOIN", "IS NULL", "seat.booked_at IS NOT NULL", concert);
+    let rows = rows.fetch_all(connection).await?;
+    let seats = rows.iter().map(|row| row.seat).collect();
+    let sold = rows.iter().filter(|row| row.is_sold).map(|row| (row.seat, row.key())).collect();
     Ok((seats, sold))
 }
 
+/// The seats that were released, with the keys of their earlier sales.
 async fn released_of(
     connection: &mut PgConnection,
     concert: ConcertId,
 ) -> Result<Vec<(SeatId, SaleKey)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT seat.id AS "id: SeatId", released.has_booking AS "has_booking?", released.digest AS "digest?"
-        FROM seats seat
-        CROSS JOIN LATERAL (
-            SELECT booking.ticket_id IS NOT NULL AS has_booking, booking.idempotency_digest AS digest
-            FROM sale_seats sold
-            LEFT JOIN sales sale ON sale.id = sold.sale_id
-            LEFT JOIN bookings booking ON booking.ticket_id = sale.ticket_id
-            WHERE sold.seat_id = seat.id AND sold.released_at IS NOT NULL
-            OFFSET 0
-        ) released
-        WHERE seat.concert_id = $1
-        ORDER BY seat.id
-        "#,
-        concert as ConcertId
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.iter().map(|row| (row.id, sale_key(row.has_booking, row.digest.as_deref()))).collect())
+    let rows = select_sales!("JOIN", "IS NOT NULL", "true", concert);
+    Ok(rows.fetch_all(connection).await?.iter().map(|row| (row.seat, row.key())).collect())
 }
 
-/// A sale whose booking was lost may have had any key.
-fn sale_key(has_booking: Option<bool>, digest: Option<&[u8]>) -> SaleKey {
-    if has_booking == Some(true) { SaleKey::from_stored(digest) } else { SaleKey::Unknown }
-}
-
-/// Reads the versions of these concerts. One that differs from what was [loaded](load) means that the seats must be loaded again.
-/// `None` if somebody has deleted the epoch.
-pub async fn versions(
-    connection: &mut PgConnection,
-    concerts: &[ConcertId],
-) -> Result<Option<FreedVersions>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"
-        WITH history AS MATERIALIZED (
-            SELECT epoch, database_timeline() AS timeline FROM installation_epoch
-        )
-        SELECT history.epoch AS "epoch!", history.timeline AS "timeline!",
-               freed.concert_id AS "concert?: ConcertId", freed.version AS "version?"
-        FROM history LEFT JOIN freed_versions freed ON freed.concert_id = ANY($1)
-        "#,
-        concerts as &[ConcertId]
-    )
-    .fetch_all(connection)
-    .await?;
-    let Some(first) = rows.first() else { return Ok(None) };
-    let history = History { epoch: first.epoch, timeline: first.timeline };
-    let concerts = rows.iter().filter_map(|row| row.concert.zip(row.version)).collect();
-    Ok(Some(FreedVersions { history, concerts }))
+impl SeatSale {
+    /// A sale whose booking was lost may have had any key.
+    fn key(&self) -> SaleKey {
+        if self.has_booking == Some(true) {
+            SaleKey::from_stored(self.digest.as_deref())
+        } else {
+            SaleKey::Unknown
+        }
+    }
 }
 
 /// The concerts of those of the seats that exist and belong to concerts that are not hidden.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use hamro_shared::database::sold_seats::{ConcertSeats, concerts_of, load, versions};
+use hamro_shared::database::sold_seats::{ConcertSeats, concerts_of, load};
 use hamro_shared::database::{MIGRATOR, seed};
 use hamro_shared::domain::{ConcertId, KeyDigest, SaleKey, SeatId};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
@@ -81,14 +81,6 @@ async fn the_seats_of_a_concert_are_loaded_with_the_keys_of_their_sales(pool: Pg
 
     let concert = concert(&pool).await;
     let mut connection = pool.acquire().await.unwrap();
-    let compared =
-        versions(&mut connection, &[concert, ConcertId(uuid::Uuid::nil())]).await.unwrap().unwrap();
-    assert_eq!(
-        (compared.history, compared.concerts),
-        (loaded.history, vec![(concert, loaded.freed_version)])
-    );
-    let none = versions(&mut connection, &[]).await.unwrap().unwrap();
-    assert_eq!((none.history, none.concerts), (loaded.history, vec![]));
     let found = concerts_of(&mut connection, &[SeatId(7), SeatId(999_999)]).await.unwrap();
     assert_eq!(found, [(SeatId(7), concert)]);
 }
@@ -101,8 +93,6 @@ async fn a_concert_that_is_hidden_or_has_no_version_is_not_loaded(pool: PgPool) 
     assert_eq!(concerts_of(&mut pool.acquire().await.unwrap(), &[SeatId(1)]).await.unwrap(), []);
     execute(&pool, "UPDATE concerts SET hidden = false; DELETE FROM freed_versions").await;
     assert_eq!(loaded(&pool).await, None);
-    execute(&pool, "DELETE FROM installation_epoch").await;
-    assert_eq!(versions(&mut pool.acquire().await.unwrap(), &[]).await.unwrap(), None);
 }
 
 /// 100 000 seats of one concert, each in a sale of its own, beside as many of another one.
@@ -172,6 +162,5 @@ async fn read_in_seconds(session: &mut PgConnection, concert: ConcertId) {
     assert_eq!((loaded.seats.len(), loaded.sold.len()), (100_100, 100_000));
     assert!(loaded.sold.iter().all(|(_, key)| matches!(key, SaleKey::Digest(_))));
     assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
-    versions(session, &[concert]).await.unwrap().unwrap();
     concerts_of(session, &[SeatId(1)]).await.unwrap();
 }
