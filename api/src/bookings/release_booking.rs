@@ -1,10 +1,10 @@
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use hamro_shared::database::Database;
-use hamro_shared::domain::{SeatId, TicketId};
+use hamro_shared::domain::{ConcertId, SeatId, TicketId};
 use hamro_shared::fault_point;
 use serde::Deserialize;
 use tokio::task::spawn;
@@ -22,6 +22,7 @@ use crate::http::extract::{FieldErrors, JsonBody, PathId};
 use crate::http::openapi::{
     AdminProblems, BOOKINGS, BodyProblems, NotConfirmedProblem, ServerProblems, UnknownTicketProblem, text,
 };
+use crate::http::own_writes::WrittenConcerts;
 use crate::http::problem::Problem;
 use crate::state::AppState;
 
@@ -73,19 +74,27 @@ pub async fn release_booking(
     let ticket = verify_ticket(&app, &text)?;
     let (seats, reason) = body.parse()?;
     let order = ReleaseOrder { ticket, seats, reason, by: admin.name };
-    let (etag, status) = release_detached(app, order).await?;
+    let ReleasedBooking { etag, status, concerts } = release_detached(app, order).await?;
     let cache = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    Ok((cache, etag, Json(status)).into_response())
+    Ok((cache, etag, Extension(WrittenConcerts(concerts)), Json(status)).into_response())
 }
 
-/// Releases the seats, and tells this instance and all others. Returns the new status document.
+/// A booking after the release.
+pub struct ReleasedBooking {
+    pub etag: ETag,
+    pub status: TicketStatus,
+    /// The concerts of the seats that this release has freed.
+    concerts: Vec<ConcertId>,
+}
+
+/// Releases the seats, and tells this instance and all others.
 ///
 /// In its own task: a client that disconnects must not prevent the announcement of what was committed.
-pub async fn release_detached(app: AppState, order: ReleaseOrder) -> Result<(ETag, TicketStatus), Problem> {
+pub async fn release_detached(app: AppState, order: ReleaseOrder) -> Result<ReleasedBooking, Problem> {
     spawn(release_and_announce(app, order)).await.map_err(Problem::internal)?
 }
 
-async fn release_and_announce(app: AppState, order: ReleaseOrder) -> Result<(ETag, TicketStatus), Problem> {
+async fn release_and_announce(app: AppState, order: ReleaseOrder) -> Result<ReleasedBooking, Problem> {
     let ticket = order.ticket;
     let released = app.database.transaction(move |connection| Box::pin(begin_release(connection, order)));
     let Released { release, unfinished } = released.await??;
@@ -97,9 +106,10 @@ async fn release_and_announce(app: AppState, order: ReleaseOrder) -> Result<(ETa
     if let Some(unfinished) = unfinished {
         finish(&app.database, unfinished).await;
     }
+    let concerts = release.seats.iter().map(|seat| seat.concert_id).collect();
     let settled = release.tickets.into_iter().find(|settled| settled.ticket_id == ticket);
     let settled = settled.ok_or_else(|| unreadable(ticket))?;
-    Ok((etag_of(&settled), TicketStatus::settled(settled)))
+    Ok(ReleasedBooking { etag: etag_of(&settled), status: TicketStatus::settled(settled), concerts })
 }
 
 /// Makes the seats free. If that fails, the release stands, and an instance finishes it later (`unfinished_releases`).

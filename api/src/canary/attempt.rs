@@ -173,8 +173,8 @@ impl Attempt<'_> {
     async fn release(&self, ticket: TicketId, seat: SeatId) -> anyhow::Result<()> {
         let order = order(ticket, vec![seat], "The canary has booked it");
         let released = release_detached(self.app.clone(), order).await;
-        let (_, status) = released.map_err(|problem| anyhow::anyhow!("{}", problem.code().as_str()))?;
-        ensure!(status.released_seat_ids == [seat], "the seat is still booked");
+        let released = released.map_err(|problem| anyhow::anyhow!("{}", problem.code().as_str()))?;
+        ensure!(released.status.released_seat_ids == [seat], "the seat is still booked");
         Ok(())
     }
 }

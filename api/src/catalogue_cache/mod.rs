@@ -80,7 +80,7 @@ impl CatalogueCache {
 
     /// Forgets everything: the database continues from an earlier state.
     pub fn forget(&self) {
-        let generation = self.0.freshness.own_writes().note();
+        let generation = self.0.freshness.own_writes().note(None);
         self.bodies_mut().forget(generation);
     }
 

@@ -33,7 +33,7 @@ impl SeatFeed {
     /// What a document about the seats must contain now.
     pub fn needed(&self, seat_map: &WatchedSeatMap) -> Needed {
         let changed_at = seat_map.changed_at();
-        match self.own_writes.last() {
+        match self.own_writes.last_of(seat_map.concert) {
             Some(written_at) => {
                 Needed { since: changed_at.max(written_at), own_writes_since: Some(written_at) }
             }

@@ -44,6 +44,12 @@ impl LatestRead {
         (stored.map(|stored| stored.point.clone()), self.begun)
     }
 
+    /// Begins a read of all seats. Returns its revision.
+    pub fn begin_all(&mut self) -> u64 {
+        self.begun += 1;
+        self.begun
+    }
+
     /// Brings the table up to date by what the read has found that began at `read_at`.
     pub fn apply(&mut self, found: Found, point: ReadPoint, read_at: Instant) -> Applied {
         let table = match found {

@@ -40,6 +40,7 @@ pub use self::freshness::Needed;
 use self::freshness::UNVERIFIED_MAX;
 use self::loading::{LOAD_TIMEOUT, LOADS_MAX, within_timeout};
 use self::seat_reader::SeatReader;
+use self::updating::RELOADS_AT_ONCE;
 use self::watched_maps::WatchedMaps;
 pub use self::watched_seat_map::{CurrentSeats, WatchedSeatMap};
 use crate::http::own_writes::OwnWrites;
@@ -50,7 +51,8 @@ pub struct SeatFeed {
     reader: Arc<SeatReader>,
     watched: Arc<WatchedMaps>,
     loads: Arc<Semaphore>,
-    /// Notified after each comparison with the database.
+    reloads: Arc<Semaphore>,
+    /// Notified after each comparison with the database, and after each reload that one led to.
     compared: Arc<Notify>,
     own_writes: OwnWrites,
     /// Announced outcomes that could not be read.
@@ -81,6 +83,7 @@ impl SeatFeed {
             reader: Arc::new(SeatReader::new(database)),
             watched: Arc::default(),
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            reloads: Arc::new(Semaphore::new(RELOADS_AT_ONCE)),
             compared: Arc::default(),
             own_writes,
             unreadable: Counter::default(),

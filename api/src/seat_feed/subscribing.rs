@@ -8,7 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::events::SeatsEvent;
 use super::seat_map_state::Subscription;
-use super::watched_seat_map::WatchedSeatMap;
+use super::watched_seat_map::OpenStream;
 use super::{SeatFeed, SeatFeedError};
 
 impl SeatFeed {
@@ -18,27 +18,26 @@ impl SeatFeed {
         concert: ConcertId,
         last_event_id: Option<&str>,
     ) -> Result<impl Stream<Item = Arc<SeatsEvent>> + use<>, SeatFeedError> {
-        let seat_map = self.watch(concert).await?;
-        let subscription = seat_map.subscribe(last_event_id).ok_or(SeatFeedError::ConcertNotFound)?;
-        Ok(stream::unfold((seat_map, subscription), next_event))
+        let stream = self.watch(concert).await?.open_stream();
+        let subscription = stream.seat_map.subscribe(last_event_id).ok_or(SeatFeedError::ConcertNotFound)?;
+        Ok(stream::unfold((stream, subscription), next_event))
     }
 }
 
-/// The seat map is kept as long as somebody holds it.
-type Subscriber = (Arc<WatchedSeatMap>, Subscription);
+type Subscriber = (OpenStream, Subscription);
 
-async fn next_event((seat_map, mut subscription): Subscriber) -> Option<(Arc<SeatsEvent>, Subscriber)> {
+async fn next_event((stream, mut subscription): Subscriber) -> Option<(Arc<SeatsEvent>, Subscriber)> {
     let event = match subscription.first.take() {
         Some(first) => first,
         None => match subscription.events.recv().await {
             Ok(event) => event,
             // The client is slow and has missed events: it gets a new snapshot.
             Err(RecvError::Lagged(_)) => {
-                subscription = seat_map.subscribe(None)?;
+                subscription = stream.seat_map.subscribe(None)?;
                 subscription.first.take()?
             }
             Err(RecvError::Closed) => return None,
         },
     };
-    Some((event, (seat_map, subscription)))
+    Some((event, (stream, subscription)))
 }

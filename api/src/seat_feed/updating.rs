@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use hamro_shared::domain::ConcertId;
+use tokio::task::spawn;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -23,7 +23,7 @@ const BROADCAST_EVERY: Duration = Duration::from_millis(100);
 const RECONCILE_EVERY: Duration = Duration::from_millis(350);
 
 /// How many seat maps are reloaded at the same time.
-const RELOADS_AT_ONCE: usize = 4;
+pub const RELOADS_AT_ONCE: usize = 4;
 
 impl SeatFeed {
     /// Keeps the seat maps up to date and broadcasts their changes, until `stop` is cancelled.
@@ -41,7 +41,7 @@ impl SeatFeed {
         for seat_map in self.watched.all() {
             if seat_map.is_loaded() {
                 seat_map.forget_stored();
-                self.clone().reload(seat_map).await;
+                self.reload(&seat_map).await;
             }
         }
     }
@@ -68,7 +68,7 @@ impl SeatFeed {
                 continue;
             }
             match self.find_outdated(&seat_maps).await {
-                Ok(outdated) => self.reload_some(&outdated).await,
+                Ok(outdated) => outdated.iter().for_each(|seat_map| self.reload_in_background(seat_map)),
                 Err(error) => {
                     warn!("cannot compare the seat maps with the database: {error}");
                     for seat_map in &seat_maps {
@@ -103,15 +103,21 @@ impl SeatFeed {
         Ok(outdated)
     }
 
-    async fn reload_some(&self, outdated: &[Arc<WatchedSeatMap>]) {
-        for some in outdated.chunks(RELOADS_AT_ONCE) {
-            join_all(some.iter().cloned().map(|seat_map| self.clone().reload(seat_map))).await;
-        }
+    /// In a task of its own: the other seat maps are compared again meanwhile.
+    fn reload_in_background(&self, seat_map: &Arc<WatchedSeatMap>) {
+        let Some(reload) = seat_map.begin_reload() else { return };
+        let feed = self.clone();
+        spawn(async move {
+            // Is never closed.
+            let _permit = feed.reloads.acquire().await;
+            feed.reload(&reload.seat_map).await;
+            feed.compared.notify_waiters();
+        });
     }
 
     /// Reloads a seat map. If this fails, the next comparison tries again.
-    async fn reload(self, seat_map: Arc<WatchedSeatMap>) {
-        match self.read(&seat_map, Instant::now()).await {
+    async fn reload(&self, seat_map: &Arc<WatchedSeatMap>) {
+        match self.read(seat_map, Instant::now()).await {
             Ok(()) | Err(SeatFeedError::ConcertNotFound) => {}
             Err(error) => {
                 let concert = seat_map.concert;

@@ -68,7 +68,7 @@ impl WatchedMaps {
     pub fn evict_unwatched(&self) {
         let mut seat_maps = self.lock();
         seat_maps.retain(|_, seat_map| {
-            if is_watched(seat_map) {
+            if seat_map.has_streams() {
                 seat_map.record_use();
             }
             seat_map.unused_for() < KEEP_UNWATCHED
@@ -82,16 +82,16 @@ impl WatchedMaps {
 }
 
 /// Each open stream, and each request that is about to open one, holds a reference besides that of the collection.
-fn is_watched(seat_map: &Arc<WatchedSeatMap>) -> bool {
+fn is_held(seat_map: &Arc<WatchedSeatMap>) -> bool {
     Arc::strong_count(seat_map) > 1
 }
 
-/// Forgets seat maps without streams until the others fit, first the ones that were used longest ago.
+/// Forgets seat maps that nobody holds until the others fit, first the ones that were used longest ago.
 fn evict_oldest(seat_maps: &mut SeatMaps, bytes_max: usize, bytes_of: impl Fn(&WatchedSeatMap) -> usize) {
     let mut bytes: usize = seat_maps.values().map(|seat_map| bytes_of(seat_map)).sum();
     while bytes > bytes_max {
-        let unwatched = seat_maps.values().filter(|seat_map| !is_watched(seat_map));
-        let Some(oldest) = unwatched.max_by_key(|seat_map| seat_map.unused_for()) else { break };
+        let free = seat_maps.values().filter(|seat_map| !is_held(seat_map));
+        let Some(oldest) = free.max_by_key(|seat_map| seat_map.unused_for()) else { break };
         let (concert, freed) = (oldest.concert, bytes_of(oldest));
         seat_maps.remove(&concert);
         bytes -= freed;

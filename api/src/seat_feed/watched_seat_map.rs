@@ -1,5 +1,6 @@
 //! One concert's seat map that clients of this instance watch or ask for.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ pub struct WatchedSeatMap {
     concert_exists: OnceCell<bool>,
     /// Held while the seats are read.
     reading: tokio::sync::Mutex<()>,
+    /// Whether a reload waits for its turn, or reads.
+    is_reloading: AtomicBool,
+    /// How many event streams are open.
+    streams: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -74,6 +79,8 @@ impl WatchedSeatMap {
             concert,
             concert_exists: OnceCell::new(),
             reading: tokio::sync::Mutex::default(),
+            is_reloading: AtomicBool::new(false),
+            streams: AtomicUsize::new(0),
             state: Mutex::new(state),
         }
     }
@@ -95,15 +102,15 @@ impl WatchedSeatMap {
             return Ok(true);
         }
         let _abort_when_dropped = AbortReload(self);
-        let (mut point, revision) = self.begin_read();
+        let (mut point, mut revision) = self.begin_read();
         loop {
             let read_at = Instant::now();
             let read = reader.read(self.concert, point.take(), revision).await?;
             match self.state().apply_read(read, read_at) {
                 Applied::Table { .. } => return Ok(true),
                 Applied::NoConcert => return Ok(false),
-                // Without a point, the second read is one of all seats.
-                Applied::AllNeeded => {}
+                // Its table may already differ from the one that documents were made of: it needs another revision.
+                Applied::AllNeeded => revision = self.state().latest_read.begin_all(),
             }
         }
     }
@@ -112,6 +119,22 @@ impl WatchedSeatMap {
         let mut state = self.state();
         state.seat_map.begin_reload();
         state.latest_read.begin()
+    }
+
+    /// Begins a reload, unless one has begun already. It ends when what is returned is dropped.
+    pub fn begin_reload(self: &Arc<Self>) -> Option<Reload> {
+        let is_first = !self.is_reloading.swap(true, Ordering::AcqRel);
+        is_first.then(|| Reload { seat_map: self.clone() })
+    }
+
+    /// Opens an event stream. It is open until what is returned is dropped.
+    pub fn open_stream(self: &Arc<Self>) -> OpenStream {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        OpenStream { seat_map: self.clone() }
+    }
+
+    pub fn has_streams(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) > 0
     }
 
     /// Makes the next read one of all seats.
@@ -273,5 +296,27 @@ struct AbortReload<'m>(&'m WatchedSeatMap);
 impl Drop for AbortReload<'_> {
     fn drop(&mut self) {
         self.0.state().seat_map.abort_reload();
+    }
+}
+
+/// A reload of a seat map that has missed a change.
+pub struct Reload {
+    pub seat_map: Arc<WatchedSeatMap>,
+}
+
+impl Drop for Reload {
+    fn drop(&mut self) {
+        self.seat_map.is_reloading.store(false, Ordering::Release);
+    }
+}
+
+/// An open event stream.
+pub struct OpenStream {
+    pub seat_map: Arc<WatchedSeatMap>,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.seat_map.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }

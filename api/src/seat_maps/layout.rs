@@ -45,6 +45,8 @@ impl SeatMaps {
     /// Reads the seats, because another instance may have noticed a change before this one. All who ask for an unknown version
     /// wait for one read.
     async fn read_unknown_layout(&self, seat_map: &Arc<WatchedSeatMap>) -> Result<(), SeatFeedError> {
+        // One at a time for all concerts, so that nobody can keep others from reading by asking for layouts that never existed.
+        let _turn = self.0.unknown_layouts.lock().await;
         let now = Instant::now();
         let next_read = seat_map.read_at().map_or(now, |read_at| read_at + UNKNOWN_LAYOUT_EVERY);
         wait(next_read.saturating_duration_since(now)).await;

@@ -45,6 +45,8 @@ struct Shared {
     kept: Mutex<HashMap<ConcertId, Arc<KeptDocuments>>>,
     /// One large document is made at a time.
     making: Arc<Semaphore>,
+    /// Held while seats are read to look for an unknown layout.
+    unknown_layouts: tokio::sync::Mutex<()>,
     pace: Pace,
     metrics: SeatMapMetrics,
 }
@@ -76,6 +78,7 @@ impl SeatMaps {
             feed,
             kept: Mutex::default(),
             making: Arc::new(Semaphore::new(1)),
+            unknown_layouts: tokio::sync::Mutex::default(),
             pace: Pace::new(Instant::now()),
             metrics,
         }))

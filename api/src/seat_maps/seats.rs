@@ -68,8 +68,12 @@ impl SeatMaps {
                     Ok(Err(_)) | Err(_) => Ok(made.outdated()),
                 }
             }
-            // A client must not miss what it has just written, however long that takes.
-            _ => timeout(MAKE_TIMEOUT, making).await.map_err(|_| SeatMapError::TimedOut)?,
+            // A client should not miss what it has just written, so it waits longer.
+            Some(made) => match timeout(MAKE_TIMEOUT, making).await {
+                Ok(result) => result,
+                Err(_) => Ok(made.outdated()),
+            },
+            None => timeout(MAKE_TIMEOUT, making).await.map_err(|_| SeatMapError::TimedOut)?,
         }
     }
 

@@ -52,13 +52,15 @@ impl SeatMaps {
     }
 
     async fn make_status(&self, seat_map: &WatchedSeatMap, slot: &Slot) -> Result<Made, SeatMapError> {
-        let as_of = Instant::now();
+        let started = Instant::now();
+        // Before the rest: an announcement is no read, which may have found more.
+        let as_of = seat_map.read_at().unwrap_or(started);
         let current = seat_map.current();
         let (revision, seats) = (current.revision, current.total);
         let last_event_id = HeaderValue::from_str(&current.last_event_id).ok();
         let body = spawn_blocking(move || ReadyBody::json(json::status::encode(&current))).await?;
         let made_at = Instant::now();
-        let took = made_at - as_of;
+        let took = made_at - started;
         self.0.metrics.record("status", took);
         Ok(slot.keep(Made { body, as_of, revision, seats, made_at, took, last_event_id }))
     }
