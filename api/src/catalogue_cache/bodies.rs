@@ -30,9 +30,9 @@ pub struct CachedBody {
     pub body: ReadyBody,
     /// The version of its part when it was read, or an earlier one.
     pub number: u64,
-    /// The local changes before it was read, or earlier ones.
-    pub generation: u64,
-    /// When that version was current at least.
+    /// How many writes of this instance had ended when it was read, at least.
+    pub own_writes: u64,
+    /// When that version was known to be current.
     pub verified_at: BootInstant,
     /// How long it took to make.
     pub build_time: Duration,
@@ -73,7 +73,7 @@ pub struct Bodies {
     kept: HashMap<CatalogueKey, Kept>,
     bytes: usize,
     bytes_max: usize,
-    /// The local changes when everything was forgotten. What was read before is not kept.
+    /// How many writes of this instance had ended when everything was forgotten. What was read before is not kept.
     forgotten: u64,
 }
 
@@ -92,7 +92,7 @@ impl Bodies {
 
     /// Keeps the body in place of an earlier one. A later one stays.
     pub fn keep(&mut self, key: CatalogueKey, body: CachedBody, now: BootInstant) {
-        if body.generation < self.forgotten {
+        if body.own_writes < self.forgotten {
             return;
         }
         match self.kept.entry(key) {
@@ -128,11 +128,11 @@ impl Bodies {
         }
     }
 
-    /// Removes all bodies, and keeps none that was read before this many local changes.
-    pub fn forget(&mut self, generation: u64) {
+    /// Removes all bodies, and keeps none that was read before so many writes of this instance had ended.
+    pub fn forget(&mut self, own_writes: u64) {
         self.kept.clear();
         self.bytes = 0;
-        self.forgotten = generation;
+        self.forgotten = own_writes;
     }
 
     /// The bytes of all bodies, and their number.
@@ -154,7 +154,7 @@ mod tests {
     fn body(number: u64) -> CachedBody {
         let body = ReadyBody::json(vec![b'1'; 10_000]);
         let (verified_at, build_time) = (at(0), Duration::ZERO);
-        CachedBody { body, number, generation: 0, verified_at, build_time }
+        CachedBody { body, number, own_writes: 0, verified_at, build_time }
     }
 
     fn tier(id: i32) -> CatalogueKey {
@@ -207,7 +207,7 @@ mod tests {
         bodies.forget(1);
         bodies.keep(tier(2), body(1), at(0));
         assert_eq!(bodies.size(), (0, 0));
-        bodies.keep(tier(2), CachedBody { generation: 1, ..body(1) }, at(0));
+        bodies.keep(tier(2), CachedBody { own_writes: 1, ..body(1) }, at(0));
         assert_eq!(bodies.size().1, 1);
     }
 

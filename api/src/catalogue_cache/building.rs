@@ -13,7 +13,7 @@ use tokio::task::{spawn, spawn_blocking};
 use super::CatalogueCache;
 use super::bodies::CachedBody;
 use super::key::{CatalogueKey, Content};
-use super::known::Currency;
+use super::known::CurrentVersion;
 use crate::http::problem::Problem;
 use crate::http::ready_body::ReadyBody;
 
@@ -24,7 +24,7 @@ const LARGE: usize = 32 * 1024;
 const VERY_LARGE: usize = 1024 * 1024;
 
 /// Large bodies that are compressed at the same time.
-const MAX_CONCURRENT: usize = 1;
+const LARGE_AT_ONCE: usize = 1;
 
 /// Why a body could not be made.
 #[derive(Clone)]
@@ -38,26 +38,26 @@ type Built = Result<Option<CachedBody>, Failure>;
 
 /// The bodies that are being made.
 pub struct Building {
-    running: Arc<Mutex<HashMap<CatalogueKey, Running>>>,
+    running: Arc<Mutex<HashMap<CatalogueKey, RunningBuild>>>,
     large: Arc<Semaphore>,
 }
 
 /// A body that is being made from what was current as of this version.
-struct Running {
+struct RunningBuild {
     number: u64,
     built: Shared<BoxFuture<'static, Built>>,
 }
 
-impl Running {
+impl RunningBuild {
     /// Whether a request that knows this version gets what is being made. One that has ended is only here if it panicked.
-    fn is_of(&self, currency: &Currency) -> bool {
-        self.number >= currency.number && self.built.peek().is_none()
+    fn is_of(&self, current: &CurrentVersion) -> bool {
+        self.number >= current.number && self.built.peek().is_none()
     }
 }
 
 impl Default for Building {
     fn default() -> Self {
-        Self { running: Arc::default(), large: Arc::new(Semaphore::new(MAX_CONCURRENT)) }
+        Self { running: Arc::default(), large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
     }
 }
 
@@ -67,7 +67,7 @@ impl Building {
     pub async fn build<F>(
         &self,
         key: CatalogueKey,
-        currency: Currency,
+        current: CurrentVersion,
         earlier: Option<CachedBody>,
         load: impl FnOnce() -> F,
         cache: &CatalogueCache,
@@ -77,11 +77,11 @@ impl Building {
     {
         let built = {
             let mut running = self.running();
-            match running.get(&key).filter(|running| running.is_of(&currency)) {
+            match running.get(&key).filter(|running| running.is_of(&current)) {
                 Some(running) => running.built.clone(),
                 None => {
-                    let built = self.start(key, currency, earlier, load(), cache.clone());
-                    running.insert(key, Running { number: currency.number, built: built.clone() });
+                    let built = self.start(key, current, earlier, load(), cache.clone());
+                    running.insert(key, RunningBuild { number: current.number, built: built.clone() });
                     built
                 }
             }
@@ -93,7 +93,7 @@ impl Building {
     fn start<F>(
         &self,
         key: CatalogueKey,
-        currency: Currency,
+        current: CurrentVersion,
         earlier: Option<CachedBody>,
         load: F,
         cache: CatalogueCache,
@@ -103,13 +103,13 @@ impl Building {
     {
         let (large, running) = (self.large.clone(), self.running.clone());
         let task = spawn(async move {
-            let built = make(currency, earlier, load, &large).await;
+            let built = make(current, earlier, load, &large).await;
             if let Ok(Some(body)) = &built {
                 cache.keep(key, body.clone());
             }
             let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
             // A later one may have taken its place.
-            if running.get(&key).is_some_and(|running| running.number == currency.number) {
+            if running.get(&key).is_some_and(|running| running.number == current.number) {
                 running.remove(&key);
             }
             drop(running);
@@ -122,13 +122,13 @@ impl Building {
         built.boxed().shared()
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<CatalogueKey, Running>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<CatalogueKey, RunningBuild>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn make(
-    currency: Currency,
+    current: CurrentVersion,
     earlier: Option<CachedBody>,
     load: impl Future<Output = Result<Option<Content>, sqlx::Error>>,
     large: &Arc<Semaphore>,
@@ -139,9 +139,9 @@ async fn make(
         Some(same) => same.body,
         None => encode(content, large).await?,
     };
-    let Currency { number, generation, checked_at, .. } = currency;
+    let CurrentVersion { number, own_writes, checked_at, .. } = current;
     let build_time = began.elapsed().min(Duration::from_mins(1));
-    Ok(Some(CachedBody { body, number, generation, verified_at: checked_at, build_time }))
+    Ok(Some(CachedBody { body, number, own_writes, verified_at: checked_at, build_time }))
 }
 
 async fn encode(content: Content, large: &Arc<Semaphore>) -> Result<ReadyBody, Failure> {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::key::Part;
-use super::known::{Before, CHECK_EVERY, Currency, Failed, Known};
+use super::known::{Before, CHECK_EVERY, CurrentVersion, Failed, Known};
 use super::metrics::CacheMetrics;
 use super::versions;
 use crate::boot_clock::BootInstant;
@@ -80,13 +80,13 @@ impl Freshness {
     }
 
     /// The current version of the part. Waits for a check if the last one proves nothing any more.
-    pub async fn currency(&self, part: Part) -> Currency {
+    pub async fn current_version(&self, part: Part) -> CurrentVersion {
         let now = BootInstant::now();
         // Of later ones the request need not know: it would never end while they come faster than checks.
         let own_writes = self.0.own_writes.count();
         self.ask(part, now);
-        if let Some(currency) = self.last_check(part, own_writes, now) {
-            return currency;
+        if let Some(current) = self.recently_checked(part, own_writes, now) {
+            return current;
         }
         // Checks that began before a write of this instance prove nothing, so it may take two.
         let wait = if self.is_failing() { WAIT_WHILE_AWAY } else { CHECK_TIMEOUT * 2 };
@@ -98,41 +98,41 @@ impl Freshness {
                 // The sender is not dropped as long as `self` exists.
                 let _ = ended.changed().await;
                 let now = BootInstant::now();
-                if let Some(currency) = self.last_check(part, own_writes, now) {
-                    return currency;
+                if let Some(current) = self.recently_checked(part, own_writes, now) {
+                    return current;
                 }
                 if self.is_failing() {
-                    return self.known().currency(part, true);
+                    return self.known().current_version(part, true);
                 }
             }
         };
         match timeout(wait, waiting).await {
-            Ok(currency) => currency,
-            Err(_) => self.known().currency(part, true),
+            Ok(current) => current,
+            Err(_) => self.known().current_version(part, true),
         }
     }
 
     /// What the last check has found, if that is recent enough and began after so many writes of this instance. Starts the next
     /// check when it is time.
-    fn last_check(&self, part: Part, own_writes: u64, now: BootInstant) -> Option<Currency> {
+    fn recently_checked(&self, part: Part, own_writes: u64, now: BootInstant) -> Option<CurrentVersion> {
         let sales = self.0.sales.load(Ordering::Acquire);
         let known = self.known();
         let state = &known.parts[part.index()];
         let is_sold_since = part == Part::Tiers && state.sales != sales && known.may_check_early(now);
-        if state.number == 0 || state.generation < own_writes || is_sold_since {
+        if state.number == 0 || state.own_writes < own_writes || is_sold_since {
             return None;
         }
         let age = now.since(state.checked_at);
         if age < known.pause() {
-            return Some(known.currency(part, false));
+            return Some(known.current_version(part, false));
         }
         if age >= CURRENT_FOR {
             return None;
         }
-        let currency = known.currency(part, false);
+        let current = known.current_version(part, false);
         drop(known);
         self.check_in_background();
-        Some(currency)
+        Some(current)
     }
 
     /// Starts a check, unless one is running or has just failed.
@@ -140,7 +140,7 @@ impl Freshness {
         if self.0.is_checking.swap(true, Ordering::AcqRel) {
             return;
         }
-        let running = Running(self.clone());
+        let running = RunningCheck(self.clone());
         let just_failed = |failed: &Failed| BootInstant::now().since(failed.at) < CHECK_EVERY;
         if self.known().failed.as_ref().is_some_and(just_failed) {
             return;
@@ -155,7 +155,7 @@ impl Freshness {
     async fn check(&self) {
         let before = Before {
             at: BootInstant::now(),
-            generation: self.0.own_writes.count(),
+            own_writes: self.0.own_writes.count(),
             sales: self.0.sales.load(Ordering::Acquire),
         };
         self.known_mut().on_begin(before.at);
@@ -219,9 +219,9 @@ impl Freshness {
 }
 
 /// A check that runs. Ends when this is dropped, also by a panic.
-struct Running(Freshness);
+struct RunningCheck(Freshness);
 
-impl Drop for Running {
+impl Drop for RunningCheck {
     fn drop(&mut self) {
         self.0.0.is_checking.store(false, Ordering::Release);
         self.0.0.ended.send_replace(());

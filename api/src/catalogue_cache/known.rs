@@ -45,8 +45,8 @@ pub struct PartState {
     pub number: u64,
     /// When the last successful check began.
     pub checked_at: BootInstant,
-    /// The local changes before it, and the announced sales.
-    pub generation: u64,
+    /// How many writes of this instance had ended before it, and how many announcements of sales had arrived.
+    pub own_writes: u64,
     pub sales: u64,
     /// When the version before was last found.
     previous_checked_at: BootInstant,
@@ -54,16 +54,16 @@ pub struct PartState {
 
 /// Which version of a part is current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Currency {
+pub struct CurrentVersion {
     pub number: u64,
-    pub generation: u64,
+    pub own_writes: u64,
     pub checked_at: BootInstant,
     previous_checked_at: BootInstant,
     /// Whether Postgres does not answer: then this is only the last version that was known.
     pub is_away: bool,
 }
 
-impl Currency {
+impl CurrentVersion {
     /// When the version with this number was last known to be current. `verified_at` is when it was at least.
     pub fn known_current(&self, number: u64, verified_at: BootInstant) -> BootInstant {
         match number {
@@ -78,7 +78,7 @@ impl Currency {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Before {
     pub at: BootInstant,
-    pub generation: u64,
+    pub own_writes: u64,
     pub sales: u64,
 }
 
@@ -98,9 +98,9 @@ impl Known {
         self.began.last().is_none_or(|began| now.since(*began) >= Duration::from_secs(1))
     }
 
-    pub fn currency(&self, part: Part, is_away: bool) -> Currency {
-        let PartState { number, checked_at, generation, previous_checked_at, .. } = self.parts[part.index()];
-        Currency { number, generation, checked_at, previous_checked_at, is_away }
+    pub fn current_version(&self, part: Part, is_away: bool) -> CurrentVersion {
+        let PartState { number, checked_at, own_writes, previous_checked_at, .. } = self.parts[part.index()];
+        CurrentVersion { number, own_writes, checked_at, previous_checked_at, is_away }
     }
 
     /// Takes over what a check has found. Returns whether the one before had failed.
@@ -114,7 +114,7 @@ impl Known {
                 state.number += 1;
                 state.previous_checked_at = state.checked_at;
             }
-            (state.checked_at, state.generation, state.sales) = (before.at, before.generation, before.sales);
+            (state.checked_at, state.own_writes, state.sales) = (before.at, before.own_writes, before.sales);
         }
         self.failed.take().is_some()
     }
@@ -149,14 +149,14 @@ mod tests {
         let mut known = Known::default();
         known.on_success(&Versions::all("a"), &began(at(1_000)), at(1_001));
         known.on_success(&Versions::all("a"), &began(at(1_250)), at(1_251));
-        let first = known.currency(Part::Tiers, false);
+        let first = known.current_version(Part::Tiers, false);
         assert_eq!((first.number, first.known_current(1, at(1_000))), (1, at(1_250)));
         known.on_success(&Versions::all("b"), &began(at(1_500)), at(1_501));
-        let second = known.currency(Part::Tiers, false);
+        let second = known.current_version(Part::Tiers, false);
         assert_eq!((second.number, second.checked_at), (2, at(1_500)));
         assert_eq!(second.known_current(1, at(1_000)), at(1_250));
         known.on_success(&Versions::all("a"), &began(at(1_750)), at(1_751));
-        let third = known.currency(Part::Tiers, false);
+        let third = known.current_version(Part::Tiers, false);
         assert_eq!(third.number, 3, "an earlier content under a new number");
         assert_eq!(third.known_current(1, at(1_000)), at(1_000));
     }
@@ -165,7 +165,7 @@ mod tests {
     fn a_check_of_other_parts_proves_nothing_about_this_one() {
         let mut known = Known::default();
         known.on_success(&Versions::default(), &began(at(1_000)), at(1_001));
-        assert_eq!(known.currency(Part::Concerts, false).number, 0);
+        assert_eq!(known.current_version(Part::Concerts, false).number, 0);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use self::bodies::{Bodies, CachedBody};
 use self::building::{Building, Failure};
 use self::freshness::Freshness;
 pub use self::key::{CatalogueKey, Content};
-use self::known::Currency;
+use self::known::CurrentVersion;
 use self::metrics::CacheMetrics;
 use crate::boot_clock::BootInstant;
 use crate::http::own_writes::OwnWrites;
@@ -80,8 +80,8 @@ impl CatalogueCache {
 
     /// Forgets everything: the database continues from an earlier state.
     pub fn forget(&self) {
-        let generation = self.0.freshness.own_writes().note(None);
-        self.bodies_mut().forget(generation);
+        let own_writes = self.0.freshness.own_writes().note(None);
+        self.bodies_mut().forget(own_writes);
     }
 
     /// The body with this key; `None` if nothing has it. `load` reads its content from the database.
@@ -93,17 +93,17 @@ impl CatalogueCache {
     where
         F: Future<Output = Result<Option<Content>, sqlx::Error>> + Send + 'static,
     {
-        let currency = self.0.freshness.currency(key.part()).await;
+        let current = self.0.freshness.current_version(key.part()).await;
         let now = BootInstant::now();
         let known = self.bodies().find(&key, now);
         if let Some(body) = &known
-            && is_servable(body, &currency, now)
+            && is_servable(body, &current, now)
         {
             self.0.metrics.cached.inc();
             return Ok(Some(CachedResponse { body: body.body.clone(), age: None }));
         }
-        if currency.is_away {
-            return match known.and_then(|body| last_known(&body, &currency, now)) {
+        if current.is_away {
+            return match known.and_then(|body| last_known(&body, &current, now)) {
                 Some(response) => {
                     self.0.metrics.last_known.inc();
                     Ok(Some(response))
@@ -111,14 +111,14 @@ impl CatalogueCache {
                 None => Err(self.0.freshness.failure()),
             };
         }
-        match self.0.building.build(key, currency, known.clone(), load, self).await {
+        match self.0.building.build(key, current, known.clone(), load, self).await {
             Ok(built) => {
                 self.0.metrics.built.inc();
                 Ok(built.map(|built| CachedResponse { body: built.body, age: None }))
             }
             // Postgres went away since the check.
             Err(Failure { problem, is_away }) => {
-                let last_known = known.filter(|_| is_away).and_then(|body| last_known(&body, &currency, now));
+                let last_known = known.filter(|_| is_away).and_then(|body| last_known(&body, &current, now));
                 self.0.metrics.last_known.inc_by(u64::from(last_known.is_some()));
                 last_known.map(Some).ok_or(problem)
             }
@@ -142,19 +142,19 @@ impl CatalogueCache {
 
 /// Whether the body is current. One that takes long to make may be older, but not a second, and not than a write of this
 /// instance.
-fn is_servable(body: &CachedBody, currency: &Currency, now: BootInstant) -> bool {
-    if currency.is_away {
+fn is_servable(body: &CachedBody, current: &CurrentVersion, now: BootInstant) -> bool {
+    if current.is_away {
         return false;
     }
     let pause = (body.build_time * PAUSE_PER_BUILD).min(PAUSE_MAX);
-    body.number >= currency.number
-        || body.generation == currency.generation
-            && now.since(currency.known_current(body.number, body.verified_at)) < pause
+    body.number >= current.number
+        || body.own_writes == current.own_writes
+            && now.since(current.known_current(body.number, body.verified_at)) < pause
 }
 
 /// The last known body, unless it is too old.
-fn last_known(body: &CachedBody, currency: &Currency, now: BootInstant) -> Option<CachedResponse> {
-    let age = now.since(currency.known_current(body.number, body.verified_at));
+fn last_known(body: &CachedBody, current: &CurrentVersion, now: BootInstant) -> Option<CachedResponse> {
+    let age = now.since(current.known_current(body.number, body.verified_at));
     (age <= SERVED_WHILE_AWAY).then(|| CachedResponse { body: body.body.clone(), age: Some(age) })
 }
 
@@ -171,33 +171,33 @@ mod tests {
     /// A body of the first version, which was current from the first to the tenth second.
     fn body(build_time: Duration) -> CachedBody {
         let body = ReadyBody::json(b"[]".to_vec());
-        CachedBody { body, number: 1, generation: 0, verified_at: at(1_000), build_time }
+        CachedBody { body, number: 1, own_writes: 0, verified_at: at(1_000), build_time }
     }
 
     /// What is known after checks in the first and the tenth second, and a third one that has found this version.
-    fn currency(latest: &str, generation: u64, is_away: bool) -> Currency {
+    fn current_version(latest: &str, own_writes: u64, is_away: bool) -> CurrentVersion {
         let mut known = Known::default();
         for (version, millis) in [("first", 1_000), ("first", 10_000), (latest, 10_250)] {
-            let before = Before { at: at(millis), generation, sales: 0 };
+            let before = Before { at: at(millis), own_writes, sales: 0 };
             known.on_success(&Versions::all(version), &before, at(millis + 1));
         }
-        known.currency(key::Part::Tiers, is_away)
+        known.current_version(key::Part::Tiers, is_away)
     }
 
     #[test]
     fn the_last_known_body_is_served_for_a_minute_with_its_age() {
-        let currency = currency("first", 0, true);
+        let current = current_version("first", 0, true);
         let age =
-            |now| last_known(&body(Duration::ZERO), &currency, now).map(|response| response.age.unwrap());
+            |now| last_known(&body(Duration::ZERO), &current, now).map(|response| response.age.unwrap());
         assert_eq!(age(at(10_250)), Some(Duration::ZERO));
         assert_eq!(age(at(70_250)), Some(Duration::from_mins(1)));
         assert_eq!(age(at(70_251)), None);
-        assert!(!is_servable(&body(Duration::ZERO), &currency, at(10_250)), "not without its age");
+        assert!(!is_servable(&body(Duration::ZERO), &current, at(10_250)), "not without its age");
     }
 
     #[test]
     fn a_body_whose_version_has_changed_is_served_no_longer_than_it_took_to_make_it_nine_times() {
-        let changed = currency("second", 0, false);
+        let changed = current_version("second", 0, false);
         for (build_time, until) in [(0, 0), (1, 9), (20, 180), (1_000, 750)] {
             let body = body(Duration::from_millis(build_time));
             let is_servable = |age: u64| is_servable(&body, &changed, at(10_000 + age));
@@ -205,7 +205,10 @@ mod tests {
             assert!(until == 0 || is_servable(until - 1), "{build_time}");
         }
         let slow = body(Duration::from_secs(1));
-        assert!(!is_servable(&slow, &currency("second", 1, false), at(10_100)), "after a local change");
-        assert!(is_servable(&slow, &currency("first", 1, false), at(10_300)), "which did not change it");
+        assert!(!is_servable(&slow, &current_version("second", 1, false), at(10_100)), "after an own write");
+        assert!(
+            is_servable(&slow, &current_version("first", 1, false), at(10_300)),
+            "which did not change it"
+        );
     }
 }
