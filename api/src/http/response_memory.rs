@@ -69,14 +69,13 @@ impl ResponseMemory {
 
     /// Counts the response, if it is large, until its memory is freed. `client` finds out whose it is.
     pub async fn count_if_large(&self, client: impl FnOnce() -> Client, response: Response) -> Response {
-        let is_large = response.body().size_hint().exact().is_some_and(|size| size >= COUNTED_FROM);
-        if is_large { self.count(client(), response).await } else { response }
+        match response.body().size_hint().exact() {
+            Some(size) if size >= COUNTED_FROM => self.count(client(), response, size).await,
+            _ => response,
+        }
     }
 
-    async fn count(&self, client: Client, response: Response) -> Response {
-        let Some(size) = response.body().size_hint().exact().filter(|size| *size >= COUNTED_FROM) else {
-            return response;
-        };
+    async fn count(&self, client: Client, response: Response, size: u64) -> Response {
         let held = match self.hold(client, size) {
             Ok(held) => held,
             Err(problem) => return problem.into_response(),
