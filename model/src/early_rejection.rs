@@ -5,8 +5,8 @@
 //! One concert. The database has a *history*: an epoch, drawn when it is created or restored, and a timeline, which a failover
 //! changes. The concert has a `freed_version`, which changes in every transaction that frees a seat and in no sale.
 //!
-//! - **Instances** ([`instances`]) load the seats together with these numbers. They learn later sales from announcements,
-//!   which may be late or lost, and whose digests may be of a later version. They compare the numbers with those in the
+//! - **Instances** ([`instances`]) load the seats together with both. They learn later sales from announcements,
+//!   which may be late or lost, and whose digests may be of a later version. They compare them with those in the
 //!   database; a match gives a *lease* of one second. They decide with the product's own
 //!   [`rule`](hamro_api::early_rejection::rule). They may also queue any attempt.
 //! - **Workers** ([`database`]) decide with the product's own
@@ -83,7 +83,7 @@ pub struct EarlyRejection {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     now: u8,
-    numbers: Numbers,
+    version: SeatsVersion,
     seats: Vec<Seat>,
     attempts: [Attempt; ATTEMPTS],
     instances: Vec<Instance>,
@@ -97,7 +97,7 @@ pub struct State {
 
 /// What tells one state of the seats from another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Numbers {
+struct SeatsVersion {
     epoch: u8,
     timeline: u8,
     freed_version: u8,

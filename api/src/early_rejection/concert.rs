@@ -8,7 +8,7 @@ use hamro_shared::domain::{ConcertId, SaleKey, SeatId, Timestamp};
 use hamro_shared::faults::{Safeguard, is_disabled};
 
 use super::layout::Layout;
-use super::rule::{LEASE, Numbers, applies, has_lease};
+use super::rule::{LEASE, SeatsVersion, applies, has_lease};
 use super::sales::Sales;
 
 /// A sale that is not announced within this time after its commit is read from the database.
@@ -20,9 +20,9 @@ pub struct Concert {
     pub id: ConcertId,
     pub layout: Layout,
     pub sales: Sales,
-    numbers: Numbers,
+    version: SeatsVersion,
     terms: Terms,
-    /// When the last comparison began that found the same numbers.
+    /// When the last comparison began that found the same version.
     compared_at: Option<Duration>,
     /// How many seats were free in the database, and when that comparison began.
     free_before: Option<(Duration, usize)>,
@@ -45,7 +45,7 @@ pub struct Terms {
 /// What a comparison has read about a concert.
 #[derive(Clone, Copy, Debug)]
 pub struct Compared {
-    pub numbers: Numbers,
+    pub version: SeatsVersion,
     pub terms: Terms,
     /// How many seats are free, by the counters of the tiers.
     pub free: usize,
@@ -72,12 +72,12 @@ pub struct Moment {
 }
 
 impl Concert {
-    pub fn new(id: ConcertId, layout: Layout, sales: Sales, numbers: Numbers, terms: Terms) -> Self {
+    pub fn new(id: ConcertId, layout: Layout, sales: Sales, version: SeatsVersion, terms: Terms) -> Self {
         Self {
             id,
             layout,
             sales,
-            numbers,
+            version,
             terms,
             compared_at: None,
             free_before: None,
@@ -96,10 +96,10 @@ impl Concert {
     }
 
     /// Learns an announced sale, unless it was made in another state of the seats.
-    pub fn learn(&mut self, announced: Numbers, seats: &[(SeatId, SaleKey)]) {
+    pub fn learn(&mut self, announced: SeatsVersion, seats: &[(SeatId, SaleKey)]) {
         #[cfg(feature = "faults")]
-        let announced = if is_disabled(Safeguard::FreedVersions) { self.numbers } else { announced };
-        if !applies(announced, self.numbers) {
+        let announced = if is_disabled(Safeguard::FreedVersions) { self.version } else { announced };
+        if !applies(announced, self.version) {
             return;
         }
         for (seat, sale) in seats {
@@ -111,13 +111,13 @@ impl Concert {
 
     /// Takes what a comparison has found that began at `began`, when `known_free` seats were not known as sold.
     pub fn compare(&mut self, compared: Compared, known_free: usize, began: Duration) {
-        let Compared { numbers, terms, free } = compared;
+        let Compared { version, terms, free } = compared;
         self.terms = terms;
         #[cfg(feature = "faults")]
-        let numbers = if is_disabled(Safeguard::FreedVersions) { self.numbers } else { numbers };
-        if numbers != self.numbers {
+        let version = if is_disabled(Safeguard::FreedVersions) { self.version } else { version };
+        if version != self.version {
             self.compared_at = None;
-            let was_restored = numbers.history != self.numbers.history;
+            let was_restored = version.history != self.version.history;
             self.outdated = Some(if was_restored { Outdated::Restored } else { Outdated::Freed });
             return;
         }
@@ -187,8 +187,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn numbers(epoch: u128, freed_version: i64) -> Numbers {
-        Numbers { history: History { epoch: Uuid::from_u128(epoch), timeline: 1 }, freed_version }
+    fn version(epoch: u128, freed_version: i64) -> SeatsVersion {
+        SeatsVersion { history: History { epoch: Uuid::from_u128(epoch), timeline: 1 }, freed_version }
     }
 
     fn time(millis: i64) -> Timestamp {
@@ -202,7 +202,7 @@ mod tests {
             layout.push(SeatLabel { id: SeatId(id), section, row: 1, seat_number });
         }
         let id = ConcertId(Uuid::from_u128(7));
-        Concert::new(id, layout.finish(), Sales::none(3), numbers(1, 1), terms)
+        Concert::new(id, layout.finish(), Sales::none(3), version(1, 1), terms)
     }
 
     fn at(since_boot: Duration) -> Moment {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     fn same(free: usize) -> Compared {
-        Compared { numbers: numbers(1, 1), terms: Terms::default(), free }
+        Compared { version: version(1, 1), terms: Terms::default(), free }
     }
 
     fn compare(concert: &mut Concert, compared: Compared, began: Duration) {
@@ -218,15 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn a_concert_decides_only_while_a_comparison_counts_that_found_the_same_numbers() {
+    fn a_concert_decides_only_while_a_comparison_counts_that_found_the_same_version() {
         let mut concert = concert(Terms::default());
         assert!(!concert.may_decide(at(SECOND)), "it was not compared yet");
         compare(&mut concert, same(3), SECOND);
         assert!(concert.may_decide(at(Duration::from_millis(1_999))));
         assert!(!concert.may_decide(at(SECOND * 2)));
-        for (other, expected) in [(numbers(1, 2), Outdated::Freed), (numbers(2, 1), Outdated::Restored)] {
+        for (other, expected) in [(version(1, 2), Outdated::Freed), (version(2, 1), Outdated::Restored)] {
             compare(&mut concert, same(3), SECOND * 3);
-            compare(&mut concert, Compared { numbers: other, ..same(3) }, SECOND * 3);
+            compare(&mut concert, Compared { version: other, ..same(3) }, SECOND * 3);
             assert!(!concert.may_decide(at(SECOND * 3)));
             assert_eq!(concert.outdated(), Some(expected));
         }
@@ -247,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn a_sale_is_learned_only_from_an_announcement_with_the_same_numbers() {
+    fn a_sale_is_learned_only_from_an_announcement_with_the_same_version() {
         let mut concert = concert(Terms::default());
         let sale = [(SeatId(1), SaleKey::None), (SeatId(77), SaleKey::None)];
-        for other in [numbers(1, 0), numbers(1, 2), numbers(2, 1)] {
+        for other in [version(1, 0), version(1, 2), version(2, 1)] {
             concert.learn(other, &sale);
         }
         assert_eq!(concert.sales.free(), 3);
-        concert.learn(numbers(1, 1), &sale);
+        concert.learn(version(1, 1), &sale);
         assert_eq!(concert.sales.free(), 2);
     }
 
@@ -267,7 +267,7 @@ mod tests {
         compare(&mut concert, same(2), SECOND * 2);
         assert_eq!(concert.outdated(), Some(Outdated::Missed));
         assert!(concert.may_decide(at(SECOND * 2)));
-        concert.learn(numbers(1, 1), &[(SeatId(1), SaleKey::None)]);
+        concert.learn(version(1, 1), &[(SeatId(1), SaleKey::None)]);
         compare(&mut concert, same(2), SECOND * 3);
         assert_eq!(concert.outdated(), None);
     }
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn a_seat_that_was_freed_without_another_version_ends_the_lease() {
         let mut concert = concert(Terms::default());
-        concert.learn(numbers(1, 1), &[(SeatId(1), SaleKey::None)]);
+        concert.learn(version(1, 1), &[(SeatId(1), SaleKey::None)]);
         compare(&mut concert, same(2), SECOND);
         assert!(concert.may_decide(at(SECOND)));
         compare(&mut concert, same(3), SECOND);
@@ -290,7 +290,7 @@ mod tests {
     fn loading_takes_at_most_a_tenth_of_the_time() {
         let mut concert = concert(Terms::default());
         concert.loaded(SECOND, SECOND * 2);
-        compare(&mut concert, Compared { numbers: numbers(1, 2), ..same(3) }, SECOND * 3);
+        compare(&mut concert, Compared { version: version(1, 2), ..same(3) }, SECOND * 3);
         assert!(!concert.should_load(Duration::from_millis(10_999)));
         assert!(concert.should_load(SECOND * 11));
     }

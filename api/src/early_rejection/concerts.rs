@@ -9,7 +9,7 @@ use hamro_shared::faults::{Safeguard, is_disabled};
 use hamro_shared::queue::AnnouncedSales;
 
 use super::concert::{Compared, Concert, Moment, Outdated};
-use super::rule::{Numbers, SoldSeat, may_reject};
+use super::rule::{SeatsVersion, SoldSeat, may_reject};
 
 /// The memory that all concerts may take. Those that were not used for longest are forgotten.
 pub const BYTES_MAX: usize = 96 << 20;
@@ -21,7 +21,7 @@ const RUN_BYTES: usize = 64;
 pub struct Concerts {
     by_id: HashMap<ConcertId, Concert>,
     /// Consecutive seats of one concert, by the first of them.
-    runs: BTreeMap<SeatId, Seats>,
+    runs: BTreeMap<SeatId, ConcertRun>,
     /// The concerts that are being loaded, each with the sales that were announced meanwhile.
     loading: HashMap<ConcertId, Vec<Announced>>,
     bytes: usize,
@@ -40,8 +40,9 @@ impl Default for Concerts {
     }
 }
 
+/// Consecutive seats of a concert.
 #[derive(Clone, Copy)]
-struct Seats {
+struct ConcertRun {
     last: SeatId,
     concert: ConcertId,
     /// The place of the first seat in its concert's layout.
@@ -50,7 +51,7 @@ struct Seats {
 
 /// Announced sales of one concert.
 struct Announced {
-    numbers: Numbers,
+    version: SeatsVersion,
     seats: Vec<(SeatId, SaleKey)>,
 }
 
@@ -104,10 +105,10 @@ impl Concerts {
 
     /// The concert of a seat, and the seat's place in its layout.
     fn find(&self, seat: SeatId) -> Option<(&Concert, usize)> {
-        let (first, seats) = self.runs.range(..=seat).next_back()?;
+        let (first, run) = self.runs.range(..=seat).next_back()?;
         let offset = usize::try_from(seat.0.checked_sub(first.0)?).ok()?;
-        let concert = self.by_id.get(&seats.concert).filter(|_| seat <= seats.last)?;
-        Some((concert, seats.place + offset))
+        let concert = self.by_id.get(&run.concert).filter(|_| seat <= run.last)?;
+        Some((concert, run.place + offset))
     }
 
     pub fn knows(&self, seat: SeatId) -> bool {
@@ -121,11 +122,11 @@ impl Concerts {
             if !self.by_id.contains_key(&id) && !self.loading.contains_key(&id) {
                 continue;
             }
-            let numbers = Numbers { history: sales.history, freed_version: announced.freed_version };
+            let version = SeatsVersion { history: sales.history, freed_version: announced.freed_version };
             let seats = announced.seats.iter().map(|(seat, digest)| (*seat, sales.key(*digest))).collect();
-            let announced = Announced { numbers, seats };
+            let announced = Announced { version, seats };
             if let Some(concert) = self.by_id.get_mut(&id) {
-                concert.learn(announced.numbers, &announced.seats);
+                concert.learn(announced.version, &announced.seats);
             }
             if let Some(meanwhile) = self.loading.get_mut(&id) {
                 meanwhile.push(announced);
@@ -157,7 +158,7 @@ impl Concerts {
         let mut unneeded = Vec::from_iter(self.remove(id));
         let Some(mut concert) = loaded else { return unneeded };
         for announced in meanwhile {
-            concert.learn(announced.numbers, &announced.seats);
+            concert.learn(announced.version, &announced.seats);
         }
         if let Some(before) = unneeded.first() {
             concert.use_now(before.used_at());
@@ -172,7 +173,7 @@ impl Concerts {
         let runs = concert.layout.runs();
         self.bytes += bytes(&concert, runs.len());
         for run in runs {
-            self.runs.insert(run.first, Seats { last: run.last, concert: id, place: run.place });
+            self.runs.insert(run.first, ConcertRun { last: run.last, concert: id, place: run.place });
         }
         self.by_id.insert(id, concert);
     }
@@ -183,7 +184,7 @@ impl Concerts {
         self.bytes -= bytes(&concert, runs.len());
         for run in runs {
             // A seat may have moved to another concert since.
-            if self.runs.get(&run.first).is_some_and(|seats| seats.concert == id) {
+            if self.runs.get(&run.first).is_some_and(|indexed| indexed.concert == id) {
                 self.runs.remove(&run.first);
             }
         }

@@ -11,11 +11,11 @@ use hamro_shared::epoch::History;
 /// How long a comparison with the database counts, from its beginning.
 pub const LEASE: Duration = Duration::from_secs(1);
 
-/// Which state of a concert's seats something was read in. One of them changes whenever a seat may become free: `history` when
-/// the database is restored or a standby promoted, `freed_version` in each transaction that frees, adds or removes seats of the
-/// concert. A sale changes neither.
+/// Which state of a concert's seats something was read in. It changes whenever a seat may become free: `history` when the
+/// database is restored or a standby promoted, `freed_version` in each transaction that frees, adds or removes seats of the
+/// concert. A sale does not change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Numbers {
+pub struct SeatsVersion {
     pub history: History,
     pub freed_version: i64,
 }
@@ -36,7 +36,7 @@ pub fn has_lease(began: Option<Duration>, now: Duration) -> bool {
 
 /// Whether an instance that knows the seats as of `known` may learn a sale that was made at `announced`. An announcement that
 /// comes late names a sale that may have been released since.
-pub fn applies(announced: Numbers, known: Numbers) -> bool {
+pub fn applies(announced: SeatsVersion, known: SeatsVersion) -> bool {
     announced == known
 }
 
@@ -116,7 +116,7 @@ mod tests {
         }
 
         #[test]
-        fn a_keyed_booking_is_rejected_only_because_of_a_seat_that_was_never_sale_key_its_key(
+        fn a_keyed_booking_is_rejected_only_because_of_a_seat_that_was_never_sold_under_its_key(
             keys in vec(digest(), 1..3),
             seats in seats(),
         ) {
@@ -124,10 +124,10 @@ mod tests {
                 keys.iter().all(|key| released.iter().chain([live]).all(|sale| !may_be(*sale, *key)))
             };
             prop_assert!(!judge(&keys, &seats) || seats.iter().any(proves));
-            let is_sale_key_it = |(live, _): &(SaleKey, Vec<SaleKey>)| {
+            let is_sold_under_it = |(live, _): &(SaleKey, Vec<SaleKey>)| {
                 keys.iter().any(|key| *live == SaleKey::Digest(*key))
             };
-            let is_certain = seats.iter().any(proves) && !seats.iter().any(is_sale_key_it);
+            let is_certain = seats.iter().any(proves) && !seats.iter().any(is_sold_under_it);
             prop_assert_eq!(judge(&keys, &seats), is_certain);
         }
 
@@ -160,11 +160,11 @@ mod tests {
             announced in (0..2_u128, 0..2_i64, 0..2_i64),
             known in (0..2_u128, 0..2_i64, 0..2_i64),
         ) {
-            let numbers = |(epoch, timeline, freed_version)| Numbers {
+            let version = |(epoch, timeline, freed_version)| SeatsVersion {
                 history: History { epoch: Uuid::from_u128(epoch), timeline },
                 freed_version,
             };
-            prop_assert_eq!(applies(numbers(announced), numbers(known)), announced == known);
+            prop_assert_eq!(applies(version(announced), version(known)), announced == known);
         }
     }
 }

@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 
 use super::concert::{Compared, Concert, Terms};
 use super::layout::{Layout, LayoutBuilder};
-use super::rule::Numbers;
+use super::rule::SeatsVersion;
 use super::sales::Sales;
 
 /// Reads a concert. `None` if it does not exist or is hidden, or if seats were added or removed meanwhile.
@@ -29,7 +29,7 @@ pub async fn load(connection: &mut PgConnection, id: ConcertId) -> Result<Option
         }
     }
     // The terms are read by the comparison without which nothing is rejected.
-    Ok(Some(Concert::new(id, layout, sales, Numbers { history, freed_version }, Terms::default())))
+    Ok(Some(Concert::new(id, layout, sales, SeatsVersion { history, freed_version }, Terms::default())))
 }
 
 /// Reads what these seats are called. `None` if the concert has other seats now.
@@ -81,10 +81,10 @@ pub async fn compare(
     .await?;
     let compared = rows.into_iter().map(|row| {
         let history = History { epoch: row.epoch, timeline: row.timeline };
-        let numbers = Numbers { history, freed_version: row.version };
+        let version = SeatsVersion { history, freed_version: row.version };
         let terms = Terms { sales_open_at: row.sales_open_at, sales_close_at: row.sales_close_at };
         let free = usize::try_from(row.free).unwrap_or_default();
-        (row.concert, Compared { numbers, terms, free })
+        (row.concert, Compared { version, terms, free })
     });
     Ok(compared.collect())
 }

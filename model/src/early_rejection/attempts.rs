@@ -1,6 +1,6 @@
 //! The attempts to book, and what may happen to one next.
 
-use super::{Action, EarlyRejection, Id, Numbers, Rule, State, key};
+use super::{Action, EarlyRejection, Id, Rule, SeatsVersion, State, key};
 
 /// One request of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,8 +13,8 @@ pub(super) enum Attempt {
     Queued { sent_at: u8, issued_at: u8 },
     /// Its seats were sold.
     Sold {
-        /// The database's numbers as the sale's transaction read them, under the locks of the seats.
-        numbers: Numbers,
+        /// The database's version as the sale's transaction read it, under the locks of the seats.
+        version: SeatsVersion,
         /// A retry of it had been refused before.
         after_refusal: bool,
         /// The sale was released.
@@ -26,8 +26,8 @@ pub(super) enum Attempt {
     Rejected { wrongly: bool },
     /// An instance refused it without queueing it.
     Refused(Refusal),
-    /// Its outcome was lost by a restore or a failover. What was announced of its sale, with these numbers, may still arrive.
-    Lost { sale: Option<Numbers> },
+    /// Its outcome was lost by a restore or a failover. What was announced of its sale, with this version, may still arrive.
+    Lost { sale: Option<SeatsVersion> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,8 +3,8 @@
 use hamro_worker::settlement::allocation::{Decision, PriorDecisions, allocate};
 
 use super::{
-    ATTEMPTS, Attempt, EarlyRejection, FREE_AFTER, Id, NEVER, Numbers, Refusal, Release, Rule, Seat, State,
-    has_same_key, ticket_of,
+    ATTEMPTS, Attempt, EarlyRejection, FREE_AFTER, Id, NEVER, Refusal, Release, Rule, Seat, SeatsVersion,
+    State, has_same_key, ticket_of,
 };
 use crate::bookings::{inventory, moment};
 
@@ -40,7 +40,7 @@ impl State {
                         && matches!(other, Attempt::Refused(refusal) if is_later(refusal))
                 };
                 Attempt::Sold {
-                    numbers: self.numbers,
+                    version: self.version,
                     after_refusal: self.among(refused_retry) != 0,
                     released: false,
                 }
@@ -82,7 +82,7 @@ impl State {
             *released = true;
         }
         if model.has(Rule::ReleasesChangeFreedVersion) {
-            self.numbers.freed_version += 1;
+            self.version.freed_version += 1;
         }
     }
 
@@ -99,7 +99,7 @@ impl State {
     pub(super) fn restore(&mut self, model: &EarlyRejection) {
         let free_from = if model.has(Rule::RestoresRelease) { self.now + FREE_AFTER } else { 0 };
         self.lose_sales(free_from);
-        self.numbers.epoch += 1;
+        self.version.epoch += 1;
         self.end_sessions();
     }
 
@@ -108,7 +108,7 @@ impl State {
         if !model.has(Rule::FailoversKeepCommits) {
             self.lose_sales(0);
         }
-        self.numbers.timeline += 1;
+        self.version.timeline += 1;
         self.end_sessions();
     }
 
@@ -116,10 +116,10 @@ impl State {
     fn lose_sales(&mut self, free_from: u8) {
         self.seats.fill(Seat { free_from, ..Seat::default() });
         self.unfinished = None;
-        self.numbers = Numbers { freed_version: 0, ..self.numbers };
+        self.version = SeatsVersion { freed_version: 0, ..self.version };
         for attempt in &mut self.attempts {
             *attempt = match *attempt {
-                Attempt::Sold { numbers, .. } => Attempt::Lost { sale: Some(numbers) },
+                Attempt::Sold { version, .. } => Attempt::Lost { sale: Some(version) },
                 Attempt::Shared { .. } | Attempt::Rejected { .. } => Attempt::Lost { sale: None },
                 other => other,
             };

@@ -8,17 +8,17 @@ use hamro_shared::epoch::History;
 use uuid::Uuid;
 
 use super::{
-    ATTEMPTS, Action, Attempt, EarlyRejection, Id, Ids, LEASE, Numbers, Rule, Seat, State, contains, key,
+    ATTEMPTS, Action, Attempt, EarlyRejection, Id, Ids, LEASE, Rule, Seat, SeatsVersion, State, contains, key,
 };
 
 /// An api instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Instance {
     pub view: Option<View>,
-    /// When the last comparison that found the view's numbers began, by the instance's own clock.
+    /// When the last comparison that found the view's version began, by the instance's own clock.
     pub lease: Option<u8>,
     /// A comparison whose response is on its way: when it began, and what it read.
-    pub comparing: Option<(u8, Numbers)>,
+    pub comparing: Option<(u8, SeatsVersion)>,
     /// Its database session has ended, and it does not know yet.
     pub session_is_dead: bool,
     /// How far the clock that measures ages is behind, because it stood still.
@@ -29,9 +29,9 @@ pub(super) struct Instance {
 /// What an instance knows about the seats.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct View {
-    pub numbers: Numbers,
-    /// `false` until the version is read, if it is not read together with the seats.
-    pub has_version: bool,
+    pub version: SeatsVersion,
+    /// `false` until `freed_version` is read, if it is not read together with the seats.
+    pub has_freed_version: bool,
     pub marks: Vec<Mark>,
 }
 
@@ -85,11 +85,11 @@ fn sale_key(attempt: Id) -> SaleKey {
     key(attempt).map_or(SaleKey::None, |_| SaleKey::Digest(OWN))
 }
 
-/// The numbers as the product has them.
-fn product_numbers(numbers: Numbers) -> rule::Numbers {
-    let epoch = Uuid::from_u128(numbers.epoch.into());
-    let history = History { epoch, timeline: numbers.timeline.into() };
-    rule::Numbers { history, freed_version: numbers.freed_version.into() }
+/// The version as the product has it.
+fn product_version(version: SeatsVersion) -> rule::SeatsVersion {
+    let epoch = Uuid::from_u128(version.epoch.into());
+    let history = History { epoch, timeline: version.timeline.into() };
+    rule::SeatsVersion { history, freed_version: version.freed_version.into() }
 }
 
 /// A time of an instance's clock. Two moments of the model that are one step apart may be less than a second apart.
@@ -140,8 +140,8 @@ impl State {
             is_history_known: digests_known,
         };
         View {
-            numbers: self.numbers,
-            has_version: model.has(Rule::SeatsAreReadWithTheirVersion),
+            version: self.version,
+            has_freed_version: model.has(Rule::SeatsAreReadWithTheirVersion),
             marks: self.seats.iter().map(mark).collect(),
         }
     }
@@ -190,7 +190,7 @@ impl EarlyRejection {
             actions.push(Action::Reconnect { instance });
             return;
         }
-        if it.view.as_ref().is_some_and(|view| !view.has_version) {
+        if it.view.as_ref().is_some_and(|view| !view.has_freed_version) {
             actions.push(Action::ReadVersion { instance });
             return;
         }
@@ -216,13 +216,13 @@ impl EarlyRejection {
                 instance.lease = None;
             }
             Action::ReadVersion { instance } => {
-                let version = state.numbers.freed_version;
+                let freed_version = state.version.freed_version;
                 let view = state.instances[instance].view.as_mut()?;
-                view.numbers.freed_version = version;
-                view.has_version = true;
+                view.version.freed_version = freed_version;
+                view.has_freed_version = true;
             }
             Action::BeginComparison { instance } => {
-                let read = state.numbers;
+                let read = state.version;
                 let instance = &mut state.instances[instance];
                 instance.comparing = Some((state.now - instance.behind, read));
             }
@@ -230,7 +230,8 @@ impl EarlyRejection {
                 let instance = &mut state.instances[instance];
                 let (began, read) = instance.comparing.take()?;
                 let view = instance.view.as_ref()?;
-                let is_same = view.has_version && self.applies(read, view.numbers, Rule::VersionsAreCompared);
+                let is_same =
+                    view.has_freed_version && self.applies(read, view.version, Rule::VersionsAreCompared);
                 let ended = state.now - instance.behind;
                 let counts_from = if self.has(Rule::LeaseCountsFromBeginning) { began } else { ended };
                 instance.lease = is_same.then_some(counts_from);
@@ -251,30 +252,30 @@ impl EarlyRejection {
         Some(())
     }
 
-    /// Whether numbers that were read or announced are those of a view, without what the removed rules compare. `versions` is the
+    /// Whether a version that was read or announced is that of a view, without what the removed rules compare. `versions` is the
     /// rule that compares versions.
-    fn applies(&self, numbers: Numbers, known: Numbers, versions: Rule) -> bool {
-        let compared = Numbers {
-            epoch: if self.has(Rule::EpochsAreCompared) { numbers.epoch } else { known.epoch },
-            timeline: if self.has(Rule::TimelinesAreCompared) { numbers.timeline } else { known.timeline },
-            freed_version: if self.has(versions) { numbers.freed_version } else { known.freed_version },
+    fn applies(&self, version: SeatsVersion, known: SeatsVersion, versions: Rule) -> bool {
+        let compared = SeatsVersion {
+            epoch: if self.has(Rule::EpochsAreCompared) { version.epoch } else { known.epoch },
+            timeline: if self.has(Rule::TimelinesAreCompared) { version.timeline } else { known.timeline },
+            freed_version: if self.has(versions) { version.freed_version } else { known.freed_version },
         };
-        rule::applies(product_numbers(compared), product_numbers(known))
+        rule::applies(product_version(compared), product_version(known))
     }
 
     /// Whether the instance marks the seats of a sale when it is announced. Announcements that change nothing are no
     /// steps of the model. They may be late, lost and repeated.
     pub(super) fn may_apply(&self, state: &State, attempt: Id, instance: usize) -> bool {
         let instance = &state.instances[instance];
-        let (Attempt::Sold { numbers, .. } | Attempt::Lost { sale: Some(numbers) }) = state.attempts[attempt]
+        let (Attempt::Sold { version, .. } | Attempt::Lost { sale: Some(version) }) = state.attempts[attempt]
         else {
             return false;
         };
         match &instance.view {
             Some(view) if !instance.is_suspended => {
                 let seats = self.seats_of(attempt);
-                view.has_version
-                    && self.applies(numbers, view.numbers, Rule::AnnouncementsNameTheVersion)
+                view.has_freed_version
+                    && self.applies(version, view.version, Rule::AnnouncementsNameTheVersion)
                     && seats.iter().any(|seat| !view.marks[usize::from(*seat)].is_of(attempt))
             }
             _ => false,

@@ -54,18 +54,18 @@ impl EarlyRejection {
                 state.seats.iter().any(|seat| seat.released != 0 && seat.sold_to.is_some())
             }));
             properties.push(Property::sometimes("an early refusal follows a release", |_, state: &State| {
-                state.numbers.freed_version > 0 && refusals(state).any(|refusal| refusal.at > LEASE)
+                state.version.freed_version > 0 && refusals(state).any(|refusal| refusal.at > LEASE)
             }));
         }
         if self.restores > 0 {
             properties.push(Property::sometimes("an early refusal follows a restore", |_, state: &State| {
-                state.numbers.epoch > 0 && refusals(state).next().is_some() && !has_lost(state)
+                state.version.epoch > 0 && refusals(state).next().is_some() && !has_lost(state)
             }));
         }
         if self.failovers > 0 {
             properties
                 .push(Property::sometimes("an early refusal follows a failover", |_, state: &State| {
-                    state.numbers.timeline > 0 && refusals(state).next().is_some()
+                    state.version.timeline > 0 && refusals(state).next().is_some()
                 }));
         }
         properties

@@ -3,7 +3,7 @@
 /// A rule of the design, or an assumption that it rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
-    /// An instance needs a comparison that found the numbers of its view.
+    /// An instance needs a comparison that found the version of its view.
     LeaseNeedsComparison,
     /// A comparison counts for a second.
     LeaseEnds,
@@ -19,7 +19,7 @@ pub enum Rule {
     NewSessionsEndLeases,
     /// `freed_version` changes in every transaction that frees a seat.
     ReleasesChangeFreedVersion,
-    /// The seats and the two numbers are read from one snapshot.
+    /// The seats and their version are read from one snapshot.
     SeatsAreReadWithTheirVersion,
     /// A seat is marked as sold by a committed sale, and not when a booking of it is accepted.
     OnlyCommittedSalesMark,

@@ -4,7 +4,7 @@ use stateright::{Model, Property};
 
 use super::instances::{Digest, Instance};
 use super::{
-    ATTEMPTS, Action, Attempt, EarlyRejection, NEVER, Numbers, Release, Rule, Seat, State, Unfinished,
+    ATTEMPTS, Action, Attempt, EarlyRejection, NEVER, Release, Rule, Seat, SeatsVersion, State, Unfinished,
 };
 
 impl Model for EarlyRejection {
@@ -14,7 +14,7 @@ impl Model for EarlyRejection {
     fn init_states(&self) -> Vec<State> {
         vec![State {
             now: 0,
-            numbers: Numbers::default(),
+            version: SeatsVersion::default(),
             seats: vec![Seat::default(); usize::from(self.seats)],
             attempts: [Attempt::NotSent; ATTEMPTS],
             instances: vec![Instance::default(); self.instances],

@@ -19,8 +19,8 @@ fn id(concert: u128) -> ConcertId {
     ConcertId(Uuid::from_u128(concert))
 }
 
-fn numbers(freed_version: i64) -> Numbers {
-    Numbers { history: HISTORY, freed_version }
+fn version(freed_version: i64) -> SeatsVersion {
+    SeatsVersion { history: HISTORY, freed_version }
 }
 
 fn concert(number: u128, seats: impl IntoIterator<Item = i32>) -> Concert {
@@ -31,7 +31,7 @@ fn concert(number: u128, seats: impl IntoIterator<Item = i32>) -> Concert {
     }
     let layout = layout.finish();
     let sales = Sales::none(layout.len());
-    Concert::new(id(number), layout, sales, numbers(1), Terms::default())
+    Concert::new(id(number), layout, sales, version(1), Terms::default())
 }
 
 /// Concert 1 has the seats 1 to 3 and 10, concert 2 the seats 4 and 5. Both were just compared.
@@ -46,7 +46,7 @@ fn concerts() -> Concerts {
 }
 
 fn compare(concerts: &mut Concerts, id: ConcertId, freed_version: i64) {
-    let compared = Compared { numbers: numbers(freed_version), terms: Terms::default(), free: 4 };
+    let compared = Compared { version: version(freed_version), terms: Terms::default(), free: 4 };
     concerts.compare(id, compared, 4, SECOND);
 }
 

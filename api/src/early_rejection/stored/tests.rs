@@ -20,20 +20,20 @@ async fn compared(pool: &PgPool, concert: ConcertId) -> Option<Compared> {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_comparison_finds_the_numbers_with_which_the_seats_are_loaded(pool: PgPool) {
+async fn a_comparison_finds_the_version_with_which_the_seats_are_loaded(pool: PgPool) {
     let concert = seeded_concert(&pool).await;
     let mut connection = pool.acquire().await.unwrap();
     let loaded = sold_seats::load(&mut connection, concert).await.unwrap().unwrap();
-    let numbers = Numbers { history: loaded.history, freed_version: loaded.freed_version };
+    let version = SeatsVersion { history: loaded.history, freed_version: loaded.freed_version };
     let found = compare(&mut connection, &[concert, ConcertId(Uuid::nil())]).await.unwrap();
     assert_eq!(found.keys().collect::<Vec<_>>(), [&concert]);
-    assert_eq!((found[&concert].numbers, found[&concert].free), (numbers, 100));
+    assert_eq!((found[&concert].version, found[&concert].free), (version, 100));
     assert!(compare(&mut connection, &[]).await.unwrap().is_empty());
 
     execute(&pool, "UPDATE seats SET booked_at = now() WHERE id = 1").await;
-    assert_eq!(compared(&pool, concert).await.unwrap().numbers, numbers, "a sale changes no number");
+    assert_eq!(compared(&pool, concert).await.unwrap().version, version, "a sale does not change it");
     execute(&pool, "UPDATE seats SET booked_at = NULL WHERE id = 1").await;
-    assert_ne!(compared(&pool, concert).await.unwrap().numbers, numbers);
+    assert_ne!(compared(&pool, concert).await.unwrap().version, version);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
