@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::SeatFeed;
+use super::error::{SeatFeedError, UNVERIFIED_MAX};
 use super::watched_seat_map::{Verification, WatchedSeatMap};
-use super::{SeatFeed, SeatFeedError};
 
 /// How long a comparison of a seat map with the database is good for.
 const VERIFIED_FOR: Duration = Duration::from_secs(1);
-
-/// How long a seat map is used that cannot be compared with the database.
-pub const UNVERIFIED_MAX: Duration = Duration::from_mins(1);
 
 /// What a document about the seats must contain to be current.
 #[derive(Clone, Copy)]

@@ -1,21 +1,14 @@
 //! Loads the seats of a concert that nobody has asked for lately, once for all who ask now.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hamro_shared::domain::ConcertId;
 use tokio::task::spawn;
 use tokio::time::timeout;
 
+use super::SeatFeed;
+use super::error::{LOAD_TIMEOUT, SeatFeedError};
 use super::watched_seat_map::WatchedSeatMap;
-use super::{SeatFeed, SeatFeedError};
-
-/// How many seat maps may be loaded at the same time. A load goes on when its client hangs up, so the number of
-/// connections does not bound them.
-pub const LOADS_MAX: usize = 1_000;
-
-/// How long a load or another query about seats may take.
-pub const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl SeatFeed {
     /// Adds the seat map of a concert and loads it, unless another request does so already.
@@ -43,10 +36,4 @@ impl SeatFeed {
         self.watched.remove(&seat_map);
         result
     }
-}
-
-pub async fn within_timeout<T>(
-    query: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, SeatFeedError> {
-    Ok(timeout(LOAD_TIMEOUT, query).await.map_err(|_| SeatFeedError::TimedOut)??)
 }

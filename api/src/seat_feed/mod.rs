@@ -6,6 +6,7 @@
 //! reloaded: the seats that were written since the previous read are read again.
 
 mod booked_seats;
+mod error;
 mod event_history;
 mod events;
 mod freshness;
@@ -31,19 +32,22 @@ use hamro_shared::domain::ConcertId;
 use hamro_shared::queue::{FreedSeat, RawSettledTicket, SoldSeats};
 use hamro_shared::telemetry::metrics::Counter;
 use tokio::sync::{Notify, Semaphore};
-use tokio::task::JoinError;
 use tokio::time::Instant;
 use tracing::warn;
 
+pub use self::error::SeatFeedError;
+use self::error::within_timeout;
 pub use self::events::{SeatsChange, SeatsEvent, SeatsSnapshot};
 pub use self::freshness::Needed;
-use self::freshness::UNVERIFIED_MAX;
-use self::loading::{LOAD_TIMEOUT, LOADS_MAX, within_timeout};
 use self::seat_reader::SeatReader;
 use self::updating::RELOADS_AT_ONCE;
 use self::watched_maps::WatchedMaps;
 pub use self::watched_seat_map::{CurrentSeats, WatchedSeatMap};
 use crate::http::own_writes::OwnWrites;
+
+/// How many seat maps may be loaded at the same time. A load goes on when its client hangs up, so the number of
+/// connections does not bound them.
+const LOADS_MAX: usize = 1_000;
 
 /// The seat maps that are watched on this instance. Clones share them.
 #[derive(Clone)]
@@ -57,24 +61,6 @@ pub struct SeatFeed {
     own_writes: OwnWrites,
     /// Announced outcomes that could not be read.
     unreadable: Counter,
-}
-
-/// Why a concert's seats cannot be watched.
-#[derive(Debug, thiserror::Error)]
-pub enum SeatFeedError {
-    #[error("there is no such concert")]
-    ConcertNotFound,
-    #[error("the database did not respond within {LOAD_TIMEOUT:?}")]
-    TimedOut,
-    #[error("too many seat maps are being loaded")]
-    TooManyLoads,
-    #[error("the seat map has not been compared with the database for {UNVERIFIED_MAX:?}")]
-    Unverified,
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    /// Loading panicked, or the process is stopping.
-    #[error("loading the seats was aborted: {0}")]
-    Aborted(#[from] JoinError),
 }
 
 impl SeatFeed {

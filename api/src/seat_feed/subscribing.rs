@@ -6,10 +6,11 @@ use futures_util::stream::{self, Stream};
 use hamro_shared::domain::ConcertId;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::SeatFeed;
+use super::error::SeatFeedError;
 use super::events::SeatsEvent;
 use super::seat_map_state::Subscription;
 use super::watched_seat_map::OpenStream;
-use super::{SeatFeed, SeatFeedError};
 
 impl SeatFeed {
     /// The events of a concert's seats, starting after `last_event_id`, or with a snapshot.

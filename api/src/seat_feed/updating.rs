@@ -10,10 +10,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::loading::within_timeout;
+use super::SeatFeed;
+use super::error::{SeatFeedError, within_timeout};
 use super::version::SeatMapVersion;
 use super::watched_seat_map::WatchedSeatMap;
-use super::{SeatFeed, SeatFeedError};
 
 /// How often changes are sent to clients, however many bookings are settled in between.
 const BROADCAST_EVERY: Duration = Duration::from_millis(100);
