@@ -128,6 +128,11 @@ impl Concert {
             return;
         }
         self.compared_at = Some(began);
+        self.look_for_missed_sales(free, began);
+    }
+
+    /// Compares the known sales with the seats that were free a second ago: by now, each sale before that was announced.
+    fn look_for_missed_sales(&mut self, free: usize, began: Duration) {
         match self.free_before {
             Some((at, _)) if began.saturating_sub(at) < ANNOUNCED_WITHIN => {}
             before => {
