@@ -55,7 +55,7 @@ pub async fn book_seats(
     let request = body.parse(app.policy.max_seats)?;
     // Before the booking is published: without the wait, its client could not be told the ticket.
     let _held = hold_required(&app, client)?;
-    admit(&app)?;
+    admit(&app, &request)?;
     let key = key.map(|IdempotencyKeyHeader(key)| key);
     reject_early(&app, &request, key.as_ref())?;
     let ticket = app.issue_ticket(app.policy.booking_wait);

@@ -60,7 +60,7 @@ pub async fn create_booking(
     JsonBody(body): JsonBody<BookingBody>,
 ) -> Result<Response, Problem> {
     let request = body.parse(app.policy.max_seats)?;
-    admit(&app)?;
+    admit(&app, &request)?;
     let key = key.map(|IdempotencyKeyHeader(key)| key);
     reject_early(&app, &request, key.as_ref())?;
     let ticket = app.issue_ticket(app.policy.booking_deadline);

@@ -6,6 +6,7 @@ use hamro_shared::domain::{BookingRequest, IdempotencyKey, Ticket};
 use hamro_shared::fault_point;
 use hamro_shared::queue::Envelope;
 use hamro_shared::telemetry::traces::{ActiveSpan, TraceContext};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::trace::{end_publish, publish_span};
@@ -19,18 +20,16 @@ use crate::state::AppState;
 /// their return.
 const PAUSED_SECONDS: u64 = 20;
 
-/// Whether a ticket may be issued for a booking. `Ok` uses up a part of the operators' limit, if there is one.
-pub fn admit(app: &AppState) -> Result<(), Problem> {
-    app.intake.count_request();
+/// Whether a ticket may be issued for a booking. `Ok` uses up a part of the operators' limits, if there are any.
+pub fn admit(app: &AppState, request: &BookingRequest) -> Result<(), Problem> {
+    let booked = app.intake.count_request(request);
     // Before the state of the broker, which operators may repair during the pause.
-    if app.intake.is_paused() {
-        return Err(not_admitted(NotAdmitted::Paused));
-    }
+    app.intake.check_paused(&booked).map_err(not_admitted)?;
     app.publisher.check_up().map_err(|error| refused(app, error))?;
     if app.is_queue_full() {
         return Err(refused(app, AcceptError::QueueFull));
     }
-    app.intake.admit(Instant::now()).map_err(not_admitted)
+    app.intake.admit(&booked, Instant::now()).map_err(not_admitted)
 }
 
 /// Rejects a booking whose seats are known to be sold, with the problem that a worker would report. Nothing is stored about it,
@@ -57,6 +56,18 @@ fn not_admitted(reason: NotAdmitted) -> Problem {
         NotAdmitted::Limited { backlog } => {
             Problem::of(ProblemCode::IntakeLimited).retry_after(whole_seconds(backlog))
         }
+        NotAdmitted::ConcertPaused { concert } => Problem::new(
+            ProblemCode::IntakePaused,
+            "Nothing was booked. The organisers have paused bookings of this concert. Try again later.",
+        )
+        .with("concertId", json!(concert))
+        .retry_after(PAUSED_SECONDS),
+        NotAdmitted::ConcertLimited { concert, backlog } => Problem::new(
+            ProblemCode::IntakeLimited,
+            "Nothing was booked. Bookings of this concert are accepted at a limited rate. Try again in a moment.",
+        )
+        .with("concertId", json!(concert))
+        .retry_after(whole_seconds(backlog)),
     };
     problem.caused_by(reason)
 }

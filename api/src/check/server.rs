@@ -1,10 +1,13 @@
 //! What a restored server may lack, though its rows are right: its clock, the rules by which it sorts texts, statistics.
 
 use hamro_shared::domain::{TicketId, Timestamp};
+use hamro_shared::queue::ConcertControls;
 use sqlx::postgres::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::problem::{Problem, Repair};
+use crate::intake::controls::describe;
 
 /// The tables whose plans matter, once they are this large. The server gathers statistics of such a table within a minute.
 const ANALYZED: [&str; 5] = ["seats", "ticket_tiers", "sales", "sale_seats", "bookings"];
@@ -25,7 +28,8 @@ pub async fn problems(snapshot: &mut PgConnection) -> Result<Vec<Problem>, sqlx:
 pub async fn notes(snapshot: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     let controls = sqlx::query!(
         r#"
-        SELECT intake_paused, accept_per_second, changed_by, changed_at AS "changed_at: Timestamp"
+        SELECT intake_paused, accept_per_second, concerts AS "concerts: Json<Vec<ConcertControls>>", changed_by,
+               changed_at AS "changed_at: Timestamp"
         FROM intake_controls ORDER BY revision DESC LIMIT 1
         "#
     )
@@ -38,6 +42,10 @@ pub async fn notes(snapshot: &mut PgConnection) -> Result<Vec<String>, sqlx::Err
             notes.push(format!("The intake is paused {by}."));
         } else if let Some(limit) = controls.accept_per_second {
             notes.push(format!("The intake is limited to {limit} bookings per second {by}."));
+        }
+        for concert in controls.concerts.map(|Json(concerts)| concerts).unwrap_or_default() {
+            let ConcertControls { concert_id, paused, accept_per_second } = concert;
+            notes.push(format!("Concert {concert_id} is {}.", describe(paused, accept_per_second)));
         }
     }
     let letters =

@@ -38,6 +38,12 @@ struct Meter {
 }
 
 impl Demand {
+    /// For other bookings, which nobody has requested yet from the same instances. Their shares are equal at first.
+    pub fn among_the_same_instances(&self) -> Self {
+        let others = self.others.iter().map(|(instance, meter)| (*instance, meter.at_zero())).collect();
+        Self { own: self.own.at_zero(), others, listening_since: self.listening_since }
+    }
+
     /// Since when this instance has received heartbeats; `None` while it does not.
     pub fn listens_since(&mut self, since: Option<Instant>) {
         self.listening_since = since;
@@ -76,6 +82,10 @@ impl Demand {
 }
 
 impl Meter {
+    fn at_zero(&self) -> Self {
+        Self { per_second: 0.0, last: self.last.map(|(_, at)| (0, at)) }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2⁵²")]
     fn record(&mut self, count: u64, now: Instant) {
         if let Some((counted, at)) = self.last {

@@ -1,4 +1,5 @@
-//! The controls that operators have over the intake: they pause it, or limit its rate, for the whole installation.
+//! The controls that operators have over the intake: they pause it, or limit its rate, for the whole installation. They do the
+//! same for single concerts.
 //!
 //! The controls are stored in Postgres ([`stored`]). Every instance reads them once a second ([`polling`]), and repeats
 //! them in its heartbeats. So a change reaches the other instances at once, instances that have lost Postgres too, and an
@@ -7,28 +8,42 @@
 //! An instance keeps the controls that it knows while Postgres is away. One that has just started and knows none accepts
 //! no bookings: the intake may be paused. It learns them from Postgres or from the first heartbeat of another instance.
 //!
+//! Which bookings are of a concert with controls, an instance knows by the seats ([`seats`]), which it reads from Postgres when
+//! other concerts have controls or their seats may have changed.
+//!
 //! A limit is shared by demand: each instance takes the part of the limit that corresponds to its part of the requested
 //! bookings ([`demand`]), and admits bookings at that rate ([`token_bucket`]).
 
+mod controlled_concerts;
+pub mod controls;
 mod demand;
+mod metrics;
+mod mode;
 pub mod polling;
+mod seats;
+mod shared_limit;
+mod state;
 pub mod stored;
 mod token_bucket;
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hamro_shared::queue::{Heartbeat, IntakeControls, ProcessState, Published};
+use hamro_shared::domain::{BookingRequest, ConcertId};
+use hamro_shared::queue::{Heartbeat, ProcessState, Published};
 use hamro_shared::telemetry::metrics::MetricsRegistry;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::info;
 use uuid::Uuid;
 
-use self::demand::Demand;
+pub use self::controlled_concerts::BookedConcerts;
+use self::controls::Controls;
+use self::mode::Mode;
+use self::seats::SeatIndex;
+use self::state::{Known, State};
 use self::stored::{Change, StoredControls};
-use self::token_bucket::TokenBucket;
 
 /// The controls count as read from Postgres for this long.
 const STALE_AFTER: Duration = Duration::from_secs(5);
@@ -40,44 +55,30 @@ pub struct Intake(Arc<Inner>);
 struct Inner {
     /// Identifies this instance in its heartbeats.
     process: Uuid,
-    /// A [`Mode`], so that the usual case takes no lock.
+    /// A [`Mode`].
     mode: AtomicU8,
+    /// Whether a concert has controls. Otherwise a booking takes no lock for that.
+    has_concerts: AtomicBool,
     /// Bookings that clients have requested from this instance.
     requested: AtomicU64,
     state: Mutex<State>,
     /// Notified after a change that was made on this instance.
     changed_here: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    known: Option<Known>,
-    demand: Demand,
-    /// Present while there is a limit.
-    bucket: Option<TokenBucket>,
-}
-
-/// What is known about the controls, and since when.
-#[derive(Clone)]
-struct Known {
-    controls: IntakeControls,
-    /// Unknown if they were learned from another instance.
-    change: Option<Change>,
-    learned_at: Instant,
-    read_at: Option<Instant>,
+    /// Notified when other concerts have controls than before.
+    concerts_changed: Notify,
 }
 
 /// The controls that an instance obeys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentControls {
-    pub controls: IntakeControls,
+    pub controls: Controls,
     /// Who has decided so; `None` if nobody has, or if this is not known yet.
     pub change: Option<Change>,
     /// Whether they were lately read from Postgres.
     pub is_stored: bool,
 }
 
-/// Why a booking is not admitted.
+/// Why a booking is not admitted. A backlog is the time that it takes, at the limit, to accept what is requested in a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     #[error("the controls of the intake are not known yet")]
@@ -85,39 +86,11 @@ pub enum NotAdmitted {
     #[error("the intake is paused")]
     Paused,
     #[error("the limit of bookings per second is reached")]
-    Limited {
-        /// How long it takes, at the limit, to accept what is requested in a second.
-        backlog: Duration,
-    },
-}
-
-/// What the controls mean for a booking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Mode {
-    NotKnown,
-    Open,
-    Paused,
-    Limited,
-}
-
-impl Mode {
-    fn of(controls: IntakeControls) -> Self {
-        match (controls.intake_paused, controls.accept_per_second) {
-            (true, _) => Self::Paused,
-            (false, Some(_)) => Self::Limited,
-            (false, None) => Self::Open,
-        }
-    }
-
-    fn load(mode: &AtomicU8) -> Self {
-        match mode.load(Ordering::Relaxed) {
-            1 => Self::Open,
-            2 => Self::Paused,
-            3 => Self::Limited,
-            _ => Self::NotKnown,
-        }
-    }
+    Limited { backlog: Duration },
+    #[error("bookings of concert {concert} are paused")]
+    ConcertPaused { concert: ConcertId },
+    #[error("the limit of bookings per second of concert {concert} is reached")]
+    ConcertLimited { concert: ConcertId, backlog: Duration },
 }
 
 impl Intake {
@@ -126,9 +99,11 @@ impl Intake {
         Self(Arc::new(Inner {
             process,
             mode: AtomicU8::new(Mode::NotKnown as u8),
+            has_concerts: AtomicBool::default(),
             requested: AtomicU64::default(),
             state: Mutex::default(),
             changed_here: Notify::new(),
+            concerts_changed: Notify::new(),
         }))
     }
 
@@ -141,21 +116,16 @@ impl Intake {
 
     /// Exports the controls as metrics.
     pub fn register(&self, registry: &mut MetricsRegistry) {
-        let intake = self.clone();
-        registry.read_gauge("intake_paused", "Whether operators have paused the intake", move || {
-            Some(if intake.is_paused() { 1.0 } else { 0.0 })
-        });
-        let intake = self.clone();
-        registry.read_gauge(
-            "intake_limit_per_second",
-            "Bookings per second that operators let the whole installation accept",
-            move || intake.current()?.controls.accept_per_second.map(|limit| limit.get().into()),
-        );
+        metrics::register(self, registry);
     }
 
-    /// Counts a booking that a client requests.
-    pub fn count_request(&self) {
+    /// Counts a booking that a client requests. Returns the concerts with controls that it is of.
+    pub fn count_request(&self, request: &BookingRequest) -> BookedConcerts {
         self.0.requested.fetch_add(1, Ordering::Relaxed);
+        if !self.0.has_concerts.load(Ordering::Relaxed) {
+            return BookedConcerts::default();
+        }
+        self.lock().concerts.count_request(request)
     }
 
     pub fn is_paused(&self) -> bool {
@@ -172,13 +142,21 @@ impl Intake {
         self.mode() != Mode::NotKnown
     }
 
-    /// Admits one booking, or returns why not.
-    pub fn admit(&self, now: Instant) -> Result<(), NotAdmitted> {
+    /// Whether bookings of these concerts are paused, or all.
+    pub fn check_paused(&self, booked: &BookedConcerts) -> Result<(), NotAdmitted> {
+        if self.is_paused() {
+            return Err(NotAdmitted::Paused);
+        }
+        if booked.is_none() { Ok(()) } else { self.lock().concerts.check_paused(booked) }
+    }
+
+    /// Admits one booking of these concerts, or returns why not.
+    pub fn admit(&self, booked: &BookedConcerts, now: Instant) -> Result<(), NotAdmitted> {
         match self.mode() {
-            Mode::Open => Ok(()),
+            Mode::Open if booked.is_none() => Ok(()),
+            Mode::Open | Mode::Limited => self.lock().admit(booked, now),
             Mode::Paused => Err(NotAdmitted::Paused),
             Mode::NotKnown => Err(NotAdmitted::NotKnown),
-            Mode::Limited => self.lock().take(now),
         }
     }
 
@@ -190,24 +168,30 @@ impl Intake {
     }
 
     /// Obeys what was read from Postgres. The reading began at `began_at`.
-    ///
-    /// A reading that began after the known controls were learned replaces them even if its revision is smaller: the
-    /// database was restored from a backup.
     pub fn on_stored(&self, stored: StoredControls, began_at: Instant) {
         let now = Instant::now();
         let mut state = self.lock();
-        let is_current = state.known.as_ref().is_none_or(|known| {
-            stored.controls.revision >= known.controls.revision || began_at >= known.learned_at
-        });
-        if !is_current {
-            return;
-        }
-        let before = state.known.as_ref().map(|known| (known.controls, known.learned_at));
-        let learned_at =
-            before.filter(|(controls, _)| *controls == stored.controls).map_or(now, |(_, at)| at);
-        let StoredControls { controls, change } = stored;
-        state.known = Some(Known { controls, change, learned_at, read_at: Some(began_at) });
-        self.obey(state, before.map(|(controls, _)| controls), now);
+        let before = state.revision();
+        state.learn_stored(stored, began_at, now);
+        self.obey(state, before, now);
+    }
+
+    /// Uses these seats of the concerts that have controls.
+    fn on_seats(&self, seats: SeatIndex) {
+        let mut state = self.lock();
+        state.concerts.set_seats(seats);
+        let revision = state.revision();
+        self.obey(state, revision, Instant::now());
+    }
+
+    /// The concerts that have controls.
+    fn controlled_concerts(&self) -> Vec<ConcertId> {
+        self.lock().concerts.ids()
+    }
+
+    /// Resolves once other concerts have controls than before.
+    async fn concerts_changed(&self) {
+        self.0.concerts_changed.notified().await;
     }
 
     /// Tells the other instances at once of controls that were changed on this one.
@@ -227,46 +211,53 @@ impl Intake {
             return;
         }
         let mut state = self.lock();
-        state.demand.record_other(heartbeat.process, published.requested, now);
-        let before = state.known.as_ref().map(|known| known.controls);
-        if let Some(controls) = published.controls
-            && before.is_none_or(|before| controls.revision > before.revision)
-        {
-            state.known = Some(Known { controls, change: None, learned_at: now, read_at: None });
-        }
+        let before = state.revision();
+        state.learn_from(heartbeat.process, published, now);
         self.obey(state, before, now);
     }
 
     /// The connection that receives heartbeats is new, or lost.
     pub fn listens(&self, is_listening: bool) {
-        let now = Instant::now();
-        self.lock().demand.listens_since(is_listening.then_some(now));
+        let since = is_listening.then(Instant::now);
+        let mut state = self.lock();
+        state.limit.demand.listens_since(since);
+        state.concerts.listens_since(since);
     }
 
     /// Adds to a heartbeat of this instance what the others must know.
     pub fn complete(&self, published: Published) -> Published {
         let requested = self.0.requested.load(Ordering::Relaxed);
-        let controls = self.lock().known.as_ref().map(|known| known.controls);
-        Published { requested, controls, ..published }
+        let state = self.lock();
+        let requested_by_concert = state.concerts.requested();
+        let known = state.known.as_ref().map(|known| &known.controls);
+        let controls = known.map(|controls| controls.intake);
+        let concert_controls = known.map(|controls| controls.concerts.clone());
+        Published { requested, requested_by_concert, controls, concert_controls, ..published }
     }
 
     /// Records a heartbeat of this instance, so that its demand is what the others know of it.
     pub fn on_own_heartbeat(&self, published: &Published, now: Instant) {
         let mut state = self.lock();
-        state.demand.record_own(published.requested, now);
-        let before = state.known.as_ref().map(|known| known.controls);
-        self.obey(state, before, now);
+        state.limit.demand.record_own(published.requested, now);
+        state.concerts.record_own(published, now);
+        let revision = state.revision();
+        self.obey(state, revision, now);
     }
 
-    /// Puts the known controls into effect, which were `before`.
-    fn obey(&self, mut state: MutexGuard<'_, State>, before: Option<IntakeControls>, now: Instant) {
-        let Some(controls) = state.known.as_ref().map(|known| known.controls) else { return };
-        state.share_limit(controls, now);
-        self.0.mode.store(Mode::of(controls) as u8, Ordering::Relaxed);
+    /// Puts the known controls into effect. `before` is the revision that was known before.
+    fn obey(&self, mut state: MutexGuard<'_, State>, before: Option<i64>, now: Instant) {
+        if state.obey(now) {
+            self.0.concerts_changed.notify_one();
+        }
+        let Some(Known { controls, .. }) = &state.known else { return };
+        self.0.has_concerts.store(!controls.concerts.is_empty(), Ordering::Relaxed);
+        state.mode().store(&self.0.mode);
+        let revision = controls.intake.revision;
+        let is_news = before != Some(revision) && (before.is_some() || revision > 0);
+        let news = is_news.then(|| controls.to_string());
         drop(state);
-        let is_news = before.is_none_or(|before| before.revision != controls.revision);
-        if is_news && (before.is_some() || controls.revision > 0) {
-            info!("the intake is {} (revision {})", describe(controls), controls.revision);
+        if let Some(controls) = news {
+            info!("the intake is {controls} (revision {revision})");
         }
     }
 
@@ -276,39 +267,6 @@ impl Intake {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The controls in words: `open without a limit`.
-pub fn describe(controls: IntakeControls) -> String {
-    let state = if controls.intake_paused { "paused" } else { "open" };
-    match controls.accept_per_second {
-        Some(limit) => format!("{state} with a limit of {limit} bookings per second"),
-        None => format!("{state} without a limit"),
-    }
-}
-
-impl State {
-    /// Sets the rate of this instance to its share of the limit.
-    fn share_limit(&mut self, controls: IntakeControls, now: Instant) {
-        let Some(limit) = controls.accept_per_second else {
-            self.bucket = None;
-            return;
-        };
-        let rate = f64::from(limit.get()) * self.demand.share(now);
-        self.bucket.get_or_insert_with(|| TokenBucket::new(now)).set_rate(rate, now);
-    }
-
-    fn take(&mut self, now: Instant) -> Result<(), NotAdmitted> {
-        // The limit may just have been removed.
-        let Some(bucket) = &mut self.bucket else { return Ok(()) };
-        if bucket.take(now) {
-            return Ok(());
-        }
-        let limit = self.known.as_ref().and_then(|known| known.controls.accept_per_second);
-        let limit = limit.map_or(1.0, |limit| f64::from(limit.get()));
-        let seconds = (self.demand.total(now) / limit).clamp(1.0, 3600.0);
-        Err(NotAdmitted::Limited { backlog: Duration::from_secs_f64(seconds) })
     }
 }
 

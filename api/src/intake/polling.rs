@@ -1,12 +1,15 @@
-//! Reads the controls once a second, because their announcement may have been lost.
+//! Reads the controls once a second, because their announcement may have been lost, and the seats of the concerts that have
+//! controls.
 
 use std::time::Duration;
 
-use hamro_shared::database::Database;
+use hamro_shared::database::{Database, sold_seats};
+use hamro_shared::domain::ConcertId;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::seats::{KnownSeats, SeatIndex, read_runs};
 use super::stored::StoredControls;
 use super::{Intake, stored};
 
@@ -19,12 +22,17 @@ const UNDEFINED_TABLE: &str = "42P01";
 pub async fn run(intake: Intake, database: Database, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = interval(POLL_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seats = KnownSeats::default();
     let mut is_failing = false;
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let began_at = Instant::now();
-        match read(&database).await {
-            Ok(stored) => {
-                intake.on_stored(stored, began_at);
+    let mut next = async || {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = intake.concerts_changed() => {}
+        }
+    };
+    while stop.run_until_cancelled(next()).await.is_some() {
+        match poll(&intake, &database, &mut seats).await {
+            Ok(()) => {
                 if is_failing {
                     info!("the controls of the intake can be read again");
                 }
@@ -41,7 +49,23 @@ pub async fn run(intake: Intake, database: Database, stop: CancellationToken) ->
     Ok(())
 }
 
-async fn read(database: &Database) -> Result<StoredControls, sqlx::Error> {
+async fn poll(intake: &Intake, database: &Database, seats: &mut KnownSeats) -> Result<(), sqlx::Error> {
+    let began_at = Instant::now();
+    intake.on_stored(read_controls(database).await?, began_at);
+    let concerts = intake.controlled_concerts();
+    let seats = if concerts.is_empty() {
+        *seats = KnownSeats::default();
+        Some(SeatIndex::default())
+    } else {
+        read_changed_seats(database, seats, concerts).await?
+    };
+    if let Some(seats) = seats {
+        intake.on_seats(seats);
+    }
+    Ok(())
+}
+
+async fn read_controls(database: &Database) -> Result<StoredControls, sqlx::Error> {
     match database.query(|connection| Box::pin(stored::read(connection))).await {
         // The schema is older than this program, so nobody can have paused the intake.
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => {
@@ -49,4 +73,32 @@ async fn read(database: &Database) -> Result<StoredControls, sqlx::Error> {
         }
         result => result,
     }
+}
+
+/// The seats of these concerts; `None` if they are as they were.
+async fn read_changed_seats(
+    database: &Database,
+    known: &mut KnownSeats,
+    concerts: Vec<ConcertId>,
+) -> Result<Option<SeatIndex>, sqlx::Error> {
+    // Before the seats: if these change in between, they are read again.
+    let compared = concerts.clone();
+    let found = database
+        .query(move |connection| {
+            let concerts = compared.clone();
+            Box::pin(async move { sold_seats::versions(connection, &concerts).await })
+        })
+        .await?;
+    let outdated = known.outdated(&concerts, found.as_ref());
+    if outdated.is_empty() {
+        return Ok(None);
+    }
+    let wanted = outdated.clone();
+    let runs = database
+        .query_large(move |connection| {
+            let concerts = wanted.clone();
+            Box::pin(async move { read_runs(connection, &concerts).await })
+        })
+        .await?;
+    Ok(Some(known.update(&concerts, found, &outdated, runs)))
 }

@@ -1,4 +1,7 @@
-use hamro_shared::domain::Timestamp;
+mod concerts;
+
+use hamro_shared::domain::{CustomerName, Email, SeatId, Timestamp};
+use hamro_shared::queue::IntakeControls;
 use tokio::time::advance;
 
 use super::*;
@@ -13,10 +16,14 @@ fn controls(revision: i64, limit: Option<u32>) -> IntakeControls {
     }
 }
 
+fn of_intake(intake: IntakeControls) -> Controls {
+    Controls { intake, concerts: Vec::new() }
+}
+
 fn stored(revision: i64) -> StoredControls {
     let at = Timestamp::from_unix_millis(0).unwrap();
     let change = Change { at, by: "alice".to_owned(), reason: "test".to_owned() };
-    StoredControls { controls: controls(revision, None), change: Some(change) }
+    StoredControls { controls: of_intake(controls(revision, None)), change: Some(change) }
 }
 
 fn heartbeat(process: u128, published: Published) -> Heartbeat {
@@ -31,27 +38,46 @@ fn instance(number: u128) -> Intake {
 }
 
 fn revision(intake: &Intake) -> Option<i64> {
-    intake.current().map(|current| current.controls.revision)
+    intake.current().map(|current| current.controls.intake.revision)
+}
+
+/// A booking of these seats.
+fn booking(seats: &[i32], concert: Option<ConcertId>) -> BookingRequest {
+    let name = CustomerName::parse("Alice").unwrap();
+    let email = Email::parse("alice@example.com").unwrap();
+    BookingRequest::new(name, email, seats.iter().copied().map(SeatId).collect(), concert).unwrap()
+}
+
+/// Requests a booking, and returns whether it is admitted.
+fn request(intake: &Intake, booking: &BookingRequest) -> Result<(), NotAdmitted> {
+    let booked = intake.count_request(booking);
+    intake.check_paused(&booked)?;
+    intake.admit(&booked, Instant::now())
+}
+
+/// Asks for a booking of no controlled concert, without counting it as requested.
+fn admit(intake: &Intake, now: Instant) -> Result<(), NotAdmitted> {
+    intake.admit(&BookedConcerts::default(), now)
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_admits_nothing_until_it_knows_the_controls() {
     let intake = instance(1);
     let now = Instant::now();
-    assert_eq!((intake.admit(now), intake.is_known()), (Err(NotAdmitted::NotKnown), false));
+    assert_eq!((admit(&intake, now), intake.is_known()), (Err(NotAdmitted::NotKnown), false));
     // An instance of an earlier version knows none.
     intake.on_heartbeat(&heartbeat(2, Published::default()), now);
-    assert_eq!(intake.admit(now), Err(NotAdmitted::NotKnown));
+    assert_eq!(admit(&intake, now), Err(NotAdmitted::NotKnown));
     let paused = Published { controls: Some(controls(4, None)), ..Published::default() };
     intake.on_heartbeat(&heartbeat(2, paused), now);
-    assert_eq!((intake.admit(now), intake.is_paused()), (Err(NotAdmitted::Paused), true));
+    assert_eq!((admit(&intake, now), intake.is_paused()), (Err(NotAdmitted::Paused), true));
     let current = intake.current().unwrap();
     assert_eq!((current.change, current.is_stored), (None, false));
     intake.on_stored(stored(4), now);
     assert_eq!(intake.current().unwrap().change, stored(4).change);
     let fresh = instance(3);
     fresh.on_stored(StoredControls::default(), now);
-    assert_eq!(fresh.admit(now), Ok(()));
+    assert_eq!(admit(&fresh, now), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,14 +110,25 @@ async fn the_last_known_controls_hold_while_postgres_is_away() {
 /// Instances that exchange heartbeats twice a second. Returns how many bookings they admit in the given time, if clients
 /// request this many per second from each.
 async fn admitted(instances: &[Intake], requests_per_second: &[u64], duration: Duration) -> u64 {
+    admitted_of(&[booking(&[1], None)], instances, requests_per_second, duration).await
+}
+
+/// The same for other bookings: one for each instance, or one for all.
+async fn admitted_of(
+    bookings: &[BookingRequest],
+    instances: &[Intake],
+    requests_per_second: &[u64],
+    duration: Duration,
+) -> u64 {
     let mut admitted = 0;
     for millis in 0..u64::try_from(duration.as_millis()).unwrap() {
         let now = Instant::now();
-        for (intake, requests) in instances.iter().zip(requests_per_second) {
+        for ((intake, requests), booking) in
+            instances.iter().zip(requests_per_second).zip(bookings.iter().cycle())
+        {
             let due = (millis + 1) * requests / 1_000 - millis * requests / 1_000;
             for _ in 0..due {
-                intake.count_request();
-                admitted += u64::from(intake.admit(now).is_ok());
+                admitted += u64::from(request(intake, booking).is_ok());
             }
         }
         if millis % 500 == 250 {
@@ -121,7 +158,7 @@ fn exchange_heartbeats(instances: &[Intake], now: Instant) {
 async fn idle_instances(count: u128, limit: u32) -> Vec<Intake> {
     let instances: Vec<Intake> = (1..=count).map(instance).collect();
     for intake in &instances {
-        let stored = StoredControls { controls: controls(1, Some(limit)), change: None };
+        let stored = StoredControls { controls: of_intake(controls(1, Some(limit))), change: None };
         intake.on_stored(stored, Instant::now());
     }
     admitted(&instances, &vec![0; instances.len()], Duration::from_secs(5)).await;
@@ -173,7 +210,7 @@ async fn a_booking_over_the_limit_is_told_how_long_the_demand_would_take() {
     let instances = idle_instances(1, 50).await;
     admitted(&instances, &[500], Duration::from_secs(5)).await;
     let now = Instant::now();
-    let refused = (0..100).find_map(|_| instances[0].admit(now).err()).unwrap();
+    let refused = (0..100).find_map(|_| admit(&instances[0], now).err()).unwrap();
     let NotAdmitted::Limited { backlog } = refused else { panic!("{refused:?}") };
     assert!((9..=11).contains(&backlog.as_secs()), "{backlog:?}");
 }

@@ -28,10 +28,14 @@ impl TokenBucket {
         self.per_second = per_second;
     }
 
+    pub fn has_token(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.tokens >= 1.0
+    }
+
     /// Takes a token, if there is one.
     pub fn take(&mut self, now: Instant) -> bool {
-        self.fill(now);
-        let has_token = self.tokens >= 1.0;
+        let has_token = self.has_token(now);
         if has_token {
             self.tokens -= 1.0;
         }

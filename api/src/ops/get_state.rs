@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::controls::Controls;
+use super::controls::ControlsView;
 use crate::http::admin_auth::Admin;
 use crate::http::extract::{FieldErrors, QueryParams};
 use crate::http::problem::Problem;
@@ -32,7 +32,7 @@ pub struct InstallationState {
     /// The instance that responds.
     instance: Uuid,
     version: &'static str,
-    controls: Option<Controls>,
+    controls: Option<ControlsView>,
     history: Series,
     workers: Vec<WorkerView>,
     instances: Vec<InstanceView>,
@@ -100,7 +100,7 @@ pub async fn get_state(
         now: app.installation.second(),
         instance,
         version: env!("CARGO_PKG_VERSION"),
-        controls: app.intake.current().map(Controls::from),
+        controls: app.intake.current().map(ControlsView::from),
         history: app.installation.series(since),
         workers: processes.iter().filter_map(WorkerView::of).collect(),
         instances: processes.iter().filter_map(|process| InstanceView::of(process, instance)).collect(),

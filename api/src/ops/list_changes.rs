@@ -2,12 +2,12 @@ use axum::Json;
 use axum::extract::State;
 use hamro_shared::database::Database;
 use hamro_shared::domain::Timestamp;
-use hamro_shared::queue::IntakeControls;
 use serde::{Deserialize, Serialize};
 
 use crate::http::admin_auth::Admin;
 use crate::http::extract::{FieldErrors, QueryParams};
 use crate::http::problem::Problem;
+use crate::intake::controls::Controls;
 use crate::intake::stored::{self, StoredControls};
 
 /// Changes in one response.
@@ -34,9 +34,9 @@ struct ChangeEntry {
     by: String,
     reason: String,
     #[serde(flatten)]
-    controls: IntakeControls,
+    controls: Controls,
     /// What held before.
-    before: IntakeControls,
+    before: Controls,
 }
 
 /// `GET /ops/controls/changes`: who has changed the controls, when, why and how.
@@ -64,17 +64,19 @@ impl Params {
 
 impl Changes {
     fn of(stored: &[StoredControls]) -> Self {
-        let earlier = stored.iter().skip(1).map(|stored| stored.controls).chain([IntakeControls::default()]);
+        let earlier =
+            stored.iter().skip(1).map(|stored| stored.controls.clone()).chain([Controls::default()]);
         let limit = usize::try_from(CHANGES_MAX).unwrap_or(usize::MAX);
         let pairs = stored.iter().zip(earlier).take(limit);
         let changes: Vec<ChangeEntry> = pairs
             .filter_map(|(stored, before)| {
                 let change = stored.change.clone()?;
                 let (at, by, reason) = (change.at, change.by, change.reason);
-                Some(ChangeEntry { at, by, reason, controls: stored.controls, before })
+                Some(ChangeEntry { at, by, reason, controls: stored.controls.clone(), before })
             })
             .collect();
-        let next = (stored.len() > limit).then(|| changes.last().map(|change| change.controls.revision));
+        let next =
+            (stored.len() > limit).then(|| changes.last().map(|change| change.controls.intake.revision));
         Self { changes, next: next.flatten() }
     }
 }

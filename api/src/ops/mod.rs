@@ -4,12 +4,14 @@
 //! These endpoints are not part of the public contract, and so not of the OpenAPI document: they change with the page that
 //! uses them. docs/RUNBOOK.md describes them.
 
+mod change_controls;
 mod controls;
 mod dead_letters;
 mod get_controls;
 mod get_state;
 mod list_changes;
 pub mod page;
+mod update_concert_controls;
 mod update_controls;
 
 use axum::Router;
@@ -17,7 +19,7 @@ use axum::http::HeaderValue;
 use axum::http::header::CACHE_CONTROL;
 use axum::middleware::map_response;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 use crate::state::AppState;
 
@@ -25,6 +27,7 @@ pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/ops/state", get(get_state::get_state))
         .route("/ops/controls", get(get_controls::get_controls).put(update_controls::update_controls))
+        .route("/ops/controls/concerts/{id}", put(update_concert_controls::update_concert_controls))
         .route("/ops/controls/changes", get(list_changes::list_changes))
         .route("/ops/dead-letters", get(dead_letters::list))
         .route("/ops/dead-letters/{id}", get(dead_letters::show))

@@ -2,4 +2,5 @@
 
 mod check;
 mod compatibility;
+mod intake_controls;
 mod openapi;

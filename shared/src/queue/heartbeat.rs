@@ -7,7 +7,7 @@
 //! Heartbeats are best-effort. A process sends one every second, and at most one more when something has changed. An
 //! instance ignores what it cannot decode, so that newer versions may add other kinds.
 
-use std::num::NonZeroU32;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use super::figures::{ApiFigures, WorkerFigures};
+use super::intake_controls::{ConcertControls, IntakeControls};
+use crate::domain::ConcertId;
 
 /// A process sends at least one heartbeat in this time.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
@@ -87,9 +89,16 @@ pub struct Published {
     /// whole installation depends on it.
     #[serde(default)]
     pub requested: u64,
+    /// Those of each concert that has controls, since it has them. A share of a concert's limit depends on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub requested_by_concert: BTreeMap<ConcertId, u64>,
     /// The controls of the intake, as far as the instance knows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controls: Option<IntakeControls>,
+    /// Those of single concerts, of the same revision, in the order of the ids. Missing in heartbeats of earlier versions,
+    /// which do not know them; empty if no concert has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concert_controls: Option<Vec<ConcertControls>>,
     /// Missing in heartbeats of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<ApiFigures>,
@@ -114,18 +123,6 @@ pub struct InstanceReport {
     pub uptime_millis: u64,
     /// How far the database clock is ahead of the clock of its machine. `None` before it was measured.
     pub clock_offset_millis: Option<i64>,
-}
-
-/// What operators have decided about the intake of the whole installation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IntakeControls {
-    /// Every change has the next revision. 0: nothing was ever changed.
-    pub revision: i64,
-    /// Whether all bookings are refused.
-    pub intake_paused: bool,
-    /// How many bookings all instances together may accept per second. `None`: no limit.
-    pub accept_per_second: Option<NonZeroU32>,
 }
 
 impl Published {
@@ -191,6 +188,8 @@ impl Heartbeat {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     #[test]
@@ -215,11 +214,17 @@ mod tests {
                 recent: vec![0, 64],
                 recent_until: Some(5),
                 requested: 70,
+                requested_by_concert: [(ConcertId(Uuid::from_u128(9)), 12)].into(),
                 controls: Some(IntakeControls {
                     revision: 3,
                     intake_paused: true,
                     accept_per_second: NonZeroU32::new(50),
                 }),
+                concert_controls: Some(vec![ConcertControls {
+                    concert_id: ConcertId(Uuid::from_u128(9)),
+                    paused: false,
+                    accept_per_second: NonZeroU32::new(5),
+                }]),
                 figures: Some(ApiFigures { accepted: 65, ..ApiFigures::default() }),
                 instance: Some(InstanceReport {
                     ticket_keys: vec!["a1b2c3d4e5f6".to_owned()],

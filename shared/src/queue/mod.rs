@@ -12,6 +12,7 @@ mod envelope;
 mod figures;
 mod heartbeat;
 mod inspection;
+mod intake_controls;
 mod nodes;
 mod opening;
 mod parcel;
@@ -31,10 +32,11 @@ pub use consume::consume;
 pub use envelope::{ENVELOPE_VERSION, Envelope, EnvelopeHeader, Undecodable};
 pub use figures::{ApiFigures, Latencies, WorkerFigures};
 pub use heartbeat::{
-    HEARTBEAT_AFTER_CHANGE, HEARTBEAT_EVERY, Heartbeat, HeartbeatSchedule, InstanceReport, IntakeControls,
-    ProcessState, Published, SILENT_AFTER, WorkerState,
+    HEARTBEAT_AFTER_CHANGE, HEARTBEAT_EVERY, Heartbeat, HeartbeatSchedule, InstanceReport, ProcessState,
+    Published, SILENT_AFTER, WorkerState,
 };
 pub use inspection::QueueCount;
+pub use intake_controls::{ConcertControls, IntakeControls};
 pub use parcel::{BOOKINGS_HEADER, Parcel};
 pub use publish::{PublishError, check_confirmation, properties, publish_confirmed};
 pub use refusal::{Refusal, TopologyError};

@@ -28,12 +28,15 @@ async fn an_empty_database_has_no_problems(pool: PgPool) {
 async fn a_paused_intake_and_open_dead_letters_are_only_noted(pool: PgPool) {
     execute(
         &pool,
-        "INSERT INTO intake_controls VALUES (1, true, NULL, now(), 'alice', 'trouble');
+        "INSERT INTO intake_controls VALUES (1, true, NULL, now(), 'alice', 'trouble', '[{
+             \"concertId\": \"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11\", \"paused\": false, \"acceptPerSecond\": 5}]');
          INSERT INTO dead_letters (reason, detail, payload, created_at) VALUES ('unreadable', '', '', now());",
     )
     .await;
     let survey = surveyed(&pool).await;
     assert_eq!(survey.problems, []);
     assert!(survey.notes[0].starts_with("The intake is paused since "), "{:?}", survey.notes);
-    assert_eq!(survey.notes[1], "1 dead letters are open.");
+    let concert =
+        "Concert 755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11 is open with a limit of 5 bookings per second.";
+    assert_eq!(survey.notes[1..], [concert, "1 dead letters are open."]);
 }

@@ -132,8 +132,8 @@ async fn an_instance_without_postgres_obeys_what_the_others_obey() -> Result<()>
         .await?;
         let controls = get(&cut_off, "/ops/controls").await?.body;
         let known = json!({
-            "intakePaused": true, "acceptPerSecond": 70, "revision": 1, "changedAt": null, "changedBy": null,
-            "reason": null, "isStored": false,
+            "intakePaused": true, "acceptPerSecond": 70, "concerts": [], "revision": 1, "changedAt": null,
+            "changedBy": null, "reason": null, "isStored": false,
         });
         assert_eq!(controls, known);
         // It cannot change them, because that would not last.
@@ -207,8 +207,8 @@ async fn every_change_is_recorded_with_its_author_and_its_reason() -> Result<()>
         let untouched = get(&client, "/ops/controls").await?;
         assert_eq!(untouched.header("cache-control"), Some("no-store"));
         let never = json!({
-            "intakePaused": false, "acceptPerSecond": null, "revision": 0, "changedAt": null, "changedBy": null,
-            "reason": null, "isStored": true,
+            "intakePaused": false, "acceptPerSecond": null, "concerts": [], "revision": 0, "changedAt": null,
+            "changedBy": null, "reason": null, "isStored": true,
         });
         assert_eq!(untouched.body, never);
         set_controls(&client, false, Some(50)).await?;
@@ -226,7 +226,8 @@ async fn every_change_is_recorded_with_its_author_and_its_reason() -> Result<()>
         let at = paused.body["changedAt"].clone();
         let expected = json!({
             "at": at, "by": "alice", "reason": "The venue is flooded.", "intakePaused": true, "acceptPerSecond": 50,
-            "revision": 2, "before": {"intakePaused": false, "acceptPerSecond": 50, "revision": 1},
+            "concerts": [], "revision": 2,
+            "before": {"intakePaused": false, "acceptPerSecond": 50, "concerts": [], "revision": 1},
         });
         assert_eq!(newest, &expected);
         assert_eq!((&oldest["by"], &oldest["before"]["revision"]), (&"admin".into(), &0.into()));
