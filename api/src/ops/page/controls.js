@@ -1,13 +1,16 @@
-// The controls of the intake: their state, the buttons, and the log of changes.
+// The controls of the intake and of single concerts: their state, the buttons, and the log of changes.
 
 import {
   changeRequest,
   CHANGES,
+  concert,
   describeChange,
   describeConflict,
-  describeControls,
+  describeState,
   hasLimit,
+  INTAKE,
 } from './control_changes.js';
+import { initConcertControls, showConcertControls } from './concert_controls.js';
 import { ask } from './dialog.js';
 import { $, el, setText } from './dom.js';
 import { time } from './format.js';
@@ -25,39 +28,45 @@ export function showControls(controls, rate) {
     return;
   }
   current = controls;
-  for (const button of [$('pause'), $('limit')]) button.disabled = false;
-  const set = `Set by ${controls.changedBy} at ${time(controls.changedAt)}: ${controls.reason ?? ''}`;
-  setText($('controls-state'), `The intake is ${describeControls(controls)}. ${controls.changedBy ? set : ''}`);
+  for (const button of [$('pause'), $('limit'), $('pause-concert'), $('limit-concert')]) button.disabled = false;
+  const set = `Last changed by ${controls.changedBy} at ${time(controls.changedAt)}: ${controls.reason ?? ''}`;
+  const state = describeState(INTAKE.read(controls));
+  setText($('controls-state'), `The intake is ${state}. ${controls.changedBy ? set : ''}`);
   setText($('pause'), controls.intakePaused ? 'Resume intake…' : 'Pause intake…');
   setText($('limit'), hasLimit(controls) ? 'Change limit…' : 'Limit rate…');
   $('unlimit').hidden = !hasLimit(controls);
+  showConcertControls(controls.concerts ?? []);
   if ($('changes').open && changesRevision !== controls.revision) showChanges();
 }
 
 export function initControls() {
-  $('pause').addEventListener('click', () => change(current?.intakePaused ? CHANGES.resume : CHANGES.pause));
-  $('limit').addEventListener('click', () => change(CHANGES.limit, current?.acceptPerSecond ?? likelyLimit()));
-  $('unlimit').addEventListener('click', () => change(CHANGES.unlimit));
+  $('pause').addEventListener('click', () => change(INTAKE, current?.intakePaused ? 'resume' : 'pause'));
+  $('limit').addEventListener('click', () => change(INTAKE, 'limit'));
+  $('unlimit').addEventListener('click', () => change(INTAKE, 'unlimit'));
   $('changes').addEventListener('toggle', () => {
     if ($('changes').open) showChanges();
   });
+  initConcertControls((id, name) => change(concert(id), name));
 }
 
 /** A limit to start from: what is accepted at this moment. */
 const likelyLimit = () => Math.max(1, Math.round(accepted || 100));
 
-function change(what, rate = null) {
+/** Asks for a change of CHANGES by its name, and makes it. */
+function change(subject, name) {
   if (!current) return;
   let basis = current;
-  const body = () => [what.effect, `Now: ${describeControls(basis)}.`];
+  const what = CHANGES[name];
+  const state = subject.read(basis);
   ask({
-    title: what.title,
-    confirm: what.confirm,
-    body: body(),
-    rate,
+    title: what.title(subject),
+    confirm: what.confirm(subject),
+    body: [what.effect, `${subject === INTAKE ? 'Now' : subject.name}: ${describeState(state)}.`],
+    rate: name === 'limit' ? state.acceptPerSecond ?? likelyLimit() : null,
     submit: async (values) => {
       try {
-        const stored = await request('/ops/controls', { method: 'PUT', body: changeRequest(what, basis, values) });
+        const body = changeRequest(subject, what, basis, values);
+        const stored = await request(subject.path, { method: 'PUT', body });
         showControls(stored.controls ?? stored, accepted);
         return null;
       } catch (error) {
@@ -65,13 +74,13 @@ function change(what, rate = null) {
         if (error.status !== 412 || !stored) throw error;
         basis = stored;
         showControls(stored, accepted);
-        const after = describeControls(what.apply(stored, values.rate));
+        const after = describeState(what.apply(subject.read(stored), values.rate));
         return {
           body: [
-            el('p', { className: 'error', role: 'alert' }, describeConflict(stored)),
-            `If you confirm, the intake is ${after}.`,
+            el('p', { className: 'error', role: 'alert' }, describeConflict(subject, stored)),
+            `If you confirm, ${subject === INTAKE ? 'the intake' : subject.name} is ${after}.`,
           ],
-          confirm: `${what.confirm} anyway`,
+          confirm: `${what.confirm(subject)} anyway`,
         };
       }
     },

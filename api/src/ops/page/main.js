@@ -2,7 +2,8 @@
 //   verdict.js   whether the sale goes well       numbers.js       the numbers of this moment
 //   history.js   the last 15 minutes              charts.js        draws what chart_list.js lists
 //   processes.js workers and api instances        checks.js        auditor, canary, servers
-//   controls.js  pause, resume and limit          dead_letters.js  show, reissue, discard
+//   controls.js  pause, resume and limit          concert_controls.js  the same for single concerts
+//   dead_letters.js  show, reissue, discard
 //   polling.js   when to read the state           session.js       requests with the token
 
 import { showCharts } from './charts.js';

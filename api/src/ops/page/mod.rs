@@ -18,7 +18,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The files of the page. The entry point of the script is `main.js`.
-const FILES: [(&str, &str, &str); 21] = [
+const FILES: [(&str, &str, &str); 22] = [
     ("/ops", HTML, include_str!("index.html")),
     ("/ops/page/ops.css", CSS, include_str!("ops.css")),
     ("/ops/page/uPlot.min.css", CSS, include_str!("uplot/uPlot.min.css")),
@@ -27,6 +27,7 @@ const FILES: [(&str, &str, &str); 21] = [
     ("/ops/page/chart_list.js", JAVASCRIPT, include_str!("chart_list.js")),
     ("/ops/page/charts.js", JAVASCRIPT, include_str!("charts.js")),
     ("/ops/page/checks.js", JAVASCRIPT, include_str!("checks.js")),
+    ("/ops/page/concert_controls.js", JAVASCRIPT, include_str!("concert_controls.js")),
     ("/ops/page/control_changes.js", JAVASCRIPT, include_str!("control_changes.js")),
     ("/ops/page/controls.js", JAVASCRIPT, include_str!("controls.js")),
     ("/ops/page/dead_letters.js", JAVASCRIPT, include_str!("dead_letters.js")),

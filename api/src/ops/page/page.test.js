@@ -11,6 +11,7 @@ const NOW = 1_800_000_000;
 const CONTROLS = {
   intakePaused: false,
   acceptPerSecond: null,
+  concerts: [],
   revision: 12,
   changedAt: null,
   changedBy: null,
@@ -166,6 +167,65 @@ test('a state that was read before a change does not show the earlier controls a
   const read = requests.length;
   await until(() => requests.length > read + 1);
   assert.equal(text('pause'), 'Resume intake…');
+});
+
+const CONCERT = '755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11';
+const button = (label) => [...document.querySelectorAll('button')].find(({ ariaLabel }) => ariaLabel === label);
+
+test('a concert is paused by its id, and its controls are changed and removed', async () => {
+  const puts = requests.filter(({ method }) => method === 'PUT').length;
+  assert.equal($('concert-controls').hidden, true);
+  $('concert-id').value = 'Folk Night';
+  submit('concert-form');
+  assert.ok(text('concert-error').startsWith('Enter the id of a concert'));
+  assert.equal($('ask').open, false);
+  $('concert-id').value = ` ${CONCERT.toUpperCase()} `;
+  submit('concert-form');
+  assert.equal(text('concert-error'), '');
+  assert.equal(text('ask-title'), 'Pause the concert?');
+  assert.ok(text('ask-body').endsWith(`Concert ${CONCERT}: running, without a limit.`), text('ask-body'));
+
+  const theirs = { ...CONTROLS, concerts: [{ concertId: CONCERT, paused: false, acceptPerSecond: 5 }], revision: 15 };
+  const paused = { ...theirs, concerts: [{ ...theirs.concerts[0], paused: true }], revision: 16 };
+  responses.push([412, { title: 'Precondition failed', controls: theirs }], [200, paused]);
+  $('ask-reason').value = 'wrong seat map';
+  submit('ask-form');
+  await until(() => text('ask-confirm') === 'Pause concert anyway');
+  assert.ok(text('ask-body').endsWith(`If you confirm, Concert ${CONCERT} is paused, limited to 5/s.`));
+  submit('ask-form');
+  await until(() => !$('ask').open);
+  assert.ok(text('concert-controls').includes(`${CONCERT}paused, limited to 5/s`), text('concert-controls'));
+
+  // Its button keeps the focus while the state is read again and again.
+  respondWithState = () => [200, state({ controls: paused })];
+  button(`Remove… concert ${CONCERT}`).focus();
+  const read = requests.length;
+  await until(() => requests.length > read + 1);
+  assert.equal(document.activeElement, button(`Remove… concert ${CONCERT}`));
+
+  const limited = { ...paused, concerts: [{ ...paused.concerts[0], acceptPerSecond: 8 }], revision: 17 };
+  responses.push([200, limited]);
+  click(button(`Change limit… concert ${CONCERT}`));
+  assert.equal($('ask-rate').value, '5');
+  $('ask-rate').value = '8';
+  $('ask-reason').value = 'more';
+  submit('ask-form');
+  await until(() => text('concert-controls').includes('limited to 8/s'));
+
+  respondWithState = () => [200, state()];
+  responses.push([200, { ...CONTROLS, revision: 18 }]);
+  click(button(`Remove… concert ${CONCERT}`));
+  $('ask-reason').value = 'repaired';
+  submit('ask-form');
+  await until(() => $('concert-controls').hidden);
+  const changes = requests.filter(({ method }) => method === 'PUT').slice(puts);
+  assert.ok(changes.every(({ path }) => path === `/ops/controls/concerts/${CONCERT}`));
+  assert.deepEqual(changes.map(({ body }) => body), [
+    { paused: true, acceptPerSecond: null, reason: 'wrong seat map', revision: 14 },
+    { paused: true, acceptPerSecond: 5, reason: 'wrong seat map', revision: 15 },
+    { paused: true, acceptPerSecond: 8, reason: 'more', revision: 16 },
+    { paused: false, acceptPerSecond: null, reason: 'repaired', revision: 17 },
+  ]);
 });
 
 /** Presses a button of the only dead letter in the list, and gives a reason. Returns the request. */

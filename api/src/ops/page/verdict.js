@@ -219,6 +219,11 @@ function* controlFindings(controls) {
     const limit = `Intake limited to ${perSecond(controls.acceptPerSecond)}`;
     yield info('limited', controls.intakePaused ? limit : `${limit}${by}${why}`);
   }
+  const concerts = controls.concerts ?? [];
+  const pausedConcerts = concerts.filter(({ paused }) => paused).length;
+  if (pausedConcerts > 0) yield info('paused-concerts', `Bookings of ${count(pausedConcerts, 'concert')} paused`);
+  const limitedConcerts = concerts.filter(hasLimit).length;
+  if (limitedConcerts > 0) yield info('limited-concerts', `Bookings of ${count(limitedConcerts, 'concert')} limited`);
   if (controls.isStored === false) {
     yield warning(
       'controls-unknown',

@@ -120,6 +120,23 @@ test('a limit of the intake does not hide that the sale goes well', () => {
   ]);
 });
 
+test('controls of concerts are mentioned and do not hide that the sale goes well', () => {
+  const controls = {
+    intakePaused: false,
+    acceptPerSecond: null,
+    concerts: [
+      { concertId: 'a', paused: true, acceptPerSecond: 5 },
+      { concertId: 'b', paused: true, acceptPerSecond: null },
+    ],
+    isStored: true,
+  };
+  assert.deepEqual(all(state({ controls })).map(({ title }) => title), [
+    'Sale is going well: 812 bookings/s, settled in 0.40 s',
+    'Bookings of 2 concerts paused',
+    'Bookings of 1 concert limited',
+  ]);
+});
+
 test('silent workers are counted, and the last one that falls silent is critical', () => {
   const silent = worker({ process: 'v', heardSecondsAgo: 12.3 });
   assert.equal(verdict(state({ workers: [worker(), silent] })).title, '1 of 2 workers silent for 12 s');
