@@ -193,6 +193,46 @@ async fn a_pause_holds_while_postgres_is_away() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_pause_of_a_concert_holds_while_postgres_is_away() -> Result<()> {
+    Deployment::run(Setup::default(), async |deployment| {
+        deployment.expects_errors = true;
+        let client = deployment.client().clone();
+        let (concert, _) = client.seat_map(0).await?;
+        let (seats, others) = (client.seat_ids(0).await?, client.seat_ids(1).await?);
+        let path = format!("/ops/controls/concerts/{concert}");
+        let pause = json!({"paused": true, "acceptPerSecond": null, "reason": "a test", "revision": 0});
+        assert_eq!(client.write(Method::PUT, &path, &pause).await?.status, 200);
+        wait_until("the concert is paused", async || {
+            Ok((client.create_booking("alice", &seats[..1]).await?.code() == "intake-paused").then_some(()))
+        })
+        .await?;
+        let controls = async || {
+            let request = client.request(Method::GET, "/ops/controls").bearer_auth(ADMIN_TOKEN);
+            anyhow::Ok(Client::send(request).await?.body)
+        };
+        let outage = Outage::of("postgres")?;
+        wait_until("the controls are the last known ones", async || {
+            assert_eq!(client.create_booking("alice", &seats[1..2]).await?.code(), "intake-paused");
+            Ok((controls().await?["isStored"] == false).then_some(()))
+        })
+        .await?;
+        let accepted = client.create_booking("bob", &others[..1]).await?;
+        assert_eq!(accepted.status, 202, "{accepted:?}");
+        let resume = json!({"paused": false, "acceptPerSecond": null, "reason": "a test", "revision": 1});
+        let refused = client.write(Method::PUT, &path, &resume).await?;
+        assert_eq!((refused.status, refused.code()), (503, "database-unavailable"));
+        outage.end()?;
+        assert_eq!(client.final_status(accepted.location()?).await?["status"], "confirmed");
+        wait_until("the controls are read again", async || {
+            assert_eq!(client.create_booking("alice", &seats[1..2]).await?.code(), "intake-paused");
+            Ok((controls().await?["isStored"] == true).then_some(()))
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test]
 async fn sessions_that_become_read_only_are_replaced_within_the_request() -> Result<()> {
     Deployment::run(Setup::default(), async |deployment| {
         let client = deployment.client().clone();

@@ -15,7 +15,7 @@ const SECONDS: u32 = 10;
 
 /// Requests this many bookings per second from each instance for about ten seconds. Returns how many were accepted per
 /// second.
-async fn flood(clients: &[Client], per_second: &[u32], seat: i64) -> Result<f64> {
+pub(super) async fn flood(clients: &[Client], per_second: &[u32], seat: i64) -> Result<f64> {
     let started = Instant::now();
     let accepted = Arc::<AtomicU64>::default();
     let floods = clients.iter().zip(per_second).map(async |(client, &per_second)| {

@@ -1,5 +1,8 @@
 //! What operators see and control: `/ops`.
 
+mod concert_changes;
+mod concert_controls;
+mod concert_limit;
 mod controls;
 mod dead_letters;
 mod limit;
@@ -31,6 +34,29 @@ fn change(revision: i64, is_paused: bool, limit: Option<u32>) -> Value {
 async fn set_controls(client: &Client, is_paused: bool, limit: Option<u32>) -> Result<Value> {
     let body = change(revision(client).await?, is_paused, limit);
     let changed = client.write(Method::PUT, "/ops/controls", &body).await?;
+    ensure!(changed.status == 200, "{changed:?}");
+    Ok(changed.body)
+}
+
+/// Where the controls of a concert are changed.
+fn concert_path(concert: &str) -> String {
+    format!("/ops/controls/concerts/{concert}")
+}
+
+/// The body of a change of a concert's controls.
+fn concert_change(revision: i64, is_paused: bool, limit: Option<u32>) -> Value {
+    json!({"paused": is_paused, "acceptPerSecond": limit, "revision": revision, "reason": "a test"})
+}
+
+/// Changes the controls of a concert, and returns all new ones.
+async fn set_concert_controls(
+    client: &Client,
+    concert: &str,
+    is_paused: bool,
+    limit: Option<u32>,
+) -> Result<Value> {
+    let body = concert_change(revision(client).await?, is_paused, limit);
+    let changed = client.write(Method::PUT, &concert_path(concert), &body).await?;
     ensure!(changed.status == 200, "{changed:?}");
     Ok(changed.body)
 }
