@@ -24,6 +24,14 @@ pub struct ConcertSeats {
     pub released: Vec<(SeatId, SaleKey)>,
 }
 
+/// The versions of several concerts, as one snapshot of the database has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreedVersions {
+    pub history: History,
+    /// Without concerts that do not exist.
+    pub concerts: Vec<(ConcertId, i64)>,
+}
+
 /// Reads the seats of a concert in one snapshot. `None` if the concert does not exist, is hidden, or has no version because its
 /// row was deleted.
 ///
@@ -127,6 +135,31 @@ impl SeatSale {
             SaleKey::Unknown
         }
     }
+}
+
+/// Reads the versions of these concerts. One that differs from what was [loaded](load) means that the seats must be loaded again.
+/// `None` if somebody has deleted the epoch.
+pub async fn versions(
+    connection: &mut PgConnection,
+    concerts: &[ConcertId],
+) -> Result<Option<FreedVersions>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        WITH history AS MATERIALIZED (
+            SELECT epoch, database_timeline() AS timeline FROM installation_epoch
+        )
+        SELECT history.epoch AS "epoch!", history.timeline AS "timeline!",
+               freed.concert_id AS "concert?: ConcertId", freed.version AS "version?"
+        FROM history LEFT JOIN freed_versions freed ON freed.concert_id = ANY($1)
+        "#,
+        concerts as &[ConcertId]
+    )
+    .fetch_all(connection)
+    .await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let history = History { epoch: first.epoch, timeline: first.timeline };
+    let concerts = rows.iter().filter_map(|row| row.concert.zip(row.version)).collect();
+    Ok(Some(FreedVersions { history, concerts }))
 }
 
 /// The concerts of those of the seats that exist and belong to concerts that are not hidden.
