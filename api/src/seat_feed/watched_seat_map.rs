@@ -106,7 +106,9 @@ impl WatchedSeatMap {
         loop {
             let read_at = Instant::now();
             let read = reader.read(self.concert, point.take(), revision).await?;
-            match self.state().apply_read(read, read_at) {
+            // Not in the `match`, which would hold the lock.
+            let applied = self.state().apply_read(read, read_at);
+            match applied {
                 Applied::Table { .. } => return Ok(true),
                 Applied::NoConcert => return Ok(false),
                 // Its table may already differ from the one that documents were made of: it needs another revision.
