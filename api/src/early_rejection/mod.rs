@@ -83,7 +83,7 @@ impl EarlyRejection {
         if verdict == Verdict::QueueUnknown {
             self.remember_unknown(request.seat_ids());
         }
-        // Last, so that whoever is woken finds the seats.
+        // Last, so that the task that this wakes finds the seats.
         self.ask();
         let Verdict::Reject(rejection) = verdict else { return None };
         self.0.metrics.count(&rejection);

@@ -121,4 +121,31 @@ mod tests {
         evict_oldest(&mut seat_maps, 5, |_| 10);
         assert_eq!(seat_maps.keys().collect::<Vec<_>>(), [&watched.concert]);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_seat_map_is_kept_for_its_streams_and_not_for_a_passing_reference() {
+        let maps = WatchedMaps::default();
+        let add = |number| {
+            let added = maps.find_or_add(ConcertId(Uuid::from_u128(number)), || Ok::<_, ()>(()));
+            added.expect("there is a permit").0
+        };
+        let (watched, held) = (add(1), add(2));
+        let stream = watched.open_stream();
+        tokio::time::advance(KEEP_UNWATCHED).await;
+        maps.evict_unwatched();
+        assert!(maps.get(watched.concert).is_some() && maps.get(held.concert).is_none());
+        drop(stream);
+        tokio::time::advance(KEEP_UNWATCHED).await;
+        maps.evict_unwatched();
+        assert!(maps.get(watched.concert).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_seat_map_is_reloaded_once_at_a_time() {
+        let seat_map = Arc::new(WatchedSeatMap::new(ConcertId(Uuid::nil())));
+        let reload = seat_map.begin_reload();
+        assert!(reload.is_some() && seat_map.begin_reload().is_none());
+        drop(reload);
+        assert!(seat_map.begin_reload().is_some());
+    }
 }

@@ -37,7 +37,7 @@ async fn visitors_load_the_whole_page_and_book_until_it_is_sold_out() -> Result<
         assert_eq!(visits["streams"]["opened"], complete, "{visits}");
         assert!(count(&visits["streams"], "received_bytes") > 0, "{visits}");
         assert_eq!(outcome.report["latencies"]["visit"]["count"], complete);
-        // Each takes at most four of the twenty seats. Whoever sees on the map that none is left does not book.
+        // Each takes at most four of the twenty seats. Buyers who see on the map that none is left do not book.
         let proof = &outcome.report["proof"];
         let (sold, requests) = (count(proof, "seats_sold"), count(proof, "requests"));
         assert!(sold > 0 && requests >= sold / 4, "{proof}");
