@@ -56,8 +56,11 @@ async fn nodes_that_do_not_work_keep_no_process_from_running_and_are_named() -> 
             }
             // Once, although every connection has tried them. The log is written in the background.
             let named = |printed: &str| printed.matches("of RabbitMQ cannot be used").count();
-            wait_until("the log names both nodes", async || Ok((named(&process.printed()) > 1).then_some(())))
-                .await?;
+            wait_until(
+                "the log names both nodes",
+                async || Ok((named(&process.printed()) > 1).then_some(())),
+            )
+            .await?;
             assert_eq!(named(&process.printed()), 2, "{}", process.printed());
         }
         Ok(())
