@@ -39,10 +39,12 @@ pub fn router(
     let docs = docs::routes(&document, config.has_docs);
     let counts = middleware.counts.with_routes(document.paths.paths.keys());
     let middleware = MiddlewareState { counts, ..middleware };
-    let pages = booking_page::routes().merge(ops::page::routes()).merge(docs);
+    // The booking page is compressed already.
+    let pages = ops::page::routes().merge(docs).layer(CompressionLayer::new());
     router
         .merge(ops::routes())
-        .merge(pages.layer(CompressionLayer::new()))
+        .merge(booking_page::routes())
+        .merge(pages)
         .merge(health::metrics::routes(exposition))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)

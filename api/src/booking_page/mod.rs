@@ -1,10 +1,13 @@
 //! The booking page: plain HTML and JavaScript that uses the api like any other client.
 
-use axum::Router;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::response::IntoResponse;
-use axum::routing::get;
+use std::sync::{Arc, LazyLock};
 
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_SECURITY_POLICY;
+use axum::routing::{MethodRouter, get};
+
+use crate::http::ready_body::{CachePolicy, ReadyBody};
 use crate::state::AppState;
 
 /// Only the concerts' pictures may come from other origins, and no inline script or style is executed.
@@ -26,16 +29,19 @@ const MODULES: [(&str, &str); 9] = [
 
 pub fn routes() -> Router<AppState> {
     let page = Router::new()
-        .route("/", get(async || file("text/html; charset=utf-8", include_str!("index.html"))))
-        .route("/page/page.css", get(async || file("text/css; charset=utf-8", include_str!("page.css"))));
-    MODULES.into_iter().fold(page, |page, (path, module)| {
-        page.route(path, get(async move || file("text/javascript; charset=utf-8", module)))
-    })
+        .route("/", file("text/html; charset=utf-8", include_str!("index.html")))
+        .route("/page/page.css", file("text/css; charset=utf-8", include_str!("page.css")));
+    MODULES
+        .into_iter()
+        .fold(page, |page, (path, module)| page.route(path, file("text/javascript; charset=utf-8", module)))
 }
 
-fn file(content_type: &'static str, content: &'static str) -> impl IntoResponse {
-    // `no-cache`: revalidated each time, so that a page never runs with the script of another version.
-    let headers =
-        [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-cache"), (CONTENT_SECURITY_POLICY, POLICY)];
-    (headers, content)
+/// A file that is compressed once, when it is first asked for. It is revalidated each time, so that a page never runs with the
+/// script of another version.
+fn file(content_type: &'static str, content: &'static str) -> MethodRouter<AppState> {
+    let body = Arc::new(LazyLock::new(move || ReadyBody::file(content, content_type)));
+    get(async move |headers: HeaderMap| {
+        let response = body.respond(&headers, CachePolicy::Revalidate, None);
+        ([(CONTENT_SECURITY_POLICY, POLICY)], response)
+    })
 }

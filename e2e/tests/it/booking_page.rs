@@ -40,6 +40,26 @@ async fn the_booking_page_serves_all_its_files_and_allows_no_foreign_scripts() -
     .await
 }
 
+#[tokio::test]
+async fn a_file_of_the_page_is_sent_compressed_and_only_to_visitors_who_do_not_have_it() -> Result<()> {
+    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
+        let client = deployment.client();
+        for path in ["/", "/page/page.css", "/page/page.js"] {
+            let get = || client.request(Method::GET, path).header("Accept-Encoding", "gzip, br");
+            let first = get().send().await?;
+            // Whichever is shorter.
+            assert!(matches!(first.header("content-encoding"), Some("br" | "gzip")), "{path}: {first:?}");
+            let plain = client.request(Method::GET, path).send().await?;
+            assert!(first.body.len() * 2 < plain.body.len(), "{path}");
+            let tag = first.header("etag").context("no tag")?;
+            let again = get().header("If-None-Match", tag).send().await?;
+            assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, Some(tag)), "{path}");
+        }
+        Ok(())
+    })
+    .await
+}
+
 async fn file(client: &Client, path: &str, content_type: &str) -> Result<String> {
     let file = client.request(Method::GET, path).send().await?;
     assert_eq!(file.status, 200, "{path}");

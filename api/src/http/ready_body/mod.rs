@@ -32,6 +32,8 @@ pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-con
 /// What a body takes in addition to its bytes: headers and allocations.
 const OVERHEAD: usize = 768;
 
+const JSON: &str = "application/json";
+
 /// Headers of a response.
 const HEADERS_MAX: usize = 16;
 
@@ -52,6 +54,7 @@ pub struct ReadyBody(Arc<Representations>);
 struct Representations {
     /// The opaque text of the tag of the content, without an encoding.
     opaque: String,
+    content_type: HeaderValue,
     /// Identity, gzip and Brotli.
     all: [Representation; 3],
 }
@@ -86,16 +89,22 @@ impl ReadyBody {
 
     /// JSON in all encodings, with the strong tag of its content.
     pub fn tagged_json(json: Vec<u8>, tag: &ETag) -> Self {
-        Self::encode(json, tag, true)
+        Self::encode(json, JSON, tag, true)
+    }
+
+    /// A file of this type in all encodings.
+    pub fn file(content: &str, content_type: &'static str) -> Self {
+        let tag = ETag::of_content(content.as_bytes());
+        Self::encode(content.into(), content_type, &tag, true)
     }
 
     /// Large JSON, which is kept compressed. A client that accepts no compression gets what is decompressed while it is sent.
     pub fn compressed_only(json: Vec<u8>) -> Self {
         let tag = ETag::of_content(&json);
-        Self::encode(json, &tag, false)
+        Self::encode(json, JSON, &tag, false)
     }
 
-    fn encode(json: Vec<u8>, tag: &ETag, keeps_identity: bool) -> Self {
+    fn encode(content: Vec<u8>, content_type: &'static str, tag: &ETag, keeps_identity: bool) -> Self {
         let opaque = tag.opaque();
         let represent = |coding: Coding, length: usize, stored: Option<Bytes>| Representation {
             coding,
@@ -105,12 +114,17 @@ impl ReadyBody {
             stored,
         };
         let compressed = [Coding::Gzip, Coding::Brotli].map(|coding| {
-            let bytes = coding.encode(&json);
+            let bytes = coding.encode(&content);
             represent(coding, bytes.len(), Some(bytes))
         });
         let [gzip, brotli] = compressed;
-        let identity = represent(Coding::Identity, json.len(), keeps_identity.then(|| Bytes::from(json)));
-        Self(Arc::new(Representations { opaque: opaque.to_owned(), all: [identity, gzip, brotli] }))
+        let length = content.len();
+        let identity = represent(Coding::Identity, length, keeps_identity.then(|| Bytes::from(content)));
+        Self(Arc::new(Representations {
+            opaque: opaque.to_owned(),
+            content_type: HeaderValue::from_static(content_type),
+            all: [identity, gzip, brotli],
+        }))
     }
 
     /// How much memory it takes.
@@ -140,7 +154,7 @@ impl ReadyBody {
             (StatusCode::NOT_MODIFIED, Body::empty())
         } else {
             headers.insert(ETAG, selected.etag.clone());
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(CONTENT_TYPE, self.0.content_type.clone());
             if let Some(coding) = selected.coding.header() {
                 headers.insert(CONTENT_ENCODING, coding);
             }
