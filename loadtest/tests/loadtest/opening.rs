@@ -25,7 +25,7 @@ fn check_requests(visits: &Value, visitors: u64, is_right: impl Fn(u64, u64) -> 
 }
 
 #[tokio::test]
-async fn visitors_load_the_whole_page_and_book_until_it_is_sold_out() -> Result<()> {
+async fn visitors_load_the_whole_page_and_book_what_it_shows_as_free() -> Result<()> {
     Deployment::run(Setup { workers: 2, ..Setup::default() }, async |deployment| {
         let arguments = "opening --visits-per-second 30 --buyers 60 --seats 20 --book-share 0.8 --warm-share 0.4 \
                          --streams --stay 1m";
@@ -37,11 +37,10 @@ async fn visitors_load_the_whole_page_and_book_until_it_is_sold_out() -> Result<
         assert_eq!(visits["streams"]["opened"], complete, "{visits}");
         assert!(count(&visits["streams"], "received_bytes") > 0, "{visits}");
         assert_eq!(outcome.report["latencies"]["visit"]["count"], complete);
-        // Each takes at most four of the twenty seats. Buyers who see on the map that none is left do not book.
+        // Each takes at most four of the twenty seats. Buyers who see on the map that too few are left do not book.
         let proof = &outcome.report["proof"];
         let (sold, requests) = (count(proof, "seats_sold"), count(proof, "requests"));
         assert!(sold > 0 && requests >= sold / 4, "{proof}");
-        assert!(complete < 60 || sold == 20, "{proof}");
         assert!(outcome.printed.contains("page full-map, 40 % have seen it before, 80 % book"));
         assert!(outcome.printed.contains("visits of the page"), "{}", outcome.printed);
         Ok(())
