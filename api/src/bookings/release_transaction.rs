@@ -85,12 +85,16 @@ pub async fn finish_release(connection: &mut PgConnection, release: ReleaseId) -
     // Waits for nothing: the seats are locked, and who finishes a release locks its seats first.
     let freed = sqlx::query!(
         r#"
-        WITH finished AS (
-            UPDATE releases SET is_finished = true WHERE id = $1 AND NOT is_finished RETURNING seat_ids
+        WITH moment AS MATERIALIZED (
+            SELECT clock_timestamp() + make_interval(secs => $2) AS free_from
+        ), finished AS (
+            UPDATE releases SET is_finished = true, free_from = moment.free_from FROM moment
+            WHERE id = $1 AND NOT is_finished
+            RETURNING seat_ids, moment.free_from
         )
-        UPDATE seats SET free_from = clock_timestamp() + make_interval(secs => $2)
+        UPDATE seats SET free_from = finished.free_from
         FROM finished
-        WHERE seats.id = ANY(finished.seat_ids) AND free_from = '9999-12-31 00:00+00'
+        WHERE seats.id = ANY(finished.seat_ids) AND seats.free_from = '9999-12-31 00:00+00'
         "#,
         release as ReleaseId,
         FREE_AFTER

@@ -118,10 +118,13 @@ async fn free_seats(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let seats = locked.fetch_all(&mut *connection).await?;
     let freed = sqlx::query!(
         r#"
-        WITH finished AS (
-            UPDATE releases SET is_finished = true WHERE NOT is_finished AND seat_ids && $1
+        WITH moment AS MATERIALIZED (
+            SELECT clock_timestamp() + interval '3 seconds' AS free_from
+        ), finished AS (
+            UPDATE releases SET is_finished = true, free_from = moment.free_from FROM moment
+            WHERE NOT is_finished AND seat_ids && $1
         )
-        UPDATE seats SET free_from = clock_timestamp() + interval '3 seconds' WHERE id = ANY($1)
+        UPDATE seats SET free_from = moment.free_from FROM moment WHERE id = ANY($1)
         "#,
         &seats
     );

@@ -79,6 +79,11 @@ impl BookingResponse {
         }
     }
 
+    /// Whether the booking was rejected without being queued.
+    pub fn is_early_rejection(&self) -> bool {
+        self.ticket().is_none() && self.outcome().is_some_and(|outcome| outcome.sale.is_none())
+    }
+
     /// Whether the request may have had an effect that the response does not report.
     pub fn is_ambiguous(&self) -> bool {
         match self {

@@ -18,8 +18,8 @@
 //! be that of the first request under its key, which a retry shares. A key that was refused without a ticket must not be sold to
 //! an attempt that was accepted before: see [`AttemptsBeforeRefusals`].
 //!
-//! A released seat counts as free [`FREE_AFTER_RELEASE`] later (or at the commit of the release, if that is known to be
-//! later). Until then it may be refused.
+//! A released seat stays closed for a while: a retry that is sent just after a release must not be refused while its first
+//! attempt, sent just before, is sold. The release says from which time on the seat is free. Until then it may be refused.
 //!
 //! Without a database, only what clients know is checked: a seat that a refusal names is in a booking at the end, or was
 //! sold before the run, or may have been bought by a request without a response.
@@ -31,15 +31,11 @@ use hamro_shared::domain::TicketId;
 use uuid::Uuid;
 
 use super::context::CheckContext;
-use super::stored::{BookingRow, SaleRow, SoldSeat};
+use super::stored::{BookingRow, SaleRow, SeatRelease, SoldSeat};
 use crate::contract::names_taken_seats;
 use crate::database_clock::ClockBounds;
 use crate::invariant::{Invariant, Violations};
 use crate::request_log::{RecordedOutcome, Refusal, Request};
-
-/// How long after its release a seat may still be refused. A retry that is sent just after a release must not be refused
-/// while its first attempt, sent just before, is sold, so a released seat stays closed for a while.
-const FREE_AFTER_RELEASE: Duration = Duration::from_secs(3);
 
 /// The sale of a seat that some refusal names. Times are by the database's clock, in microseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +56,8 @@ impl SaleRecord {
         let by_only_key = || Some((buyer?, context.requests_of(buyer?).only_key()?));
         let key = context.request_log.request(sale.ticket).map_or_else(by_only_key, Request::key);
         // The errors count in favour of the system.
-        let free_from = sold.released_at.map(|released_at| {
-            let free_from = released_at.saturating_add(micros(FREE_AFTER_RELEASE + error));
-            free_from.max(sold.release_committed_at.unwrap_or(i64::MIN))
+        let free_from = sold.release.map(|SeatRelease { free_from, committed_at }| {
+            free_from.saturating_add(micros(error)).max(committed_at.unwrap_or(i64::MIN))
         });
         let created_at = sale.created_at.saturating_sub(micros(error));
         let committed_from = sale.committed_at.unwrap_or(created_at);

@@ -40,9 +40,16 @@ pub struct SaleRow {
 #[derive(Clone, Debug)]
 pub struct SoldSeat {
     pub seat: i32,
-    /// Taken within the transaction that released the seat.
-    pub released_at: Option<i64>,
-    pub release_committed_at: Option<i64>,
+    pub release: Option<SeatRelease>,
+}
+
+/// How a seat was taken from its sale. Times are by the database's clock, in microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct SeatRelease {
+    /// Tickets that are issued from this time on can have the seat. `i64::MAX` while the release is unfinished.
+    pub free_from: i64,
+    /// When that was committed, if Postgres records it.
+    pub committed_at: Option<i64>,
 }
 
 /// The bookings of customers whose address matches the pattern (or of all), and those without a customer.
@@ -79,9 +86,9 @@ fn booking(row: &PgRow) -> Result<BookingRow> {
 
 /// All sales with seats of these concerts, also released ones.
 ///
-/// `created_at` and `released_at` are taken within their transactions, before the commit. Commit times exist only if
-/// `track_commit_timestamp` is on, and belong to the transaction that wrote the row's current version: for a seat that
-/// is released, that is its release.
+/// `created_at` and `free_from` are taken within their transactions, before the commit. Commit times exist only if
+/// `track_commit_timestamp` is on, and belong to the transaction that wrote the row's current version: for a release, that is
+/// its second transaction, which makes the seats free.
 pub fn sales<'a>(
     connection: &'a mut PgConnection,
     concerts: &'a [Uuid],
@@ -89,11 +96,18 @@ pub fn sales<'a>(
     let query = sqlx::query(
         "WITH sold AS (
              SELECT sold.sale_id, sold.position, sold.seat_id,
-                    (extract(epoch FROM sold.released_at) * 1000000)::bigint AS released_at,
-                    CASE WHEN sold.released_at IS NOT NULL AND current_setting('track_commit_timestamp')::boolean
-                         THEN (extract(epoch FROM pg_xact_commit_timestamp(sold.xmin)) * 1000000)::bigint END
+                    CASE WHEN NOT release.is_finished THEN $2
+                         -- A release of an earlier version has no time.
+                         ELSE (extract(epoch FROM coalesce(release.free_from, sold.released_at + interval '3 seconds'))
+                               * 1000000)::bigint END
+                        AS free_from,
+                    CASE WHEN current_setting('track_commit_timestamp')::boolean
+                         THEN (extract(epoch FROM pg_xact_commit_timestamp(release.xmin)) * 1000000)::bigint END
                         AS release_committed_at
              FROM seats seat JOIN sale_seats sold ON sold.seat_id = seat.id
+             LEFT JOIN releases release
+                 ON sold.released_at IS NOT NULL
+                AND release.sale_id = sold.sale_id AND sold.seat_id = ANY(release.seat_ids)
              WHERE seat.concert_id = ANY($1)
          ), sale AS (
              SELECT id, ticket_id, user_email, (extract(epoch FROM created_at) * 1000000)::bigint AS created_at,
@@ -102,7 +116,7 @@ pub fn sales<'a>(
              FROM sales
          )
          SELECT sale.*, array_agg(seat_id ORDER BY position) AS seats,
-                array_agg(released_at ORDER BY position) AS released,
+                array_agg(free_from ORDER BY position) AS free_from,
                 array_agg(release_committed_at ORDER BY position) AS release_committed
          FROM sold JOIN sale ON sale.id = sold.sale_id
          GROUP BY sale.id, ticket_id, user_email, created_at, committed_at
@@ -110,6 +124,7 @@ pub fn sales<'a>(
     );
     query
         .bind(concerts)
+        .bind(i64::MAX)
         .fetch(connection)
         .map_err(Into::into)
         .and_then(async |row| sale(&row).context("reading a sale"))
@@ -117,16 +132,18 @@ pub fn sales<'a>(
 
 fn sale(row: &PgRow) -> Result<SaleRow> {
     let seats: Vec<i32> = row.try_get("seats")?;
-    let released: Vec<Option<i64>> = row.try_get("released")?;
+    let free_from: Vec<Option<i64>> = row.try_get("free_from")?;
     let release_committed: Vec<Option<i64>> = row.try_get("release_committed")?;
-    let sold =
-        |((seat, released_at), release_committed_at)| SoldSeat { seat, released_at, release_committed_at };
+    let sold = |((seat, free_from), committed_at): ((i32, Option<i64>), Option<i64>)| SoldSeat {
+        seat,
+        release: free_from.map(|free_from| SeatRelease { free_from, committed_at }),
+    };
     Ok(SaleRow {
         id: row.try_get("id")?,
         ticket: row.try_get("ticket_id")?,
         email: row.try_get("user_email")?,
         created_at: row.try_get("created_at")?,
         committed_at: row.try_get("committed_at")?,
-        seats: seats.into_iter().zip(released).zip(release_committed).map(sold).collect(),
+        seats: seats.into_iter().zip(free_from).zip(release_committed).map(sold).collect(),
     })
 }

@@ -12,7 +12,7 @@ use super::context::{Buyers, CheckContext, Deadlines, RunFacts};
 use super::refusals::compare_with_sales;
 use super::responses;
 use super::sales::SaleCheck;
-use super::stored::{BookingRow, SaleRow, SoldSeat};
+use super::stored::{BookingRow, SaleRow, SeatRelease, SoldSeat};
 use crate::contract::{BookingIntent, BookingResponse, Outcome, Sale, Target, email};
 use crate::invariant::{Invariant, Violations};
 use crate::journal::{ClockReading, Concert, Entry, Header, RequestRecord};
@@ -95,7 +95,7 @@ fn row(n: u128, buyer: u64, status: &str, sale: Option<i64>, code: Option<&str>)
 
 /// A sale that was created 20 ms after the start.
 fn sale(id: i64, n: u128, buyer: u64, seats: &[i32]) -> SaleRow {
-    let sold = |seat: &i32| SoldSeat { seat: *seat, released_at: None, release_committed_at: None };
+    let sold = |seat: &i32| SoldSeat { seat: *seat, release: None };
     SaleRow {
         id,
         ticket: ticket(n),

@@ -26,8 +26,9 @@ async fn a_release_whose_instance_ends_between_its_transactions_is_finished_by_a
         // The release is committed, and repeating it changes nothing.
         let again = release(&client, ticket, Some(&seats[..1])).await?;
         assert_eq!(again.body["releasedSeatIds"], serde_json::json!(&seats[..1]), "{again:?}");
-        let recorded: Vec<bool> =
-            sqlx::query_scalar("SELECT is_finished FROM releases").fetch_all(&deployment.pool).await?;
+        let recorded = "SELECT is_finished AND release.free_from = seat.free_from
+                        FROM releases release JOIN seats seat ON seat.id = ANY(release.seat_ids)";
+        let recorded: Vec<bool> = sqlx::query_scalar(recorded).fetch_all(&deployment.pool).await?;
         assert_eq!(recorded, [true]);
         Ok(())
     })

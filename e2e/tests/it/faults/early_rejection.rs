@@ -51,7 +51,7 @@ async fn rush(deployment: &Deployment, clients: &SimulatedClients) -> Result<usi
             next += 1;
             for _ in 0..2 {
                 let response = clients.try_once(&intent).await;
-                refused += usize::from(response.ticket().is_none() && response.outcome().is_some());
+                refused += usize::from(response.is_early_rejection());
             }
         }
         anyhow::Ok(refused)
@@ -85,7 +85,7 @@ async fn releases_during_a_rush_refuse_no_free_seat() -> Result<()> {
             clients.book_and_follow(&seat, ClientBehaviour::Poll).await?;
             wait_until("the seat is refused early", async || {
                 let response = clients.try_once(&clients.intent_for(seat.seats[0])).await;
-                Ok((response.ticket().is_none() && response.outcome().is_some()).then_some(()))
+                Ok(response.is_early_rejection().then_some(()))
             })
             .await
         })

@@ -4,8 +4,11 @@ use super::*;
 
 /// How wrong the clocks of the servers may be, in microseconds.
 const CLOCK_ERROR: i64 = 250_000;
-/// How long after a release a seat may still be refused, with that error.
-const FREE_AFTER: i64 = 3_000_000 + CLOCK_ERROR;
+
+/// The release of a seat that is free from this time on, in microseconds since the start.
+fn free_from(micros: i64) -> Option<SeatRelease> {
+    Some(SeatRelease { free_from: database_time(micros), committed_at: None })
+}
 
 /// Bob is refused at 2 ms, without a ticket, because of these seats.
 fn refused_at_once(key: Option<u32>, requested: &[i32], taken: &[i32]) -> RequestRecord {
@@ -88,29 +91,31 @@ fn a_rejection_that_is_settled_before_the_sale_is_found() {
 #[test]
 fn a_refusal_of_a_freed_seat_is_found() {
     // The request was sent at 1 ms.
-    let released_at = |micros, committed: Option<i64>| {
+    let released = |release| {
         violated_by_sale(|sale| {
             sale.created_at = database_time(-60_000_000);
-            sale.seats[0].released_at = Some(database_time(micros));
-            sale.seats[0].release_committed_at = committed.map(database_time);
+            sale.seats[0].release = Some(release);
         })
     };
-    assert_eq!(released_at(950 - FREE_AFTER, None), []);
-    assert_eq!(released_at(949 - FREE_AFTER, None), [Invariant::RefusalsAreTrue]);
-    // The release was committed only after the request was sent.
-    assert_eq!(released_at(949 - FREE_AFTER, Some(1_000)), []);
+    let (still_closed, free) = (database_time(950 - CLOCK_ERROR), database_time(949 - CLOCK_ERROR));
+    assert_eq!(released(SeatRelease { free_from: still_closed, committed_at: None }), []);
+    assert_eq!(released(SeatRelease { free_from: free, committed_at: None }), [Invariant::RefusalsAreTrue]);
+    // That was committed only after the request was sent.
+    assert_eq!(released(SeatRelease { free_from: free, committed_at: Some(database_time(1_000)) }), []);
+    let unfinished = SeatRelease { free_from: i64::MAX, committed_at: None };
+    assert_eq!(released(unfinished), []);
 }
 
 #[test]
 fn a_freed_seat_that_is_sold_again_may_be_refused() {
     let sold_again = violated_by_sale(|sale| {
         sale.created_at = database_time(-60_000_000);
-        sale.seats[0].released_at = Some(database_time(-50_000_000));
+        sale.seats[0].release = free_from(-50_000_000);
     });
     assert_eq!(sold_again, [Invariant::RefusalsAreTrue]);
     let by_another = violated_by(|evidence| {
         evidence.add(refused_at_once(Some(1), &[1], &[1]));
-        evidence.sales[0].seats[0].released_at = Some(database_time(-50_000_000));
+        evidence.sales[0].seats[0].release = free_from(-50_000_000);
         evidence.add(request(3, None, &[1], no_response()));
         evidence.sales.push(SaleRow { created_at: database_time(0), ..sale(8, 9, 3, &[1]) });
         evidence.bookings.push(row(9, 3, "confirmed", Some(8), None));
@@ -120,7 +125,7 @@ fn a_freed_seat_that_is_sold_again_may_be_refused() {
 
 #[test]
 fn a_retry_shares_an_earlier_rejection_even_if_the_seat_is_free_again() {
-    // Seat 2 was released at 1 s. The retry is sent at 10 s.
+    // Seat 2 is free from 4 s on. The retry is sent at 10 s.
     let retried = |key: u32| {
         violated_by(|evidence| {
             let retry = RequestRecord { due: 10_000_000, ..request(BOB, Some(key), &[3, 2], accepted(3)) };
@@ -128,7 +133,7 @@ fn a_retry_shares_an_earlier_rejection_even_if_the_seat_is_free_again() {
             let taken = outcome("rejected", Some("seats-taken"), &[2]);
             evidence.journal.push(final_read(3, taken, 1, 11_000_000));
             evidence.bookings.push(row(3, BOB, "rejected", None, Some("seats-taken")));
-            evidence.sales[0].seats[1].released_at = Some(database_time(1_000_000));
+            evidence.sales[0].seats[1].release = free_from(4_000_000);
         })
     };
     assert_eq!(retried(0), []);
@@ -210,7 +215,7 @@ fn a_first_attempt_that_is_sold_after_its_retry_was_refused_is_found() {
             evidence.add(request(3, None, &[1], accepted(9)));
             evidence.journal.push(final_read(9, confirmed(8, 3, &[1]), 0, 30_000));
             let mut other = SaleRow { created_at: database_time(-60_000_000), ..sale(8, 9, 3, &[1]) };
-            other.seats[0].released_at = Some(database_time(1_500_000));
+            other.seats[0].release = free_from(4_500_000);
             evidence.sales.push(other);
             evidence.bookings.push(row(9, 3, "confirmed", Some(8), None));
             evidence.facts.released_seats = [1].into();
@@ -225,10 +230,10 @@ fn a_first_attempt_that_is_sold_after_its_retry_was_refused_is_found() {
 
 #[test]
 fn a_refusal_without_a_ticket_is_not_shared_with_an_earlier_attempt_under_its_key() {
-    // Seat 2 was sold to Alice and released at 1 s. Bob was rejected before, and is refused it again without a ticket at 10 s.
+    // Seat 2 was sold to Alice, and is free again from 4 s on. Bob was rejected before, and is refused it again without a ticket at 10 s.
     let refused = violated_by(|evidence| {
         evidence.add(RequestRecord { due: 10_000_000, ..refused_at_once(Some(0), &[3, 2], &[2]) });
-        evidence.sales[0].seats[1].released_at = Some(database_time(1_000_000));
+        evidence.sales[0].seats[1].release = free_from(4_000_000);
     });
     assert_eq!(refused, [Invariant::RefusalsAreTrue]);
 }
