@@ -26,7 +26,10 @@ use crate::http::problem::{Problem, ProblemCode};
 const CURRENT_FOR: Duration = Duration::from_secs(1);
 
 /// A check that takes longer has failed.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A check that takes longer is repeated with another session: the connection may have died since it was last used.
+const REPEAT_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a request waits for a check after the one before has failed: for long enough to find Postgres back, not as long
 /// as one that does not respond may take.
@@ -160,7 +163,13 @@ impl Freshness {
         };
         self.known_mut().on_begin(before.at);
         let parts = Part::ALL.map(|part| self.is_asked(part, before.at));
-        let reading = self.0.database.query(move |connection| Box::pin(versions::read(connection, parts)));
+        let read = || self.0.database.query(move |connection| Box::pin(versions::read(connection, parts)));
+        let reading = async {
+            match timeout(REPEAT_AFTER, read()).await {
+                Ok(result) => result,
+                Err(_) => read().await,
+            }
+        };
         match timeout(CHECK_TIMEOUT, reading).await {
             Ok(Ok(versions)) => {
                 self.0.metrics.checks.inc();

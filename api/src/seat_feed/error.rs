@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::task::JoinError;
 use tokio::time::timeout;
 
-/// How long a load or another query about seats may take.
-pub const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a load or another query about seats may take. If the connection has died, that is a first attempt of five seconds and
+/// a second one.
+pub const LOAD_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long a seat map is used that cannot be compared with the database.
 pub const UNVERIFIED_MAX: Duration = Duration::from_mins(1);

@@ -1,6 +1,6 @@
 //! Database sessions whose requester, connection or query plan is lost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hamro_e2e::client::ADMIN_TOKEN;
@@ -70,6 +70,18 @@ async fn clients_that_disconnect_during_a_write_leave_no_open_transaction() -> R
     .await
 }
 
+/// A session that was used within the last second is not checked before it is used again.
+const UNCHECKED_FOR: Duration = Duration::from_millis(1_100);
+
+async fn settled_some_time_ago(deployment: &Deployment) -> Result<()> {
+    wait_until("the worker has not used its session for a while", async || {
+        let query = "SELECT max(settled_at) < clock_timestamp() - $1 FROM bookings";
+        let settled: bool = sqlx::query_scalar(query).bind(UNCHECKED_FOR).fetch_one(&deployment.pool).await?;
+        Ok(settled.then_some(()))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn sessions_with_a_dead_connection_fail_no_request() -> Result<()> {
     Deployment::run(Setup { apis: 0, workers: 0, ..Setup::default() }, async |deployment| {
@@ -84,15 +96,25 @@ async fn sessions_with_a_dead_connection_fail_no_request() -> Result<()> {
             assert_eq!(answer.status, 200);
         }
         assert_eq!(client.book_seats("alice", &seats[..1]).await?.status, 201);
+        settled_some_time_ago(deployment).await?;
 
+        // Checks the versions of the catalogue, and again with the same session, which has just been used, after it has died.
+        assert_eq!(client.get("/concerts").await?.status, 200);
         proxy.freeze_open();
+        let frozen = Instant::now();
+        wait_until("the versions are checked again", async || {
+            assert_eq!(client.get("/concerts").await?.status, 200);
+            Ok((frozen.elapsed() > Duration::from_millis(400)).then_some(()))
+        })
+        .await?;
         // Pages that are not in the api's memory.
-        for limit in 1..=10 {
+        for limit in 1..=100 {
             let answer = client.get(&format!("/concerts?limit={limit}")).await?;
             assert_eq!(answer.status, 200, "{answer:?}");
         }
         let created = client.write(Method::POST, "/concerts", &concert("Afterwards")).await?;
         assert_eq!(created.status, 201, "{created:?}");
+        settled_some_time_ago(deployment).await?;
         let booked = client.book_seats("bob", &seats[1..2]).await?;
         assert_eq!(booked.status, 201, "{booked:?}");
         Ok(())
