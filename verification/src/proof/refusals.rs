@@ -150,20 +150,34 @@ pub(super) fn compare_with_sales(
     }
 }
 
-/// When the last request under each key was sent that was refused without a ticket. No attempt that was accepted before may be
-/// sold: its client has given it up. One that was still on its way is a new attempt.
+/// When the last request of each booking was sent that was refused without a ticket. No attempt that was accepted before may be
+/// sold: its client has given it up. One that was still on its way is a new attempt. A request of other seats under the same key
+/// is another booking.
 pub(super) struct AttemptsBeforeRefusals {
-    refused: HashMap<(u64, u32), u64>,
+    refused: HashMap<KeyedBooking, u64>,
     clock: Option<ClockBounds>,
     error: Duration,
 }
 
+/// The buyer, the number of the idempotency key, and the seats in the order of their ids.
+#[derive(PartialEq, Eq, Hash)]
+struct KeyedBooking((u64, u32), Vec<i32>);
+
+impl KeyedBooking {
+    fn of(key: (u64, u32), seats: impl IntoIterator<Item = i32>) -> Self {
+        let mut seats: Vec<i32> = seats.into_iter().collect();
+        seats.sort_unstable();
+        Self(key, seats)
+    }
+}
+
 impl AttemptsBeforeRefusals {
     pub fn of(context: CheckContext<'_>) -> Self {
-        let mut refused: HashMap<(u64, u32), u64> = HashMap::new();
+        let mut refused: HashMap<KeyedBooking, u64> = HashMap::new();
         for refusal in context.request_log.refusals().filter(|refusal| refusal.request.ticket.is_none()) {
             if let Some(key) = refusal.request.key() {
-                let last = refused.entry(key).or_default();
+                let seats = refusal.request.intent.seats.iter().copied();
+                let last = refused.entry(KeyedBooking::of(key, seats)).or_default();
                 *last = refusal.request.sent.max(*last);
             }
         }
@@ -173,7 +187,8 @@ impl AttemptsBeforeRefusals {
 
     /// Checks a sale under this key.
     pub fn check(&self, key: (u64, u32), sale: &SaleRow, violations: &mut Violations) {
-        let (Some(refused), Some(clock)) = (self.refused.get(&key), self.clock) else { return };
+        let booking = KeyedBooking::of(key, sale.seats.iter().map(|sold| sold.seat));
+        let (Some(refused), Some(clock)) = (self.refused.get(&booking), self.clock) else { return };
         let issued_at = settled_by(TicketId(sale.ticket).issued_at().unix_millis(), self.error);
         let before = clock.database_earliest(*refused).saturating_sub(issued_at);
         if before > 0 {

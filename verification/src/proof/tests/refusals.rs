@@ -206,9 +206,9 @@ fn without_a_reading_of_the_clock_times_are_not_compared() {
 /// buyer, and the first attempt is sold nevertheless.
 #[test]
 fn a_first_attempt_that_is_sold_after_its_retry_was_refused_is_found() {
-    let retried_at = |key: Option<u32>, micros: u64| {
+    let retried = |key: Option<u32>, seats: &[i32], micros: u64| {
         violated_by(|evidence| {
-            let refused = refused_at_once(key, &[1, 2], &[1]);
+            let refused = refused_at_once(key, seats, &[1]);
             let intent = BookingIntent { buyer: ALICE, ..refused.intent.clone() };
             evidence.add(RequestRecord { intent, due: micros, ..refused });
             // Seat 1 was sold to another buyer before, and released since.
@@ -222,10 +222,12 @@ fn a_first_attempt_that_is_sold_after_its_retry_was_refused_is_found() {
         })
     };
     let clock_error = u64::try_from(CLOCK_ERROR).unwrap();
-    assert_eq!(retried_at(Some(0), 1_000_000), [Invariant::OneOutcomePerKey]);
+    assert_eq!(retried(Some(0), &[1, 2], 1_000_000), [Invariant::OneOutcomePerKey]);
+    assert_eq!(retried(Some(0), &[2, 1], 1_000_000), [Invariant::OneOutcomePerKey]);
     // The clock of the instance may have been behind, or the attempt may still have been on its way.
-    assert_eq!(retried_at(Some(0), clock_error), []);
-    assert_eq!(retried_at(Some(7), 1_000_000), [], "it is another booking");
+    assert_eq!(retried(Some(0), &[1, 2], clock_error), []);
+    assert_eq!(retried(Some(7), &[1, 2], 1_000_000), [], "it is another booking");
+    assert_eq!(retried(Some(0), &[1, 3], 1_000_000), [], "other seats are another booking");
 }
 
 #[test]
