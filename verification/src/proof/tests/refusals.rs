@@ -6,8 +6,8 @@ use super::*;
 const CLOCK_ERROR: i64 = 250_000;
 
 /// The release of a seat that is free from this time on, in microseconds since the start.
-fn free_from(micros: i64) -> Option<SeatRelease> {
-    Some(SeatRelease { free_from: database_time(micros), committed_at: None })
+fn free_from(micros: i64) -> SeatRelease {
+    SeatRelease { free_from: database_time(micros), committed_at: None }
 }
 
 /// Bob is refused at 2 ms, without a ticket, because of these seats.
@@ -110,12 +110,12 @@ fn a_refusal_of_a_freed_seat_is_found() {
 fn a_freed_seat_that_is_sold_again_may_be_refused() {
     let sold_again = violated_by_sale(|sale| {
         sale.created_at = database_time(-60_000_000);
-        sale.seats[0].release = free_from(-50_000_000);
+        sale.seats[0].release = Some(free_from(-50_000_000));
     });
     assert_eq!(sold_again, [Invariant::RefusalsAreTrue]);
     let by_another = violated_by(|evidence| {
         evidence.add(refused_at_once(Some(1), &[1], &[1]));
-        evidence.sales[0].seats[0].release = free_from(-50_000_000);
+        evidence.sales[0].seats[0].release = Some(free_from(-50_000_000));
         evidence.add(request(3, None, &[1], no_response()));
         evidence.sales.push(SaleRow { created_at: database_time(0), ..sale(8, 9, 3, &[1]) });
         evidence.bookings.push(row(9, 3, "confirmed", Some(8), None));
@@ -133,7 +133,7 @@ fn a_retry_shares_an_earlier_rejection_even_if_the_seat_is_free_again() {
             let taken = outcome("rejected", Some("seats-taken"), &[2]);
             evidence.journal.push(final_read(3, taken, 1, 11_000_000));
             evidence.bookings.push(row(3, BOB, "rejected", None, Some("seats-taken")));
-            evidence.sales[0].seats[1].release = free_from(4_000_000);
+            evidence.sales[0].seats[1].release = Some(free_from(4_000_000));
         })
     };
     assert_eq!(retried(0), []);
@@ -215,7 +215,7 @@ fn a_first_attempt_that_is_sold_after_its_retry_was_refused_is_found() {
             evidence.add(request(3, None, &[1], accepted(9)));
             evidence.journal.push(final_read(9, confirmed(8, 3, &[1]), 0, 30_000));
             let mut other = SaleRow { created_at: database_time(-60_000_000), ..sale(8, 9, 3, &[1]) };
-            other.seats[0].release = free_from(4_500_000);
+            other.seats[0].release = Some(free_from(4_500_000));
             evidence.sales.push(other);
             evidence.bookings.push(row(9, 3, "confirmed", Some(8), None));
             evidence.facts.released_seats = [1].into();
@@ -235,7 +235,7 @@ fn a_refusal_without_a_ticket_is_not_shared_with_an_earlier_attempt_under_its_ke
     // Seat 2 was sold to Alice, and is free again from 4 s on. Bob was rejected before, and is refused it again without a ticket at 10 s.
     let refused = violated_by(|evidence| {
         evidence.add(RequestRecord { due: 10_000_000, ..refused_at_once(Some(0), &[3, 2], &[2]) });
-        evidence.sales[0].seats[1].release = free_from(4_000_000);
+        evidence.sales[0].seats[1].release = Some(free_from(4_000_000));
     });
     assert_eq!(refused, [Invariant::RefusalsAreTrue]);
 }
