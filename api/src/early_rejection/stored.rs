@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use futures_util::TryStreamExt;
 use hamro_shared::database::sold_seats::{self, ConcertSeats};
 use hamro_shared::domain::{ConcertId, SeatId, SeatLabel, Timestamp};
 use hamro_shared::epoch::History;
@@ -32,27 +33,26 @@ pub async fn load(connection: &mut PgConnection, id: ConcertId) -> Result<Option
     Ok(Some(Concert::new(id, layout, sales, SeatsVersion { history, freed_version }, Terms::default())))
 }
 
-/// Reads what these seats are called. `None` if the concert has other seats now.
+/// Reads what these seats are called, one row at a time: a concert may have 100 000. `None` if it has other seats now.
 async fn layout(
     connection: &mut PgConnection,
     concert: ConcertId,
     seats: &[SeatId],
 ) -> Result<Option<Layout>, sqlx::Error> {
-    let rows = sqlx::query_as!(
+    let mut rows = sqlx::query_as!(
         SeatLabel,
         r#"SELECT id AS "id: SeatId", section, "row", seat_number FROM seats WHERE concert_id = $1 ORDER BY id"#,
         concert as ConcertId
     )
-    .fetch_all(connection)
-    .await?;
-    if rows.iter().map(|row| row.id).ne(seats.iter().copied()) {
-        return Ok(None);
-    }
-    let mut layout = LayoutBuilder::default();
-    for seat in rows {
+    .fetch(connection);
+    let (mut layout, mut expected) = (LayoutBuilder::default(), seats.iter());
+    while let Some(seat) = rows.try_next().await? {
+        if expected.next() != Some(&seat.id) {
+            return Ok(None);
+        }
         layout.push(seat);
     }
-    Ok(Some(layout.finish()))
+    Ok(expected.next().is_none().then(|| layout.finish()))
 }
 
 /// Reads what can differ from what is known of these concerts, in one query. Those that do not exist or are hidden are missing,

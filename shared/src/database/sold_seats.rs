@@ -4,6 +4,7 @@
 //! A concert's `freed_version` changes in every transaction that frees, adds or removes seats, and in no sale. So as long as
 //! history and version are the same, a seat that was sold is sold.
 
+use futures_util::TryStreamExt;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
@@ -105,15 +106,20 @@ macro_rules! select_sales {
     };
 }
 
-/// All seats, and the sold ones with their keys.
+/// All seats, and the sold ones with their keys. The rows are read one at a time: a concert may have 100 000.
 async fn seats_of(
     connection: &mut PgConnection,
     concert: ConcertId,
 ) -> Result<(Vec<SeatId>, Vec<(SeatId, SaleKey)>), sqlx::Error> {
-    let rows = select_sales!("LEFT JOIN", "IS NULL", "seat.booked_at IS NOT NULL", concert);
-    let rows = rows.fetch_all(connection).await?;
-    let seats = rows.iter().map(|row| row.seat).collect();
-    let sold = rows.iter().filter(|row| row.is_sold).map(|row| (row.seat, row.key())).collect();
+    let mut rows =
+        select_sales!("LEFT JOIN", "IS NULL", "seat.booked_at IS NOT NULL", concert).fetch(connection);
+    let (mut seats, mut sold) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.try_next().await? {
+        seats.push(row.seat);
+        if row.is_sold {
+            sold.push((row.seat, row.key()));
+        }
+    }
     Ok((seats, sold))
 }
 
@@ -122,8 +128,8 @@ async fn released_of(
     connection: &mut PgConnection,
     concert: ConcertId,
 ) -> Result<Vec<(SeatId, SaleKey)>, sqlx::Error> {
-    let rows = select_sales!("JOIN", "IS NOT NULL", "true", concert);
-    Ok(rows.fetch_all(connection).await?.iter().map(|row| (row.seat, row.key())).collect())
+    let rows = select_sales!("JOIN", "IS NOT NULL", "true", concert).fetch(connection);
+    rows.map_ok(|row| (row.seat, row.key())).try_collect().await
 }
 
 impl SeatSale {
