@@ -21,11 +21,17 @@ use hamro_shared::lifecycle::block_on;
 use hamro_shared::output::print;
 use hamro_shared::queue::Broker;
 use hamro_shared::telemetry::{self, LogIds, Logging};
+use mimalloc::MiMalloc;
 use sqlx::postgres::PgConnection;
 use tracing::info;
 use uuid::Uuid;
 
 use self::serve::serve;
+
+/// Returns what is freed to the system. The allocator of glibc keeps much of it, in an arena for each few threads: documents of
+/// megabytes are made on threads that come and go.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The HTTP api of Hamro Concert.
 #[derive(Parser)]

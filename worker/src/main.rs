@@ -33,8 +33,13 @@ use hamro_worker::settlement::SESSION_SETTINGS;
 use hamro_worker::settlement::executor::BatchExecutor;
 use hamro_worker::settlement::failure_limit::FailureLimit;
 use hamro_worker::settlement::stuck_seats::StuckSeats;
+use mimalloc::MiMalloc;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+
+/// The same as in the api.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Two for settlement, one for the poison isolator, one for the clock.
 const DATABASE_CONNECTIONS: u16 = 4;
