@@ -88,9 +88,9 @@ impl Database {
         (self.0.sessions.counts().in_use(), self.0.size.get())
     }
 
-    /// Whether the last attempt to open a session failed.
+    /// Whether the last attempt to open a session failed, and no open session has worked since.
     pub fn is_unavailable(&self) -> bool {
-        self.0.sessions.last_open_failed()
+        self.0.sessions.are_unavailable()
     }
 
     /// Why the last attempt to open a session failed.

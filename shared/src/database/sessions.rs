@@ -50,6 +50,8 @@ struct State {
     warned_at: Option<Instant>,
     /// When and why the last attempt to open a session failed; `None` if it succeeded.
     open_failure: Option<(Instant, OpenError)>,
+    /// When an open session has worked last.
+    used_at: Option<Instant>,
     /// Whether a session was opened since the start of this process.
     has_worked: bool,
     /// Whether the last session that was examined is this process's alone.
@@ -83,6 +85,7 @@ impl Sessions {
             discarded_until: Instant::now(),
             warned_at: None,
             open_failure: None,
+            used_at: None,
             has_worked: false,
             has_own_sessions: false,
         };
@@ -133,9 +136,13 @@ impl Sessions {
         self.state().has_worked
     }
 
-    /// Whether the last attempt to open a session failed.
-    pub fn last_open_failed(&self) -> bool {
-        self.state().open_failure.is_some()
+    /// Whether the last attempt to open a session failed, and no open session has worked since.
+    pub fn are_unavailable(&self) -> bool {
+        let state = self.state();
+        state
+            .open_failure
+            .as_ref()
+            .is_some_and(|(failed_at, _)| state.used_at.is_none_or(|at| at < *failed_at))
     }
 
     /// Why the last attempt to open a session failed.
@@ -190,6 +197,7 @@ impl Sessions {
             }
             _ => {
                 session.used_at = Instant::now();
+                self.state().used_at = Some(session.used_at);
                 self.is_trusted(session)
             }
         }

@@ -14,6 +14,17 @@ fn url_of(deployment: &Deployment, user: &str, password: &str) -> String {
     format!("postgres://{user}:{password}@{rest}")
 }
 
+/// The user of the test's own sessions.
+async fn own_user(deployment: &Deployment) -> Result<String> {
+    Ok(sqlx::query_scalar("SELECT current_user::text").fetch_one(&deployment.pool).await?)
+}
+
+async fn drop_user(deployment: &Deployment, user: &str) -> Result<()> {
+    let owner = own_user(deployment).await?;
+    let hand_over = format!("REASSIGN OWNED BY {user} TO {owner}; DROP OWNED BY {user}; DROP ROLE {user}");
+    deployment.run_as_superuser(hand_over).await
+}
+
 #[tokio::test]
 async fn a_login_that_is_refused_at_the_start_stops_both_programs_with_the_address_of_the_server()
 -> Result<()> {
@@ -38,6 +49,49 @@ async fn a_login_that_is_refused_at_the_start_stops_both_programs_with_the_addre
             }
         }
         Ok(())
+    })
+    .await
+}
+
+/// Open sessions go on when new ones are refused.
+#[tokio::test]
+async fn a_database_whose_open_sessions_work_is_not_reported_as_unavailable() -> Result<()> {
+    Deployment::run(Setup { expects_errors: true, ..Setup::without_processes() }, async |deployment| {
+        let user = format!("user_{}", deployment.name());
+        deployment.run_as_superuser(format!("CREATE ROLE {user} SUPERUSER LOGIN PASSWORD 'first'")).await?;
+        let url = url_of(deployment, &user, "first");
+        let api = deployment.start_api(&[("DATABASE_URL", &url)]).await?;
+        let client = deployment.apis[api].client.clone();
+        assert_eq!(client.get("/concerts?limit=1").await?.status, 200);
+        // For the lock below: the tables are theirs.
+        let own = own_user(deployment).await?;
+        deployment.run_as_superuser(format!("GRANT {user} TO {own}")).await?;
+        deployment.run_as_superuser(format!("ALTER ROLE {user} PASSWORD 'second'")).await?;
+
+        // Reads occupy the open sessions, until one needs another.
+        let mut lock = deployment.pool.begin().await?;
+        sqlx::raw_sql("LOCK TABLE concerts").execute(&mut *lock).await?;
+        let reading: Vec<_> = (2..20)
+            .map(|limit| {
+                let (client, path) = (client.clone(), format!("/concerts?limit={limit}"));
+                tokio::spawn(async move { client.get(&path).await })
+            })
+            .collect();
+        wait_until("a session is refused", async || {
+            let ready = client.get("/health/ready").await?;
+            Ok((ready.body["database"] == "unavailable").then_some(()))
+        })
+        .await?;
+        lock.rollback().await?;
+        for read in reading {
+            read.await??;
+        }
+        assert_eq!(client.get("/concerts?limit=20").await?.status, 200);
+        let ready = client.get("/health/ready").await?;
+        assert_eq!((ready.status, &ready.body["database"]), (200, &serde_json::Value::Null), "{ready:?}");
+
+        deployment.stop_apis().await?;
+        drop_user(deployment, &user).await
     })
     .await
 }
@@ -76,11 +130,7 @@ async fn a_password_that_is_changed_later_stops_no_process() -> Result<()> {
         .await?;
         deployment.stop_apis().await?;
         deployment.stop_workers().await?;
-        let owner: String =
-            sqlx::query_scalar("SELECT current_user::text").fetch_one(&deployment.pool).await?;
-        let hand_over =
-            format!("REASSIGN OWNED BY {user} TO {owner}; DROP OWNED BY {user}; DROP ROLE {user}");
-        deployment.run_as_superuser(hand_over).await
+        drop_user(deployment, &user).await
     })
     .await
 }
