@@ -83,16 +83,24 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let canary_metrics = CanaryMetrics::register(&mut registry, config.canary.every);
     let own_writes = OwnWrites::default();
     let seat_feed = SeatFeed::new(database.clone(), own_writes.clone());
+    let catalogue = CatalogueCache::new(database.clone(), own_writes.clone());
+    let outcomes = Outcomes::new({
+        let (seat_feed, catalogue) = (seat_feed.clone(), catalogue.clone());
+        move |booking| {
+            seat_feed.on_sale(booking);
+            catalogue.note_sales();
+        }
+    });
     let state = AppState::new(App {
         clock: database_clock.clock(),
         publisher,
         broker_failures: broker.failures(),
         intake,
         early_rejection: EarlyRejection::new(config.early_rejection, &mut registry),
-        outcomes: Outcomes::default(),
+        outcomes,
         watermark: Watermark::new(database.clone(), database_clock.clock()),
         queue_estimate,
-        catalogue: CatalogueCache::new(database.clone(), own_writes.clone()),
+        catalogue,
         seat_maps: SeatMaps::new(seat_feed.clone(), SeatMapMetrics::register(&mut registry)),
         seat_feed,
         own_writes,

@@ -65,6 +65,13 @@ impl OutcomeCache {
         state.evict_old(now);
     }
 
+    /// Whether this outcome is known, or a later version of it.
+    pub fn knows(&self, settled: &Arc<SettledTicket>) -> bool {
+        let state = self.lock();
+        let known = state.outcomes.get(&settled.ticket_id);
+        known.is_some_and(|known| known.is_as_recent_as(&Cached::Decoded(settled.clone())))
+    }
+
     /// Caches an outcome that was read from the database. Returns the latest version that is known: a query may have read
     /// the booking before seats of it were released, and end after the release was announced.
     pub fn insert_decoded(&self, settled: Arc<SettledTicket>) -> Arc<SettledTicket> {

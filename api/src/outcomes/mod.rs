@@ -1,7 +1,7 @@
 //! The outcomes of tickets: the cache, the requests that wait for one, the watermark, and the estimated wait.
 //!
 //! An outcome arrives as a worker's announcement. It is cached for a while and wakes the requests that wait for it. An
-//! announcement may be lost, so one query per second looks up all awaited tickets.
+//! announcement may be lost or late, so one query per second looks up all awaited tickets.
 
 pub mod cache;
 pub mod queue_estimate;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use hamro_shared::database::Database;
 use hamro_shared::database::tickets::{self, Unreadable};
-use hamro_shared::domain::{SettledTicket, TicketId};
+use hamro_shared::domain::{Booking, Outcome, SettledTicket, TicketId};
 use hamro_shared::queue::RawSettledTicket;
 use hamro_shared::telemetry::metrics::{Counter, MetricsRegistry};
 use tokio::time::{MissedTickBehavior, interval};
@@ -33,15 +33,27 @@ const POLL_PENDING_EVERY: Duration = Duration::from_secs(1);
 /// No waiter misses an outcome, because both sides keep an order. A request first registers its waiter, and only then
 /// publishes the booking or calls [`get`](Self::get). An arriving outcome is first cached, and only then passed to the
 /// waiters. So either the waiter is registered in time or the request finds the outcome in the cache.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Outcomes {
     cache: Arc<OutcomeCache>,
     waiters: OutcomeWaiters,
     unreadable: Arc<UnreadableTickets>,
     lookup_failures: Counter,
+    on_sale: Arc<dyn Fn(&Booking) + Send + Sync>,
 }
 
 impl Outcomes {
+    /// `on_sale` is called with a booking that was read from the database before its announcement, before anybody learns of it.
+    pub fn new(on_sale: impl Fn(&Booking) + Send + Sync + 'static) -> Self {
+        Self {
+            cache: Arc::default(),
+            waiters: OutcomeWaiters::default(),
+            unreadable: Arc::default(),
+            lookup_failures: Counter::default(),
+            on_sale: Arc::new(on_sale),
+        }
+    }
+
     /// Exports how many tickets requests wait for, and how often their look-up has failed.
     #[expect(clippy::cast_precision_loss, reason = "metrics")]
     pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
@@ -85,7 +97,13 @@ impl Outcomes {
     /// Caches an outcome that was read from the database, or announced by a release, and wakes its waiters. Returns the
     /// latest version that is known.
     pub fn record(&self, settled: SettledTicket) -> Arc<SettledTicket> {
-        let settled = self.cache.insert_decoded(Arc::new(settled));
+        let settled = Arc::new(settled);
+        if let Outcome::Confirmed { booking } = &settled.outcome
+            && !self.cache.knows(&settled)
+        {
+            (self.on_sale)(booking);
+        }
+        let settled = self.cache.insert_decoded(settled);
         self.waiters.wake(std::slice::from_ref(&settled));
         settled
     }
@@ -189,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_outcome_announced_between_registering_and_waiting_is_received() {
-        let outcomes = Outcomes::default();
+        let outcomes = Outcomes::new(|_| ());
         let mut waiter = outcomes.wait_for(settled(1).ticket_id);
         outcomes.on_settled(received([2, 1]));
         assert_eq!(waiter.wait_for_outcome(Duration::ZERO).await.as_deref(), Some(&settled(1)));
@@ -197,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiter_and_a_later_request_share_one_decoded_outcome() {
-        let outcomes = Outcomes::default();
+        let outcomes = Outcomes::new(|_| ());
         let mut waiter = outcomes.wait_for(settled(1).ticket_id);
         outcomes.on_settled(received([1]));
         let waited_for = waiter.wait_for_outcome(Duration::ZERO).await.unwrap();
@@ -206,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiter_for_an_unreadable_announcement_receives_the_stored_outcome() {
-        let outcomes = Outcomes::default();
+        let outcomes = Outcomes::new(|_| ());
         let ticket = settled(1).ticket_id;
         let mut waiter = outcomes.wait_for(ticket);
         outcomes.on_settled(vec![received_from_newer_worker(1)]);

@@ -28,7 +28,7 @@ mod watched_seat_map;
 use std::sync::Arc;
 
 use hamro_shared::database::Database;
-use hamro_shared::domain::ConcertId;
+use hamro_shared::domain::{Booking, ConcertId};
 use hamro_shared::queue::{FreedSeat, RawSettledTicket, SoldSeats};
 use hamro_shared::telemetry::metrics::Counter;
 use tokio::sync::{Notify, Semaphore};
@@ -94,6 +94,16 @@ impl SeatFeed {
         }
         self.watched.remove(seat_map);
         Err(SeatFeedError::ConcertNotFound)
+    }
+
+    /// Applies a sale that was read from the database to the watched seat maps.
+    pub fn on_sale(&self, booking: &Booking) {
+        let seat_maps = booking.ticket_data.iter().filter_map(|line| self.watched.get(line.concert_id));
+        let mut seats = booking.seat_ids.clone();
+        seats.retain(|seat| !booking.released_seat_ids.contains(seat));
+        for seat_map in seat_maps {
+            seat_map.mark_sold(&seats);
+        }
     }
 
     /// Applies announced sales to the watched seat maps.

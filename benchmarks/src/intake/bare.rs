@@ -94,7 +94,7 @@ pub async fn serve() -> Result<()> {
         broker_failures: RoleFailures::default(),
         intake,
         early_rejection: EarlyRejection::new(config.early_rejection, &mut registry),
-        outcomes: Outcomes::default(),
+        outcomes: Outcomes::new(|_| ()),
         watermark: Watermark::new(database.clone(), Clock::system()),
         queue_estimate,
         catalogue: CatalogueCache::new(database.clone(), own_writes.clone()),

@@ -19,7 +19,13 @@ async fn a_running_instance_forgets_outcomes_and_seat_maps_of_another_epoch() ->
         let mut events = Events::open(&client, &format!("{map}/events")).await?;
         // The map was loaded before the sale, which may arrive as a change after the snapshot.
         while events.next().await?.context("no sale")?.data["bookedSeatIds"] != json!(&seats[..1]) {}
-        let tag = client.get(&map).await?.header("etag").context("no ETag")?.to_owned();
+        // The stream may be ahead of the documents.
+        let tag = wait_until("the seat map shows the sale", async || {
+            let read = client.get(&map).await?;
+            let is_booked = read.body["seats"][0]["isBooked"] == true;
+            Ok(if is_booked { read.header("etag").map(str::to_owned) } else { None })
+        })
+        .await?;
 
         // A history in which another buyer has got another seat of the tier. The counters, and even the versions of the tiers,
         // are the same.

@@ -135,16 +135,36 @@ async fn the_list_changes_when_a_concert_begins_although_nothing_is_written() ->
 }
 
 #[tokio::test]
-async fn a_client_that_learns_of_its_sale_sees_it_in_the_tier() -> Result<()> {
+async fn a_client_that_learns_of_its_sale_sees_it_in_the_tier_and_the_seat_map() -> Result<()> {
     Deployment::run(Setup::default(), async |deployment| {
-        let client = deployment.client();
-        let (_, map) = client.seat_map(0).await?;
-        let path = format!("/ticket-tiers/{}", map["seats"][0]["ticketTierId"]);
-        let before = client.get(&path).await?.body["available"].as_i64().context("no count")?;
-        let seat = map["seats"][0]["id"].as_i64().context("no seat")?;
-        assert_eq!(client.book_seats("alice", &[seat]).await?.status, 201);
-        assert_eq!(client.get(&path).await?.body["available"], json!(before - 1));
+        shows_its_sale(deployment.client()).await?;
+        // From here on instances learn of sales from the database.
+        deployment.lose_announcements().await?;
+        for _ in 0..5 {
+            shows_its_sale(deployment.client()).await?;
+        }
         Ok(())
     })
     .await
+}
+
+/// Books a free seat. The count of its tier, and the status of the seats, must show that at once.
+async fn shows_its_sale(client: &Client) -> Result<()> {
+    let (concert, map) = client.seat_map(0).await?;
+    let seats = map["seats"].as_array().context("no seats")?;
+    let seat = seats.iter().find(|seat| seat["isBooked"] == false).context("all are sold")?;
+    let (tier, status) =
+        (format!("/ticket-tiers/{}", seat["ticketTierId"]), format!("/seats/concert/{concert}/status"));
+    let free = async || -> Result<[i64; 2]> {
+        let (tier, status) = (client.get(&tier).await?.body, client.get(&status).await?.body);
+        Ok([
+            tier["available"].as_i64().context("no count")?,
+            status["availableSeats"].as_i64().context("no count")?,
+        ])
+    };
+    let before = free().await?;
+    let booked = client.book_seats("alice", &[seat["id"].as_i64().context("no seat")?]).await?;
+    assert_eq!(booked.status, 201, "{booked:?}");
+    assert_eq!(free().await?, before.map(|count| count - 1));
+    Ok(())
 }
