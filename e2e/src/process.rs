@@ -241,6 +241,10 @@ impl Log {
             let mut lines = BufReader::new(pipe).lines();
             while let Some(line) = stop.run_until_cancelled(lines.next_line()).await {
                 let line = line.ok().flatten()?;
+                // What `fill_pipe` writes is a hundred thousand empty lines.
+                if line.is_empty() {
+                    continue;
+                }
                 log.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
             Some(lines.into_inner().into_inner())
