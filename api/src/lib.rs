@@ -47,6 +47,7 @@ pub mod retention;
 pub mod router;
 pub mod seat_feed;
 pub mod seat_maps;
+pub mod seat_runs;
 pub mod server;
 pub mod startup_migration;
 pub mod state;

@@ -190,7 +190,7 @@ mod tests {
     use hamro_shared::epoch::History;
     use uuid::Uuid;
 
-    use super::super::layout::LayoutBuilder;
+    use super::super::layout::Layout;
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -204,13 +204,13 @@ mod tests {
     }
 
     fn concert(terms: Terms) -> Concert {
-        let mut layout = LayoutBuilder::default();
+        let mut layout = Layout::default();
         for id in 1..=3 {
             let (section, seat_number) = ("front".to_owned(), id.to_string());
-            layout.push(SeatLabel { id: SeatId(id), section, row: 1, seat_number });
+            layout.push(&SeatLabel { id: SeatId(id), section, row: 1, seat_number });
         }
         let id = ConcertId(Uuid::from_u128(7));
-        Concert::new(id, layout.finish(), Sales::none(3), version(1, 1), terms)
+        Concert::new(id, layout, Sales::none(3), version(1, 1), terms)
     }
 
     fn at(since_boot: Duration) -> Moment {

@@ -9,7 +9,7 @@ use hamro_shared::epoch::History;
 use sqlx::postgres::PgConnection;
 
 use super::concert::{Compared, Concert, Terms};
-use super::layout::{Layout, LayoutBuilder};
+use super::layout::Layout;
 use super::rule::SeatsVersion;
 use super::sales::Sales;
 
@@ -45,14 +45,15 @@ async fn layout(
         concert as ConcertId
     )
     .fetch(connection);
-    let (mut layout, mut expected) = (LayoutBuilder::default(), seats.iter());
+    let (mut layout, mut expected) = (Layout::default(), seats.iter());
     while let Some(seat) = rows.try_next().await? {
         if expected.next() != Some(&seat.id) {
             return Ok(None);
         }
-        layout.push(seat);
+        layout.push(&seat);
     }
-    Ok(expected.next().is_none().then(|| layout.finish()))
+    layout.shrink_to_fit();
+    Ok(expected.next().is_none().then_some(layout))
 }
 
 /// Reads what can differ from what is known of these concerts, in one query. Those that do not exist or are hidden are missing,

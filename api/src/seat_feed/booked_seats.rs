@@ -2,11 +2,13 @@
 
 use hamro_shared::domain::SeatId;
 
-/// The seats of a concert and a bitmap of those that are booked. It takes about four bytes per seat.
+use crate::seat_runs::SeatRuns;
+
+/// The seats of a concert and a bitmap of those that are booked. It takes little more than that bit if most ids follow each
+/// other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BookedSeats {
-    /// In ascending order.
-    seats: Box<[SeatId]>,
+    seats: SeatRuns<()>,
     /// Bit `i % 8` of byte `i / 8` says whether seat `i` is booked. The bits after the last seat are 0.
     bits: Box<[u8]>,
     available: usize,
@@ -14,20 +16,23 @@ pub struct BookedSeats {
 
 impl BookedSeats {
     /// Seats in ascending order of their ids, each with whether it is booked.
-    pub fn new(seats: impl ExactSizeIterator<Item = (SeatId, bool)>) -> Self {
-        let (mut ids, mut bits) = (Vec::with_capacity(seats.len()), vec![0; seats.len().div_ceil(8)]);
-        let mut available = 0;
+    pub fn new(seats: impl Iterator<Item = (SeatId, bool)>) -> Self {
+        let (mut runs, mut bits, mut available) = (SeatRuns::default(), Vec::new(), 0);
         for (index, (seat, is_booked)) in seats.enumerate() {
-            ids.push(seat);
+            runs.push(seat, None, ());
+            if index % 8 == 0 {
+                bits.push(0);
+            }
             bits[index / 8] |= u8::from(is_booked) << (index % 8);
             available += usize::from(!is_booked);
         }
-        Self { seats: ids.into(), bits: bits.into(), available }
+        runs.shrink_to_fit();
+        Self { seats: runs, bits: bits.into(), available }
     }
 
     /// How many seats there are.
     pub fn total(&self) -> usize {
-        self.seats.len()
+        self.seats.total()
     }
 
     pub fn available(&self) -> usize {
@@ -40,7 +45,7 @@ impl BookedSeats {
 
     /// How much memory it takes.
     pub fn bytes(&self) -> usize {
-        self.seats.len() * size_of::<SeatId>() + self.bits.len()
+        self.seats.bytes() + self.bits.len()
     }
 
     pub fn has_same_seats(&self, other: &Self) -> bool {
@@ -69,11 +74,11 @@ impl BookedSeats {
 
     /// All seats, each with whether it is booked.
     pub fn iter(&self) -> impl Iterator<Item = (SeatId, bool)> {
-        self.seats.iter().enumerate().map(|(index, seat)| (*seat, self.bit(index)))
+        self.seats.iter().enumerate().map(|(index, seat)| (seat.id, self.bit(index)))
     }
 
     fn index(&self, seat: SeatId) -> Option<usize> {
-        self.seats.binary_search(&seat).ok()
+        self.seats.place(seat)
     }
 
     fn bit(&self, index: usize) -> bool {

@@ -54,7 +54,7 @@ impl LatestRead {
     pub fn apply(&mut self, found: Found, point: ReadPoint, read_at: Instant) -> Applied {
         let table = match found {
             Found::NoConcert => return Applied::NoConcert,
-            Found::All(table) => Arc::new(table),
+            Found::All(table) => table,
             Found::Changes { changed, count, revision } => {
                 let Some(stored) = self.stored.as_mut().filter(|stored| stored.table.total() == count) else {
                     return Applied::AllNeeded;

@@ -1,17 +1,14 @@
-//! The seats of one concert as they are stored, in memory. It is compact, because an instance may keep millions: 48 bytes
-//! per seat, with each text that seats share kept once.
+//! The seats of one concert as they are stored, in memory. It is compact, because an instance may keep millions: about 20
+//! bytes per seat if its seats are in rows.
 
 mod builder;
-mod label;
-mod names;
 
 use hamro_shared::domain::{SeatId, TierId, Timestamp};
 
 pub use self::builder::SeatTableBuilder;
-pub use self::label::Label;
-use self::names::Names;
 use super::booked_seats::BookedSeats;
 use super::layout_version::LayoutVersion;
+use crate::seat_runs::{Label, Names, SeatRuns};
 
 /// A seat as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +40,9 @@ pub struct SeatRow<'a> {
 
 #[derive(Clone, Debug, Default)]
 pub struct SeatTable {
-    /// In ascending order of their ids.
-    seats: Vec<Row>,
+    seats: SeatRuns<RunAttributes>,
+    /// Of the seats, by their places.
+    times: Vec<Times>,
     tiers: Vec<TierId>,
     sections: Names,
     prefixes: Names,
@@ -53,32 +51,30 @@ pub struct SeatTable {
     revision: u64,
 }
 
+/// What a sale changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Row {
+struct Times {
     booked_at: i64,
-    created_at: i64,
     updated_at: i64,
-    layout: Layout,
 }
 
-/// What a sale does not change.
+/// What the seats of a run have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Layout {
-    id: SeatId,
+struct RunAttributes {
     tier: u32,
     section: u32,
     row: i32,
+    /// Of the label.
     prefix: u32,
-    number: u32,
+    created_at: i64,
 }
 
 const NOT_BOOKED: i64 = i64::MIN;
-const NO_NUMBER: u32 = u32::MAX;
 
 impl SeatTable {
     /// How many seats there are.
     pub fn total(&self) -> usize {
-        self.seats.len()
+        self.times.len()
     }
 
     pub fn layout_version(&self) -> LayoutVersion {
@@ -96,69 +92,72 @@ impl SeatTable {
 
     /// About how much memory the table takes.
     pub fn bytes(&self) -> usize {
-        self.seats.capacity() * size_of::<Row>() + self.sections.bytes() + self.prefixes.bytes()
+        let times = self.times.capacity() * size_of::<Times>();
+        self.seats.bytes() + times + self.sections.bytes() + self.prefixes.bytes()
     }
 
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = SeatRow<'_>> {
-        self.seats.iter().map(|row| {
-            let layout = row.layout;
+    pub fn rows(&self) -> impl Iterator<Item = SeatRow<'_>> {
+        self.seats.iter().zip(&self.times).map(|(seat, times)| {
+            let RunAttributes { tier, section, row, prefix, created_at } = *seat.shared;
             SeatRow {
-                id: layout.id,
-                tier: self.tiers[layout.tier as usize],
-                section: layout.section as usize,
-                row: layout.row,
-                label: Label {
-                    prefix: self.prefixes.name(layout.prefix),
-                    number: Some(layout.number).filter(|number| *number != NO_NUMBER),
-                },
-                booked_at: Some(row.booked_at).filter(|moment| *moment != NOT_BOOKED),
-                created_at: row.created_at,
-                updated_at: row.updated_at,
+                id: seat.id,
+                tier: self.tiers[tier as usize],
+                section: section as usize,
+                row,
+                label: Label { prefix: self.prefixes.name(prefix), number: seat.number },
+                booked_at: Some(times.booked_at).filter(|moment| *moment != NOT_BOOKED),
+                created_at,
+                updated_at: times.updated_at,
             }
         })
     }
 
     pub fn booked(&self) -> BookedSeats {
-        BookedSeats::new(self.seats.iter().map(|row| (row.layout.id, row.booked_at != NOT_BOOKED)))
+        let is_booked = self.times.iter().map(|times| times.booked_at != NOT_BOOKED);
+        BookedSeats::new(self.seats.iter().map(|seat| seat.id).zip(is_booked))
     }
 
-    /// Replaces seats by what they are now, and sets the revision if that changes anything. Returns `false` if the layout has
-    /// changed: seats were added, renamed or moved. All seats then have to be read.
+    /// Replaces seats by what they are now, and sets the revision if that changes anything. Returns `false` if more than a sale
+    /// or a release has changed them: seats were added, renamed or moved, or their `created_at` was changed by hand. All seats then have to be read.
     #[must_use]
     pub fn replace(&mut self, changed: &[StoredSeat], revision: u64) -> bool {
         for seat in changed {
-            let row = self.row(seat);
-            let Ok(index) = self.seats.binary_search_by_key(&seat.id, |row| row.layout.id) else {
-                return false;
-            };
-            let current = &mut self.seats[index];
-            if current.layout != row.layout {
+            let (number, attributes, times) = self.encode(seat);
+            let Some(place) = self.seats.place(seat.id) else { return false };
+            let current = self.seats.seat(place);
+            if (current.number, *current.shared) != (number, attributes) {
                 return false;
             }
-            if *current != row {
-                *current = row;
+            if self.times[place] != times {
+                self.times[place] = times;
                 self.revision = revision;
             }
         }
         true
     }
 
-    fn row(&mut self, seat: &StoredSeat) -> Row {
+    /// Adds a seat, whose id must be larger than those before it.
+    fn push(&mut self, seat: &StoredSeat) {
+        let (number, attributes, times) = self.encode(seat);
+        self.seats.push(seat.id, number, attributes);
+        self.times.push(times);
+    }
+
+    /// The number in the label of a seat, and the rest but its id.
+    fn encode(&mut self, seat: &StoredSeat) -> (Option<u32>, RunAttributes, Times) {
         let label = Label::of(&seat.label);
-        let layout = Layout {
-            id: seat.id,
+        let attributes = RunAttributes {
             tier: self.tier(seat.tier),
             section: self.sections.number(&seat.section),
             row: seat.row,
             prefix: self.prefixes.number(label.prefix),
-            number: label.number.unwrap_or(NO_NUMBER),
-        };
-        Row {
-            booked_at: seat.booked_at.map_or(NOT_BOOKED, Timestamp::unix_millis),
             created_at: seat.created_at.unix_millis(),
+        };
+        let times = Times {
+            booked_at: seat.booked_at.map_or(NOT_BOOKED, Timestamp::unix_millis),
             updated_at: seat.updated_at.unix_millis(),
-            layout,
-        }
+        };
+        (label.number, attributes, times)
     }
 
     fn tier(&mut self, tier: TierId) -> u32 {
@@ -234,8 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_takes_at_most_fifty_bytes() {
-        let seats: Vec<StoredSeat> = (1..=10_000).map(|id| seat(id, &format!("V-{id}"))).collect();
-        assert!(table(&seats).bytes() < 50 * seats.len());
+    fn a_seat_of_a_row_takes_about_twenty_bytes() {
+        let row = |id: i32| (id - 1) / 40 + 1;
+        let seat =
+            |id| StoredSeat { row: row(id), ..seat(id, &format!("{}-{}", row(id), (id - 1) % 40 + 1)) };
+        let seats: Vec<StoredSeat> = (1..=10_000).map(seat).collect();
+        let bytes = table(&seats).bytes();
+        assert!(bytes < 24 * seats.len(), "{bytes}");
     }
 }

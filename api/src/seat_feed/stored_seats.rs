@@ -1,5 +1,7 @@
 //! Reads the seats of a concert from the database: all of them, or those that have changed since an earlier read.
 
+use std::sync::Arc;
+
 use futures_util::TryStreamExt;
 use hamro_shared::domain::{ConcertId, SeatId, TierId, Timestamp};
 use sqlx::postgres::PgConnection;
@@ -27,7 +29,7 @@ pub struct StoredSeats {
 pub enum Found {
     /// There is no such concert, or it is hidden.
     NoConcert,
-    All(SeatTable),
+    All(Arc<SeatTable>),
     /// The seats that were written since, how many the concert has, and the revision of the table that has them.
     Changes {
         changed: Vec<StoredSeat>,
@@ -72,7 +74,11 @@ impl StoredSeats {
         drop(seats);
         let table = table.finish(revision);
         let is_found = table.total() > 0 || concert_exists(connection, concert).await?;
-        Ok(Self { point, version, found: if is_found { Found::All(table) } else { Found::NoConcert } })
+        Ok(Self {
+            point,
+            version,
+            found: if is_found { Found::All(Arc::new(table)) } else { Found::NoConcert },
+        })
     }
 
     /// Reads the seats that may have changed since the read at `since`, or all seats if that was on another server.

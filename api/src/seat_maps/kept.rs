@@ -58,6 +58,7 @@ pub struct Made {
     /// How many seats the concert has.
     pub seats: usize,
     pub made_at: Instant,
+    /// The processor time for making it.
     pub took: Duration,
     pub last_event_id: Option<HeaderValue>,
 }

@@ -1,4 +1,4 @@
-//! How many documents about seats were made, how long that took, and how much memory they take.
+//! How many documents about seats were made, how much processor time that took, and how much memory they take.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl SeatMapMetrics {
     pub fn register(registry: &mut MetricsRegistry) -> Self {
         Self(registry.latencies(
             "seat_map_build_duration_seconds",
-            "Time to serialize and compress a document about the seats of a concert: the seat map, the available seats, the layout or \
+            "Processor time to serialize and compress a document about the seats of a concert: the seat map, the available seats, the layout or \
              the status",
         ))
     }

@@ -10,6 +10,7 @@ mod kept;
 mod layout;
 mod metrics;
 mod pace;
+mod processor_time;
 mod seats;
 mod status;
 
@@ -99,7 +100,7 @@ impl SeatMaps {
         kept
     }
 
-    /// Makes a large document when it is its turn. Returns how long that took, without waiting, which a pause follows.
+    /// Makes a large document when it is its turn. Returns how much processor time that took, which a pause follows.
     async fn make_large(
         &self,
         name: &'static str,
@@ -108,8 +109,7 @@ impl SeatMaps {
         let permit = self.0.making.clone().acquire_owned().await;
         let (body, took) = spawn_blocking(move || {
             let _permit = permit;
-            let started = Instant::now();
-            (make(), started.elapsed())
+            processor_time::measured(make)
         })
         .await?;
         self.0.pace.record(took, Instant::now());

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::kept::Made;
 
-/// A document that took `t` to make is followed by a pause of `20 t`.
+/// A document that took the processor time `t` to make is followed by a pause of `20 t`.
 const PAUSE: u32 = 20;
 
 /// A seat map with at most so many seats takes a few milliseconds. It is made at once after every change, while the average

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::kept::{Made, Slot};
-use super::{Document, SeatMapError, SeatMaps, json};
+use super::{Document, SeatMapError, SeatMaps, json, processor_time};
 use crate::http::ready_body::ReadyBody;
 use crate::seat_feed::WatchedSeatMap;
 
@@ -52,15 +52,14 @@ impl SeatMaps {
     }
 
     async fn make_status(&self, seat_map: &WatchedSeatMap, slot: &Slot) -> Result<Made, SeatMapError> {
-        let started = Instant::now();
         // Before the rest: an announcement is no read, which may have found more.
-        let as_of = seat_map.read_at().unwrap_or(started);
+        let as_of = seat_map.read_at().unwrap_or_else(Instant::now);
         let current = seat_map.current();
         let (revision, seats) = (current.revision, current.total);
         let last_event_id = HeaderValue::from_str(&current.last_event_id).ok();
-        let body = spawn_blocking(move || ReadyBody::json(json::status::encode(&current))).await?;
+        let make = move || processor_time::measured(|| ReadyBody::json(json::status::encode(&current)));
+        let (body, took) = spawn_blocking(make).await?;
         let made_at = Instant::now();
-        let took = made_at - started;
         self.0.metrics.record("status", took);
         Ok(slot.keep(Made { body, as_of, revision, seats, made_at, took, last_event_id }))
     }

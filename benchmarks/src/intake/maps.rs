@@ -75,7 +75,7 @@ async fn measure(deployment: &mut Deployment) -> Result<()> {
         ("CPU with readers and no booking: first 10 s, %", quiet_readers),
         ("CPU with readers and no booking: then, %", with_readers),
         ("CPU with both, %", both),
-        ("of which for making the maps again, at most, % (target 5)", making),
+        ("of which for making the maps and statuses again, % (target 5)", making),
     ] {
         print(format!("| {name} | {value:.1} |"));
     }
@@ -84,7 +84,7 @@ async fn measure(deployment: &mut Deployment) -> Result<()> {
     Ok(())
 }
 
-/// How long the api has spent so far on making documents about seats. The threads that make them may have waited for a core.
+/// The processor time that the api has spent so far on making documents about seats.
 async fn seconds_of_making(deployment: &mut Deployment) -> Result<f64> {
     Ok(deployment.apis[0].process.metrics().await?.count("hamro_seat_map_build_duration_seconds_sum", &[]))
 }

@@ -4,7 +4,7 @@ use hamro_shared::queue::AnnouncedConcert;
 use uuid::Uuid;
 
 use super::super::concert::Terms;
-use super::super::layout::LayoutBuilder;
+use super::super::layout::Layout;
 use super::super::sales::Sales;
 use super::*;
 
@@ -24,12 +24,11 @@ fn version(freed_version: i64) -> SeatsVersion {
 }
 
 fn concert(number: u128, seats: impl IntoIterator<Item = i32>) -> Concert {
-    let mut layout = LayoutBuilder::default();
+    let mut layout = Layout::default();
     for seat in seats {
         let (section, seat_number) = ("front".to_owned(), format!("F-{seat}"));
-        layout.push(SeatLabel { id: SeatId(seat), section, row: 1, seat_number });
+        layout.push(&SeatLabel { id: SeatId(seat), section, row: 1, seat_number });
     }
-    let layout = layout.finish();
     let sales = Sales::none(layout.len());
     Concert::new(id(number), layout, sales, version(1), Terms::default())
 }

@@ -44,25 +44,25 @@ impl Coding {
         }
     }
 
-    /// The content in this encoding.
-    pub fn encode(self, content: &[u8]) -> Bytes {
+    /// The content in this encoding. If it is compressed, it has no spare capacity.
+    pub fn encode(self, content: &Bytes) -> Bytes {
         match self {
-            Self::Identity => Bytes::copy_from_slice(content),
-            Self::Gzip => gzip(content),
-            Self::Brotli => brotli(content),
+            Self::Identity => content.clone(),
+            Self::Gzip => Bytes::from(gzip(content).into_boxed_slice()),
+            Self::Brotli => Bytes::copy_from_slice(&brotli(content)),
         }
     }
 }
 
-fn gzip(content: &[u8]) -> Bytes {
+fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(content.len() / 8), GZIP_LEVEL);
     let compressed = encoder.write_all(content).and_then(|()| encoder.finish());
-    compressed.expect("writing to memory does not fail").into()
+    compressed.expect("writing to memory does not fail")
 }
 
 /// By the library that compresses the other responses. It chooses a level for compressing while sending, the fourth of eleven.
-fn brotli(content: &[u8]) -> Bytes {
-    let response = Response::new(Body::from(Bytes::copy_from_slice(content)));
+fn brotli(content: &Bytes) -> Bytes {
+    let response = Response::new(Body::from(content.clone()));
     let mut response = Some(response);
     let service =
         service_fn(move |_: Request<Body>| ready(Ok::<_, Infallible>(response.take().unwrap_or_default())));
@@ -76,4 +76,19 @@ fn brotli(content: &[u8]) -> Bytes {
     };
     let encoded = encoding.now_or_never().expect("nothing is awaited: all is in memory");
     encoded.expect("reading from memory does not fail")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoded_body_has_no_spare_capacity() {
+        let content = Bytes::from(r#"{"id":1,"section":"vip"},"#.repeat(10_000));
+        for coding in [Coding::Gzip, Coding::Brotli] {
+            let encoded = coding.encode(&content);
+            let length = encoded.len();
+            assert_eq!(encoded.try_into_mut().map(|encoded| encoded.capacity()), Ok(length), "{coding:?}");
+        }
+    }
 }

@@ -113,13 +113,15 @@ impl ReadyBody {
             etag: etag::header_value(&format!("\"{opaque}{}\"", coding.suffix())),
             stored,
         };
+        // What is kept has no spare capacity.
+        let content = if keeps_identity { content.into_boxed_slice().into() } else { Bytes::from(content) };
         let compressed = [Coding::Gzip, Coding::Brotli].map(|coding| {
             let bytes = coding.encode(&content);
             represent(coding, bytes.len(), Some(bytes))
         });
         let [gzip, brotli] = compressed;
         let length = content.len();
-        let identity = represent(Coding::Identity, length, keeps_identity.then(|| Bytes::from(content)));
+        let identity = represent(Coding::Identity, length, keeps_identity.then_some(content));
         Self(Arc::new(Representations {
             opaque: opaque.to_owned(),
             content_type: HeaderValue::from_static(content_type),

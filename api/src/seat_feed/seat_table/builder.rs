@@ -16,14 +16,13 @@ impl SeatTableBuilder {
     /// For about as many seats.
     pub fn with_capacity(seats: usize) -> Self {
         let mut builder = Self::default();
-        builder.table.seats.reserve_exact(seats);
+        builder.table.times.reserve_exact(seats);
         builder
     }
 
     /// Adds a seat, whose id must be larger than those before it.
     pub fn push(&mut self, seat: &StoredSeat) {
-        let row = self.table.row(seat);
-        self.table.seats.push(row);
+        self.table.push(seat);
         // Each part ends where the next begins, so no two layouts have the same bytes.
         self.layout.update(seat.id.0.to_le_bytes());
         self.layout.update(seat.tier.0.to_le_bytes());
@@ -37,6 +36,7 @@ impl SeatTableBuilder {
     pub fn finish(self, revision: u64) -> SeatTable {
         let mut table = self.table;
         table.seats.shrink_to_fit();
+        table.times.shrink_to_fit();
         table.layout_version = LayoutVersion::of(&self.layout.finalize());
         table.revision = revision;
         table

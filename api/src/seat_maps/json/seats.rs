@@ -5,7 +5,8 @@ use std::io::Write;
 
 use hamro_shared::domain::{ConcertId, Timestamp};
 
-use crate::seat_feed::seat_table::{Label, SeatRow, SeatTable};
+use crate::seat_feed::seat_table::{SeatRow, SeatTable};
+use crate::seat_runs::Label;
 
 /// Which seats a document contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The texts of a table.
+//! Texts that many seats share.
 
 use std::collections::HashMap;
 
@@ -33,6 +33,6 @@ impl Names {
 
     /// About how much memory they take.
     pub fn bytes(&self) -> usize {
-        self.names.iter().map(|name| 2 * name.len() + 56).sum()
+        self.names.iter().map(|name| 2 * name.len() + 128).sum()
     }
 }

@@ -1,4 +1,6 @@
-//! What a seat is called. Most labels differ only by their number, so a table keeps the text before it once.
+//! What a seat is called. Most labels differ only by their number, so the text before it is kept once.
+
+use std::fmt;
 
 /// What a seat is called: a text, and the number that follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -6,6 +8,13 @@ pub struct Label<'a> {
     pub prefix: &'a str,
     /// `None` if the label does not end with digits.
     pub number: Option<u32>,
+}
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.prefix)?;
+        self.number.map_or(Ok(()), |number| write!(f, "{number}"))
+    }
 }
 
 impl<'a> Label<'a> {
@@ -35,7 +44,8 @@ mod tests {
             ("é9", "é", Some(9)),
             ("", "", None),
         ] {
-            assert_eq!(Label::of(label), Label { prefix, number }, "{label}");
+            let separated = Label::of(label);
+            assert_eq!((separated, separated.to_string().as_str()), (Label { prefix, number }, label));
         }
     }
 }
