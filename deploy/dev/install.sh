@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Installs missing packages on a Debian machine: `ensure_installed REQUIREMENT…`, where a requirement is one of
 # postgres, rabbitmq, pgbouncer, linker, cxx, python, curl, ip, jq, wrk, caddy, nginx, prometheus (with promtool),
-# debootstrap, buildah. Sourced after common.sh.
+# debootstrap, buildah, chromium. Sourced after common.sh.
 #
 # The packages have these names in Debian 12 and 13.
 #
@@ -21,6 +21,8 @@ is_available() { # REQUIREMENT
         linker) printf 'int main(void){return 0;}' 2>/dev/null | cc -x c -o /dev/null - 2>/dev/null ;;
         cxx) command -v c++ >/dev/null ;;
         curl | ip | jq | wrk | caddy | buildah) command -v "$1" >/dev/null ;;
+        # The booking page has text in Devanagari, for which browsers need a font.
+        chromium) command -v chromium >/dev/null && [[ -n $(fc-list :lang=ne) ]] ;;
         debootstrap) [[ -x /usr/sbin/debootstrap ]] || command -v debootstrap >/dev/null ;;
         nginx) [[ -x /usr/sbin/nginx ]] || command -v nginx >/dev/null ;;
         prometheus) command -v prometheus >/dev/null && command -v promtool >/dev/null ;;
@@ -34,6 +36,7 @@ packages_for() { # REQUIREMENT
         postgres) echo postgresql ;;
         rabbitmq) echo rabbitmq-server ;;
         pgbouncer) echo pgbouncer ;;
+        chromium) echo chromium fontconfig fonts-dejavu-core fonts-lohit-deva ;;
         ip) echo iproute2 ;;
         linker) echo gcc libc6-dev ;;
         cxx) echo g++ ;;

