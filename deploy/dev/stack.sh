@@ -38,8 +38,8 @@ STACK_STANDBY=
 
 stack_name() { # NAME
     # The last are directories of other scripts in .dev, which stack_wipe would delete.
-    [[ $1 =~ ^[a-z][a-z0-9-]{0,30}$ && ! $1 =~ ^(deno|images|next|npm|tools)$ ]] ||
-        die "invalid stack name '$1': use lower-case letters, digits and hyphens, and none of deno, images, next, npm and tools."
+    [[ $1 =~ ^[a-z][a-z0-9-]{0,30}$ && ! $1 =~ ^(browser-failures|browser-served|deno|images|next|npm|page-npm|tools)$ ]] ||
+        die "invalid stack name '$1': use lower-case letters, digits and hyphens, and no name of another directory in .dev."
     STACK_NAME=$1
     STACK_DIR=$DEV_DIR/$1
     readonly STACK_NAME STACK_DIR

@@ -42,6 +42,7 @@ lint() {
     # Deno checks the types. Node.js, which runs these files in the tests, only strips them.
     DENO_DIR=$DEV_DIR/deno deno check --quiet --no-config docs/book-seats.ts e2e/tests/it/bookings/typescript_client/run.ts
     lint_live_view
+    lint_page
     hadolint Dockerfile
     check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker-compose.cluster.yml docker-compose.secrets.yml
 }
@@ -53,6 +54,18 @@ lint_live_view() {
     deno fmt --check --quiet --no-config --line-width=120 --single-quote "$page"/*.js
     deno lint --quiet --no-config "$page"/*.js
     deno test --quiet --no-config --no-remote --lock="$page/deno.lock" --frozen --allow-read="$page" --allow-env "$page"
+}
+
+# The booking page and its tests in a browser, which cargo nextest runs.
+lint_page() {
+    local -x DENO_DIR=$DEV_DIR/deno
+    local files tsc=page/node_modules/typescript/bin/tsc
+    # Not those in page/node_modules, which is a link. Declarations are generated.
+    mapfile -t files < <(find page -name '*.ts' ! -name '*.d.ts' | sort)
+    deno fmt --check --quiet --no-config --line-width=120 --single-quote "${files[@]}"
+    deno lint --quiet --no-config "${files[@]}"
+    [[ ! -d page/src ]] || node "$tsc" --project page
+    node "$tsc" --project page/tests
 }
 
 # See the tests in deploy/prometheus/tests. Names of metrics are checked by the end-to-end tests.

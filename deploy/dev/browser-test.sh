@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Runs tests of the booking page in Chromium, without cargo: `browser-test.sh [NAME…]`. NAME is the name of a file in
+# page/tests/browser/ without .test.ts; without any, all files run. Options of node --test may come first, such as
+# --test-name-pattern='receipt'.
+#
+# Starts the debug programs in target/ (`cargo build --workspace --bins --features faults`) on a throwaway PostgreSQL and
+# RabbitMQ. Their start takes most of the time, so a second terminal can keep them running:
+#
+#   browser-test.sh --serve   starts them, prints the address of the page, and keeps them until Ctrl-C. Tests that start
+#                             meanwhile use them. SEED_ON_START=true adds the demo concerts.
+
+# shellcheck source=deploy/dev/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=deploy/dev/install.sh
+source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
+# shellcheck source=deploy/dev/tools.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tools.sh"
+# shellcheck source=deploy/dev/processes.sh
+source "$(dirname "${BASH_SOURCE[0]}")/processes.sh"
+
+# Where the served programs are recorded.
+readonly SERVED=$DEV_DIR/browser-served
+readonly PROGRAMS=${HAMRO_PROGRAMS:-$TARGET_DIR/debug}
+readonly WORKERS=2
+
+main() {
+    cd "$ROOT"
+    case ${1:-} in
+        --on-stack)
+            shift
+            on_stack "$@"
+            return
+            ;;
+    esac
+    ensure_installed chromium
+    ensure_tools deno node
+    ensure_page_packages
+    if [[ ${1:-} != --serve ]] && is_running "$SERVED/pid"; then
+        # shellcheck source=/dev/null
+        source "$SERVED/env"
+        run_tests "$@"
+        return
+    fi
+    [[ -x $PROGRAMS/hamro-api && -x $PROGRAMS/hamro-worker ]] ||
+        die "the programs are not built." "Build them with \`cargo build --workspace --bins --features faults\`."
+    exec deploy/dev/with-stack.sh browser -- deploy/dev/browser-test.sh --on-stack "$@"
+}
+
+# Runs within with-stack.sh.
+on_stack() { # --serve | [OPTION…] [NAME…]
+    trap stop_programs EXIT
+    trap 'exit 130' INT TERM
+    LOGS=$HAMRO_STACK_DIR/logs
+    ADMIN_TOKEN=$(random_hex 24)
+    TICKET_KEYS=$(random_hex 32)
+    export ADMIN_TOKEN TICKET_KEYS HOST=127.0.0.1 DRAIN_DELAY=0s CLIENT_SHARE=100 NO_COLOR=1
+    export PORT=${PORT:-0} SEED_ON_START=${SEED_ON_START:-false} METRICS_ADDR=127.0.0.1:0
+    start_programs
+    HAMRO_ADMIN_TOKEN=$ADMIN_TOKEN
+    export HAMRO_API_URL HAMRO_ADMIN_TOKEN HAMRO_WORKER_PIDS
+    if [[ ${1:-} == --serve ]]; then
+        serve
+    else
+        run_tests "$@"
+    fi
+}
+
+start_programs() {
+    local number pids=()
+    start api hamro-api
+    wait_until 60 has_logged api "listening on " || die_with_log "$LOGS/api.log" "the api did not start."
+    HAMRO_API_URL=$(sed -n 's/.*listening on \(http[^ ]*\).*/\1/p' "$LOGS/api.log" | head -n 1)
+    wait_until 60 is_ready || die_with_log "$LOGS/api.log" "the api is not ready."
+    for ((number = 1; number <= WORKERS; number++)); do
+        start "worker-$number" hamro-worker
+        pids+=($!)
+        wait_until 60 has_logged "worker-$number" "consuming from " ||
+            die_with_log "$LOGS/worker-$number.log" "a worker did not start."
+    done
+    HAMRO_WORKER_PIDS=$(IFS=, && echo "${pids[*]}")
+}
+
+PROCESSES=()
+
+start() { # NAME PROGRAM
+    "$PROGRAMS/$2" >"$LOGS/$1.log" 2>&1 &
+    PROCESSES+=($!)
+}
+
+# shellcheck disable=SC2329 # called by wait_until
+has_logged() { grep -qs "$2" "$LOGS/$1.log"; }
+
+# shellcheck disable=SC2329 # called by wait_until
+is_ready() { [[ $(http_status "${HAMRO_API_URL##*:}" /health/ready) == 200 ]]; }
+
+# shellcheck disable=SC2329 # called by a trap
+stop_programs() {
+    rm -rf "$SERVED"
+    # A test that was killed may have left the workers frozen.
+    ((${#PROCESSES[@]} == 0)) || kill -s TERM "${PROCESSES[@]}" 2>/dev/null || true
+    ((${#PROCESSES[@]} == 0)) || kill -s CONT "${PROCESSES[@]}" 2>/dev/null || true
+    wait
+}
+
+serve() {
+    local name
+    mkdir -p "$SERVED"
+    for name in DATABASE_URL HAMRO_API_URL HAMRO_ADMIN_TOKEN HAMRO_WORKER_PIDS; do
+        printf 'export %s=%q\n' "$name" "${!name}"
+    done | write_private "$SERVED/env"
+    record_process "$SERVED/pid" $$
+    say "The page is at $HAMRO_API_URL/ until Ctrl-C. The admin token is in ${SERVED#"$ROOT/"}/env."
+    sleep infinity &
+    PROCESSES+=($!)
+    wait $!
+}
+
+run_tests() { # [OPTION…] [NAME…]
+    local options=() files=() name
+    for name in "$@"; do
+        case $name in
+            -*) options+=("$name") ;;
+            *) files+=("page/tests/browser/$name.test.ts") ;;
+        esac
+    done
+    ((${#files[@]} > 0)) || files=(page/tests/browser/*.test.ts)
+    HAMRO_CHROMIUM=$(command -v chromium)
+    export HAMRO_CHROMIUM HAMRO_BROWSER_FAILURES=$DEV_DIR/browser-failures
+    node --test --test-reporter=spec --test-concurrency=1 "${options[@]}" "${files[@]}"
+}
+
+main "$@"

@@ -1,0 +1,114 @@
+// Checks of a page: accessibility, what is in view, how wide it is, what it loads.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type axe from 'axe-core';
+import type { Locator, Page } from 'playwright-core';
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** axe-core finds nothing wrong with the page, or with the part of it that the selector names. */
+export async function assertAccessible(page: Page, { within = 'html', without = [] as string[] } = {}): Promise<void> {
+  // The policy of the page forbids a script element. This is not one.
+  await page.evaluate(`if (!globalThis.axe) { ${AXE} }`);
+  const violations = await page.evaluate(async ([within, without]) => {
+    const rules = Object.fromEntries(without.map((rule) => [rule, { enabled: false }]));
+    const results = await (globalThis as unknown as { axe: typeof axe }).axe.run(within, {
+      resultTypes: ['violations'],
+      rules,
+    });
+    return results.violations;
+  }, [within, without] as const);
+  const report = violations.flatMap(({ id, impact, help, nodes }) => [
+    `${id} (${impact}): ${help}`,
+    ...nodes.map(({ target, html, failureSummary }) =>
+      `  ${target.join(' ')}  ${html.slice(0, 160)}\n    ${failureSummary?.replaceAll('\n', '\n    ')}`
+    ),
+  ]);
+  assert.ok(report.length === 0, `axe-core reports:\n${report.join('\n')}`);
+}
+
+/** The whole element is in the viewport, and nothing covers its middle. */
+export async function assertInView(element: Locator): Promise<void> {
+  await element.waitFor();
+  const found = await element.evaluate((element) => {
+    const { left, top, right, bottom } = element.getBoundingClientRect();
+    const { clientWidth, clientHeight } = document.documentElement;
+    const hit = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+    return {
+      isInside: left >= -0.5 && top >= -0.5 && right <= clientWidth + 0.5 && bottom <= clientHeight + 0.5,
+      coveredBy: hit && (element.contains(hit) || hit.contains(element))
+        ? null
+        : hit?.outerHTML.slice(0, 100) ?? 'nothing',
+      box: { left, top, right, bottom, clientWidth, clientHeight },
+    };
+  });
+  assert.ok(found.isInside, `${element} is not in view: ${JSON.stringify(found.box)}`);
+  assert.equal(found.coveredBy, null, `${element} is covered`);
+}
+
+/** The page is not wider than its window. */
+export async function assertNoHorizontalScroll(page: Page): Promise<void> {
+  const { wide, width, culprits } = await page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    const all = [...document.body.querySelectorAll('*')];
+    const culprits = all.filter((element) => element.getBoundingClientRect().right > clientWidth + 0.5);
+    return {
+      wide: scrollWidth,
+      width: clientWidth,
+      culprits: culprits.slice(0, 3).map(({ outerHTML }) => outerHTML.slice(0, 100)),
+    };
+  });
+  assert.ok(wide <= width, `the page is ${wide} px wide in a window of ${width} px: ${culprits.join(', ')}`);
+}
+
+/** The focus is on an element that is in view. */
+export async function assertFocusInView(page: Page): Promise<void> {
+  const focused = page.locator(':focus');
+  assert.equal(await focused.count(), 1, 'nothing has the focus');
+  await assertInView(focused);
+}
+
+/** The size of the text, in percent of the usual one. */
+export async function enlargeText(page: Page, percent: number): Promise<void> {
+  await page.evaluate((size) => {
+    document.documentElement.style.fontSize = size;
+  }, `${percent}%`);
+}
+
+/** The page computes this many times slower, as on a phone. */
+export async function slowDown(page: Page, factor: number): Promise<void> {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Emulation.setCPUThrottlingRate', { rate: factor });
+}
+
+export interface Transfer {
+  url: string;
+  type: string;
+  status: number;
+  isFromCache: boolean;
+  /** With headers, as sent over the network; 0 if it came from the cache or has not ended. */
+  bytes: number;
+}
+
+/** Records what the page loads from now on. The array grows. */
+export async function recordTransfers(page: Page): Promise<Transfer[]> {
+  const session = await page.context().newCDPSession(page);
+  const transfers = new Map<string, Transfer>();
+  const recorded: Transfer[] = [];
+  session.on('Network.responseReceived', ({ requestId, type, response }) => {
+    const { url, status, fromDiskCache = false } = response;
+    const transfer = { url, type, status, isFromCache: fromDiskCache || cached.has(requestId), bytes: 0 };
+    transfers.set(requestId, transfer);
+    recorded.push(transfer);
+  });
+  const cached = new Set<string>();
+  session.on('Network.requestServedFromCache', ({ requestId }) => cached.add(requestId));
+  session.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => {
+    const transfer = transfers.get(requestId);
+    if (transfer && !transfer.isFromCache) transfer.bytes = encodedDataLength;
+  });
+  await session.send('Network.enable');
+  return recorded;
+}
