@@ -8,22 +8,22 @@ use hamro_shared::database::Database;
 use serde::Serialize;
 
 use super::queries::{concerts, ticket_tiers, ticket_types};
-use crate::catalogue_cache::{CatalogueKey, Content};
+use crate::catalogue_cache::{CatalogueKey, Content, DocumentKey};
 use crate::http::etag::ETag;
 use crate::http::problem::Problem;
-use crate::http::ready_body::CachePolicy;
+use crate::http::ready_body::{CachePolicy, JSON};
 use crate::state::AppState;
 
 /// Responds with the document, which is called `resource` if it does not exist.
 pub async fn respond(
     app: &AppState,
     request: Request,
-    key: CatalogueKey,
+    key: DocumentKey,
     resource: &str,
 ) -> Result<Response, Problem> {
     // Without the body, which cannot be held while something is awaited.
     let (parts, _) = request.into_parts();
-    let cached = app.catalogue.read(key, || load(app.database.clone(), key)).await?;
+    let cached = app.catalogue.read(CatalogueKey::Document(key), || load(app.database.clone(), key)).await?;
     let cached = cached.ok_or_else(|| unknown(resource))?;
     let response = cached.body.respond(&parts.headers, CachePolicy::Catalogue, cached.age);
     let client = || app.response_memory.proxies().client(&parts.extensions, &parts.headers);
@@ -36,9 +36,9 @@ fn unknown(resource: &str) -> Problem {
 }
 
 /// Reads the document. `None` if it does not exist.
-async fn load(database: Database, key: CatalogueKey) -> Result<Option<Content>, sqlx::Error> {
+async fn load(database: Database, key: DocumentKey) -> Result<Option<Content>, sqlx::Error> {
     match key {
-        CatalogueKey::Concerts(page) => {
+        DocumentKey::Concerts(page) => {
             let read = database.query(move |connection| {
                 Box::pin(async move {
                     let listed = concerts::list(connection, false, page).await?;
@@ -47,11 +47,11 @@ async fn load(database: Database, key: CatalogueKey) -> Result<Option<Content>, 
             });
             Ok(Some(content(&read.await?)))
         }
-        CatalogueKey::Concert(id) => {
+        DocumentKey::Concert(id) => {
             let read = database.query(move |connection| Box::pin(concerts::find(connection, id)));
             Ok(read.await?.map(|concert| tagged(&concert, concert.etag())))
         }
-        CatalogueKey::Tiers(concert, page) => {
+        DocumentKey::Tiers(concert, page) => {
             let read = database.query(move |connection| {
                 Box::pin(async move {
                     let tiers = ticket_tiers::list(connection, concert, page).await?;
@@ -60,15 +60,15 @@ async fn load(database: Database, key: CatalogueKey) -> Result<Option<Content>, 
             });
             Ok(Some(content(&read.await?)))
         }
-        CatalogueKey::AllTiers => {
+        DocumentKey::AllTiers => {
             let read = database.query_large(|connection| Box::pin(ticket_tiers::list_all(connection)));
             Ok(Some(content(&read.await?)))
         }
-        CatalogueKey::Tier(id) => {
+        DocumentKey::Tier(id) => {
             let read = database.query(move |connection| Box::pin(ticket_tiers::find(connection, id)));
             Ok(read.await?.map(|tier| tagged(&tier, tier.etag())))
         }
-        CatalogueKey::TicketTypes => {
+        DocumentKey::TicketTypes => {
             let read = database.query(|connection| Box::pin(ticket_types::list(connection)));
             Ok(Some(content(&read.await?)))
         }
@@ -76,14 +76,14 @@ async fn load(database: Database, key: CatalogueKey) -> Result<Option<Content>, 
 }
 
 fn content(document: &impl Serialize) -> Content {
-    let json = to_json(document);
-    let tag = ETag::of_content(&json);
-    Content { json, tag }
+    let bytes = to_json(document);
+    let tag = ETag::of_content(&bytes);
+    Content { bytes, content_type: JSON, tag }
 }
 
 /// With the tag that `If-Match` is compared with.
 fn tagged(document: &impl Serialize, tag: ETag) -> Content {
-    Content { json: to_json(document), tag }
+    Content { bytes: to_json(document), content_type: JSON, tag }
 }
 
 fn to_json(document: &impl Serialize) -> Vec<u8> {

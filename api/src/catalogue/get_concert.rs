@@ -4,7 +4,7 @@ use hamro_shared::domain::ConcertId;
 
 use super::cached::respond;
 use super::concert::Concert;
-use crate::catalogue_cache::CatalogueKey;
+use crate::catalogue_cache::DocumentKey;
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, EncodingProblem, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
@@ -39,5 +39,5 @@ pub async fn get_concert(
     PathId(id): PathId<ConcertId>,
     request: Request,
 ) -> Result<Response, Problem> {
-    respond(&app, request, CatalogueKey::Concert(id), "concert").await
+    respond(&app, request, DocumentKey::Concert(id), "concert").await
 }

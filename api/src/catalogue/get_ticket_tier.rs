@@ -4,7 +4,7 @@ use hamro_shared::domain::TierId;
 
 use super::cached::respond;
 use super::ticket_tier::TicketTier;
-use crate::catalogue_cache::CatalogueKey;
+use crate::catalogue_cache::DocumentKey;
 use crate::http::extract::PathId;
 use crate::http::openapi::{CATALOGUE, EncodingProblem, NotFoundProblem, ParamProblems, ServerProblems};
 use crate::http::problem::Problem;
@@ -39,5 +39,5 @@ pub async fn get_ticket_tier(
     PathId(id): PathId<TierId>,
     request: Request,
 ) -> Result<Response, Problem> {
-    respond(&app, request, CatalogueKey::Tier(id), "ticket tier").await
+    respond(&app, request, DocumentKey::Tier(id), "ticket tier").await
 }

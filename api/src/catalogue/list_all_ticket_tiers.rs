@@ -3,7 +3,7 @@ use axum::response::Response;
 
 use super::cached::respond;
 use super::ticket_tier::TicketTier;
-use crate::catalogue_cache::CatalogueKey;
+use crate::catalogue_cache::DocumentKey;
 use crate::http::openapi::{CATALOGUE, EncodingProblem, ServerProblems};
 use crate::http::problem::Problem;
 use crate::http::ready_body::IfNoneMatchParam;
@@ -33,5 +33,5 @@ pub async fn list_all_ticket_tiers(
     State(app): State<AppState>,
     request: Request,
 ) -> Result<Response, Problem> {
-    respond(&app, request, CatalogueKey::AllTiers, "list").await
+    respond(&app, request, DocumentKey::AllTiers, "list").await
 }

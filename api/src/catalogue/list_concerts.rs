@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::cached::respond;
 use super::concert::Concert;
 use super::queries::concerts;
-use crate::catalogue_cache::CatalogueKey;
+use crate::catalogue_cache::DocumentKey;
 use crate::http::admin_auth::AdminCheck;
 use crate::http::extract::QueryParams;
 use crate::http::openapi::{AdminProblems, CATALOGUE, EncodingProblem, ParamProblems, ServerProblems};
@@ -58,7 +58,7 @@ pub async fn list_concerts(
         admin.authorise()?;
         return Ok(Json(test_concerts(&app.database, page).await?).into_response());
     }
-    respond(&app, request, CatalogueKey::Concerts(page), "page").await
+    respond(&app, request, DocumentKey::Concerts(page), "page").await
 }
 
 /// Only administrators see them, so they are not cached.

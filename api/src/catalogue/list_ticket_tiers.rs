@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::cached::respond;
 use super::ticket_tier::TicketTier;
-use crate::catalogue_cache::CatalogueKey;
+use crate::catalogue_cache::DocumentKey;
 use crate::http::extract::{PathParam, QueryParams};
 use crate::http::openapi::{CATALOGUE, EncodingProblem, ParamProblems, ServerProblems};
 use crate::http::pagination::{PageParams, Paged};
@@ -49,7 +49,7 @@ pub async fn list_ticket_tiers(
     request: Request,
 ) -> Result<Response, Problem> {
     let page = params.parse()?;
-    respond(&app, request, CatalogueKey::Tiers(filter.parse()?, page), "page").await
+    respond(&app, request, DocumentKey::Tiers(filter.parse()?, page), "page").await
 }
 
 impl TierFilter {

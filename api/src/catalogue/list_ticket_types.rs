@@ -3,7 +3,7 @@ use axum::response::Response;
 
 use super::cached::respond;
 use super::ticket_type::TicketType;
-use crate::catalogue_cache::CatalogueKey;
+use crate::catalogue_cache::DocumentKey;
 use crate::http::openapi::{CATALOGUE, EncodingProblem, ServerProblems};
 use crate::http::problem::Problem;
 use crate::http::ready_body::IfNoneMatchParam;
@@ -30,5 +30,5 @@ use crate::state::AppState;
     ),
 )]
 pub async fn list_ticket_types(State(app): State<AppState>, request: Request) -> Result<Response, Problem> {
-    respond(&app, request, CatalogueKey::TicketTypes, "list").await
+    respond(&app, request, DocumentKey::TicketTypes, "list").await
 }

@@ -2,7 +2,7 @@
 //! token.
 
 mod cached;
-mod concert;
+pub mod concert;
 mod concert_body;
 mod concert_time;
 mod create_once;
@@ -36,6 +36,7 @@ pub mod list_concerts;
 pub mod list_seats;
 pub mod list_ticket_tiers;
 pub mod list_ticket_types;
+pub mod page_data;
 pub mod update_concert;
 pub mod update_ticket_tier;
 

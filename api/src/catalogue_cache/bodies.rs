@@ -146,6 +146,7 @@ mod tests {
     use hamro_shared::domain::TierId;
 
     use super::*;
+    use crate::catalogue_cache::DocumentKey;
 
     fn at(seconds: u64) -> BootInstant {
         BootInstant::at(Duration::from_secs(seconds))
@@ -158,7 +159,7 @@ mod tests {
     }
 
     fn tier(id: i32) -> CatalogueKey {
-        CatalogueKey::Tier(TierId(id))
+        CatalogueKey::Document(DocumentKey::Tier(TierId(id)))
     }
 
     #[test]

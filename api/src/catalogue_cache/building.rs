@@ -145,17 +145,17 @@ async fn make(
 }
 
 async fn encode(content: Content, large: &Arc<Semaphore>) -> Result<ReadyBody, Failure> {
-    let Content { json, tag } = content;
-    if json.len() < LARGE {
-        return Ok(ReadyBody::tagged_json(json, &tag));
+    let Content { bytes, content_type, tag } = content;
+    if bytes.len() < LARGE {
+        return Ok(ReadyBody::tagged(bytes, content_type, &tag));
     }
     let permit = large.clone().acquire_owned().await;
     let encoding = spawn_blocking(move || {
         let _permit = permit;
-        if json.len() < VERY_LARGE {
-            ReadyBody::tagged_json(json, &tag)
+        if bytes.len() < VERY_LARGE {
+            ReadyBody::tagged(bytes, content_type, &tag)
         } else {
-            ReadyBody::compressed_only(json)
+            ReadyBody::tagged_compressed_only(bytes, content_type, &tag)
         }
     });
     encoding.await.map_err(|error| Failure { problem: Problem::internal(error), is_away: false })

@@ -121,7 +121,8 @@ impl Freshness {
         let sales = self.0.sales.load(Ordering::Acquire);
         let known = self.known();
         let state = &known.parts[part.index()];
-        let is_sold_since = part == Part::Tiers && state.sales != sales && known.may_check_early(now);
+        let is_sold_since =
+            matches!(part, Part::Tiers | Part::Pages) && state.sales != sales && known.may_check_early(now);
         if state.number == 0 || state.own_writes < own_writes || is_sold_since {
             return None;
         }

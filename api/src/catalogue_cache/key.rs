@@ -1,13 +1,23 @@
-//! What is cached: the documents of the catalogue that everybody may read.
+//! What is cached: the documents of the catalogue that everybody may read, and those of the booking page.
 
 use hamro_shared::domain::{ConcertId, TierId};
 
 use crate::http::etag::ETag;
 use crate::http::pagination::Page;
 
-/// Names a document.
+/// Names what is cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CatalogueKey {
+    Document(DocumentKey),
+    /// The booking page's document with the list of concerts.
+    ListPage,
+    /// The booking page's document with a concert.
+    ConcertPage(ConcertId),
+}
+
+/// Names a document of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DocumentKey {
     /// A page of the concerts that are listed.
     Concerts(Page),
     Concert(ConcertId),
@@ -20,7 +30,8 @@ pub enum CatalogueKey {
 
 /// The content of a document, as it was read.
 pub struct Content {
-    pub json: Vec<u8>,
+    pub bytes: Vec<u8>,
+    pub content_type: &'static str,
     pub tag: ETag,
 }
 
@@ -31,10 +42,12 @@ pub enum Part {
     /// The tiers, and the concerts that they belong to: some are hidden.
     Tiers,
     TicketTypes,
+    /// All of these.
+    Pages,
 }
 
 impl Part {
-    pub const ALL: [Self; 3] = [Self::Concerts, Self::Tiers, Self::TicketTypes];
+    pub const ALL: [Self; 4] = [Self::Concerts, Self::Tiers, Self::TicketTypes, Self::Pages];
 
     pub fn index(self) -> usize {
         self as usize
@@ -43,6 +56,15 @@ impl Part {
 
 impl CatalogueKey {
     pub fn part(self) -> Part {
+        match self {
+            Self::Document(document) => document.part(),
+            Self::ListPage | Self::ConcertPage(_) => Part::Pages,
+        }
+    }
+}
+
+impl DocumentKey {
+    fn part(self) -> Part {
         match self {
             Self::Concerts(_) | Self::Concert(_) => Part::Concerts,
             Self::Tiers(..) | Self::AllTiers | Self::Tier(_) => Part::Tiers,

@@ -21,7 +21,7 @@ use hamro_shared::telemetry::metrics::MetricsRegistry;
 use self::bodies::{Bodies, CachedBody};
 use self::building::{Building, Failure};
 use self::freshness::Freshness;
-pub use self::key::{CatalogueKey, Content};
+pub use self::key::{CatalogueKey, Content, DocumentKey};
 use self::known::CurrentVersion;
 use self::metrics::CacheMetrics;
 use crate::boot_clock::BootInstant;

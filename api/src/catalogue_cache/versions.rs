@@ -25,8 +25,9 @@ impl Versions {
 /// `xmin` is the transaction that wrote a row: every insertion, deletion and change of a row, also by SQL, changes the
 /// number or the sum of the hashes, in the same moment as the row. Transaction ids are those of one epoch.
 /// The list of concerts has past ones at its end, so it also changes when a concert begins.
-pub async fn read(connection: &mut PgConnection, parts: [bool; 3]) -> Result<Versions, sqlx::Error> {
-    let [concerts, tiers, types] = parts;
+pub async fn read(connection: &mut PgConnection, parts: [bool; 4]) -> Result<Versions, sqlx::Error> {
+    let [concerts, tiers, types, pages] = parts;
+    let (tiers, types) = (tiers || pages, types || pages);
     let row = sqlx::query!(
         r#"
         SELECT
@@ -52,5 +53,6 @@ pub async fn read(connection: &mut PgConnection, parts: [bool; 3]) -> Result<Ver
     .await?;
     let of_epoch = |text: Option<String>| text.map(|text| format!("{:?} {text}", row.epoch));
     let tiers = row.tiers.zip(row.concerts.clone()).map(|(tiers, concerts)| format!("{tiers} {concerts}"));
-    Ok(Versions([of_epoch(row.concerts), of_epoch(tiers), of_epoch(row.ticket_types)]))
+    let pages = tiers.clone().zip(row.ticket_types.clone()).map(|(tiers, types)| format!("{tiers} {types}"));
+    Ok(Versions([row.concerts, tiers, row.ticket_types, pages].map(of_epoch)))
 }

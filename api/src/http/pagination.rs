@@ -47,6 +47,9 @@ fn parse_number(text: Option<String>, default: i64, max: i64) -> Result<i64, Str
 }
 
 impl Page {
+    /// The first page, as long as a page may be.
+    pub const LONGEST: Self = Self { number: 1, limit: PageParams::MAX_LIMIT };
+
     pub fn offset(self) -> i64 {
         (self.number - 1) * self.limit
     }

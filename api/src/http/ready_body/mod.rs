@@ -32,7 +32,7 @@ pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-con
 /// What a body takes in addition to its bytes: headers and allocations.
 const OVERHEAD: usize = 768;
 
-const JSON: &str = "application/json";
+pub const JSON: &str = "application/json";
 
 /// Headers of a response.
 const HEADERS_MAX: usize = 16;
@@ -69,6 +69,13 @@ struct Representation {
     stored: Option<Bytes>,
 }
 
+/// A file in its encodings.
+pub struct Encoded {
+    pub identity: &'static [u8],
+    pub gzip: &'static [u8],
+    pub brotli: &'static [u8],
+}
+
 /// How long clients and caches may use a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CachePolicy {
@@ -84,27 +91,50 @@ impl ReadyBody {
     /// JSON in all encodings. Its tag is that of [`ETag::strong`] for the same JSON.
     pub fn json(json: Vec<u8>) -> Self {
         let tag = ETag::of_content(&json);
-        Self::tagged_json(json, &tag)
+        Self::tagged(json, JSON, &tag)
     }
 
-    /// JSON in all encodings, with the strong tag of its content.
-    pub fn tagged_json(json: Vec<u8>, tag: &ETag) -> Self {
-        Self::encode(json, JSON, tag, true)
+    /// Text of this type in all encodings, with the strong tag of its content.
+    pub fn tagged(content: Vec<u8>, content_type: &'static str, tag: &ETag) -> Self {
+        Self::encode(content, content_type, tag, true)
     }
 
-    /// A file of this type in all encodings.
-    pub fn file(content: &str, content_type: &'static str) -> Self {
-        let tag = ETag::of_content(content.as_bytes());
-        Self::encode(content.into(), content_type, &tag, true)
+    /// A file of this type that was encoded when the program was built.
+    pub fn prepared(file: &Encoded, content_type: &'static str) -> Self {
+        let tag = ETag::of_content(file.identity);
+        let encodings = [(Coding::Gzip, file.gzip), (Coding::Brotli, file.brotli)];
+        let compressed = encodings.map(|(coding, content)| (coding, Bytes::from_static(content)));
+        let identity = Some(Bytes::from_static(file.identity));
+        Self::represent(identity, file.identity.len(), compressed, content_type, &tag)
     }
 
     /// Large JSON, which is kept compressed. A client that accepts no compression gets what is decompressed while it is sent.
     pub fn compressed_only(json: Vec<u8>) -> Self {
         let tag = ETag::of_content(&json);
-        Self::encode(json, JSON, &tag, false)
+        Self::tagged_compressed_only(json, JSON, &tag)
+    }
+
+    /// The same for text of this type, with the strong tag of its content.
+    pub fn tagged_compressed_only(content: Vec<u8>, content_type: &'static str, tag: &ETag) -> Self {
+        Self::encode(content, content_type, tag, false)
     }
 
     fn encode(content: Vec<u8>, content_type: &'static str, tag: &ETag, keeps_identity: bool) -> Self {
+        // What is kept has no spare capacity.
+        let content = if keeps_identity { content.into_boxed_slice().into() } else { Bytes::from(content) };
+        let compressed = [Coding::Gzip, Coding::Brotli].map(|coding| (coding, coding.encode(&content)));
+        let length = content.len();
+        Self::represent(keeps_identity.then_some(content), length, compressed, content_type, tag)
+    }
+
+    /// `length` is that of the content without an encoding.
+    fn represent(
+        identity: Option<Bytes>,
+        length: usize,
+        compressed: [(Coding, Bytes); 2],
+        content_type: &'static str,
+        tag: &ETag,
+    ) -> Self {
         let opaque = tag.opaque();
         let represent = |coding: Coding, length: usize, stored: Option<Bytes>| Representation {
             coding,
@@ -113,19 +143,11 @@ impl ReadyBody {
             etag: etag::header_value(&format!("\"{opaque}{}\"", coding.suffix())),
             stored,
         };
-        // What is kept has no spare capacity.
-        let content = if keeps_identity { content.into_boxed_slice().into() } else { Bytes::from(content) };
-        let compressed = [Coding::Gzip, Coding::Brotli].map(|coding| {
-            let bytes = coding.encode(&content);
-            represent(coding, bytes.len(), Some(bytes))
-        });
-        let [gzip, brotli] = compressed;
-        let length = content.len();
-        let identity = represent(Coding::Identity, length, keeps_identity.then_some(content));
+        let [gzip, brotli] = compressed.map(|(coding, bytes)| represent(coding, bytes.len(), Some(bytes)));
         Self(Arc::new(Representations {
             opaque: opaque.to_owned(),
             content_type: HeaderValue::from_static(content_type),
-            all: [identity, gzip, brotli],
+            all: [represent(Coding::Identity, length, identity), gzip, brotli],
         }))
     }
 

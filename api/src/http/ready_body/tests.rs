@@ -165,7 +165,7 @@ fn a_client_that_has_the_content_in_any_encoding_gets_304_with_the_tag_that_it_h
 #[test]
 fn if_match_accepts_the_tag_of_every_encoding() {
     let tag = ETag::strong_with_counters(&"price", &1);
-    let body = ReadyBody::tagged_json(content(), &tag);
+    let body = ReadyBody::tagged(content(), JSON, &tag);
     let sold = ETag::strong_with_counters(&"price", &2);
     let changed = ETag::strong_with_counters(&"other price", &1);
     for accepted in ["identity", "gzip", "br"] {

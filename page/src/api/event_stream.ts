@@ -1,0 +1,68 @@
+// Event streams of the API.
+
+import { urlOf } from './request.ts';
+
+const PROMPT = 5; // seconds: a stream starts with an event at once, unless a proxy buffers it.
+
+export type StreamEnd =
+  /** A handler returned true. */
+  | 'done'
+  /** Nothing was received for `silence` seconds: there was no event, or the connection is dead. */
+  | 'silent'
+  /** No stream is available. */
+  | 'failed';
+
+/** A handler for each event name. The stream is closed once one returns true. */
+export type Handlers = Record<string, (data: never) => boolean | void>;
+
+/** Listens to a stream. The browser reconnects by itself when the connection breaks. Rejects when the signal aborts. */
+export function listen(path: string, on: Handlers, silence: number, signal: AbortSignal): Promise<StreamEnd> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const source = new EventSource(urlOf(path));
+    let isProven = false; // An event was received.
+    let isBroken = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+
+    const close = () => {
+      source.close();
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    };
+    const abort = () => {
+      close();
+      reject(signal.reason);
+    };
+    const end = (result: StreamEnd) => {
+      close();
+      resolve(result);
+    };
+    const wait = () => {
+      clearTimeout(timer);
+      const isUp = isProven && !isBroken;
+      timer = setTimeout(() => end(isUp ? 'silent' : 'failed'), (isUp ? silence : PROMPT) * 1000);
+    };
+
+    signal.addEventListener('abort', abort);
+    wait();
+    for (const [name, handle] of Object.entries(on)) {
+      source.addEventListener(name, (event) => {
+        isProven = true;
+        if (handle(JSON.parse((event as MessageEvent<string>).data) as never) === true) end('done');
+        else wait();
+      });
+    }
+    source.addEventListener('open', () => {
+      isBroken = false;
+      if (isProven) wait();
+    });
+    source.addEventListener('error', () => {
+      // Closed: the response was not a stream, and the browser does not reconnect.
+      if (source.readyState === EventSource.CLOSED) return end('failed');
+      if (!isBroken) {
+        isBroken = true;
+        wait();
+      }
+    });
+  });
+}

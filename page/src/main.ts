@@ -1,0 +1,65 @@
+// The booking page. It uses the API like any other client: it sends a booking, gets a ticket, and follows the ticket.
+//
+//   api/    requests, event streams and the documents of the API      model/  rules without a document: money, sale, words
+//   state/  what is shown and what happens, in signals                views/  templates
+
+import { effect, untracked } from '@preact/signals-core';
+import { render } from 'lit-html';
+
+import { App, type DocumentData, type Visit } from './state/app.ts';
+import { SeatList } from './views/seat_list.ts';
+import { shell, windowTitle } from './views/shell.ts';
+
+function documentData(): DocumentData {
+  const text = document.getElementById('data')?.textContent ?? '';
+  try {
+    return JSON.parse(text) as DocumentData;
+  } catch {
+    return {};
+  }
+}
+
+function main(): void {
+  const root = document.getElementById('app');
+  if (!root) throw new Error('the document has no element for the page');
+  const app = new App(documentData());
+  let shownVisit: Visit | null = null;
+  let seatList: SeatList | null = null;
+  app.start();
+  root.replaceChildren();
+  effect(() => {
+    const visit = app.visit.value;
+    if (visit !== shownVisit) {
+      seatList?.close();
+      seatList = visit.view === 'concert' ? untracked(() => new SeatList(app, visit)) : null;
+      // The link that was clicked no longer exists. Screen readers read the title of what is shown now.
+      if (shownVisit !== null) queueMicrotask(() => focusTitle(root));
+      shownVisit = visit;
+    }
+    render(shell(app, seatList), root);
+  });
+  effect(() => {
+    document.title = windowTitle(app);
+  });
+  effect(() => bringOutcomeIntoView(app, root));
+}
+
+function focusTitle(root: Element): void {
+  root.querySelector<HTMLElement>('main h1')?.focus();
+}
+
+/** The outcome of a booking replaces the waiting view, perhaps while the visitor has scrolled. */
+function bringOutcomeIntoView(app: App, root: Element): void {
+  const visit = app.visit.value;
+  if (visit.view !== 'ticket' || visit.follower.status.value === null) return;
+  const { status } = visit.follower.status.value;
+  queueMicrotask(() => {
+    const outcome = root.querySelector<HTMLElement>('.outcome');
+    if (!outcome || outcome.dataset['shown'] === status) return;
+    outcome.dataset['shown'] = status;
+    outcome.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
+    outcome.scrollIntoView({ block: 'nearest' });
+  });
+}
+
+main();

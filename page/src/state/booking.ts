@@ -1,0 +1,122 @@
+// Sends a booking under one idempotency key until it is accepted or refused, so that it is booked once however often it is
+// sent. What the visitor did not ask for is never sent: see `resume`.
+
+import { signal } from '@preact/signals-core';
+
+import { ProblemError, request, withRetries } from '../api/request.ts';
+import type { Problem, TicketStatus } from '../api/types.ts';
+import { type Intent, kept, type KeptTickets } from './storage.ts';
+
+export type BookingPhase =
+  | { kind: 'idle' }
+  /** An earlier booking was begun, and nobody knows whether it was accepted. The visitor decides. */
+  | { kind: 'asking'; intent: Intent }
+  | { kind: 'sending'; intent: Intent; trouble: { problem: Problem; retryAt: number } | null }
+  /** The visitor has stopped it. It may have been accepted. */
+  | { kind: 'stopped'; intent: Intent }
+  /** Nothing was booked. */
+  | { kind: 'refused'; intent: Intent; problem: Problem };
+
+export class Booking {
+  readonly phase = signal<BookingPhase>({ kind: 'idle' });
+  private sending: AbortController | null = null;
+  private readonly tickets: KeptTickets;
+  private readonly onAccepted: (ticketId: string) => void;
+
+  constructor(tickets: KeptTickets, onAccepted: (ticketId: string) => void) {
+    this.tickets = tickets;
+    this.onAccepted = onAccepted;
+  }
+
+  /** Whether the choice and the form belong to a booking that is being sent. */
+  get isLocked(): boolean {
+    return this.phase.value.kind === 'sending';
+  }
+
+  /** The booking whose outcome is unknown, if any. */
+  get unsettled(): Intent | null {
+    const phase = this.phase.value;
+    return phase.kind === 'idle' || phase.kind === 'refused' ? null : phase.intent;
+  }
+
+  /**
+   * Goes on with what was begun in this tab. A reload of the same concert sends it again at once, as the visitor has not left.
+   * Whoever left and came back is asked.
+   */
+  resume(concert: string, isReload: boolean): void {
+    const intent = kept.intent();
+    if (intent?.request.concertId !== concert) return;
+    if (isReload) void this.send(intent);
+    else this.phase.value = { kind: 'asking', intent };
+  }
+
+  /** Sends the request. The same request as before has the same key. */
+  book(wanted: Omit<Intent, 'key'>): Promise<void> {
+    const earlier = this.unsettled;
+    const isSame = JSON.stringify(earlier?.request) === JSON.stringify(wanted.request);
+    return this.send({ ...wanted, key: isSame && earlier ? earlier.key : randomKey() });
+  }
+
+  async send(intent: Intent): Promise<void> {
+    if (this.sending) return;
+    const sending = new AbortController();
+    this.sending = sending;
+    kept.setIntent(intent);
+    this.phase.value = { kind: 'sending', intent, trouble: null };
+    try {
+      const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': intent.key };
+      const post = { method: 'POST', headers, body: JSON.stringify(intent.request) };
+      const attempt = () => request<TicketStatus>('/ticket-bookings', sending.signal, post);
+      const { body } = await withRetries(attempt, sending.signal, ({ problem }, seconds) => {
+        this.phase.value = { kind: 'sending', intent, trouble: { problem, retryAt: Date.now() + seconds * 1000 } };
+      });
+      this.accept(intent, body.ticketId);
+    } catch (error) {
+      if (sending.signal.aborted) return;
+      if (!(error instanceof ProblemError)) throw error;
+      kept.setIntent(null);
+      this.phase.value = { kind: 'refused', intent, problem: error.problem };
+    } finally {
+      if (this.sending === sending) this.sending = null;
+    }
+  }
+
+  /** Stops sending. The request may have been accepted, so the intent stays: the same request has the same key. */
+  stop(): void {
+    this.abort();
+    const { unsettled } = this;
+    if (unsettled) this.phase.value = { kind: 'stopped', intent: unsettled };
+  }
+
+  /** Forgets the booking, whatever became of it. */
+  forget(): void {
+    this.abort();
+    kept.setIntent(null);
+    this.phase.value = { kind: 'idle' };
+  }
+
+  /** Stops sending without a word: the visitor leaves. The intent stays, and is asked about on return. */
+  leave(): void {
+    this.abort();
+  }
+
+  private accept(intent: Intent, ticketId: string): void {
+    const { concertId, userName, expectedTotal } = intent.request;
+    const { title, seats } = intent;
+    kept.setIntent(null);
+    kept.setChoice(concertId, []);
+    this.tickets.keep({ ticketId, concertId, title, userName, seats, total: expectedTotal, at: Date.now() });
+    this.phase.value = { kind: 'idle' };
+    this.onAccepted(ticketId);
+  }
+
+  private abort(): void {
+    this.sending?.abort();
+    this.sending = null;
+  }
+}
+
+/** Not `randomUUID()`, which browsers provide only on HTTPS. */
+function randomKey(): string {
+  return [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(16)).join('-');
+}

@@ -1,0 +1,105 @@
+// The seats that the visitor has chosen, until they are booked.
+
+import { computed, signal } from '@preact/signals-core';
+
+import type { Seat } from '../api/seats.ts';
+import { sum } from '../model/money.ts';
+import { list } from '../model/words.ts';
+import type { Catalogue } from './catalogue.ts';
+import type { SeatMap } from './seat_map.ts';
+import { kept, type KeptTickets } from './storage.ts';
+
+export const seatsNamed = (seats: readonly { number: string }[]): string =>
+  `${seats.length === 1 ? 'Seat' : 'Seats'} ${list(seats.map(({ number }) => number))}`;
+
+export class Choice {
+  readonly seats = signal<readonly Seat[]>([]);
+  /** What is wrong with the choice, or what has happened to it. */
+  readonly complaint = signal('');
+  /** In cents. NaN if a price is not known. */
+  readonly total = computed((): number => sum(this.seats.value.map((seat) => this.catalogue.priceOf(seat.tierId))));
+  /** Seats of a booking whose outcome is unknown: if they are taken, it may be by this booking. */
+  requested: readonly number[] = [];
+  private readonly concert: string;
+  private readonly map: SeatMap;
+  private readonly catalogue: Catalogue;
+  private readonly tickets: KeptTickets;
+  private readonly maxSeats: number;
+
+  constructor(concert: string, map: SeatMap, catalogue: Catalogue, tickets: KeptTickets, maxSeats: number) {
+    this.concert = concert;
+    this.map = map;
+    this.catalogue = catalogue;
+    this.tickets = tickets;
+    this.maxSeats = maxSeats;
+  }
+
+  has(seat: Seat): boolean {
+    return this.seats.value.some(({ id }) => id === seat.id);
+  }
+
+  /** Chooses the seat, or no longer. */
+  toggle(seat: Seat): void {
+    if (this.has(seat)) return this.remove(seat);
+    if (!this.map.isFree(seat)) return this.complain(`Seat ${seat.number} is taken.`);
+    if (Number.isNaN(this.catalogue.priceOf(seat.tierId))) {
+      return this.complain(`The price of seat ${seat.number} is still being loaded. Try again in a moment.`);
+    }
+    if (this.seats.value.length >= this.maxSeats) {
+      return this.complain(
+        `You can book at most ${this.maxSeats} seats at once. Remove one to choose seat ${seat.number}.`,
+      );
+    }
+    this.set([...this.seats.value, seat]);
+  }
+
+  remove(seat: Seat): void {
+    this.set(this.seats.value.filter(({ id }) => id !== seat.id));
+  }
+
+  clear(): void {
+    this.set([]);
+  }
+
+  /** Chooses what was chosen in this tab before, as far as it is free. Call once the seats are loaded. */
+  restore(): void {
+    const seats = kept.choice(this.concert).map((id) => this.map.seat(id)).filter((seat) => seat !== undefined);
+    this.set(seats.filter((seat) => this.map.isFree(seat)));
+  }
+
+  /** Removes seats that no longer exist, or that are booked. Call after each change of the map. */
+  check(): void {
+    const chosen = this.seats.value;
+    const current = chosen.map(({ id }) => this.map.seat(id)).filter((seat) => seat !== undefined);
+    const lost = current.filter((seat) => !this.map.isFree(seat) && !this.requested.includes(seat.id));
+    if (current.length === chosen.length && lost.length === 0) return;
+    const gone = chosen.filter(({ id }) => !this.map.seat(id));
+    this.set(current.filter((seat) => !lost.includes(seat)));
+    this.complain(
+      [...this.reasons(lost), gone.length > 0 && `${seatsNamed(gone)} can no longer be booked.`]
+        .filter(Boolean).join(' '),
+    );
+  }
+
+  complain(text: string): void {
+    this.complaint.value = text;
+  }
+
+  private reasons(lost: Seat[]): string[] {
+    const isMine = ({ id }: Seat) =>
+      this.tickets.all.value.some((ticket) =>
+        ticket.status !== 'rejected' && ticket.concertId === this.concert && ticket.seats.some((seat) => seat.id === id)
+      );
+    const [mine, others] = [lost.filter(isMine), lost.filter((seat) => !isMine(seat))];
+    return [
+      mine.length > 0 ? `You have booked ${seatsNamed(mine).toLowerCase()} already: see My tickets.` : '',
+      others.length > 0 ? `${seatsNamed(others)} went to another buyer in the meantime.` : '',
+    ].filter((text) => text !== '');
+  }
+
+  private set(seats: Seat[]): void {
+    this.seats.value = seats.sort((a, b) => a.id - b.id);
+    this.complaint.value = '';
+    kept.setChoice(this.concert, seats.map(({ id }) => id));
+  }
+}

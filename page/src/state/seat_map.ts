@@ -1,0 +1,169 @@
+// The seats of a concert and which of them are booked, kept current.
+
+import { signal } from '@preact/signals-core';
+
+import { listen } from '../api/event_stream.ts';
+import { delay, ProblemError, request, withRetries } from '../api/request.ts';
+import { bookedIds, type Seat, seatsOf } from '../api/seats.ts';
+import { anySignal, pause } from '../api/signals.ts';
+import type { Layout, SeatsChange, SeatsSnapshot, SeatStatus } from '../api/types.ts';
+import { hidden, visible } from './visibility.ts';
+
+const SILENCE = 120; // seconds until a silent stream, which may be dead, is replaced. A new snapshot may be large.
+const POLLING = 30; // seconds, randomly up to twice as long, until the stream is tried again
+
+/** A section: seats of one tier, nearest to the stage first. */
+export interface Section {
+  readonly name: string;
+  readonly tierId: number;
+  readonly rows: readonly { readonly number: number; readonly seats: readonly Seat[] }[];
+  readonly seats: readonly Seat[];
+}
+
+export class SeatMap {
+  /** `null` before they are loaded. Replaced when seats are added or removed. */
+  readonly sections = signal<readonly Section[] | null>(null);
+  readonly booked = signal<ReadonlySet<number>>(new Set());
+  /** Why the map may be out of date. */
+  readonly trouble = signal<{ title: string; retryAt: number } | null>(null);
+  private byId: ReadonlyMap<number, Seat> = new Map();
+  private layoutVersion = '';
+  private readonly concert: string;
+  private readonly onCatalogue: (version: string) => void;
+
+  /** `onCatalogue` is called when the concert or its tiers have changed, with the version that they have now. */
+  constructor(concert: string, onCatalogue: (version: string) => void) {
+    this.concert = encodeURIComponent(concert);
+    this.onCatalogue = onCatalogue;
+  }
+
+  seat(id: number): Seat | undefined {
+    return this.byId.get(id);
+  }
+
+  get size(): number {
+    return this.byId.size;
+  }
+
+  isFree(seat: Seat): boolean {
+    return !this.booked.value.has(seat.id);
+  }
+
+  /** Loads the seats, and follows every change while the page is visible. Ends by the signal only. */
+  async watch(signal: AbortSignal): Promise<void> {
+    await this.load(signal);
+    for (;;) {
+      await visible(signal);
+      // A hidden page closes its stream, because a browser opens only six connections to a server, for all tabs.
+      const looking = anySignal([signal, hidden(signal)]);
+      try {
+        await this.follow(looking.signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!looking.signal.aborted) throw error;
+      } finally {
+        looking.dispose();
+      }
+    }
+  }
+
+  /** Takes over what an outcome says about seats. */
+  mark(bookedSeatIds: readonly number[], freedSeatIds: readonly number[]): void {
+    const booked = new Set(this.booked.value);
+    for (const id of bookedSeatIds) if (this.byId.has(id)) booked.add(id);
+    for (const id of freedSeatIds) booked.delete(id);
+    this.booked.value = booked;
+  }
+
+  private async load(signal: AbortSignal): Promise<void> {
+    await withRetries(() => this.loadOnce(signal), signal, ({ problem }, seconds) => {
+      this.trouble.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
+    });
+    this.trouble.value = null;
+  }
+
+  private async loadOnce(signal: AbortSignal): Promise<void> {
+    for (let attempt = 0;; attempt += 1) {
+      const { body: status } = await request<SeatStatus>(`/seats/concert/${this.concert}/status`, signal);
+      if (status.layoutVersion === this.layoutVersion) {
+        this.booked.value = new Set(bookedIds([...this.byId.values()], status));
+        return;
+      }
+      try {
+        const { layoutVersion } = status;
+        const { body } = await request<Layout>(`/seats/concert/${this.concert}/layouts/${layoutVersion}`, signal);
+        this.show(seatsOf(body), layoutVersion, status);
+        return;
+      } catch (error) {
+        // The seats have changed meanwhile.
+        const isChanged = error instanceof ProblemError && error.problem.code === 'layout-changed';
+        if (!isChanged) throw error;
+        await pause(delay(attempt, error.retryAfter, 5), signal);
+      }
+    }
+  }
+
+  private show(seats: Seat[], layoutVersion: string, status: SeatStatus): void {
+    this.byId = new Map(seats.map((seat) => [seat.id, seat]));
+    this.layoutVersion = layoutVersion;
+    this.booked.value = new Set(bookedIds(seats, status));
+    this.sections.value = sectionsOf(seats);
+  }
+
+  private async follow(signal: AbortSignal): Promise<void> {
+    const end = await listen(
+      `/seats/concert/${this.concert}/events`,
+      {
+        snapshot: ({ layoutVersion, bookedSeatIds }: SeatsSnapshot) => {
+          this.trouble.value = null;
+          if (layoutVersion !== this.layoutVersion) return true;
+          this.booked.value = new Set(bookedSeatIds);
+          return false;
+        },
+        change: ({ bookedSeatIds, freedSeatIds }: SeatsChange) => this.mark(bookedSeatIds, freedSeatIds),
+        catalogue: ({ version }: { version: string }) => this.onCatalogue(version),
+      },
+      SILENCE,
+      signal,
+    );
+    if (end === 'failed') await this.poll(signal);
+    if (end === 'done') {
+      // Seats were added or removed. The random pause keeps clients from reloading all at once.
+      await pause(1 + 2 * Math.random(), signal);
+      await this.load(signal);
+    }
+  }
+
+  private async poll(signal: AbortSignal): Promise<void> {
+    const end = performance.now() + POLLING * 1000 * (1 + Math.random());
+    while (performance.now() < end) {
+      const began = performance.now();
+      await this.load(signal);
+      this.onCatalogue(`polled ${Math.floor(began / 20_000)}`); // Now and then, because nothing tells of changes.
+      // On a slow connection, a large map must not use the whole bandwidth.
+      await pause(Math.max(4, (performance.now() - began) / 50), signal);
+    }
+  }
+}
+
+function sectionsOf(seats: readonly Seat[]): Section[] {
+  const ordered = [...seats].sort((a, b) => a.row - b.row || a.id - b.id);
+  const bySection = groupBy(ordered, (seat) => JSON.stringify([seat.section, seat.tierId]));
+  return [...bySection.values()].map((seats) => {
+    const [{ section, tierId }] = seats;
+    const rows = [...groupBy(seats, (seat) => seat.row)].map(([number, seats]) => ({ number, seats }));
+    return { name: section, tierId, rows, seats };
+  });
+}
+
+/** `Map.groupBy`, which Safari has only since 17.4. */
+function groupBy<K, T>(items: readonly T[], keyOf: (item: T) => K): Map<K, [T, ...T[]]> {
+  const groups = new Map<K, [T, ...T[]]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group) group.push(item);
+    else groups.set(key, [item]);
+  }
+  return groups;
+}

@@ -1,0 +1,110 @@
+// What the device remembers. Storage may be disabled, full, or hold what another version has written.
+
+import { signal } from '@preact/signals-core';
+
+import type { BookingBody, SeatLabel } from '../api/types.ts';
+
+/** A booking that was sent, or is about to be, and whose ticket is not known. */
+export interface Intent {
+  /** The idempotency key: however often the request is sent, it is booked once. */
+  key: string;
+  request: BookingBody & { concertId: string; expectedTotal?: string };
+  /** For people. */
+  title: string;
+  seats: SeatLabel[];
+}
+
+/** What the visitor has typed. */
+export interface Person {
+  userName: string;
+  userEmail: string;
+}
+
+const isPerson = ({ userName, userEmail }: Person): boolean =>
+  typeof userName === 'string' && typeof userEmail === 'string';
+
+/** A ticket that this device has received. */
+export interface KeptTicket {
+  ticketId: string;
+  concertId: string;
+  title: string;
+  userName: string;
+  seats: SeatLabel[];
+  /** A decimal. */
+  total: string | undefined;
+  /** When it was accepted, in milliseconds by this device's clock. */
+  at: number;
+  /** The final status, once it is known. */
+  status?: string | undefined;
+}
+
+const TICKETS_MAX = 50;
+
+function read<T>(storage: () => Storage, key: string, isValid: (value: T) => boolean): T | null {
+  try {
+    const value = JSON.parse(storage().getItem(key) ?? 'null') as T | null;
+    return value !== null && isValid(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+/** `null` removes it. */
+function write(storage: () => Storage, key: string, value: unknown): void {
+  try {
+    if (value === null) storage().removeItem(key);
+    else storage().setItem(key, JSON.stringify(value));
+  } catch { /* Then it is not remembered. */ }
+}
+
+const session = () => sessionStorage;
+const local = () => localStorage;
+
+/** Of this tab: survives a reload, and ends with the tab. */
+export const kept = {
+  intent: (): Intent | null =>
+    read<Intent>(
+      session,
+      'hamro.intent',
+      ({ key, request, seats }) => typeof key === 'string' && Array.isArray(request?.seatIds) && Array.isArray(seats),
+    ),
+  setIntent: (intent: Intent | null): void => write(session, 'hamro.intent', intent),
+  person: (): Person => read<Person>(session, 'hamro.person', isPerson) ?? { userName: '', userEmail: '' },
+  setPerson: (person: Person): void => write(session, 'hamro.person', person),
+  choice: (concert: string): number[] => read<number[]>(session, `hamro.choice.${concert}`, Array.isArray) ?? [],
+  setChoice: (concert: string, seats: number[]): void =>
+    write(session, `hamro.choice.${concert}`, seats.length > 0 ? seats : null),
+};
+
+/** The tickets of this device, the newest first. Other tabs add to them, too. */
+export class KeptTickets {
+  readonly all = signal<readonly KeptTicket[]>([]);
+
+  constructor() {
+    this.reload();
+    addEventListener('storage', () => this.reload());
+  }
+
+  find(ticketId: string): KeptTicket | undefined {
+    return this.all.value.find((ticket) => ticket.ticketId === ticketId);
+  }
+
+  /** Adds the ticket, or replaces what was known of it. */
+  keep(ticket: KeptTicket): void {
+    this.reload();
+    const others = this.all.value.filter(({ ticketId }) => ticketId !== ticket.ticketId);
+    this.all.value = [ticket, ...others].sort((a, b) => b.at - a.at).slice(0, TICKETS_MAX);
+    write(local, 'hamro.tickets', this.all.value);
+  }
+
+  forget(ticketId: string): void {
+    this.reload();
+    this.all.value = this.all.value.filter((ticket) => ticket.ticketId !== ticketId);
+    write(local, 'hamro.tickets', this.all.value);
+  }
+
+  private reload(): void {
+    const isTicket = (ticket: KeptTicket) => typeof ticket?.ticketId === 'string' && Array.isArray(ticket.seats);
+    this.all.value = (read<KeptTicket[]>(local, 'hamro.tickets', Array.isArray) ?? this.all.value).filter(isTicket);
+  }
+}

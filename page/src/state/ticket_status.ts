@@ -1,0 +1,97 @@
+// Follows a ticket until its status is final: by events while the page is visible, by polling otherwise.
+
+import { signal } from '@preact/signals-core';
+
+import { listen } from '../api/event_stream.ts';
+import { delay, ProblemError, request, withRetries } from '../api/request.ts';
+import { anySignal, pause } from '../api/signals.ts';
+import type { Problem, TicketStatus } from '../api/types.ts';
+import { hidden } from './visibility.ts';
+
+const FINAL = ['confirmed', 'rejected', 'expired', 'failed']; // An unknown status is not final.
+const SILENCE = 20; // seconds without an event: the queue position has not changed, or the connection is dead
+const HIDDEN_POLLING = 5; // seconds
+
+export const isFinal = ({ status }: { status?: string }): boolean => status !== undefined && FINAL.includes(status);
+
+export class TicketFollower {
+  /** The last known status. `null` before the first. */
+  readonly status = signal<TicketStatus | null>(null);
+  /** When the status was received, in milliseconds by this device's clock. */
+  readonly updatedAt = signal(0);
+  /** The most bookings that were ahead of this one. */
+  readonly aheadAtFirst = signal(0);
+  /** Why the status is not known at the moment. */
+  readonly trouble = signal<{ title: string; retryAt: number } | null>(null);
+  /** Why the ticket cannot be followed at all. */
+  readonly failure = signal<Problem | null>(null);
+  private readonly path: string;
+
+  constructor(ticketId: string) {
+    this.path = `/ticket-bookings/${encodeURIComponent(ticketId)}`;
+  }
+
+  /** Resolves with the final status. `null` if there is none, because of `failure`. */
+  async follow(signal: AbortSignal): Promise<TicketStatus | null> {
+    try {
+      // At first without a stream: most tickets that are looked up are final.
+      await this.poll(signal);
+      for (let polls = 0; !this.isOver; polls += 1) {
+        if (document.hidden) await this.pollHidden(signal);
+        else await this.listen(signal, polls);
+      }
+      return this.status.value;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof ProblemError)) throw error;
+      this.failure.value = error.problem;
+      return null;
+    }
+  }
+
+  private get isOver(): boolean {
+    return this.status.value !== null && isFinal(this.status.value);
+  }
+
+  private async listen(signal: AbortSignal, polls: number): Promise<void> {
+    const looking = anySignal([signal, hidden(signal)]);
+    try {
+      const status = (ticket: TicketStatus) => {
+        this.take(ticket);
+        return this.isOver;
+      };
+      await listen(`${this.path}/events`, { status }, SILENCE, looking.signal);
+      if (this.isOver) return;
+      const retryAfter = await this.poll(looking.signal);
+      if (!this.isOver) await pause(delay(polls, retryAfter, 5), looking.signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!looking.signal.aborted) throw error;
+    } finally {
+      looking.dispose();
+    }
+  }
+
+  /** A hidden tab holds no connection: a browser opens only six to a server, for all tabs. */
+  private async pollHidden(signal: AbortSignal): Promise<void> {
+    const retryAfter = await this.poll(signal);
+    if (!this.isOver) await pause(delay(0, Math.max(retryAfter, HIDDEN_POLLING), HIDDEN_POLLING), signal);
+  }
+
+  /** Returns in how many seconds to ask again. */
+  private async poll(signal: AbortSignal): Promise<number> {
+    const attempt = () => request<TicketStatus>(this.path, signal);
+    const { body, retryAfter } = await withRetries(attempt, signal, ({ problem }, seconds) => {
+      this.trouble.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
+    });
+    this.take(body);
+    return retryAfter;
+  }
+
+  private take(status: TicketStatus): void {
+    this.trouble.value = null;
+    this.updatedAt.value = Date.now();
+    this.aheadAtFirst.value = Math.max(this.aheadAtFirst.value, status.queue?.ahead ?? 0);
+    this.status.value = status;
+  }
+}

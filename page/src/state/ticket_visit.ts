@@ -1,0 +1,69 @@
+// A visit to a ticket: its place in the queue, and then its outcome.
+
+import { computed } from '@preact/signals-core';
+
+import { ProblemError } from '../api/request.ts';
+import type { App } from './app.ts';
+import { kept, type KeptTicket } from './storage.ts';
+import { isFinal, TicketFollower } from './ticket_status.ts';
+
+export class TicketVisit {
+  readonly view = 'ticket';
+  readonly id: string;
+  readonly follower: TicketFollower;
+  private readonly app: App;
+
+  /** What this device knows of the ticket. Another device sees only its place and its status until it is settled. */
+  readonly kept = computed((): KeptTicket | undefined => {
+    return this.app.tickets.all.value.find(({ ticketId }) => ticketId === this.id);
+  });
+
+  readonly concertId = computed((): string | undefined => {
+    return this.follower.status.value?.booking?.ticketData[0]?.concertId ?? this.kept.value?.concertId;
+  });
+
+  readonly concert = computed(() => this.app.catalogue.concerts.value.get(this.concertId.value ?? ''));
+
+  constructor(id: string, app: App) {
+    this.id = id;
+    this.app = app;
+    this.follower = new TicketFollower(id);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const ticket = await this.follower.follow(signal);
+    if (ticket === null || !isFinal(ticket)) return;
+    this.remember();
+    const { concertId } = this;
+    if (concertId.value === undefined) return;
+    try {
+      await this.app.catalogue.loadConcert(concertId.value, signal);
+    } catch (error) {
+      // The receipt is complete without the concert's name.
+      if (!signal.aborted && !(error instanceof ProblemError)) throw error;
+    }
+    this.remember();
+  }
+
+  /** Keeps the outcome on the device, and what was asked for if nothing of it was booked, to choose again. */
+  private remember(): void {
+    const status = this.follower.status.value;
+    const known = this.kept.value;
+    const concertId = this.concertId.value;
+    if (status === null || concertId === undefined) return;
+    const { booking } = status;
+    this.app.tickets.keep({
+      ticketId: this.id,
+      concertId,
+      title: this.concert.value?.title ?? known?.title ?? 'Concert',
+      userName: booking?.userName ?? known?.userName ?? '',
+      seats: booking?.seats ?? known?.seats ?? [],
+      total: known?.total,
+      at: known?.at ?? Date.parse(status.submittedAt),
+      status: status.status,
+    });
+    const taken = status.problem?.seatIds ?? [];
+    const left = (known?.seats ?? []).map(({ id }) => id).filter((id) => !taken.includes(id));
+    if (!booking && known?.status === undefined) kept.setChoice(concertId, left);
+  }
+}

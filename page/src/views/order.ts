@@ -1,0 +1,266 @@
+// The order: the chosen seats and what they cost, the form, and what becomes of the booking until it is accepted.
+
+import { html, nothing, type TemplateResult } from 'lit-html';
+import { live } from 'lit-html/directives/live.js';
+import { ref } from 'lit-html/directives/ref.js';
+
+import type { Problem } from '../api/types.ts';
+import type { Seat } from '../api/seats.ts';
+import { cents, money } from '../model/money.ts';
+import type { SaleState } from '../model/sale.ts';
+import { count, countdown, list } from '../model/words.ts';
+import type { App } from '../state/app.ts';
+import type { BookingPhase } from '../state/booking.ts';
+import type { ConcertVisit } from '../state/concert_visit.ts';
+import { type Intent, kept } from '../state/storage.ts';
+import { reason } from './ticket.ts';
+import { noteInView } from './in_view.ts';
+import { retryText } from './trouble.ts';
+
+type Field = 'userName' | 'userEmail';
+
+export function orderForm(app: App, visit: ConcertVisit, state: SaleState): TemplateResult {
+  const seats = visit.choice.seats.value;
+  const phase = visit.booking.phase.value;
+  const isLocked = phase.kind === 'sending';
+  return html`
+    <form id="order" class="card" novalidate aria-labelledby="order-title" ${ref((element) =>
+      noteInView(element, app.isOrderInView)
+    )} @submit=${(event: Event) => submit(event, app, visit, state)}>
+      <div class="scroll">
+          <h2 id="order-title" tabindex="-1">Your booking</h2>
+          ${phaseNote(app, visit, phase)}
+          ${seats.length === 0
+            ? html`<p class="muted">No seats chosen yet.</p>`
+            : html`<ul class="chosen" aria-label="Chosen seats">${
+              seats.map((seat) => chosenSeat(app, visit, seat))
+            }</ul>`}
+          ${priceNote(visit)}
+          ${field(app, visit, 'userName', 'Name', 'text', 'name', 100)}
+          ${field(app, visit, 'userEmail', 'E-mail', 'email', 'email', 254)}
+        </div>
+      <div class="foot">
+        <p class="complaint" role="alert">${visit.choice.complaint.value}</p>
+        <output class="total">${seats.length > 0
+          ? html`Total: ${count(seats.length, 'seat')} ·
+            <strong>${money(visit.choice.total.value)}</strong>`
+          : nothing}</output>
+        <button class="action" ?disabled=${isLocked || !canBook(visit, state)}>${bookLabel(visit, state)}</button>
+        <p class="small muted">Seats are yours only once the queue confirms them.</p>
+      </div>
+    </form>
+    ${app.isOrderInView.value ? nothing : bar(visit, isLocked)}
+  `;
+}
+
+/** At the bottom of a small window, while the form is out of view. */
+function bar(visit: ConcertVisit, isLocked: boolean): TemplateResult | typeof nothing {
+  const seats = visit.choice.seats.value;
+  const complaint = visit.choice.complaint.value;
+  if (isLocked || (seats.length === 0 && complaint === '')) return nothing;
+  return html`<div class="bar">
+    <p class="complaint" aria-hidden="true">${complaint}</p>
+    ${
+    seats.length === 0 ? nothing : html`
+      <strong>${count(seats.length, 'seat')} · ${money(visit.choice.total.value)}</strong>
+      <button class="action" type="button" @click=${() => focusField('userName')}>Continue</button>
+    `
+  }
+  </div>`;
+}
+
+const canBook = (visit: ConcertVisit, state: SaleState): boolean =>
+  (state === 'open' || state === 'few-left') && visit.priceChanges.value.length === 0 &&
+  !(visit.choice.seats.value.length > 0 && Number.isNaN(visit.choice.total.value));
+
+function bookLabel(visit: ConcertVisit, state: SaleState): string {
+  if (state === 'not-open') return `Opens in ${countdown(visit.opensIn.value)}`;
+  if (state === 'closed') return 'The sale has closed';
+  if (state === 'sold-out') return 'Sold out';
+  const seats = visit.choice.seats.value.length;
+  if (seats === 0) return 'Book';
+  return Number.isNaN(visit.choice.total.value)
+    ? 'Loading the price…'
+    : `Book ${count(seats, 'seat')} for ${money(visit.choice.total.value)}`;
+}
+
+function chosenSeat(app: App, visit: ConcertVisit, seat: Seat): TemplateResult {
+  const remove = () => {
+    visit.choice.remove(seat);
+    document.getElementById('order-title')?.focus(); // The focused button no longer exists.
+  };
+  return html`
+    <li>
+      <span><strong>${seat.number}</strong> <span class="muted small">${app.catalogue.tierName(seat.tierId)}, row ${seat
+        .row}</span></span>
+      <span class="sum">${money(app.catalogue.priceOf(seat.tierId))}</span>
+      <button type="button" aria-label="Remove seat ${seat.number}" ?disabled=${visit.booking.isLocked}
+        @click=${remove}>×</button>
+    </li>
+  `;
+}
+
+function priceNote(visit: ConcertVisit): TemplateResult | typeof nothing {
+  const changes = visit.priceChanges.value;
+  if (changes.length === 0) return nothing;
+  return html`<div class="note bad" role="alert">
+    <p><strong>The price has changed.</strong></p>
+    ${
+    changes.map(({ name, before, after }) =>
+      html`<p>${name}: <s>${money(before)}</s> → <strong>${money(after)}</strong></p>`
+    )
+  }
+    <p>Your total is now <strong>${money(visit.choice.total.value)}</strong>.</p>
+    <button type="button" class="action quiet" @click=${() => visit.acceptPrices()}>Accept the new price</button>
+  </div>`;
+}
+
+// ---- The form ------------------------------------------------------------------------------------------------------
+const LABELS: Record<Field, string> = { userName: 'Your name', userEmail: 'Your e-mail' };
+
+function field(
+  app: App,
+  visit: ConcertVisit,
+  name: Field,
+  label: string,
+  type: string,
+  autocomplete: string,
+  max: number,
+): TemplateResult {
+  const detail = visit.fieldErrors.value.get(name);
+  const input = (event: Event) => {
+    app.person.value = { ...app.person.value, [name]: (event.target as HTMLInputElement).value };
+    kept.setPerson(app.person.value);
+    visit.clearFieldError(name);
+  };
+  return html`
+    <div>
+      <label for=${name}>${label}</label>
+      <input id=${name} name=${name} type=${type} autocomplete=${autocomplete} maxlength=${max} required
+        ?readonly=${visit.booking.isLocked}
+        .value=${live(app.person.value[name])}
+        aria-invalid=${detail ? 'true' : 'false'} aria-describedby="${name}-error" @input=${input}>
+      <p id="${name}-error" class="error">${detail ? `${LABELS[name]} ${detail}.` : nothing}</p>
+    </div>
+  `;
+}
+
+/** What the api would refuse is said without asking it. */
+function submit(event: Event, app: App, visit: ConcertVisit, state: SaleState): void {
+  event.preventDefault();
+  if (visit.booking.isLocked || !canBook(visit, state)) return;
+  const form = event.target as HTMLFormElement;
+  const errors = new Map<string, string>();
+  const { userName, userEmail } = app.person.value;
+  if (userName.trim() === '') errors.set('userName', 'is missing');
+  if (userEmail.trim() === '') errors.set('userEmail', 'is missing');
+  else if (!(form.elements.namedItem('userEmail') as HTMLInputElement).validity.valid) {
+    errors.set('userEmail', 'is not complete: it needs the form name@example.com');
+  }
+  visit.fieldErrors.value = errors;
+  const [first] = errors.keys();
+  if (visit.choice.seats.value.length === 0) visit.choice.complain('Choose a seat first.');
+  else if (first !== undefined) focusField(first);
+  else visit.book(userName.trim(), userEmail.trim());
+}
+
+function focusField(id: string): void {
+  const input = document.getElementById(id);
+  input?.focus({ preventScroll: true });
+  input?.scrollIntoView({ block: 'center' });
+}
+
+// ---- What becomes of the booking -----------------------------------------------------------------------------------
+function phaseNote(app: App, visit: ConcertVisit, phase: BookingPhase): TemplateResult | typeof nothing {
+  const { booking } = visit;
+  const again = (intent: Intent) => void booking.send(intent).catch((error: unknown) => app.fail(error));
+  switch (phase.kind) {
+    case 'idle':
+      return nothing;
+    case 'asking':
+      return html`
+        <div class="note busy" role="alert">
+          <p><strong>You had begun to book ${seatsOf(
+            phase.intent,
+          )}.</strong> It is not known whether that booking was accepted.</p>
+          <p class="actions">
+            <button type="button" class="action" @click=${() => again(phase.intent)}>Book ${seatsOf(
+              phase.intent,
+            )}</button>
+            <button type="button" class="action quiet" @click=${() => booking.forget()}>Forget it</button>
+          </p>
+          <p class="small muted">Booking again never books twice.</p>
+        </div>
+      `;
+    case 'sending':
+      return html`<div class="note busy" role="status">
+      <p><strong>${sendingTitle(phase.trouble?.problem ?? null)}</strong></p>
+      ${
+        phase.trouble
+          ? html`<p>${waitText(phase.trouble.problem)}
+        <span aria-hidden="true">${retryText(phase.trouble.retryAt, app.deviceNow.value)}</span></p>`
+          : nothing
+      }
+      <p class="actions"><button type="button" class="action quiet" @click=${() => booking.stop()}>Stop</button></p>
+    </div>`;
+    case 'stopped':
+      return html`
+        <div class="note bad" role="status">
+          <p><strong>We stopped trying.</strong> Your booking may have been accepted already. To find out, press Book again with the
+                same seats, name and e-mail: this never books twice, and shows the outcome of the first attempt.</p>
+          <p class="actions"><button type="button" class="action quiet" @click=${() =>
+            booking.forget()}>Forget it</button></p>
+        </div>
+      `;
+    case 'refused':
+      return html`
+        <div class="note bad" role="alert">
+          <p><strong>Nothing was booked.</strong> ${refusal(phase.problem)}</p>
+        </div>
+      `;
+  }
+}
+
+const seatsOf = ({ seats }: Intent): string =>
+  `${seats.length === 1 ? 'seat' : 'seats'} ${list(seats.map(({ seatNumber }) => seatNumber))}`;
+
+function sendingTitle(problem: Problem | null): string {
+  switch (problem?.code) {
+    case undefined:
+      return problem ? 'Your booking has not been accepted yet' : 'Sending your booking…';
+    case 'intake-paused':
+      return 'The organisers have paused the sale';
+    case 'intake-limited':
+    case 'queue-full':
+    case 'overloaded':
+    case 'too-many-requests':
+    case 'client-limit-reached':
+      return 'Very many people are booking right now';
+    default:
+      return 'Your booking has not been accepted yet';
+  }
+}
+
+function waitText(problem: Problem): string {
+  switch (problem.code) {
+    case 'intake-paused':
+      return 'Stay on this page: your booking is sent as soon as the sale goes on.';
+    case 'intake-limited':
+    case 'queue-full':
+      return 'Stay on this page: we send your booking again until it is accepted. It is booked only once.';
+    default:
+      return `${problem.title}. We try until your booking is accepted. It is booked only once, no matter how often we try.`;
+  }
+}
+
+function refusal(problem: Problem): string {
+  if (problem.errors && problem.errors.length > 0) {
+    const others = problem.errors.filter(({ field }) => !(field in LABELS) && !field.startsWith('seatIds'));
+    return others.length > 0
+      ? others.map(({ field, detail }) => `${field} ${detail}.`).join(' ')
+      : 'Correct what is marked below.';
+  }
+  return problem.code === 'price-changed' && problem.total !== undefined
+    ? `These seats cost ${money(cents(problem.total))} now.`
+    : reason(problem);
+}

@@ -1,0 +1,243 @@
+// The seats as a list of sections and rows. The elements are made once and changed one by one, because a map may have
+// twenty thousand seats, and a sale changes some of them ten times a second.
+
+import { effect } from '@preact/signals-core';
+
+import type { Seat } from '../api/seats.ts';
+import { money } from '../model/money.ts';
+import type { App } from '../state/app.ts';
+import type { ConcertVisit } from '../state/concert_visit.ts';
+import type { Section } from '../state/seat_map.ts';
+
+const MANY_SEATS = 1000; // With more seats than this, sections start collapsed.
+const SLICE = 12; // milliseconds: how long making elements may keep the page from responding
+
+export class SeatList {
+  readonly element = document.createElement('div');
+  private readonly app: App;
+  private readonly visit: ConcertVisit;
+  private readonly dispose: () => void;
+  private buttons = new Map<number, { seat: Seat; button: HTMLButtonElement; is: string }>();
+  private heads: {
+    section: Section;
+    details: HTMLDetailsElement;
+    title: HTMLElement;
+    free: HTMLElement;
+    left: number;
+  }[] = [];
+  private shownBooked: ReadonlySet<number> = new Set();
+  private shownChosen: ReadonlySet<number> = new Set();
+
+  constructor(app: App, visit: ConcertVisit) {
+    this.app = app;
+    this.visit = visit;
+    this.element.className = 'map';
+    this.element.setAttribute('role', 'group');
+    this.element.setAttribute('aria-labelledby', 'map-title');
+    this.element.setAttribute('aria-describedby', 'map-help');
+    this.element.addEventListener('click', (event) => this.onClick(event));
+    this.element.addEventListener('keydown', (event) => this.onKey(event));
+    this.element.addEventListener('focusin', (event) => this.onFocus(event));
+    const disposers = [
+      effect(() => this.build(visit.map.sections.value ?? [])),
+      effect(() => this.showPrices()),
+      effect(() => this.showChanges(visit.map.booked.value, new Set(visit.choice.seats.value.map(({ id }) => id)))),
+    ];
+    this.dispose = () => disposers.forEach((dispose) => dispose());
+  }
+
+  /** Stops following the map. */
+  close(): void {
+    this.dispose();
+  }
+
+  private build(sections: readonly Section[]): void {
+    this.buttons = new Map();
+    this.shownBooked = this.visit.map.booked.peek();
+    this.shownChosen = new Set(this.visit.choice.seats.peek().map(({ id }) => id));
+    const isCollapsed = this.visit.map.size > MANY_SEATS && sections.length > 1;
+    this.heads = sections.map((section) => {
+      const title = element('h3', '');
+      const free = element('span', 'muted small');
+      const summary = document.createElement('summary');
+      summary.append(title, ' ', free);
+      const details = document.createElement('details');
+      details.className = 'card';
+      const rows = element('div', 'rows');
+      rows.tabIndex = -1;
+      details.append(summary, rows);
+      // The seats of a section are made when it is opened.
+      details.addEventListener('toggle', () => void this.fill(section, rows), { once: true });
+      details.open = !isCollapsed;
+      const left = section.seats.filter((seat) => !this.shownBooked.has(seat.id)).length;
+      return { section, details, title, free, left };
+    });
+    this.element.replaceChildren(...this.heads.map(({ details }) => details));
+    this.showPrices();
+  }
+
+  /** Prices and names of tiers may change. */
+  private showPrices(): void {
+    const { catalogue } = this.app;
+    catalogue.tiers.value;
+    for (const head of this.heads) {
+      head.title.textContent = catalogue.tierName(head.section.tierId);
+      this.showFree(head);
+    }
+    for (const shown of this.buttons.values()) this.label(shown);
+  }
+
+  private showFree({ section, free, left }: SeatList['heads'][number]): void {
+    const name = this.app.catalogue.tierName(section.tierId);
+    const where = section.name.toLowerCase() === name.toLowerCase() ? '' : `section ${section.name} · `;
+    const offer = left > 0
+      ? `${left.toLocaleString('en-GB')} of ${section.seats.length.toLocaleString('en-GB')} free`
+      : 'sold out';
+    free.textContent = `${money(this.app.catalogue.priceOf(section.tierId))} · ${where}${offer}`;
+  }
+
+  /** Changes only what differs from what is shown. */
+  private showChanges(booked: ReadonlySet<number>, chosen: ReadonlySet<number>): void {
+    const changed = new Set<number>();
+    for (const [now, before] of [[booked, this.shownBooked], [chosen, this.shownChosen]] as const) {
+      for (const id of now) if (!before.has(id)) changed.add(id);
+      for (const id of before) if (!now.has(id)) changed.add(id);
+    }
+    const isBookedChanged = booked !== this.shownBooked;
+    [this.shownBooked, this.shownChosen] = [booked, chosen];
+    for (const id of changed) {
+      const shown = this.buttons.get(id);
+      if (shown) this.paint(shown);
+    }
+    if (!isBookedChanged || changed.size === 0) return;
+    for (const head of this.heads) {
+      const left = head.section.seats.reduce((left, seat) => left + (booked.has(seat.id) ? 0 : 1), 0);
+      if (left === head.left) continue;
+      head.left = left;
+      this.showFree(head);
+    }
+  }
+
+  /** Makes the seats row by row, and yields now and then, so that thousands of seats do not freeze the page. */
+  private async fill(section: Section, rows: HTMLElement): Promise<void> {
+    let began = performance.now();
+    for (const [index, { number, seats }] of section.rows.entries()) {
+      const buttons = element('div', 'seats');
+      buttons.setAttribute('role', 'group');
+      buttons.setAttribute('aria-label', `Row ${number}`);
+      buttons.append(...seats.map((seat) => this.seatButton(seat)));
+      // Each section is one Tab stop. The arrow keys move on from there.
+      if (index === 0) (buttons.firstElementChild as HTMLElement).tabIndex = 0;
+      const row = element('div', 'row');
+      const label = element('span', 'label', `Row ${number}`);
+      row.append(label, buttons);
+      rows.append(row);
+      if (performance.now() - began > SLICE) {
+        await new Promise((resolve) => {
+          setTimeout(resolve);
+        });
+        began = performance.now();
+      }
+    }
+  }
+
+  private seatButton(seat: Seat): HTMLButtonElement {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'seat';
+    button.tabIndex = -1;
+    button.textContent = seat.number.split('-').at(-1) ?? seat.number;
+    button.dataset['id'] = String(seat.id);
+    const shown = { seat, button, is: '' };
+    this.buttons.set(seat.id, shown);
+    this.paint(shown);
+    return button;
+  }
+
+  private paint(shown: { seat: Seat; button: HTMLButtonElement; is: string }): void {
+    const { seat, button } = shown;
+    const is = this.shownChosen.has(seat.id) ? 'chosen' : this.shownBooked.has(seat.id) ? 'taken' : 'free';
+    if (is === shown.is) return;
+    shown.is = is;
+    button.dataset['is'] = is;
+    button.setAttribute('aria-pressed', String(is === 'chosen'));
+    button.setAttribute('aria-disabled', String(is === 'taken'));
+    this.label(shown);
+  }
+
+  private label({ seat, button, is }: { seat: Seat; button: HTMLButtonElement; is: string }): void {
+    const { catalogue } = this.app;
+    button.setAttribute(
+      'aria-label',
+      `Seat ${seat.number}, ${seat.section}, row ${seat.row}, ${catalogue.tierName(seat.tierId)}, ` +
+        `${money(catalogue.priceOf(seat.tierId))}, ${is}`,
+    );
+  }
+
+  // ---- Choosing ----------------------------------------------------------------------------------------------------
+  private onClick({ target }: Event): void {
+    const button = (target as HTMLElement).closest<HTMLElement>('.seat');
+    const seat = button ? this.visit.map.seat(Number(button.dataset['id'])) : undefined;
+    if (!seat) return;
+    if (this.visit.booking.isLocked) this.app.say('Your booking is being sent. Wait for its outcome first.');
+    else if (this.visit.sale.value === 'closed') this.visit.choice.complain('The sale has closed.');
+    else this.visit.choice.toggle(seat);
+  }
+
+  private onKey(event: KeyboardEvent): void {
+    const seat = (event.target as HTMLElement).closest<HTMLElement>('.seat');
+    if (!seat || event.ctrlKey || event.metaKey || event.altKey) return;
+    const to = this.destination(seat, event.key);
+    if (to === undefined) return;
+    event.preventDefault();
+    to?.focus();
+  }
+
+  /** Where a key leads: across rows, and across sections that are open. `undefined` for other keys. */
+  private destination(seat: HTMLElement, key: string): HTMLElement | null | undefined {
+    const rows = [...this.element.querySelectorAll('details[open] .row')];
+    const at = rows.findIndex((row) => row.contains(seat));
+    const seatsOf = (index: number) => [...(rows[index]?.querySelectorAll<HTMLElement>('.seat') ?? [])];
+    const own = seatsOf(at);
+    const column = own.indexOf(seat);
+    const near = (index: number) => {
+      const seats = seatsOf(index);
+      return seats[Math.min(column, seats.length - 1)] ?? null;
+    };
+    switch (key) {
+      case 'ArrowLeft':
+        return own[column - 1] ?? seatsOf(at - 1).at(-1) ?? null;
+      case 'ArrowRight':
+        return own[column + 1] ?? seatsOf(at + 1)[0] ?? null;
+      case 'ArrowUp':
+        return near(at - 1);
+      case 'ArrowDown':
+        return near(at + 1);
+      case 'Home':
+        return own[0] ?? null;
+      case 'End':
+        return own.at(-1) ?? null;
+      case 'PageUp':
+        return near(Math.max(0, at - 5));
+      case 'PageDown':
+        return near(Math.min(rows.length - 1, at + 5));
+      default:
+        return undefined;
+    }
+  }
+
+  private onFocus({ target }: Event): void {
+    const seat = target as HTMLElement;
+    if (!seat.matches('.seat')) return;
+    const section = seat.closest('details');
+    for (const other of section?.querySelectorAll<HTMLElement>('.seat[tabindex="0"]') ?? []) other.tabIndex = -1;
+    seat.tabIndex = 0;
+  }
+}
+
+function element(tag: string, className: string, text = ''): HTMLElement {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}

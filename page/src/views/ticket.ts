@@ -1,0 +1,204 @@
+// A ticket: the wait in the queue, then the outcome.
+
+import { html, nothing, type TemplateResult } from 'lit-html';
+
+import type { Booking, Problem, SeatLabel, TicketStatus } from '../api/types.ts';
+import { cents, money, sum } from '../model/money.ts';
+import { concertTime, count, list, moment, roughly } from '../model/words.ts';
+import type { App } from '../state/app.ts';
+import { paths } from '../state/router.ts';
+import { isFinal } from '../state/ticket_status.ts';
+import type { TicketVisit } from '../state/ticket_visit.ts';
+import { link } from './link.ts';
+import { missingView } from './missing.ts';
+import { retryText } from './trouble.ts';
+
+/** When a wait has taken so many times the estimate, the page says so. */
+const LATE = 3;
+
+export function ticketView(app: App, visit: TicketVisit): TemplateResult {
+  const problem = visit.follower.failure.value;
+  if (problem) return missingView(app, problem.title, 'Check the address of your ticket: it may be incomplete.');
+  const status = visit.follower.status.value;
+  if (status === null || !isFinal(status)) return waiting(app, visit, status);
+  return status.booking ? receipt(app, visit, status.booking) : rejection(app, visit, status);
+}
+
+/** A short text for the title of the window. */
+export function ticketTitle(app: App, visit: TicketVisit): string {
+  if (visit.follower.failure.value) return 'Ticket not found';
+  const status = visit.follower.status.value;
+  if (status === null) return 'Your booking';
+  if (status.booking) return `✓ Booked: ${titleOf(app, visit)}`;
+  if (isFinal(status)) return `✗ Not booked: ${titleOf(app, visit)}`;
+  const ahead = status.queue?.ahead;
+  return ahead ? `${ahead.toLocaleString('en-GB')} ahead: ${titleOf(app, visit)}` : `Waiting: ${titleOf(app, visit)}`;
+}
+
+const titleOf = (_: App, visit: TicketVisit): string =>
+  visit.concert.value?.title ?? visit.kept.value?.title ?? 'your booking';
+
+// ---- Waiting -------------------------------------------------------------------------------------------------------
+function waiting(app: App, visit: TicketVisit, status: TicketStatus | null): TemplateResult {
+  const { follower, kept } = visit;
+  const now = app.deviceNow.value;
+  const { trouble } = follower;
+  return html`<section class="card outcome busy" aria-busy="true">
+    <h1 tabindex="-1">${status === null ? 'Looking for your booking…' : 'Your booking is in the queue'}</h1>
+    ${
+    kept.value
+      ? html`<p><strong>${kept.value.title}</strong><br>
+      ${seatNumbers(kept.value.seats)}${kept.value.total === undefined ? '' : ` · ${money(cents(kept.value.total))}`}
+      · for ${kept.value.userName}</p>`
+      : nothing
+  }
+    ${status === null ? nothing : place(visit, status, now)}
+    ${
+    trouble.value
+      ? html`<p role="status">${trouble.value.title}. You keep your place in the queue.
+      <span aria-hidden="true">${retryText(trouble.value.retryAt, now)}</span></p>`
+      : nothing
+  }
+    <p class="muted">You can close or reload this page, and come back to this address. You keep your place.</p>
+  </section>`;
+}
+
+function place(visit: TicketVisit, { queue, submittedAt }: TicketStatus, now: number): TemplateResult {
+  const ahead = queue?.ahead;
+  const eta = queue?.etaSeconds;
+  const waited = Math.max(0, now - (visit.kept.value?.at ?? Date.parse(submittedAt))) / 1000;
+  const first = visit.follower.aheadAtFirst.value;
+  const isLate = waited > LATE * Math.max(eta ?? 0, 5);
+  return html`
+    ${ahead == null
+      ? html`<p class="ahead">Waiting for your turn</p>`
+      : html`<p class="ahead">${
+        ahead === 0 ? 'You are next' : html`<strong>${ahead.toLocaleString('en-GB')}</strong>
+          ${ahead === 1 ? 'booking' : 'bookings'} ahead of yours`
+      }</p>
+        ${
+        first > 0
+          ? html`<progress max=${first} .value=${first - ahead} aria-label="Progress in the queue"></progress>`
+          : nothing
+      }`}
+    <p>${isLate
+      ? 'This takes longer than usual. Your place is safe.'
+      : eta == null
+      ? nothing
+      : `It should take ${roughly(eta)}.`}</p>
+    <p class="small muted" aria-hidden="true">Waiting for ${elapsed(waited)} · updated
+      ${count(Math.max(0, Math.round((now - visit.follower.updatedAt.value) / 1000)), 'second')} ago</p>
+  `;
+}
+
+const elapsed = (seconds: number): string =>
+  seconds < 60 ? count(Math.floor(seconds), 'second') : count(Math.floor(seconds / 60), 'minute');
+
+// ---- Confirmed -----------------------------------------------------------------------------------------------------
+function receipt(app: App, visit: TicketVisit, booking: Booking): TemplateResult {
+  const concert = visit.concert.value;
+  const released = new Set(booking.releasedSeatIds ?? []);
+  const kept = booking.seats.filter(({ id }) => !released.has(id));
+  const gone = booking.seats.filter(({ id }) => released.has(id));
+  const total = sum(booking.ticketData.map(({ totalAmount }) => cents(totalAmount)));
+  return html`<article class="card outcome ${kept.length > 0 ? 'good' : 'bad'} receipt">
+    <h1 tabindex="-1">${kept.length > 0 ? 'Your seats are booked' : 'The organiser has taken your seats back'}</h1>
+    <h2>${titleOf(app, visit)}</h2>
+    ${
+    concert
+      ? html`<p>${concert.artist}<br>${concertTime(concert)}${concert.timeZone ? ` (${concert.timeZone})` : ''}<br>
+      ${concert.venue}, ${concert.city}</p>`
+      : nothing
+  }
+    <ul class="stubs" aria-label="Seats">${kept.map((seat) => stub(seat))}</ul>
+    ${
+    gone.length > 0
+      ? html`<p class="bad-text">The organiser has taken ${seatNumbers(gone).toLowerCase()} back.
+      ${gone.length === 1 ? 'It is' : 'They are'} no longer yours.</p>`
+      : nothing
+  }
+    <table>
+      <caption class="spoken">What you have paid</caption>
+      <tbody>${
+    booking.ticketData.map((line) =>
+      html`
+        <tr>
+          <td>${app.catalogue.tierName(line.ticketTierId)} ${list(line.seatNumbers)}</td>
+          <td class="sum">${line.quantity} × ${money(cents(line.pricePerTicket))}</td>
+          <td class="sum">${money(cents(line.totalAmount))}</td>
+        </tr>
+      `
+    )
+  }
+      <tr><th colspan="2" scope="row">Total</th><td class="sum"><strong>${money(total)}</strong></td></tr></tbody>
+    </table>
+    <p>Booking number <strong>${booking.id}</strong>, for ${booking.userName} (${booking.userEmail}).</p>
+    <p class="muted small noprint">This address is your ticket: whoever has it sees it. Keep it to yourself.</p>
+    <p class="actions noprint">
+      <button type="button" class="action" @click=${() => print()}>Print</button>
+      ${
+    visit.concertId.value ? link(app, paths.concert(visit.concertId.value), 'Book more seats', 'action quiet') : nothing
+  }
+    </p>
+  </article>`;
+}
+
+function stub({ section, row, seatNumber }: SeatLabel): TemplateResult {
+  return html`<li><span class="small muted">${section} · row ${row}</span><strong>${seatNumber}</strong></li>`;
+}
+
+// ---- Nothing was booked --------------------------------------------------------------------------------------------
+const TITLES: Record<string, string> = { expired: 'Your booking expired', failed: 'Your booking failed' };
+
+function rejection(app: App, visit: TicketVisit, { status, problem }: TicketStatus): TemplateResult {
+  const concert = visit.concertId.value;
+  const isOver = ['sold-out', 'sale-closed'].includes(problem?.code ?? '');
+  return html`
+    <section class="card outcome bad">
+      <h1 tabindex="-1">${TITLES[status] ?? 'Your seats were not booked'}</h1>
+      <h2>${titleOf(app, visit)}</h2>
+      <p>${reason(problem)}</p>
+      <p>Nothing was booked, and nothing is to be paid.</p>
+      <p class="actions">
+          ${concert && !isOver
+            ? link(
+              app,
+              paths.concert(concert),
+              problem?.code === 'price-changed' ? 'See the new price' : 'Choose again',
+              'action',
+            )
+            : link(app, paths.list, 'See other concerts', 'action')}
+        </p>
+    </section>
+  `;
+}
+
+/** Why nothing was booked, in words for a buyer. */
+export function reason(problem: Problem | undefined): string {
+  switch (problem?.code) {
+    case 'seats-taken': {
+      const seats = problem.seats ?? [];
+      return seats.length > 0
+        ? `${seatNumbers(seats)} went to another buyer before your booking was processed.`
+        : 'Another buyer was faster. Choose other seats.';
+    }
+    case 'sold-out':
+      return 'The last seats went to other buyers before your booking was processed. The concert is sold out.';
+    case 'sale-not-open':
+      return problem.opensAt
+        ? `The sale opens on ${moment(problem.opensAt)} (your time).`
+        : 'The sale is not open yet.';
+    case 'sale-closed':
+      return problem.closedAt ? `The sale closed on ${moment(problem.closedAt)} (your time).` : 'The sale has closed.';
+    case 'price-changed':
+      return problem.total !== undefined && problem.expectedTotal !== undefined
+        ? `The price changed before your booking was processed: these seats cost ${money(cents(problem.total))} now, ` +
+          `not ${money(cents(problem.expectedTotal))}.`
+        : 'The price changed before your booking was processed.';
+    default:
+      return problem?.detail ?? problem?.title ?? 'The reason is not known.';
+  }
+}
+
+const seatNumbers = (seats: readonly SeatLabel[]): string =>
+  `${seats.length === 1 ? 'Seat' : 'Seats'} ${list(seats.map(({ seatNumber }) => seatNumber))}`;

@@ -1,0 +1,243 @@
+// From the choice of seats to the receipt: nothing is booked or charged that was not asked for.
+
+import assert from 'node:assert/strict';
+import type { Page } from 'playwright-core';
+import { eventually } from './support/eventually.ts';
+import { assertInView } from './support/page_checks.ts';
+import { LAPTOP, PHONE, type Scenario, scenario } from './support/scenario.ts';
+
+const seat = (page: Page, number: string) => page.getByRole('button', { name: new RegExp(`^Seat ${number}, `) });
+const bookButton = (page: Page) => page.locator('#order').getByRole('button', { name: /^Book/ });
+const ticketOf = (page: Page) => new URL(page.url()).pathname.replace('/t/', '');
+
+let buyers = 0;
+
+/** Fills the form, with an address that nobody else has. */
+async function fillIn(page: Page): Promise<string> {
+  buyers += 1;
+  const userEmail = `buyer-${buyers}@example.com`;
+  await page.getByLabel('Name').fill('Alice');
+  await page.getByLabel('E-mail').fill(userEmail);
+  return userEmail;
+}
+
+async function openConcert({ open, admin }: Scenario, tiers?: Parameters<typeof admin.createConcert>[0]) {
+  const concert = await admin.createConcert(tiers);
+  const page = await open(`/c/${concert.id}`);
+  await seat(page, concert.seats[0]!.seatNumber).waitFor();
+  return { concert, page, numbers: concert.seats.map(({ seatNumber }) => seatNumber) };
+}
+
+scenario('totals are exact to the cent, and at most ten seats can be chosen', async (tools) => {
+  const { page, numbers } = await openConcert(tools, {
+    tiers: [{ type: 'Cheap', price: '0.10', seats: [{ section: 'hall', rows: 1, seatsPerRow: 20 }] }],
+  });
+  for (const number of numbers.slice(0, 3)) await seat(page, number).click();
+  await page.getByRole('status').filter({ hasText: 'Total: 3 seats · 0.30' }).waitFor();
+  for (const number of numbers.slice(3, 11)) await seat(page, number).click();
+  await page.getByRole('alert').filter({ hasText: 'at most 10 seats' }).waitFor();
+  await page.getByRole('button', { name: 'Book 10 seats for 1.00' }).waitFor();
+  await page.getByRole('button', { name: `Remove seat ${numbers[0]}`, exact: true }).click();
+  await page.getByRole('button', { name: 'Book 9 seats for 0.90' }).waitFor();
+});
+
+scenario('with ten seats chosen, Book is in view on a laptop', async (tools) => {
+  const { page, numbers } = await openConcert(tools);
+  for (const number of numbers.slice(0, 10)) await seat(page, number).click();
+  assert.deepEqual(page.viewportSize(), LAPTOP);
+  await assertInView(bookButton(page));
+  await seat(page, numbers[10]!).click();
+  await assertInView(page.locator('#order').getByRole('alert').filter({ hasText: 'at most 10' }));
+  await assertInView(bookButton(page));
+});
+
+scenario(
+  'on a phone, Continue and Book can be reached, and a complaint is in view',
+  { device: { viewport: PHONE } },
+  async (tools) => {
+    const { page, numbers } = await openConcert(tools);
+    for (const number of numbers.slice(0, 10)) await seat(page, number).click();
+    await seat(page, numbers[10]!).click();
+    await assertInView(page.locator('.bar .complaint'));
+    await page.getByRole('button', { name: 'Continue' }).click();
+    await assertInView(page.getByLabel('Name'));
+    await bookButton(page).scrollIntoViewIfNeeded();
+    await assertInView(bookButton(page));
+  },
+);
+
+scenario('the receipt survives a reload, a second window, going back, and a second booking', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await fillIn(page);
+  await bookButton(page).click();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  const first = page.url();
+  await page.getByRole('row', { name: /Total 10\.00/ }).waitFor();
+  await page.getByText(concert.title).first().waitFor();
+  await page.reload();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  await page.getByRole('link', { name: 'Book more seats' }).click();
+  await seat(page, numbers[1]!).click();
+  await bookButton(page).click();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  assert.notEqual(page.url(), first);
+  await page.goBack();
+  await page.goBack();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  assert.equal(page.url(), first);
+  await page.getByRole('link', { name: 'My tickets' }).click();
+  assert.equal(await page.getByRole('link', { name: concert.title }).count(), 2);
+  const other = await tools.open(new URL(first).pathname);
+  await other.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+});
+
+scenario('pressing Book twice books once', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  const userEmail = await fillIn(page);
+  await bookButton(page).dblclick();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  assert.equal(await tools.database.countSales(concert.id), 1);
+  assert.equal(await tools.database.countBookings(userEmail), 1);
+});
+
+scenario('a request that is lost, refused or limited is sent again, and books once', async (tools) => {
+  const { network, database } = tools;
+  const faults = {
+    'before it arrives': () => network.loseRequest('POST /ticket-bookings'),
+    'after it was accepted': () => network.loseResponse('POST /ticket-bookings'),
+    'by a full queue': () => network.unavailable('POST /ticket-bookings', 1, 1),
+    'by a limit': () => network.tooManyRequests('POST /ticket-bookings', 1, 1),
+  };
+  for (const [name, fault] of Object.entries(faults)) {
+    const { concert, page, numbers } = await openConcert(tools);
+    await seat(page, numbers[0]!).click();
+    await fillIn(page);
+    await fault();
+    await bookButton(page).click();
+    await page.getByText(/Trying again|Your booking is in the queue|Your seats are booked/).first().waitFor();
+    await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+    assert.equal(await database.countSales(concert.id), 1, name);
+    await page.close();
+  }
+});
+
+scenario('without a network, the booking is sent once it is back', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await fillIn(page);
+  await tools.network.offline();
+  await bookButton(page).click();
+  await page.getByText('Hamro Concert cannot be reached').first().waitFor();
+  await tools.network.online();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor({ timeout: 20_000 });
+  assert.equal(await tools.database.countSales(concert.id), 1);
+});
+
+scenario('leaving and returning sends nothing, and asks', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await fillIn(page);
+  const full = await tools.network.unavailable('POST /ticket-bookings', 1);
+  await bookButton(page).click();
+  await page.getByText('Very many people are booking right now').waitFor();
+  await page.getByRole('link', { name: '← All concerts' }).click();
+  await page.getByRole('heading', { level: 1, name: 'Concerts' }).waitFor();
+  await full.stop();
+  const posts = await tools.network.intercept('POST /ticket-bookings', (route) => route.fallback());
+  await page.getByRole('link', { name: concert.title }).click();
+  await page.getByText(`You had begun to book seat ${numbers[0]}.`).waitFor();
+  await seat(page, numbers[1]!).waitFor();
+  assert.equal(posts.requests.length, 0);
+  assert.equal(await tools.database.countSales(concert.id), 0);
+  // A fresh window by a link is no reload either.
+  await page.goto('/');
+  await page.goto(`/c/${concert.id}`);
+  await page.getByText(`You had begun to book seat ${numbers[0]}.`).waitFor();
+  assert.equal(posts.requests.length, 0);
+  await page.getByRole('button', { name: 'Forget it' }).click();
+  await page.getByText('You had begun').waitFor({ state: 'detached' });
+  assert.equal(posts.requests.length, 0);
+});
+
+scenario('a reload while sending goes on with the same key', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  const userEmail = await fillIn(page);
+  await tools.network.loseResponse('POST /ticket-bookings');
+  await bookButton(page).click();
+  await eventually(async () => assert.equal(await tools.database.countSales(concert.id), 1));
+  const posts = await tools.network.intercept('POST /ticket-bookings', (route) => route.fallback());
+  await page.reload();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  assert.ok(posts.requests.length <= 1);
+  assert.equal(await tools.database.countSales(concert.id), 1);
+  assert.ok(await tools.database.countBookings(userEmail) >= 1);
+});
+
+scenario('another price than the one shown is never charged', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await fillIn(page);
+  await page.getByRole('button', { name: 'Book 1 seat for 10.00' }).waitFor();
+  // The page does not learn of the new price before the request is sent.
+  const held = await tools.network.hold('POST /ticket-bookings');
+  await bookButton(page).click();
+  await held.arrived;
+  await tools.admin.changePrice(concert.tiers[0]!, '99.00');
+  await held.release();
+  await page.getByRole('heading', { name: 'Your seats were not booked' }).waitFor();
+  await page.getByText('cost 99.00 now, not 10.00').waitFor();
+  assert.equal(await tools.database.countSales(concert.id), 0);
+  await page.getByRole('link', { name: 'See the new price' }).click();
+  await page.getByRole('button', { name: 'Book 1 seat for 99.00' }).click();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  assert.deepEqual(await tools.database.chargedPrices(ticketOf(page)), ['99.00']);
+});
+
+scenario('an open page shows the old and the new price, and asks', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await fillIn(page);
+  await tools.admin.changePrice(concert.tiers[0]!, '99.00');
+  const note = page.getByRole('alert').filter({ hasText: 'The price has changed' });
+  await note.getByText('10.00').waitFor();
+  await note.getByText('99.00').first().waitFor();
+  assert.equal(await bookButton(page).isEnabled(), false);
+  await page.getByRole('button', { name: 'Accept the new price' }).click();
+  await page.getByRole('button', { name: 'Book 1 seat for 99.00' }).click();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  assert.deepEqual(await tools.database.chargedPrices(ticketOf(page)), ['99.00']);
+});
+
+scenario('an error beside its field goes when it is corrected', async (tools) => {
+  const { page, numbers } = await openConcert(tools);
+  const posts = await tools.network.intercept('POST /ticket-bookings', (route) => route.fallback());
+  await bookButton(page).click();
+  await page.getByRole('alert').filter({ hasText: 'Choose a seat first.' }).waitFor();
+  await seat(page, numbers[0]!).click();
+  await bookButton(page).click();
+  await page.getByText('Your name is missing.').waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement?.id), 'userName');
+  await page.getByLabel('Name').fill('Alice');
+  await page.getByText('Your name is missing.').waitFor({ state: 'detached' });
+  await page.getByLabel('E-mail').fill('alice');
+  await bookButton(page).click();
+  await page.getByText('Your e-mail is not complete').waitFor();
+  assert.equal(posts.requests.length, 0);
+});
+
+scenario('what only the api refuses is shown beside its field', async (tools) => {
+  const { page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await fillIn(page);
+  tools.expectProblem(/status of 422/);
+  await page.getByLabel('Name').fill('A\u200b\u0007lice');
+  await bookButton(page).click();
+  await page.getByText(/^Your name /).waitFor();
+  await page.getByText('Correct what is marked below.').waitFor();
+  await page.getByLabel('Name').fill('Alice');
+  await bookButton(page).click();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+});

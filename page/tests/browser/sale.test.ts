@@ -1,0 +1,162 @@
+// The sale while a page is open: it opens and closes, seats go, tiers and the concert change.
+
+import assert from 'node:assert/strict';
+import type { Page } from 'playwright-core';
+import { assertInView } from './support/page_checks.ts';
+import { PHONE, scenario } from './support/scenario.ts';
+
+const seat = (page: Page, number: string) => page.getByRole('button', { name: new RegExp(`^Seat ${number}, `) });
+const order = (page: Page) => page.locator('#order');
+
+for (
+  const [where, clockAhead] of [['a right clock', 0], ['a clock that is an hour fast', 3600], [
+    'a clock that is an hour slow',
+    -3600,
+  ]] as const
+) {
+  scenario(
+    `with ${where}, a sale opens by itself at the right moment`,
+    { device: { clockAhead } },
+    async ({ open, admin, database }) => {
+      const opens = Date.now() + 6000;
+      const { id, seats } = await admin.createConcert({ salesOpenAt: new Date(opens).toISOString() });
+      const page = await open(`/c/${id}`);
+      // Everything can be prepared.
+      await seat(page, seats[0]!.seatNumber).click();
+      await page.getByLabel('Name').fill('Alice');
+      await page.getByLabel('E-mail').fill('early@example.com');
+      await page.getByText(/The sale opens in 00:0/).waitFor();
+      assert.equal(await order(page).getByRole('button', { name: /^Opens in/ }).isEnabled(), false);
+      const book = order(page).getByRole('button', { name: 'Book 1 seat for 10.00' });
+      await book.waitFor();
+      const late = Date.now() - opens;
+      assert.ok(late > -1500, `opened ${-late} ms early`);
+      await book.click();
+      await page.getByRole('heading', { name: /Your seats (are|were not) booked/ }).waitFor();
+      await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+      assert.equal(await database.countSales(id), 1);
+    },
+  );
+}
+
+scenario('a sale that closes while the page is open cannot be booked any more', async ({ open, admin }) => {
+  const { id, seats } = await admin.createConcert({ salesCloseAt: admin.moment(6) });
+  const page = await open(`/c/${id}`);
+  await seat(page, seats[0]!.seatNumber).click();
+  await order(page).getByRole('button', { name: 'Book 1 seat for 10.00' }).waitFor();
+  await page.getByText('Sale closed', { exact: true }).waitFor();
+  assert.equal(await order(page).getByRole('button', { name: 'The sale has closed' }).isEnabled(), false);
+});
+
+scenario('an organiser who closes and opens the sale is followed', async ({ open, admin }) => {
+  const { id, seats } = await admin.createConcert();
+  const page = await open(`/c/${id}`);
+  await seat(page, seats[0]!.seatNumber).click();
+  await admin.closeSale(id);
+  await page.getByText('Sale closed', { exact: true }).waitFor();
+  await admin.openSale(id);
+  await order(page).getByRole('button', { name: 'Book 1 seat for 10.00' }).waitFor();
+});
+
+scenario('a seat that another buyer takes is removed from the choice, in view on a phone', {
+  device: { viewport: PHONE },
+}, async ({ open, admin }) => {
+  const { id, seats } = await admin.createConcert();
+  const [first, second] = [seats[0]!, seats[1]!];
+  const page = await open(`/c/${id}`);
+  await seat(page, first.seatNumber).click();
+  await seat(page, second.seatNumber).click();
+  await page.getByText('2 seats · 20.00').first().waitFor();
+  await admin.sellToAnother([first.id]);
+  const complaint = page.locator('.bar .complaint');
+  await complaint.getByText(`Seat ${first.seatNumber} went to another buyer`).waitFor();
+  await assertInView(complaint);
+  await page.getByText('1 seat · 10.00').first().waitFor();
+  await page.getByRole('button', { name: new RegExp(`^Seat ${first.seatNumber}, .*taken$`) }).waitFor();
+});
+
+scenario('a concert sells out and gets seats back while the page is open', async ({ open, admin }) => {
+  const { id, seats } = await admin.createConcert({
+    tiers: [{ type: 'One', price: '1.00', seats: [{ section: 'a', rows: 1, seatsPerRow: 2 }] }],
+  });
+  const page = await open(`/c/${id}`);
+  await seat(page, seats[0]!.seatNumber).waitFor();
+  const ticket = await admin.sellToAnother(seats.map(({ id }) => id));
+  await page.getByText('Sold out', { exact: true }).waitFor();
+  assert.equal(await order(page).count(), 0);
+  await admin.releaseSeats(ticket, [seats[0]!.id]);
+  await seat(page, seats[0]!.seatNumber).click();
+  await order(page).getByRole('button', { name: 'Book 1 seat for 1.00' }).waitFor();
+});
+
+scenario('a tier that is added has its price at once', async ({ open, admin }) => {
+  const { id, seats } = await admin.createConcert();
+  const page = await open(`/c/${id}`);
+  await seat(page, seats[0]!.seatNumber).click();
+  await admin.createTier(id, {
+    type: 'VIP',
+    price: '55.50',
+    seats: [{ section: 'vip', rows: 1, seatsPerRow: 3, prefix: 'V' }],
+  });
+  const added = page.getByRole('button', { name: /^Seat V-1, .*VIP, 55\.50, free$/ });
+  await added.click();
+  await order(page).getByRole('button', { name: 'Book 2 seats for 65.50' }).waitFor();
+});
+
+scenario(
+  'a concert that is deleted while it is open is gone, with a way out',
+  async ({ open, admin, expectProblem }) => {
+    const { id, title, seats } = await admin.createConcert();
+    expectProblem(/status of 404/, { isOptional: true });
+    const page = await open(`/c/${id}`);
+    await seat(page, seats[0]!.seatNumber).click();
+    await admin.deleteConcert(id);
+    await page.getByRole('heading', { level: 1, name: `${title} is no longer listed` }).waitFor();
+    assert.equal(await order(page).count(), 0);
+    await page.getByRole('link', { name: 'See all concerts' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Concerts' }).waitFor();
+  },
+);
+
+scenario('without events, the page polls', async ({ open, admin, network }) => {
+  await network.blockEvents();
+  const { id, seats } = await admin.createConcert();
+  const page = await open(`/c/${id}`);
+  await seat(page, seats[0]!.seatNumber).waitFor();
+  await admin.sellToAnother([seats[0]!.id]);
+  await page.getByRole('button', { name: new RegExp(`^Seat ${seats[0]!.seatNumber}, .*taken$`) }).waitFor({
+    timeout: 15_000,
+  });
+  await seat(page, seats[1]!.seatNumber).click();
+  await page.getByLabel('Name').fill('Alice');
+  await page.getByLabel('E-mail').fill('polling@example.com');
+  await order(page).getByRole('button', { name: /^Book/ }).click();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor({ timeout: 20_000 });
+});
+
+scenario(
+  'a paused sale is told as what it is, and the booking is sent once it goes on',
+  async ({ open, admin, network, database }) => {
+    const { id, seats } = await admin.createConcert();
+    const page = await open(`/c/${id}`);
+    await seat(page, seats[0]!.seatNumber).click();
+    await page.getByLabel('Name').fill('Alice');
+    await page.getByLabel('E-mail').fill('paused@example.com');
+    const paused = await network.respond('POST /ticket-bookings', {
+      status: 503,
+      headers: { 'Retry-After': '1' },
+      body: {
+        type: 'urn:x',
+        status: 503,
+        code: 'intake-paused',
+        title: 'Bookings are paused',
+        detail: 'Bookings are paused.',
+      },
+    });
+    await order(page).getByRole('button', { name: /^Book/ }).click();
+    await page.getByText('The organisers have paused the sale').waitFor();
+    await paused.stop();
+    await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+    assert.equal(await database.countSales(id), 1);
+  },
+);
