@@ -14,7 +14,7 @@ pub enum Reference {
 }
 
 /// The directories whose files are named by their path in the repository.
-const DIRECTORIES: [&str; 14] = [
+const DIRECTORIES: [&str; 15] = [
     ".ci",
     ".config",
     "api",
@@ -25,6 +25,7 @@ const DIRECTORIES: [&str; 14] = [
     "loadtest",
     "migrations",
     "model",
+    "page",
     "seeds",
     "shared",
     "verification",

@@ -1,5 +1,7 @@
 //! The booking page, as a browser loads it.
 
+mod browser;
+
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
