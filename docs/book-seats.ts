@@ -6,7 +6,8 @@
 
 /** A booking request with the idempotency key that prevents booking it twice. Store it so that it survives a reload. */
 export interface BookingIntent { key: string; request: BookingRequest }
-export interface BookingRequest { userName: string; userEmail: string; seatIds: number[]; concertId?: string }
+export interface BookingRequest { userName: string; userEmail: string; seatIds: number[]; concertId?: string;
+  expectedTotal?: string } // such as '100.00': what the seats cost together; at any other total nothing is booked
 
 /** The status document of a ticket. */
 export interface TicketStatus {
@@ -28,6 +29,7 @@ export interface SeatLabel { id: number; section: string; row: number; seatNumbe
 export interface Problem {
   type: string; title: string; status: number; detail?: string; code?: string; ticketId?: string;
   errors?: { field: string; detail: string }[]; seatIds?: number[]; seats?: SeatLabel[]; opensAt?: string; closedAt?: string;
+  total?: string; expectedTotal?: string; // of `price-changed`
 }
 export class ProblemError extends Error {
   readonly problem: Problem;
@@ -48,8 +50,9 @@ export const newBookingIntent = (request: BookingRequest): BookingIntent => ({ k
  * Books, and returns the ticket once it is final. Calls `onStatus` with each status, including the final one. Retries
  * until `signal` aborts. The booking may still go through after an abort: call this again with the same intent to find
  * out. After `expired` or `failed` nothing was booked and the key is free: use the same intent to try again. After
- * `rejected`, create a new one: if the seats were taken, the key is used up. Throws a `ProblemError` if the booking was not
- * queued: seats that are known to be sold (`seats-taken`, `sold-out`) are refused at once, without a ticket.
+ * `rejected`, create a new one: if the seats were taken, the key is used up; after `price-changed`, ask the customer
+ * first. Throws a `ProblemError` if the booking was not queued: seats that are known to be sold (`seats-taken`,
+ * `sold-out`) are refused at once, without a ticket.
  */
 export async function bookSeats(api: string | URL, { key, request }: BookingIntent, options: {
   onStatus?: (status: TicketStatus) => void; signal?: AbortSignal } = {}): Promise<TicketStatus> {

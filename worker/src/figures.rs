@@ -5,7 +5,7 @@ use hamro_shared::queue::{Latencies, WorkerFigures};
 use crate::metrics::{OutcomeCode, WorkerMetrics};
 
 /// The outcomes that are reported one by one.
-const OUTCOMES: [&str; 10] = [
+const OUTCOMES: [&str; 11] = [
     "confirmed",
     "expired",
     "failed",
@@ -14,6 +14,7 @@ const OUTCOMES: [&str; 10] = [
     "seats-not-found",
     "sale-not-open",
     "sale-closed",
+    "price-changed",
     "limit-reached",
     "idempotency-key-reused",
 ];

@@ -125,7 +125,7 @@ impl OutcomeCode {
 
 #[cfg(test)]
 mod tests {
-    use hamro_shared::domain::{ConcertId, Rejection};
+    use hamro_shared::domain::{Amount, ConcertId, Rejection};
     use uuid::Uuid;
 
     use super::*;
@@ -140,6 +140,7 @@ mod tests {
             Rejection::SeatsNotFound { seat_ids: seat_ids(), seats: None, missing_concert_id: None },
             Rejection::SaleNotOpen { opens_at: moment },
             Rejection::SaleClosed { closed_at: moment },
+            Rejection::PriceChanged { total: Amount::sum([]), expected_total: Amount::sum([]) },
             Rejection::LimitReached { concert_id: ConcertId(Uuid::nil()), limit: 1, held_seats: None },
             Rejection::IdempotencyKeyReused,
         ] {

@@ -9,7 +9,7 @@ use hamro_shared::database::tickets;
 use hamro_shared::domain::{Booking, Outcome, Ticket};
 
 use super::BookingBody;
-use super::enqueue::{accept_error_problem, admit, enqueue, reject_early};
+use super::enqueue::{accept_error_problem, admit, check_workers, enqueue, reject_early};
 use super::status::booking_or_problem;
 use super::trace::wait_span;
 use super::wait::hold_required;
@@ -58,6 +58,7 @@ pub async fn book_seats(
     admit(&app, &request)?;
     let key = key.map(|IdempotencyKeyHeader(key)| key);
     reject_early(&app, &request, key.as_ref())?;
+    check_workers(&app, &request).await?;
     let ticket = app.issue_ticket(app.policy.booking_wait);
     let waiter = app.outcomes.wait_for(ticket.id);
     match enqueue(&app, ticket, key, request, trace).await {

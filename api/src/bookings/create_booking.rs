@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hamro_shared::domain::Booking;
 
-use super::enqueue::{accept_error_problem, admit, enqueue, reject_early};
+use super::enqueue::{accept_error_problem, admit, check_workers, enqueue, reject_early};
 use super::status::booking_or_problem;
 use super::trace::{end_wait, wait_span};
 use super::wait::hold_preferred;
@@ -63,6 +63,7 @@ pub async fn create_booking(
     admit(&app, &request)?;
     let key = key.map(|IdempotencyKeyHeader(key)| key);
     reject_early(&app, &request, key.as_ref())?;
+    check_workers(&app, &request).await?;
     let ticket = app.issue_ticket(app.policy.booking_deadline);
     let (preference, _held) = hold_preferred(&app, client, prefer.hold(app.policy.max_wait));
     // Registered before the booking is published, so that its outcome cannot be missed.

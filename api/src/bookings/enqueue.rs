@@ -1,10 +1,10 @@
-//! Puts a booking into the queue, for both endpoints that accept bookings. First [`admit`] and
-//! [`reject_early`] decide whether a ticket is issued for it.
+//! Puts a booking into the queue, for both endpoints that accept bookings. First [`admit`], [`reject_early`] and
+//! [`check_workers`] decide whether a ticket is issued for it.
 
 use axum::http::header::RETRY_AFTER;
 use hamro_shared::domain::{BookingRequest, IdempotencyKey, Ticket};
 use hamro_shared::fault_point;
-use hamro_shared::queue::Envelope;
+use hamro_shared::queue::{Envelope, version_for};
 use hamro_shared::telemetry::traces::{ActiveSpan, TraceContext};
 use serde_json::json;
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use super::trace::{end_publish, publish_span};
 use crate::broker::publisher::AcceptError;
 use crate::http::problem::{Problem, ProblemCode};
 use crate::http::retry_after::{retry_after, whole_seconds};
+use crate::installation::envelope_versions::Unreadable;
 use crate::intake::NotAdmitted;
 use crate::state::AppState;
 
@@ -43,6 +44,25 @@ pub fn reject_early(
         Some(rejection) => Err(rejection.into()),
         None => Ok(()),
     }
+}
+
+/// Refuses a booking that a running worker could not read, because it is of an earlier version (decision 41).
+pub async fn check_workers(app: &AppState, request: &BookingRequest) -> Result<(), Problem> {
+    // All workers read plain bookings, also while none is running.
+    if request.expected_total().is_none() {
+        return Ok(());
+    }
+    app.installation.check_readable(version_for(request)).await.map_err(|reason| {
+        let problem = match reason {
+            Unreadable::OlderWorker(_) => Problem::of(ProblemCode::UpgradeInProgress).retry_after(5),
+            Unreadable::NoWorker | Unreadable::NotHeard => Problem::new(
+                ProblemCode::NotReady,
+                "Nothing was booked. It is not known yet whether all workers compare expectedTotal. Try again in a moment.",
+            )
+            .retry_after(2),
+        };
+        problem.caused_by(reason)
+    })
 }
 
 fn not_admitted(reason: NotAdmitted) -> Problem {

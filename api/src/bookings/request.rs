@@ -1,6 +1,6 @@
 //! The body of a booking request. Its form is checked here; the worker checks whether the seats exist.
 
-use hamro_shared::domain::{BookingRequest, ConcertId, CustomerName, Email, SeatId};
+use hamro_shared::domain::{Amount, BookingRequest, ConcertId, CustomerName, Email, SeatId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -23,6 +23,10 @@ pub struct BookingBody {
     /// If given, all seats must belong to this concert.
     #[schema(value_type = Option<Uuid>)]
     concert_id: Option<String>,
+    /// What all seats together cost, as the customer has seen it. If they cost another total when the booking is settled, it is
+    /// rejected (`price-changed`) and nothing is booked. Without it, they are booked at any price.
+    #[schema(value_type = Option<String>, pattern = r"^[0-9]{1,14}(\.[0-9]{1,2})?$", example = "20.00")]
+    expected_total: Option<String>,
 }
 
 impl BookingBody {
@@ -34,9 +38,11 @@ impl BookingBody {
         let seats = fields.required("seatIds", self.seat_ids, |ids| seat_ids(ids, max_seats));
         let concert = self.concert_id.map(|text| text.parse().map_err(|_| ConcertId::FORM)).transpose();
         let concert = fields.check("concertId", concert);
-        let request = match (name, email, seats, concert) {
-            (Some(name), Some(email), Some(seats), Some(concert)) => {
-                BookingRequest::new(name, email, seats, concert).ok()
+        let total = self.expected_total.map(|text| Amount::parse(&text)).transpose();
+        let total = fields.check("expectedTotal", total);
+        let request = match (name, email, seats, concert, total) {
+            (Some(name), Some(email), Some(seats), Some(concert), Some(total)) => {
+                BookingRequest::new(name, email, seats, concert).ok().map(|request| request.expecting(total))
             }
             _ => None,
         };
@@ -90,6 +96,26 @@ mod tests {
     fn a_valid_request_is_accepted() {
         let body: BookingBody = serde_json::from_value(body()).unwrap();
         assert_eq!(body.parse(10).unwrap().seat_ids(), [SeatId(1), SeatId(2)]);
+    }
+
+    #[test]
+    fn an_expected_total_is_optional_and_an_invalid_one_is_reported_with_its_form() {
+        let parse = |total: Value| {
+            let mut body = body();
+            body["expectedTotal"] = total;
+            serde_json::from_value::<BookingBody>(body).unwrap().parse(10).unwrap().expected_total()
+        };
+        assert_eq!(parse(json!(null)), None);
+        assert_eq!(parse(json!("20.00")), Some(Amount::parse("20.00").unwrap()));
+        for bad in ["", "-1", "20.001", "100000000000000", "twenty", "1e3"] {
+            let errors = errors(|body| body["expectedTotal"] = json!(bad));
+            let [(field, detail)] = errors.as_slice() else { panic!("{errors:?}") };
+            assert_eq!(field, "expectedTotal");
+            assert!(
+                detail.contains("such as \"100.00\"") && detail.contains("at most two decimals"),
+                "{detail}"
+            );
+        }
     }
 
     #[test]

@@ -115,14 +115,14 @@ problems! {
         400 => "The body is not valid JSON", [MalformedRequest];
         404 => "Seats do not exist", [SeatsNotFound];
         408 => "The body was not received in time", [RequestTimeout];
-        409 => "Seats are taken or not on sale, or the customer has reached the limit", [SeatsTaken, SoldOut, SaleNotOpen, SaleClosed, LimitReached];
+        409 => "Seats are taken, not on sale or cost another total, or the customer has reached the limit", [SeatsTaken, SoldOut, SaleNotOpen, SaleClosed, PriceChanged, LimitReached];
         413 => "The body is too large", [PayloadTooLarge];
         415 => "The media type of the body is not supported", [UnsupportedMediaType];
         422 => "Fields are invalid (`errors` lists them), or the idempotency key was used for another booking", [InvalidRequest, IdempotencyKeyReused];
         429 => "Too many requests from this client, or it holds as much as one client may", [TooManyRequests, ClientLimitReached];
         500 => "An internal error occurred", [Internal];
         501 => "The transfer coding is not supported", [UnsupportedTransferCoding];
-        503 => "Nothing was booked, unless the problem has a `ticketId`", [QueueFull, IntakePaused, IntakeLimited, BrokerUnavailable, NotReady, ExpiredInQueue, TimedOut, Overloaded];
+        503 => "Nothing was booked, unless the problem has a `ticketId`", [QueueFull, IntakePaused, IntakeLimited, BrokerUnavailable, NotReady, UpgradeInProgress, ExpiredInQueue, TimedOut, Overloaded];
     }
     OutcomeUnknownProblem {
         504 => "The outcome is unknown; follow the ticket that the problem names", [OutcomeUnknown];

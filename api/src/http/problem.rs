@@ -204,7 +204,7 @@ impl From<sqlx::Error> for Problem {
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
-    use hamro_shared::domain::{ConcertId, Rejection, SeatId, SeatLabel, Timestamp};
+    use hamro_shared::domain::{Amount, ConcertId, Rejection, SeatId, SeatLabel, Timestamp};
     use uuid::Uuid;
 
     use super::*;
@@ -234,6 +234,10 @@ mod tests {
             },
             Rejection::SaleNotOpen { opens_at: moment },
             Rejection::SaleClosed { closed_at: moment },
+            Rejection::PriceChanged {
+                total: Amount::parse("99.00").unwrap(),
+                expected_total: Amount::parse("20.00").unwrap(),
+            },
             Rejection::LimitReached {
                 concert_id: ConcertId(Uuid::from_u128(7)),
                 limit: 4,

@@ -3,6 +3,7 @@
 //! Each process reports what it has counted since it started. The increase between two of its heartbeats is distributed
 //! evenly over the time between them, and added to the [`history`]. All instances hear the same, so they show the same.
 
+pub mod envelope_versions;
 mod history;
 mod increase;
 pub mod reports;
@@ -45,6 +46,10 @@ struct State {
     history: History,
     /// Since when all heartbeats are received, in milliseconds since the Unix epoch.
     listening_since: Option<i64>,
+    /// When every process can have been heard, if heartbeats are received.
+    all_heard_at: Option<Instant>,
+    /// The newest version of envelopes that the workers could read that ran last.
+    last_readable: Option<u16>,
 }
 
 struct Process {
@@ -72,6 +77,7 @@ impl Installation {
         let mut state = self.lock();
         state.processes.clear();
         state.listening_since = is_listening.then_some(at);
+        state.hear_from(is_listening.then(Instant::now));
     }
 
     /// Records the heartbeat of any process, also of this one.
@@ -90,6 +96,7 @@ impl Installation {
             let process = Process { heartbeat: heartbeat.clone(), heard: now, heard_at };
             processes.insert(heartbeat.process, process);
         }
+        state.note_readable(now);
     }
 
     /// The processes that were heard lately, in a stable order.

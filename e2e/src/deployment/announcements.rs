@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use hamro_shared::domain::{Outcome, SettledTicket};
-use hamro_shared::queue::SettledEvent;
+use hamro_shared::queue::{Heartbeat, ProcessState, SettledEvent, WorkerState};
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ExchangeDeleteOptions};
+use uuid::Uuid;
 
 use super::{Deployment, envelope};
 
@@ -15,6 +16,24 @@ impl Deployment {
         self.expects_errors = true;
         let options = ExchangeDeleteOptions::default();
         Ok(self.channel.exchange_delete(self.topology.settled_exchange().into(), options).await?)
+    }
+
+    /// Sends the heartbeat of a worker that reads envelopes up to this version. It is running until it is `stopped`.
+    pub async fn send_worker_heartbeat(
+        &self,
+        process: Uuid,
+        envelope_version: u16,
+        stopped: bool,
+    ) -> Result<()> {
+        let state = ProcessState::Worker(WorkerState { envelope_version, stopped, ..WorkerState::default() });
+        let heartbeat = Heartbeat { process, version: "0.1.0".to_owned(), state };
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        let exchange = self.topology.heartbeats_exchange().into();
+        self.channel
+            .basic_publish(exchange, "".into(), options, &heartbeat.encode(), properties)
+            .await?
+            .await?;
+        Ok(())
     }
 
     /// Announces the outcome of a ticket that was issued just now and that no client has.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{ConcertId, CustomerName, Email, SeatId};
+use super::{Amount, ConcertId, CustomerName, Email, SeatId};
 
 /// One customer's request for a set of seats: all of them, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub struct BookingRequest {
     seat_ids: Vec<SeatId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     concert_id: Option<ConcertId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_total: Option<Amount>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,13 +36,15 @@ struct BookingRequestWire {
     user_email: Email,
     seat_ids: Vec<SeatId>,
     concert_id: Option<ConcertId>,
+    expected_total: Option<Amount>,
 }
 
 impl TryFrom<BookingRequestWire> for BookingRequest {
     type Error = SeatsError;
 
     fn try_from(wire: BookingRequestWire) -> Result<Self, SeatsError> {
-        Self::new(wire.user_name, wire.user_email, wire.seat_ids, wire.concert_id)
+        let request = Self::new(wire.user_name, wire.user_email, wire.seat_ids, wire.concert_id)?;
+        Ok(request.expecting(wire.expected_total))
     }
 }
 
@@ -53,7 +57,13 @@ impl BookingRequest {
         concert_id: Option<ConcertId>,
     ) -> Result<Self, SeatsError> {
         Self::check_seats(&seat_ids)?;
-        Ok(Self { user_name, user_email, seat_ids, concert_id })
+        Ok(Self { user_name, user_email, seat_ids, concert_id, expected_total: None })
+    }
+
+    /// The same request with a total that the customer agrees to pay: at any other, nothing must be sold.
+    #[must_use]
+    pub fn expecting(self, expected_total: Option<Amount>) -> Self {
+        Self { expected_total, ..self }
     }
 
     /// Checks that there are seats, each of them once.
@@ -84,8 +94,13 @@ impl BookingRequest {
         self.concert_id
     }
 
+    /// The total that the customer agrees to pay. `None`: whatever it costs.
+    pub fn expected_total(&self) -> Option<Amount> {
+        self.expected_total
+    }
+
     /// Identifies the request. Equal for two spellings of the same request (another order of the seats, another case of
-    /// the address), different for anything that would book something else.
+    /// the address), different for anything that would book something else, or at another price.
     pub fn hash(&self) -> RequestHash {
         self.hash_with(&self.user_email.normalised())
     }
@@ -95,7 +110,16 @@ impl BookingRequest {
         let mut seats = self.seat_ids.clone();
         seats.sort_unstable();
         let mut hasher = Sha256::new();
-        hasher.update(b"book\0");
+        // Without a total, the hash is that of earlier versions, so that they and this one recognise each other's retries.
+        match self.expected_total {
+            None => hasher.update(b"book\0"),
+            Some(total) => {
+                let total = total.to_string();
+                hasher.update(b"book for a total\0");
+                hasher.update((total.len() as u64).to_be_bytes());
+                hasher.update(total);
+            }
+        }
         for text in [self.user_name.as_str(), address] {
             hasher.update((text.len() as u64).to_be_bytes());
             hasher.update(text);
@@ -157,6 +181,17 @@ mod tests {
         assert_ne!(hash, request("bob@example.com", &[1, 2]).hash());
         assert_ne!(hash, request("alice@example.com", &[1, 3]).hash());
         assert_ne!(hash, request("alice@example.com", &[1]).hash());
+    }
+
+    #[test]
+    fn the_expected_total_is_part_of_the_hash_and_without_it_the_hash_is_that_of_earlier_versions() {
+        let request = request("alice@example.com", &[1, 2]);
+        // What earlier versions compute.
+        assert_eq!(hex::encode(request.hash().0), "eb2f45367fa45117f7b658769f575a8c");
+        let hash = |total| request.clone().expecting(Some(Amount::parse(total).unwrap())).hash();
+        assert_ne!(hash("20.00"), request.hash());
+        assert_ne!(hash("20.00"), hash("20.01"));
+        assert_eq!(hash("20.00"), hash("20"), "two spellings of one amount");
     }
 
     #[test]

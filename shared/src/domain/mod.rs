@@ -27,7 +27,7 @@ pub use customer_digest::{CustomerDigest, CustomerDigests};
 pub use idempotency::{IdempotencyDigest, IdempotencyKey, IdempotencyKeyError, KeyDigest, SaleKey};
 pub use ids::{ConcertId, SeatId, TierId};
 pub use outcome::{Booking, LineStatus, Outcome, SettledTicket, SoldSeat, TierLine};
-pub use price::{Amount, Price, PriceError};
+pub use price::{Amount, AmountError, Price, PriceError};
 pub use rejection::{Rejection, StoredRejection};
 pub use seat_label::SeatLabel;
 pub use ticket::{Ticket, TicketId, TicketKeys, TicketKeysError};

@@ -21,6 +21,12 @@ pub struct Price(Decimal);
 pub struct Amount(Decimal);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be an amount such as \"100.00\": not negative, at most 99999999999999.99, at most two decimals"
+)]
+pub struct AmountError;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an amount such as \"100.00\": not negative, at most 9999999999.99, at most two decimals")]
 pub struct PriceError;
 
@@ -60,6 +66,29 @@ impl Price {
     pub fn times(self, count: u32) -> Amount {
         // A decimal holds 10¹⁶ times the largest price. A larger stored price saturates.
         Amount(in_hundredths(self.0.saturating_mul(Decimal::from(count))))
+    }
+}
+
+impl Amount {
+    /// Digits before the decimal point that a client may send: the total of 10 000 seats has as many.
+    const DIGITS_MAX: usize = 14;
+
+    /// Parses an amount that a client has sent.
+    pub fn parse(text: &str) -> Result<Self, AmountError> {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, "00"));
+        let is_number = |digits: &str, max| {
+            (1..=max).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
+        };
+        if !is_number(whole, Self::DIGITS_MAX) || !is_number(decimals, 2) {
+            return Err(AmountError);
+        }
+        Decimal::from_str(text).map(|amount| Self(in_hundredths(amount))).map_err(|_| AmountError)
+    }
+
+    /// The sum of these prices. One that no decimal can hold saturates.
+    pub fn sum(prices: impl IntoIterator<Item = Price>) -> Self {
+        let sum = prices.into_iter().fold(Decimal::ZERO, |sum, price| sum.saturating_add(price.0));
+        Self(in_hundredths(sum))
     }
 }
 
@@ -146,6 +175,49 @@ mod tests {
             assert_eq!(serde_json::to_string(&sum).unwrap(), written);
             assert_eq!(serde_json::from_str::<Amount>(written).unwrap(), sum);
         }
+    }
+
+    #[test]
+    fn an_amount_from_a_client_looks_like_a_price_and_may_be_larger() {
+        let shown = |text| Amount::parse(text).map(|amount| amount.to_string());
+        for (given, expected) in
+            [("0", "0.00"), ("20", "20.00"), ("150.5", "150.50"), ("99999999999999.99", "99999999999999.99")]
+        {
+            assert_eq!(shown(given).unwrap(), expected);
+        }
+        for bad in [
+            "",
+            " ",
+            "ten",
+            "-1",
+            "-0.01",
+            "-0",
+            "+1",
+            "1.234",
+            "1.000",
+            "1.",
+            ".5",
+            "1_0",
+            "100000000000000",
+            "NaN",
+            "1e3",
+            "€ 20",
+            "20,00",
+            "1.2.3",
+        ] {
+            assert_eq!(shown(bad), Err(AmountError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_sum_equals_the_amount_that_a_client_sends_for_it() {
+        let prices = ["50.00", "10.5", "0"].map(|text| price(text).unwrap());
+        for spelling in ["60.5", "60.50", "060.50"] {
+            assert_eq!(Amount::sum(prices), Amount::parse(spelling).unwrap(), "{spelling}");
+        }
+        assert_ne!(Amount::sum(prices), Amount::parse("60.49").unwrap());
+        let largest = Price::from_stored(Decimal::MAX);
+        assert!(Amount::sum([largest, largest]).to_string().starts_with(&Decimal::MAX.to_string()));
     }
 
     #[test]

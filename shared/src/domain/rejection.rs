@@ -7,7 +7,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::{ConcertId, SeatId, SeatLabel, Timestamp};
+use super::{Amount, ConcertId, SeatId, SeatLabel, Timestamp};
 
 /// Why a booking was rejected. `seats` describes the seats in `seat_ids`; workers of earlier versions left it out.
 // `remote = "Self"`: the derived code becomes functions of the type, which the implementations below call.
@@ -40,6 +40,8 @@ pub enum Rejection {
     SaleNotOpen { opens_at: Timestamp },
     /// The ticket was issued after the concert's sales window closed.
     SaleClosed { closed_at: Timestamp },
+    /// The seats cost another total than the one that the customer has agreed to.
+    PriceChanged { total: Amount, expected_total: Amount },
     /// The customer would hold more seats of the concert than its limit. The seats of all bookings count.
     LimitReached {
         concert_id: ConcertId,
@@ -80,6 +82,7 @@ impl Rejection {
             Self::SeatsNotFound { .. } => "seats-not-found",
             Self::SaleNotOpen { .. } => "sale-not-open",
             Self::SaleClosed { .. } => "sale-closed",
+            Self::PriceChanged { .. } => "price-changed",
             Self::LimitReached { .. } => "limit-reached",
             Self::IdempotencyKeyReused => "idempotency-key-reused",
             Self::Other(_) => "other",

@@ -10,6 +10,9 @@
 //!
 //! If the booking's trace is exported, `traceparent` names the span that published it. Otherwise the field is missing: it
 //! takes no bytes. It changes no decision, so the version stays the same, and earlier workers ignore it.
+//!
+//! A request with an `expectedTotal` has version 2: a worker that does not know the field would sell at any price, so it must not
+//! decode the envelope. All others have version 1, which every worker can read.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,8 +20,13 @@ use serde_json::value::RawValue;
 use crate::domain::{BookingRequest, IdempotencyKey, Ticket, TicketId, Timestamp};
 use crate::telemetry::traces::{TraceContext, deserialize_lenient};
 
-/// The version that this program writes, and the newest that it can read.
-pub const ENVELOPE_VERSION: u16 = 1;
+/// The newest version that this program can read.
+pub const ENVELOPE_VERSION: u16 = 2;
+
+/// The version of bookings without any of the fields below.
+const PLAIN: u16 = 1;
+/// The version of bookings with an `expectedTotal`.
+const WITH_EXPECTED_TOTAL: u16 = 2;
 
 /// One accepted booking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +80,11 @@ pub struct EnvelopeHeader {
     traceparent: Option<TraceContext>,
 }
 
+/// The version that a worker must be able to read to settle the request: the oldest that does not ignore any of its fields.
+pub fn version_for(request: &BookingRequest) -> u16 {
+    if request.expected_total().is_some() { WITH_EXPECTED_TOTAL } else { PLAIN }
+}
+
 impl EnvelopeHeader {
     pub fn of(raw: &RawValue) -> Self {
         serde_json::from_str(raw.get()).unwrap_or_default()
@@ -95,7 +108,7 @@ impl EnvelopeHeader {
 impl Envelope {
     pub fn encode(self) -> Vec<u8> {
         let wire = EnvelopeV1 {
-            v: ENVELOPE_VERSION,
+            v: version_for(&self.request),
             kind: Kind::Book,
             ticket_id: self.ticket.id,
             deadline: self.ticket.deadline,
@@ -134,7 +147,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{ConcertId, CustomerName, Email, SeatId};
+    use crate::domain::{Amount, ConcertId, CustomerName, Email, SeatId};
 
     fn envelope(seats: &[i32]) -> Envelope {
         let now = Timestamp::from_unix_millis(1_795_364_062_341).unwrap();
@@ -161,8 +174,11 @@ mod tests {
         fn a_decoded_envelope_equals_the_encoded_one(
             seats in proptest::collection::hash_set(any::<i32>(), 1..20),
             key in proptest::option::of("[ !#-~]{1,255}"),
+            hundredths in proptest::option::of(0..9_999_999_999_999_999_u64),
         ) {
             let mut envelope = envelope(&seats.into_iter().collect::<Vec<_>>());
+            let total = hundredths.map(|total| format!("{}.{:02}", total / 100, total % 100));
+            envelope.request = envelope.request.expecting(total.map(|total| Amount::parse(&total).unwrap()));
             envelope.idempotency_key = key.map(|key| IdempotencyKey::new(&key).unwrap());
             let json = String::from_utf8(envelope.clone().encode()).unwrap();
             prop_assert_eq!(Envelope::decode(&raw(json)), Ok(envelope));
@@ -178,9 +194,24 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_recognized_even_if_its_other_fields_are_unknown() {
-        assert_eq!(Envelope::decode(&raw(r#"{"v":2,"kind":"hold"}"#)), Err(Undecodable::Newer(2)));
-        let json = String::from_utf8(envelope(&[1]).encode()).unwrap().replace("\"v\":1", "\"v\":2");
-        assert_eq!(Envelope::decode(&raw(json)), Err(Undecodable::Newer(2)));
+        assert_eq!(Envelope::decode(&raw(r#"{"v":3,"kind":"hold"}"#)), Err(Undecodable::Newer(3)));
+        let json = String::from_utf8(envelope(&[1]).encode()).unwrap().replace("\"v\":1", "\"v\":3");
+        assert_eq!(Envelope::decode(&raw(json)), Err(Undecodable::Newer(3)));
+    }
+
+    #[test]
+    fn only_a_booking_with_an_expected_total_has_a_version_that_earlier_workers_cannot_read() {
+        let plain = envelope(&[1]);
+        let expecting = Envelope {
+            request: plain.request.clone().expecting(Some(Amount::parse("20.00").unwrap())),
+            ..envelope(&[1])
+        };
+        for (envelope, version, has_total) in [(plain, 1, false), (expecting, 2, true)] {
+            assert_eq!(version_for(&envelope.request), version);
+            let json: serde_json::Value = serde_json::from_slice(&envelope.encode()).unwrap();
+            assert_eq!(json["v"], version);
+            assert_eq!(json["request"].get("expectedTotal").is_some(), has_total);
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use broker::{Broker, BrokerTask, QueueDeleted, supervise};
 pub use broker_config::BrokerConfig;
 pub use confirming_channel::{ConfirmingChannel, Refusals, open_confirming_channel};
 pub use consume::consume;
-pub use envelope::{ENVELOPE_VERSION, Envelope, EnvelopeHeader, Undecodable};
+pub use envelope::{ENVELOPE_VERSION, Envelope, EnvelopeHeader, Undecodable, version_for};
 pub use figures::{ApiFigures, Latencies, WorkerFigures};
 pub use heartbeat::{
     HEARTBEAT_AFTER_CHANGE, HEARTBEAT_EVERY, Heartbeat, HeartbeatSchedule, InstanceReport, ProcessState,

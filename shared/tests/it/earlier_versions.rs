@@ -4,8 +4,8 @@
 //! ignore. Never change one of these texts; add another one.
 
 use hamro_shared::domain::{
-    Booking, BookingRequest, ConcertId, CustomerName, Email, IdempotencyKey, KeyDigest, Outcome, Price,
-    Rejection, SeatId, SeatLabel, SettledTicket, SoldSeat, Ticket, TicketId, TierId, Timestamp,
+    Amount, Booking, BookingRequest, ConcertId, CustomerName, Email, IdempotencyKey, KeyDigest, Outcome,
+    Price, Rejection, SeatId, SeatLabel, SettledTicket, SoldSeat, Ticket, TicketId, TierId, Timestamp,
 };
 use hamro_shared::queue::{Envelope, Parcel, RawSettledEvent, SettledEvent};
 use rust_decimal::Decimal;
@@ -18,6 +18,9 @@ const CONFIRMED: &str = r#"{"status":"confirmed","booking":{"id":40205,"userName
 
 /// Ten seats at the highest price. The first versions write this but cannot read it.
 const MOST_EXPENSIVE: &str = r#"{"status":"confirmed","booking":{"id":1,"userName":"Alice","userEmail":"alice@example.com","ticketData":[{"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","ticketTierId":2,"quantity":10,"pricePerTicket":"9999999999.99","totalAmount":"99999999999.90","status":"SUCCESS","createdAt":"2026-11-22T16:14:22.341Z","seatNumbers":["F-0","F-1","F-2","F-3","F-4","F-5","F-6","F-7","F-8","F-9"]}],"seatIds":[0,1,2,3,4,5,6,7,8,9]}}"#;
+
+/// A booking with an expected total, which has version 2 so that earlier versions do not settle it.
+const EXPECTING: &str = r#"[{"v":2,"kind":"book","ticketId":"019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88","deadline":"2026-11-22T16:14:22.341Z","request":{"userName":"Alice","userEmail":"Alice@example.com","seatIds":[21],"expectedTotal":"20.00"}}]"#;
 
 /// The member that later versions add to the booking of [`CONFIRMED`].
 const SEATS: &str = r#","seats":[{"id":21,"section":"front","row":1,"seatNumber":"F-1"},{"id":22,"section":"front","row":1,"seatNumber":"F-2"},{"id":41,"section":"front","row":1,"seatNumber":"G-1"}]"#;
@@ -32,13 +35,14 @@ const REJECTIONS: [&str; 6] = [
 ];
 
 /// Rejections with the members and codes that later versions add.
-const LATER_REJECTIONS: [&str; 6] = [
+const LATER_REJECTIONS: [&str; 7] = [
     r#"{"code":"seats-taken","seatIds":[21],"seats":[{"id":21,"section":"front","row":1,"seatNumber":"F-1"}]}"#,
     r#"{"code":"sold-out","seatIds":[21],"seats":[{"id":21,"section":"front","row":1,"seatNumber":"F-1"}]}"#,
     r#"{"code":"seats-not-found","seatIds":[9999],"seats":[]}"#,
     r#"{"code":"seats-not-found","seatIds":[21],"seats":[{"id":21,"section":"front","row":1,"seatNumber":"F-1"}],"missingConcertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"}"#,
     r#"{"code":"limit-reached","concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","limit":4,"heldSeats":3}"#,
     r#"{"code":"limit-reached","concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11","limit":4}"#,
+    r#"{"code":"price-changed","total":"99.00","expectedTotal":"20.00"}"#,
 ];
 
 const PARCEL: &str = r#"[{"v":1,"kind":"book","ticketId":"019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88","deadline":"2026-11-22T16:14:22.341Z","idempotencyKey":"6e1f3a52","request":{"userName":"Alice","userEmail":"Alice@example.com","seatIds":[22,21],"concertId":"755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"}},{"v":1,"kind":"book","ticketId":"019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88","deadline":"2026-11-22T16:14:22.341Z","request":{"userName":"Alice","userEmail":"Alice@example.com","seatIds":[21]}}]"#;
@@ -86,7 +90,7 @@ fn all_rejections() -> impl Iterator<Item = (Rejection, &'static str)> {
     rejections().into_iter().zip(REJECTIONS).chain(later)
 }
 
-fn later_rejections() -> [Rejection; 6] {
+fn later_rejections() -> [Rejection; 7] {
     let (seat_ids, seats) = (vec![SeatId(21)], vec![label(21, "F-1")]);
     [
         Rejection::SeatsTaken { seat_ids: seat_ids.clone(), seats: seats.clone() },
@@ -103,6 +107,10 @@ fn later_rejections() -> [Rejection; 6] {
         },
         Rejection::LimitReached { concert_id: ConcertId(CONCERT), limit: 4, held_seats: Some(3) },
         Rejection::LimitReached { concert_id: ConcertId(CONCERT), limit: 4, held_seats: None },
+        Rejection::PriceChanged {
+            total: Amount::parse("99.00").unwrap(),
+            expected_total: Amount::parse("20.00").unwrap(),
+        },
     ]
 }
 
@@ -213,12 +221,20 @@ fn envelopes_are_compatible_with_earlier_versions() {
         },
         Envelope { ticket, idempotency_key: None, request: request(&[21], None), trace: None },
     ];
-    let read = Parcel::decode(PARCEL.as_bytes()).unwrap();
-    let read: Vec<Envelope> = read.into_iter().map(|raw| Envelope::decode(raw).unwrap()).collect();
-    assert_eq!(read, envelopes);
-    let mut parcel = Parcel::default();
-    for envelope in envelopes {
-        parcel.push(&envelope.encode());
+    let expecting = Envelope {
+        ticket,
+        idempotency_key: None,
+        request: request(&[21], None).expecting(Some(Amount::parse("20.00").unwrap())),
+        trace: None,
+    };
+    for (json, envelopes) in [(PARCEL, envelopes.to_vec()), (EXPECTING, vec![expecting])] {
+        let read = Parcel::decode(json.as_bytes()).unwrap();
+        let read: Vec<Envelope> = read.into_iter().map(|raw| Envelope::decode(raw).unwrap()).collect();
+        assert_eq!(read, envelopes);
+        let mut parcel = Parcel::default();
+        for envelope in envelopes {
+            parcel.push(&envelope.encode());
+        }
+        assert_eq!(String::from_utf8(parcel.encode()).unwrap(), json);
     }
-    assert_eq!(String::from_utf8(parcel.encode()).unwrap(), PARCEL);
 }

@@ -1,15 +1,16 @@
 //! Who gets which seats: a pure function of the locked seats and the requests.
 //!
 //! Bookings are decided in the order of arrival. Each gets all of its seats or none. A booking is rejected for the first reason
-//! that applies: its seats do not exist, are not on sale, or are taken, or its customer would exceed the [`limit`].
+//! that applies: its seats do not exist, are not on sale, or are taken, cost another total than its customer has agreed to, or
+//! its customer would exceed the [`limit`].
 
 mod limit;
 
 use std::collections::{HashMap, HashSet};
 
 use hamro_shared::domain::{
-    BookingRequest, ConcertId, Email, IdempotencyDigest, Price, Rejection, RequestHash, SeatId, SeatLabel,
-    SoldSeat, TicketId, TierId, Timestamp,
+    Amount, BookingRequest, ConcertId, Email, IdempotencyDigest, Price, Rejection, RequestHash, SeatId,
+    SeatLabel, SoldSeat, TicketId, TierId, Timestamp,
 };
 
 pub use self::limit::Holdings;
@@ -200,8 +201,8 @@ impl Inventory {
         Ok(sold)
     }
 
-    /// The seats of `request`, in its order, if all can be sold to whoever may have them. The sales window is judged by
-    /// `issued_at`, the time of the request, and not by the time of settlement.
+    /// The seats of `request`, in its order, if all can be sold to whoever may have them, for the total that it expects. The
+    /// sales window is judged by `issued_at`, the time of the request, and not by the time of settlement.
     fn find_sellable(
         &self,
         request: &BookingRequest,
@@ -236,7 +237,18 @@ impl Inventory {
                 Rejection::SoldOut { seat_ids, seats }
             });
         }
+        self.check_total(request, &wanted)?;
         Ok(wanted)
+    }
+
+    /// Checks that the seats cost what the customer has agreed to pay, if the request says what. If a price cannot be read, the
+    /// seats have no total, and are not sold anyway.
+    fn check_total(&self, request: &BookingRequest, wanted: &[(SeatId, &Seat)]) -> Result<(), Rejection> {
+        let Some(expected_total) = request.expected_total() else { return Ok(()) };
+        let prices = wanted.iter().map(|(_, seat)| self.prices.get(&seat.tier_id).copied());
+        let Some(prices) = prices.collect::<Option<Vec<Price>>>() else { return Ok(()) };
+        let total = Amount::sum(prices);
+        if total == expected_total { Ok(()) } else { Err(Rejection::PriceChanged { total, expected_total }) }
     }
 
     /// The seats of `request`, in its order, if all exist and belong to the concert that it names.

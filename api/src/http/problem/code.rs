@@ -44,6 +44,8 @@ codes! {
         "Sales have not opened yet", "Nothing was booked. Book once sales are open.";
     SaleClosed => "sale-closed", CONFLICT,
         "Sales have closed", "Seats of this concert can no longer be booked.";
+    PriceChanged => "price-changed", CONFLICT,
+        "The price has changed", "Nothing was booked. Load the prices again, and confirm the new total.";
     LimitReached => "limit-reached", CONFLICT,
         "The limit of seats per customer is reached",
         "Nothing was booked. A customer can book only a limited number of seats of this concert.";
@@ -73,6 +75,9 @@ codes! {
         "Nothing was booked. Bookings are accepted at a limited rate. Try again in a moment.";
     BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE,
         "Bookings cannot be accepted at the moment", "Nothing was booked. Try again in a moment.";
+    UpgradeInProgress => "upgrade-in-progress", SERVICE_UNAVAILABLE,
+        "The installation is being upgraded",
+        "Nothing was booked. Bookings with expectedTotal are accepted once all workers are upgraded. Try again in a moment.";
     DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE,
         "The database is unavailable", "Try again in a moment.";
     TimedOut => "timed-out", SERVICE_UNAVAILABLE,

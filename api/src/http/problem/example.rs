@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use hamro_shared::domain::{ConcertId, Rejection, SeatId, SeatLabel, TicketId, Timestamp};
+use hamro_shared::domain::{Amount, ConcertId, Rejection, SeatId, SeatLabel, TicketId, Timestamp};
 use uuid::uuid;
 
 use super::{Problem, ProblemCode};
@@ -25,6 +25,10 @@ pub fn example(code: ProblemCode) -> Problem {
         }
         ProblemCode::SaleNotOpen => Rejection::SaleNotOpen { opens_at: moment }.into(),
         ProblemCode::SaleClosed => Rejection::SaleClosed { closed_at: moment }.into(),
+        ProblemCode::PriceChanged => {
+            let amount = |text| Amount::parse(text).expect("is an amount");
+            Rejection::PriceChanged { total: amount("99.00"), expected_total: amount("20.00") }.into()
+        }
         ProblemCode::LimitReached => {
             let concert_id = ConcertId(uuid!("755cb316-7b4e-4f0e-9d2a-3b7a5f0f1c11"));
             Rejection::LimitReached { concert_id, limit: 4, held_seats: Some(3) }.into()

@@ -31,6 +31,15 @@ impl From<Rejection> for Problem {
                 Self::new(ProblemCode::SaleClosed, format!("Sales closed at {closed_at}."))
                     .with("closedAt", json!(closed_at))
             }
+            Rejection::PriceChanged { total, expected_total } => {
+                let detail = format!(
+                    "These seats now cost {total}, not {expected_total}. Nothing was booked. To book them at the new price, \
+                     send the booking again with expectedTotal \"{total}\" and a new Idempotency-Key."
+                );
+                Self::new(ProblemCode::PriceChanged, detail)
+                    .with("total", json!(total))
+                    .with("expectedTotal", json!(expected_total))
+            }
             Rejection::LimitReached { concert_id, limit, held_seats } => {
                 let problem = Self::new(ProblemCode::LimitReached, limit_detail(limit, held_seats))
                     .with("concertId", json!(concert_id))
@@ -132,12 +141,13 @@ impl Problem {
     /// A rejection of which this version understands only the code. A newer worker may have written it. Its other
     /// members are left out, since they may not be meant for the customer.
     fn rejected(stored: &StoredRejection) -> Self {
-        const KNOWN: [ProblemCode; 7] = [
+        const KNOWN: [ProblemCode; 8] = [
             ProblemCode::SeatsTaken,
             ProblemCode::SoldOut,
             ProblemCode::SeatsNotFound,
             ProblemCode::SaleNotOpen,
             ProblemCode::SaleClosed,
+            ProblemCode::PriceChanged,
             ProblemCode::LimitReached,
             ProblemCode::IdempotencyKeyReused,
         ];

@@ -34,6 +34,7 @@ const FAILURES = new Set([
   'overloaded',
   'too-many-streams',
   'not-ready',
+  'upgrade-in-progress',
   'database-unavailable',
   'database-fault',
   'timed-out',

@@ -62,6 +62,14 @@ async fn an_invalid_booking_is_rejected_and_never_queued() -> Result<()> {
             ("blank name", with("userName", json!("   ")), 422, "invalid-request", &["userName"]),
             ("long name", with("userName", json!("x".repeat(101))), 422, "invalid-request", &["userName"]),
             ("name with a NUL", with("userName", json!("a\0b")), 422, "invalid-request", &["userName"]),
+            (
+                "negative total",
+                with("expectedTotal", json!("-1.00")),
+                422,
+                "invalid-request",
+                &["expectedTotal"],
+            ),
+            ("numeric total", with("expectedTotal", json!(20)), 422, "invalid-request", &["expectedTotal"]),
             ("no e-mail", without("userEmail"), 422, "invalid-request", &["userEmail"]),
             ("invalid e-mail", with("userEmail", json!("alice")), 422, "invalid-request", &["userEmail"]),
             (

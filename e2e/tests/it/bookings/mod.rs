@@ -4,6 +4,7 @@ mod contention;
 mod customer_limit;
 mod customers;
 mod deletions;
+mod expected_total;
 mod expiry;
 mod follow_booking;
 mod idempotency;

@@ -37,7 +37,7 @@ async fn an_unrouted_parcel_waits_while_the_intake_queue_is_full() -> Result<()>
         let seats = deployment.client().seat_ids(0).await?;
         let (intake, unrouted) = (deployment.topology.intake_queue(), deployment.topology.unrouted_queue());
         // A message that only a newer worker can read stops the consumer, so the queue stays full.
-        let newer = String::from_utf8(parcel(&envelopes(&seats[..1])?))?.replace("\"v\":1", "\"v\":2");
+        let newer = String::from_utf8(parcel(&envelopes(&seats[..1])?))?.replace("\"v\":1", "\"v\":9");
         deployment.limit_queue(1)?;
         wait_until("the queue is full", async || {
             Ok(deployment.publish(newer.as_bytes()).await.is_err().then_some(()))

@@ -223,6 +223,123 @@ proptest! {
     }
 }
 
+/// The booking, at this total.
+fn at(total: &str, command: BookingCommand) -> BookingCommand {
+    let request = command.request.expecting(Some(Amount::parse(total).unwrap()));
+    BookingCommand { hash: request.hash(), request, ..command }
+}
+
+fn price_changed(total: &str, expected_total: &str) -> Decision {
+    let amount = |text| Amount::parse(text).unwrap();
+    let (total, expected_total) = (amount(total), amount(expected_total));
+    Decision::Reject(Rejection::PriceChanged { total, expected_total })
+}
+
+proptest! {
+    /// Of each booking the total that it expects is one of few, so that some are right.
+    #[test]
+    fn seats_are_sold_for_the_expected_total_or_not_at_all(
+        commands in some_commands(),
+        sold in some_sold(),
+        expected in proptest::collection::vec(proptest::option::of(1_u32..20), 60),
+    ) {
+        let plain = allocate_into(inventory(12, &sold), &commands);
+        let expecting: Vec<BookingCommand> = commands.iter().zip(&expected).map(|(command, tens)| match tens {
+            Some(tens) => at(&format!("{tens}0"), command.clone()),
+            None => command.clone(),
+        }).collect();
+        for (command, decision) in expecting.iter().zip(allocate_into(inventory(12, &sold), &expecting)) {
+            let Some(expected_total) = command.request.expected_total() else {
+                let is_price_changed = matches!(decision, Decision::Reject(Rejection::PriceChanged { .. }));
+                prop_assert!(!is_price_changed);
+                continue;
+            };
+            match decision {
+                Decision::Sell(seats) => {
+                    prop_assert_eq!(Amount::sum(seats.iter().map(|seat| seat.price)), expected_total);
+                }
+                Decision::Reject(Rejection::PriceChanged { total, expected_total: expected }) => {
+                    prop_assert_ne!(total, expected);
+                    prop_assert_eq!(expected, expected_total);
+                }
+                _ => {}
+            }
+        }
+        // The first booking is decided the same but for its price.
+        let first = allocate_into(inventory(12, &sold), &expecting[..1]).remove(0);
+        match (&plain[0], first) {
+            (Decision::Sell(_), first) => {
+                let is_judged = matches!(first, Decision::Sell(_) | Decision::Reject(Rejection::PriceChanged { .. }));
+                prop_assert!(is_judged);
+            }
+            (plain, first) => prop_assert_eq!(plain, &first),
+        }
+    }
+}
+
+#[test]
+fn a_total_that_differs_is_reported_with_the_new_one_and_sells_nothing() {
+    // Even seats cost 50, odd ones 10.
+    let decisions = allocate_into(
+        inventory(4, &[]),
+        &[
+            at("60", command(1, &[0, 1])),
+            at("59.99", command(2, &[2, 3])),
+            at("60.01", command(3, &[3, 2])),
+            command(4, &[2, 3]),
+        ],
+    );
+    assert_eq!(sold_seats(&decisions[0]), ids(&[0, 1]));
+    assert_eq!(decisions[1], price_changed("60.00", "59.99"));
+    assert_eq!(decisions[2], price_changed("60.00", "60.01"));
+    assert_eq!(
+        sold_seats(&decisions[3]),
+        ids(&[2, 3]),
+        "the seats stayed free, and this one agrees to any price"
+    );
+}
+
+#[test]
+fn the_price_is_judged_after_the_seats_and_before_the_limit() {
+    let mut inventory = inventory(4, &[1]);
+    inventory.concerts.get_mut(&CONCERT).unwrap().seats_per_customer = Some(1);
+    let decisions = allocate_into(
+        inventory,
+        &[at("1", command(1, &[0, 9])), at("1", command(2, &[0, 1])), at("1", command(3, &[0, 2]))],
+    );
+    assert!(matches!(decisions[0], Decision::Reject(Rejection::SeatsNotFound { .. })));
+    assert!(matches!(decisions[1], Decision::Reject(Rejection::SeatsTaken { .. })));
+    assert_eq!(decisions[2], price_changed("100.00", "1.00"));
+}
+
+#[test]
+fn a_seat_without_a_readable_price_is_sold_for_no_total() {
+    let mut inventory = inventory(2, &[]);
+    inventory.prices.remove(&TierId(1));
+    let decisions = allocate_into(inventory, &[at("50", command(1, &[0, 1])), at("50", command(2, &[0]))]);
+    assert_eq!(decisions[0], Decision::FailWithoutPrice(TierId(1)));
+    assert_eq!(sold_seats(&decisions[1]), ids(&[0]));
+}
+
+#[test]
+fn a_retry_of_a_sale_shares_it_whatever_the_seats_cost_now_and_another_total_is_another_request() {
+    let first = with_key(at("50", command(1, &[0])), "k");
+    let mut later = inventory(2, &[0]);
+    later.prices.insert(TierId(0), Price::new(Decimal::from(99)).unwrap());
+    let prior = PriorDecisions {
+        keys: [(first.key_digest.unwrap(), (first.ticket.id, Some(first.hash)))].into(),
+        ..PriorDecisions::default()
+    };
+    let commands = [
+        with_key(at("50.00", command(2, &[0])), "k"),
+        with_key(at("99", command(3, &[0])), "k"),
+        with_key(command(4, &[0]), "k"),
+    ];
+    let decisions = allocate(&commands, later, prior, now());
+    let reused = Decision::Reject(Rejection::IdempotencyKeyReused);
+    assert_eq!(decisions, [Decision::ShareOutcomeOf(first.ticket.id), reused.clone(), reused]);
+}
+
 #[test]
 fn a_booking_past_its_deadline_expires_even_if_its_seats_are_free() {
     let mut late = command(1, &[0]);

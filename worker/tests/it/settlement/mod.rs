@@ -4,6 +4,7 @@ mod announced_sales;
 mod concert_times;
 mod customer_limit;
 mod earlier_keys;
+mod expected_total;
 mod failures;
 mod metrics;
 mod outcomes;
