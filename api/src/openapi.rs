@@ -5,7 +5,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::http::openapi::{BOOKINGS, CATALOGUE, OPERATIONS};
 use crate::http::problem::ProblemDocument;
-use crate::seat_feed::{SeatsChange, SeatsSnapshot};
+use crate::seat_feed::{CatalogueVersion, SeatsChange, SeatsSnapshot};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,7 +25,7 @@ use crate::seat_feed::{SeatsChange, SeatsSnapshot};
                                           admin token."),
         (name = OPERATIONS, description = "Health checks for operators and load balancers."),
     ),
-    components(schemas(ProblemDocument, SeatsChange, SeatsSnapshot)),
+    components(schemas(ProblemDocument, CatalogueVersion, SeatsChange, SeatsSnapshot)),
     modifiers(&Security),
 )]
 pub struct ApiDoc;

@@ -37,8 +37,18 @@ impl Events {
         Ok(Self(stream))
     }
 
-    /// The next event. `None` at the end of the stream.
+    /// The next event, except those that say the version of a concert. `None` at the end of the stream.
     pub async fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            let event = self.next_of_any_kind().await?;
+            if event.as_ref().is_none_or(|event| event.name != "catalogue") {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The next event. `None` at the end of the stream.
+    pub async fn next_of_any_kind(&mut self) -> Result<Option<Event>> {
         let event = timeout(TIMEOUT, self.0.next()).await.context("timed out waiting for an event")??;
         event.map(Event::decode).transpose()
     }

@@ -20,6 +20,10 @@ use crate::state::AppState;
 /// Server-sent events: one `snapshot` of all booked seats (see `SeatsSnapshot`), then a `change` (see `SeatsChange`)
 /// within a second of every sale. A client that reconnects with `Last-Event-ID` receives the changes it missed, or a
 /// new snapshot.
+///
+/// A `catalogue` event (see `CatalogueVersion`) follows on each connection, and another within two seconds when the concert,
+/// its tiers or their types have changed, or the concert was deleted: load the concert and its tiers again. Sales do not
+/// cause one. After the deletion of the concert the stream ends.
 #[utoipa::path(
     get,
     path = "/seats/concert/{concertId}/events",
@@ -61,6 +65,7 @@ impl utoipa::PartialSchema for SeatsEvent {
             .description(Some("An event of a concert's seat map. Its name says which."))
             .item(event("SeatsSnapshotEvent"))
             .item(event("SeatsChangeEvent"))
+            .item(event("CatalogueEvent"))
             .into()
     }
 }
@@ -85,6 +90,16 @@ impl utoipa::ToSchema for SeatsEvent {
             data_schema: "SeatsChange",
             data: json!({"availableSeats": 96, "bookedSeatIds": [23, 42], "freedSeatIds": []}),
         };
+        let catalogue = StreamEvent {
+            name: "catalogue",
+            description: "The version of the concert, its tiers and their types, on each connection and after each change. Sales do not \
+                          change it.",
+            id: "6c2f91d07a3be845-2",
+            id_description,
+            data_schema: "CatalogueVersion",
+            data: json!({"version": "0cc175b9c0f1b6a831c399e269772661"}),
+        };
+        schemas.push(("CatalogueEvent".to_owned(), ObjectBuilder::from(catalogue).into()));
         schemas.push(("SeatsSnapshotEvent".to_owned(), ObjectBuilder::from(snapshot).into()));
         schemas.push(("SeatsChangeEvent".to_owned(), ObjectBuilder::from(change).into()));
     }

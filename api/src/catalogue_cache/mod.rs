@@ -21,6 +21,7 @@ use hamro_shared::telemetry::metrics::MetricsRegistry;
 use self::bodies::{Bodies, CachedBody};
 use self::building::{Building, Failure};
 use self::freshness::Freshness;
+use self::key::Part;
 pub use self::key::{CatalogueKey, Content, DocumentKey};
 use self::known::CurrentVersion;
 use self::metrics::CacheMetrics;
@@ -49,6 +50,10 @@ struct Inner {
     metrics: CacheMetrics,
 }
 
+/// The versions of the parts of the catalogue, counted by this instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VersionNumbers([u64; Part::ALL.len()]);
+
 /// What to respond with.
 #[derive(Clone)]
 pub struct CachedResponse {
@@ -76,6 +81,20 @@ impl CatalogueCache {
     /// Notes that seats were sold or released, so that counts of available seats have changed.
     pub fn note_sales(&self) {
         self.0.freshness.note_sales();
+    }
+
+    /// The numbers of the current versions of all parts, of which at least one is another after every change of the catalogue.
+    /// `None` if Postgres does not answer.
+    pub async fn version_numbers(&self) -> Option<VersionNumbers> {
+        let mut numbers = VersionNumbers::default();
+        for part in Part::ALL {
+            let current = self.0.freshness.current_version(part).await;
+            if current.is_away {
+                return None;
+            }
+            numbers.0[part.index()] = current.number;
+        }
+        Some(numbers)
     }
 
     /// Forgets everything: the database continues from an earlier state.
@@ -181,7 +200,7 @@ mod tests {
             let before = Before { at: at(millis), own_writes, sales: 0 };
             known.on_success(&Versions::all(version), &before, at(millis + 1));
         }
-        known.current_version(key::Part::Tiers, is_away)
+        known.current_version(Part::Tiers, is_away)
     }
 
     #[test]

@@ -32,6 +32,16 @@ pub struct SeatsChange {
     pub freed_seat_ids: Vec<SeatId>,
 }
 
+/// The concert, its tiers or their types have changed since the version before.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({"version": "0cc175b9c0f1b6a831c399e269772661"}))]
+pub struct CatalogueVersion {
+    /// Compare it as a text. If it differs from that of the previous event, load the concert and its tiers again. Sales do not
+    /// change it.
+    pub version: String,
+}
+
 /// An event as it is sent to all clients, serialized once.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SeatsEvent {

@@ -4,8 +4,11 @@
 //! announcement may be lost, so three times a second one query reads the versions of all watched seat maps and their
 //! numbers of available seats, which change in the same transaction as the seats. A seat map that has missed a change is
 //! reloaded: the seats that were written since the previous read are read again.
+//!
+//! The same clients learn when the concert itself has changed ([`catalogue_events`]).
 
 mod booked_seats;
+mod catalogue_events;
 mod error;
 mod event_history;
 mod events;
@@ -37,7 +40,7 @@ use tracing::warn;
 
 pub use self::error::SeatFeedError;
 use self::error::within_timeout;
-pub use self::events::{SeatsChange, SeatsEvent, SeatsSnapshot};
+pub use self::events::{CatalogueVersion, SeatsChange, SeatsEvent, SeatsSnapshot};
 pub use self::freshness::Needed;
 use self::seat_reader::SeatReader;
 use self::updating::RELOADS_AT_ONCE;

@@ -8,11 +8,14 @@ use tokio::sync::broadcast;
 
 use super::booked_seats::BookedSeats;
 use super::event_history::{EventHistory, SeatChanges};
-use super::events::{SeatsChange, SeatsEvent, SeatsSnapshot};
+use super::events::{CatalogueVersion, SeatsChange, SeatsEvent, SeatsSnapshot};
 use super::layout_version::LayoutVersion;
 
 /// How many events a slow client may be behind. A client that is further behind gets a snapshot.
 const CHANNEL_CAPACITY: usize = 64;
+
+/// The version of a concert that does not exist any more.
+const DELETED: &str = "deleted";
 
 /// The current state of a seat map, its recent changes, and the channel on which they are broadcast.
 pub struct SeatMapState {
@@ -28,6 +31,8 @@ pub struct SeatMapState {
     announced_during_reload: Option<Vec<(SeatId, bool)>>,
     /// A snapshot, with the number of the event that it corresponds to.
     snapshot: Option<(u64, Arc<SeatsEvent>)>,
+    /// The version of the concert; `None` if it is not known yet.
+    catalogue_version: Option<String>,
     /// `None` once the seat map is closed.
     events: Option<broadcast::Sender<Arc<SeatsEvent>>>,
 }
@@ -36,6 +41,8 @@ pub struct SeatMapState {
 pub struct Subscription {
     /// The event to send first, if any.
     pub first: Option<Arc<SeatsEvent>>,
+    /// The event with the version of the concert, to send after it. If it is not known yet, it follows once it is.
+    pub catalogue: Option<Arc<SeatsEvent>>,
     pub events: broadcast::Receiver<Arc<SeatsEvent>>,
 }
 
@@ -51,6 +58,7 @@ impl SeatMapState {
             history: EventHistory::new(epoch),
             announced_during_reload: None,
             snapshot: None,
+            catalogue_version: None,
             events: Some(broadcast::Sender::new(CHANNEL_CAPACITY)),
         }
     }
@@ -105,9 +113,27 @@ impl SeatMapState {
         self.announced_during_reload = None;
     }
 
-    /// Ends the streams of all subscribers.
+    /// Ends the streams of all subscribers: the concert was deleted. They learn that first.
     pub fn close(&mut self) {
+        self.set_catalogue_version(DELETED.to_owned());
         self.events = None;
+    }
+
+    pub fn has_catalogue_version(&self) -> bool {
+        self.catalogue_version.is_some()
+    }
+
+    /// Tells all subscribers the version of the concert, if it has changed.
+    pub fn set_catalogue_version(&mut self, version: String) {
+        if self.catalogue_version.as_ref() != Some(&version) {
+            let event = self.catalogue_event(&version);
+            self.send(event);
+            self.catalogue_version = Some(version);
+        }
+    }
+
+    fn catalogue_event(&self, version: &str) -> Arc<SeatsEvent> {
+        Arc::new(self.event("catalogue", &CatalogueVersion { version: version.to_owned() }))
     }
 
     /// Applies what was read from the database: all seats, and whether each is booked. What was announced meanwhile stays.
@@ -169,7 +195,8 @@ impl SeatMapState {
             Some(missed) => Some(Arc::new(self.change_event(missed))),
             None => Some(self.snapshot()),
         };
-        Some(Subscription { first, events })
+        let catalogue = self.catalogue_version.as_ref().map(|version| self.catalogue_event(version));
+        Some(Subscription { first, catalogue, events })
     }
 
     /// A snapshot shared by all clients that subscribe before the next event. That event contains the later changes.
@@ -203,7 +230,7 @@ impl SeatMapState {
     }
 
     fn event(&self, name: &'static str, data: &impl Serialize) -> SeatsEvent {
-        let data = serde_json::to_string(data).expect("contains only numbers");
+        let data = serde_json::to_string(data).expect("is JSON");
         SeatsEvent { id: self.last_event_id(), name, data }
     }
 }

@@ -28,7 +28,7 @@ impl SeatFeed {
 type Subscriber = (OpenStream, Subscription);
 
 async fn next_event((stream, mut subscription): Subscriber) -> Option<(Arc<SeatsEvent>, Subscriber)> {
-    let event = match subscription.first.take() {
+    let event = match subscription.first.take().or_else(|| subscription.catalogue.take()) {
         Some(first) => first,
         None => match subscription.events.recv().await {
             Ok(event) => event,

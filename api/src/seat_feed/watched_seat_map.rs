@@ -214,6 +214,16 @@ impl WatchedSeatMap {
         self.state().seat_map.broadcast_changes();
     }
 
+    /// Whether the version of the concert is known.
+    pub fn has_catalogue_version(&self) -> bool {
+        self.state().seat_map.has_catalogue_version()
+    }
+
+    /// Tells the subscribers the version of the concert, if it has changed.
+    pub fn set_catalogue_version(&self, version: String) {
+        self.state().seat_map.set_catalogue_version(version);
+    }
+
     /// `None` if the map has been closed.
     pub fn subscribe(&self, last_event_id: Option<&str>) -> Option<Subscription> {
         self.state().seat_map.subscribe(last_event_id)

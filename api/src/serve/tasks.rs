@@ -90,6 +90,8 @@ pub fn spawn_database_tasks(lifecycle: &mut Lifecycle, state: &AppState) {
     lifecycle.support("outcome polling", |stop| outcomes.poll_pending(database, stop));
     let seat_feed = state.seat_feed.clone();
     lifecycle.support("seat feed", |stop| seat_feed.run(stop));
+    let (seat_feed, catalogue) = (state.seat_feed.clone(), state.catalogue.clone());
+    lifecycle.support("catalogue events", |stop| seat_feed.run_catalogue(catalogue, stop));
     let memory = epoch_watch::Memory {
         outcomes: state.outcomes.clone(),
         seat_feed: state.seat_feed.clone(),

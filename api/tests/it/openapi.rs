@@ -146,6 +146,7 @@ fn the_events_of_a_stream_are_described_with_their_data() {
     for (event, name, data) in [
         ("TicketEvent", "status", "TicketStatus"),
         ("SeatsSnapshotEvent", "snapshot", "SeatsSnapshot"),
+        ("CatalogueEvent", "catalogue", "CatalogueVersion"),
         ("SeatsChangeEvent", "change", "SeatsChange"),
     ] {
         let properties = &schemas[event]["properties"];

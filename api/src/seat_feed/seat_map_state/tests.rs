@@ -141,3 +141,21 @@ fn the_events_after_the_id_of_the_latest_one_contain_every_later_change() {
     let first = content(seat_map.subscribe(Some(&id)).unwrap().first);
     assert_eq!(first.2["bookedSeatIds"], json!([2, 3]));
 }
+
+#[test]
+fn subscribers_receive_each_version_of_the_concert_once_and_the_deletion_before_the_end() {
+    let mut seat_map = seat_map(&[1], &[2]);
+    let mut early = seat_map.subscribe(None).unwrap();
+    assert_eq!(early.catalogue, None, "not known yet");
+    let version = |text: &str| ("a-1".to_owned(), "catalogue", json!({"version": text}));
+    for text in ["first", "first", "second"] {
+        seat_map.set_catalogue_version(text.to_owned());
+    }
+    assert_eq!([next(&mut early), next(&mut early)], [version("first"), version("second")]);
+    // Also one that has missed nothing of the seats.
+    assert_eq!(content(seat_map.subscribe(Some("a-1")).unwrap().catalogue), version("second"));
+    seat_map.close();
+    assert_eq!(next(&mut early), version("deleted"));
+    assert!(early.events.try_recv().is_err());
+    assert!(seat_map.subscribe(None).is_none());
+}

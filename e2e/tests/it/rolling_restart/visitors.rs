@@ -154,6 +154,9 @@ impl Shared {
         let mut stream = request.events().await?;
         anyhow::ensure!(stream.status() == 200, "the status is {}", stream.status());
         while let Some(Event { id, name, data }) = stream.next().await? {
+            if name == "catalogue" {
+                continue;
+            }
             let data: Value = serde_json::from_str(&data)?;
             let mut booked = self.booked[number].lock().unwrap_or_else(PoisonError::into_inner);
             if name == "snapshot" {

@@ -1,5 +1,6 @@
 //! Seat maps: `/seats`.
 
+mod catalogue_events;
 mod follow_seats;
 mod labels;
 mod seat_map;
