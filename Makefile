@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test fmt bench-intake bench-nodes bench-worker loadtest chaos test-upgrade fuzz model mutants test-next clean-next test-images sqlx objects settings metrics kubernetes audit
+.PHONY: help up down reset test page fmt bench-intake bench-nodes bench-worker loadtest chaos test-upgrade fuzz model mutants test-next clean-next test-images sqlx objects settings metrics kubernetes audit
 
 help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
@@ -30,6 +30,9 @@ clean-next: ## delete the Debian 13 of `make test-next`
 
 test-images: ## build both images, and book a seat through them (as root, or with Docker or Podman)
 	@deploy/dev/test-images.sh
+
+page: ## format the booking page, and make the files of it that are committed
+	@deploy/dev/page.sh make
 
 fmt: ## format the Rust code
 	@cargo fmt --all

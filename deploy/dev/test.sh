@@ -16,6 +16,7 @@ main() {
     step "Installing missing packages and tools" install_all
     step "Scripts, TypeScript, Dockerfile and compose file" lint
     step "OpenAPI document" lint_openapi
+    step "Booking page" deploy/dev/page.sh check
     step "Alert rules" test_alert_rules
     step "Kubernetes manifests" deploy/dev/kubernetes.sh
     step "Formatting" cargo fmt --all --check
@@ -42,7 +43,6 @@ lint() {
     # Deno checks the types. Node.js, which runs these files in the tests, only strips them.
     DENO_DIR=$DEV_DIR/deno deno check --quiet --no-config docs/book-seats.ts e2e/tests/it/bookings/typescript_client/run.ts
     lint_live_view
-    lint_page
     hadolint Dockerfile
     check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker-compose.cluster.yml docker-compose.secrets.yml
 }
@@ -56,18 +56,6 @@ lint_live_view() {
     deno test --quiet --no-config --no-remote --lock="$page/deno.lock" --frozen --allow-read="$page" --allow-env "$page"
 }
 
-# The booking page and its tests in a browser, which cargo nextest runs.
-lint_page() {
-    local -x DENO_DIR=$DEV_DIR/deno
-    local files tsc=page/node_modules/typescript/bin/tsc
-    # Not those in page/node_modules, which is a link. Declarations are generated.
-    mapfile -t files < <(find page -name '*.ts' ! -name '*.d.ts' | sort)
-    deno fmt --check --quiet --no-config --line-width=120 --single-quote "${files[@]}"
-    deno lint --quiet --no-config "${files[@]}"
-    [[ ! -d page/src ]] || node "$tsc" --project page
-    node "$tsc" --project page/tests
-}
-
 # See the tests in deploy/prometheus/tests. Names of metrics are checked by the end-to-end tests.
 test_alert_rules() {
     promtool check config deploy/prometheus/prometheus.yml
@@ -77,8 +65,7 @@ test_alert_rules() {
 # Lints the snapshot of the document, so that no build is needed; a test compares it with the code.
 lint_openapi() {
     local snapshots=(api/tests/it/snapshots/*openapi_document*.snap) document=$NPM_DIR/openapi.json rules=deploy/dev/openapi
-    # The document follows the header of the snapshot, which begins and ends with a line of dashes.
-    sed '1d' "${snapshots[0]}" | sed '1,/^---$/d' >"$document"
+    openapi_document "${snapshots[0]}" >"$document"
     REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true node "$NPM_DIR/node_modules/@redocly/cli/bin/cli.js" \
         lint "$document" --config "$rules/redocly.yaml" --format stylish
     node "$NPM_DIR/node_modules/@stoplight/spectral-cli/dist/index.js" \

@@ -126,3 +126,8 @@ install_npm_packages() { # SOURCE DIRECTORY
         die_with_log "$log" "the npm packages could not be installed."
     cp "$source/deno.lock" "$directory/installed.lock"
 }
+
+# Prints the OpenAPI document in a snapshot: it follows the header, which begins and ends with a line of dashes.
+openapi_document() { # SNAPSHOT
+    sed '1d' "$1" | sed '1,/^---$/d'
+}

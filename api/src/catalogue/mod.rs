@@ -39,6 +39,7 @@ pub mod list_ticket_types;
 pub mod page_data;
 pub mod update_concert;
 pub mod update_ticket_tier;
+pub mod versions;
 
 use sqlx::Error;
 

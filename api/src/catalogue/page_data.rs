@@ -7,6 +7,7 @@ use super::concert::Concert;
 use super::queries::{concerts, ticket_tiers, ticket_types};
 use super::ticket_tier::TicketTier;
 use super::ticket_type::TicketType;
+use super::versions;
 use crate::http::pagination::Page;
 
 /// Concerts with all of their tiers.
@@ -18,6 +19,9 @@ pub struct CatalogueData {
     pub is_list: bool,
     pub tiers: Vec<TicketTier>,
     pub ticket_types: Vec<TicketType>,
+    /// Of the concert, if it is one: the version that the events of its seat map tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalogue_version: Option<String>,
 }
 
 /// The concerts that are listed, up to the longest page: those to come are first.
@@ -25,7 +29,7 @@ pub async fn list(connection: &mut PgConnection) -> Result<CatalogueData, sqlx::
     let concerts = concerts::list(connection, false, Page::LONGEST).await?;
     let tiers = ticket_tiers::list_all(connection).await?;
     let ticket_types = ticket_types::list(connection).await?;
-    Ok(CatalogueData { concerts, is_list: true, tiers, ticket_types })
+    Ok(CatalogueData { concerts, is_list: true, tiers, ticket_types, catalogue_version: None })
 }
 
 /// One concert. `None` if it does not exist.
@@ -33,8 +37,17 @@ pub async fn concert(
     connection: &mut PgConnection,
     id: ConcertId,
 ) -> Result<Option<CatalogueData>, sqlx::Error> {
+    // Read first: if anything changes meanwhile, the page loads it again.
+    let mut versions = versions::of_concerts(connection, &[id]).await?;
     let Some(concert) = concerts::find(connection, id).await? else { return Ok(None) };
     let tiers = ticket_tiers::list(connection, Some(id), Page::LONGEST).await?;
     let ticket_types = ticket_types::list(connection).await?;
-    Ok(Some(CatalogueData { concerts: vec![concert], is_list: false, tiers, ticket_types }))
+    let catalogue_version = versions.remove(&id);
+    Ok(Some(CatalogueData {
+        concerts: vec![concert],
+        is_list: false,
+        tiers,
+        ticket_types,
+        catalogue_version,
+    }))
 }

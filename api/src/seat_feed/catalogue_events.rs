@@ -4,12 +4,10 @@
 //! After each, one query reads the versions of the watched concerts, and those that differ are broadcast. A sale changes a tier's
 //! number of available seats, and so the version of all tiers, but not that of the concert.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hamro_shared::domain::ConcertId;
-use sqlx::postgres::PgConnection;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -17,6 +15,7 @@ use tracing::debug;
 use super::SeatFeed;
 use super::error::{SeatFeedError, within_timeout};
 use super::watched_seat_map::WatchedSeatMap;
+use crate::catalogue::versions;
 use crate::catalogue_cache::CatalogueCache;
 
 /// How often the cache is asked. Changes in between are one event.
@@ -70,7 +69,7 @@ impl SeatFeed {
         let concerts: Vec<ConcertId> = seat_maps.iter().map(|seat_map| seat_map.concert).collect();
         let query = self.reader.database().query(move |connection| {
             let concerts = concerts.clone();
-            Box::pin(async move { catalogue_versions(connection, &concerts).await })
+            Box::pin(async move { versions::of_concerts(connection, &concerts).await })
         });
         let mut versions = within_timeout(query).await?;
         sleep(SEND_AFTER).await;
@@ -82,28 +81,4 @@ impl SeatFeed {
         }
         Ok(())
     }
-}
-
-/// A digest of each concert, its tiers without the numbers of available seats, and their types. It is the same on all instances. A
-/// concert that was deleted has none.
-async fn catalogue_versions(
-    connection: &mut PgConnection,
-    concerts: &[ConcertId],
-) -> Result<HashMap<ConcertId, String>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT concert.id AS "id: ConcertId", md5(concat_ws(E'\n', concert::text, tiers.text)) AS "version!"
-        FROM concerts concert
-        CROSS JOIN LATERAL (
-            SELECT string_agg(concat_ws(':', tier.id, tier.price, tier.total, type.id, type.name), E'\n' ORDER BY tier.id) AS text
-            FROM ticket_tiers tier JOIN ticket_types type ON type.id = tier.ticket_type_id
-            WHERE tier.concert_id = concert.id
-        ) tiers
-        WHERE concert.id = ANY($1) AND NOT concert.hidden
-        "#,
-        concerts as &[ConcertId]
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.version)).collect())
 }

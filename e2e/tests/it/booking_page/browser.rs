@@ -82,3 +82,33 @@ async fn the_tools_of_browser_tests_do_what_they_say() -> Result<()> {
 async fn a_visitor_finds_a_concert_and_books_a_seat() -> Result<()> {
     run("smoke", setup()).await
 }
+
+#[tokio::test]
+async fn the_list_shows_what_can_be_booked() -> Result<()> {
+    run("list", setup()).await
+}
+
+#[tokio::test]
+async fn nothing_is_booked_or_charged_that_was_not_asked_for() -> Result<()> {
+    run("booking", setup()).await
+}
+
+#[tokio::test]
+async fn an_open_page_follows_the_sale() -> Result<()> {
+    run("sale", setup()).await
+}
+
+#[tokio::test]
+async fn a_waiting_buyer_keeps_the_place_and_learns_the_outcome() -> Result<()> {
+    run("waiting", setup()).await
+}
+
+#[tokio::test]
+async fn the_page_is_accessible_and_fits_every_window() -> Result<()> {
+    run("look", setup()).await
+}
+
+#[tokio::test]
+async fn a_visit_takes_few_requests_and_a_large_map_stays_usable() -> Result<()> {
+    run("budget", setup()).await
+}

@@ -1,75 +1,188 @@
-//! The booking page, as a browser loads it.
+//! The booking page: its documents and files as proxies, browsers and search engines meet them, and its behaviour in Chromium.
 
 mod browser;
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context, Result};
 use hamro_e2e::{Client, Deployment, Setup};
+use hamro_verification::http::HttpResponse;
 use hyper::Method;
+use serde_json::{Value, json};
+
+/// Runs a test that needs no worker.
+async fn run(test: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<()> {
+    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
+        test(deployment.client()).await
+    })
+    .await
+}
+
+async fn get(client: &Client, path: &str) -> Result<HttpResponse> {
+    client.request(Method::GET, path).header("Accept-Encoding", "gzip, br").send().await
+}
+
+async fn html(client: &Client, path: &str) -> Result<String> {
+    let document = client.request(Method::GET, path).send().await?;
+    assert_eq!(document.status, 200, "{path}");
+    assert_eq!(document.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+    Ok(String::from_utf8(document.body.into())?)
+}
+
+/// The addresses of the script and the style sheet in a document.
+fn assets(html: &str) -> Vec<&str> {
+    let attributes = html.split(['"', '\'']);
+    attributes.filter(|value| value.contains("assets/")).collect()
+}
+
+/// The JSON in the element with these attributes.
+fn json_in(html: &str, attributes: &str) -> Result<Value> {
+    let (_, rest) = html.split_once(attributes).context("no such element")?;
+    let (_, rest) = rest.split_once('>').context("an open tag")?;
+    let (json, _) = rest.split_once("</script>").context("no end")?;
+    assert!(!json.contains('<'), "text may end the script: {json}");
+    Ok(serde_json::from_str(json)?)
+}
 
 #[tokio::test]
-async fn the_booking_page_serves_all_its_files_and_allows_no_foreign_scripts() -> Result<()> {
-    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
-        let client = deployment.client();
-        let page = client.request(Method::GET, "/").send().await?;
-        assert_eq!(page.status, 200);
-        let policy = page.header("content-security-policy").context("no policy")?;
-        for directive in ["default-src 'none'", "script-src 'self'", "connect-src 'self'"] {
-            assert!(policy.contains(directive), "{policy}");
-        }
-        let html = str::from_utf8(&page.body)?;
-        // Relative, so that the page also works below a path.
-        for name in ["\"page/page.css\"", "\"page/page.js\""] {
-            assert!(html.contains(name), "the page does not refer to {name}");
-        }
-        for inline in ["<script>", "<style", "style=", "onclick="] {
-            assert!(!html.contains(inline), "the policy forbids {inline}");
-        }
-        file(client, "/page/page.css", "text/css; charset=utf-8").await?;
-
-        let mut loaded = BTreeSet::new();
-        let mut pending = vec!["page.js".to_owned()];
-        while let Some(name) = pending.pop() {
-            if loaded.insert(name.clone()) {
-                let module = file(client, &format!("/page/{name}"), "text/javascript; charset=utf-8").await?;
-                pending.extend(imports(&module));
+async fn documents_allow_no_foreign_or_inline_scripts_and_work_below_a_path() -> Result<()> {
+    run(async |client| {
+        let (concert, _) = client.seat_map(0).await?;
+        for (path, base) in
+            [("/", ""), (&format!("/c/{concert}"), "../"), ("/t/some-ticket", "../"), ("/tickets", "")]
+        {
+            let document = client.request(Method::GET, path).send().await?;
+            let policy = document.header("content-security-policy").context("no policy")?;
+            for directive in
+                ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'"]
+            {
+                assert!(policy.contains(directive), "{path}: {policy}");
             }
+            let html = html(client, path).await?;
+            for inline in ["<script>", "<style", "style=", "onclick=", "onload="] {
+                assert!(!html.contains(inline), "{path}: the policy forbids {inline}");
+            }
+            let assets = assets(&html);
+            assert_eq!(assets.len(), 2, "{path}: {assets:?}");
+            assert!(
+                assets.iter().all(|asset| asset.starts_with(&format!("{base}assets/page-"))),
+                "{path}: {assets:?}"
+            );
         }
-        assert!(loaded.len() > 1, "{loaded:?}");
         Ok(())
     })
     .await
 }
 
 #[tokio::test]
-async fn a_file_of_the_page_is_sent_compressed_and_only_to_visitors_who_do_not_have_it() -> Result<()> {
-    Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
-        let client = deployment.client();
-        for path in ["/", "/page/page.css", "/page/page.js"] {
-            let get = || client.request(Method::GET, path).header("Accept-Encoding", "gzip, br");
-            let first = get().send().await?;
-            // Whichever is shorter.
-            assert!(matches!(first.header("content-encoding"), Some("br" | "gzip")), "{path}: {first:?}");
-            let plain = client.request(Method::GET, path).send().await?;
-            assert!(first.body.len() * 2 < plain.body.len(), "{path}");
+async fn a_file_is_compressed_and_never_asked_for_again_and_a_document_only_if_it_has_changed() -> Result<()>
+{
+    run(async |client| {
+        let html = html(client, "/").await?;
+        for asset in assets(&html) {
+            let path = format!("/{asset}");
+            let plain = client.request(Method::GET, &path).send().await?;
+            let sent = get(client, &path).await?;
+            assert_eq!(sent.header("content-encoding"), Some("br"), "{path}");
+            assert!(sent.body.len() * 2 < plain.body.len(), "{path}");
+            assert_eq!(sent.header("cache-control"), Some("public, max-age=31536000, immutable"), "{path}");
+        }
+        let (concert, _) = client.seat_map(0).await?;
+        for path in ["/", &format!("/c/{concert}")] {
+            let first = get(client, path).await?;
+            assert_eq!(first.header("cache-control"), Some("no-cache"));
             let tag = first.header("etag").context("no tag")?;
-            let again = get().header("If-None-Match", tag).send().await?;
-            assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, Some(tag)), "{path}");
+            let again = client.request(Method::GET, path).header("If-None-Match", tag).send().await?;
+            assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
         }
         Ok(())
     })
     .await
 }
 
-async fn file(client: &Client, path: &str, content_type: &str) -> Result<String> {
-    let file = client.request(Method::GET, path).send().await?;
-    assert_eq!(file.status, 200, "{path}");
-    assert_eq!(file.header("content-type"), Some(content_type), "{path}");
-    Ok(String::from_utf8(file.body.into())?)
+#[tokio::test]
+async fn a_file_of_another_build_leads_to_the_same_file_of_this_build() -> Result<()> {
+    run(async |client| {
+        let html = html(client, "/").await?;
+        for asset in assets(&html) {
+            let (_, extension) = asset.rsplit_once('.').context("no extension")?;
+            let other = get(client, &format!("/assets/page-0000000000000000.{extension}")).await?;
+            assert_eq!(other.status, 307);
+            assert_eq!(other.header("cache-control"), Some("no-store"));
+            // Relative, so that it also works below a path.
+            assert_eq!(other.header("location"), asset.strip_prefix("assets/"));
+        }
+        assert_eq!(get(client, "/assets/page-0.png").await?.status, 404);
+        assert_eq!(get(client, "/assets/secrets.js").await?.status, 404);
+        Ok(())
+    })
+    .await
 }
 
-/// The modules in the same directory that this module imports.
-fn imports(module: &str) -> impl Iterator<Item = String> {
-    module.split(" from './").skip(1).filter_map(|rest| Some(rest.split_once('\'')?.0.to_owned()))
+#[tokio::test]
+async fn a_document_carries_the_catalogue_and_says_what_it_is_about() -> Result<()> {
+    run(async |client| {
+        let list = html(client, "/").await?;
+        let data = json_in(&list, "id=\"data\"")?;
+        assert_eq!(data["settings"]["maxSeats"], 10);
+        assert_eq!(data["concerts"], client.get("/concerts?limit=1000").await?.body["data"]);
+        assert_eq!(data["tiers"], client.get("/ticket-tiers/all").await?.body);
+        assert_eq!(data["ticketTypes"], client.get("/ticket-types").await?.body);
+
+        let (id, _) = client.seat_map(0).await?;
+        let document = html(client, &format!("/c/{id}")).await?;
+        let data = json_in(&document, "id=\"data\"")?;
+        let concert = client.get(&format!("/concerts/{id}")).await?.body;
+        assert_eq!(data["concerts"], json!([concert]));
+        assert_eq!(
+            data["tiers"],
+            client.get(&format!("/ticket-tiers?concertId={id}&limit=1000")).await?.body["data"]
+        );
+        let title = concert["title"].as_str().context("no title")?;
+        for expected in [
+            format!("<title>{title} – Hamro Concert</title>"),
+            format!("<meta property=\"og:title\" content=\"{title} – Hamro Concert\">"),
+            format!(
+                "<meta property=\"og:image\" content=\"{}\">",
+                concert["image"].as_str().context("no image")?
+            ),
+        ] {
+            assert!(document.contains(&expected), "{expected} is missing in {document}");
+        }
+        let event = json_in(&document, "type=\"application/ld+json\"")?;
+        assert_eq!((&event["@type"], &event["name"]), (&json!("Event"), &json!(title)));
+        assert!(!document.contains("noindex"));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_document_of_a_ticket_is_not_stored_listed_or_passed_on() -> Result<()> {
+    run(async |client| {
+        for path in ["/t/019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88", "/tickets"] {
+            let document = get(client, path).await?;
+            assert_eq!(document.status, 200);
+            assert_eq!(document.header("cache-control"), Some("no-store"));
+            assert_eq!(document.header("x-robots-tag"), Some("noindex"));
+            assert_eq!(document.header("referrer-policy"), Some("no-referrer"));
+            let html = html(client, path).await?;
+            assert!(!html.contains("019ab3c5"), "a preview shows the ticket: {html}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_concert_that_does_not_exist_is_not_found_but_has_a_page() -> Result<()> {
+    run(async |client| {
+        for path in ["/c/00000000-0000-4000-8000-000000000000", "/c/nonsense"] {
+            let document = client.request(Method::GET, path).send().await?;
+            assert_eq!(document.status, 404, "{path}");
+            let html = str::from_utf8(&document.body)?;
+            assert_eq!(assets(html).len(), 2, "{path}");
+            assert!(json_in(html, "id=\"data\"")?["concerts"].is_null());
+        }
+        Ok(())
+    })
+    .await
 }
