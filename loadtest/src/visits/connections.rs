@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use super::connection::{Connection, Head};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The number of connections opened concurrently by `warm`.
+/// The number of connections that are opened at a time. More would overflow the target's queue of new connections after a
+/// stall: the kernel then drops what it cannot queue, and each of these connections takes a second more.
 const CONNECTING: usize = 64;
 
 pub struct Connections {
@@ -22,20 +23,27 @@ pub struct Connections {
     address: String,
     idle: Mutex<Vec<Connection>>,
     slots: Arc<Semaphore>,
+    connecting: Semaphore,
     waited: AtomicU64,
+}
+
+/// Permits one connection to be used.
+pub struct Slot {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// A request whose response was not read yet. Its connection is closed when it is dropped.
 pub struct SentRequest<'a> {
     request: &'a [u8],
     connection: Connection,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 impl Connections {
     pub fn new(address: String, max: usize) -> Self {
         let slots = Arc::new(Semaphore::new(max));
-        Self { address, idle: Mutex::default(), slots, waited: AtomicU64::new(0) }
+        let connecting = Semaphore::new(CONNECTING);
+        Self { address, idle: Mutex::default(), slots, connecting, waited: AtomicU64::new(0) }
     }
 
     /// The number of requests that waited for a connection.
@@ -55,13 +63,27 @@ impl Connections {
             .await
     }
 
+    /// Permission to use a connection, if there is one without waiting.
+    pub fn free_slot(&self) -> Option<Slot> {
+        Some(Slot { _permit: self.slots.clone().try_acquire_owned().ok()? })
+    }
+
+    /// Waits for permission to use a connection. Must not be called by a visit that has a connection in use: visits that all
+    /// wait for another one would wait for each other.
+    pub async fn slot(&self) -> Slot {
+        if let Some(slot) = self.free_slot() {
+            return slot;
+        }
+        self.waited.fetch_add(1, Ordering::Relaxed);
+        let permit = self.slots.clone().acquire_owned().await;
+        Slot { _permit: permit.expect("the semaphore is never closed") }
+    }
+
     /// Sends the request on an unused connection.
-    pub async fn send<'a>(&self, request: &'a [u8]) -> io::Result<SentRequest<'a>> {
-        let slot = self.slot().await;
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = match idle {
+    pub async fn send<'a>(&self, slot: Slot, request: &'a [u8]) -> io::Result<SentRequest<'a>> {
+        let mut connection = match self.take_idle() {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => self.idle_or_new().await?,
         };
         if connection.send(request).await.is_err() {
             // The target has closed the idle connection.
@@ -103,12 +125,17 @@ impl Connections {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
-    async fn slot(&self) -> OwnedSemaphorePermit {
-        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
-            return slot;
+    fn take_idle(&self) -> Option<Connection> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Opens a connection when it is its turn, unless another one has become available.
+    async fn idle_or_new(&self) -> io::Result<Connection> {
+        let _turn = self.connecting.acquire().await.expect("the semaphore is never closed");
+        match self.take_idle() {
+            Some(connection) => Ok(connection),
+            None => self.connect().await,
         }
-        self.waited.fetch_add(1, Ordering::Relaxed);
-        self.slots.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
     async fn connect(&self) -> io::Result<Connection> {

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::arguments::OpeningArguments;
-use connections::{Connections, SentRequest};
+use connections::{Connections, SentRequest, Slot};
 use decoded_sizes::DecodedSizes;
 use hamro_verification::http::Client;
 use page::{Browser, Page, Resource};
@@ -134,7 +134,9 @@ impl Visits {
         let map = &self.pages[page.concert].map;
         let request = map.revalidation(page.map_tag.as_deref());
         let loading = timeout(self.timeout, async {
-            let sent = self.connections.send(&request).await.map_err(|error| Failure::of(&error, map))?;
+            let slot = self.connections.slot().await;
+            let sent = self.connections.send(slot, &request).await;
+            let sent = sent.map_err(|error| Failure::of(&error, map))?;
             self.receive(map, sent).await
         });
         match loading.await.unwrap_or_else(|_| Err(Failure::new("no-response", &map.name))) {
@@ -160,13 +162,17 @@ impl Visits {
         let mut map_tag = None;
         for step in &page.steps {
             let mut waiting: VecDeque<(&Resource, SentRequest)> = VecDeque::new();
-            let mut next = step.iter().filter_map(|resource| Some((resource, resource.request(is_warm)?)));
+            let requests = step.iter().filter_map(|resource| Some((resource, resource.request(is_warm)?)));
+            let mut unsent: VecDeque<(&Resource, &[u8])> = requests.collect();
             loop {
-                // All are sent before the first response is read. So this program wakes up once rather than for each.
+                // All are sent before the first response is read, if there are connections. So this program wakes up once
+                // rather than for each.
                 while waiting.len() < CONNECTIONS_OF_A_BROWSER
-                    && let Some((resource, request)) = next.next()
+                    && !unsent.is_empty()
+                    && let Some(slot) = self.next_slot(waiting.is_empty()).await
+                    && let Some((resource, request)) = unsent.pop_front()
                 {
-                    let sent = self.connections.send(request).await;
+                    let sent = self.connections.send(slot, request).await;
                     waiting.push_back((resource, sent.map_err(|error| Failure::of(&error, resource))?));
                 }
                 let Some((resource, sent)) = waiting.pop_front() else { break };
@@ -177,6 +183,11 @@ impl Visits {
             }
         }
         Ok(map_tag)
+    }
+
+    /// Permission to send the next request of a visit. `None` if it has to read a response first.
+    async fn next_slot(&self, has_no_connection: bool) -> Option<Slot> {
+        if has_no_connection { Some(self.connections.slot().await) } else { self.connections.free_slot() }
     }
 
     /// Reads and counts a response. Returns its tag.
@@ -205,3 +216,6 @@ impl Visits {
         Ok(head.tag)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,8 @@ use super::connection::{Sender, Tls};
 /// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The number of connections opened concurrently by `warm`.
+/// The number of connections that are opened at a time. More would overflow the target's queue of new connections after a
+/// stall: the kernel then drops what it cannot queue, and each of these connections takes a second more.
 const CONNECTING: usize = 64;
 
 pub(super) struct Pool {
@@ -28,6 +29,7 @@ pub(super) struct Pool {
     tls: Option<Tls>,
     idle: Mutex<Vec<Sender>>,
     slots: Arc<Semaphore>,
+    connecting: Semaphore,
     waited: AtomicU64,
 }
 
@@ -40,7 +42,8 @@ pub(super) struct Connection {
 impl Pool {
     pub fn new(address: String, tls: Option<Tls>, max: usize) -> Self {
         let slots = Arc::new(Semaphore::new(max));
-        Self { address, tls, idle: Mutex::default(), slots, waited: AtomicU64::new(0) }
+        let connecting = Semaphore::new(CONNECTING);
+        Self { address, tls, idle: Mutex::default(), slots, connecting, waited: AtomicU64::new(0) }
     }
 
     pub fn address(&self) -> &str {
@@ -69,11 +72,9 @@ impl Pool {
     ) -> Result<(Connection, Response<Incoming>), RequestError> {
         let slot = self.slot().await;
         loop {
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let is_fresh = idle.is_none();
-            let mut sender = match idle {
-                Some(sender) => sender,
-                None => self.connect().await?,
+            let (mut sender, is_fresh) = match self.take_idle() {
+                Some(sender) => (sender, false),
+                None => self.idle_or_new().await?,
             };
             if let Err(closed) = sender.ready().await {
                 if is_fresh {
@@ -101,6 +102,19 @@ impl Pool {
     /// The most recently used connection is used first, so that no more connections than necessary stay in use.
     fn add_idle(&self, sender: Sender) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+    }
+
+    fn take_idle(&self) -> Option<Sender> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Opens a connection when it is its turn, unless another one has become available. Returns whether it is new.
+    async fn idle_or_new(&self) -> Result<(Sender, bool), RequestError> {
+        let _turn = self.connecting.acquire().await.expect("the semaphore is never closed");
+        match self.take_idle() {
+            Some(sender) => Ok((sender, false)),
+            None => Ok((self.connect().await?, true)),
+        }
     }
 
     async fn slot(&self) -> OwnedSemaphorePermit {
