@@ -82,9 +82,16 @@ impl<S> SeatRuns<S> {
 
     /// All seats, in order.
     pub fn iter(&self) -> impl Iterator<Item = RunSeat<'_, S>> {
-        self.runs.iter().enumerate().flat_map(|(index, run)| {
+        self.iter_from(0)
+    }
+
+    /// The seat at this place and all after it, in order.
+    pub fn iter_from(&self, place: usize) -> impl Iterator<Item = RunSeat<'_, S>> {
+        let place = u32::try_from(place).unwrap_or(u32::MAX);
+        let first = self.runs.partition_point(|run| run.place <= place).saturating_sub(1);
+        self.runs.iter().enumerate().skip(first).flat_map(move |(index, run)| {
             let length = self.end(index) - run.place;
-            (0..length).map(|offset| run.seat(offset))
+            (place.saturating_sub(run.place)..length).map(|offset| run.seat(offset))
         })
     }
 
@@ -157,6 +164,11 @@ mod tests {
             }
             let iterated: Vec<_> = runs.iter().map(|seat| (seat.id.0, seat.number, *seat.shared)).collect();
             prop_assert_eq!(&iterated, &seats);
+            for place in 0..=seats.len() {
+                let iterated: Vec<i32> = runs.iter_from(place).map(|seat| seat.id.0).collect();
+                let expected: Vec<i32> = seats[place..].iter().map(|seat| seat.0).collect();
+                prop_assert_eq!(iterated, expected);
+            }
             let bounds: Vec<i32> = runs.bounds().flat_map(|(first, last, _)| first.0..=last.0).collect();
             prop_assert_eq!(bounds, seats.iter().map(|seat| seat.0).collect::<Vec<_>>());
         }

@@ -61,6 +61,8 @@ impl From<SeatFeedError> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use hamro_shared::domain::{ConcertId, SeatId, TierId, Timestamp};
@@ -71,7 +73,8 @@ mod tests {
     use crate::catalogue::seat::Seat;
     use crate::seat_feed::seat_table::{SeatTable, SeatTableBuilder, StoredSeat};
     use crate::seat_maps::Selection;
-    use crate::seat_maps::json::{layout, seats as seat_list, status};
+    use crate::seat_maps::json::seats::Pieces;
+    use crate::seat_maps::json::{layout, status};
 
     const CONCERT: ConcertId = ConcertId(Uuid::from_u128(0x755c_b316));
 
@@ -127,8 +130,9 @@ mod tests {
         }
     }
 
-    fn text(json: Vec<u8>) -> String {
-        String::from_utf8(json).unwrap()
+    fn seat_list(table: &SeatTable, selection: Selection) -> String {
+        let pieces = Pieces::new(CONCERT, Arc::new(table.clone()), selection);
+        String::from_utf8(pieces.flatten().collect()).unwrap()
     }
 
     /// What a page makes of a layout and a status: id, tier, label, row, section and whether it is booked.
@@ -166,10 +170,10 @@ mod tests {
                 "{{\"seats\":{},\"totalSeats\":{},\"availableSeats\":{},\"bookedSeats\":{booked}}}",
                 serde_json::to_string(&all).unwrap(), all.len(), all.len() - booked
             );
-            prop_assert_eq!(text(seat_list::encode(CONCERT, &table, Selection::All)), expected);
+            prop_assert_eq!(seat_list(&table, Selection::All), expected);
             let available: Vec<&Seat> = all.iter().filter(|seat| !seat.is_booked).collect();
             let expected = serde_json::to_string(&available).unwrap();
-            prop_assert_eq!(text(seat_list::encode(CONCERT, &table, Selection::Available)), expected);
+            prop_assert_eq!(seat_list(&table, Selection::Available), expected);
         }
 
         #[test]
@@ -187,7 +191,7 @@ mod tests {
             let status: Value = serde_json::from_slice(&status).unwrap();
             let layout: Value = serde_json::from_slice(&layout::encode(&table)).unwrap();
             let map: Value =
-                serde_json::from_slice(&seat_list::encode(CONCERT, &table, Selection::All)).unwrap();
+                serde_json::from_str(&seat_list(&table, Selection::All)).unwrap();
             let expected: Vec<_> = map["seats"].as_array().unwrap().iter().map(|seat| (
                 seat["id"].as_i64().unwrap(),
                 seat["ticketTierId"].clone(),
@@ -204,22 +208,42 @@ mod tests {
         }
     }
 
+    fn block(seats: i32) -> Vec<StoredSeat> {
+        let at = Timestamp::from_unix_millis(1).unwrap();
+        let seat = |n| StoredSeat {
+            id: SeatId(n + 1),
+            tier: TierId(1),
+            label: format!("V-{}", n + 1),
+            row: n / 50,
+            section: "vip".to_owned(),
+            booked_at: None,
+            created_at: at,
+            updated_at: at,
+        };
+        (0..seats).map(seat).collect()
+    }
+
+    #[test]
+    fn a_seat_map_of_many_pieces_has_each_seat_once() {
+        let mut seats = block(2_000);
+        for seat in &mut seats[400..1_100] {
+            seat.booked_at = Some(seat.created_at);
+        }
+        let table = table(&seats);
+        let map: Value = serde_json::from_str(&seat_list(&table, Selection::All)).unwrap();
+        let all: Vec<Seat> = seats.iter().map(document).collect();
+        assert_eq!(map["seats"], serde_json::to_value(&all).unwrap());
+        let available: Value = serde_json::from_str(&seat_list(&table, Selection::Available)).unwrap();
+        let expected: Vec<&Seat> = all.iter().filter(|seat| !seat.is_booked).collect();
+        assert_eq!(available, serde_json::to_value(&expected).unwrap());
+        let pieces = Pieces::new(CONCERT, Arc::new(table), Selection::All);
+        let longest = pieces.map(|piece| piece.len()).max().unwrap();
+        assert!(longest < 150_000, "{longest} bytes are in memory at once");
+    }
+
     #[test]
     fn the_layout_of_a_block_is_one_run_per_row() {
-        let at = Timestamp::from_unix_millis(1).unwrap();
-        let seats: Vec<StoredSeat> = (0..20_000)
-            .map(|n| StoredSeat {
-                id: SeatId(n + 1),
-                tier: TierId(1),
-                label: format!("V-{}", n + 1),
-                row: n / 50,
-                section: "vip".to_owned(),
-                booked_at: None,
-                created_at: at,
-                updated_at: at,
-            })
-            .collect();
-        let json = layout::encode(&table(&seats));
+        let json = layout::encode(&table(&block(20_000)));
         let layout: Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(layout["runs"].as_array().unwrap().len(), 400);
         let whole = crate::http::ready_body::ReadyBody::json(json).bytes();

@@ -155,7 +155,7 @@ async fn encode(content: Content, large: &Arc<Semaphore>) -> Result<ReadyBody, F
         if bytes.len() < VERY_LARGE {
             ReadyBody::tagged(bytes, content_type, &tag)
         } else {
-            ReadyBody::tagged_compressed_only(bytes, content_type, &tag)
+            ReadyBody::tagged_compressed_only(bytes.into(), content_type, &tag)
         }
     });
     encoding.await.map_err(|error| Failure { problem: Problem::internal(error), is_away: false })

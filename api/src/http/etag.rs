@@ -25,6 +25,10 @@ pub struct ClientTag<'h> {
     opaque: &'h [u8],
 }
 
+/// Makes the tag of content that is not in memory as a whole.
+#[derive(Default)]
+pub struct ContentDigest(Sha256);
+
 impl ETag {
     /// The weak tag of a version that is sent in several encodings. `version` must differ between all versions of the
     /// resource.
@@ -41,8 +45,9 @@ impl ETag {
 
     /// The strong tag of JSON: that of [`Self::strong`] for what was serialized.
     pub fn of_content(json: &[u8]) -> Self {
-        let opaque = digest_of(json);
-        Self { is_weak: false, guarded: opaque.len(), opaque }
+        let mut digest = ContentDigest::default();
+        digest.update(json);
+        digest.tag()
     }
 
     /// The strong tag of a representation of which `If-Match` ignores a part: a change of `counters` alone does not
@@ -112,7 +117,24 @@ fn digest(representation: &impl Serialize) -> String {
 }
 
 fn digest_of(json: &[u8]) -> String {
-    hex::encode(&Sha256::digest(json)[..16])
+    text_of(&Sha256::digest(json))
+}
+
+fn text_of(digest: &[u8]) -> String {
+    hex::encode(&digest[..16])
+}
+
+impl ContentDigest {
+    /// Adds the next part of the content.
+    pub fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// The strong tag of all parts, as [`ETag::of_content`] makes it of the whole.
+    pub fn tag(self) -> ETag {
+        let opaque = text_of(&self.0.finalize());
+        ETag { is_weak: false, guarded: opaque.len(), opaque }
+    }
 }
 
 /// Parses a list of tags. `None` if it is malformed. A list may have empty elements.

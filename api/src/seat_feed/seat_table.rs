@@ -97,7 +97,12 @@ impl SeatTable {
     }
 
     pub fn rows(&self) -> impl Iterator<Item = SeatRow<'_>> {
-        self.seats.iter().zip(&self.times).map(|(seat, times)| {
+        self.rows_from(0)
+    }
+
+    /// The seat at this place and all after it.
+    pub fn rows_from(&self, place: usize) -> impl Iterator<Item = SeatRow<'_>> {
+        self.seats.iter_from(place).zip(self.times.iter().skip(place)).map(|(seat, times)| {
             let RunAttributes { tier, section, row, prefix, created_at } = *seat.shared;
             SeatRow {
                 id: seat.id,

@@ -122,7 +122,9 @@ impl SeatMaps {
             return Ok(wanted.slot().keep(Made { as_of, ..made }));
         }
         let (concert, selection) = (seat_map.concert, *selection);
-        let encode = move || ReadyBody::compressed_only(json::seats::encode(concert, &table, selection));
+        let encode = move || {
+            ReadyBody::compressed_only(|| json::seats::Pieces::new(concert, table.clone(), selection))
+        };
         let (body, took) = self.make_large(selection.name(), encode).await?;
         let made_at = Instant::now();
         let made = Made { body, as_of, revision, seats, made_at, took, last_event_id: None };

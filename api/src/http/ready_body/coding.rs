@@ -10,7 +10,7 @@ use axum::http::header::ACCEPT_ENCODING;
 use axum::http::{Request, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, stream};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::compression::CompressionLayer;
 
@@ -43,26 +43,23 @@ impl Coding {
             Self::Brotli => Some(HeaderValue::from_static("br")),
         }
     }
+}
 
-    /// The content in this encoding. If it is compressed, it has no spare capacity.
-    pub fn encode(self, content: &Bytes) -> Bytes {
-        match self {
-            Self::Identity => content.clone(),
-            Self::Gzip => Bytes::from(gzip(content).into_boxed_slice()),
-            Self::Brotli => Bytes::copy_from_slice(&brotli(content)),
-        }
+/// The content compressed by gzip, without spare capacity.
+pub fn gzip(pieces: impl Iterator<Item = Bytes>) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), GZIP_LEVEL);
+    for piece in pieces {
+        encoder.write_all(&piece).expect("writing to memory does not fail");
     }
+    let compressed = encoder.finish().expect("writing to memory does not fail");
+    Bytes::from(compressed.into_boxed_slice())
 }
 
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(content.len() / 8), GZIP_LEVEL);
-    let compressed = encoder.write_all(content).and_then(|()| encoder.finish());
-    compressed.expect("writing to memory does not fail")
-}
-
+/// The content compressed by Brotli, without spare capacity.
+///
 /// By the library that compresses the other responses. It chooses a level for compressing while sending, the fourth of eleven.
-fn brotli(content: &Bytes) -> Bytes {
-    let response = Response::new(Body::from(content.clone()));
+pub fn brotli(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Bytes {
+    let response = Response::new(Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>))));
     let mut response = Some(response);
     let service =
         service_fn(move |_: Request<Body>| ready(Ok::<_, Infallible>(response.take().unwrap_or_default())));
@@ -75,20 +72,28 @@ fn brotli(content: &Bytes) -> Bytes {
         to_bytes(Body::new(response.into_body()), usize::MAX).await
     };
     let encoded = encoding.now_or_never().expect("nothing is awaited: all is in memory");
-    encoded.expect("reading from memory does not fail")
+    Bytes::copy_from_slice(&encoded.expect("reading from memory does not fail"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::iter::once;
+
     use super::*;
 
     #[test]
-    fn an_encoded_body_has_no_spare_capacity() {
+    fn an_encoded_body_has_no_spare_capacity_and_does_not_depend_on_the_pieces() {
         let content = Bytes::from(r#"{"id":1,"section":"vip"},"#.repeat(10_000));
-        for coding in [Coding::Gzip, Coding::Brotli] {
-            let encoded = coding.encode(&content);
+        let pieces = || {
+            let content = content.clone();
+            (0..content.len()).step_by(700).map(move |at| content.slice(at..content.len().min(at + 700)))
+        };
+        for (whole, encoded) in
+            [(gzip(once(content.clone())), gzip(pieces())), (brotli(once(content.clone())), brotli(pieces()))]
+        {
+            assert_eq!(whole, encoded);
             let length = encoded.len();
-            assert_eq!(encoded.try_into_mut().map(|encoded| encoded.capacity()), Ok(length), "{coding:?}");
+            assert_eq!(encoded.try_into_mut().map(|encoded| encoded.capacity()), Ok(length));
         }
     }
 }

@@ -8,6 +8,7 @@ mod accepted;
 mod coding;
 mod inflating;
 
+use std::iter::once;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use utoipa::IntoParams;
 use self::accepted::Accepted;
 use self::coding::Coding;
 use self::inflating::Inflating;
-use crate::http::etag::{self, ETag, parse_tags};
+use crate::http::etag::{self, ContentDigest, ETag, parse_tags};
 use crate::http::problem::{Problem, ProblemCode};
 
 /// RFC 9213. Shared caches that know it ignore `Cache-Control`.
@@ -76,6 +77,16 @@ pub struct Encoded {
     pub brotli: &'static [u8],
 }
 
+/// What a body is made of.
+struct Content {
+    /// Without compression.
+    length: usize,
+    /// `None` if only what is compressed is kept.
+    stored: Option<Bytes>,
+    gzip: Bytes,
+    brotli: Bytes,
+}
+
 /// How long clients and caches may use a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CachePolicy {
@@ -96,45 +107,42 @@ impl ReadyBody {
 
     /// Text of this type in all encodings, with the strong tag of its content.
     pub fn tagged(content: Vec<u8>, content_type: &'static str, tag: &ETag) -> Self {
-        Self::encode(content, content_type, tag, true)
+        // What is kept has no spare capacity.
+        let stored = Bytes::from(content.into_boxed_slice());
+        let (gzip, brotli) = (coding::gzip(once(stored.clone())), coding::brotli(once(stored.clone())));
+        Self::of(Content { length: stored.len(), stored: Some(stored), gzip, brotli }, content_type, tag)
     }
 
     /// A file of this type that was encoded when the program was built.
     pub fn prepared(file: &Encoded, content_type: &'static str) -> Self {
+        let [stored, gzip, brotli] = [file.identity, file.gzip, file.brotli].map(Bytes::from_static);
         let tag = ETag::of_content(file.identity);
-        let encodings = [(Coding::Gzip, file.gzip), (Coding::Brotli, file.brotli)];
-        let compressed = encodings.map(|(coding, content)| (coding, Bytes::from_static(content)));
-        let identity = Some(Bytes::from_static(file.identity));
-        Self::represent(identity, file.identity.len(), compressed, content_type, &tag)
+        Self::of(Content { length: stored.len(), stored: Some(stored), gzip, brotli }, content_type, &tag)
     }
 
     /// Large JSON, which is kept compressed. A client that accepts no compression gets what is decompressed while it is sent.
-    pub fn compressed_only(json: Vec<u8>) -> Self {
-        let tag = ETag::of_content(&json);
-        Self::tagged_compressed_only(json, JSON, &tag)
+    /// The content is requested twice, in pieces, so that it need not be in memory as a whole.
+    pub fn compressed_only<P>(pieces: impl Fn() -> P) -> Self
+    where
+        P: Iterator<Item = Bytes> + Send + 'static,
+    {
+        let (mut length, mut digest) = (0, ContentDigest::default());
+        let gzip = coding::gzip(pieces().inspect(|piece| {
+            length += piece.len();
+            digest.update(piece);
+        }));
+        let content = Content { length, stored: None, gzip, brotli: coding::brotli(pieces()) };
+        Self::of(content, JSON, &digest.tag())
     }
 
-    /// The same for text of this type, with the strong tag of its content.
-    pub fn tagged_compressed_only(content: Vec<u8>, content_type: &'static str, tag: &ETag) -> Self {
-        Self::encode(content, content_type, tag, false)
-    }
-
-    fn encode(content: Vec<u8>, content_type: &'static str, tag: &ETag, keeps_identity: bool) -> Self {
-        // What is kept has no spare capacity.
-        let content = if keeps_identity { content.into_boxed_slice().into() } else { Bytes::from(content) };
-        let compressed = [Coding::Gzip, Coding::Brotli].map(|coding| (coding, coding.encode(&content)));
+    /// Large text of this type, which is kept compressed, with the strong tag of its content.
+    pub fn tagged_compressed_only(content: Bytes, content_type: &'static str, tag: &ETag) -> Self {
         let length = content.len();
-        Self::represent(keeps_identity.then_some(content), length, compressed, content_type, tag)
+        let (gzip, brotli) = (coding::gzip(once(content.clone())), coding::brotli(once(content)));
+        Self::of(Content { length, stored: None, gzip, brotli }, content_type, tag)
     }
 
-    /// `length` is that of the content without an encoding.
-    fn represent(
-        identity: Option<Bytes>,
-        length: usize,
-        compressed: [(Coding, Bytes); 2],
-        content_type: &'static str,
-        tag: &ETag,
-    ) -> Self {
+    fn of(content: Content, content_type: &'static str, tag: &ETag) -> Self {
         let opaque = tag.opaque();
         let represent = |coding: Coding, length: usize, stored: Option<Bytes>| Representation {
             coding,
@@ -143,11 +151,15 @@ impl ReadyBody {
             etag: etag::header_value(&format!("\"{opaque}{}\"", coding.suffix())),
             stored,
         };
-        let [gzip, brotli] = compressed.map(|(coding, bytes)| represent(coding, bytes.len(), Some(bytes)));
+        let Content { length, stored, gzip, brotli } = content;
         Self(Arc::new(Representations {
             opaque: opaque.to_owned(),
             content_type: HeaderValue::from_static(content_type),
-            all: [represent(Coding::Identity, length, identity), gzip, brotli],
+            all: [
+                represent(Coding::Identity, length, stored),
+                represent(Coding::Gzip, gzip.len(), Some(gzip)),
+                represent(Coding::Brotli, brotli.len(), Some(brotli)),
+            ],
         }))
     }
 

@@ -16,6 +16,14 @@ fn content() -> Vec<u8> {
     format!("[{}]", seats.collect::<Vec<_>>().join(",")).into_bytes()
 }
 
+fn compressed_only() -> ReadyBody {
+    ReadyBody::compressed_only(|| {
+        let content = content();
+        let pieces: Vec<Bytes> = content.chunks(999).map(Bytes::copy_from_slice).collect();
+        pieces.into_iter()
+    })
+}
+
 fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
@@ -98,7 +106,7 @@ fn a_body_that_compression_does_not_shorten_is_compressed_only_if_it_must_be() {
 
 #[tokio::test]
 async fn every_encoding_has_the_same_content_its_length_and_a_strong_tag_of_its_own() {
-    for body in [ReadyBody::json(content()), ReadyBody::compressed_only(content())] {
+    for body in [ReadyBody::json(content()), compressed_only()] {
         let mut tags = Vec::new();
         for accepted in ["identity", "gzip", "br"] {
             let response = respond(&body, &[(ACCEPT_ENCODING, accepted), (RANGE, "bytes=0-1")]);
@@ -121,7 +129,7 @@ async fn every_encoding_has_the_same_content_its_length_and_a_strong_tag_of_its_
 
 #[test]
 fn a_body_that_is_kept_compressed_takes_less_memory_than_its_content() {
-    assert!(ReadyBody::compressed_only(content()).bytes() < content().len() / 2);
+    assert!(compressed_only().bytes() < content().len() / 2);
     assert!(ReadyBody::json(content()).bytes() > content().len());
 }
 

@@ -2,7 +2,9 @@
 //! instance may keep the seats of many concerts, and most of their text is the same.
 
 use std::io::Write;
+use std::sync::Arc;
 
+use axum::body::Bytes;
 use hamro_shared::domain::{ConcertId, Timestamp};
 
 use crate::seat_feed::seat_table::{SeatRow, SeatTable};
@@ -25,61 +27,96 @@ impl Selection {
     }
 }
 
+/// How many seats a piece of a document has.
+const SEATS_PER_PIECE: usize = 500;
+
 /// About how long the JSON of a seat is.
 const BYTES_PER_SEAT: usize = 260;
 
-/// A `SeatMap` of the catalogue, or a list of `Seat`.
-pub fn encode(concert: ConcertId, table: &SeatTable, selection: Selection) -> Vec<u8> {
-    let available = table.rows().filter(|seat| seat.booked_at.is_none()).count();
-    let seats = if selection == Selection::All { table.total() } else { available };
-    let mut json = Vec::with_capacity(seats * BYTES_PER_SEAT + 100);
-    if selection == Selection::All {
-        json.extend(b"{\"seats\":");
-    }
-    write_seats(&mut json, concert, table, selection).expect("memory takes everything");
-    if selection == Selection::All {
-        let (total, booked) = (table.total(), table.total() - available);
-        write!(json, ",\"totalSeats\":{total},\"availableSeats\":{available},\"bookedSeats\":{booked}}}")
-            .expect("memory takes everything");
-    }
-    json
+/// A `SeatMap` of the catalogue, or a list of `Seat`, in pieces: the JSON of a large concert is never in memory as a whole.
+pub struct Pieces {
+    table: Arc<SeatTable>,
+    selection: Selection,
+    available: usize,
+    /// What follows the id of each seat.
+    concert: String,
+    sections: Vec<String>,
+    moments: Moments,
+    /// The place of the first seat of the next piece. `None` after the last one.
+    next: Option<usize>,
+    separator: &'static [u8],
 }
 
-fn write_seats(
-    json: &mut Vec<u8>,
-    concert: ConcertId,
-    table: &SeatTable,
-    selection: Selection,
-) -> std::io::Result<()> {
-    let sections: Vec<String> = table.sections().map(quoted).collect();
-    let concert = format!(",\"concertId\":\"{concert}\",\"ticketTierId\":");
-    let mut moments = Moments::default();
-    let mut separator = b"[";
-    for seat in table.rows().filter(|seat| selection == Selection::All || seat.booked_at.is_none()) {
-        let SeatRow { id, tier, section, row, label, booked_at, created_at, updated_at } = seat;
-        json.extend(separator);
-        separator = b",";
-        write!(json, "{{\"id\":{id}{concert}{tier},\"seatNumber\":")?;
-        write_label(json, label)?;
-        write!(json, ",\"row\":{row},\"section\":{},\"isBooked\":", sections[section])?;
-        match booked_at {
-            Some(booked_at) => {
-                json.extend(b"true,\"bookedAt\":");
-                moments.write(json, booked_at)?;
-            }
-            None => json.extend(b"false"),
+impl Pieces {
+    pub fn new(concert: ConcertId, table: Arc<SeatTable>, selection: Selection) -> Self {
+        Self {
+            selection,
+            available: table.rows().filter(|seat| seat.booked_at.is_none()).count(),
+            concert: format!(",\"concertId\":\"{concert}\",\"ticketTierId\":"),
+            sections: table.sections().map(quoted).collect(),
+            moments: Moments::default(),
+            next: Some(0),
+            separator: if selection == Selection::All { &b"{\"seats\":["[..] } else { &b"["[..] },
+            table,
         }
-        json.extend(b",\"createdAt\":");
-        moments.write(json, created_at)?;
-        json.extend(b",\"updatedAt\":");
-        moments.write(json, updated_at)?;
-        json.push(b'}');
     }
-    if separator == b"[" {
-        json.push(b'[');
+
+    fn write(&mut self, json: &mut Vec<u8>, first: usize) -> std::io::Result<()> {
+        let is_selected = |seat: &SeatRow| self.selection == Selection::All || seat.booked_at.is_none();
+        for seat in self.table.rows_from(first).take(SEATS_PER_PIECE).filter(is_selected) {
+            let SeatRow { id, tier, section, row, label, booked_at, created_at, updated_at } = seat;
+            json.extend(std::mem::replace(&mut self.separator, b","));
+            write!(json, "{{\"id\":{id}{}{tier},\"seatNumber\":", self.concert)?;
+            write_label(json, label)?;
+            write!(json, ",\"row\":{row},\"section\":{},\"isBooked\":", self.sections[section])?;
+            match booked_at {
+                Some(booked_at) => {
+                    json.extend(b"true,\"bookedAt\":");
+                    self.moments.write(json, booked_at)?;
+                }
+                None => json.extend(b"false"),
+            }
+            json.extend(b",\"createdAt\":");
+            self.moments.write(json, created_at)?;
+            json.extend(b",\"updatedAt\":");
+            self.moments.write(json, updated_at)?;
+            json.push(b'}');
+        }
+        Ok(())
     }
-    json.push(b']');
-    Ok(())
+
+    fn write_end(&mut self, json: &mut Vec<u8>) -> std::io::Result<()> {
+        if self.separator != b"," {
+            json.extend(self.separator);
+        }
+        json.push(b']');
+        if self.selection == Selection::All {
+            let (total, available) = (self.table.total(), self.available);
+            let booked = total - available;
+            write!(
+                json,
+                ",\"totalSeats\":{total},\"availableSeats\":{available},\"bookedSeats\":{booked}}}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Bytes;
+
+    /// A piece may be empty.
+    fn next(&mut self) -> Option<Bytes> {
+        let first = self.next?;
+        let next = first + SEATS_PER_PIECE;
+        let mut json = Vec::with_capacity(SEATS_PER_PIECE * BYTES_PER_SEAT);
+        self.write(&mut json, first).expect("memory takes everything");
+        self.next = (next < self.table.total()).then_some(next);
+        if self.next.is_none() {
+            self.write_end(&mut json).expect("memory takes everything");
+        }
+        Some(json.into())
+    }
 }
 
 fn write_label(json: &mut Vec<u8>, label: Label<'_>) -> std::io::Result<()> {
