@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
     for (constant, file, extension) in [("SCRIPT", "page.js", "js"), ("STYLE", "style.css", "css")] {
         let content = fs::read(Path::new(BUILT).join(file))?;
-        let digest = Sha256::digest(&content);
-        let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let mut hash = hex::encode(Sha256::digest(&content));
+        hash.truncate(16);
         println!("cargo::rustc-env=BOOKING_PAGE_{constant}=page-{hash}.{extension}");
         fs::write(out.join(format!("{file}.gz")), gzip(&content)?)?;
         fs::write(out.join(format!("{file}.br")), brotli(&content)?)?;

@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::run::share;
 use crate::scenario::Scenario;
-use crate::visits::PageKind;
 
 /// How long visitors keep the page open.
 const STAY: Duration = Duration::from_secs(30);
@@ -18,9 +17,6 @@ const BOOK_SHARE: f64 = 0.1;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Options of the scenario opening")]
 pub struct OpeningOptions {
-    /// What the page loads [default: full-map]
-    #[arg(long, value_enum)]
-    page: Option<PageKind>,
     /// Share of visitors who have seen the page before the sale: their browsers send `If-None-Match`, and do not request
     /// what they may keep [default: 0]
     #[arg(long, value_parser = share)]
@@ -41,7 +37,6 @@ pub struct OpeningOptions {
 /// What visitors of the page do.
 #[derive(Clone, Copy, Debug)]
 pub struct OpeningArguments {
-    pub page: PageKind,
     pub warm_share: f64,
     pub book_share: f64,
     pub streams: bool,
@@ -51,10 +46,9 @@ pub struct OpeningArguments {
 impl OpeningOptions {
     /// `None` if the scenario is another one, which has none of these options.
     pub fn of(&self, scenario: Scenario) -> Result<Option<OpeningArguments>> {
-        let Self { page, warm_share, book_share, streams, stay } = *self;
+        let Self { warm_share, book_share, streams, stay } = *self;
         if scenario == Scenario::Opening {
             return Ok(Some(OpeningArguments {
-                page: page.unwrap_or_default(),
                 warm_share: warm_share.unwrap_or_default(),
                 book_share: book_share.unwrap_or(BOOK_SHARE),
                 streams,
@@ -62,7 +56,6 @@ impl OpeningOptions {
             }));
         }
         for (option, is_given) in [
-            ("--page", page.is_some()),
             ("--warm-share", warm_share.is_some()),
             ("--book-share", book_share.is_some()),
             ("--streams", streams),
@@ -89,12 +82,11 @@ mod tests {
     #[test]
     fn the_options_of_the_opening_have_defaults() {
         let defaults = options("opening", &[]).unwrap().unwrap();
-        assert_eq!((defaults.page, defaults.streams), (PageKind::FullMap, false));
+        assert!(!defaults.streams);
         assert_eq!((defaults.warm_share, defaults.book_share), (0.0, 0.1));
-        let given =
-            ["--page", "layout", "--warm-share", "0.5", "--book-share", "0", "--streams", "--stay", "9s"];
+        let given = ["--warm-share", "0.5", "--book-share", "0", "--streams", "--stay", "9s"];
         let given = options("opening", &given).unwrap().unwrap();
-        assert_eq!((given.page, given.streams), (PageKind::Layout, true));
+        assert!(given.streams);
         assert_eq!((given.warm_share, given.book_share), (0.5, 0.0));
         assert_eq!(given.stay, Duration::from_secs(9));
     }
@@ -110,7 +102,6 @@ mod tests {
             ),
             ("spread", &["--streams"], "--streams is an option of the scenario opening, not of spread"),
             ("opening", &["--warm-share", "2"], "must be a share from 0 to 1"),
-            ("opening", &["--page", "sixteen"], "full-map"),
             ("opening", &["--stay", "9s"], "--streams"),
             ("opening", &["--visits-per-second", "many"], "must be a number of arrivals per second"),
         ] {

@@ -6,12 +6,11 @@ use super::Report;
 use super::numbers::{counted, grouped, per_second};
 use super::summary::table;
 use crate::arguments::OpeningArguments;
-use crate::visits::{PageKind, StreamCounts, VisitCounts, VisitTotals};
+use crate::visits::{StreamCounts, VisitCounts, VisitTotals};
 
 /// The latency of a visit is in [`super::Latencies`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VisitReport {
-    pub page: PageKind,
     pub warm_share: f64,
     pub book_share: f64,
     #[serde(flatten)]
@@ -23,7 +22,6 @@ pub struct VisitReport {
 impl VisitReport {
     pub fn of(arguments: OpeningArguments, totals: &VisitTotals) -> Self {
         Self {
-            page: arguments.page,
             warm_share: arguments.warm_share,
             book_share: arguments.book_share,
             counts: totals.counts.clone(),
@@ -48,8 +46,7 @@ impl VisitReport {
         let percent = |share: f64| format!("{:.0} %", 100.0 * share);
         let streams = if self.streams.is_some() { ", all watch the event stream" } else { "" };
         format!(
-            "page {}, {} have seen it before, {} book{streams}",
-            self.page.name(),
+            "{} have seen it before, {} book{streams}",
             percent(self.warm_share),
             percent(self.book_share)
         )
@@ -126,7 +123,6 @@ mod tests {
 
     fn visits() -> VisitReport {
         VisitReport {
-            page: PageKind::Layout,
             warm_share: 0.2,
             book_share: 0.1,
             counts: VisitCounts {

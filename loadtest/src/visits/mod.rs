@@ -27,7 +27,6 @@ use page::{Browser, Page, Resource};
 use streams::Streams;
 use totals::Totals;
 
-pub use page::PageKind;
 pub use streams::StreamCounts;
 pub use totals::{Failure, VisitCounts, VisitTotals};
 
@@ -71,7 +70,7 @@ impl Visits {
         limits: VisitLimits,
     ) -> Result<Self> {
         let mut browser = Browser::new(client, concerts);
-        let pages = browser.pages(arguments.page).await?;
+        let pages = browser.pages().await?;
         let address = client.address();
         let mut resolved = tokio::net::lookup_host(address).await.with_context(|| address.to_owned())?;
         let stream_address = resolved.next().with_context(|| format!("{address} has no address"))?;

@@ -3,31 +3,12 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::encoding::ACCEPTED;
-use super::page_files::{files_of, imports_of, is_style};
+use super::page_files::{files_of, is_style};
 use hamro_verification::http::Client;
-
-/// What the page loads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum PageKind {
-    /// The page, each of its modules, the concert, its tiers, the ticket types, and the full seat map: fifteen requests
-    #[default]
-    FullMap,
-    /// The page, one script, one style sheet, the concert, and the status and layout of its seats: six requests
-    Layout,
-}
-
-impl PageKind {
-    /// The name on the command line.
-    pub fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-}
 
 /// A page of one concert.
 pub struct Page {
@@ -68,7 +49,16 @@ impl Resource {
 pub struct Browser<'a> {
     client: &'a Client,
     concerts: &'a [Uuid],
+    /// The files of the documents so far.
+    files: Vec<Resource>,
     resources: usize,
+}
+
+/// Which seats of a concert are booked, as far as a later request depends on it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    layout_version: Box<str>,
 }
 
 /// A response that a later request depends on.
@@ -79,19 +69,15 @@ struct Loaded {
 
 impl<'a> Browser<'a> {
     pub fn new(client: &'a Client, concerts: &'a [Uuid]) -> Self {
-        Self { client, concerts, resources: 0 }
+        Self { client, concerts, files: Vec::new(), resources: 0 }
     }
 
     /// The pages of all concerts.
-    pub async fn pages(&mut self, kind: PageKind) -> Result<Vec<Page>> {
-        let files = self.files(kind).await.context("loading the booking page")?;
+    pub async fn pages(&mut self) -> Result<Vec<Page>> {
         let mut pages = Vec::new();
         for concert in self.concerts {
-            let page = match kind {
-                PageKind::FullMap => self.full_map(*concert, &files).await?,
-                PageKind::Layout => self.layout(*concert, &files).await?,
-            };
-            pages.push(page);
+            let page = self.page(*concert).await;
+            pages.push(page.with_context(|| format!("loading the booking page of concert {concert}"))?);
         }
         Ok(pages)
     }
@@ -101,69 +87,42 @@ impl<'a> Browser<'a> {
         self.resources
     }
 
-    /// The document and what it names; of the page with modules also what each module imports.
-    async fn files(&mut self, kind: PageKind) -> Result<Vec<Vec<Resource>>> {
-        let document = self.load("/", Kind::Document).await?;
-        let mut next = files_of(&document.text);
-        if next.is_empty() {
-            bail!("the document names no script: is this the api, or only a part of its URLs?");
-        }
-        let (mut steps, mut known) = (vec![vec![document.resource]], Vec::new());
-        while !next.is_empty() {
-            let (mut step, mut imported) = (Vec::new(), Vec::new());
-            for path in std::mem::take(&mut next) {
-                known.push(path.clone());
-                let kind = if is_style(&path) { Kind::Style } else { Kind::Script };
-                let file = self.load(&path, kind).await?;
-                imported.extend(imports_of(&path, &file.text));
-                step.push(file.resource);
-            }
-            steps.push(step);
-            if kind == PageKind::FullMap {
-                imported.sort_unstable();
-                imported.dedup();
-                imported.retain(|path| !known.contains(path));
-                next = imported;
-            }
-        }
-        Ok(steps)
-    }
-
-    async fn full_map(&mut self, concert: Uuid, files: &[Vec<Resource>]) -> Result<Page> {
-        let mut catalogue = Vec::new();
-        for path in [
-            format!("/concerts/{concert}"),
-            format!("/ticket-tiers?limit=1000&concertId={concert}"),
-            "/ticket-types".to_owned(),
-        ] {
-            catalogue.push(self.load(&path, Kind::Data).await?.resource);
-        }
-        let map = self.load(&format!("/seats/concert/{concert}"), Kind::Data).await?.resource;
-        let steps = [files, &[catalogue, vec![map.clone()]]].concat();
-        Ok(Page { steps, map, events: self.events(concert) })
-    }
-
-    async fn layout(&mut self, concert: Uuid, files: &[Vec<Resource>]) -> Result<Page> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Status {
-            layout_version: Box<str>,
-        }
-        let missing = || {
-            format!(
-                "the system has no seat layouts: use `--page {}`, or a system that has them",
-                PageKind::FullMap.name()
-            )
-        };
+    /// The document, the files that it names, which are the same for all concerts, the seat status, and the seat layout that it
+    /// names.
+    async fn page(&mut self, concert: Uuid) -> Result<Page> {
+        let document = self.load(&format!("/c/{concert}"), Kind::Document).await?;
+        let files = self.files(&document.text).await?;
         let path = format!("/seats/concert/{concert}/status");
-        let status = self.load(&path, Kind::Data).await.with_context(missing)?;
+        let status = self.load(&path, Kind::Data).await?;
         let read: Status = serde_json::from_str(&status.text).with_context(|| format!("reading {path}"))?;
         let path = format!("/seats/concert/{concert}/layouts/{}", read.layout_version);
-        let layout = self.load(&path, Kind::Data).await.with_context(missing)?.resource;
-        let concert_itself = self.load(&format!("/concerts/{concert}"), Kind::Data).await?.resource;
+        let layout = self.load(&path, Kind::Data).await?.resource;
         let map = status.resource;
-        let steps = [files, &[vec![map.clone(), concert_itself], vec![layout]]].concat();
+        let steps = vec![vec![document.resource], files, vec![map.clone()], vec![layout]];
         Ok(Page { steps, map, events: self.events(concert) })
+    }
+
+    async fn files(&mut self, document: &str) -> Result<Vec<Resource>> {
+        let paths = files_of(document);
+        if paths.is_empty() {
+            bail!("the document names no script: is this the api, or only a part of its URLs?");
+        }
+        let mut files = Vec::new();
+        for path in paths {
+            let known = self.files.iter().find(|file| *file.name == *path).cloned();
+            let file = match known {
+                Some(file) => file,
+                None => {
+                    let kind = if is_style(&path) { Kind::Style } else { Kind::Script };
+                    self.load(&path, kind).await?.resource
+                }
+            };
+            if !self.files.iter().any(|known| known.number == file.number) {
+                self.files.push(file.clone());
+            }
+            files.push(file);
+        }
+        Ok(files)
     }
 
     fn events(&self, concert: Uuid) -> Vec<u8> {

@@ -204,6 +204,10 @@ export interface paths {
          * @description Server-sent events: one `snapshot` of all booked seats (see `SeatsSnapshot`), then a `change` (see `SeatsChange`)
          *     within a second of every sale. A client that reconnects with `Last-Event-ID` receives the changes it missed, or a
          *     new snapshot.
+         *
+         *     A `catalogue` event (see `CatalogueVersion`) follows on each connection, and another within two seconds when the concert,
+         *     its tiers or their types have changed, or the concert was deleted: load the concert and its tiers again. Sales do not
+         *     cause one. After the deletion of the concert the stream ends.
          */
         get: operations["follow_seats"];
         put?: never;
@@ -585,12 +589,52 @@ export interface components {
              * @description If given, all seats must belong to this concert.
              */
             concertId?: string | null;
+            /**
+             * @description What all seats together cost, as the customer has seen it. If they cost another total when the booking is settled, it is
+             *     rejected (`price-changed`) and nothing is booked. Without it, they are booked at any price.
+             * @example 20.00
+             */
+            expectedTotal?: string | null;
             /** @description Ids of the seats, without duplicates; by default at most 10. */
             seatIds: components["schemas"]["SeatId"][];
             /** Format: email */
             userEmail: string;
             /** @description One line with a visible character, without control or other invisible characters. */
             userName: string;
+        };
+        /**
+         * @description The version of the concert, its tiers and their types, on each connection and after each change. Sales do not change it.
+         * @example {
+         *       "data": "{\"version\":\"0cc175b9c0f1b6a831c399e269772661\"}",
+         *       "event": "catalogue",
+         *       "id": "6c2f91d07a3be845-2"
+         *     }
+         */
+        CatalogueEvent: {
+            /** @description One line of JSON. */
+            data: string;
+            /**
+             * @description The name of the event.
+             * @enum {string}
+             */
+            event: "catalogue";
+            /** @description The version of the seat map, for `Last-Event-ID`. */
+            id: string;
+            /** @description Milliseconds to wait before reconnecting. */
+            retry?: number;
+        };
+        /**
+         * @description The concert, its tiers or their types have changed since the version before.
+         * @example {
+         *       "version": "0cc175b9c0f1b6a831c399e269772661"
+         *     }
+         */
+        CatalogueVersion: {
+            /**
+             * @description Compare it as a text. If it differs from that of the previous event, load the concert and its tiers again. Sales do not
+             *     change it.
+             */
+            version: string;
         };
         /** @description A concert. */
         Concert: {
@@ -1176,7 +1220,7 @@ export interface components {
             retry?: number;
         };
         /** @description An event of a concert's seat map. Its name says which. */
-        SeatsEvent: components["schemas"]["SeatsSnapshotEvent"] | components["schemas"]["SeatsChangeEvent"];
+        SeatsEvent: components["schemas"]["SeatsSnapshotEvent"] | components["schemas"]["SeatsChangeEvent"] | components["schemas"]["CatalogueEvent"];
         /**
          * @description All booked seats: the first event of a stream, sent again if changes were missed.
          * @example {
@@ -3110,7 +3154,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Seats are taken or not on sale, or the customer has reached the limit */
+            /** @description Seats are taken, not on sale or cost another total, or the customer has reached the limit */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3243,7 +3287,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description Seats are taken or not on sale, or the customer has reached the limit */
+            /** @description Seats are taken, not on sale or cost another total, or the customer has reached the limit */
             409: {
                 headers: {
                     [name: string]: unknown;

@@ -49,7 +49,7 @@ pub struct Reissued {
 
 /// What to do with the stored ticket.
 enum ReissueStep {
-    Publish(Envelope),
+    Publish(Box<Envelope>),
     /// An interrupted reissue has published it, and it is settled.
     Resolve(TicketId),
     /// Its deadline has passed. It may have been published.
@@ -78,7 +78,7 @@ impl Reissuer {
             match self.next_step(id).await? {
                 ReissueStep::Publish(envelope) => {
                     let ticket = envelope.ticket.id;
-                    let published = publish(envelope).await;
+                    let published = publish(*envelope).await;
                     published.map_err(|cause| DeadLetterError::NotPublished { ticket, cause })?;
                     break ticket;
                 }
@@ -137,7 +137,7 @@ impl Reissuer {
                     return Err(DeadLetterError::AlreadyReissued { id, ticket: earlier, status });
                 }
                 Some(_) => return Ok(ReissueStep::Resolve(earlier)),
-                None => return Ok(ReissueStep::Publish(envelope)),
+                None => return Ok(ReissueStep::Publish(Box::new(envelope))),
             }
         }
         refuse_decided(connection, &letter, envelope.request.hash()).await?;
@@ -149,7 +149,7 @@ impl Reissuer {
         )
         .execute(connection)
         .await?;
-        Ok(ReissueStep::Publish(envelope))
+        Ok(ReissueStep::Publish(Box::new(envelope)))
     }
 
     fn ticket(&self, id: TicketId) -> Ticket {

@@ -17,7 +17,7 @@ async fn run(test: impl AsyncFnOnce(&Client) -> Result<()>) -> Result<()> {
 }
 
 async fn get(client: &Client, path: &str) -> Result<HttpResponse> {
-    client.request(Method::GET, path).header("Accept-Encoding", "gzip, br").send().await
+    Ok(client.request(Method::GET, path).header("Accept-Encoding", "gzip, br").send().await?)
 }
 
 async fn html(client: &Client, path: &str) -> Result<String> {

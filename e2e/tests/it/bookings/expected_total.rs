@@ -61,8 +61,8 @@ async fn a_booking_at_another_price_than_the_customer_has_seen_is_rejected_with_
         assert_eq!((&status["status"], &status["problem"]["total"]), (&json!("rejected"), &json!("240.00")));
         let booked = Client::send(request(&at("240", "bob", &seats[2..4]))).await?;
         assert_eq!(booked.status, 201, "{booked:?}");
-        let reused = Client::send(request(&at("200", "bob", &seats[2..4]))).await?;
-        assert_eq!((reused.status, reused.code()), (422, "idempotency-key-reused"), "{reused:?}");
+        let conflicting = Client::send(request(&at("200", "bob", &seats[2..4]))).await?;
+        assert_eq!((conflicting.status, conflicting.code()), (422, "idempotency-key-conflicting"), "{conflicting:?}");
         // Without a total, at any price.
         assert_eq!(client.book_seats("carol", &seats[4..5]).await?.status, 201);
         Ok(())

@@ -15,14 +15,13 @@ use futures_util::stream;
 
 use super::{Defect, FaultyServer, THE_TENTH};
 
-const DOCUMENT: &str =
-    r#"<link rel="stylesheet" href="page/page.css"><script type="module" src="page/page.js"></script>"#;
+const DOCUMENT: &str = r#"<link rel="stylesheet" href="../assets/page-1.css"><script type="module" src="../assets/page-1.js"></script>"#;
 
 pub fn routes(defect: Defect) -> Router<Arc<FaultyServer>> {
     let page = Router::new()
-        .route("/", get(async || DOCUMENT))
-        .route("/page/page.css", get(async || "body {}"))
-        .route("/page/page.js", get(script))
+        .route("/c/{id}", get(async || DOCUMENT))
+        .route("/assets/page-1.css", get(async || "body {}"))
+        .route("/assets/page-1.js", get(script))
         .route("/seats/concert/{id}/events", get(events));
     if defect == Defect::HasNoLayouts {
         return page;
