@@ -15,8 +15,33 @@ export type StreamEnd =
 /** A handler for each event name. The stream is closed once one returns true. */
 export type Handlers = Record<string, (data: never) => boolean | void>;
 
-/** Listens to a stream. The browser reconnects by itself when the connection breaks. Rejects when the signal aborts. */
-export function listen(path: string, on: Handlers, silence: number, signal: AbortSignal): Promise<StreamEnd> {
+/** A browser opens only six connections to a server, for all tabs: the other three are for requests. */
+const STREAMS_MAX = 3;
+
+/**
+ * Listens to a stream. The browser reconnects by itself when the connection breaks. Rejects when the signal aborts.
+ * `failed` also if the windows of this browser have enough streams already.
+ */
+export async function listen(
+  path: string,
+  on: Handlers,
+  silence: number,
+  signal: AbortSignal,
+): Promise<StreamEnd> {
+  signal.throwIfAborted();
+  // Browsers have locks on HTTPS and on localhost only.
+  const { locks } = navigator as { locks?: LockManager };
+  if (locks === undefined) return await open(path, on, silence, signal);
+  for (let slot = 0; slot < STREAMS_MAX; slot += 1) {
+    const end = await locks.request(`hamro.stream.${slot}`, { ifAvailable: true }, async (lock) => {
+      return lock === null ? null : await open(path, on, silence, signal);
+    });
+    if (end !== null) return end;
+  }
+  return 'failed';
+}
+
+function open(path: string, on: Handlers, silence: number, signal: AbortSignal): Promise<StreamEnd> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const source = new EventSource(urlOf(path));

@@ -34,7 +34,7 @@ function line(app: App, ticket: KeptTicket): TemplateResult {
     <p><span class="badge ${ticket.status ?? 'queued'}">${state}</span>
       ${list(ticket.seats.map(({ seatNumber }) => seatNumber))}
       ${ticket.total === undefined ? nothing : html`· ${money(cents(ticket.total))}`}</p>
-    <button type="button" class="action quiet" @click=${() => app.tickets.forget(ticket.ticketId)}
-      aria-label="Remove ${ticket.title} from this list">Remove from this list</button>
+    <button type="button" class="action quiet" @click=${() => app.tickets.forget(ticket.ticketId)}>Remove from
+      this list<span class="spoken">: ${ticket.title}</span></button>
   `;
 }

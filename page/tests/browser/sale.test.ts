@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
-import { assertInView } from './support/page_checks.ts';
+import { assertComplaintInView } from './support/complaint.ts';
 import { PHONE, scenario } from './support/scenario.ts';
 
 const seat = (page: Page, number: string) => page.getByRole('button', { name: new RegExp(`^Seat ${number}, `) });
@@ -68,9 +68,7 @@ scenario('a seat that another buyer takes is removed from the choice, in view on
   await seat(page, second.seatNumber).click();
   await page.getByText('2 seats · 20.00').first().waitFor();
   await admin.sellToAnother([first.id]);
-  const complaint = page.locator('.bar .complaint');
-  await complaint.getByText(`Seat ${first.seatNumber} went to another buyer`).waitFor();
-  await assertInView(complaint);
+  await assertComplaintInView(page, `Seat ${first.seatNumber} went to another buyer`);
   await page.getByText('1 seat · 10.00').first().waitFor();
   await page.getByRole('button', { name: new RegExp(`^Seat ${first.seatNumber}, .*taken$`) }).waitFor();
 });

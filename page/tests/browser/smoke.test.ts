@@ -20,7 +20,7 @@ scenario('a seat can be chosen and booked, and the receipt shows', async ({ open
   await page.getByRole('button', { name: /F-3\b.*chosen/ }).waitFor();
   await page.getByLabel('Name').fill('Alice');
   await page.getByLabel('E-mail').fill('alice@example.com');
-  await page.getByRole('button', { name: 'Book', exact: true }).click();
+  await page.getByRole('button', { name: 'Book 1 seat for 12.50' }).click();
   await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
   await page.getByRole('row', { name: /Total.*12\.50/ }).waitFor();
   assert.equal(await database.countSales(id), 1);

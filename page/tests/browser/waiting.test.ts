@@ -79,7 +79,7 @@ scenario('a deep queue is told in words, with progress', async (tools) => {
   tools.workers.pause();
   await tools.network.blockEvents();
   let ahead = 128_456;
-  await tools.network.intercept('GET /ticket-bookings', async (route) => {
+  await tools.network.intercept('GET /ticket-bookings/*', async (route) => {
     const response = await route.fetch();
     const body = { ...await response.json(), queue: { ahead, etaSeconds: 947 } };
     ahead -= 64_228;
@@ -112,7 +112,7 @@ const REJECTIONS: [string, Record<string, unknown>, RegExp][] = [
 
 scenario('each rejection says why, and what can be done', async ({ open, network }) => {
   for (const [code, more, text] of REJECTIONS) {
-    const rejected = await network.respond('GET /ticket-bookings', {
+    const rejected = await network.respond('GET /ticket-bookings/*', {
       status: 200,
       body: {
         ticketId: '019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88',
@@ -138,7 +138,7 @@ scenario('each rejection says why, and what can be done', async ({ open, network
 
 for (const [status, title] of [['expired', 'Your booking expired'], ['failed', 'Your booking failed']] as const) {
   scenario(`a booking that has ${status} says so`, async ({ open, network }) => {
-    await network.respond('GET /ticket-bookings', {
+    await network.respond('GET /ticket-bookings/*', {
       status: 200,
       body: {
         ticketId: '019ab3c5-7f15-8a3e-9d42-5c1f0e6b7a88',
