@@ -33,8 +33,7 @@ impl From<Rejection> for Problem {
             }
             Rejection::PriceChanged { total, expected_total } => {
                 let detail = format!(
-                    "These seats now cost {total}, not {expected_total}. Nothing was booked. To book them at the new price, \
-                     send the booking again with expectedTotal \"{total}\" and a new Idempotency-Key."
+                    "These seats now cost {total}, not {expected_total}. Nothing was booked. Confirm the new total to book them."
                 );
                 Self::new(ProblemCode::PriceChanged, detail)
                     .with("total", json!(total))

@@ -94,6 +94,7 @@ fn closing_a_seat_map_ends_its_streams() {
     let mut seat_map = seat_map(&[1], &[2]);
     let mut subscription = seat_map.subscribe(None).unwrap();
     seat_map.close();
+    assert_eq!(next(&mut subscription).1, "catalogue");
     assert!(matches!(subscription.events.try_recv(), Err(broadcast::error::TryRecvError::Closed)));
     assert!(seat_map.subscribe(None).is_none());
 }

@@ -146,7 +146,7 @@ mod tests {
         let body = parcel(&[booking(1).replace("\"v\":1", "\"v\":9")]);
         for delivery_count in [0, 3, 100] {
             assert!(
-                matches!(next_step(&body, true, delivery_count, 0), Step::Requeue(UnsupportedVersion(2))),
+                matches!(next_step(&body, true, delivery_count, 0), Step::Requeue(UnsupportedVersion(9))),
                 "{delivery_count}"
             );
         }
