@@ -184,7 +184,7 @@ async fn every_response_has_the_security_headers() -> Result<()> {
         let client = deployment.client();
         let paths = [
             "/",
-            "/page/page.js",
+            "/tickets",
             "/ops",
             "/ops/page/main.js",
             "/docs/",

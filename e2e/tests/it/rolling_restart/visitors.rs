@@ -106,7 +106,7 @@ impl Shared {
         let concert = &self.concert;
         let paths = [
             "/".to_owned(),
-            "/page/page.js".to_owned(),
+            format!("/c/{concert}"),
             "/concerts?limit=1000".to_owned(),
             format!("/concerts/{concert}"),
             format!("/ticket-tiers?limit=1000&concertId={concert}"),
