@@ -20,7 +20,8 @@ export class ProblemError extends Error {
 
   /** Whether the same request may succeed later. */
   get isTemporary(): boolean {
-    return [0, 408, 429, 502, 503, 504].includes(this.status);
+    // 500 too: what a server could not do now, it may do later, and a proxy has codes of its own.
+    return [0, 408, 425, 429].includes(this.status) || this.status >= 500;
   }
 }
 
@@ -60,7 +61,7 @@ async function exchange(path: string, signal: AbortSignal, options: RequestOptio
   const began = Date.now();
   try {
     const response = await fetch(urlOf(path), { ...options, signal: limit.signal }).catch(unreachable);
-    serverClock.observe(response.headers.get('Date'), began, Date.now());
+    if (!isStored(response.headers)) serverClock.observe(response.headers.get('Date'), began, Date.now());
     return { response, text: await response.text().catch(unreachable) };
   } catch (error) {
     signal.throwIfAborted();
@@ -69,6 +70,10 @@ async function exchange(path: string, signal: AbortSignal, options: RequestOptio
     limit.dispose();
   }
 }
+
+/** Whether a cache may have had the response, so that its `Date` is an earlier one. */
+const isStored = (headers: Headers): boolean =>
+  headers.has('Age') || (headers.get('Cache-Control') ?? '').includes('immutable');
 
 /** Only what the network does becomes a problem: an error in the page's own code stays what it is. */
 function unreachable(): never {

@@ -14,8 +14,9 @@ export class ServerClock {
     if (Number.isNaN(second)) return;
     const [earliest, latest] = [second - ended, second + 1000 - began];
     const [from, to] = [Math.max(this.earliest, earliest), Math.min(this.latest, latest)];
-    // If they contradict each other, one of the clocks was set since.
-    [this.earliest, this.latest] = from <= to ? [from, to] : [earliest, latest];
+    // If they contradict each other, one of the clocks was set since. An earlier one may be that of a cache.
+    if (from <= to) [this.earliest, this.latest] = [from, to];
+    else if (earliest > this.latest) [this.earliest, this.latest] = [earliest, latest];
   }
 
   /** Milliseconds since the Unix epoch. By this device's clock before the first response. */

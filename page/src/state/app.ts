@@ -5,10 +5,12 @@ import { computed, signal } from '@preact/signals-core';
 import { serverClock } from '../api/server_clock.ts';
 import { Catalogue, type CatalogueData } from './catalogue.ts';
 import { ConcertVisit } from './concert_visit.ts';
+import { noteInView } from './in_view.ts';
 import { ListVisit } from './list_visit.ts';
 import { href, pathOfHash, paths, type Route, routeOf } from './router.ts';
 import { kept, KeptTickets } from './storage.ts';
 import { TicketVisit } from './ticket_visit.ts';
+import { TicketsVisit } from './tickets_visit.ts';
 
 /** What the document carries for the script. */
 export interface DocumentData extends CatalogueData {
@@ -17,7 +19,12 @@ export interface DocumentData extends CatalogueData {
   catalogueVersion?: string;
 }
 
-export type Visit = ListVisit | ConcertVisit | TicketVisit | { view: 'tickets' } | { view: 'missing' };
+export type Visit = ListVisit | ConcertVisit | TicketVisit | TicketsVisit | MissingVisit;
+
+/** Nothing is at the address. */
+interface MissingVisit {
+  view: 'missing';
+}
 
 const TICK = 500; // milliseconds
 
@@ -38,6 +45,8 @@ export class App {
   readonly person = signal(kept.person());
   /** Whether the order form is in view. */
   readonly isOrderInView = signal(false);
+  /** For lit's `ref`. One function, because lit takes another one for another element. */
+  readonly noteOrder = (element?: Element): void => noteInView(element, this.isOrderInView);
   /** Whether what is shown was loaded with the document. */
   isFirstVisit = true;
   private documentVersion: string | null;
@@ -119,6 +128,8 @@ export class App {
         return new ConcertVisit(route.id, this);
       case 'ticket':
         return new TicketVisit(route.id, this);
+      case 'tickets':
+        return new TicketsVisit(this.tickets);
       default:
         return { view: route.view };
     }

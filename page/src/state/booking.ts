@@ -9,11 +9,9 @@ import { type Intent, kept, type KeptTickets } from './storage.ts';
 
 export type BookingPhase =
   | { kind: 'idle' }
-  /** An earlier booking was begun, and nobody knows whether it was accepted. The visitor decides. */
-  | { kind: 'asking'; intent: Intent }
   | { kind: 'sending'; intent: Intent; trouble: { problem: Problem; retryAt: number } | null }
-  /** The visitor has stopped it. It may have been accepted. */
-  | { kind: 'stopped'; intent: Intent }
+  /** Sending has stopped, and nobody knows whether the booking was accepted. The visitor decides what follows. */
+  | { kind: 'unknown'; intent: Intent; because: 'left' | 'stopped' | 'no-answer' }
   /** Nothing was booked. */
   | { kind: 'refused'; intent: Intent; problem: Problem };
 
@@ -41,27 +39,26 @@ export class Booking {
 
   /**
    * Goes on with what was begun in this tab. A reload of the same concert sends it again at once, as the visitor has not left.
-   * Whoever left and came back is asked.
+   * Whoever has stopped it, or left and came back, is asked.
    */
   resume(concert: string, isReload: boolean): void {
     const intent = kept.intent();
     if (intent?.request.concertId !== concert) return;
-    if (isReload) void this.send(intent);
-    else this.phase.value = { kind: 'asking', intent };
+    if (isReload && !intent.isLeft) void this.send(intent);
+    else this.park(intent, 'left');
   }
 
-  /** Sends the request. The same request as before has the same key. */
+  /** Sends a new request. What is unknown of an earlier one must be settled first. */
   book(wanted: Omit<Intent, 'key'>): Promise<void> {
-    const earlier = this.unsettled;
-    const isSame = JSON.stringify(earlier?.request) === JSON.stringify(wanted.request);
-    return this.send({ ...wanted, key: isSame && earlier ? earlier.key : randomKey() });
+    return this.unsettled ? Promise.resolve() : this.send({ ...wanted, key: randomKey() });
   }
 
+  /** Sends the request, or sends it again: it is booked once. */
   async send(intent: Intent): Promise<void> {
     if (this.sending) return;
     const sending = new AbortController();
     this.sending = sending;
-    kept.setIntent(intent);
+    kept.setIntent({ ...intent, isLeft: false });
     this.phase.value = { kind: 'sending', intent, trouble: null };
     try {
       const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': intent.key };
@@ -70,10 +67,15 @@ export class Booking {
       const { body } = await withRetries(attempt, sending.signal, ({ problem }, seconds) => {
         this.phase.value = { kind: 'sending', intent, trouble: { problem, retryAt: Date.now() + seconds * 1000 } };
       });
+      if (typeof body.ticketId !== 'string') {
+        throw new ProblemError(0, { title: 'Hamro Concert sent an invalid response' });
+      }
       this.accept(intent, body.ticketId);
     } catch (error) {
       if (sending.signal.aborted) return;
       if (!(error instanceof ProblemError)) throw error;
+      // What the api refuses has a code. Anything else may come from a proxy, after the api has accepted the booking.
+      if (error.problem.code === undefined) return this.park(intent, 'no-answer');
       kept.setIntent(null);
       this.phase.value = { kind: 'refused', intent, problem: error.problem };
     } finally {
@@ -83,9 +85,9 @@ export class Booking {
 
   /** Stops sending. The request may have been accepted, so the intent stays: the same request has the same key. */
   stop(): void {
-    this.abort();
     const { unsettled } = this;
-    if (unsettled) this.phase.value = { kind: 'stopped', intent: unsettled };
+    this.abort();
+    if (unsettled) this.park(unsettled, 'stopped');
   }
 
   /** Forgets the booking, whatever became of it. */
@@ -97,7 +99,20 @@ export class Booking {
 
   /** Stops sending without a word: the visitor leaves. The intent stays, and is asked about on return. */
   leave(): void {
+    const phase = this.phase.peek();
     this.abort();
+    if (phase.kind === 'sending') this.park(phase.intent, 'left');
+  }
+
+  /** A refusal is settled once what it names is corrected. */
+  settle(): void {
+    if (this.phase.value.kind === 'refused') this.phase.value = { kind: 'idle' };
+  }
+
+  /** Keeps what was sent, which is not sent again without a press. */
+  private park(intent: Intent, because: 'left' | 'stopped' | 'no-answer'): void {
+    kept.setIntent({ ...intent, isLeft: true });
+    this.phase.value = { kind: 'unknown', intent, because };
   }
 
   private accept(intent: Intent, ticketId: string): void {

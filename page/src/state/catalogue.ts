@@ -26,6 +26,8 @@ export class Catalogue {
   readonly concerts = signal<ReadonlyMap<string, Concert>>(new Map());
   /** The ids of the listed concerts. `null` before they are loaded. */
   readonly listed = signal<readonly string[] | null>(null);
+  /** When the list was loaded, in milliseconds by this device's clock. */
+  listedAt = 0;
   readonly tiers = signal<ReadonlyMap<number, TicketTier>>(new Map());
   private readonly typeNames = signal<ReadonlyMap<number, string>>(new Map());
 
@@ -37,12 +39,15 @@ export class Catalogue {
   take({ concerts = [], isList = false, tiers = [], ticketTypes = [] }: CatalogueData): void {
     batch(() => {
       this.concerts.value = merged(this.concerts.value, concerts);
-      if (isList) this.listed.value = concerts.map(({ id }) => id);
+      if (isList) {
+        this.listed.value = concerts.map(({ id }) => id);
+        this.listedAt = Date.now();
+      }
       this.tiers.value = merged(this.tiers.value, tiers);
-      this.typeNames.value = new Map([
-        ...this.typeNames.value,
-        ...ticketTypes.map(({ id, name }) => [id, name] as const),
-      ]);
+      if (ticketTypes.some(({ id, name }) => this.typeNames.value.get(id) !== name)) {
+        const names = ticketTypes.map(({ id, name }) => [id, name] as const);
+        this.typeNames.value = new Map([...this.typeNames.value, ...names]);
+      }
     });
   }
 
@@ -52,7 +57,12 @@ export class Catalogue {
       request<TicketTier[]>('/ticket-tiers/all', signal),
       request<TicketType[]>('/ticket-types', signal),
     ]);
-    this.take({ concerts: concerts.body.data, isList: true, tiers: tiers.body, ticketTypes: types.body });
+    batch(() => {
+      const current = new Set(tiers.body.map((tier) => tier.id));
+      const listed = new Set(concerts.body.data.map((concert) => concert.id));
+      this.forgetTiers(({ id, concertId }) => listed.has(concertId) && !current.has(id));
+      this.take({ concerts: concerts.body.data, isList: true, tiers: tiers.body, ticketTypes: types.body });
+    });
   }
 
   async loadConcert(id: string, signal: AbortSignal): Promise<void> {
@@ -64,9 +74,17 @@ export class Catalogue {
     ]);
     batch(() => {
       // Also forgets tiers that were deleted.
-      this.tiers.value = new Map([...this.tiers.value].filter(([, tier]) => tier.concertId !== id));
+      this.forgetTiers(({ id: tier, concertId }) =>
+        concertId === id && !tiers.body.data.some((kept) => kept.id === tier)
+      );
       this.take({ concerts: [concert.body], tiers: tiers.body.data, ticketTypes: types.body });
     });
+  }
+
+  /** Removes tiers that were deleted. */
+  private forgetTiers(isDeleted: (tier: TicketTier) => boolean): void {
+    const left = [...this.tiers.value].filter(([, tier]) => !isDeleted(tier));
+    if (left.length < this.tiers.value.size) this.tiers.value = new Map(left);
   }
 
   tiersOf(concert: string): TicketTier[] {

@@ -12,6 +12,8 @@ import { kept, type KeptTickets } from './storage.ts';
 export const seatsNamed = (seats: readonly { number: string }[]): string =>
   `${seats.length === 1 ? 'Seat' : 'Seats'} ${list(seats.map(({ number }) => number))}`;
 
+const lower = (text: string): string => text[0]!.toLowerCase() + text.slice(1);
+
 export class Choice {
   readonly seats = signal<readonly Seat[]>([]);
   /** What is wrong with the choice, or what has happened to it. */
@@ -64,7 +66,9 @@ export class Choice {
   /** Chooses what was chosen in this tab before, as far as it is free. Call once the seats are loaded. */
   restore(): void {
     const seats = kept.choice(this.concert).map((id) => this.map.seat(id)).filter((seat) => seat !== undefined);
+    const lost = seats.filter((seat) => !this.map.isFree(seat));
     this.set(seats.filter((seat) => this.map.isFree(seat)));
+    if (lost.length > 0) this.complain(this.reasons(lost).join(' '));
   }
 
   /** Removes seats that no longer exist, or that are booked. Call after each change of the map. */
@@ -85,15 +89,23 @@ export class Choice {
     this.complaint.value = text;
   }
 
-  private reasons(lost: Seat[]): string[] {
-    const isMine = ({ id }: Seat) =>
-      this.tickets.all.value.some((ticket) =>
-        ticket.status !== 'rejected' && ticket.concertId === this.concert && ticket.seats.some((seat) => seat.id === id)
+  private reasons(lost: readonly Seat[]): string[] {
+    const statusOf = ({ id }: Seat) => {
+      const mine = this.tickets.all.value.filter((ticket) =>
+        ticket.concertId === this.concert && ticket.seats.some((seat) => seat.id === id)
       );
-    const [mine, others] = [lost.filter(isMine), lost.filter((seat) => !isMine(seat))];
+      if (mine.some(({ status }) => status === 'confirmed')) return 'mine';
+      return mine.some(({ status }) => status === undefined) ? 'perhaps' : 'others';
+    };
+    const named = (whose: string) => {
+      const seats = lost.filter((seat) => statusOf(seat) === whose);
+      return seats.length > 0 ? seatsNamed(seats) : null;
+    };
+    const [mine, perhaps, others] = ['mine', 'perhaps', 'others'].map(named);
     return [
-      mine.length > 0 ? `You have booked ${seatsNamed(mine).toLowerCase()} already: see My tickets.` : '',
-      others.length > 0 ? `${seatsNamed(others)} went to another buyer in the meantime.` : '',
+      mine ? `You have booked ${lower(mine)} already: see My tickets.` : '',
+      perhaps ? `${perhaps} may be yours by now: see My tickets.` : '',
+      others ? `${others} went to another buyer in the meantime.` : '',
     ].filter((text) => text !== '');
   }
 

@@ -1,6 +1,6 @@
 // A visit to a concert: its sale, the seats, the choice, and the booking until it is accepted.
 
-import { computed, effect, signal } from '@preact/signals-core';
+import { computed, effect, signal, untracked } from '@preact/signals-core';
 
 import { ProblemError, withRetries } from '../api/request.ts';
 import type { Seat } from '../api/seats.ts';
@@ -139,6 +139,7 @@ export class ConcertVisit {
   clearFieldError(field: string): void {
     if (!this.fieldErrors.value.has(field)) return;
     this.fieldErrors.value = new Map([...this.fieldErrors.value].filter(([name]) => name !== field));
+    if (this.fieldErrors.value.size === 0) this.booking.settle();
   }
 
   private restoreChoice(): void {
@@ -180,8 +181,12 @@ export class ConcertVisit {
       } catch (error) {
         if (this.signal.aborted) return;
         if (!(error instanceof ProblemError)) throw error;
-        this.failure.value = error.problem;
-        this.booking.leave();
+        if (error.status === 404) {
+          this.failure.value = error.problem;
+          this.booking.leave();
+        } else {
+          this.trouble.value = { title: error.problem.title, retryAt: Infinity };
+        }
       }
     };
     this.reloading = (this.reloading ?? Promise.resolve()).then(load);
@@ -215,7 +220,10 @@ export class ConcertVisit {
     const phase = this.booking.phase.value;
     if (phase.kind !== 'refused') return;
     const { problem } = phase;
-    if (problem.code === 'seats-taken' || problem.code === 'sold-out') this.map.mark(problem.seatIds ?? [], []);
+    if (problem.code === 'seats-taken' || problem.code === 'sold-out') {
+      // What an effect writes, it must not read.
+      untracked(() => this.map.mark(problem.seatIds ?? [], []));
+    }
     const fields = new Map((problem.errors ?? []).map(({ field, detail }) => [field.replace(/\[.*/, ''), detail]));
     if (fields.has('seatIds')) this.choice.complain(`Your choice ${fields.get('seatIds')}.`);
     this.fieldErrors.value = fields;

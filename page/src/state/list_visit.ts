@@ -20,7 +20,8 @@ export class ListVisit {
 
   /** Keeps the list current. Ends by the signal only. */
   async run(signal: AbortSignal): Promise<void> {
-    if (this.catalogue.listed.value !== null) await pause(REFRESH * (1 + Math.random() / 4), signal);
+    const age = (Date.now() - this.catalogue.listedAt) / 1000;
+    await pause(Math.max(0, REFRESH * (1 + Math.random() / 4) - age), signal);
     for (;;) {
       await visible(signal);
       await withRetries(() => this.catalogue.loadList(signal), signal, ({ problem }, seconds) => {

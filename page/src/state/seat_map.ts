@@ -5,9 +5,9 @@ import { signal } from '@preact/signals-core';
 import { listen } from '../api/event_stream.ts';
 import { delay, ProblemError, request, withRetries } from '../api/request.ts';
 import { bookedIds, type Seat, seatsOf } from '../api/seats.ts';
-import { anySignal, pause } from '../api/signals.ts';
+import { pause } from '../api/signals.ts';
 import type { Layout, SeatsChange, SeatsSnapshot, SeatStatus } from '../api/types.ts';
-import { hidden, visible } from './visibility.ts';
+import { visible, whileVisible } from './visibility.ts';
 
 const SILENCE = 120; // seconds until a silent stream, which may be dead, is replaced. A new snapshot may be large.
 const POLLING = 30; // seconds, randomly up to twice as long, until the stream is tried again
@@ -55,7 +55,7 @@ export class SeatMap {
     for (;;) {
       await visible(signal);
       // A hidden page closes its stream, because a browser opens only six connections to a server, for all tabs.
-      const looking = anySignal([signal, hidden(signal)]);
+      const looking = whileVisible(signal);
       try {
         await this.follow(looking.signal);
       } catch (error) {
@@ -69,9 +69,11 @@ export class SeatMap {
 
   /** Takes over what an outcome says about seats. */
   mark(bookedSeatIds: readonly number[], freedSeatIds: readonly number[]): void {
-    const booked = new Set(this.booked.value);
+    const before = this.booked.peek();
+    const booked = new Set(before);
     for (const id of bookedSeatIds) if (this.byId.has(id)) booked.add(id);
     for (const id of freedSeatIds) booked.delete(id);
+    if (booked.size === before.size && [...booked].every((id) => before.has(id))) return;
     this.booked.value = booked;
   }
 

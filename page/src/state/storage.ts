@@ -9,6 +9,8 @@ export interface Intent {
   /** The idempotency key: however often the request is sent, it is booked once. */
   key: string;
   request: BookingBody & { concertId: string; expectedTotal?: string };
+  /** The visitor has stopped it or left: it is not sent again without a press. */
+  isLeft?: boolean;
   /** For people. */
   title: string;
   seats: SeatLabel[];
@@ -40,6 +42,9 @@ export interface KeptTicket {
 
 const TICKETS_MAX = 50;
 
+const areLabels = (seats: SeatLabel[]): boolean =>
+  Array.isArray(seats) && seats.every((seat) => typeof seat?.id === 'number' && typeof seat.seatNumber === 'string');
+
 function read<T>(storage: () => Storage, key: string, isValid: (value: T) => boolean): T | null {
   try {
     const value = JSON.parse(storage().getItem(key) ?? 'null') as T | null;
@@ -66,7 +71,7 @@ export const kept = {
     read<Intent>(
       session,
       'hamro.intent',
-      ({ key, request, seats }) => typeof key === 'string' && Array.isArray(request?.seatIds) && Array.isArray(seats),
+      ({ key, request, seats }) => typeof key === 'string' && Array.isArray(request?.seatIds) && areLabels(seats),
     ),
   setIntent: (intent: Intent | null): void => write(session, 'hamro.intent', intent),
   person: (): Person => read<Person>(session, 'hamro.person', isPerson) ?? { userName: '', userEmail: '' },
@@ -104,7 +109,8 @@ export class KeptTickets {
   }
 
   private reload(): void {
-    const isTicket = (ticket: KeptTicket) => typeof ticket?.ticketId === 'string' && Array.isArray(ticket.seats);
+    const isTicket = (ticket: KeptTicket) =>
+      typeof ticket?.ticketId === 'string' && typeof ticket.title === 'string' && areLabels(ticket.seats);
     this.all.value = (read<KeptTicket[]>(local, 'hamro.tickets', Array.isArray) ?? this.all.value).filter(isTicket);
   }
 }

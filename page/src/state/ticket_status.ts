@@ -4,9 +4,10 @@ import { signal } from '@preact/signals-core';
 
 import { listen } from '../api/event_stream.ts';
 import { delay, ProblemError, request, withRetries } from '../api/request.ts';
-import { anySignal, pause } from '../api/signals.ts';
+import { serverClock } from '../api/server_clock.ts';
+import { pause } from '../api/signals.ts';
 import type { Problem, TicketStatus } from '../api/types.ts';
-import { hidden } from './visibility.ts';
+import { whileVisible } from './visibility.ts';
 
 const FINAL = ['confirmed', 'rejected', 'expired', 'failed']; // An unknown status is not final.
 const SILENCE = 20; // seconds without an event: the queue position has not changed, or the connection is dead
@@ -21,6 +22,8 @@ export class TicketFollower {
   readonly updatedAt = signal(0);
   /** The most bookings that were ahead of this one. */
   readonly aheadAtFirst = signal(0);
+  /** How long the whole wait should take by the first estimate, in seconds. */
+  readonly expectedAtFirst = signal(0);
   /** Why the status is not known at the moment. */
   readonly trouble = signal<{ title: string; retryAt: number } | null>(null);
   /** Why the ticket cannot be followed at all. */
@@ -54,7 +57,7 @@ export class TicketFollower {
   }
 
   private async listen(signal: AbortSignal, polls: number): Promise<void> {
-    const looking = anySignal([signal, hidden(signal)]);
+    const looking = whileVisible(signal);
     try {
       const status = (ticket: TicketStatus) => {
         this.take(ticket);
@@ -91,6 +94,8 @@ export class TicketFollower {
   private take(status: TicketStatus): void {
     this.trouble.value = null;
     this.updatedAt.value = Date.now();
+    const waited = (serverClock.now() - Date.parse(status.submittedAt)) / 1000;
+    this.expectedAtFirst.value ||= status.queue?.etaSeconds == null ? 0 : waited + status.queue.etaSeconds;
     this.aheadAtFirst.value = Math.max(this.aheadAtFirst.value, status.queue?.ahead ?? 0);
     this.status.value = status;
   }

@@ -5,15 +5,30 @@ export function visible(signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     if (!document.hidden) return resolve();
-    document.addEventListener('visibilitychange', () => resolve(), { signal, once: true });
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    const end = (settle: () => void) => {
+      document.removeEventListener('visibilitychange', show);
+      signal.removeEventListener('abort', abort);
+      settle();
+    };
+    const show = () => end(resolve);
+    const abort = () => end(() => reject(signal.reason));
+    document.addEventListener('visibilitychange', show);
+    signal.addEventListener('abort', abort);
   });
 }
 
-/** Aborts once the page is hidden. */
-export function hidden(signal: AbortSignal): AbortSignal {
+/** Aborts once the page is hidden. Dispose of it when it is no longer needed. */
+export function whileVisible(signal: AbortSignal): { signal: AbortSignal; dispose: () => void } {
   const controller = new AbortController();
-  if (document.hidden) controller.abort();
-  document.addEventListener('visibilitychange', () => controller.abort(), { signal, once: true });
-  return controller.signal;
+  const hide = () => controller.abort(new Error('the page is hidden'));
+  const abort = () => controller.abort(signal.reason);
+  if (signal.aborted) abort();
+  else if (document.hidden) hide();
+  document.addEventListener('visibilitychange', hide);
+  signal.addEventListener('abort', abort);
+  const dispose = () => {
+    document.removeEventListener('visibilitychange', hide);
+    signal.removeEventListener('abort', abort);
+  };
+  return { signal: controller.signal, dispose };
 }

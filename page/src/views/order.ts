@@ -14,7 +14,6 @@ import type { BookingPhase } from '../state/booking.ts';
 import type { ConcertVisit } from '../state/concert_visit.ts';
 import { type Intent, kept } from '../state/storage.ts';
 import { reason } from './ticket.ts';
-import { noteInView } from './in_view.ts';
 import { retryText } from './trouble.ts';
 
 type Field = 'userName' | 'userEmail';
@@ -24,9 +23,9 @@ export function orderForm(app: App, visit: ConcertVisit, state: SaleState): Temp
   const phase = visit.booking.phase.value;
   const isLocked = phase.kind === 'sending';
   return html`
-    <form id="order" class="card" novalidate aria-labelledby="order-title" ${ref((element) =>
-      noteInView(element, app.isOrderInView)
-    )} @submit=${(event: Event) => submit(event, app, visit, state)}>
+    <form id="order" class="card" novalidate aria-labelledby="order-title" ${ref(app.noteOrder)} @submit=${(
+      event: Event,
+    ) => submit(event, app, visit, state)}>
       <div class="scroll">
           <h2 id="order-title" tabindex="-1">Your booking</h2>
           ${phaseNote(app, visit, phase)}
@@ -71,6 +70,7 @@ function bar(visit: ConcertVisit, isLocked: boolean): TemplateResult | typeof no
 
 const canBook = (visit: ConcertVisit, state: SaleState): boolean =>
   (state === 'open' || state === 'few-left') && visit.priceChanges.value.length === 0 &&
+  visit.booking.unsettled === null &&
   !(visit.choice.seats.value.length > 0 && Number.isNaN(visit.choice.total.value));
 
 function bookLabel(visit: ConcertVisit, state: SaleState): string {
@@ -177,19 +177,17 @@ function phaseNote(app: App, visit: ConcertVisit, phase: BookingPhase): Template
   switch (phase.kind) {
     case 'idle':
       return nothing;
-    case 'asking':
+    case 'unknown':
       return html`
         <div class="note busy" role="alert">
-          <p><strong>You had begun to book ${seatsOf(
-            phase.intent,
-          )}.</strong> It is not known whether that booking was accepted.</p>
+          <p><strong>${unknownTitle(phase)}</strong> It is not known whether that booking was accepted.</p>
           <p class="actions">
-            <button type="button" class="action" @click=${() => again(phase.intent)}>Book ${seatsOf(
+            <button type="button" class="action" @click=${() => again(phase.intent)}>${againLabel(
               phase.intent,
             )}</button>
             <button type="button" class="action quiet" @click=${() => booking.forget()}>Forget it</button>
           </p>
-          <p class="small muted">Booking again never books twice.</p>
+          <p class="small muted">This never books twice: if it was accepted already, you see its outcome.</p>
         </div>
       `;
     case 'sending':
@@ -203,15 +201,6 @@ function phaseNote(app: App, visit: ConcertVisit, phase: BookingPhase): Template
       }
       <p class="actions"><button type="button" class="action quiet" @click=${() => booking.stop()}>Stop</button></p>
     </div>`;
-    case 'stopped':
-      return html`
-        <div class="note bad" role="status">
-          <p><strong>We stopped trying.</strong> Your booking may have been accepted already. To find out, press Book again with the
-                same seats, name and e-mail: this never books twice, and shows the outcome of the first attempt.</p>
-          <p class="actions"><button type="button" class="action quiet" @click=${() =>
-            booking.forget()}>Forget it</button></p>
-        </div>
-      `;
     case 'refused':
       return html`
         <div class="note bad" role="alert">
@@ -219,6 +208,22 @@ function phaseNote(app: App, visit: ConcertVisit, phase: BookingPhase): Template
         </div>
       `;
   }
+}
+
+function unknownTitle({ because, intent }: BookingPhase & { kind: 'unknown' }): string {
+  switch (because) {
+    case 'left':
+      return `You had begun to book ${seatsOf(intent)}.`;
+    case 'stopped':
+      return 'We stopped trying.';
+    case 'no-answer':
+      return 'There was no proper response.';
+  }
+}
+
+function againLabel(intent: Intent): string {
+  const total = intent.request.expectedTotal;
+  return `Book ${seatsOf(intent)}${total ? ` for ${money(cents(total))}` : ''}`;
 }
 
 const seatsOf = ({ seats }: Intent): string =>

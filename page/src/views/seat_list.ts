@@ -1,7 +1,7 @@
 // The seats as a list of sections and rows. The elements are made once and changed one by one, because a map may have
 // twenty thousand seats, and a sale changes some of them ten times a second.
 
-import { effect } from '@preact/signals-core';
+import { effect, untracked } from '@preact/signals-core';
 
 import type { Seat } from '../api/seats.ts';
 import { money } from '../model/money.ts';
@@ -39,7 +39,10 @@ export class SeatList {
     this.element.addEventListener('keydown', (event) => this.onKey(event));
     this.element.addEventListener('focusin', (event) => this.onFocus(event));
     const disposers = [
-      effect(() => this.build(visit.map.sections.value ?? [])),
+      effect(() => {
+        const sections = visit.map.sections.value ?? [];
+        untracked(() => this.build(sections));
+      }),
       effect(() => this.showPrices()),
       effect(() => this.showChanges(visit.map.booked.value, new Set(visit.choice.seats.value.map(({ id }) => id)))),
     ];
@@ -120,6 +123,7 @@ export class SeatList {
 
   /** Makes the seats row by row, and yields now and then, so that thousands of seats do not freeze the page. */
   private async fill(section: Section, rows: HTMLElement): Promise<void> {
+    const { buttons: made } = this;
     let began = performance.now();
     for (const [index, { number, seats }] of section.rows.entries()) {
       const buttons = element('div', 'seats');
@@ -136,6 +140,7 @@ export class SeatList {
         await new Promise((resolve) => {
           setTimeout(resolve);
         });
+        if (made !== this.buttons) return; // The map was made anew meanwhile.
         began = performance.now();
       }
     }

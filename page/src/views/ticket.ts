@@ -52,7 +52,7 @@ function waiting(app: App, visit: TicketVisit, status: TicketStatus | null): Tem
       · for ${kept.value.userName}</p>`
       : nothing
   }
-    ${status === null ? nothing : place(visit, status, now)}
+    ${status === null ? nothing : place(app, visit, status, now)}
     ${
     trouble.value
       ? html`<p role="status">${trouble.value.title}. You keep your place in the queue.
@@ -63,12 +63,14 @@ function waiting(app: App, visit: TicketVisit, status: TicketStatus | null): Tem
   </section>`;
 }
 
-function place(visit: TicketVisit, { queue, submittedAt }: TicketStatus, now: number): TemplateResult {
+function place(app: App, visit: TicketVisit, { queue, submittedAt }: TicketStatus, now: number): TemplateResult {
   const ahead = queue?.ahead;
   const eta = queue?.etaSeconds;
-  const waited = Math.max(0, now - (visit.kept.value?.at ?? Date.parse(submittedAt))) / 1000;
+  const waited = Math.max(0, app.now.value - Date.parse(submittedAt)) / 1000;
   const first = visit.follower.aheadAtFirst.value;
-  const isLate = waited > LATE * Math.max(eta ?? 0, 5);
+  // What the first estimates said: later ones grow with the wait.
+  const expected = visit.follower.expectedAtFirst.value;
+  const isLate = waited > LATE * Math.max(expected, 5);
   return html`
     ${ahead == null
       ? html`<p class="ahead">Waiting for your turn</p>`

@@ -4,11 +4,12 @@ import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
 import { assertComplaintInView } from './support/complaint.ts';
 import { eventually } from './support/eventually.ts';
+import { problem } from './support/network.ts';
 import { assertInView } from './support/page_checks.ts';
 import { LAPTOP, PHONE, type Scenario, scenario } from './support/scenario.ts';
 
 const seat = (page: Page, number: string) => page.getByRole('button', { name: new RegExp(`^Seat ${number}, `) });
-const bookButton = (page: Page) => page.locator('#order').getByRole('button', { name: /^Book/ });
+const bookButton = (page: Page) => page.locator('#order .foot').getByRole('button', { name: /^Book/ });
 const ticketOf = (page: Page) => new URL(page.url()).pathname.replace('/t/', '');
 
 let buyers = 0;
@@ -242,4 +243,78 @@ scenario('what only the api refuses is shown beside its field', async (tools) =>
   await page.getByLabel('Name').fill('Alice');
   await bookButton(page).click();
   await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+});
+
+scenario('whoever has stopped, or was asked, is asked again after a reload', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  const userEmail = await fillIn(page);
+  await tools.network.unavailable('POST /ticket-bookings', 30, 1);
+  await bookButton(page).click();
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await page.getByText('We stopped trying.').waitFor();
+  assert.equal(await bookButton(page).isEnabled(), false, 'another booking may be sent beside it');
+  const posts = await tools.network.intercept('POST /ticket-bookings', (route) => route.fallback());
+  for (let reload = 0; reload < 2; reload += 1) {
+    await page.reload();
+    await page.getByText(`You had begun to book seat ${numbers[0]}.`).waitFor();
+    await seat(page, numbers[1]!).waitFor();
+  }
+  assert.equal(posts.requests.length, 0);
+  await page.getByRole('button', { name: `Book seat ${numbers[0]} for 10.00` }).click();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  assert.equal(await tools.database.countSales(concert.id), 1);
+  assert.equal(await tools.database.countBookings(userEmail), 1);
+});
+
+scenario('seats that are known to be sold are refused at once, and the rest of the choice stays', async (tools) => {
+  const { page, numbers, concert } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await seat(page, numbers[1]!).click();
+  await fillIn(page);
+  const taken = concert.seats[0]!;
+  await tools.network.respond('POST /ticket-bookings', {
+    status: 409,
+    body: {
+      ...problem(409, 'seats-taken', 'Seats are taken', `Seat ${taken.seatNumber} is already taken.`),
+      seatIds: [taken.id],
+      seats: [{ id: taken.id, section: taken.section, row: taken.row, seatNumber: taken.seatNumber }],
+    },
+  }, 1);
+  await bookButton(page).click();
+  await page.getByRole('alert').filter({ hasText: 'Nothing was booked.' }).waitFor();
+  await page.getByRole('button', { name: new RegExp(`^Seat ${numbers[0]}, .*taken$`) }).waitFor();
+  await page.getByRole('button', { name: 'Book 1 seat for 10.00' }).click();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+});
+
+scenario('an error page of a proxy says nothing about the booking, which keeps its key', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await fillIn(page);
+  tools.expectProblem(/status of 403/);
+  // The api has accepted the booking, but its response does not arrive.
+  await tools.network.intercept('POST /ticket-bookings', async (route) => {
+    await route.fetch();
+    await route.fulfill({ status: 403, contentType: 'text/html', body: '<h1>Forbidden</h1>' });
+  }, 1);
+  await bookButton(page).click();
+  await page.getByText('There was no proper response.').waitFor();
+  await page.getByRole('button', { name: `Book seat ${numbers[0]} for 10.00` }).click();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  assert.equal(await tools.database.countSales(concert.id), 1);
+});
+
+scenario('my tickets learn the outcome of those that were left waiting', async (tools) => {
+  const { page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await fillIn(page);
+  tools.workers.pause();
+  await bookButton(page).click();
+  await page.getByRole('heading', { name: 'Your booking is in the queue' }).waitFor();
+  await page.getByRole('link', { name: 'My tickets (1 waiting)' }).click();
+  await page.getByText('Waiting', { exact: true }).waitFor();
+  tools.workers.resume();
+  await page.getByText('Booked', { exact: true }).waitFor({ timeout: 15_000 });
+  await page.getByRole('link', { name: 'My tickets', exact: true }).waitFor();
 });

@@ -158,3 +158,54 @@ scenario(
     assert.equal(await database.countSales(id), 1);
   },
 );
+
+scenario('a response from the cache does not set the clock back', async ({ open, admin, context }) => {
+  const { id, seats } = await admin.createConcert({ salesOpenAt: admin.moment(100) });
+  const first = await open(`/c/${id}`);
+  await seat(first, seats[0]!.seatNumber).waitFor();
+  await first.close();
+  // As if the layout had been stored two hours ago.
+  await context.route((url) => url.pathname.includes('/layouts/'), async (route) => {
+    const response = await route.fetch();
+    const headers = { ...response.headers(), date: new Date(Date.now() - 7_200_000).toUTCString() };
+    await route.fulfill({ response, headers });
+  });
+  const page = await open(`/c/${id}`);
+  await seat(page, seats[0]!.seatNumber).waitFor();
+  await page.getByText(/The sale opens in 0[01]:/).waitFor();
+});
+
+scenario(
+  'a change of the catalogue leaves the seats, the focus and what is open as they are',
+  async ({ open, admin }) => {
+    const { id, seats, tiers } = await admin.createConcert();
+    const page = await open(`/c/${id}`);
+    const one = seat(page, seats[0]!.seatNumber);
+    await one.focus();
+    const element = await one.elementHandle();
+    await admin.changePrice(tiers[0]!, '11.00');
+    await page.getByRole('button', { name: /^Seat .*11\.00, free$/ }).first().waitFor();
+    assert.ok(await element!.evaluate((element) => element.isConnected && element === document.activeElement));
+  },
+);
+
+scenario('while nothing happens, nothing is made anew', async ({ open, admin }) => {
+  const { id, seats } = await admin.createConcert();
+  const page = await open(`/c/${id}`);
+  await seat(page, seats[0]!.seatNumber).click();
+  const changes = await page.evaluate(() =>
+    new Promise<number>((resolve) => {
+      let changes = 0;
+      new MutationObserver((records) => {
+        changes += records.length;
+      }).observe(document.getElementById('app')!, {
+        subtree: true,
+        childList: true,
+        attributes: true,
+        characterData: true,
+      });
+      setTimeout(() => resolve(changes), 2000);
+    })
+  );
+  assert.ok(changes < 10, `${changes} changes of the document`);
+});

@@ -112,3 +112,8 @@ async fn the_page_is_accessible_and_fits_every_window() -> Result<()> {
 async fn a_visit_takes_few_requests_and_a_large_map_stays_usable() -> Result<()> {
     run("budget", setup()).await
 }
+
+#[tokio::test]
+async fn the_page_works_below_a_path_and_while_two_builds_run() -> Result<()> {
+    run("proxy", setup()).await
+}

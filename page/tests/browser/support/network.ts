@@ -136,6 +136,11 @@ export class Network {
     await this.#context.setOffline(false);
   }
 
+  /** Lets pages load from this origin, too. */
+  allowOrigin(origin: string): void {
+    this.#problems.allowOrigin(origin);
+  }
+
   /** Responds with a small picture to all requests to this origin, such as `https://pictures.example`. */
   async servePictures(origin: string): Promise<void> {
     this.#problems.allowOrigin(origin);
