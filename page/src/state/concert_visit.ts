@@ -181,7 +181,8 @@ export class ConcertVisit {
       } catch (error) {
         if (this.signal.aborted) return;
         if (!(error instanceof ProblemError)) throw error;
-        if (error.status === 404) {
+        // Nothing can be shown of an id that the api does not accept.
+        if (error.status === 404 || this.concert.value === undefined) {
           this.failure.value = error.problem;
           this.booking.leave();
         } else {

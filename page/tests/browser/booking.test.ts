@@ -63,6 +63,7 @@ scenario(
     await assertComplaintInView(page, 'at most 10 seats');
     const more = page.getByRole('button', { name: 'Continue' });
     if (await more.isVisible()) await more.click();
+    else await page.getByLabel('Name').focus();
     await assertInView(page.getByLabel('Name'));
     await bookButton(page).scrollIntoViewIfNeeded();
     await assertInView(bookButton(page));
