@@ -59,7 +59,8 @@ fn assert_explained(request: &str, answer: &ApiResponse) {
     if answer.status < 400 || answer.body.is_null() {
         return;
     }
-    let text = answer.body.to_string();
+    // The name of a field is not a word of a parser.
+    let text = answer.body.to_string().replace("expectedTotal", "");
     for word in FOREIGN_WORDS {
         assert!(!text.contains(word), "{request} is answered with {word:?}: {text}");
     }
