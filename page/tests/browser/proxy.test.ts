@@ -25,7 +25,7 @@ scenario('below a path, a seat can be found and booked', async ({ context, netwo
   proxy.close();
 });
 
-scenario('two builds behind one balancer serve 200 visits without a failure', { timeout: 120 }, async ({
+scenario('two builds behind one balancer serve 200 visits without a failure', { timeout: 160 }, async ({
   context,
   network,
   admin,

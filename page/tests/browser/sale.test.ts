@@ -116,14 +116,14 @@ scenario(
   },
 );
 
-scenario('without events, the page polls', async ({ open, admin, network }) => {
+scenario('without events, the page polls', { timeout: 90 }, async ({ open, admin, network }) => {
   await network.blockEvents();
   const { id, seats } = await admin.createConcert();
   const page = await open(`/c/${id}`);
   await seat(page, seats[0]!.seatNumber).waitFor();
   await admin.sellToAnother([seats[0]!.id]);
   await page.getByRole('button', { name: new RegExp(`^Seat ${seats[0]!.seatNumber}, .*taken$`) }).waitFor({
-    timeout: 15_000,
+    timeout: 40_000,
   });
   await seat(page, seats[1]!.seatNumber).click();
   await page.getByLabel('Name').fill('Alice');
