@@ -76,7 +76,7 @@ impl Head {
         }
     }
 
-    /// Says nothing about the ticket: whoever has its address may see it, a link preview may not.
+    /// Says nothing about the ticket, because link previews show the head.
     pub fn ticket() -> Self {
         Self::unlisted("Your booking")
     }

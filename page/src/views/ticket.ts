@@ -135,7 +135,7 @@ function receipt(app: App, visit: TicketVisit, booking: Booking): TemplateResult
       <tr><th colspan="2" scope="row">Total</th><td class="sum"><strong>${money(total)}</strong></td></tr></tbody>
     </table>
     <p>Booking number <strong>${booking.id}</strong>, for ${booking.userName} (${booking.userEmail}).</p>
-    <p class="muted small noprint">This address is your ticket: whoever has it sees it. Keep it to yourself.</p>
+    <p class="muted small noprint">This address is your ticket. Anyone who has it can see the ticket, so do not share it.</p>
     <p class="actions noprint">
       <button type="button" class="action" @click=${() => print()}>Print</button>
       ${

@@ -93,7 +93,7 @@ var No=Object.defineProperty;var Lo=(o,t,e)=>t in o?No(o,t,{enumerable:!0,config
       <tr><th colspan="2" scope="row">Total</th><td class="sum"><strong>${$(c)}</strong></td></tr></tbody>
     </table>
     <p>Booking number <strong>${e.id}</strong>, for ${e.userName} (${e.userEmail}).</p>
-    <p class="muted small noprint">This address is your ticket: whoever has it sees it. Keep it to yourself.</p>
+    <p class="muted small noprint">This address is your ticket. Anyone who has it can see the ticket, so do not share it.</p>
     <p class="actions noprint">
       <button type="button" class="action" @click=${()=>print()}>Print</button>
       ${t.concertId.value?I(o,k.concert(t.concertId.value),"Book more seats","action quiet"):d}
