@@ -4,8 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::extract::Path;
 use axum::http::HeaderMap;
-use axum::http::header::CACHE_CONTROL;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 
 use crate::http::problem::Problem;
@@ -34,19 +33,27 @@ pub fn route() -> MethodRouter<AppState> {
     get(async move |Path(file): Path<String>, headers: HeaderMap| match file.as_str() {
         SCRIPT => files.0.respond(&headers, CachePolicy::Immutable, None),
         STYLE => files.1.respond(&headers, CachePolicy::Immutable, None),
-        _ => of_another_build(&file),
+        _ => match kind_of_another_build(&file) {
+            Some(Kind::Script) => files.0.respond(&headers, CachePolicy::NoStore, None),
+            Some(Kind::Style) => files.1.respond(&headers, CachePolicy::NoStore, None),
+            None => Problem::not_found("file").into_response(),
+        },
     })
 }
 
-/// While instances of two builds stand behind a proxy, the document of one may name a file of the other. The file of this
-/// build does the same.
-fn of_another_build(file: &str) -> Response {
-    let current = match file.rsplit_once('.') {
-        Some((name, "js")) if name.starts_with("page-") => SCRIPT,
-        Some((name, "css")) if name.starts_with("page-") => STYLE,
-        _ => return Problem::not_found("file").into_response(),
-    };
-    // Relative, because a proxy may serve the page below a path.
-    let redirect = Redirect::temporary(current);
-    ([(CACHE_CONTROL, "no-store")], redirect).into_response()
+enum Kind {
+    Script,
+    Style,
+}
+
+/// What the name is in another build. While instances of two builds stand behind a proxy, the document of one may name a file
+/// of the other. The file of this build does the same, but nobody may keep it under that name.
+///
+/// A redirect to the name of this build would not do: it may meet the other build again and again.
+fn kind_of_another_build(file: &str) -> Option<Kind> {
+    match file.strip_prefix("page-")?.rsplit_once('.')? {
+        (_, "js") => Some(Kind::Script),
+        (_, "css") => Some(Kind::Style),
+        _ => None,
+    }
 }

@@ -96,6 +96,8 @@ pub enum CachePolicy {
     Revalidate,
     /// What the URL names never changes.
     Immutable,
+    /// Nobody keeps it.
+    NoStore,
 }
 
 impl ReadyBody {
@@ -263,6 +265,7 @@ impl CachePolicy {
         let cache_control = match self {
             Self::Catalogue | Self::Revalidate => "no-cache",
             Self::Immutable => "public, max-age=31536000, immutable",
+            Self::NoStore => "no-store",
         };
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
         if self == Self::Catalogue {

@@ -7,8 +7,8 @@ import { API_URL } from './environment.ts';
 
 export interface Proxy {
   url: string;
-  /** How many requests for a file of the other build a build has received. */
-  redirected(): number;
+  /** How many requests for a file of the other build the builds have received. */
+  strayed(): number;
   close(): void;
 }
 
@@ -27,22 +27,21 @@ export async function startProxy({ path = '', twoBuilds = false }: Options): Pro
   const api = new URL(API_URL);
   const names = new Map<string, string>(); // The names of this build, by extension.
   let requests = 0;
-  let redirected = 0;
+  let strayed = 0;
   const server = http.createServer((request, response) => {
     const url = request.url ?? '/';
     if (!url.startsWith(`${path}/`)) return void response.writeHead(404).end();
     requests += 1;
     const isOther = twoBuilds && requests % 2 === 0;
     const target = isOther ? nameForOther(url.slice(path.length), names) : url.slice(path.length);
+    const [name] = target.match(NAME) ?? [];
+    if (name === OTHER || name === UNKNOWN) strayed += 1;
     // Without compression, so that names can be replaced.
     const headers = { ...request.headers, host: api.host, 'accept-encoding': 'identity' };
     const upstream = http.request(
       { host: api.hostname, port: api.port, path: target, method: request.method, headers },
       (answer) => {
-        if (answer.statusCode === 307) redirected += 1;
         const isText = answer.headers['content-type']?.startsWith('text/html') ?? false;
-        const { location } = answer.headers;
-        if (isOther && location) answer.headers.location = location.replace(NAME, OTHER);
         if (!isText || !twoBuilds) {
           response.writeHead(answer.statusCode ?? 502, answer.headers);
           return void answer.pipe(response);
@@ -66,7 +65,7 @@ export async function startProxy({ path = '', twoBuilds = false }: Options): Pro
   server.listen(0, '127.0.0.1').unref();
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`;
-  return { url, redirected: () => redirected, close: () => void server.close() };
+  return { url, strayed: () => strayed, close: () => void server.close() };
 }
 
 /** The other build knows its own names, and not those of this build. */
