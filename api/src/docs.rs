@@ -17,6 +17,9 @@ use crate::state::AppState;
 
 const DOCUMENT: &str = "/openapi.json";
 
+/// The document as seen from `/docs/`, which a proxy may serve below a path.
+const DOCUMENT_FROM_PAGE: &str = "../openapi.json";
+
 /// Swagger UI runs only its own scripts, sends requests only to this api, and cannot be shown in a frame. Its pictures are
 /// data URLs, and the hash is that of the only inline style, which colours its logo. A browser's console names the new one
 /// if an upgrade changes it.
@@ -34,7 +37,7 @@ pub fn routes(document: &OpenApi, has_page: bool) -> Router<AppState> {
     if !has_page {
         return document;
     }
-    let page = SwaggerUi::new("/docs").config(Config::from(DOCUMENT));
+    let page = SwaggerUi::new("/docs").config(Config::from(DOCUMENT_FROM_PAGE));
     document.merge(Router::from(page).layer(map_response(complete)))
 }
 

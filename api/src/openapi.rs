@@ -17,7 +17,8 @@ use crate::seat_feed::{CatalogueVersion, SeatsChange, SeatsSnapshot};
         contact(name = "The Hamro Concert authors"),
         license(name = "MIT", identifier = "MIT"),
     ),
-    servers((url = "/", description = "The installation that serves this document")),
+    // Relative to this document, which a proxy may serve below a path.
+    servers((url = ".", description = "The installation that serves this document")),
     tags(
         (name = BOOKINGS, description = "Create bookings and follow their status. Anyone may book. A ticket's id is all that \
                                          is needed to follow it."),
