@@ -8,6 +8,7 @@
 #
 #   browser-test.sh --serve   starts them, prints the address of the page, and keeps them until Ctrl-C. Tests that start
 #                             meanwhile use them. SEED_ON_START=true adds the demo concerts.
+#   browser-test.sh --screenshots   makes the pictures of the page in docs/images/
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -35,7 +36,8 @@ main() {
     ensure_installed chromium
     ensure_tools deno node
     ensure_page_packages
-    if [[ ${1:-} != --serve ]] && is_running "$SERVED/pid"; then
+    [[ ${1:-} != --screenshots ]] || export SEED_ON_START=true
+    if [[ ${1:-} != --serve && ${1:-} != --screenshots ]] && is_running "$SERVED/pid"; then
         # shellcheck source=/dev/null
         source "$SERVED/env"
         run_tests "$@"
@@ -115,7 +117,7 @@ serve() {
     wait $!
 }
 
-run_tests() { # [OPTION…] [NAME…]
+run_tests() { # --screenshots | [OPTION…] [NAME…]
     local options=() files=() name
     for name in "$@"; do
         case $name in
@@ -126,6 +128,10 @@ run_tests() { # [OPTION…] [NAME…]
     ((${#files[@]} > 0)) || files=(page/tests/browser/*.test.ts)
     HAMRO_CHROMIUM=$(command -v chromium)
     export HAMRO_CHROMIUM HAMRO_BROWSER_FAILURES=$DEV_DIR/browser-failures
+    if [[ ${1:-} == --screenshots ]]; then
+        node page/tests/screenshots/main.ts
+        return
+    fi
     node --test --test-reporter=spec --test-concurrency=1 "${options[@]}" "${files[@]}"
 }
 

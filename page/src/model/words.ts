@@ -12,7 +12,7 @@ export const concertTime = ({ date, time }: { date: string; time: string }): str
   moment(`${date}T${time}`, 'full');
 
 /** A moment in the visitor's own time zone. */
-export const moment = (when: string, dateStyle: 'full' | 'long' = 'long'): string =>
+export const moment = (when: string, dateStyle: 'full' | 'long' | 'medium' = 'long'): string =>
   new Date(when).toLocaleString(LANGUAGE, { dateStyle, timeStyle: 'short' });
 
 /** How long something takes, roughly. */

@@ -91,7 +91,7 @@ function tierLine(app: App, tier: TicketTier): TemplateResult {
 export function badge(state: SaleState, concert: Concert, tiers: TicketTier[]): TemplateResult | typeof nothing {
   const text: Record<SaleState, string> = {
     'open': '',
-    'not-open': concert.salesOpenAt ? `On sale from ${moment(concert.salesOpenAt)}` : 'Not on sale yet',
+    'not-open': concert.salesOpenAt ? `On sale from ${moment(concert.salesOpenAt, 'medium')}` : 'Not on sale yet',
     'few-left': `Only ${count(seatsOfTiers(tiers).available, 'seat')} left`,
     'sold-out': 'Sold out',
     'closed': 'Sale closed',

@@ -120,19 +120,19 @@ function receipt(app: App, visit: TicketVisit, booking: Booking): TemplateResult
       : nothing
   }
     <table>
-      <caption class="spoken">What you have paid</caption>
+      <caption class="spoken">What the seats cost</caption>
       <tbody>${
     booking.ticketData.map((line) =>
       html`
         <tr>
-          <td>${app.catalogue.tierName(line.ticketTierId)} ${list(line.seatNumbers)}</td>
-          <td class="sum">${line.quantity} × ${money(cents(line.pricePerTicket))}</td>
+          <td>${app.catalogue.tierName(line.ticketTierId)} ${list(line.seatNumbers)}
+            <span class="small muted">${line.quantity} × ${money(cents(line.pricePerTicket))}</span></td>
           <td class="sum">${money(cents(line.totalAmount))}</td>
         </tr>
       `
     )
   }
-      <tr><th colspan="2" scope="row">Total</th><td class="sum"><strong>${money(total)}</strong></td></tr></tbody>
+      <tr><th scope="row">Total</th><td class="sum"><strong>${money(total)}</strong></td></tr></tbody>
     </table>
     <p>Booking number <strong>${booking.id}</strong>, for ${booking.userName} (${booking.userEmail}).</p>
     <p class="muted small noprint">This address is your ticket. Anyone who has it can see the ticket, so do not share it.</p>

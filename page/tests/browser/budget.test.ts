@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
-import { recordTransfers, type Transfer } from './support/page_checks.ts';
-import { scenario } from './support/scenario.ts';
+import { processorTime, recordTransfers, type Transfer } from './support/page_checks.ts';
+import { PHONE, scenario } from './support/scenario.ts';
 
 const isStream = ({ url }: Transfer) => url.endsWith('/events');
 const isPicture = ({ type }: Transfer) => type === 'Image';
@@ -71,4 +71,36 @@ scenario('a map of twenty thousand seats stays usable', { timeout: 120 }, async 
   );
   await admin.sellToAnother(seats.slice(0, 5).map(({ id }) => id));
   assert.equal(await changed, 5);
+  await compare('choosing a seat', quick.page, page, async (page) => {
+    await page.locator('.seat[data-is=free]').first().click();
+    await page.locator('.seat[data-is=chosen]').first().click();
+  });
+  // On a phone, both maps are higher than the window.
+  for (const each of [quick.page, page]) await each.setViewportSize(PHONE);
+  await compare('scrolling by a window', quick.page, page, async (page) => {
+    for (const distance of [600, -600]) {
+      await page.evaluate((distance) => {
+        scrollBy(0, distance);
+        return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+      }, distance);
+    }
+  });
 });
+
+/** What a visitor does takes not much longer on the large map than on the small one. */
+async function compare(what: string, small: Page, large: Page, act: (page: Page) => Promise<void>): Promise<void> {
+  const repeat = (page: Page) =>
+    processorTime(page, async () => {
+      for (let times = 0; times < 10; times += 1) await act(page);
+    });
+  for (const page of [small, large]) {
+    await page.bringToFront();
+    await act(page);
+  }
+  await small.bringToFront();
+  const quick = await repeat(small);
+  await large.bringToFront();
+  const slow = await repeat(large);
+  console.log(`${what}, ten times: ${slow.toFixed(1)} ms, ${quick.toFixed(1)} ms on a small map`);
+  assert.ok(slow < 15 * quick, `${what} takes ${slow} ms, ${quick} ms on a small map`);
+}

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { eventually } from './support/eventually.ts';
-import { scenario } from './support/scenario.ts';
+import { assertNoHorizontalScroll } from './support/page_checks.ts';
+import { PHONE, scenario } from './support/scenario.ts';
 
 const DAY = 86_400;
 
@@ -97,6 +98,27 @@ scenario('a thousand past concerts do not empty the list', async ({ open, admin,
     await database.query("DELETE FROM concerts WHERE date = '2001-01-01'");
   }
 });
+
+scenario(
+  'sixty concerts are all listed, the next one first, on a phone',
+  { device: { viewport: PHONE } },
+  async ({ open, admin, database }) => {
+    await database.query(`INSERT INTO concerts (id, title, artist, date, time, venue, city, image)
+      SELECT gen_random_uuid(), 'Season ' || n, 'The Many', DATE '2101-01-01' + n, '19:00', 'Arena', 'Kathmandu',
+             '${admin.POSTER_URL}'
+      FROM generate_series(1, 60) n`);
+    try {
+      const page = await open('/');
+      const season = page.getByRole('heading', { level: 2, name: /^Season / });
+      await season.first().waitFor();
+      const titles = await season.allInnerTexts();
+      assert.deepEqual(titles, Array.from({ length: 60 }, (_, n) => `Season ${n + 1}`));
+      await assertNoHorizontalScroll(page);
+    } finally {
+      await database.query("DELETE FROM concerts WHERE artist = 'The Many'");
+    }
+  },
+);
 
 scenario(
   'while the database is away, the list says so, shows that it loads, and recovers',

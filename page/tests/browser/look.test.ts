@@ -3,7 +3,13 @@
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
 import { assertLooksDiffer, look } from './support/look.ts';
-import { assertAccessible, assertFocusInView, assertNoHorizontalScroll, enlargeText } from './support/page_checks.ts';
+import {
+  assertAccessible,
+  assertAmountsAreWhole,
+  assertFocusInView,
+  assertNoHorizontalScroll,
+  enlargeText,
+} from './support/page_checks.ts';
 import { LAPTOP, PHONE, type Scenario, scenario } from './support/scenario.ts';
 
 const seat = (page: Page, number: string) => page.getByRole('button', { name: new RegExp(`^Seat ${number}, `) });
@@ -85,6 +91,7 @@ scenario('nothing is wider than a window of 320 px, or than a phone with text of
   tools.expectProblem(/status of (404|422)/);
   await eachState(tools, async (page, state) => {
     await assertNoHorizontalScroll(page).catch((error: Error) => assert.fail(`${state}: ${error.message}`));
+    await assertAmountsAreWhole(page).catch((error: Error) => assert.fail(`${state}: ${error.message}`));
     await page.setViewportSize(PHONE);
     await enlargeText(page, 200);
     await assertNoHorizontalScroll(page).catch((error: Error) => assert.fail(`${state}, large text: ${error.message}`));

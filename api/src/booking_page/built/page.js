@@ -37,7 +37,7 @@ var No=Object.defineProperty;var Lo=(o,t,e)=>t in o?No(o,t,{enumerable:!0,config
       <span class="muted">${t.available>0?`${t.available.toLocaleString("en-GB")} left`:"sold out"}</span>
       <span class="sum">${$(A(t.price))}</span>
     </li>
-  `}function $e(o,t,e){let s={open:"","not-open":t.salesOpenAt?`On sale from ${B(t.salesOpenAt)}`:"Not on sale yet","few-left":`Only ${C(gt(e).available,"seat")} left`,"sold-out":"Sold out",closed:"Sale closed","no-seats":"Seats are announced soon"};return s[o]?u`<p class="badge ${o}">${s[o]}</p>`:d}function gs(){return u`
+  `}function $e(o,t,e){let s={open:"","not-open":t.salesOpenAt?`On sale from ${B(t.salesOpenAt,"medium")}`:"Not on sale yet","few-left":`Only ${C(gt(e).available,"seat")} left`,"sold-out":"Sold out",closed:"Sale closed","no-seats":"Seats are announced soon"};return s[o]?u`<p class="badge ${o}">${s[o]}</p>`:d}function gs(){return u`
     <p class="spoken" role="status">Loading the concerts…</p>
     <ul class="concerts" aria-hidden="true">
           ${[1,2,3].map(()=>u`
@@ -82,15 +82,15 @@ var No=Object.defineProperty;var Lo=(o,t,e)=>t in o?No(o,t,{enumerable:!0,config
     ${n.length>0?u`<p class="bad-text">The organiser has taken ${Ae(n).toLowerCase()} back.
       ${n.length===1?"It is":"They are"} no longer yours.</p>`:d}
     <table>
-      <caption class="spoken">What you have paid</caption>
+      <caption class="spoken">What the seats cost</caption>
       <tbody>${e.ticketData.map(a=>u`
         <tr>
-          <td>${o.catalogue.tierName(a.ticketTierId)} ${D(a.seatNumbers)}</td>
-          <td class="sum">${a.quantity} × ${$(A(a.pricePerTicket))}</td>
+          <td>${o.catalogue.tierName(a.ticketTierId)} ${D(a.seatNumbers)}
+            <span class="small muted">${a.quantity} × ${$(A(a.pricePerTicket))}</span></td>
           <td class="sum">${$(A(a.totalAmount))}</td>
         </tr>
       `)}
-      <tr><th colspan="2" scope="row">Total</th><td class="sum"><strong>${$(c)}</strong></td></tr></tbody>
+      <tr><th scope="row">Total</th><td class="sum"><strong>${$(c)}</strong></td></tr></tbody>
     </table>
     <p>Booking number <strong>${e.id}</strong>, for ${e.userName} (${e.userEmail}).</p>
     <p class="muted small noprint">This address is your ticket. Anyone who has it can see the ticket, so do not share it.</p>

@@ -48,6 +48,18 @@ export async function assertInView(element: Locator): Promise<void> {
   assert.equal(found.coveredBy, null, `${element} is covered`);
 }
 
+/** No amount of money is broken into two lines. */
+export async function assertAmountsAreWhole(page: Page): Promise<void> {
+  const broken = await page.locator('.sum').evaluateAll((amounts) =>
+    amounts.filter((amount) => {
+      const text = document.createRange();
+      text.selectNodeContents(amount);
+      return new Set([...text.getClientRects()].map(({ bottom }) => Math.round(bottom))).size > 1;
+    }).map(({ outerHTML }) => outerHTML)
+  );
+  assert.deepEqual(broken, []);
+}
+
 /** The page is not wider than its window. */
 export async function assertNoHorizontalScroll(page: Page): Promise<void> {
   const { wide, width, culprits } = await page.evaluate(() => {
@@ -111,4 +123,21 @@ export async function recordTransfers(page: Page): Promise<Transfer[]> {
   });
   await session.send('Network.enable');
   return recorded;
+}
+
+/** How much processor time the page's thread has used until the work is done and shown, in milliseconds. */
+export async function processorTime(page: Page, work: () => Promise<void>): Promise<number> {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const read = async () => {
+    // Two frames later, what was changed is laid out and painted.
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    const { metrics } = await session.send('Performance.getMetrics');
+    return metrics.find(({ name }) => name === 'TaskDuration')!.value * 1000;
+  };
+  const before = await read();
+  await work();
+  const used = await read() - before;
+  await session.detach();
+  return used;
 }
