@@ -11,6 +11,7 @@ import { visible, whileVisible } from './visibility.ts';
 
 const SILENCE = 120; // seconds until a silent stream, which may be dead, is replaced. A new snapshot may be large.
 const POLLING = 30; // seconds, randomly up to twice as long, until the stream is tried again
+const POLL_PAUSE = { least: 4, most: 15 }; // seconds
 
 /** A section: seats of one tier, nearest to the stage first. */
 export interface Section {
@@ -77,11 +78,18 @@ export class SeatMap {
     this.booked.value = booked;
   }
 
-  private async load(signal: AbortSignal): Promise<void> {
-    await withRetries(() => this.loadOnce(signal), signal, ({ problem }, seconds) => {
+  /** Returns how long the attempt that succeeded took, in milliseconds. */
+  private async load(signal: AbortSignal): Promise<number> {
+    const attempt = async () => {
+      const began = performance.now();
+      await this.loadOnce(signal);
+      return performance.now() - began;
+    };
+    const took = await withRetries(attempt, signal, ({ problem }, seconds) => {
       this.trouble.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
     });
     this.trouble.value = null;
+    return took;
   }
 
   private async loadOnce(signal: AbortSignal): Promise<void> {
@@ -139,11 +147,11 @@ export class SeatMap {
   private async poll(signal: AbortSignal): Promise<void> {
     const end = performance.now() + POLLING * 1000 * (1 + Math.random());
     while (performance.now() < end) {
-      const began = performance.now();
-      await this.load(signal);
-      this.onCatalogue(`polled ${Math.floor(began / 20_000)}`); // Now and then, because nothing tells of changes.
-      // On a slow connection, a large map must not use the whole bandwidth.
-      await pause(Math.max(4, (performance.now() - began) / 50), signal);
+      const took = await this.load(signal);
+      this.onCatalogue(`polled ${Math.floor(performance.now() / 20_000)}`); // Now and then, because nothing tells of changes.
+      // On a slow connection, a large map must not use the whole bandwidth. Without a limit, one slow response would keep the
+      // page from following the sale for minutes.
+      await pause(Math.min(Math.max(POLL_PAUSE.least, took / 50), POLL_PAUSE.most), signal);
     }
   }
 }
