@@ -4,7 +4,14 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { eventually } from './support/eventually.ts';
 import { assertLooksDiffer, look } from './support/look.ts';
-import { assertAccessible, assertInView, assertNoHorizontalScroll, recordTransfers } from './support/page_checks.ts';
+import {
+  assertAccessible,
+  assertInView,
+  assertNoHorizontalScroll,
+  openStreams,
+  recordTransfers,
+  setHidden,
+} from './support/page_checks.ts';
 import { PHONE, scenario } from './support/scenario.ts';
 
 const PAGE = '<!doctype html><html lang="en"><title>Made here</title><main><h1>Made here</h1>';
@@ -107,6 +114,19 @@ scenario('accessibility, looks and sizes are checked', { device: { viewport: PHO
   await assert.rejects(assertAccessible(page), /image-alt \(critical\)/);
   await assert.rejects(assertNoHorizontalScroll(page), /wide in a window of 360 px: <div/);
   await assert.rejects(assertInView(page.getByText('deep')), /is not in view/);
+});
+
+scenario('open streams are counted, and a window can be hidden', async ({ context, open, admin }) => {
+  const { id } = await admin.createConcert();
+  const streams = openStreams(context);
+  const page = await open('/');
+  await page.evaluate((id) => {
+    const source = new EventSource(`/seats/concert/${id}/events`);
+    document.addEventListener('visibilitychange', () => document.hidden && source.close());
+  }, id);
+  await eventually(() => assert.deepEqual(streams(), [`/seats/concert/${id}/events`]));
+  await setHidden(page, true);
+  await eventually(() => assert.deepEqual(streams(), []));
 });
 
 scenario('devices differ in scripts, clock, functions and colours', async ({ anotherDevice }) => {

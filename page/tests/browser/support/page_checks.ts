@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type axe from 'axe-core';
-import type { Locator, Page } from 'playwright-core';
+import type { BrowserContext, Locator, Page, Request } from 'playwright-core';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -87,6 +87,26 @@ export async function enlargeText(page: Page, percent: number): Promise<void> {
   await page.evaluate((size) => {
     document.documentElement.style.fontSize = size;
   }, `${percent}%`);
+}
+
+/** For the page it is as if another tab were in front of it, or no longer. Chromium without a screen has no tabs. */
+export async function setHidden(page: Page, isHidden: boolean): Promise<void> {
+  await page.evaluate((isHidden) => {
+    Object.defineProperty(document, 'hidden', { configurable: true, value: isHidden });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, isHidden);
+}
+
+/** Records the event streams of all windows from now on. Returns the paths of those that are open. */
+export function openStreams(context: BrowserContext): () => string[] {
+  const open = new Set<Request>();
+  context.on('request', (request) => {
+    if (request.resourceType() === 'eventsource') open.add(request);
+  });
+  for (const end of ['requestfinished', 'requestfailed'] as const) {
+    context.on(end as 'requestfailed', (request) => open.delete(request));
+  }
+  return () => [...open].map((request) => new URL(request.url()).pathname);
 }
 
 /** The page computes this many times slower, as on a phone. */
