@@ -57,8 +57,10 @@ function bringOutcomeIntoView(app: App, root: Element): void {
     const outcome = root.querySelector<HTMLElement>('.outcome');
     if (!outcome || outcome.dataset['shown'] === status) return;
     outcome.dataset['shown'] = status;
-    outcome.querySelector<HTMLElement>('h1')?.focus({ preventScroll: true });
-    outcome.scrollIntoView({ block: 'nearest' });
+    const heading = outcome.querySelector<HTMLElement>('h1');
+    heading?.focus({ preventScroll: true });
+    // Not the outcome: one that is larger than the window, and overlaps it, would stay where it is.
+    heading?.scrollIntoView({ block: 'nearest' });
   });
 }
 

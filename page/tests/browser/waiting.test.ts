@@ -1,23 +1,21 @@
 // The wait in the queue, and its outcomes.
 
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import type { Page } from 'playwright-core';
 import { eventually } from './support/eventually.ts';
 import { problem } from './support/network.ts';
-import { assertInView } from './support/page_checks.ts';
+import { assertInView, openStreams, setHidden } from './support/page_checks.ts';
 import { PHONE, type Scenario, scenario } from './support/scenario.ts';
 
 const seat = (page: Page, number: string) => page.getByRole('button', { name: new RegExp(`^Seat ${number}, `) });
-
-let buyers = 0;
 
 /** Books a seat, and returns the page that waits for the outcome. */
 async function book(tools: Scenario, concert: { id: string }, number: string): Promise<Page> {
   const page = await tools.open(`/c/${concert.id}`);
   await seat(page, number).click();
-  buyers += 1;
   await page.getByLabel('Name').fill('Alice');
-  await page.getByLabel('E-mail').fill(`waiting-${buyers}@example.com`);
+  await page.getByLabel('E-mail').fill(`${randomUUID()}@example.com`);
   await page.locator('#order').getByRole('button', { name: /^Book/ }).click();
   await page.waitForURL(/\/t\//);
   return page;
@@ -48,6 +46,35 @@ scenario(
     assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Your seats are booked');
   },
 );
+
+scenario('the outcome is in view although the visitor has scrolled', {
+  device: { viewport: { width: 360, height: 320 } },
+}, async (tools) => {
+  const concert = await tools.admin.createConcert();
+  tools.workers.pause();
+  const page = await book(tools, concert, concert.seats[0]!.seatNumber);
+  await page.getByText('You can close or reload this page').scrollIntoViewIfNeeded();
+  await page.mouse.wheel(0, 1000);
+  await eventually(async () => assert.ok(await page.evaluate(() => scrollY) > 100));
+  tools.workers.resume();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  await eventually(async () => await assertInView(page.getByRole('heading', { name: 'Your seats are booked' })), 2);
+});
+
+scenario('a waiting page has one stream, a hidden one has none and learns the outcome all the same', async (tools) => {
+  const concert = await tools.admin.createConcert();
+  tools.workers.pause();
+  const streams = openStreams(tools.context);
+  const page = await book(tools, concert, concert.seats[0]!.seatNumber);
+  await page.getByRole('heading', { name: 'Your booking is in the queue' }).waitFor();
+  const { pathname } = new URL(page.url());
+  await eventually(() => assert.deepEqual(streams(), [`/ticket-bookings/${pathname.replace('/t/', '')}/events`]));
+  await setHidden(page, true);
+  await eventually(() => assert.deepEqual(streams(), []));
+  tools.workers.resume();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  assert.match(await page.title(), /^✓ Booked/);
+});
 
 scenario('another device sees the place and the outcome', async (tools) => {
   const concert = await tools.admin.createConcert();
@@ -82,18 +109,18 @@ scenario('a deep queue is told in words, with progress', async (tools) => {
   await tools.network.intercept('GET /ticket-bookings/*', async (route) => {
     const response = await route.fetch();
     const body = { ...await response.json(), queue: { ahead, etaSeconds: 947 } };
-    ahead -= 64_228;
+    ahead = 32_114;
     await route.fulfill({ response, json: body });
   });
   const page = await book(tools, concert, concert.seats[0]!.seatNumber);
   await page.getByText('128,456').waitFor();
   await page.getByText('It should take about 16 minutes.').waitFor();
-  await page.getByText('64,228').waitFor({ timeout: 15_000 });
+  await page.getByText('32,114').waitFor({ timeout: 15_000 });
   const progress = page.getByRole('progressbar');
   await eventually(async () =>
-    assert.equal(await progress.evaluate((bar: HTMLProgressElement) => bar.value / bar.max), 0.5)
+    assert.equal(await progress.evaluate((bar: HTMLProgressElement) => bar.value / bar.max), 0.75)
   );
-  assert.match(await page.title(), /^64,228 ahead: /);
+  assert.match(await page.title(), /^32,114 ahead: /);
 });
 
 const REJECTIONS: [string, Record<string, unknown>, RegExp][] = [
