@@ -1,6 +1,7 @@
 // From the choice of seats to the receipt: nothing is booked or charged that was not asked for.
 
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import type { Page } from 'playwright-core';
 import { assertComplaintInView } from './support/complaint.ts';
 import { eventually } from './support/eventually.ts';
@@ -12,12 +13,9 @@ const seat = (page: Page, number: string) => page.getByRole('button', { name: ne
 const bookButton = (page: Page) => page.locator('#order .foot').getByRole('button', { name: /^Book/ });
 const ticketOf = (page: Page) => new URL(page.url()).pathname.replace('/t/', '');
 
-let buyers = 0;
-
 /** Fills the form, with an address that nobody else has. */
 async function fillIn(page: Page): Promise<string> {
-  buyers += 1;
-  const userEmail = `buyer-${buyers}@example.com`;
+  const userEmail = `${randomUUID()}@example.com`;
   await page.getByLabel('Name').fill('Alice');
   await page.getByLabel('E-mail').fill(userEmail);
   return userEmail;
@@ -43,6 +41,20 @@ scenario('totals are exact to the cent, and at most ten seats can be chosen', as
   await page.getByRole('button', { name: 'Book 9 seats for 0.90' }).waitFor();
 });
 
+scenario('the limit of seats is that of the api', async ({ open, admin, network }) => {
+  const { id, seats } = await admin.createConcert();
+  await network.intercept('GET /c/*', async (route) => {
+    const response = await route.fetch();
+    const html = (await response.text()).replace(/"maxSeats":\d+/, '"maxSeats":2');
+    await route.fulfill({ response, body: html });
+  });
+  const page = await open(`/c/${id}`);
+  await page.getByText('Up to 2 seats at once.').waitFor();
+  for (const { seatNumber } of seats.slice(0, 3)) await seat(page, seatNumber).click();
+  await page.getByRole('alert').filter({ hasText: 'at most 2 seats' }).waitFor();
+  await page.getByRole('button', { name: 'Book 2 seats for 20.00' }).waitFor();
+});
+
 scenario('with ten seats chosen, Book is in view on a laptop', async (tools) => {
   const { page, numbers } = await openConcert(tools);
   for (const number of numbers.slice(0, 10)) await seat(page, number).click();
@@ -65,7 +77,6 @@ scenario(
     if (await more.isVisible()) await more.click();
     else await page.getByLabel('Name').focus();
     await assertInView(page.getByLabel('Name'));
-    await bookButton(page).scrollIntoViewIfNeeded();
     await assertInView(bookButton(page));
   },
 );
@@ -100,31 +111,34 @@ scenario('pressing Book twice books once', async (tools) => {
   const { concert, page, numbers } = await openConcert(tools);
   await seat(page, numbers[0]!).click();
   const userEmail = await fillIn(page);
+  const posts = await tools.network.intercept('POST /ticket-bookings', (route) => route.fallback());
   await bookButton(page).dblclick();
   await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  assert.equal(new Set(posts.requests.map((request) => request.headers()['idempotency-key'])).size, 1);
   assert.equal(await tools.database.countSales(concert.id), 1);
   assert.equal(await tools.database.countBookings(userEmail), 1);
 });
 
 scenario('a request that is lost, refused or limited is sent again, and books once', async (tools) => {
-  const { network, database } = tools;
-  const faults = {
-    'before it arrives': () => network.loseRequest('POST /ticket-bookings'),
-    'after it was accepted': () => network.loseResponse('POST /ticket-bookings'),
-    'by a full queue': () => network.unavailable('POST /ticket-bookings', 1, 1),
-    'by a limit': () => network.tooManyRequests('POST /ticket-bookings', 1, 1),
+  const faults: Record<string, (network: Scenario['network']) => Promise<unknown>> = {
+    'before it arrives': (network) => network.loseRequest('POST /ticket-bookings'),
+    'after it was accepted': (network) => network.loseResponse('POST /ticket-bookings'),
+    'by a full queue': (network) => network.unavailable('POST /ticket-bookings', 1, 1),
+    'by a limit': (network) => network.tooManyRequests('POST /ticket-bookings', 1, 1),
   };
-  for (const [name, fault] of Object.entries(faults)) {
-    const { concert, page, numbers } = await openConcert(tools);
-    await seat(page, numbers[0]!).click();
-    await fillIn(page);
-    await fault();
-    await bookButton(page).click();
-    await page.getByText(/Trying again|Your booking is in the queue|Your seats are booked/).first().waitFor();
-    await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
-    assert.equal(await database.countSales(concert.id), 1, name);
-    await page.close();
-  }
+  await Promise.all(
+    Object.entries(faults).map(async ([name, fault]) => {
+      const { open, network } = await tools.anotherDevice();
+      const { concert, page, numbers } = await openConcert({ ...tools, open });
+      await seat(page, numbers[0]!).click();
+      await fillIn(page);
+      await fault(network);
+      await bookButton(page).click();
+      await page.getByText(/Trying again|Your booking is in the queue|Your seats are booked/).first().waitFor();
+      await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+      assert.equal(await tools.database.countSales(concert.id), 1, name);
+    }),
+  );
 });
 
 scenario('without a network, the booking is sent once it is back', async (tools) => {
@@ -162,6 +176,22 @@ scenario('leaving and returning sends nothing, and asks', async (tools) => {
   assert.equal(posts.requests.length, 0);
   await page.getByRole('button', { name: 'Forget it' }).click();
   await page.getByText('You had begun').waitFor({ state: 'detached' });
+  assert.equal(posts.requests.length, 0);
+});
+
+scenario('whoever goes to another address while sending, and comes back, is asked', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await fillIn(page);
+  const full = await tools.network.unavailable('POST /ticket-bookings', 30);
+  await bookButton(page).click();
+  await page.getByText('Very many people are booking right now').waitFor();
+  await page.goto('/');
+  await full.stop();
+  const posts = await tools.network.intercept('POST /ticket-bookings', (route) => route.fallback());
+  await page.goto(`/c/${concert.id}`);
+  await page.getByText(`You had begun to book seat ${numbers[0]}.`).waitFor();
+  await seat(page, numbers[1]!).waitFor();
   assert.equal(posts.requests.length, 0);
 });
 

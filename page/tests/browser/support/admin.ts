@@ -135,7 +135,16 @@ export async function createTier(concertId: string, { type, price, seats = [] }:
   return await request<Tier>('GET', `/ticket-tiers/${tier.id}`);
 }
 
-async function typeNamed(name: string): Promise<number> {
+const types = new Map<string, Promise<number>>();
+
+/** Scenarios may create concerts at the same time. */
+function typeNamed(name: string): Promise<number> {
+  const type = types.get(name) ?? findOrCreateType(name);
+  types.set(name, type);
+  return type;
+}
+
+async function findOrCreateType(name: string): Promise<number> {
   const find = async () => {
     const types = await request<{ id: number; name: string }[] | { data: { id: number; name: string }[] }>(
       'GET',
