@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset test page fmt bench-intake bench-nodes bench-worker loadtest chaos test-upgrade fuzz model mutants test-next clean-next test-images sqlx objects settings metrics kubernetes audit
+.PHONY: help up down reset test page page-mutants fmt bench-intake bench-nodes bench-worker loadtest chaos test-upgrade fuzz model mutants test-next clean-next test-images sqlx objects settings metrics kubernetes audit
 
 help: ## list these commands
 	@echo "Usage: make COMMAND, where COMMAND is one of"
@@ -33,6 +33,9 @@ test-images: ## build both images, and book a seat through them (as root, or wit
 
 page: ## format the booking page, and make the files of it that are committed
 	@deploy/dev/page.sh make
+
+page-mutants: ## put one bug after another into the booking page, and check that a scenario in Chromium finds it (ARGS='part of a description' selects)
+	@deploy/dev/browser-test.sh --mutants $(ARGS)
 
 fmt: ## format the Rust code
 	@cargo fmt --all

@@ -4,18 +4,28 @@
 import { build } from 'esbuild';
 import { fileURLToPath } from 'node:url';
 
-const sources = fileURLToPath(new URL('src', import.meta.url));
-const built = process.argv[2] ?? fileURLToPath(new URL('../api/src/booking_page/built', import.meta.url));
+export const sources = fileURLToPath(new URL('src', import.meta.url));
 
-await build({
-  entryPoints: { page: `${sources}/main.ts`, style: `${sources}/page.css` },
-  outdir: built,
-  bundle: true,
-  minify: true,
-  format: 'esm',
-  // Phones whose system is no longer updated. The tests of the page look for what they lack.
-  target: ['es2020', 'safari15.4', 'chrome100', 'firefox100'],
-  charset: 'utf8',
-  legalComments: 'eof',
-  logLevel: 'warning',
-});
+/**
+ * @param {string} directory where `page.js` and `style.css` are written
+ * @param {import('esbuild').Plugin[]} plugins
+ */
+export async function buildPage(directory, plugins = []) {
+  await build({
+    entryPoints: { page: `${sources}/main.ts`, style: `${sources}/page.css` },
+    outdir: directory,
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    // Phones whose system is no longer updated. The tests of the page look for what they lack.
+    target: ['es2020', 'safari15.4', 'chrome100', 'firefox100'],
+    charset: 'utf8',
+    legalComments: 'eof',
+    logLevel: 'warning',
+    plugins,
+  });
+}
+
+if (import.meta.main) {
+  await buildPage(process.argv[2] ?? fileURLToPath(new URL('../api/src/booking_page/built', import.meta.url)));
+}

@@ -8,7 +8,12 @@
 #
 #   browser-test.sh --serve   starts them, prints the address of the page, and keeps them until Ctrl-C. Tests that start
 #                             meanwhile use them. SEED_ON_START=true adds the demo concerts.
-#   browser-test.sh --screenshots   makes the pictures of the page in docs/images/
+#   browser-test.sh --mutants [TEXT…]
+#                             puts one bug after another into the page, and checks that a scenario fails on it (`make
+#                             page-mutants`). TEXT, a regular expression, selects some of those in
+#                             page/tests/mutants/mutants.ts.
+#   browser-test.sh --screenshots
+#                             makes the pictures of the page in docs/images/.
 
 # shellcheck source=deploy/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -25,6 +30,7 @@ readonly PROGRAMS=${HAMRO_PROGRAMS:-$TARGET_DIR/debug}
 readonly WORKERS=2
 
 main() {
+    local stack=browser
     cd "$ROOT"
     case ${1:-} in
         --on-stack)
@@ -37,7 +43,9 @@ main() {
     ensure_tools deno node
     ensure_page_packages
     [[ ${1:-} != --screenshots ]] || export SEED_ON_START=true
-    if [[ ${1:-} != --serve && ${1:-} != --screenshots ]] && is_running "$SERVED/pid"; then
+    # Mutants have another address, so pictures of concerts that other tests have created would fail. Screenshots show the
+    # demo concerts only.
+    if [[ ${1:-} != --serve && ${1:-} != --mutants && ${1:-} != --screenshots ]] && is_running "$SERVED/pid"; then
         # shellcheck source=/dev/null
         source "$SERVED/env"
         run_tests "$@"
@@ -45,11 +53,12 @@ main() {
     fi
     [[ -x $PROGRAMS/hamro-api && -x $PROGRAMS/hamro-worker ]] ||
         die "the programs are not built." "Build them with \`cargo build --workspace --bins --features faults\`."
-    exec deploy/dev/with-stack.sh browser -- deploy/dev/browser-test.sh --on-stack "$@"
+    [[ ${1:-} != --mutants ]] || stack=page-mutants
+    exec deploy/dev/with-stack.sh "$stack" -- deploy/dev/browser-test.sh --on-stack "$@"
 }
 
 # Runs within with-stack.sh.
-on_stack() { # --serve | [OPTION…] [NAME…]
+on_stack() { # --serve | --mutants [TEXT…] | [OPTION…] [NAME…]
     trap stop_programs EXIT
     trap 'exit 130' INT TERM
     LOGS=$HAMRO_STACK_DIR/logs
@@ -60,11 +69,11 @@ on_stack() { # --serve | [OPTION…] [NAME…]
     start_programs
     HAMRO_ADMIN_TOKEN=$ADMIN_TOKEN
     export HAMRO_API_URL HAMRO_ADMIN_TOKEN HAMRO_WORKER_PIDS
-    if [[ ${1:-} == --serve ]]; then
-        serve
-    else
-        run_tests "$@"
-    fi
+    case ${1:-} in
+        --serve) serve ;;
+        --mutants) run_mutants "${@:2}" ;;
+        *) run_tests "$@" ;;
+    esac
 }
 
 start_programs() {
@@ -97,7 +106,8 @@ is_ready() { [[ $(http_status "${HAMRO_API_URL##*:}" /health/ready) == 200 ]]; }
 
 # shellcheck disable=SC2329 # called by a trap
 stop_programs() {
-    rm -rf "$SERVED"
+    # Another process may serve.
+    [[ -z ${SERVES:-} ]] || rm -rf "$SERVED"
     # A test that was killed may have left the workers frozen.
     ((${#PROCESSES[@]} == 0)) || kill -s TERM "${PROCESSES[@]}" 2>/dev/null || true
     ((${#PROCESSES[@]} == 0)) || kill -s CONT "${PROCESSES[@]}" 2>/dev/null || true
@@ -106,6 +116,7 @@ stop_programs() {
 
 serve() {
     local name
+    SERVES=yes
     mkdir -p "$SERVED"
     for name in DATABASE_URL HAMRO_API_URL HAMRO_ADMIN_TOKEN HAMRO_WORKER_PIDS; do
         printf 'export %s=%q\n' "$name" "${!name}"
@@ -126,13 +137,22 @@ run_tests() { # --screenshots | [OPTION…] [NAME…]
         esac
     done
     ((${#files[@]} > 0)) || files=(page/tests/browser/*.test.ts)
-    HAMRO_CHROMIUM=$(command -v chromium)
-    export HAMRO_CHROMIUM HAMRO_BROWSER_FAILURES=$DEV_DIR/browser-failures
+    name_browser browser-failures
     if [[ ${1:-} == --screenshots ]]; then
         node page/tests/screenshots/main.ts
         return
     fi
     node --test --test-reporter=spec --test-concurrency=1 "${options[@]}" "${files[@]}"
+}
+
+run_mutants() { # [TEXT…]
+    name_browser page-mutants-failures
+    NO_COLOR=1 node page/tests/mutants/run.ts "$@"
+}
+
+name_browser() { # DIRECTORY_FOR_SCREENSHOTS
+    HAMRO_CHROMIUM=$(command -v chromium)
+    export HAMRO_CHROMIUM HAMRO_BROWSER_FAILURES=$DEV_DIR/$1
 }
 
 main "$@"
