@@ -11,6 +11,7 @@ import { opensAt, type SaleState, saleState, seatsOfTiers } from '../model/sale.
 import type { App } from './app.ts';
 import { Booking } from './booking.ts';
 import { Choice } from './choice.ts';
+import { oneAtATime } from './one_at_a_time.ts';
 import { SeatMap } from './seat_map.ts';
 
 /** A price that has changed after the visitor had seen another. In cents. */
@@ -36,7 +37,6 @@ export class ConcertVisit {
   readonly fieldErrors = signal<ReadonlyMap<string, string>>(new Map());
   private readonly app: App;
   private catalogueVersion: string | null = null;
-  private reloading: Promise<void> | null = null;
   private signal: AbortSignal = AbortSignal.abort();
   /** The price of each tier as the visitor knows it, in cents. */
   private shownPrices = new Map<number, number>();
@@ -169,30 +169,26 @@ export class ConcertVisit {
     }
   }
 
-  /** Loads the concert and its tiers again. */
-  private reload(): Promise<void> {
-    const load = async () => {
-      try {
-        const attempt = () => this.app.catalogue.loadConcert(this.id, this.signal);
-        await withRetries(attempt, this.signal, ({ problem }, seconds) => {
-          this.trouble.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
-        });
-        this.trouble.value = null;
-      } catch (error) {
-        if (this.signal.aborted) return;
-        if (!(error instanceof ProblemError)) throw error;
-        // Nothing can be shown of an id that the api does not accept.
-        if (error.status === 404 || this.concert.value === undefined) {
-          this.failure.value = error.problem;
-          this.booking.leave();
-        } else {
-          this.trouble.value = { title: error.problem.title, retryAt: Infinity };
-        }
+  /** Loads the concert and its tiers again. While that fails, changes are not queued: one more round loads them all. */
+  private readonly reload = oneAtATime(async () => {
+    try {
+      const attempt = () => this.app.catalogue.loadConcert(this.id, this.signal);
+      await withRetries(attempt, this.signal, ({ problem }, seconds) => {
+        this.trouble.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
+      });
+      this.trouble.value = null;
+    } catch (error) {
+      if (this.signal.aborted) return;
+      if (!(error instanceof ProblemError)) throw error;
+      // Nothing can be shown of an id that the api does not accept.
+      if (error.status === 404 || this.concert.value === undefined) {
+        this.failure.value = error.problem;
+        this.booking.leave();
+      } else {
+        this.trouble.value = { title: error.problem.title, retryAt: Infinity };
       }
-    };
-    this.reloading = (this.reloading ?? Promise.resolve()).then(load);
-    return this.reloading;
-  }
+    }
+  });
 
   private currentPrices(): Map<number, number> {
     const tiers = this.app.catalogue.tiersOf(this.id);

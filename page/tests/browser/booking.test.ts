@@ -111,10 +111,13 @@ scenario('pressing Book twice books once', async (tools) => {
   const { concert, page, numbers } = await openConcert(tools);
   await seat(page, numbers[0]!).click();
   const userEmail = await fillIn(page);
-  const posts = await tools.network.intercept('POST /ticket-bookings', (route) => route.fallback());
+  // Otherwise the form may be gone before the second press.
+  const held = await tools.network.hold('POST /ticket-bookings');
   await bookButton(page).dblclick();
+  await held.arrived;
+  await held.release();
   await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
-  assert.equal(new Set(posts.requests.map((request) => request.headers()['idempotency-key'])).size, 1);
+  assert.equal(new Set(held.requests.map((request) => request.headers()['idempotency-key'])).size, 1);
   assert.equal(await tools.database.countSales(concert.id), 1);
   assert.equal(await tools.database.countBookings(userEmail), 1);
 });
