@@ -127,7 +127,10 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'with many seats, Book is below the window of a laptop',
-    changes: [['page.css', 'max-height: calc(100dvh - 2rem);', '']],
+    changes: [
+      ['page.css', 'max-height: calc(100dvh - 2rem);', ''],
+      ['page.css', '#order .foot { position: sticky; bottom: 0; z-index: 1;', '#order .foot {'],
+    ],
     caughtBy: ['booking', 'with ten seats chosen, Book is in view on a laptop'],
   },
   {
@@ -278,7 +281,7 @@ export const mutants: readonly Mutant[] = [
   {
     bug: 'without events, a ticket is not followed',
     changes: [['state/ticket_status.ts', 'await this.poll(looking.signal)', '1']],
-    caughtBy: ['sale', 'without events, the page polls'],
+    caughtBy: ['waiting', 'a deep queue is told in words, with progress'],
   },
 
   // ---- The sale ----------------------------------------------------------------------------------------------------
@@ -289,7 +292,10 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'a response from the cache sets the clock back',
-    changes: [['api/request.ts', 'if (!isStored(response.headers)) ', '']],
+    changes: [
+      ['api/request.ts', 'if (!isStored(response.headers)) ', ''],
+      ['api/server_clock.ts', 'else if (earliest > this.latest)', 'else'],
+    ],
     caughtBy: ['sale', 'a response from the cache does not set the clock back'],
   },
   {

@@ -127,6 +127,9 @@ async function main(selection: RegExp): Promise<boolean> {
       await buildPage(server.directory, [replacing(await textsOf(mutant))]);
       const [file, name] = mutant.caughtBy;
       const reason = (await runScenarios(file, [name])).get(keyOf(file, name));
+      // Without the api, every scenario fails.
+      const { ok } = await fetch(`${server.url}/health/ready`);
+      if (!ok) throw new Error('the api is not ready any more');
       if (!reason) survivors += 1;
       console.log(`${reason ? 'caught  ' : 'SURVIVED'} ${mutant.bug} (${seconds(since)})`);
       console.log(`    ${keyOf(file, name)}${reason ? `\n    ${reason}` : ''}`);
