@@ -72,6 +72,7 @@ on_stack() { # --serve | --mutants [TEXT…] | [OPTION…] [NAME…]
     case ${1:-} in
         --serve) serve ;;
         --mutants) run_mutants "${@:2}" ;;
+        --screenshots) make_screenshots ;;
         *) run_tests "$@" ;;
     esac
 }
@@ -128,7 +129,7 @@ serve() {
     wait $!
 }
 
-run_tests() { # --screenshots | [OPTION…] [NAME…]
+run_tests() { # [OPTION…] [NAME…]
     local options=() files=() name
     for name in "$@"; do
         case $name in
@@ -138,16 +139,17 @@ run_tests() { # --screenshots | [OPTION…] [NAME…]
     done
     ((${#files[@]} > 0)) || files=(page/tests/browser/*.test.ts)
     name_browser browser-failures
-    if [[ ${1:-} == --screenshots ]]; then
-        node page/tests/screenshots/main.ts
-        return
-    fi
     node --test --test-reporter=spec --test-concurrency=1 "${options[@]}" "${files[@]}"
 }
 
 run_mutants() { # [TEXT…]
     name_browser page-mutants-failures
     NO_COLOR=1 node page/tests/mutants/run.ts "$@"
+}
+
+make_screenshots() {
+    name_browser browser-failures
+    node page/tests/screenshots/main.ts
 }
 
 name_browser() { # DIRECTORY_FOR_SCREENSHOTS
