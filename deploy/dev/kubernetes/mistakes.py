@@ -70,7 +70,7 @@ MISTAKES = {
         "timeout",
     ),
     "a path that a rule of the Gateway API forbids": (
-        lambda o: o.get("HTTPRoute", "api")["spec"]["rules"][0]["matches"][1]["path"].update(value="/page//"),
+        lambda o: o.get("HTTPRoute", "api")["spec"]["rules"][0]["matches"][1]["path"].update(value="/assets//"),
         "must not contain '//'",
     ),
     "more workers at least than at most, which a rule of KEDA forbids": (
@@ -197,7 +197,7 @@ MISTAKES = {
         "has no port 3000",
     ),
     "a route that misses an endpoint": (
-        lambda o: o.get("HTTPRoute", "api")["spec"]["rules"][0]["matches"].pop(2),
+        lambda o: o.get("HTTPRoute", "api")["spec"]["rules"][0]["matches"].pop(5),
         "does not publish /concerts",
     ),
     "a route that publishes everything": (

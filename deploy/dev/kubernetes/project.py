@@ -108,11 +108,13 @@ def configuration(text):
 
 @cache
 def public_paths():
-    """The paths of the OpenAPI document, and those of the pages."""
+    """The paths of the OpenAPI document, of the booking page, and of the documentation."""
     snapshot = next((ROOT / "api/tests/it/snapshots").glob("*openapi_document*.snap")).read_text()
     document = json.loads(snapshot.split("\n---\n", 1)[1])
-    pages = re.findall(r'"(/page/[a-z.]+)"', read("api/src/booking_page/mod.rs"))
-    return ["/", "/docs", "/openapi.json", *pages, *document["paths"]]
+    pages = re.findall(r'\.route\("(/[^"]*)"', read("api/src/booking_page/mod.rs"))
+    if "/" not in pages:
+        raise ValueError("found no routes in api/src/booking_page/mod.rs")
+    return ["/docs", "/openapi.json", *pages, *document["paths"]]
 
 
 @cache
