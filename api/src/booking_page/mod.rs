@@ -33,6 +33,9 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 const ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
+/// Where the script and the style sheet are.
+pub const FILES: &str = "/assets/";
+
 /// The paths from a document to the root of the page.
 const ROOT: &str = "";
 const ONE_LEVEL_DOWN: &str = "../";

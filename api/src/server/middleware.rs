@@ -26,6 +26,7 @@ use super::rate_limit::RateLimit;
 use super::request_counts::RequestCounts;
 use super::request_id::{REQUEST_ID, request_id};
 use super::request_span;
+use crate::booking_page;
 use crate::http::extract::BodyTimeout;
 use crate::http::prefer::MAX_HOLD;
 use crate::http::problem::{Problem, ProblemCode};
@@ -94,7 +95,7 @@ async fn rate_limited(state: &MiddlewareState, request: Request, next: Next) -> 
 /// Whether the request is neither rate-limited nor traced. Health checks must always succeed, and loading the booking page
 /// takes one request per file.
 pub(super) fn is_internal(path: &str) -> bool {
-    path.starts_with("/health/") || path.starts_with("/page/")
+    path.starts_with("/health/") || path.starts_with(booking_page::FILES)
 }
 
 /// Runs the handler. If it panics, the response is a 500. If no response has begun within the limit, it is a 503.

@@ -118,6 +118,22 @@ async fn a_file_of_another_build_is_the_same_file_of_this_build_and_is_not_kept(
 }
 
 #[tokio::test]
+async fn files_do_not_count_for_the_rate_limit() -> Result<()> {
+    let setup = Setup { workers: 0, variables: vec![("RATE_LIMIT_PER_SECOND", "1")], ..Setup::default() };
+    Deployment::run(setup, async |deployment| {
+        let client = deployment.client();
+        let html = html(client, "/").await?;
+        for _ in 0..20 {
+            for asset in assets(&html) {
+                assert_eq!(get(client, &format!("/{asset}")).await?.status, 200, "{asset}");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_document_carries_the_catalogue_and_says_what_it_is_about() -> Result<()> {
     run(async |client| {
         let list = html(client, "/").await?;
