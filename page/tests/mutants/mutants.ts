@@ -440,11 +440,12 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'a receipt is wider than a phone',
-    changes: [['page.css', 'table .sum { white-space: normal; }', ''], [
-      'page.css',
-      'vertical-align: top; overflow-wrap: anywhere; }',
-      'vertical-align: top; }',
-    ]],
+    changes: [['page.css', 'vertical-align: top; overflow-wrap: anywhere; }', 'vertical-align: top; white-space: nowrap; }']],
+    caughtBy: ['look', 'nothing is wider than a window of 320 px, or than a phone with text of twice the size'],
+  },
+  {
+    bug: 'an amount on a receipt is broken in two',
+    changes: [['page.css', 'td.sum { overflow-wrap: normal; }', 'td.sum { white-space: normal; max-width: 2rem; }']],
     caughtBy: ['look', 'nothing is wider than a window of 320 px, or than a phone with text of twice the size'],
   },
   {
