@@ -1,6 +1,6 @@
 // The booking page. It uses the API like any other client: it sends a booking, gets a ticket, and follows the ticket.
 //
-//   api/    requests, event streams and the documents of the API      model/  rules without a document: money, sale, words
+//   api/    requests, event streams and the documents of the API      model/  rules without a document: money, sale, format
 //   state/  what is shown and what happens, in signals                views/  templates
 
 import { effect, untracked } from '@preact/signals-core';

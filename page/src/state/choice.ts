@@ -3,8 +3,8 @@
 import { computed, signal } from '@preact/signals-core';
 
 import type { Seat } from '../api/seats.ts';
+import { list } from '../model/format.ts';
 import { sum } from '../model/money.ts';
-import { list } from '../model/words.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { SeatMap } from './seat_map.ts';
 import { kept, type KeptTickets } from './storage.ts';

@@ -3,7 +3,7 @@
 import { html, nothing, type TemplateResult } from 'lit-html';
 
 import type { Concert } from '../api/types.ts';
-import { concertTime, countdown, moment } from '../model/words.ts';
+import { concertTime, countdown, moment } from '../model/format.ts';
 import type { App } from '../state/app.ts';
 import type { ConcertVisit } from '../state/concert_visit.ts';
 import { paths } from '../state/router.ts';

@@ -4,9 +4,9 @@ import { html, nothing, type TemplateResult } from 'lit-html';
 import { repeat } from 'lit-html/directives/repeat.js';
 
 import type { Concert, TicketTier } from '../api/types.ts';
+import { concertTime, count, moment } from '../model/format.ts';
 import { cents, money } from '../model/money.ts';
 import { hasBegun, type SaleState, saleState, seatsOfTiers } from '../model/sale.ts';
-import { concertTime, count, moment } from '../model/words.ts';
 import type { App } from '../state/app.ts';
 import type { ListVisit } from '../state/list_visit.ts';
 import { paths } from '../state/router.ts';

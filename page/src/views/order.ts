@@ -4,11 +4,11 @@ import { html, nothing, type TemplateResult } from 'lit-html';
 import { live } from 'lit-html/directives/live.js';
 import { ref } from 'lit-html/directives/ref.js';
 
-import type { Problem } from '../api/types.ts';
 import type { Seat } from '../api/seats.ts';
+import type { Problem } from '../api/types.ts';
+import { count, countdown, list } from '../model/format.ts';
 import { cents, money } from '../model/money.ts';
 import type { SaleState } from '../model/sale.ts';
-import { count, countdown, list } from '../model/words.ts';
 import type { App } from '../state/app.ts';
 import type { BookingPhase } from '../state/booking.ts';
 import type { ConcertVisit } from '../state/concert_visit.ts';

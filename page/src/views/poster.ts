@@ -3,7 +3,7 @@
 import { html, type TemplateResult } from 'lit-html';
 
 import type { Concert } from '../api/types.ts';
-import { initial } from '../model/words.ts';
+import { initial } from '../model/format.ts';
 
 export function poster(concert: Concert, size: 'card' | 'hero'): TemplateResult {
   const hide = (event: Event) => (event.target as HTMLElement).classList.add('broken');

@@ -3,8 +3,8 @@
 import { html, nothing, type TemplateResult } from 'lit-html';
 
 import type { Booking, Problem, SeatLabel, TicketStatus } from '../api/types.ts';
+import { concertTime, count, list, moment, roughly } from '../model/format.ts';
 import { cents, money, sum } from '../model/money.ts';
-import { concertTime, count, list, moment, roughly } from '../model/words.ts';
 import type { App } from '../state/app.ts';
 import { paths } from '../state/router.ts';
 import { isFinal } from '../state/ticket_status.ts';

@@ -2,8 +2,8 @@
 
 import { html, nothing, type TemplateResult } from 'lit-html';
 
+import { list } from '../model/format.ts';
 import { cents, money } from '../model/money.ts';
-import { list } from '../model/words.ts';
 import type { App } from '../state/app.ts';
 import { paths } from '../state/router.ts';
 import type { KeptTicket } from '../state/storage.ts';

@@ -2,7 +2,7 @@
 
 import { html, nothing, type TemplateResult } from 'lit-html';
 
-import { count } from '../model/words.ts';
+import { count } from '../model/format.ts';
 
 export interface Trouble {
   title: string;

@@ -386,12 +386,12 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'the first letter of a title is half an emoji',
-    changes: [['model/words.ts', 'return segment;', 'return segment.charAt(0);']],
+    changes: [['model/format.ts', 'return segment;', 'return segment.charAt(0);']],
     caughtBy: ['list', 'a picture that does not load leaves the first letter of the title'],
   },
   {
     bug: 'the first letter of a title is a part of it',
-    changes: [['model/words.ts', 'return segment;', "return [...segment][0] ?? '';"]],
+    changes: [['model/format.ts', 'return segment;', "return [...segment][0] ?? '';"]],
     caughtBy: ['list', 'a picture that does not load leaves the first letter of the title'],
   },
   {

@@ -1,4 +1,4 @@
-// Numbers, times and lists in words.
+// Formats numbers, times and lists for people.
 
 const LANGUAGE = 'en-GB';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { countdown, initial, roughly } from '../../src/model/words.ts';
+import { countdown, initial, roughly } from '../../src/model/format.ts';
 
 test('a wait is told in words that get vaguer with its length', () => {
   const words = [0, 9, 10, 41, 60, 947, 7200].map(roughly);
