@@ -8,7 +8,7 @@ import { ConcertVisit } from './concert_visit.ts';
 import { noteInView } from './in_view.ts';
 import { ListVisit } from './list_visit.ts';
 import { href, pathOfHash, paths, type Route, routeOf } from './router.ts';
-import { kept, KeptTickets } from './storage.ts';
+import { SavedTickets, tabStorage } from './storage.ts';
 import { TicketVisit } from './ticket_visit.ts';
 import { TicketsVisit } from './tickets_visit.ts';
 
@@ -30,7 +30,7 @@ const TICK = 500; // milliseconds
 
 export class App {
   readonly catalogue: Catalogue;
-  readonly tickets = new KeptTickets();
+  readonly tickets = new SavedTickets();
   readonly settings: { maxSeats: number };
   readonly visit = signal<Visit>({ view: 'missing' });
   /** The time by the server's clock, in milliseconds. Advances while the page is visible. */
@@ -42,7 +42,7 @@ export class App {
   /** What screen readers announce. */
   readonly spoken = signal('');
   /** What the visitor has typed, on whichever concert. */
-  readonly person = signal(kept.person());
+  readonly contactDetails = signal(tabStorage.contactDetails());
   /** Whether the order form is in view. */
   readonly isOrderInView = signal(false);
   /** For lit's `ref`. One function, because lit takes another one for another element. */

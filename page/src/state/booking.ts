@@ -5,7 +5,7 @@ import { signal } from '@preact/signals-core';
 
 import { ProblemError, request, withRetries } from '../api/request.ts';
 import type { Problem, TicketStatus } from '../api/types.ts';
-import { type Intent, kept, type KeptTickets } from './storage.ts';
+import { type Intent, type SavedTickets, tabStorage } from './storage.ts';
 
 export type BookingPhase =
   | { kind: 'idle' }
@@ -18,10 +18,10 @@ export type BookingPhase =
 export class Booking {
   readonly phase = signal<BookingPhase>({ kind: 'idle' });
   private sending: AbortController | null = null;
-  private readonly tickets: KeptTickets;
+  private readonly tickets: SavedTickets;
   private readonly onAccepted: (ticketId: string) => void;
 
-  constructor(tickets: KeptTickets, onAccepted: (ticketId: string) => void) {
+  constructor(tickets: SavedTickets, onAccepted: (ticketId: string) => void) {
     this.tickets = tickets;
     this.onAccepted = onAccepted;
   }
@@ -42,7 +42,7 @@ export class Booking {
    * Whoever has stopped it, or left and came back, is asked.
    */
   resume(concert: string, isReload: boolean): void {
-    const intent = kept.intent();
+    const intent = tabStorage.intent();
     if (intent?.request.concertId !== concert) return;
     if (isReload && !intent.isLeft) void this.send(intent);
     else this.park(intent, 'left');
@@ -58,7 +58,7 @@ export class Booking {
     if (this.sending) return;
     const sending = new AbortController();
     this.sending = sending;
-    kept.setIntent({ ...intent, isLeft: false });
+    tabStorage.setIntent({ ...intent, isLeft: false });
     this.phase.value = { kind: 'sending', intent, trouble: null };
     try {
       const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': intent.key };
@@ -76,7 +76,7 @@ export class Booking {
       if (!(error instanceof ProblemError)) throw error;
       // What the api refuses has a code. Anything else may come from a proxy, after the api has accepted the booking.
       if (error.problem.code === undefined) return this.park(intent, 'no-answer');
-      kept.setIntent(null);
+      tabStorage.setIntent(null);
       this.phase.value = { kind: 'refused', intent, problem: error.problem };
     } finally {
       if (this.sending === sending) this.sending = null;
@@ -93,7 +93,7 @@ export class Booking {
   /** Forgets the booking, whatever became of it. */
   forget(): void {
     this.abort();
-    kept.setIntent(null);
+    tabStorage.setIntent(null);
     this.phase.value = { kind: 'idle' };
   }
 
@@ -111,16 +111,16 @@ export class Booking {
 
   /** Keeps what was sent, which is not sent again without a press. */
   private park(intent: Intent, because: 'left' | 'stopped' | 'no-answer'): void {
-    kept.setIntent({ ...intent, isLeft: true });
+    tabStorage.setIntent({ ...intent, isLeft: true });
     this.phase.value = { kind: 'unknown', intent, because };
   }
 
   private accept(intent: Intent, ticketId: string): void {
     const { concertId, userName, expectedTotal } = intent.request;
     const { title, seats } = intent;
-    kept.setIntent(null);
-    kept.setChoice(concertId, []);
-    this.tickets.keep({ ticketId, concertId, title, userName, seats, total: expectedTotal, at: Date.now() });
+    tabStorage.setIntent(null);
+    tabStorage.setChoice(concertId, []);
+    this.tickets.save({ ticketId, concertId, title, userName, seats, total: expectedTotal, at: Date.now() });
     this.phase.value = { kind: 'idle' };
     this.onAccepted(ticketId);
   }

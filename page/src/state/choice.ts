@@ -7,7 +7,7 @@ import { list } from '../model/format.ts';
 import { sum } from '../model/money.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { SeatMap } from './seat_map.ts';
-import { kept, type KeptTickets } from './storage.ts';
+import { type SavedTickets, tabStorage } from './storage.ts';
 
 export const seatsNamed = (seats: readonly { number: string }[]): string =>
   `${seats.length === 1 ? 'Seat' : 'Seats'} ${list(seats.map(({ number }) => number))}`;
@@ -25,10 +25,10 @@ export class Choice {
   private readonly concert: string;
   private readonly map: SeatMap;
   private readonly catalogue: Catalogue;
-  private readonly tickets: KeptTickets;
+  private readonly tickets: SavedTickets;
   private readonly maxSeats: number;
 
-  constructor(concert: string, map: SeatMap, catalogue: Catalogue, tickets: KeptTickets, maxSeats: number) {
+  constructor(concert: string, map: SeatMap, catalogue: Catalogue, tickets: SavedTickets, maxSeats: number) {
     this.concert = concert;
     this.map = map;
     this.catalogue = catalogue;
@@ -65,7 +65,7 @@ export class Choice {
 
   /** Chooses what was chosen in this tab before, as far as it is free. Call once the seats are loaded. */
   restore(): void {
-    const seats = kept.choice(this.concert).map((id) => this.map.seat(id)).filter((seat) => seat !== undefined);
+    const seats = tabStorage.choice(this.concert).map((id) => this.map.seat(id)).filter((seat) => seat !== undefined);
     const lost = seats.filter((seat) => !this.map.isFree(seat));
     this.set(seats.filter((seat) => this.map.isFree(seat)));
     if (lost.length > 0) this.complain(this.reasons(lost).join(' '));
@@ -112,6 +112,6 @@ export class Choice {
   private set(seats: Seat[]): void {
     this.seats.value = seats.sort((a, b) => a.id - b.id);
     this.complaint.value = '';
-    kept.setChoice(this.concert, seats.map(({ id }) => id));
+    tabStorage.setChoice(this.concert, seats.map(({ id }) => id));
   }
 }

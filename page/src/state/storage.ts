@@ -17,16 +17,16 @@ export interface Intent {
 }
 
 /** What the visitor has typed. */
-export interface Person {
+export interface ContactDetails {
   userName: string;
   userEmail: string;
 }
 
-const isPerson = ({ userName, userEmail }: Person): boolean =>
+const isContactDetails = ({ userName, userEmail }: ContactDetails): boolean =>
   typeof userName === 'string' && typeof userEmail === 'string';
 
 /** A ticket that this device has received. */
-export interface KeptTicket {
+export interface SavedTicket {
   ticketId: string;
   concertId: string;
   title: string;
@@ -66,7 +66,7 @@ const session = () => sessionStorage;
 const local = () => localStorage;
 
 /** Of this tab: survives a reload, and ends with the tab. */
-export const kept = {
+export const tabStorage = {
   intent: (): Intent | null =>
     read<Intent>(
       session,
@@ -74,28 +74,29 @@ export const kept = {
       ({ key, request, seats }) => typeof key === 'string' && Array.isArray(request?.seatIds) && areLabels(seats),
     ),
   setIntent: (intent: Intent | null): void => write(session, 'hamro.intent', intent),
-  person: (): Person => read<Person>(session, 'hamro.person', isPerson) ?? { userName: '', userEmail: '' },
-  setPerson: (person: Person): void => write(session, 'hamro.person', person),
+  contactDetails: (): ContactDetails =>
+    read<ContactDetails>(session, 'hamro.contactDetails', isContactDetails) ?? { userName: '', userEmail: '' },
+  setContactDetails: (details: ContactDetails): void => write(session, 'hamro.contactDetails', details),
   choice: (concert: string): number[] => read<number[]>(session, `hamro.choice.${concert}`, Array.isArray) ?? [],
   setChoice: (concert: string, seats: number[]): void =>
     write(session, `hamro.choice.${concert}`, seats.length > 0 ? seats : null),
 };
 
 /** The tickets of this device, the newest first. Other tabs add to them, too. */
-export class KeptTickets {
-  readonly all = signal<readonly KeptTicket[]>([]);
+export class SavedTickets {
+  readonly all = signal<readonly SavedTicket[]>([]);
 
   constructor() {
     this.reload();
     addEventListener('storage', () => this.reload());
   }
 
-  find(ticketId: string): KeptTicket | undefined {
+  find(ticketId: string): SavedTicket | undefined {
     return this.all.value.find((ticket) => ticket.ticketId === ticketId);
   }
 
   /** Adds the ticket, or replaces what was known of it. */
-  keep(ticket: KeptTicket): void {
+  save(ticket: SavedTicket): void {
     this.reload();
     const others = this.all.value.filter(({ ticketId }) => ticketId !== ticket.ticketId);
     this.all.value = [ticket, ...others].sort((a, b) => b.at - a.at).slice(0, TICKETS_MAX);
@@ -109,8 +110,8 @@ export class KeptTickets {
   }
 
   private reload(): void {
-    const isTicket = (ticket: KeptTicket) =>
+    const isTicket = (ticket: SavedTicket) =>
       typeof ticket?.ticketId === 'string' && typeof ticket.title === 'string' && areLabels(ticket.seats);
-    this.all.value = (read<KeptTicket[]>(local, 'hamro.tickets', Array.isArray) ?? this.all.value).filter(isTicket);
+    this.all.value = (read<SavedTicket[]>(local, 'hamro.tickets', Array.isArray) ?? this.all.value).filter(isTicket);
   }
 }

@@ -4,7 +4,7 @@ import { computed } from '@preact/signals-core';
 
 import { ProblemError } from '../api/request.ts';
 import type { App } from './app.ts';
-import { kept, type KeptTicket } from './storage.ts';
+import { type SavedTicket, tabStorage } from './storage.ts';
 import { isFinal, TicketFollower } from './ticket_status.ts';
 
 export class TicketVisit {
@@ -14,12 +14,12 @@ export class TicketVisit {
   private readonly app: App;
 
   /** What this device knows of the ticket. Another device sees only its place and its status until it is settled. */
-  readonly kept = computed((): KeptTicket | undefined => {
+  readonly saved = computed((): SavedTicket | undefined => {
     return this.app.tickets.all.value.find(({ ticketId }) => ticketId === this.id);
   });
 
   readonly concertId = computed((): string | undefined => {
-    return this.follower.status.value?.booking?.ticketData[0]?.concertId ?? this.kept.value?.concertId;
+    return this.follower.status.value?.booking?.ticketData[0]?.concertId ?? this.saved.value?.concertId;
   });
 
   readonly concert = computed(() => this.app.catalogue.concerts.value.get(this.concertId.value ?? ''));
@@ -33,7 +33,7 @@ export class TicketVisit {
   async run(signal: AbortSignal): Promise<void> {
     const ticket = await this.follower.follow(signal);
     if (ticket === null || !isFinal(ticket)) return;
-    this.remember();
+    this.saveOutcome();
     const { concertId } = this;
     if (concertId.value === undefined) return;
     try {
@@ -42,17 +42,17 @@ export class TicketVisit {
       // The receipt is complete without the concert's name.
       if (!signal.aborted && !(error instanceof ProblemError)) throw error;
     }
-    this.remember();
+    this.saveOutcome();
   }
 
-  /** Keeps the outcome on the device, and what was asked for if nothing of it was booked, to choose again. */
-  private remember(): void {
+  /** Saves the outcome on the device, and what was asked for if nothing of it was booked, to choose again. */
+  private saveOutcome(): void {
     const status = this.follower.status.value;
-    const known = this.kept.value;
+    const known = this.saved.value;
     const concertId = this.concertId.value;
     if (status === null || concertId === undefined) return;
     const { booking } = status;
-    this.app.tickets.keep({
+    this.app.tickets.save({
       ticketId: this.id,
       concertId,
       title: this.concert.value?.title ?? known?.title ?? 'Concert',
@@ -64,6 +64,6 @@ export class TicketVisit {
     });
     const taken = status.problem?.seatIds ?? [];
     const left = (known?.seats ?? []).map(({ id }) => id).filter((id) => !taken.includes(id));
-    if (!booking && known?.status === undefined) kept.setChoice(concertId, left);
+    if (!booking && known?.status === undefined) tabStorage.setChoice(concertId, left);
   }
 }

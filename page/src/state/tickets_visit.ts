@@ -3,7 +3,7 @@
 import { ProblemError, request } from '../api/request.ts';
 import { pause } from '../api/signals.ts';
 import type { TicketStatus } from '../api/types.ts';
-import type { KeptTickets } from './storage.ts';
+import type { SavedTickets } from './storage.ts';
 import { isFinal } from './ticket_status.ts';
 import { visible } from './visibility.ts';
 
@@ -11,9 +11,9 @@ const PAUSE = 5; // seconds
 
 export class TicketsVisit {
   readonly view = 'tickets';
-  private readonly tickets: KeptTickets;
+  private readonly tickets: SavedTickets;
 
-  constructor(tickets: KeptTickets) {
+  constructor(tickets: SavedTickets) {
     this.tickets = tickets;
   }
 
@@ -34,7 +34,7 @@ export class TicketsVisit {
     try {
       const { body } = await request<TicketStatus>(`/ticket-bookings/${encodeURIComponent(ticketId)}`, signal);
       const ticket = this.tickets.find(ticketId);
-      if (ticket && isFinal(body)) this.tickets.keep({ ...ticket, status: body.status });
+      if (ticket && isFinal(body)) this.tickets.save({ ...ticket, status: body.status });
     } catch (error) {
       // Looked up again in the next round.
       if (signal.aborted || !(error instanceof ProblemError)) throw error;

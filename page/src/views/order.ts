@@ -12,7 +12,7 @@ import type { SaleState } from '../model/sale.ts';
 import type { App } from '../state/app.ts';
 import type { BookingPhase } from '../state/booking.ts';
 import type { ConcertVisit } from '../state/concert_visit.ts';
-import { type Intent, kept } from '../state/storage.ts';
+import { type Intent, tabStorage } from '../state/storage.ts';
 import { reason } from './ticket.ts';
 import { retryText } from './trouble.ts';
 
@@ -129,8 +129,8 @@ function field(
 ): TemplateResult {
   const detail = visit.fieldErrors.value.get(name);
   const input = (event: Event) => {
-    app.person.value = { ...app.person.value, [name]: (event.target as HTMLInputElement).value };
-    kept.setPerson(app.person.value);
+    app.contactDetails.value = { ...app.contactDetails.value, [name]: (event.target as HTMLInputElement).value };
+    tabStorage.setContactDetails(app.contactDetails.value);
     visit.clearFieldError(name);
   };
   return html`
@@ -138,7 +138,7 @@ function field(
       <label for=${name}>${label}</label>
       <input id=${name} name=${name} type=${type} autocomplete=${autocomplete} maxlength=${max} required
         ?readonly=${visit.booking.isLocked}
-        .value=${live(app.person.value[name])}
+        .value=${live(app.contactDetails.value[name])}
         aria-invalid=${detail ? 'true' : 'false'} aria-describedby="${name}-error" @input=${input}>
       <p id="${name}-error" class="error">${detail ? `${LABELS[name]} ${detail}.` : nothing}</p>
     </div>
@@ -151,7 +151,7 @@ function submit(event: Event, app: App, visit: ConcertVisit, state: SaleState): 
   if (visit.booking.isLocked || !canBook(visit, state)) return;
   const form = event.target as HTMLFormElement;
   const errors = new Map<string, string>();
-  const { userName, userEmail } = app.person.value;
+  const { userName, userEmail } = app.contactDetails.value;
   if (userName.trim() === '') errors.set('userName', 'is missing');
   if (userEmail.trim() === '') errors.set('userEmail', 'is missing');
   else if (!(form.elements.namedItem('userEmail') as HTMLInputElement).validity.valid) {

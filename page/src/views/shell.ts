@@ -14,11 +14,11 @@ import { ticketsView } from './tickets.ts';
 
 export function shell(app: App, seatList: SeatList | null): TemplateResult {
   const waiting = app.tickets.all.value.filter((ticket) => ticket.status === undefined).length;
-  const kept = app.tickets.all.value.length;
+  const saved = app.tickets.all.value.length;
   return html`
     <header class="site">
       ${link(app, paths.list, 'Hamro Concert', 'brand')}
-      ${kept > 0
+      ${saved > 0
         ? html`<nav aria-label="Your tickets">
         ${link(app, paths.tickets, waiting > 0 ? `My tickets (${waiting} waiting)` : 'My tickets')}
       </nav>`

@@ -36,20 +36,20 @@ export function ticketTitle(app: App, visit: TicketVisit): string {
 }
 
 const titleOf = (_: App, visit: TicketVisit): string =>
-  visit.concert.value?.title ?? visit.kept.value?.title ?? 'your booking';
+  visit.concert.value?.title ?? visit.saved.value?.title ?? 'your booking';
 
 // ---- Waiting -------------------------------------------------------------------------------------------------------
 function waiting(app: App, visit: TicketVisit, status: TicketStatus | null): TemplateResult {
-  const { follower, kept } = visit;
+  const { follower, saved } = visit;
   const now = app.deviceNow.value;
   const { trouble } = follower;
   return html`<section class="card outcome busy" aria-busy="true">
     <h1 tabindex="-1">${status === null ? 'Looking for your booking…' : 'Your booking is in the queue'}</h1>
     ${
-    kept.value
-      ? html`<p><strong>${kept.value.title}</strong><br>
-      ${seatNumbers(kept.value.seats)}${kept.value.total === undefined ? '' : ` · ${money(cents(kept.value.total))}`}
-      · for ${kept.value.userName}</p>`
+    saved.value
+      ? html`<p><strong>${saved.value.title}</strong><br>
+      ${seatNumbers(saved.value.seats)}${saved.value.total === undefined ? '' : ` · ${money(cents(saved.value.total))}`}
+      · for ${saved.value.userName}</p>`
       : nothing
   }
     ${status === null ? nothing : place(app, visit, status, now)}

@@ -6,7 +6,7 @@ import { list } from '../model/format.ts';
 import { cents, money } from '../model/money.ts';
 import type { App } from '../state/app.ts';
 import { paths } from '../state/router.ts';
-import type { KeptTicket } from '../state/storage.ts';
+import type { SavedTicket } from '../state/storage.ts';
 import { link } from './link.ts';
 
 const WORDS: Record<string, string> = {
@@ -27,7 +27,7 @@ export function ticketsView(app: App): TemplateResult {
   `;
 }
 
-function line(app: App, ticket: KeptTicket): TemplateResult {
+function line(app: App, ticket: SavedTicket): TemplateResult {
   const state = ticket.status === undefined ? 'Waiting' : WORDS[ticket.status] ?? ticket.status;
   return html`
     <h2>${link(app, paths.ticket(ticket.ticketId), ticket.title)}</h2>

@@ -30,7 +30,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'after a rejection, the seats must be chosen again',
-    changes: [['state/ticket_visit.ts', 'kept.setChoice(concertId, left);', 'void left;']],
+    changes: [['state/ticket_visit.ts', 'tabStorage.setChoice(concertId, left);', 'void left;']],
     caughtBy: ['booking', 'another price than the one shown is never charged'],
   },
 
@@ -147,7 +147,7 @@ export const mutants: readonly Mutant[] = [
   // ---- Tickets -----------------------------------------------------------------------------------------------------
   {
     bug: 'the device does not remember a ticket that waits',
-    changes: [['state/booking.ts', 'this.tickets.keep({ ticketId,', 'void ({ ticketId,']],
+    changes: [['state/booking.ts', 'this.tickets.save({ ticketId,', 'void ({ ticketId,']],
     caughtBy: ['booking', 'my tickets learn the outcome of those that were left waiting'],
   },
   {
@@ -162,7 +162,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'a waiting page does not say what was asked for',
-    changes: [['views/ticket.ts', "'' : ` · ${money(cents(kept.value.total))}`", "'' : ''"]],
+    changes: [['views/ticket.ts', "'' : ` · ${money(cents(saved.value.total))}`", "'' : ''"]],
     caughtBy: [
       'waiting',
       'a waiting page shows what was asked for, also after a reload, and the outcome in the title and in view',
