@@ -11,7 +11,7 @@ export type BookingPhase =
   | { kind: 'idle' }
   | { kind: 'sending'; intent: Intent; trouble: { problem: Problem; retryAt: number } | null }
   /** Sending has stopped, and nobody knows whether the booking was accepted. The visitor decides what follows. */
-  | { kind: 'unknown'; intent: Intent; because: 'left' | 'stopped' | 'no-answer' }
+  | { kind: 'unknown'; intent: Intent; because: 'abandoned' | 'stopped' | 'no-response' }
   /** Nothing was booked. */
   | { kind: 'refused'; intent: Intent; problem: Problem };
 
@@ -31,8 +31,8 @@ export class Booking {
     return this.phase.value.kind === 'sending';
   }
 
-  /** The booking whose outcome is unknown, if any. */
-  get unsettled(): Intent | null {
+  /** The intent of a booking that is being sent, or of which nobody knows whether it was accepted. */
+  get pendingIntent(): Intent | null {
     const phase = this.phase.value;
     return phase.kind === 'idle' || phase.kind === 'refused' ? null : phase.intent;
   }
@@ -44,13 +44,13 @@ export class Booking {
   resume(concert: string, isReload: boolean): void {
     const intent = tabStorage.intent();
     if (intent?.request.concertId !== concert) return;
-    if (isReload && !intent.isLeft) void this.send(intent);
-    else this.park(intent, 'left');
+    if (isReload && !intent.needsConfirmation) void this.send(intent);
+    else this.suspend(intent, 'abandoned');
   }
 
-  /** Sends a new request. What is unknown of an earlier one must be settled first. */
+  /** Sends a new request. Does nothing while an earlier one is pending. */
   book(wanted: Omit<Intent, 'key'>): Promise<void> {
-    return this.unsettled ? Promise.resolve() : this.send({ ...wanted, key: randomKey() });
+    return this.pendingIntent ? Promise.resolve() : this.send({ ...wanted, key: randomKey() });
   }
 
   /** Sends the request, or sends it again: it is booked once. */
@@ -58,7 +58,7 @@ export class Booking {
     if (this.sending) return;
     const sending = new AbortController();
     this.sending = sending;
-    tabStorage.setIntent({ ...intent, isLeft: false });
+    tabStorage.setIntent({ ...intent, needsConfirmation: false });
     this.phase.value = { kind: 'sending', intent, trouble: null };
     try {
       const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': intent.key };
@@ -75,7 +75,7 @@ export class Booking {
       if (sending.signal.aborted) return;
       if (!(error instanceof ProblemError)) throw error;
       // What the api refuses has a code. Anything else may come from a proxy, after the api has accepted the booking.
-      if (error.problem.code === undefined) return this.park(intent, 'no-answer');
+      if (error.problem.code === undefined) return this.suspend(intent, 'no-response');
       tabStorage.setIntent(null);
       this.phase.value = { kind: 'refused', intent, problem: error.problem };
     } finally {
@@ -85,9 +85,9 @@ export class Booking {
 
   /** Stops sending. The request may have been accepted, so the intent stays: the same request has the same key. */
   stop(): void {
-    const { unsettled } = this;
+    const { pendingIntent } = this;
     this.abort();
-    if (unsettled) this.park(unsettled, 'stopped');
+    if (pendingIntent) this.suspend(pendingIntent, 'stopped');
   }
 
   /** Forgets the booking, whatever became of it. */
@@ -97,21 +97,21 @@ export class Booking {
     this.phase.value = { kind: 'idle' };
   }
 
-  /** Stops sending without a word: the visitor leaves. The intent stays, and is asked about on return. */
-  leave(): void {
+  /** The visitor leaves: stops sending. The intent stays, and the visitor is asked about it on return. */
+  abandon(): void {
     const phase = this.phase.peek();
     this.abort();
-    if (phase.kind === 'sending') this.park(phase.intent, 'left');
+    if (phase.kind === 'sending') this.suspend(phase.intent, 'abandoned');
   }
 
-  /** A refusal is settled once what it names is corrected. */
-  settle(): void {
+  /** Hides a refusal, once the visitor has corrected what it names. */
+  dismissRefusal(): void {
     if (this.phase.value.kind === 'refused') this.phase.value = { kind: 'idle' };
   }
 
-  /** Keeps what was sent, which is not sent again without a press. */
-  private park(intent: Intent, because: 'left' | 'stopped' | 'no-answer'): void {
-    tabStorage.setIntent({ ...intent, isLeft: true });
+  /** Stops until the visitor decides: what was sent is stored, and not sent again without a press. */
+  private suspend(intent: Intent, because: 'abandoned' | 'stopped' | 'no-response'): void {
+    tabStorage.setIntent({ ...intent, needsConfirmation: true });
     this.phase.value = { kind: 'unknown', intent, because };
   }
 

@@ -79,7 +79,7 @@ export class ConcertVisit {
       effect(() => {
         this.map.booked.value;
         this.map.sections.value;
-        this.choice.requested = this.booking.unsettled?.request.seatIds ?? [];
+        this.choice.requested = this.booking.pendingIntent?.request.seatIds ?? [];
         this.choice.check();
       }),
       effect(() => this.comparePrices()),
@@ -87,7 +87,7 @@ export class ConcertVisit {
     ];
     signal.addEventListener('abort', () => {
       disposers.forEach((dispose) => dispose());
-      this.booking.leave();
+      this.booking.abandon();
     }, { once: true });
     this.booking.resume(this.id, isReload);
     if (this.concert.value === undefined) await this.reload();
@@ -139,13 +139,13 @@ export class ConcertVisit {
   clearFieldError(field: string): void {
     if (!this.fieldErrors.value.has(field)) return;
     this.fieldErrors.value = new Map([...this.fieldErrors.value].filter(([name]) => name !== field));
-    if (this.fieldErrors.value.size === 0) this.booking.settle();
+    if (this.fieldErrors.value.size === 0) this.booking.dismissRefusal();
   }
 
   private restoreChoice(): void {
-    const { unsettled } = this.booking;
-    if (unsettled && this.booking.isLocked) {
-      const seats = unsettled.request.seatIds.map((id) => this.map.seat(id)).filter((seat): seat is Seat => !!seat);
+    const { pendingIntent } = this.booking;
+    if (pendingIntent && this.booking.isLocked) {
+      const seats = pendingIntent.request.seatIds.map((id) => this.map.seat(id)).filter((seat): seat is Seat => !!seat);
       this.choice.seats.value = seats;
     } else if (this.choice.seats.value.length === 0) {
       this.choice.restore();
@@ -183,7 +183,7 @@ export class ConcertVisit {
       // Nothing can be shown of an id that the api does not accept.
       if (error.status === 404 || this.concert.value === undefined) {
         this.failure.value = error.problem;
-        this.booking.leave();
+        this.booking.abandon();
       } else {
         this.trouble.value = { title: error.problem.title, retryAt: Infinity };
       }

@@ -10,7 +10,7 @@ export interface Intent {
   key: string;
   request: BookingBody & { concertId: string; expectedTotal?: string };
   /** The visitor has stopped it or left: it is not sent again without a press. */
-  isLeft?: boolean;
+  needsConfirmation?: boolean;
   /** For people. */
   title: string;
   seats: SeatLabel[];

@@ -70,7 +70,7 @@ function bar(visit: ConcertVisit, isLocked: boolean): TemplateResult | typeof no
 
 const canBook = (visit: ConcertVisit, state: SaleState): boolean =>
   (state === 'open' || state === 'few-left') && visit.priceChanges.value.length === 0 &&
-  visit.booking.unsettled === null &&
+  visit.booking.pendingIntent === null &&
   !(visit.choice.seats.value.length > 0 && Number.isNaN(visit.choice.total.value));
 
 function bookLabel(visit: ConcertVisit, state: SaleState): string {
@@ -212,11 +212,11 @@ function phaseNote(app: App, visit: ConcertVisit, phase: BookingPhase): Template
 
 function unknownTitle({ because, intent }: BookingPhase & { kind: 'unknown' }): string {
   switch (because) {
-    case 'left':
+    case 'abandoned':
       return `You had begun to book ${seatsOf(intent)}.`;
     case 'stopped':
       return 'We stopped trying.';
-    case 'no-answer':
+    case 'no-response':
       return 'There was no proper response.';
   }
 }

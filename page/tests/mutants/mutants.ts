@@ -37,24 +37,24 @@ export const mutants: readonly Mutant[] = [
   // ---- Sending -----------------------------------------------------------------------------------------------------
   {
     bug: 'a visitor who left and came back sends the booking without a press',
-    changes: [['state/booking.ts', 'if (isReload && !intent.isLeft)', 'if (true)']],
+    changes: [['state/booking.ts', 'if (isReload && !intent.needsConfirmation)', 'if (true)']],
     caughtBy: ['booking', 'leaving and returning sends nothing, and asks'],
   },
   {
     bug: 'a visitor who left for another address while sending, and came back, sends it without a press',
-    changes: [['state/booking.ts', 'if (isReload && !intent.isLeft)', 'if (!intent.isLeft)']],
+    changes: [['state/booking.ts', 'if (isReload && !intent.needsConfirmation)', 'if (!intent.needsConfirmation)']],
     caughtBy: ['booking', 'whoever goes to another address while sending, and comes back, is asked'],
   },
   {
     bug: 'a reload after Stop sends the booking without a press',
-    changes: [['state/booking.ts', 'if (isReload && !intent.isLeft)', 'if (isReload)']],
+    changes: [['state/booking.ts', 'if (isReload && !intent.needsConfirmation)', 'if (isReload)']],
     caughtBy: ['booking', 'whoever has stopped, or was asked, is asked again after a reload'],
   },
   {
     bug: 'a reload while sending forgets the booking',
     changes: [[
       'state/booking.ts',
-      'if (isReload && !intent.isLeft) void this.send(intent);',
+      'if (isReload && !intent.needsConfirmation) void this.send(intent);',
       'if (isReload) this.forget();',
     ]],
     caughtBy: ['booking', 'a reload while sending goes on with the same key'],
@@ -66,14 +66,14 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'another booking may be sent beside one whose outcome is unknown',
-    changes: [['views/order.ts', 'visit.booking.unsettled === null &&', '']],
+    changes: [['views/order.ts', 'visit.booking.pendingIntent === null &&', '']],
     caughtBy: ['booking', 'whoever has stopped, or was asked, is asked again after a reload'],
   },
   {
     bug: 'a double click books twice, each press with a key of its own',
     changes: [
       ['state/booking.ts', 'if (this.sending) return;', ''],
-      ['state/booking.ts', 'this.unsettled ? Promise.resolve() : ', ''],
+      ['state/booking.ts', 'this.pendingIntent ? Promise.resolve() : ', ''],
       ['views/order.ts', 'if (visit.booking.isLocked || !canBook(visit, state)) return;', ''],
       ['views/order.ts', '?disabled=${isLocked || !canBook(visit, state)}', ''],
     ],
@@ -91,7 +91,11 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'an error page of a proxy counts as a refusal',
-    changes: [['state/booking.ts', "if (error.problem.code === undefined) return this.park(intent, 'no-answer');", '']],
+    changes: [[
+      'state/booking.ts',
+      "if (error.problem.code === undefined) return this.suspend(intent, 'no-response');",
+      '',
+    ]],
     caughtBy: ['booking', 'an error page of a proxy says nothing about the booking, which keeps its key'],
   },
   {
