@@ -9,7 +9,7 @@ import { type Intent, type SavedTickets, tabStorage } from './storage.ts';
 
 export type BookingPhase =
   | { kind: 'idle' }
-  | { kind: 'sending'; intent: Intent; trouble: { problem: Problem; retryAt: number } | null }
+  | { kind: 'sending'; intent: Intent; retry: { problem: Problem; retryAt: number } | null }
   /** Sending has stopped, and nobody knows whether the booking was accepted. The visitor decides what follows. */
   | { kind: 'unknown'; intent: Intent; because: 'abandoned' | 'stopped' | 'no-response' }
   /** Nothing was booked. */
@@ -59,13 +59,13 @@ export class Booking {
     const sending = new AbortController();
     this.sending = sending;
     tabStorage.setIntent({ ...intent, needsConfirmation: false });
-    this.phase.value = { kind: 'sending', intent, trouble: null };
+    this.phase.value = { kind: 'sending', intent, retry: null };
     try {
       const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': intent.key };
       const post = { method: 'POST', headers, body: JSON.stringify(intent.request) };
       const attempt = () => request<TicketStatus>('/ticket-bookings', sending.signal, post);
       const { body } = await withRetries(attempt, sending.signal, ({ problem }, seconds) => {
-        this.phase.value = { kind: 'sending', intent, trouble: { problem, retryAt: Date.now() + seconds * 1000 } };
+        this.phase.value = { kind: 'sending', intent, retry: { problem, retryAt: Date.now() + seconds * 1000 } };
       });
       if (typeof body.ticketId !== 'string') {
         throw new ProblemError(0, { title: 'Hamro Concert sent an invalid response' });

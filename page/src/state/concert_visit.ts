@@ -28,7 +28,7 @@ export class ConcertVisit {
   readonly map: SeatMap;
   readonly choice: Choice;
   readonly booking: Booking;
-  readonly trouble = signal<{ title: string; retryAt: number } | null>(null);
+  readonly retryNotice = signal<{ title: string; retryAt: number } | null>(null);
   /** There is no such concert, or no longer. */
   readonly failure = signal<Problem | null>(null);
   /** Prices of chosen seats that have changed since they were chosen. The visitor must accept them to book. */
@@ -106,7 +106,7 @@ export class ConcertVisit {
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error;
       if (error.status === 404) this.failure.value = error.problem;
-      else this.trouble.value = { title: error.problem.title, retryAt: Infinity };
+      else this.retryNotice.value = { title: error.problem.title, retryAt: Infinity };
     }
   }
 
@@ -174,9 +174,9 @@ export class ConcertVisit {
     try {
       const attempt = () => this.app.catalogue.loadConcert(this.id, this.signal);
       await withRetries(attempt, this.signal, ({ problem }, seconds) => {
-        this.trouble.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
+        this.retryNotice.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
       });
-      this.trouble.value = null;
+      this.retryNotice.value = null;
     } catch (error) {
       if (this.signal.aborted) return;
       if (!(error instanceof ProblemError)) throw error;
@@ -185,7 +185,7 @@ export class ConcertVisit {
         this.failure.value = error.problem;
         this.booking.abandon();
       } else {
-        this.trouble.value = { title: error.problem.title, retryAt: Infinity };
+        this.retryNotice.value = { title: error.problem.title, retryAt: Infinity };
       }
     }
   });

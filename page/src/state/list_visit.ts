@@ -11,7 +11,7 @@ const REFRESH = 30; // seconds
 
 export class ListVisit {
   readonly view = 'list';
-  readonly trouble = signal<{ title: string; retryAt: number } | null>(null);
+  readonly retryNotice = signal<{ title: string; retryAt: number } | null>(null);
   private readonly catalogue: Catalogue;
 
   constructor(catalogue: Catalogue) {
@@ -25,9 +25,9 @@ export class ListVisit {
     for (;;) {
       await visible(signal);
       await withRetries(() => this.catalogue.loadList(signal), signal, ({ problem }, seconds) => {
-        this.trouble.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
+        this.retryNotice.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
       });
-      this.trouble.value = null;
+      this.retryNotice.value = null;
       await pause(REFRESH * (1 + Math.random() / 4), signal);
     }
   }

@@ -26,7 +26,7 @@ export class SeatMap {
   readonly sections = signal<readonly Section[] | null>(null);
   readonly booked = signal<ReadonlySet<number>>(new Set());
   /** Why the map may be out of date. */
-  readonly trouble = signal<{ title: string; retryAt: number } | null>(null);
+  readonly retryNotice = signal<{ title: string; retryAt: number } | null>(null);
   private byId: ReadonlyMap<number, Seat> = new Map();
   private layoutVersion = '';
   private readonly concert: string;
@@ -86,9 +86,9 @@ export class SeatMap {
       return performance.now() - began;
     };
     const took = await withRetries(attempt, signal, ({ problem }, seconds) => {
-      this.trouble.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
+      this.retryNotice.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
     });
-    this.trouble.value = null;
+    this.retryNotice.value = null;
     return took;
   }
 
@@ -125,7 +125,7 @@ export class SeatMap {
       `/seats/concert/${this.concert}/events`,
       {
         snapshot: ({ layoutVersion, bookedSeatIds }: SeatsSnapshot) => {
-          this.trouble.value = null;
+          this.retryNotice.value = null;
           if (layoutVersion !== this.layoutVersion) return true;
           this.booked.value = new Set(bookedSeatIds);
           return false;

@@ -25,7 +25,7 @@ export class TicketFollower {
   /** How long the whole wait should take by the first estimate, in seconds. */
   readonly expectedAtFirst = signal(0);
   /** Why the status is not known at the moment. */
-  readonly trouble = signal<{ title: string; retryAt: number } | null>(null);
+  readonly retryNotice = signal<{ title: string; retryAt: number } | null>(null);
   /** Why the ticket cannot be followed at all. */
   readonly failure = signal<Problem | null>(null);
   private readonly path: string;
@@ -85,14 +85,14 @@ export class TicketFollower {
   private async poll(signal: AbortSignal): Promise<number> {
     const attempt = () => request<TicketStatus>(this.path, signal);
     const { body, retryAfter } = await withRetries(attempt, signal, ({ problem }, seconds) => {
-      this.trouble.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
+      this.retryNotice.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
     });
     this.take(body);
     return retryAfter;
   }
 
   private take(status: TicketStatus): void {
-    this.trouble.value = null;
+    this.retryNotice.value = null;
     this.updatedAt.value = Date.now();
     const waited = (serverClock.now() - Date.parse(status.submittedAt)) / 1000;
     this.expectedAtFirst.value ||= status.queue?.etaSeconds == null ? 0 : waited + status.queue.etaSeconds;

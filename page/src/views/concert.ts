@@ -12,8 +12,8 @@ import { badge } from './list.ts';
 import { missingView } from './missing.ts';
 import { orderForm } from './order.ts';
 import { poster } from './poster.ts';
+import { retryNotice } from './retry_notice.ts';
 import type { SeatList } from './seat_list.ts';
-import { trouble } from './trouble.ts';
 
 export function concertView(app: App, visit: ConcertVisit, seatList: SeatList | null): TemplateResult {
   const failure = visit.failure.value;
@@ -25,7 +25,7 @@ export function concertView(app: App, visit: ConcertVisit, seatList: SeatList | 
   const concert = visit.concert.value;
   const hint = 'What you see may be out of date.';
   return html`
-    ${trouble(visit.trouble.value ?? visit.map.trouble.value, app.deviceNow.value, hint)}
+    ${retryNotice(visit.retryNotice.value ?? visit.map.retryNotice.value, app.deviceNow.value, hint)}
     ${concert ? loaded(app, visit, concert, seatList) : loading()}
   `;
 }

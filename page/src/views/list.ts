@@ -12,7 +12,7 @@ import type { ListVisit } from '../state/list_visit.ts';
 import { paths } from '../state/router.ts';
 import { link } from './link.ts';
 import { poster } from './poster.ts';
-import { trouble } from './trouble.ts';
+import { retryNotice } from './retry_notice.ts';
 
 const TIERS_SHOWN = 4;
 
@@ -27,8 +27,8 @@ export function listView(app: App, visit: ListVisit): TemplateResult {
       <h1 tabindex="-1">Concerts</h1>
       <p class="muted">Choose your seats on the map. The queue is fair: first come, first served.</p>
     </section>
-    ${visit.trouble.value
-      ? trouble(visit.trouble.value, app.deviceNow.value, coming ? 'What you see may be out of date.' : '')
+    ${visit.retryNotice.value
+      ? retryNotice(visit.retryNotice.value, app.deviceNow.value, coming ? 'What you see may be out of date.' : '')
       : nothing}
     ${coming === undefined
       ? skeletons()

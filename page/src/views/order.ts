@@ -13,8 +13,8 @@ import type { App } from '../state/app.ts';
 import type { BookingPhase } from '../state/booking.ts';
 import type { ConcertVisit } from '../state/concert_visit.ts';
 import { type Intent, tabStorage } from '../state/storage.ts';
+import { retryText } from './retry_notice.ts';
 import { reason } from './ticket.ts';
-import { retryText } from './trouble.ts';
 
 type Field = 'userName' | 'userEmail';
 
@@ -192,11 +192,11 @@ function phaseNote(app: App, visit: ConcertVisit, phase: BookingPhase): Template
       `;
     case 'sending':
       return html`<div class="note busy" role="status">
-      <p><strong>${sendingTitle(phase.trouble?.problem ?? null)}</strong></p>
+      <p><strong>${sendingTitle(phase.retry?.problem ?? null)}</strong></p>
       ${
-        phase.trouble
-          ? html`<p>${waitText(phase.trouble.problem)}
-        <span aria-hidden="true">${retryText(phase.trouble.retryAt, app.deviceNow.value)}</span></p>`
+        phase.retry
+          ? html`<p>${waitText(phase.retry.problem)}
+        <span aria-hidden="true">${retryText(phase.retry.retryAt, app.deviceNow.value)}</span></p>`
           : nothing
       }
       <p class="actions"><button type="button" class="action quiet" @click=${() => booking.stop()}>Stop</button></p>

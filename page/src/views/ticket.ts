@@ -11,7 +11,7 @@ import { isFinal } from '../state/ticket_status.ts';
 import type { TicketVisit } from '../state/ticket_visit.ts';
 import { link } from './link.ts';
 import { missingView } from './missing.ts';
-import { retryText } from './trouble.ts';
+import { retryText } from './retry_notice.ts';
 
 /** When a wait has taken so many times the estimate, the page says so. */
 const LATE = 3;
@@ -42,7 +42,7 @@ const titleOf = (_: App, visit: TicketVisit): string =>
 function waiting(app: App, visit: TicketVisit, status: TicketStatus | null): TemplateResult {
   const { follower, saved } = visit;
   const now = app.deviceNow.value;
-  const { trouble } = follower;
+  const { retryNotice } = follower;
   return html`<section class="card outcome busy" aria-busy="true">
     <h1 tabindex="-1">${status === null ? 'Looking for your booking…' : 'Your booking is in the queue'}</h1>
     ${
@@ -54,9 +54,9 @@ function waiting(app: App, visit: TicketVisit, status: TicketStatus | null): Tem
   }
     ${status === null ? nothing : place(app, visit, status, now)}
     ${
-    trouble.value
-      ? html`<p role="status">${trouble.value.title}. You keep your place in the queue.
-      <span aria-hidden="true">${retryText(trouble.value.retryAt, now)}</span></p>`
+    retryNotice.value
+      ? html`<p role="status">${retryNotice.value.title}. You keep your place in the queue.
+      <span aria-hidden="true">${retryText(retryNotice.value.retryAt, now)}</span></p>`
       : nothing
   }
     <p class="muted">You can close or reload this page, and come back to this address. You keep your place.</p>

@@ -270,7 +270,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'a concert is blank until all of its parts are loaded',
-    changes: [['views/concert.ts', '${concert ? loaded', '${concert && !visit.trouble.value ? loaded']],
+    changes: [['views/concert.ts', '${concert ? loaded', '${concert && !visit.retryNotice.value ? loaded']],
     caughtBy: ['sale', 'while a part of a concert cannot be loaded, the rest is shown, and it comes once it can be'],
   },
   {

@@ -51,10 +51,10 @@ test('a page that polls follows the sale again soon after an outage, or after a 
   assert.deepEqual([...map.booked.value], []);
   api.isDown = true;
   await advance(60);
-  assert.notEqual(map.trouble.value, null);
+  assert.notEqual(map.retryNotice.value, null);
   api.isDown = false;
   await advance(40); // The longest pause between two attempts.
-  assert.equal(map.trouble.value, null);
+  assert.equal(map.retryNotice.value, null);
   api.isSold = true;
   await advance(16);
   assert.deepEqual([...map.booked.value], [11]);

@@ -1,22 +1,22 @@
-// What is shown while something cannot be loaded.
+// The notice that something cannot be loaded, and when the page tries again.
 
 import { html, nothing, type TemplateResult } from 'lit-html';
 
 import { count } from '../model/format.ts';
 
-export interface Trouble {
+export interface RetryNotice {
   title: string;
   /** In milliseconds by this device's clock. */
   retryAt: number;
 }
 
 /** `now` is by this device's clock. */
-export function trouble(what: Trouble | null, now: number, hint: string): TemplateResult | typeof nothing {
-  if (what === null) return nothing;
+export function retryNotice(notice: RetryNotice | null, now: number, hint: string): TemplateResult | typeof nothing {
+  if (notice === null) return nothing;
   return html`
-    <div class="card bad trouble" role="status">
-      <p><strong>${what.title}.</strong> ${hint}</p>
-      <p class="small" aria-hidden="true">${retryText(what.retryAt, now)}</p>
+    <div class="card bad retry-notice" role="status">
+      <p><strong>${notice.title}.</strong> ${hint}</p>
+      <p class="small" aria-hidden="true">${retryText(notice.retryAt, now)}</p>
     </div>
   `;
 }
