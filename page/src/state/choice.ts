@@ -17,7 +17,7 @@ const lower = (text: string): string => text[0]!.toLowerCase() + text.slice(1);
 export class Choice {
   readonly seats = signal<readonly Seat[]>([]);
   /** What is wrong with the choice, or what has happened to it. */
-  readonly complaint = signal('');
+  readonly errorMessage = signal('');
   /** In cents. NaN if a price is not known. */
   readonly total = computed((): number => sum(this.seats.value.map((seat) => this.catalogue.priceOf(seat.tierId))));
   /** Seats of a booking whose outcome is unknown: if they are taken, it may be by this booking. */
@@ -43,12 +43,12 @@ export class Choice {
   /** Chooses the seat, or no longer. */
   toggle(seat: Seat): void {
     if (this.has(seat)) return this.remove(seat);
-    if (!this.map.isFree(seat)) return this.complain(`Seat ${seat.number} is taken.`);
+    if (!this.map.isFree(seat)) return this.showError(`Seat ${seat.number} is taken.`);
     if (Number.isNaN(this.catalogue.priceOf(seat.tierId))) {
-      return this.complain(`The price of seat ${seat.number} is still being loaded. Try again in a moment.`);
+      return this.showError(`The price of seat ${seat.number} is still being loaded. Try again in a moment.`);
     }
     if (this.seats.value.length >= this.maxSeats) {
-      return this.complain(
+      return this.showError(
         `You can book at most ${this.maxSeats} seats at once. Remove one to choose seat ${seat.number}.`,
       );
     }
@@ -68,7 +68,7 @@ export class Choice {
     const seats = tabStorage.choice(this.concert).map((id) => this.map.seat(id)).filter((seat) => seat !== undefined);
     const lost = seats.filter((seat) => !this.map.isFree(seat));
     this.set(seats.filter((seat) => this.map.isFree(seat)));
-    if (lost.length > 0) this.complain(this.reasons(lost).join(' '));
+    if (lost.length > 0) this.showError(this.reasons(lost).join(' '));
   }
 
   /** Removes seats that no longer exist, or that are booked. Call after each change of the map. */
@@ -79,14 +79,14 @@ export class Choice {
     if (current.length === chosen.length && lost.length === 0) return;
     const gone = chosen.filter(({ id }) => !this.map.seat(id));
     this.set(current.filter((seat) => !lost.includes(seat)));
-    this.complain(
+    this.showError(
       [...this.reasons(lost), gone.length > 0 && `${seatsNamed(gone)} can no longer be booked.`]
         .filter(Boolean).join(' '),
     );
   }
 
-  complain(text: string): void {
-    this.complaint.value = text;
+  showError(text: string): void {
+    this.errorMessage.value = text;
   }
 
   private reasons(lost: readonly Seat[]): string[] {
@@ -111,7 +111,7 @@ export class Choice {
 
   private set(seats: Seat[]): void {
     this.seats.value = seats.sort((a, b) => a.id - b.id);
-    this.complaint.value = '';
+    this.errorMessage.value = '';
     tabStorage.setChoice(this.concert, seats.map(({ id }) => id));
   }
 }

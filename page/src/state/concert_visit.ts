@@ -113,7 +113,7 @@ export class ConcertVisit {
   /** Books the chosen seats at the total that is shown. */
   book(userName: string, userEmail: string): void {
     const seats = this.choice.seats.value;
-    if (seats.length === 0) return this.choice.complain('Choose a seat first.');
+    if (seats.length === 0) return this.choice.showError('Choose a seat first.');
     if (Number.isNaN(this.choice.total.value) || this.priceChanges.value.length > 0) return;
     this.fieldErrors.value = new Map();
     void this.booking.book({
@@ -222,7 +222,7 @@ export class ConcertVisit {
       untracked(() => this.map.mark(problem.seatIds ?? [], []));
     }
     const fields = new Map((problem.errors ?? []).map(({ field, detail }) => [field.replace(/\[.*/, ''), detail]));
-    if (fields.has('seatIds')) this.choice.complain(`Your choice ${fields.get('seatIds')}.`);
+    if (fields.has('seatIds')) this.choice.showError(`Your choice ${fields.get('seatIds')}.`);
     this.fieldErrors.value = fields;
   }
 }

@@ -39,7 +39,7 @@ export function orderForm(app: App, visit: ConcertVisit, state: SaleState): Temp
           ${field(app, visit, 'userEmail', 'E-mail', 'email', 'email', 254)}
         </div>
       <div class="foot">
-        <p class="complaint" role="alert">${visit.choice.complaint.value}</p>
+        <p class="selection-error" role="alert">${visit.choice.errorMessage.value}</p>
         <output class="total">${seats.length > 0
           ? html`Total: ${count(seats.length, 'seat')} ·
             <strong>${money(visit.choice.total.value)}</strong>`
@@ -55,10 +55,10 @@ export function orderForm(app: App, visit: ConcertVisit, state: SaleState): Temp
 /** At the bottom of a small window, while the form is out of view. */
 function bar(visit: ConcertVisit, isLocked: boolean): TemplateResult | typeof nothing {
   const seats = visit.choice.seats.value;
-  const complaint = visit.choice.complaint.value;
-  if (isLocked || (seats.length === 0 && complaint === '')) return nothing;
+  const errorMessage = visit.choice.errorMessage.value;
+  if (isLocked || (seats.length === 0 && errorMessage === '')) return nothing;
   return html`<div class="bar">
-    <p class="complaint" aria-hidden="true">${complaint}</p>
+    <p class="selection-error" aria-hidden="true">${errorMessage}</p>
     ${
     seats.length === 0 ? nothing : html`
       <strong>${count(seats.length, 'seat')} · ${money(visit.choice.total.value)}</strong>
@@ -159,7 +159,7 @@ function submit(event: Event, app: App, visit: ConcertVisit, state: SaleState): 
   }
   visit.fieldErrors.value = errors;
   const [first] = errors.keys();
-  if (visit.choice.seats.value.length === 0) visit.choice.complain('Choose a seat first.');
+  if (visit.choice.seats.value.length === 0) visit.choice.showError('Choose a seat first.');
   else if (first !== undefined) focusField(first);
   else visit.book(userName.trim(), userEmail.trim());
 }

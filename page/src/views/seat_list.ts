@@ -185,7 +185,7 @@ export class SeatList {
     const seat = button ? this.visit.map.seat(Number(button.dataset['id'])) : undefined;
     if (!seat) return;
     if (this.visit.booking.isLocked) this.app.say('Your booking is being sent. Wait for its outcome first.');
-    else if (this.visit.sale.value === 'closed') this.visit.choice.complain('The sale has closed.');
+    else if (this.visit.sale.value === 'closed') this.visit.choice.showError('The sale has closed.');
     else this.visit.choice.toggle(seat);
   }
 

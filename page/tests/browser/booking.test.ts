@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { Page } from 'playwright-core';
-import { assertComplaintInView } from './support/complaint.ts';
 import { eventually } from './support/eventually.ts';
 import { problem } from './support/network.ts';
 import { assertInView } from './support/page_checks.ts';
 import { LAPTOP, PHONE, type Scenario, scenario } from './support/scenario.ts';
+import { assertSelectionErrorInView } from './support/selection_error.ts';
 
 const seat = (page: Page, number: string) => page.getByRole('button', { name: new RegExp(`^Seat ${number}, `) });
 const bookButton = (page: Page) => page.locator('#order .foot').getByRole('button', { name: /^Book/ });
@@ -66,7 +66,7 @@ scenario('with ten seats chosen, Book is in view on a laptop', async (tools) => 
 });
 
 scenario(
-  'on a phone, Continue and Book can be reached, and a complaint is in view',
+  'on a phone, Continue and Book can be reached, and an error message is in view',
   { device: { viewport: PHONE } },
   async (tools) => {
     // So many that the form is out of view while they are chosen.
@@ -75,7 +75,7 @@ scenario(
     });
     for (const number of numbers.slice(0, 10)) await seat(page, number).click();
     await seat(page, numbers[10]!).click();
-    await assertComplaintInView(page, 'at most 10 seats');
+    await assertSelectionErrorInView(page, 'at most 10 seats');
     await page.getByRole('button', { name: 'Continue' }).click();
     await assertInView(page.getByLabel('Name'));
     await assertInView(bookButton(page));

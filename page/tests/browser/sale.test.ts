@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
-import { assertComplaintInView } from './support/complaint.ts';
 import { eventually } from './support/eventually.ts';
 import { openStreams, setHidden } from './support/page_checks.ts';
 import { PHONE, scenario } from './support/scenario.ts';
+import { assertSelectionErrorInView } from './support/selection_error.ts';
 
 const seat = (page: Page, number: string) => page.getByRole('button', { name: new RegExp(`^Seat ${number}, `) });
 const order = (page: Page) => page.locator('#order');
@@ -65,7 +65,7 @@ scenario('a seat that another buyer takes is removed from the choice, in view on
   await seat(page, second.seatNumber).click();
   await page.getByText('2 seats · 20.00').first().waitFor();
   await admin.sellToAnother([first.id]);
-  await assertComplaintInView(page, `Seat ${first.seatNumber} went to another buyer`);
+  await assertSelectionErrorInView(page, `Seat ${first.seatNumber} went to another buyer`);
   await page.getByText('1 seat · 10.00').first().waitFor();
   await page.getByRole('button', { name: new RegExp(`^Seat ${first.seatNumber}, .*taken$`) }).waitFor();
 });

@@ -140,12 +140,12 @@ export const mutants: readonly Mutant[] = [
   {
     bug: 'on a phone, Book is out of view while the form is in view',
     changes: [['page.css', '#order .foot { position: sticky; bottom: 0; z-index: 1;', '#order .foot {']],
-    caughtBy: ['booking', 'on a phone, Continue and Book can be reached, and a complaint is in view'],
+    caughtBy: ['booking', 'on a phone, Continue and Book can be reached, and an error message is in view'],
   },
   {
-    bug: 'on a phone, a complaint is out of view',
-    changes: [['views/order.ts', '<p class="complaint" aria-hidden="true">${complaint}</p>', '']],
-    caughtBy: ['booking', 'on a phone, Continue and Book can be reached, and a complaint is in view'],
+    bug: 'on a phone, an error message is out of view',
+    changes: [['views/order.ts', '<p class="selection-error" aria-hidden="true">${errorMessage}</p>', '']],
+    caughtBy: ['booking', 'on a phone, Continue and Book can be reached, and an error message is in view'],
   },
 
   // ---- Tickets -----------------------------------------------------------------------------------------------------
