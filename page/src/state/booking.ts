@@ -26,7 +26,7 @@ export class Booking {
     this.onAccepted = onAccepted;
   }
 
-  /** Whether the choice and the form belong to a booking that is being sent. */
+  /** Whether the selection and the form belong to a booking that is being sent. */
   get isLocked(): boolean {
     return this.phase.value.kind === 'sending';
   }
@@ -119,7 +119,7 @@ export class Booking {
     const { concertId, userName, expectedTotal } = intent.request;
     const { title, seats } = intent;
     tabStorage.setIntent(null);
-    tabStorage.setChoice(concertId, []);
+    tabStorage.setSelection(concertId, []);
     this.tickets.save({ ticketId, concertId, title, userName, seats, total: expectedTotal, at: Date.now() });
     this.phase.value = { kind: 'idle' };
     this.onAccepted(ticketId);

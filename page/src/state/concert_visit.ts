@@ -1,4 +1,4 @@
-// A visit to a concert: its sale, the seats, the choice, and the booking until it is accepted.
+// A visit to a concert: its sale, the seats, the selection, and the booking until it is accepted.
 
 import { computed, effect, signal, untracked } from '@preact/signals-core';
 
@@ -10,9 +10,9 @@ import { decimal } from '../model/money.ts';
 import { opensAt, type SaleState, saleState, seatsOfTiers } from '../model/sale.ts';
 import type { App } from './app.ts';
 import { Booking } from './booking.ts';
-import { Choice } from './choice.ts';
 import { oneAtATime } from './one_at_a_time.ts';
 import { SeatMap } from './seat_map.ts';
+import { SeatSelection } from './seat_selection.ts';
 
 /** A price that has changed after the visitor had seen another. In cents. */
 export interface PriceChange {
@@ -26,7 +26,7 @@ export class ConcertVisit {
   readonly view = 'concert';
   readonly id: string;
   readonly map: SeatMap;
-  readonly choice: Choice;
+  readonly selection: SeatSelection;
   readonly booking: Booking;
   readonly retryNotice = signal<{ title: string; retryAt: number } | null>(null);
   /** There is no such concert, or no longer. */
@@ -68,7 +68,7 @@ export class ConcertVisit {
     this.id = id;
     this.app = app;
     this.map = new SeatMap(id, (version) => this.onCatalogue(version));
-    this.choice = new Choice(id, this.map, app.catalogue, app.tickets, app.settings.maxSeats);
+    this.selection = new SeatSelection(id, this.map, app.catalogue, app.tickets, app.settings.maxSeats);
     this.booking = new Booking(app.tickets, (ticket) => app.showTicket(ticket));
   }
 
@@ -79,8 +79,8 @@ export class ConcertVisit {
       effect(() => {
         this.map.booked.value;
         this.map.sections.value;
-        this.choice.requested = this.booking.pendingIntent?.request.seatIds ?? [];
-        this.choice.check();
+        this.selection.requested = this.booking.pendingIntent?.request.seatIds ?? [];
+        this.selection.check();
       }),
       effect(() => this.comparePrices()),
       effect(() => this.onPhase()),
@@ -97,7 +97,7 @@ export class ConcertVisit {
       if (this.map.sections.value !== null) {
         queueMicrotask(() => {
           restore();
-          this.restoreChoice();
+          this.restoreSelection();
         });
       }
     });
@@ -112,9 +112,9 @@ export class ConcertVisit {
 
   /** Books the chosen seats at the total that is shown. */
   book(userName: string, userEmail: string): void {
-    const seats = this.choice.seats.value;
-    if (seats.length === 0) return this.choice.showError('Choose a seat first.');
-    if (Number.isNaN(this.choice.total.value) || this.priceChanges.value.length > 0) return;
+    const seats = this.selection.seats.value;
+    if (seats.length === 0) return this.selection.showError('Choose a seat first.');
+    if (Number.isNaN(this.selection.total.value) || this.priceChanges.value.length > 0) return;
     this.fieldErrors.value = new Map();
     void this.booking.book({
       title: this.concert.value?.title ?? 'Concert',
@@ -123,7 +123,7 @@ export class ConcertVisit {
         userEmail,
         concertId: this.id,
         seatIds: seats.map(({ id }) => id),
-        expectedTotal: decimal(this.choice.total.value),
+        expectedTotal: decimal(this.selection.total.value),
       },
       seats: seats.map(({ id, section, row, number }) => ({ id, section, row, seatNumber: number })),
     }).catch((error: unknown) => this.app.fail(error));
@@ -142,13 +142,13 @@ export class ConcertVisit {
     if (this.fieldErrors.value.size === 0) this.booking.dismissRefusal();
   }
 
-  private restoreChoice(): void {
+  private restoreSelection(): void {
     const { pendingIntent } = this.booking;
     if (pendingIntent && this.booking.isLocked) {
       const seats = pendingIntent.request.seatIds.map((id) => this.map.seat(id)).filter((seat): seat is Seat => !!seat);
-      this.choice.seats.value = seats;
-    } else if (this.choice.seats.value.length === 0) {
-      this.choice.restore();
+      this.selection.seats.value = seats;
+    } else if (this.selection.seats.value.length === 0) {
+      this.selection.restore();
     }
   }
 
@@ -198,7 +198,7 @@ export class ConcertVisit {
   /** Notes which prices of chosen seats differ from what the visitor has seen. */
   private comparePrices(): void {
     const current = this.currentPrices();
-    const chosen = new Set(this.choice.seats.value.map(({ tierId }) => tierId));
+    const chosen = new Set(this.selection.seats.value.map(({ tierId }) => tierId));
     const changes: PriceChange[] = [];
     for (const [tier, after] of current) {
       const before = this.shownPrices.get(tier);
@@ -222,7 +222,7 @@ export class ConcertVisit {
       untracked(() => this.map.mark(problem.seatIds ?? [], []));
     }
     const fields = new Map((problem.errors ?? []).map(({ field, detail }) => [field.replace(/\[.*/, ''), detail]));
-    if (fields.has('seatIds')) this.choice.showError(`Your choice ${fields.get('seatIds')}.`);
+    if (fields.has('seatIds')) this.selection.showError(`Your choice ${fields.get('seatIds')}.`);
     this.fieldErrors.value = fields;
   }
 }

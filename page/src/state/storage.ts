@@ -77,9 +77,9 @@ export const tabStorage = {
   contactDetails: (): ContactDetails =>
     read<ContactDetails>(session, 'hamro.contactDetails', isContactDetails) ?? { userName: '', userEmail: '' },
   setContactDetails: (details: ContactDetails): void => write(session, 'hamro.contactDetails', details),
-  choice: (concert: string): number[] => read<number[]>(session, `hamro.choice.${concert}`, Array.isArray) ?? [],
-  setChoice: (concert: string, seats: number[]): void =>
-    write(session, `hamro.choice.${concert}`, seats.length > 0 ? seats : null),
+  selection: (concert: string): number[] => read<number[]>(session, `hamro.selection.${concert}`, Array.isArray) ?? [],
+  setSelection: (concert: string, seats: number[]): void =>
+    write(session, `hamro.selection.${concert}`, seats.length > 0 ? seats : null),
 };
 
 /** The tickets of this device, the newest first. Other tabs add to them, too. */

@@ -64,6 +64,6 @@ export class TicketVisit {
     });
     const taken = status.problem?.seatIds ?? [];
     const left = (known?.seats ?? []).map(({ id }) => id).filter((id) => !taken.includes(id));
-    if (!booking && known?.status === undefined) tabStorage.setChoice(concertId, left);
+    if (!booking && known?.status === undefined) tabStorage.setSelection(concertId, left);
   }
 }

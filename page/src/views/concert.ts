@@ -33,7 +33,7 @@ export function concertView(app: App, visit: ConcertVisit, seatList: SeatList | 
 function loaded(app: App, visit: ConcertVisit, concert: Concert, seatList: SeatList | null): TemplateResult {
   const tiers = app.catalogue.tiersOf(visit.id);
   const state = visit.sale.value ?? 'open';
-  const hasForm = ['open', 'few-left', 'not-open'].includes(state) || visit.choice.seats.value.length > 0 ||
+  const hasForm = ['open', 'few-left', 'not-open'].includes(state) || visit.selection.seats.value.length > 0 ||
     visit.booking.phase.value.kind !== 'idle';
   return html`
     <article>

@@ -19,7 +19,7 @@ import { reason } from './ticket.ts';
 type Field = 'userName' | 'userEmail';
 
 export function orderForm(app: App, visit: ConcertVisit, state: SaleState): TemplateResult {
-  const seats = visit.choice.seats.value;
+  const seats = visit.selection.seats.value;
   const phase = visit.booking.phase.value;
   const isLocked = phase.kind === 'sending';
   return html`
@@ -39,10 +39,10 @@ export function orderForm(app: App, visit: ConcertVisit, state: SaleState): Temp
           ${field(app, visit, 'userEmail', 'E-mail', 'email', 'email', 254)}
         </div>
       <div class="foot">
-        <p class="selection-error" role="alert">${visit.choice.errorMessage.value}</p>
+        <p class="selection-error" role="alert">${visit.selection.errorMessage.value}</p>
         <output class="total">${seats.length > 0
           ? html`Total: ${count(seats.length, 'seat')} ·
-            <strong>${money(visit.choice.total.value)}</strong>`
+            <strong>${money(visit.selection.total.value)}</strong>`
           : nothing}</output>
         <button class="action" ?disabled=${isLocked || !canBook(visit, state)}>${bookLabel(visit, state)}</button>
         <p class="small muted">Seats are yours only once the queue confirms them.</p>
@@ -54,14 +54,14 @@ export function orderForm(app: App, visit: ConcertVisit, state: SaleState): Temp
 
 /** At the bottom of a small window, while the form is out of view. */
 function bar(visit: ConcertVisit, isLocked: boolean): TemplateResult | typeof nothing {
-  const seats = visit.choice.seats.value;
-  const errorMessage = visit.choice.errorMessage.value;
+  const seats = visit.selection.seats.value;
+  const errorMessage = visit.selection.errorMessage.value;
   if (isLocked || (seats.length === 0 && errorMessage === '')) return nothing;
   return html`<div class="bar">
     <p class="selection-error" aria-hidden="true">${errorMessage}</p>
     ${
     seats.length === 0 ? nothing : html`
-      <strong>${count(seats.length, 'seat')} · ${money(visit.choice.total.value)}</strong>
+      <strong>${count(seats.length, 'seat')} · ${money(visit.selection.total.value)}</strong>
       <button class="action" type="button" @click=${() => focusField('userName')}>Continue</button>
     `
   }
@@ -71,22 +71,22 @@ function bar(visit: ConcertVisit, isLocked: boolean): TemplateResult | typeof no
 const canBook = (visit: ConcertVisit, state: SaleState): boolean =>
   (state === 'open' || state === 'few-left') && visit.priceChanges.value.length === 0 &&
   visit.booking.pendingIntent === null &&
-  !(visit.choice.seats.value.length > 0 && Number.isNaN(visit.choice.total.value));
+  !(visit.selection.seats.value.length > 0 && Number.isNaN(visit.selection.total.value));
 
 function bookLabel(visit: ConcertVisit, state: SaleState): string {
   if (state === 'not-open') return `Opens in ${countdown(visit.opensIn.value)}`;
   if (state === 'closed') return 'The sale has closed';
   if (state === 'sold-out') return 'Sold out';
-  const seats = visit.choice.seats.value.length;
+  const seats = visit.selection.seats.value.length;
   if (seats === 0) return 'Book';
-  return Number.isNaN(visit.choice.total.value)
+  return Number.isNaN(visit.selection.total.value)
     ? 'Loading the price…'
-    : `Book ${count(seats, 'seat')} for ${money(visit.choice.total.value)}`;
+    : `Book ${count(seats, 'seat')} for ${money(visit.selection.total.value)}`;
 }
 
 function chosenSeat(app: App, visit: ConcertVisit, seat: Seat): TemplateResult {
   const remove = () => {
-    visit.choice.remove(seat);
+    visit.selection.remove(seat);
     document.getElementById('order-title')?.focus(); // The focused button no longer exists.
   };
   return html`
@@ -110,7 +110,7 @@ function priceNote(visit: ConcertVisit): TemplateResult | typeof nothing {
       html`<p>${name}: <s>${money(before)}</s> → <strong>${money(after)}</strong></p>`
     )
   }
-    <p>Your total is now <strong>${money(visit.choice.total.value)}</strong>.</p>
+    <p>Your total is now <strong>${money(visit.selection.total.value)}</strong>.</p>
     <button type="button" class="action quiet" @click=${() => visit.acceptPrices()}>Accept the new price</button>
   </div>`;
 }
@@ -159,7 +159,7 @@ function submit(event: Event, app: App, visit: ConcertVisit, state: SaleState): 
   }
   visit.fieldErrors.value = errors;
   const [first] = errors.keys();
-  if (visit.choice.seats.value.length === 0) visit.choice.showError('Choose a seat first.');
+  if (visit.selection.seats.value.length === 0) visit.selection.showError('Choose a seat first.');
   else if (first !== undefined) focusField(first);
   else visit.book(userName.trim(), userEmail.trim());
 }

@@ -44,7 +44,7 @@ export class SeatList {
         untracked(() => this.build(sections));
       }),
       effect(() => this.showPrices()),
-      effect(() => this.showChanges(visit.map.booked.value, new Set(visit.choice.seats.value.map(({ id }) => id)))),
+      effect(() => this.showChanges(visit.map.booked.value, new Set(visit.selection.seats.value.map(({ id }) => id)))),
     ];
     this.dispose = () => disposers.forEach((dispose) => dispose());
   }
@@ -57,7 +57,7 @@ export class SeatList {
   private build(sections: readonly Section[]): void {
     this.buttons = new Map();
     this.shownBooked = this.visit.map.booked.peek();
-    this.shownChosen = new Set(this.visit.choice.seats.peek().map(({ id }) => id));
+    this.shownChosen = new Set(this.visit.selection.seats.peek().map(({ id }) => id));
     const isCollapsed = this.visit.map.size > MANY_SEATS && sections.length > 1;
     this.heads = sections.map((section) => {
       const title = element('h3', '');
@@ -185,8 +185,8 @@ export class SeatList {
     const seat = button ? this.visit.map.seat(Number(button.dataset['id'])) : undefined;
     if (!seat) return;
     if (this.visit.booking.isLocked) this.app.say('Your booking is being sent. Wait for its outcome first.');
-    else if (this.visit.sale.value === 'closed') this.visit.choice.showError('The sale has closed.');
-    else this.visit.choice.toggle(seat);
+    else if (this.visit.sale.value === 'closed') this.visit.selection.showError('The sale has closed.');
+    else this.visit.selection.toggle(seat);
   }
 
   private onKey(event: KeyboardEvent): void {

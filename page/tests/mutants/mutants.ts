@@ -15,7 +15,7 @@ export const mutants: readonly Mutant[] = [
   // ---- Prices ------------------------------------------------------------------------------------------------------
   {
     bug: 'a booking does not name the total that was shown',
-    changes: [['state/concert_visit.ts', 'expectedTotal: decimal(this.choice.total.value),', '']],
+    changes: [['state/concert_visit.ts', 'expectedTotal: decimal(this.selection.total.value),', '']],
     caughtBy: ['booking', 'another price than the one shown is never charged'],
   },
   {
@@ -30,7 +30,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'after a rejection, the seats must be chosen again',
-    changes: [['state/ticket_visit.ts', 'tabStorage.setChoice(concertId, left);', 'void left;']],
+    changes: [['state/ticket_visit.ts', 'tabStorage.setSelection(concertId, left);', 'void left;']],
     caughtBy: ['booking', 'another price than the one shown is never charged'],
   },
 
@@ -319,7 +319,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'a seat that was sold stays in the choice',
-    changes: [['state/concert_visit.ts', 'this.choice.check();', '']],
+    changes: [['state/concert_visit.ts', 'this.selection.check();', '']],
     caughtBy: ['sale', 'a seat that another buyer takes is removed from the choice, in view on a phone'],
   },
   {

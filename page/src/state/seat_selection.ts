@@ -14,9 +14,9 @@ export const seatsNamed = (seats: readonly { number: string }[]): string =>
 
 const lower = (text: string): string => text[0]!.toLowerCase() + text.slice(1);
 
-export class Choice {
+export class SeatSelection {
   readonly seats = signal<readonly Seat[]>([]);
-  /** What is wrong with the choice, or what has happened to it. */
+  /** What is wrong with the selection, or what has happened to it. */
   readonly errorMessage = signal('');
   /** In cents. NaN if a price is not known. */
   readonly total = computed((): number => sum(this.seats.value.map((seat) => this.catalogue.priceOf(seat.tierId))));
@@ -65,7 +65,9 @@ export class Choice {
 
   /** Chooses what was chosen in this tab before, as far as it is free. Call once the seats are loaded. */
   restore(): void {
-    const seats = tabStorage.choice(this.concert).map((id) => this.map.seat(id)).filter((seat) => seat !== undefined);
+    const seats = tabStorage.selection(this.concert).map((id) => this.map.seat(id)).filter((seat) =>
+      seat !== undefined
+    );
     const lost = seats.filter((seat) => !this.map.isFree(seat));
     this.set(seats.filter((seat) => this.map.isFree(seat)));
     if (lost.length > 0) this.showError(this.reasons(lost).join(' '));
@@ -112,6 +114,6 @@ export class Choice {
   private set(seats: Seat[]): void {
     this.seats.value = seats.sort((a, b) => a.id - b.id);
     this.errorMessage.value = '';
-    tabStorage.setChoice(this.concert, seats.map(({ id }) => id));
+    tabStorage.setSelection(this.concert, seats.map(({ id }) => id));
   }
 }
