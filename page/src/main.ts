@@ -6,7 +6,7 @@
 import { effect, untracked } from '@preact/signals-core';
 import { render } from 'lit-html';
 
-import { App, type DocumentData, type Visit } from './state/app.ts';
+import { App, type DocumentData, type Page } from './state/app.ts';
 import { SeatList } from './views/seat_list.ts';
 import { shell, windowTitle } from './views/shell.ts';
 
@@ -23,18 +23,18 @@ function main(): void {
   const root = document.getElementById('app');
   if (!root) throw new Error('the document has no element for the page');
   const app = new App(documentData());
-  let shownVisit: Visit | null = null;
+  let shownPage: Page | null = null;
   let seatList: SeatList | null = null;
   app.start();
   root.replaceChildren();
   effect(() => {
-    const visit = app.visit.value;
-    if (visit !== shownVisit) {
+    const page = app.page.value;
+    if (page !== shownPage) {
       seatList?.close();
-      seatList = visit.view === 'concert' ? untracked(() => new SeatList(app, visit)) : null;
+      seatList = page.view === 'concert' ? untracked(() => new SeatList(app, page)) : null;
       // The link that was clicked no longer exists. Screen readers read the title of what is shown now.
-      if (shownVisit !== null) queueMicrotask(() => focusTitle(root));
-      shownVisit = visit;
+      if (shownPage !== null) queueMicrotask(() => focusTitle(root));
+      shownPage = page;
     }
     render(shell(app, seatList), root);
   });
@@ -50,9 +50,9 @@ function focusTitle(root: Element): void {
 
 /** The outcome of a booking replaces the waiting view, perhaps while the visitor has scrolled. */
 function bringOutcomeIntoView(app: App, root: Element): void {
-  const visit = app.visit.value;
-  if (visit.view !== 'ticket' || visit.follower.status.value === null) return;
-  const { status } = visit.follower.status.value;
+  const page = app.page.value;
+  if (page.view !== 'ticket' || page.follower.status.value === null) return;
+  const { status } = page.follower.status.value;
   queueMicrotask(() => {
     const outcome = root.querySelector<HTMLElement>('.outcome');
     if (!outcome || outcome.dataset['shown'] === status) return;

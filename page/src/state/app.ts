@@ -1,16 +1,16 @@
-// The page: what is shown, and what all views share.
+// The application: which page is shown, and what all views share.
 
 import { computed, signal } from '@preact/signals-core';
 
 import { serverClock } from '../api/server_clock.ts';
 import { Catalogue, type CatalogueData } from './catalogue.ts';
-import { ConcertVisit } from './concert_visit.ts';
+import { ConcertPage } from './concert_page.ts';
 import { noteInView } from './in_view.ts';
-import { ListVisit } from './list_visit.ts';
+import { ListPage } from './list_page.ts';
 import { href, pathOfHash, paths, type Route, routeOf } from './router.ts';
 import { SavedTickets, tabStorage } from './storage.ts';
-import { TicketVisit } from './ticket_visit.ts';
-import { TicketsVisit } from './tickets_visit.ts';
+import { TicketPage } from './ticket_page.ts';
+import { TicketsPage } from './tickets_page.ts';
 
 /** What the document carries for the script. */
 export interface DocumentData extends CatalogueData {
@@ -19,10 +19,10 @@ export interface DocumentData extends CatalogueData {
   catalogueVersion?: string;
 }
 
-export type Visit = ListVisit | ConcertVisit | TicketVisit | TicketsVisit | MissingVisit;
+export type Page = ListPage | ConcertPage | TicketPage | TicketsPage | MissingPage;
 
 /** Nothing is at the address. */
-interface MissingVisit {
+interface MissingPage {
   view: 'missing';
 }
 
@@ -32,12 +32,12 @@ export class App {
   readonly catalogue: Catalogue;
   readonly tickets = new SavedTickets();
   readonly settings: { maxSeats: number };
-  readonly visit = signal<Visit>({ view: 'missing' });
+  readonly page = signal<Page>({ view: 'missing' });
   /** The time by the server's clock, in milliseconds. Advances while the page is visible. */
   readonly now = signal(serverClock.now());
   /** The same, but changes rarely, for lists of many concerts. */
   readonly roughlyNow = computed(() => Math.floor(this.now.value / 5000) * 5000);
-  /** An error in the page itself. */
+  /** An error in the script itself. */
   readonly failure = signal('');
   /** What screen readers announce. */
   readonly spoken = signal('');
@@ -47,8 +47,8 @@ export class App {
   readonly isOrderInView = signal(false);
   /** For lit's `ref`. One function, because lit takes another one for another element. */
   readonly noteOrder = (element?: Element): void => noteInView(element, this.isOrderInView);
-  /** Whether what is shown was loaded with the document. */
-  isFirstVisit = true;
+  /** Whether the page that is shown was loaded with the document. */
+  isFirstPage = true;
   private documentVersion: string | null;
   private current = new AbortController();
 
@@ -75,10 +75,10 @@ export class App {
       if (event.persisted) this.show(false);
     });
     this.show(isReload);
-    this.isFirstVisit = false;
+    this.isFirstPage = false;
   }
 
-  /** Shows what a path of the page stands for, as a click on a link does. */
+  /** Shows the page at this path, as a click on a link does. */
   go(path: string): void {
     history.pushState(null, '', href(path));
     this.show(false);
@@ -111,25 +111,25 @@ export class App {
     const { signal } = this.current;
     this.failure.value = '';
     this.spoken.value = '';
-    const visit = this.visitOf(routeOf(location.pathname));
-    this.visit.value = visit;
-    if ('run' in visit) {
-      visit.run(signal, isReload).catch((error: unknown) => {
+    const page = this.pageOf(routeOf(location.pathname));
+    this.page.value = page;
+    if ('run' in page) {
+      page.run(signal, isReload).catch((error: unknown) => {
         if (!signal.aborted) this.fail(error);
       });
     }
   }
 
-  private visitOf(route: Route): Visit {
+  private pageOf(route: Route): Page {
     switch (route.view) {
       case 'list':
-        return new ListVisit(this.catalogue);
+        return new ListPage(this.catalogue);
       case 'concert':
-        return new ConcertVisit(route.id, this);
+        return new ConcertPage(route.id, this);
       case 'ticket':
-        return new TicketVisit(route.id, this);
+        return new TicketPage(route.id, this);
       case 'tickets':
-        return new TicketsVisit(this.tickets);
+        return new TicketsPage(this.tickets);
       default:
         return { view: route.view };
     }

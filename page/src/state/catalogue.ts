@@ -15,7 +15,7 @@ export interface CatalogueData {
   ticketTypes?: TicketType[];
 }
 
-interface Page<T> {
+interface Paginated<T> {
   data: T[];
 }
 
@@ -53,7 +53,7 @@ export class Catalogue {
 
   async loadList(signal: AbortSignal): Promise<void> {
     const [concerts, tiers, types] = await Promise.all([
-      request<Page<Concert>>(`/concerts?limit=${LISTED_MAX}`, signal),
+      request<Paginated<Concert>>(`/concerts?limit=${LISTED_MAX}`, signal),
       request<TicketTier[]>('/ticket-tiers/all', signal),
       request<TicketType[]>('/ticket-types', signal),
     ]);
@@ -69,7 +69,7 @@ export class Catalogue {
     const path = encodeURIComponent(id);
     const [concert, tiers, types] = await Promise.all([
       request<Concert>(`/concerts/${path}`, signal),
-      request<Page<TicketTier>>(`/ticket-tiers?limit=1000&concertId=${path}`, signal),
+      request<Paginated<TicketTier>>(`/ticket-tiers?limit=1000&concertId=${path}`, signal),
       request<TicketType[]>('/ticket-types', signal),
     ]);
     batch(() => {

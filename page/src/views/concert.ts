@@ -5,7 +5,7 @@ import { html, nothing, type TemplateResult } from 'lit-html';
 import type { Concert } from '../api/types.ts';
 import { concertTime, countdown, moment } from '../model/format.ts';
 import type { App } from '../state/app.ts';
-import type { ConcertVisit } from '../state/concert_visit.ts';
+import type { ConcertPage } from '../state/concert_page.ts';
 import { paths } from '../state/router.ts';
 import { link } from './link.ts';
 import { badge } from './list.ts';
@@ -15,26 +15,26 @@ import { poster } from './poster.ts';
 import { retryNotice } from './retry_notice.ts';
 import type { SeatList } from './seat_list.ts';
 
-export function concertView(app: App, visit: ConcertVisit, seatList: SeatList | null): TemplateResult {
-  const failure = visit.failure.value;
+export function concertView(app: App, page: ConcertPage, seatList: SeatList | null): TemplateResult {
+  const failure = page.failure.value;
   if (failure) {
-    return visit.concert.value
-      ? missingView(app, `${visit.concert.value.title} is no longer listed`, 'The organiser has removed this concert.')
+    return page.concert.value
+      ? missingView(app, `${page.concert.value.title} is no longer listed`, 'The organiser has removed this concert.')
       : missingView(app, 'There is no such concert', 'It may have been removed, or its address is incomplete.');
   }
-  const concert = visit.concert.value;
+  const concert = page.concert.value;
   const hint = 'What you see may be out of date.';
   return html`
-    ${retryNotice(visit.retryNotice.value ?? visit.map.retryNotice.value, app.deviceNow.value, hint)}
-    ${concert ? loaded(app, visit, concert, seatList) : loading()}
+    ${retryNotice(page.retryNotice.value ?? page.map.retryNotice.value, app.deviceNow.value, hint)}
+    ${concert ? loaded(app, page, concert, seatList) : loading()}
   `;
 }
 
-function loaded(app: App, visit: ConcertVisit, concert: Concert, seatList: SeatList | null): TemplateResult {
-  const tiers = app.catalogue.tiersOf(visit.id);
-  const state = visit.sale.value ?? 'open';
-  const hasForm = ['open', 'few-left', 'not-open'].includes(state) || visit.selection.seats.value.length > 0 ||
-    visit.booking.phase.value.kind !== 'idle';
+function loaded(app: App, page: ConcertPage, concert: Concert, seatList: SeatList | null): TemplateResult {
+  const tiers = app.catalogue.tiersOf(page.id);
+  const state = page.sale.value ?? 'open';
+  const hasForm = ['open', 'few-left', 'not-open'].includes(state) || page.selection.seats.value.length > 0 ||
+    page.booking.phase.value.kind !== 'idle';
   return html`
     <article>
       <div class="hero">
@@ -48,7 +48,7 @@ function loaded(app: App, visit: ConcertVisit, concert: Concert, seatList: SeatL
             ${badge(state, concert, tiers)}
             ${state === 'not-open'
               ? html`<p class="countdown" role="timer" aria-live="off">
-          The sale opens in <strong>${countdown(visit.opensIn.value)}</strong></p>`
+          The sale opens in <strong>${countdown(page.opensIn.value)}</strong></p>`
               : nothing}
             ${state === 'closed'
               ? html`<p>${
@@ -71,13 +71,13 @@ function loaded(app: App, visit: ConcertVisit, concert: Concert, seatList: SeatL
               <span class="seat" data-is="taken">3</span>taken
             </p>
             <p class="stage muted small">Stage</p>
-            ${visit.map.sections.value === null
+            ${page.map.sections.value === null
               ? html`<p role="status">Loading the seats…</p>`
-              : visit.map.size === 0
+              : page.map.size === 0
               ? html`<p class="card">This concert has no seats yet.</p>`
               : seatList?.element ?? nothing}
           </section>
-          ${hasForm ? orderForm(app, visit, state) : nothing}
+          ${hasForm ? orderForm(app, page, state) : nothing}
         </div>
     </article>
   `;

@@ -8,7 +8,7 @@ import { concertTime, count, moment } from '../model/format.ts';
 import { cents, money } from '../model/money.ts';
 import { hasBegun, type SaleState, saleState, seatsOfTiers } from '../model/sale.ts';
 import type { App } from '../state/app.ts';
-import type { ListVisit } from '../state/list_visit.ts';
+import type { ListPage } from '../state/list_page.ts';
 import { paths } from '../state/router.ts';
 import { link } from './link.ts';
 import { poster } from './poster.ts';
@@ -16,7 +16,7 @@ import { retryNotice } from './retry_notice.ts';
 
 const TIERS_SHOWN = 4;
 
-export function listView(app: App, visit: ListVisit): TemplateResult {
+export function listView(app: App, page: ListPage): TemplateResult {
   const { listed, concerts } = app.catalogue;
   const now = app.roughlyNow.value;
   const coming = listed.value?.map((id) => concerts.value.get(id)).filter((concert) => concert !== undefined)
@@ -27,8 +27,8 @@ export function listView(app: App, visit: ListVisit): TemplateResult {
       <h1 tabindex="-1">Concerts</h1>
       <p class="muted">Choose your seats on the map. The queue is fair: first come, first served.</p>
     </section>
-    ${visit.retryNotice.value
-      ? retryNotice(visit.retryNotice.value, app.deviceNow.value, coming ? 'What you see may be out of date.' : '')
+    ${page.retryNotice.value
+      ? retryNotice(page.retryNotice.value, app.deviceNow.value, coming ? 'What you see may be out of date.' : '')
       : nothing}
     ${coming === undefined
       ? skeletons()

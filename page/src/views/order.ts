@@ -11,82 +11,82 @@ import { cents, money } from '../model/money.ts';
 import type { SaleState } from '../model/sale.ts';
 import type { App } from '../state/app.ts';
 import type { BookingPhase } from '../state/booking.ts';
-import type { ConcertVisit } from '../state/concert_visit.ts';
+import type { ConcertPage } from '../state/concert_page.ts';
 import { type Intent, tabStorage } from '../state/storage.ts';
 import { retryText } from './retry_notice.ts';
 import { reason } from './ticket.ts';
 
 type Field = 'userName' | 'userEmail';
 
-export function orderForm(app: App, visit: ConcertVisit, state: SaleState): TemplateResult {
-  const seats = visit.selection.seats.value;
-  const phase = visit.booking.phase.value;
+export function orderForm(app: App, page: ConcertPage, state: SaleState): TemplateResult {
+  const seats = page.selection.seats.value;
+  const phase = page.booking.phase.value;
   const isLocked = phase.kind === 'sending';
   return html`
     <form id="order" class="card" novalidate aria-labelledby="order-title" ${ref(app.noteOrder)} @submit=${(
       event: Event,
-    ) => submit(event, app, visit, state)}>
+    ) => submit(event, app, page, state)}>
       <div class="scroll">
           <h2 id="order-title" tabindex="-1">Your booking</h2>
-          ${phaseNote(app, visit, phase)}
+          ${phaseNote(app, page, phase)}
           ${seats.length === 0
             ? html`<p class="muted">No seats chosen yet.</p>`
             : html`<ul class="chosen" aria-label="Chosen seats">${
-              seats.map((seat) => chosenSeat(app, visit, seat))
+              seats.map((seat) => chosenSeat(app, page, seat))
             }</ul>`}
-          ${priceNote(visit)}
-          ${field(app, visit, 'userName', 'Name', 'text', 'name', 100)}
-          ${field(app, visit, 'userEmail', 'E-mail', 'email', 'email', 254)}
+          ${priceNote(page)}
+          ${field(app, page, 'userName', 'Name', 'text', 'name', 100)}
+          ${field(app, page, 'userEmail', 'E-mail', 'email', 'email', 254)}
         </div>
       <div class="foot">
-        <p class="selection-error" role="alert">${visit.selection.errorMessage.value}</p>
+        <p class="selection-error" role="alert">${page.selection.errorMessage.value}</p>
         <output class="total">${seats.length > 0
           ? html`Total: ${count(seats.length, 'seat')} ·
-            <strong>${money(visit.selection.total.value)}</strong>`
+            <strong>${money(page.selection.total.value)}</strong>`
           : nothing}</output>
-        <button class="action" ?disabled=${isLocked || !canBook(visit, state)}>${bookLabel(visit, state)}</button>
+        <button class="action" ?disabled=${isLocked || !canBook(page, state)}>${bookLabel(page, state)}</button>
         <p class="small muted">Seats are yours only once the queue confirms them.</p>
       </div>
     </form>
-    ${app.isOrderInView.value ? nothing : bar(visit, isLocked)}
+    ${app.isOrderInView.value ? nothing : bar(page, isLocked)}
   `;
 }
 
 /** At the bottom of a small window, while the form is out of view. */
-function bar(visit: ConcertVisit, isLocked: boolean): TemplateResult | typeof nothing {
-  const seats = visit.selection.seats.value;
-  const errorMessage = visit.selection.errorMessage.value;
+function bar(page: ConcertPage, isLocked: boolean): TemplateResult | typeof nothing {
+  const seats = page.selection.seats.value;
+  const errorMessage = page.selection.errorMessage.value;
   if (isLocked || (seats.length === 0 && errorMessage === '')) return nothing;
   return html`<div class="bar">
     <p class="selection-error" aria-hidden="true">${errorMessage}</p>
     ${
     seats.length === 0 ? nothing : html`
-      <strong>${count(seats.length, 'seat')} · ${money(visit.selection.total.value)}</strong>
+      <strong>${count(seats.length, 'seat')} · ${money(page.selection.total.value)}</strong>
       <button class="action" type="button" @click=${() => focusField('userName')}>Continue</button>
     `
   }
   </div>`;
 }
 
-const canBook = (visit: ConcertVisit, state: SaleState): boolean =>
-  (state === 'open' || state === 'few-left') && visit.priceChanges.value.length === 0 &&
-  visit.booking.pendingIntent === null &&
-  !(visit.selection.seats.value.length > 0 && Number.isNaN(visit.selection.total.value));
+const canBook = (page: ConcertPage, state: SaleState): boolean =>
+  (state === 'open' || state === 'few-left') && page.priceChanges.value.length === 0 &&
+  page.booking.pendingIntent === null &&
+  !(page.selection.seats.value.length > 0 && Number.isNaN(page.selection.total.value));
 
-function bookLabel(visit: ConcertVisit, state: SaleState): string {
-  if (state === 'not-open') return `Opens in ${countdown(visit.opensIn.value)}`;
+function bookLabel(page: ConcertPage, state: SaleState): string {
+  if (state === 'not-open') return `Opens in ${countdown(page.opensIn.value)}`;
   if (state === 'closed') return 'The sale has closed';
   if (state === 'sold-out') return 'Sold out';
-  const seats = visit.selection.seats.value.length;
+  const seats = page.selection.seats.value.length;
   if (seats === 0) return 'Book';
-  return Number.isNaN(visit.selection.total.value)
+  return Number.isNaN(page.selection.total.value)
     ? 'Loading the price…'
-    : `Book ${count(seats, 'seat')} for ${money(visit.selection.total.value)}`;
+    : `Book ${count(seats, 'seat')} for ${money(page.selection.total.value)}`;
 }
 
-function chosenSeat(app: App, visit: ConcertVisit, seat: Seat): TemplateResult {
+function chosenSeat(app: App, page: ConcertPage, seat: Seat): TemplateResult {
   const remove = () => {
-    visit.selection.remove(seat);
+    page.selection.remove(seat);
     document.getElementById('order-title')?.focus(); // The focused button no longer exists.
   };
   return html`
@@ -94,14 +94,14 @@ function chosenSeat(app: App, visit: ConcertVisit, seat: Seat): TemplateResult {
       <span><strong>${seat.number}</strong> <span class="muted small">${app.catalogue.tierName(seat.tierId)}, row ${seat
         .row}</span></span>
       <span class="sum">${money(app.catalogue.priceOf(seat.tierId))}</span>
-      <button type="button" aria-label="Remove seat ${seat.number}" ?disabled=${visit.booking.isLocked}
+      <button type="button" aria-label="Remove seat ${seat.number}" ?disabled=${page.booking.isLocked}
         @click=${remove}>×</button>
     </li>
   `;
 }
 
-function priceNote(visit: ConcertVisit): TemplateResult | typeof nothing {
-  const changes = visit.priceChanges.value;
+function priceNote(page: ConcertPage): TemplateResult | typeof nothing {
+  const changes = page.priceChanges.value;
   if (changes.length === 0) return nothing;
   return html`<div class="note bad" role="alert">
     <p><strong>The price has changed.</strong></p>
@@ -110,8 +110,8 @@ function priceNote(visit: ConcertVisit): TemplateResult | typeof nothing {
       html`<p>${name}: <s>${money(before)}</s> → <strong>${money(after)}</strong></p>`
     )
   }
-    <p>Your total is now <strong>${money(visit.selection.total.value)}</strong>.</p>
-    <button type="button" class="action quiet" @click=${() => visit.acceptPrices()}>Accept the new price</button>
+    <p>Your total is now <strong>${money(page.selection.total.value)}</strong>.</p>
+    <button type="button" class="action quiet" @click=${() => page.acceptPrices()}>Accept the new price</button>
   </div>`;
 }
 
@@ -120,24 +120,24 @@ const LABELS: Record<Field, string> = { userName: 'Your name', userEmail: 'Your 
 
 function field(
   app: App,
-  visit: ConcertVisit,
+  page: ConcertPage,
   name: Field,
   label: string,
   type: string,
   autocomplete: string,
   max: number,
 ): TemplateResult {
-  const detail = visit.fieldErrors.value.get(name);
+  const detail = page.fieldErrors.value.get(name);
   const input = (event: Event) => {
     app.contactDetails.value = { ...app.contactDetails.value, [name]: (event.target as HTMLInputElement).value };
     tabStorage.setContactDetails(app.contactDetails.value);
-    visit.clearFieldError(name);
+    page.clearFieldError(name);
   };
   return html`
     <div>
       <label for=${name}>${label}</label>
       <input id=${name} name=${name} type=${type} autocomplete=${autocomplete} maxlength=${max} required
-        ?readonly=${visit.booking.isLocked}
+        ?readonly=${page.booking.isLocked}
         .value=${live(app.contactDetails.value[name])}
         aria-invalid=${detail ? 'true' : 'false'} aria-describedby="${name}-error" @input=${input}>
       <p id="${name}-error" class="error">${detail ? `${LABELS[name]} ${detail}.` : nothing}</p>
@@ -146,9 +146,9 @@ function field(
 }
 
 /** What the api would refuse is said without asking it. */
-function submit(event: Event, app: App, visit: ConcertVisit, state: SaleState): void {
+function submit(event: Event, app: App, page: ConcertPage, state: SaleState): void {
   event.preventDefault();
-  if (visit.booking.isLocked || !canBook(visit, state)) return;
+  if (page.booking.isLocked || !canBook(page, state)) return;
   const form = event.target as HTMLFormElement;
   const errors = new Map<string, string>();
   const { userName, userEmail } = app.contactDetails.value;
@@ -157,11 +157,11 @@ function submit(event: Event, app: App, visit: ConcertVisit, state: SaleState): 
   else if (!(form.elements.namedItem('userEmail') as HTMLInputElement).validity.valid) {
     errors.set('userEmail', 'is not complete: it needs the form name@example.com');
   }
-  visit.fieldErrors.value = errors;
+  page.fieldErrors.value = errors;
   const [first] = errors.keys();
-  if (visit.selection.seats.value.length === 0) visit.selection.showError('Choose a seat first.');
+  if (page.selection.seats.value.length === 0) page.selection.showError('Choose a seat first.');
   else if (first !== undefined) focusField(first);
-  else visit.book(userName.trim(), userEmail.trim());
+  else page.book(userName.trim(), userEmail.trim());
 }
 
 function focusField(id: string): void {
@@ -171,8 +171,8 @@ function focusField(id: string): void {
 }
 
 // ---- What becomes of the booking -----------------------------------------------------------------------------------
-function phaseNote(app: App, visit: ConcertVisit, phase: BookingPhase): TemplateResult | typeof nothing {
-  const { booking } = visit;
+function phaseNote(app: App, page: ConcertPage, phase: BookingPhase): TemplateResult | typeof nothing {
+  const { booking } = page;
   const again = (intent: Intent) => void booking.send(intent).catch((error: unknown) => app.fail(error));
   switch (phase.kind) {
     case 'idle':

@@ -6,7 +6,7 @@ import { effect, untracked } from '@preact/signals-core';
 import type { Seat } from '../api/seats.ts';
 import { money } from '../model/money.ts';
 import type { App } from '../state/app.ts';
-import type { ConcertVisit } from '../state/concert_visit.ts';
+import type { ConcertPage } from '../state/concert_page.ts';
 import type { Section } from '../state/seat_map.ts';
 
 const MANY_SEATS = 1000; // With more seats than this, sections start collapsed.
@@ -15,7 +15,7 @@ const SLICE = 12; // milliseconds: how long making elements may keep the page fr
 export class SeatList {
   readonly element = document.createElement('div');
   private readonly app: App;
-  private readonly visit: ConcertVisit;
+  private readonly page: ConcertPage;
   private readonly dispose: () => void;
   private buttons = new Map<number, { seat: Seat; button: HTMLButtonElement; is: string }>();
   private heads: {
@@ -28,9 +28,9 @@ export class SeatList {
   private shownBooked: ReadonlySet<number> = new Set();
   private shownChosen: ReadonlySet<number> = new Set();
 
-  constructor(app: App, visit: ConcertVisit) {
+  constructor(app: App, page: ConcertPage) {
     this.app = app;
-    this.visit = visit;
+    this.page = page;
     this.element.className = 'map';
     this.element.setAttribute('role', 'group');
     this.element.setAttribute('aria-labelledby', 'map-title');
@@ -40,11 +40,11 @@ export class SeatList {
     this.element.addEventListener('focusin', (event) => this.onFocus(event));
     const disposers = [
       effect(() => {
-        const sections = visit.map.sections.value ?? [];
+        const sections = page.map.sections.value ?? [];
         untracked(() => this.build(sections));
       }),
       effect(() => this.showPrices()),
-      effect(() => this.showChanges(visit.map.booked.value, new Set(visit.selection.seats.value.map(({ id }) => id)))),
+      effect(() => this.showChanges(page.map.booked.value, new Set(page.selection.seats.value.map(({ id }) => id)))),
     ];
     this.dispose = () => disposers.forEach((dispose) => dispose());
   }
@@ -56,9 +56,9 @@ export class SeatList {
 
   private build(sections: readonly Section[]): void {
     this.buttons = new Map();
-    this.shownBooked = this.visit.map.booked.peek();
-    this.shownChosen = new Set(this.visit.selection.seats.peek().map(({ id }) => id));
-    const isCollapsed = this.visit.map.size > MANY_SEATS && sections.length > 1;
+    this.shownBooked = this.page.map.booked.peek();
+    this.shownChosen = new Set(this.page.selection.seats.peek().map(({ id }) => id));
+    const isCollapsed = this.page.map.size > MANY_SEATS && sections.length > 1;
     this.heads = sections.map((section) => {
       const title = element('h3', '');
       const free = element('span', 'muted small');
@@ -182,11 +182,11 @@ export class SeatList {
   // ---- Choosing ----------------------------------------------------------------------------------------------------
   private onClick({ target }: Event): void {
     const button = (target as HTMLElement).closest<HTMLElement>('.seat');
-    const seat = button ? this.visit.map.seat(Number(button.dataset['id'])) : undefined;
+    const seat = button ? this.page.map.seat(Number(button.dataset['id'])) : undefined;
     if (!seat) return;
-    if (this.visit.booking.isLocked) this.app.say('Your booking is being sent. Wait for its outcome first.');
-    else if (this.visit.sale.value === 'closed') this.visit.selection.showError('The sale has closed.');
-    else this.visit.selection.toggle(seat);
+    if (this.page.booking.isLocked) this.app.say('Your booking is being sent. Wait for its outcome first.');
+    else if (this.page.sale.value === 'closed') this.page.selection.showError('The sale has closed.');
+    else this.page.selection.toggle(seat);
   }
 
   private onKey(event: KeyboardEvent): void {

@@ -1,4 +1,4 @@
-// The frame of all views: the header, the messages, and the view of the current visit.
+// The frame of all views: the header, the messages, and the view of the current page.
 
 import { html, nothing, type TemplateResult } from 'lit-html';
 
@@ -43,14 +43,14 @@ export function shell(app: App, seatList: SeatList | null): TemplateResult {
 }
 
 function view(app: App, seatList: SeatList | null): TemplateResult {
-  const visit = app.visit.value;
-  switch (visit.view) {
+  const page = app.page.value;
+  switch (page.view) {
     case 'list':
-      return listView(app, visit);
+      return listView(app, page);
     case 'concert':
-      return concertView(app, visit, seatList);
+      return concertView(app, page, seatList);
     case 'ticket':
-      return ticketView(app, visit);
+      return ticketView(app, page);
     case 'tickets':
       return ticketsView(app);
     default:
@@ -60,18 +60,18 @@ function view(app: App, seatList: SeatList | null): TemplateResult {
 
 /** The title of the window. */
 export function windowTitle(app: App): string {
-  const visit = app.visit.value;
+  const page = app.page.value;
   const site = 'Hamro Concert';
-  switch (visit.view) {
+  switch (page.view) {
     case 'list':
       return `${site} – seats for concerts`;
     case 'concert': {
-      if (visit.failure.value) return `Not found – ${site}`;
-      const title = visit.concert.value?.title;
+      if (page.failure.value) return `Not found – ${site}`;
+      const title = page.concert.value?.title;
       return title ? `${title} – ${site}` : site;
     }
     case 'ticket':
-      return `${ticketTitle(app, visit)} – ${site}`;
+      return `${ticketTitle(app, page)} – ${site}`;
     case 'tickets':
       return `My tickets – ${site}`;
     default:

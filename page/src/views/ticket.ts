@@ -7,8 +7,8 @@ import { concertTime, count, list, moment, roughly } from '../model/format.ts';
 import { cents, money, sum } from '../model/money.ts';
 import type { App } from '../state/app.ts';
 import { paths } from '../state/router.ts';
+import type { TicketPage } from '../state/ticket_page.ts';
 import { isFinal } from '../state/ticket_status.ts';
-import type { TicketVisit } from '../state/ticket_visit.ts';
 import { link } from './link.ts';
 import { missingView } from './missing.ts';
 import { retryText } from './retry_notice.ts';
@@ -16,31 +16,31 @@ import { retryText } from './retry_notice.ts';
 /** When a wait has taken so many times the estimate, the page says so. */
 const LATE = 3;
 
-export function ticketView(app: App, visit: TicketVisit): TemplateResult {
-  const problem = visit.follower.failure.value;
+export function ticketView(app: App, page: TicketPage): TemplateResult {
+  const problem = page.follower.failure.value;
   if (problem) return missingView(app, problem.title, 'Check the address of your ticket: it may be incomplete.');
-  const status = visit.follower.status.value;
-  if (status === null || !isFinal(status)) return waiting(app, visit, status);
-  return status.booking ? receipt(app, visit, status.booking) : rejection(app, visit, status);
+  const status = page.follower.status.value;
+  if (status === null || !isFinal(status)) return waiting(app, page, status);
+  return status.booking ? receipt(app, page, status.booking) : rejection(app, page, status);
 }
 
 /** A short text for the title of the window. */
-export function ticketTitle(app: App, visit: TicketVisit): string {
-  if (visit.follower.failure.value) return 'Ticket not found';
-  const status = visit.follower.status.value;
+export function ticketTitle(app: App, page: TicketPage): string {
+  if (page.follower.failure.value) return 'Ticket not found';
+  const status = page.follower.status.value;
   if (status === null) return 'Your booking';
-  if (status.booking) return `✓ Booked: ${titleOf(app, visit)}`;
-  if (isFinal(status)) return `✗ Not booked: ${titleOf(app, visit)}`;
+  if (status.booking) return `✓ Booked: ${titleOf(app, page)}`;
+  if (isFinal(status)) return `✗ Not booked: ${titleOf(app, page)}`;
   const ahead = status.queue?.ahead;
-  return ahead ? `${ahead.toLocaleString('en-GB')} ahead: ${titleOf(app, visit)}` : `Waiting: ${titleOf(app, visit)}`;
+  return ahead ? `${ahead.toLocaleString('en-GB')} ahead: ${titleOf(app, page)}` : `Waiting: ${titleOf(app, page)}`;
 }
 
-const titleOf = (_: App, visit: TicketVisit): string =>
-  visit.concert.value?.title ?? visit.saved.value?.title ?? 'your booking';
+const titleOf = (_: App, page: TicketPage): string =>
+  page.concert.value?.title ?? page.saved.value?.title ?? 'your booking';
 
 // ---- Waiting -------------------------------------------------------------------------------------------------------
-function waiting(app: App, visit: TicketVisit, status: TicketStatus | null): TemplateResult {
-  const { follower, saved } = visit;
+function waiting(app: App, page: TicketPage, status: TicketStatus | null): TemplateResult {
+  const { follower, saved } = page;
   const now = app.deviceNow.value;
   const { retryNotice } = follower;
   return html`<section class="card outcome busy" aria-busy="true">
@@ -52,7 +52,7 @@ function waiting(app: App, visit: TicketVisit, status: TicketStatus | null): Tem
       · for ${saved.value.userName}</p>`
       : nothing
   }
-    ${status === null ? nothing : place(app, visit, status, now)}
+    ${status === null ? nothing : place(app, page, status, now)}
     ${
     retryNotice.value
       ? html`<p role="status">${retryNotice.value.title}. You keep your place in the queue.
@@ -63,13 +63,13 @@ function waiting(app: App, visit: TicketVisit, status: TicketStatus | null): Tem
   </section>`;
 }
 
-function place(app: App, visit: TicketVisit, { queue, submittedAt }: TicketStatus, now: number): TemplateResult {
+function place(app: App, page: TicketPage, { queue, submittedAt }: TicketStatus, now: number): TemplateResult {
   const ahead = queue?.ahead;
   const eta = queue?.etaSeconds;
   const waited = Math.max(0, app.now.value - Date.parse(submittedAt)) / 1000;
-  const first = visit.follower.aheadAtFirst.value;
+  const first = page.follower.aheadAtFirst.value;
   // What the first estimates said: later ones grow with the wait.
-  const expected = visit.follower.expectedAtFirst.value;
+  const expected = page.follower.expectedAtFirst.value;
   const isLate = waited > LATE * Math.max(expected, 5);
   return html`
     ${ahead == null
@@ -89,7 +89,7 @@ function place(app: App, visit: TicketVisit, { queue, submittedAt }: TicketStatu
       ? nothing
       : `It should take ${roughly(eta)}.`}</p>
     <p class="small muted" aria-hidden="true">Waiting for ${elapsed(waited)} · updated
-      ${count(Math.max(0, Math.round((now - visit.follower.updatedAt.value) / 1000)), 'second')} ago</p>
+      ${count(Math.max(0, Math.round((now - page.follower.updatedAt.value) / 1000)), 'second')} ago</p>
   `;
 }
 
@@ -97,15 +97,15 @@ const elapsed = (seconds: number): string =>
   seconds < 60 ? count(Math.floor(seconds), 'second') : count(Math.floor(seconds / 60), 'minute');
 
 // ---- Confirmed -----------------------------------------------------------------------------------------------------
-function receipt(app: App, visit: TicketVisit, booking: Booking): TemplateResult {
-  const concert = visit.concert.value;
+function receipt(app: App, page: TicketPage, booking: Booking): TemplateResult {
+  const concert = page.concert.value;
   const released = new Set(booking.releasedSeatIds ?? []);
   const kept = booking.seats.filter(({ id }) => !released.has(id));
   const gone = booking.seats.filter(({ id }) => released.has(id));
   const total = sum(booking.ticketData.map(({ totalAmount }) => cents(totalAmount)));
   return html`<article class="card outcome ${kept.length > 0 ? 'good' : 'bad'} receipt">
     <h1 tabindex="-1">${kept.length > 0 ? 'Your seats are booked' : 'The organiser has taken your seats back'}</h1>
-    <h2>${titleOf(app, visit)}</h2>
+    <h2>${titleOf(app, page)}</h2>
     ${
     concert
       ? html`<p>${concert.artist}<br>${concertTime(concert)}${concert.timeZone ? ` (${concert.timeZone})` : ''}<br>
@@ -139,7 +139,7 @@ function receipt(app: App, visit: TicketVisit, booking: Booking): TemplateResult
     <p class="actions noprint">
       <button type="button" class="action" @click=${() => print()}>Print</button>
       ${
-    visit.concertId.value ? link(app, paths.concert(visit.concertId.value), 'Book more seats', 'action quiet') : nothing
+    page.concertId.value ? link(app, paths.concert(page.concertId.value), 'Book more seats', 'action quiet') : nothing
   }
     </p>
   </article>`;
@@ -152,13 +152,13 @@ function stub({ section, row, seatNumber }: SeatLabel): TemplateResult {
 // ---- Nothing was booked --------------------------------------------------------------------------------------------
 const TITLES: Record<string, string> = { expired: 'Your booking expired', failed: 'Your booking failed' };
 
-function rejection(app: App, visit: TicketVisit, { status, problem }: TicketStatus): TemplateResult {
-  const concert = visit.concertId.value;
+function rejection(app: App, page: TicketPage, { status, problem }: TicketStatus): TemplateResult {
+  const concert = page.concertId.value;
   const isOver = ['sold-out', 'sale-closed'].includes(problem?.code ?? '');
   return html`
     <section class="card outcome bad">
       <h1 tabindex="-1">${TITLES[status] ?? 'Your seats were not booked'}</h1>
-      <h2>${titleOf(app, visit)}</h2>
+      <h2>${titleOf(app, page)}</h2>
       <p>${reason(problem)}</p>
       <p>Nothing was booked, and nothing is to be paid.</p>
       <p class="actions">

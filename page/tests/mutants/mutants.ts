@@ -15,22 +15,22 @@ export const mutants: readonly Mutant[] = [
   // ---- Prices ------------------------------------------------------------------------------------------------------
   {
     bug: 'a booking does not name the total that was shown',
-    changes: [['state/concert_visit.ts', 'expectedTotal: decimal(this.selection.total.value),', '']],
+    changes: [['state/concert_page.ts', 'expectedTotal: decimal(this.selection.total.value),', '']],
     caughtBy: ['booking', 'another price than the one shown is never charged'],
   },
   {
     bug: 'a new price is taken without asking',
-    changes: [['state/concert_visit.ts', 'before !== undefined && before !== after', 'false']],
+    changes: [['state/concert_page.ts', 'before !== undefined && before !== after', 'false']],
     caughtBy: ['booking', 'an open page shows the old and the new price, and asks'],
   },
   {
     bug: 'Book is active while a new price is not accepted',
-    changes: [['views/order.ts', ' && visit.priceChanges.value.length === 0', '']],
+    changes: [['views/order.ts', ' && page.priceChanges.value.length === 0', '']],
     caughtBy: ['booking', 'an open page shows the old and the new price, and asks'],
   },
   {
     bug: 'after a rejection, the seats must be chosen again',
-    changes: [['state/ticket_visit.ts', 'tabStorage.setSelection(concertId, left);', 'void left;']],
+    changes: [['state/ticket_page.ts', 'tabStorage.setSelection(concertId, left);', 'void left;']],
     caughtBy: ['booking', 'another price than the one shown is never charged'],
   },
 
@@ -66,7 +66,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'another booking may be sent beside one whose outcome is unknown',
-    changes: [['views/order.ts', 'visit.booking.pendingIntent === null &&', '']],
+    changes: [['views/order.ts', 'page.booking.pendingIntent === null &&', '']],
     caughtBy: ['booking', 'whoever has stopped, or was asked, is asked again after a reload'],
   },
   {
@@ -74,8 +74,8 @@ export const mutants: readonly Mutant[] = [
     changes: [
       ['state/booking.ts', 'if (this.sending) return;', ''],
       ['state/booking.ts', 'this.pendingIntent ? Promise.resolve() : ', ''],
-      ['views/order.ts', 'if (visit.booking.isLocked || !canBook(visit, state)) return;', ''],
-      ['views/order.ts', '?disabled=${isLocked || !canBook(visit, state)}', ''],
+      ['views/order.ts', 'if (page.booking.isLocked || !canBook(page, state)) return;', ''],
+      ['views/order.ts', '?disabled=${isLocked || !canBook(page, state)}', ''],
     ],
     caughtBy: ['booking', 'pressing Book twice books once'],
   },
@@ -106,7 +106,7 @@ export const mutants: readonly Mutant[] = [
   {
     bug: 'seats that a refusal names still look free',
     changes: [[
-      'state/concert_visit.ts',
+      'state/concert_page.ts',
       'untracked(() => this.map.mark(problem.seatIds ?? [], []));',
       'untracked(() => {});',
     ]],
@@ -116,12 +116,12 @@ export const mutants: readonly Mutant[] = [
   // ---- The form ----------------------------------------------------------------------------------------------------
   {
     bug: 'an error stays although it is corrected',
-    changes: [['views/order.ts', 'visit.clearFieldError(name);', '']],
+    changes: [['views/order.ts', 'page.clearFieldError(name);', '']],
     caughtBy: ['booking', 'an error beside its field goes when it is corrected'],
   },
   {
     bug: 'what the api refuses is not shown beside its field',
-    changes: [['state/concert_visit.ts', 'this.fieldErrors.value = fields;', '']],
+    changes: [['state/concert_page.ts', 'this.fieldErrors.value = fields;', '']],
     caughtBy: ['booking', 'what only the api refuses is shown beside its field'],
   },
   {
@@ -187,7 +187,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'the title of the window does not tell the outcome',
-    changes: [['views/ticket.ts', '`✓ Booked: ${titleOf(app, visit)}`', "'Your booking'"]],
+    changes: [['views/ticket.ts', '`✓ Booked: ${titleOf(app, page)}`', "'Your booking'"]],
     caughtBy: [
       'waiting',
       'a waiting page shows what was asked for, also after a reload, and the outcome in the title and in view',
@@ -270,7 +270,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'a concert is blank until all of its parts are loaded',
-    changes: [['views/concert.ts', '${concert ? loaded', '${concert && !visit.retryNotice.value ? loaded']],
+    changes: [['views/concert.ts', '${concert ? loaded', '${concert && !page.retryNotice.value ? loaded']],
     caughtBy: ['sale', 'while a part of a concert cannot be loaded, the rest is shown, and it comes once it can be'],
   },
   {
@@ -314,12 +314,12 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'an open page does not learn of a change of the sale',
-    changes: [['state/concert_visit.ts', 'if (version !== known) void this.reloadSoon();', '']],
+    changes: [['state/concert_page.ts', 'if (version !== known) void this.reloadSoon();', '']],
     caughtBy: ['sale', 'an organiser who closes and opens the sale is followed'],
   },
   {
     bug: 'a seat that was sold stays in the choice',
-    changes: [['state/concert_visit.ts', 'this.selection.check();', '']],
+    changes: [['state/concert_page.ts', 'this.selection.check();', '']],
     caughtBy: ['sale', 'a seat that another buyer takes is removed from the choice, in view on a phone'],
   },
   {
@@ -329,7 +329,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'a tier that is added while the page is open has no known price',
-    changes: [['state/concert_visit.ts', 'if (version !== known) void this.reloadSoon();', '']],
+    changes: [['state/concert_page.ts', 'if (version !== known) void this.reloadSoon();', '']],
     caughtBy: ['sale', 'a tier that is added has its price at once'],
   },
   {
@@ -339,12 +339,12 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'a concert that was deleted keeps its form',
-    changes: [['views/concert.ts', 'if (failure) {', 'if (failure && !visit.concert.value) {']],
+    changes: [['views/concert.ts', 'if (failure) {', 'if (failure && !page.concert.value) {']],
     caughtBy: ['sale', 'a concert that is deleted while it is open is gone, with a way out'],
   },
   {
     bug: 'the title of a deleted concert stays',
-    changes: [['views/shell.ts', 'if (visit.failure.value) return `Not found – ${site}`;', '']],
+    changes: [['views/shell.ts', 'if (page.failure.value) return `Not found – ${site}`;', '']],
     caughtBy: ['sale', 'a concert that is deleted while it is open is gone, with a way out'],
   },
   {
@@ -382,7 +382,7 @@ export const mutants: readonly Mutant[] = [
   {
     bug: 'the page stays blank after a 503 of one part of the list',
     changes: [[
-      'state/list_visit.ts',
+      'state/list_page.ts',
       'await withRetries(() => this.catalogue.loadList(signal), signal,',
       'await ((load: () => Promise<void>, ..._: unknown[]) => load())(() => this.catalogue.loadList(signal), signal,',
     ]],
@@ -410,12 +410,12 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'the title stays that of the view before',
-    changes: [['views/shell.ts', 'if (visit.failure.value) return `Not found – ${site}`;', '']],
+    changes: [['views/shell.ts', 'if (page.failure.value) return `Not found – ${site}`;', '']],
     caughtBy: ['list', 'addresses of earlier versions and unknown ones lead somewhere'],
   },
   {
     bug: 'after a click on a link, the focus is nowhere',
-    changes: [['main.ts', 'if (shownVisit !== null) queueMicrotask', 'if (false) queueMicrotask']],
+    changes: [['main.ts', 'if (shownPage !== null) queueMicrotask', 'if (false) queueMicrotask']],
     caughtBy: ['list', 'going back shows what was there before'],
   },
 
@@ -490,12 +490,12 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'a first visit loads the concert again',
-    changes: [['state/concert_visit.ts', 'else if (!this.app.isFirstVisit) void', 'else void']],
+    changes: [['state/concert_page.ts', 'else if (!this.app.isFirstPage) void', 'else void']],
     caughtBy: ['budget', 'a first visit takes at most six requests, a second at most two'],
   },
   {
     bug: 'a first visit loads the list again',
-    changes: [['state/list_visit.ts', '(Date.now() - this.catalogue.listedAt) / 1000', 'Infinity']],
+    changes: [['state/list_page.ts', '(Date.now() - this.catalogue.listedAt) / 1000', 'Infinity']],
     caughtBy: ['budget', 'a first visit takes at most six requests, a second at most two'],
   },
   {

@@ -1,4 +1,4 @@
-// A visit to a ticket: its place in the queue, and then its outcome.
+// The page of a ticket: its place in the queue, and then its outcome.
 
 import { computed } from '@preact/signals-core';
 
@@ -7,7 +7,7 @@ import type { App } from './app.ts';
 import { type SavedTicket, tabStorage } from './storage.ts';
 import { isFinal, TicketFollower } from './ticket_status.ts';
 
-export class TicketVisit {
+export class TicketPage {
   readonly view = 'ticket';
   readonly id: string;
   readonly follower: TicketFollower;

@@ -1,4 +1,4 @@
-// A visit to the list of concerts.
+// The page with the list of concerts.
 
 import { signal } from '@preact/signals-core';
 
@@ -9,7 +9,7 @@ import { visible } from './visibility.ts';
 
 const REFRESH = 30; // seconds
 
-export class ListVisit {
+export class ListPage {
   readonly view = 'list';
   readonly retryNotice = signal<{ title: string; retryAt: number } | null>(null);
   private readonly catalogue: Catalogue;

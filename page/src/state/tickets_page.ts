@@ -1,4 +1,4 @@
-// A visit to the tickets that the device remembers: those that were waiting may have an outcome by now.
+// The page of the tickets that the device remembers: those that were waiting may have an outcome by now.
 
 import { ProblemError, request } from '../api/request.ts';
 import { pause } from '../api/signals.ts';
@@ -9,7 +9,7 @@ import { visible } from './visibility.ts';
 
 const PAUSE = 5; // seconds
 
-export class TicketsVisit {
+export class TicketsPage {
   readonly view = 'tickets';
   private readonly tickets: SavedTickets;
 

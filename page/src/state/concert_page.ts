@@ -1,4 +1,4 @@
-// A visit to a concert: its sale, the seats, the selection, and the booking until it is accepted.
+// The page of a concert: its sale, the seats, the selection, and the booking until it is accepted.
 
 import { computed, effect, signal, untracked } from '@preact/signals-core';
 
@@ -22,7 +22,7 @@ export interface PriceChange {
   after: number;
 }
 
-export class ConcertVisit {
+export class ConcertPage {
   readonly view = 'concert';
   readonly id: string;
   readonly map: SeatMap;
@@ -91,7 +91,7 @@ export class ConcertVisit {
     }, { once: true });
     this.booking.resume(this.id, isReload);
     if (this.concert.value === undefined) await this.reload();
-    else if (!this.app.isFirstVisit) void this.reload();
+    else if (!this.app.isFirstPage) void this.reload();
     if (this.failure.value) return;
     const restore = effect(() => {
       if (this.map.sections.value !== null) {
