@@ -32,11 +32,11 @@ export class Catalogue {
   private readonly typeNames = signal<ReadonlyMap<number, string>>(new Map());
 
   constructor(data: CatalogueData = {}) {
-    this.take(data);
+    this.merge(data);
   }
 
-  /** Takes over what was loaded. */
-  take({ concerts = [], isList = false, tiers = [], ticketTypes = [] }: CatalogueData): void {
+  /** Merges what was loaded into what is known. */
+  merge({ concerts = [], isList = false, tiers = [], ticketTypes = [] }: CatalogueData): void {
     batch(() => {
       this.concerts.value = merged(this.concerts.value, concerts);
       if (isList) {
@@ -61,7 +61,7 @@ export class Catalogue {
       const current = new Set(tiers.body.map((tier) => tier.id));
       const listed = new Set(concerts.body.data.map((concert) => concert.id));
       this.forgetTiers(({ id, concertId }) => listed.has(concertId) && !current.has(id));
-      this.take({ concerts: concerts.body.data, isList: true, tiers: tiers.body, ticketTypes: types.body });
+      this.merge({ concerts: concerts.body.data, isList: true, tiers: tiers.body, ticketTypes: types.body });
     });
   }
 
@@ -77,7 +77,7 @@ export class Catalogue {
       this.forgetTiers(({ id: tier, concertId }) =>
         concertId === id && !tiers.body.data.some((kept) => kept.id === tier)
       );
-      this.take({ concerts: [concert.body], tiers: tiers.body.data, ticketTypes: types.body });
+      this.merge({ concerts: [concert.body], tiers: tiers.body.data, ticketTypes: types.body });
     });
   }
 

@@ -60,7 +60,7 @@ export class TicketFollower {
     const looking = whileVisible(signal);
     try {
       const status = (ticket: TicketStatus) => {
-        this.take(ticket);
+        this.update(ticket);
         return this.isOver;
       };
       await listen(`${this.path}/events`, { status }, SILENCE, looking.signal);
@@ -87,11 +87,11 @@ export class TicketFollower {
     const { body, retryAfter } = await withRetries(attempt, signal, ({ problem }, seconds) => {
       this.retryNotice.value = { title: problem.title, retryAt: Date.now() + seconds * 1000 };
     });
-    this.take(body);
+    this.update(body);
     return retryAfter;
   }
 
-  private take(status: TicketStatus): void {
+  private update(status: TicketStatus): void {
     this.retryNotice.value = null;
     this.updatedAt.value = Date.now();
     const waited = (serverClock.now() - Date.parse(status.submittedAt)) / 1000;
