@@ -10,7 +10,7 @@ import { decimal } from '../model/money.ts';
 import { opensAt, type SaleState, saleState, seatsOfTiers } from '../model/sale.ts';
 import type { App } from './app.ts';
 import { Booking } from './booking.ts';
-import { oneAtATime } from './one_at_a_time.ts';
+import { coalesced } from './coalesced.ts';
 import { SeatMap } from './seat_map.ts';
 import { SeatSelection } from './seat_selection.ts';
 
@@ -169,8 +169,8 @@ export class ConcertPage {
     }
   }
 
-  /** Loads the concert and its tiers again. While that fails, changes are not queued: one more round loads them all. */
-  private readonly reload = oneAtATime(async () => {
+  /** Loads the concert and its tiers again. While that fails, changes are not queued: one more run loads them all. */
+  private readonly reload = coalesced(async () => {
     try {
       const attempt = () => this.app.catalogue.loadConcert(this.id, this.signal);
       await withRetries(attempt, this.signal, ({ problem }, seconds) => {
