@@ -5,7 +5,7 @@ import { computed, signal } from '@preact/signals-core';
 import { serverClock } from '../api/server_clock.ts';
 import { Catalogue, type CatalogueData } from './catalogue.ts';
 import { ConcertPage } from './concert_page.ts';
-import { noteInView } from './in_view.ts';
+import { observeInView } from './in_view.ts';
 import { ListPage } from './list_page.ts';
 import { href, pathOfHash, paths, type Route, routeOf } from './router.ts';
 import { SavedTickets, tabStorage } from './storage.ts';
@@ -40,13 +40,13 @@ export class App {
   /** An error in the script itself. */
   readonly failure = signal('');
   /** What screen readers announce. */
-  readonly spoken = signal('');
+  readonly announcement = signal('');
   /** What the visitor has typed, on whichever concert. */
   readonly contactDetails = signal(tabStorage.contactDetails());
   /** Whether the order form is in view. */
   readonly isOrderInView = signal(false);
   /** For lit's `ref`. One function, because lit takes another one for another element. */
-  readonly noteOrder = (element?: Element): void => noteInView(element, this.isOrderInView);
+  readonly orderFormRef = (element?: Element): void => observeInView(element, this.isOrderInView);
   /** Whether the page that is shown was loaded with the document. */
   isFirstPage = true;
   private documentVersion: string | null;
@@ -94,8 +94,9 @@ export class App {
     this.failure.value = error instanceof Error ? error.message : String(error);
   }
 
-  say(text: string): void {
-    this.spoken.value = text;
+  /** Screen readers read it out. */
+  announce(text: string): void {
+    this.announcement.value = text;
   }
 
   /** The version of what the document has brought along. Only once: what is loaded later is newer. */
@@ -110,7 +111,7 @@ export class App {
     this.current = new AbortController();
     const { signal } = this.current;
     this.failure.value = '';
-    this.spoken.value = '';
+    this.announcement.value = '';
     const page = this.pageOf(routeOf(location.pathname));
     this.page.value = page;
     if ('run' in page) {

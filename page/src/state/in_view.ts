@@ -1,11 +1,11 @@
-// Notes whether an element is in view.
+// Observes whether an element is in view.
 
 import type { Signal } from '@preact/signals-core';
 
 let observed: { element: Element; observer: IntersectionObserver } | null = null;
 
 /** For lit's `ref`: sets the signal while the element is in view, but for what the foot of the form needs. */
-export function noteInView(element: Element | undefined, isInView: Signal<boolean>): void {
+export function observeInView(element: Element | undefined, isInView: Signal<boolean>): void {
   if (element === observed?.element) return;
   observed?.observer.disconnect();
   observed = null;

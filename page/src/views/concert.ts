@@ -85,7 +85,7 @@ function loaded(app: App, page: ConcertPage, concert: Concert, seatList: SeatLis
 
 const loading = (): TemplateResult =>
   html`
-    <p class="spoken" role="status">Loading the concert…</p>
+    <p class="visually-hidden" role="status">Loading the concert…</p>
     <div class="hero skeleton" aria-hidden="true">
       <div class="poster hero"></div>
       <div>

@@ -102,7 +102,7 @@ export function badge(state: SaleState, concert: Concert, tiers: TicketTier[]): 
 
 function skeletons(): TemplateResult {
   return html`
-    <p class="spoken" role="status">Loading the concerts…</p>
+    <p class="visually-hidden" role="status">Loading the concerts…</p>
     <ul class="concerts" aria-hidden="true">
           ${[1, 2, 3].map(() =>
             html`

@@ -23,7 +23,7 @@ export function orderForm(app: App, page: ConcertPage, state: SaleState): Templa
   const phase = page.booking.phase.value;
   const isLocked = phase.kind === 'sending';
   return html`
-    <form id="order" class="card" novalidate aria-labelledby="order-title" ${ref(app.noteOrder)} @submit=${(
+    <form id="order" class="card" novalidate aria-labelledby="order-title" ${ref(app.orderFormRef)} @submit=${(
       event: Event,
     ) => submit(event, app, page, state)}>
       <div class="scroll">

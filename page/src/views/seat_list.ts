@@ -184,7 +184,7 @@ export class SeatList {
     const button = (target as HTMLElement).closest<HTMLElement>('.seat');
     const seat = button ? this.page.map.seat(Number(button.dataset['id'])) : undefined;
     if (!seat) return;
-    if (this.page.booking.isLocked) this.app.say('Your booking is being sent. Wait for its outcome first.');
+    if (this.page.booking.isLocked) this.app.announce('Your booking is being sent. Wait for its outcome first.');
     else if (this.page.sale.value === 'closed') this.page.selection.showError('The sale has closed.');
     else this.page.selection.toggle(seat);
   }

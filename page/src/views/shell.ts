@@ -25,7 +25,7 @@ export function shell(app: App, seatList: SeatList | null): TemplateResult {
         : nothing}
     </header>
     <main id="main">
-      <p class="spoken" role="status">${app.spoken.value}</p>
+      <p class="visually-hidden" role="status">${app.announcement.value}</p>
       ${app.failure.value
         ? html`
           <div class="card bad" role="alert">

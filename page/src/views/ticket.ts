@@ -120,7 +120,7 @@ function receipt(app: App, page: TicketPage, booking: Booking): TemplateResult {
       : nothing
   }
     <table>
-      <caption class="spoken">What the seats cost</caption>
+      <caption class="visually-hidden">What the seats cost</caption>
       <tbody>${
     booking.ticketData.map((line) =>
       html`

@@ -35,6 +35,6 @@ function line(app: App, ticket: SavedTicket): TemplateResult {
       ${list(ticket.seats.map(({ seatNumber }) => seatNumber))}
       ${ticket.total === undefined ? nothing : html`· ${money(cents(ticket.total))}`}</p>
     <button type="button" class="action quiet" @click=${() => app.tickets.forget(ticket.ticketId)}>Remove from
-      this list<span class="spoken">: ${ticket.title}</span></button>
+      this list<span class="visually-hidden">: ${ticket.title}</span></button>
   `;
 }
