@@ -2,13 +2,13 @@
 
 import { urlOf } from './request.ts';
 
-const PROMPT = 5; // seconds: a stream starts with an event at once, unless a proxy buffers it.
+const FIRST_EVENT_TIMEOUT = 5; // seconds: a stream starts with an event at once, unless a proxy buffers it.
 
 export type StreamEnd =
   /** A handler returned true. */
   | 'done'
-  /** Nothing was received for `silence` seconds: there was no event, or the connection is dead. */
-  | 'silent'
+  /** Nothing was received for `idleTimeout` seconds: there was no event, or the connection is dead. */
+  | 'idle'
   /** No stream is available. */
   | 'failed';
 
@@ -25,27 +25,27 @@ const STREAMS_MAX = 3;
 export async function listen(
   path: string,
   on: Handlers,
-  silence: number,
+  idleTimeout: number,
   signal: AbortSignal,
 ): Promise<StreamEnd> {
   signal.throwIfAborted();
   // Browsers have locks on HTTPS and on localhost only.
   const { locks } = navigator as { locks?: LockManager };
-  if (locks === undefined) return await open(path, on, silence, signal);
+  if (locks === undefined) return await open(path, on, idleTimeout, signal);
   for (let slot = 0; slot < STREAMS_MAX; slot += 1) {
     const end = await locks.request(`hamro.stream.${slot}`, { ifAvailable: true }, async (lock) => {
-      return lock === null ? null : await open(path, on, silence, signal);
+      return lock === null ? null : await open(path, on, idleTimeout, signal);
     });
     if (end !== null) return end;
   }
   return 'failed';
 }
 
-function open(path: string, on: Handlers, silence: number, signal: AbortSignal): Promise<StreamEnd> {
+function open(path: string, on: Handlers, idleTimeout: number, signal: AbortSignal): Promise<StreamEnd> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const source = new EventSource(urlOf(path));
-    let isProven = false; // An event was received.
+    let hasReceivedEvent = false;
     let isBroken = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -64,22 +64,22 @@ function open(path: string, on: Handlers, silence: number, signal: AbortSignal):
     };
     const wait = () => {
       clearTimeout(timer);
-      const isUp = isProven && !isBroken;
-      timer = setTimeout(() => end(isUp ? 'silent' : 'failed'), (isUp ? silence : PROMPT) * 1000);
+      const isUp = hasReceivedEvent && !isBroken;
+      timer = setTimeout(() => end(isUp ? 'idle' : 'failed'), (isUp ? idleTimeout : FIRST_EVENT_TIMEOUT) * 1000);
     };
 
     signal.addEventListener('abort', abort);
     wait();
     for (const [name, handle] of Object.entries(on)) {
       source.addEventListener(name, (event) => {
-        isProven = true;
+        hasReceivedEvent = true;
         if (handle(JSON.parse((event as MessageEvent<string>).data) as never) === true) end('done');
         else wait();
       });
     }
     source.addEventListener('open', () => {
       isBroken = false;
-      if (isProven) wait();
+      if (hasReceivedEvent) wait();
     });
     source.addEventListener('error', () => {
       // Closed: the response was not a stream, and the browser does not reconnect.

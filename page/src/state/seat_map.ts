@@ -9,7 +9,7 @@ import { pause } from '../api/signals.ts';
 import type { Layout, SeatsChange, SeatsSnapshot, SeatStatus } from '../api/types.ts';
 import { visible, whileVisible } from './visibility.ts';
 
-const SILENCE = 120; // seconds until a silent stream, which may be dead, is replaced. A new snapshot may be large.
+const IDLE_TIMEOUT = 120; // seconds until an idle stream, which may be dead, is replaced. A new snapshot may be large.
 const POLLING = 30; // seconds, randomly up to twice as long, until the stream is tried again
 const POLL_PAUSE = { least: 4, most: 15 }; // seconds
 
@@ -56,14 +56,14 @@ export class SeatMap {
     for (;;) {
       await visible(signal);
       // A hidden page closes its stream, because a browser opens only six connections to a server, for all tabs.
-      const looking = whileVisible(signal);
+      const untilHidden = whileVisible(signal);
       try {
-        await this.follow(looking.signal);
+        await this.follow(untilHidden.signal);
       } catch (error) {
         signal.throwIfAborted();
-        if (!looking.signal.aborted) throw error;
+        if (!untilHidden.signal.aborted) throw error;
       } finally {
-        looking.dispose();
+        untilHidden.dispose();
       }
     }
   }
@@ -133,7 +133,7 @@ export class SeatMap {
         change: ({ bookedSeatIds, freedSeatIds }: SeatsChange) => this.mark(bookedSeatIds, freedSeatIds),
         catalogue: ({ version }: { version: string }) => this.onCatalogue(version),
       },
-      SILENCE,
+      IDLE_TIMEOUT,
       signal,
     );
     if (end === 'failed') await this.poll(signal);

@@ -10,7 +10,7 @@ import type { Problem, TicketStatus } from '../api/types.ts';
 import { whileVisible } from './visibility.ts';
 
 const FINAL = ['confirmed', 'rejected', 'expired', 'failed']; // An unknown status is not final.
-const SILENCE = 20; // seconds without an event: the queue position has not changed, or the connection is dead
+const IDLE_TIMEOUT = 20; // seconds without an event: the queue position has not changed, or the connection is dead
 const HIDDEN_POLLING = 5; // seconds
 
 export const isFinal = ({ status }: { status?: string }): boolean => status !== undefined && FINAL.includes(status);
@@ -57,21 +57,21 @@ export class TicketFollower {
   }
 
   private async listen(signal: AbortSignal, polls: number): Promise<void> {
-    const looking = whileVisible(signal);
+    const untilHidden = whileVisible(signal);
     try {
       const status = (ticket: TicketStatus) => {
         this.update(ticket);
         return this.isOver;
       };
-      await listen(`${this.path}/events`, { status }, SILENCE, looking.signal);
+      await listen(`${this.path}/events`, { status }, IDLE_TIMEOUT, untilHidden.signal);
       if (this.isOver) return;
-      const retryAfter = await this.poll(looking.signal);
-      if (!this.isOver) await pause(delay(polls, retryAfter, 5), looking.signal);
+      const retryAfter = await this.poll(untilHidden.signal);
+      if (!this.isOver) await pause(delay(polls, retryAfter, 5), untilHidden.signal);
     } catch (error) {
       signal.throwIfAborted();
-      if (!looking.signal.aborted) throw error;
+      if (!untilHidden.signal.aborted) throw error;
     } finally {
-      looking.dispose();
+      untilHidden.dispose();
     }
   }
 

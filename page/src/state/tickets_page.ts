@@ -24,13 +24,13 @@ export class TicketsPage {
       if (waiting.length === 0) return;
       for (const { ticketId } of waiting) {
         await visible(signal);
-        await this.look(ticketId, signal);
+        await this.refresh(ticketId, signal);
       }
       await pause(PAUSE * (1 + Math.random() / 4), signal);
     }
   }
 
-  private async look(ticketId: string, signal: AbortSignal): Promise<void> {
+  private async refresh(ticketId: string, signal: AbortSignal): Promise<void> {
     try {
       const { body } = await request<TicketStatus>(`/ticket-bookings/${encodeURIComponent(ticketId)}`, signal);
       const ticket = this.tickets.find(ticketId);

@@ -284,7 +284,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'without events, a ticket is not followed',
-    changes: [['state/ticket_status.ts', 'await this.poll(looking.signal)', '1']],
+    changes: [['state/ticket_status.ts', 'await this.poll(untilHidden.signal)', '1']],
     caughtBy: ['waiting', 'a deep queue is told in words, with progress'],
   },
 
