@@ -17,8 +17,8 @@ export class SeatList {
   private readonly app: App;
   private readonly page: ConcertPage;
   private readonly dispose: () => void;
-  private buttons = new Map<number, { seat: Seat; button: HTMLButtonElement; is: string }>();
-  private heads: {
+  private buttons = new Map<number, { seat: Seat; button: HTMLButtonElement; state: string }>();
+  private sectionHeaders: {
     section: Section;
     details: HTMLDetailsElement;
     title: HTMLElement;
@@ -59,7 +59,7 @@ export class SeatList {
     this.shownBooked = this.page.map.booked.peek();
     this.shownChosen = new Set(this.page.selection.seats.peek().map(({ id }) => id));
     const isCollapsed = this.page.map.size > MANY_SEATS && sections.length > 1;
-    this.heads = sections.map((section) => {
+    this.sectionHeaders = sections.map((section) => {
       const title = element('h3', '');
       const free = element('span', 'muted small');
       const summary = document.createElement('summary');
@@ -75,7 +75,7 @@ export class SeatList {
       const left = section.seats.filter((seat) => !this.shownBooked.has(seat.id)).length;
       return { section, details, title, free, left };
     });
-    this.element.replaceChildren(...this.heads.map(({ details }) => details));
+    this.element.replaceChildren(...this.sectionHeaders.map(({ details }) => details));
     this.showPrices();
   }
 
@@ -83,14 +83,14 @@ export class SeatList {
   private showPrices(): void {
     const { catalogue } = this.app;
     catalogue.tiers.value;
-    for (const head of this.heads) {
-      head.title.textContent = catalogue.tierName(head.section.tierId);
-      this.showFree(head);
+    for (const header of this.sectionHeaders) {
+      header.title.textContent = catalogue.tierName(header.section.tierId);
+      this.showFree(header);
     }
     for (const shown of this.buttons.values()) this.label(shown);
   }
 
-  private showFree({ section, free, left }: SeatList['heads'][number]): void {
+  private showFree({ section, free, left }: SeatList['sectionHeaders'][number]): void {
     const name = this.app.catalogue.tierName(section.tierId);
     const where = section.name.toLowerCase() === name.toLowerCase() ? '' : `section ${section.name} · `;
     const offer = left > 0
@@ -110,14 +110,14 @@ export class SeatList {
     [this.shownBooked, this.shownChosen] = [booked, chosen];
     for (const id of changed) {
       const shown = this.buttons.get(id);
-      if (shown) this.paint(shown);
+      if (shown) this.updateButton(shown);
     }
     if (!isBookedChanged || changed.size === 0) return;
-    for (const head of this.heads) {
-      const left = head.section.seats.reduce((left, seat) => left + (booked.has(seat.id) ? 0 : 1), 0);
-      if (left === head.left) continue;
-      head.left = left;
-      this.showFree(head);
+    for (const header of this.sectionHeaders) {
+      const left = header.section.seats.reduce((left, seat) => left + (booked.has(seat.id) ? 0 : 1), 0);
+      if (left === header.left) continue;
+      header.left = left;
+      this.showFree(header);
     }
   }
 
@@ -153,29 +153,29 @@ export class SeatList {
     button.tabIndex = -1;
     button.textContent = seat.number.split('-').at(-1) ?? seat.number;
     button.dataset['id'] = String(seat.id);
-    const shown = { seat, button, is: '' };
+    const shown = { seat, button, state: '' };
     this.buttons.set(seat.id, shown);
-    this.paint(shown);
+    this.updateButton(shown);
     return button;
   }
 
-  private paint(shown: { seat: Seat; button: HTMLButtonElement; is: string }): void {
+  private updateButton(shown: { seat: Seat; button: HTMLButtonElement; state: string }): void {
     const { seat, button } = shown;
-    const is = this.shownChosen.has(seat.id) ? 'chosen' : this.shownBooked.has(seat.id) ? 'taken' : 'free';
-    if (is === shown.is) return;
-    shown.is = is;
-    button.dataset['is'] = is;
-    button.setAttribute('aria-pressed', String(is === 'chosen'));
-    button.setAttribute('aria-disabled', String(is === 'taken'));
+    const state = this.shownChosen.has(seat.id) ? 'chosen' : this.shownBooked.has(seat.id) ? 'taken' : 'free';
+    if (state === shown.state) return;
+    shown.state = state;
+    button.dataset['is'] = state;
+    button.setAttribute('aria-pressed', String(state === 'chosen'));
+    button.setAttribute('aria-disabled', String(state === 'taken'));
     this.label(shown);
   }
 
-  private label({ seat, button, is }: { seat: Seat; button: HTMLButtonElement; is: string }): void {
+  private label({ seat, button, state }: { seat: Seat; button: HTMLButtonElement; state: string }): void {
     const { catalogue } = this.app;
     button.setAttribute(
       'aria-label',
       `Seat ${seat.number}, ${seat.section}, row ${seat.row}, ${catalogue.tierName(seat.tierId)}, ` +
-        `${money(catalogue.priceOf(seat.tierId))}, ${is}`,
+        `${money(catalogue.priceOf(seat.tierId))}, ${state}`,
     );
   }
 

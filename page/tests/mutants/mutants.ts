@@ -507,7 +507,7 @@ export const mutants: readonly Mutant[] = [
     bug: 'a sale labels all seats again',
     changes: [
       ['views/seat_list.ts', 'for (const id of changed) {', 'for (const id of this.buttons.keys()) {'],
-      ['views/seat_list.ts', 'if (is === shown.is) return;', ''],
+      ['views/seat_list.ts', 'if (state === shown.state) return;', ''],
     ],
     caughtBy: ['budget', 'a map of twenty thousand seats stays usable'],
   },
