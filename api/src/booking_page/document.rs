@@ -106,7 +106,7 @@ pub fn render(head: &Head, base: &str, data: &PageData) -> String {
         Some(CatalogueData { concerts, is_list: false, .. }) => concerts.first().map(event),
         _ => None,
     };
-    let data = in_script(&serde_json::to_value(data).expect("has string keys only"));
+    let data = escape_for_script(&serde_json::to_value(data).expect("has string keys only"));
     let page = PageTemplate { head, base, script: SCRIPT, style: STYLE, event, data };
     page.render().expect("writing to memory does not fail")
 }
@@ -114,7 +114,7 @@ pub fn render(head: &Head, base: &str, data: &PageData) -> String {
 /// The concert for search engines (schema.org).
 fn event(concert: &Concert) -> String {
     let Concert { title, artist, date, time, venue, city, image, description, .. } = concert;
-    in_script(&json!({
+    escape_for_script(&json!({
         "@context": "https://schema.org",
         "@type": "Event",
         "name": title,
@@ -127,7 +127,7 @@ fn event(concert: &Concert) -> String {
 }
 
 /// JSON that cannot end the script element that it is in.
-fn in_script(json: &serde_json::Value) -> String {
+fn escape_for_script(json: &serde_json::Value) -> String {
     json.to_string().replace('<', "\\u003c")
 }
 
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn text_cannot_end_the_script_that_it_is_in() {
-        let json = in_script(&json!({ "title": "</script><script>alert(1)</script><!--" }));
+        let json = escape_for_script(&json!({ "title": "</script><script>alert(1)</script><!--" }));
         assert!(!json.contains('<'), "{json}");
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(read["title"], "</script><script>alert(1)</script><!--");
