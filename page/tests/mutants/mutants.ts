@@ -444,7 +444,11 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'a receipt is wider than a phone',
-    changes: [['page.css', 'vertical-align: top; overflow-wrap: anywhere; }', 'vertical-align: top; white-space: nowrap; }']],
+    changes: [[
+      'page.css',
+      'vertical-align: top; overflow-wrap: anywhere; }',
+      'vertical-align: top; white-space: nowrap; }',
+    ]],
     caughtBy: ['look', 'nothing is wider than a window of 320 px, or than a phone with text of twice the size'],
   },
   {
