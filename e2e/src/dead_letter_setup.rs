@@ -6,7 +6,7 @@ use lapin::message::BasicGetMessage;
 use lapin::options::BasicGetOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::outage::{rabbitmqctl, run};
+use crate::outage::{rabbitmqctl, run_aside};
 use crate::{Deployment, wait_until};
 
 /// The message header with which a worker marks an isolated booking.
@@ -69,9 +69,9 @@ impl Deployment {
     }
 
     /// Limits `bookings.dead` to this many messages, or removes the limit.
-    pub fn limit_dead_queue(&self, messages: Option<u32>) -> Result<()> {
+    pub async fn limit_dead_queue(&self, messages: Option<u32>) -> Result<()> {
         let queue = self.topology.dead_queue();
-        run(match messages {
+        run_aside(match messages {
             Some(messages) => {
                 let pattern = format!("^{}$", queue.replace('.', "\\."));
                 let bound = format!(r#"{{"max-length":{messages},"overflow":"reject-publish"}}"#);
@@ -79,5 +79,6 @@ impl Deployment {
             }
             None => rabbitmqctl(&["clear_policy", &queue])?,
         })
+        .await
     }
 }

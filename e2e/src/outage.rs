@@ -139,6 +139,11 @@ pub fn rabbitmqctl(arguments: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
+/// Runs the command on another thread: it may take seconds, in which the connections of the test must go on.
+pub async fn run_aside(command: Command) -> Result<()> {
+    tokio::task::spawn_blocking(move || run(command)).await?
+}
+
 pub fn run(mut command: Command) -> Result<()> {
     let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
     let output = [String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)].concat();

@@ -14,7 +14,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 
 use super::Deployment;
 use crate::client::booking;
-use crate::outage::{rabbitmqctl, run};
+use crate::outage::{rabbitmqctl, run_aside};
 use crate::wait_until;
 
 /// Customer name of the bookings that the tests publish to detect when the queue is drained.
@@ -84,15 +84,15 @@ impl Deployment {
     }
 
     /// Limits the intake queue to this many messages.
-    pub fn limit_queue(&self, messages: u32) -> Result<()> {
+    pub async fn limit_queue(&self, messages: u32) -> Result<()> {
         let pattern = format!("^{}$", self.topology.intake_queue().replace('.', "\\."));
         let bound = format!(r#"{{"max-length":{messages}}}"#);
-        run(rabbitmqctl(&["set_policy", "--apply-to", "queues", self.name(), &pattern, &bound])?)
+        run_aside(rabbitmqctl(&["set_policy", "--apply-to", "queues", self.name(), &pattern, &bound])?).await
     }
 
     /// Removes the limit.
-    pub fn unlimit_queue(&self) -> Result<()> {
-        run(rabbitmqctl(&["clear_policy", self.name()])?)
+    pub async fn unlimit_queue(&self) -> Result<()> {
+        run_aside(rabbitmqctl(&["clear_policy", self.name()])?).await
     }
 
     /// Deletes the intake queue and its messages.

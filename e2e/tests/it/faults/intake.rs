@@ -67,7 +67,7 @@ pub async fn fill_the_queue(
     clients: &SimulatedClients,
     is_full: impl Future<Output = Result<()>>,
 ) -> Result<()> {
-    deployment.limit_queue(5)?;
+    deployment.limit_queue(5).await?;
     for worker in &deployment.workers {
         worker.signal(Signal::SIGSTOP)?;
     }
@@ -78,7 +78,7 @@ pub async fn fill_the_queue(
         }
         // While they drain the queue, confirms and refusals alternate.
         clients.wait_for_accepted(100).await?;
-        deployment.unlimit_queue()
+        deployment.unlimit_queue().await
     };
     try_join(clients.burst(256), emptying).await?;
     Ok(())

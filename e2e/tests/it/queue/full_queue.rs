@@ -23,7 +23,7 @@ async fn queued_tickets(deployment: &Deployment) -> Result<BTreeSet<String>> {
 #[tokio::test]
 async fn a_booking_refused_by_the_full_queue_is_never_answered_202() -> Result<()> {
     Deployment::run(Setup { workers: 0, ..Setup::default() }, async |deployment| {
-        deployment.limit_queue(5)?;
+        deployment.limit_queue(5).await?;
         let client = deployment.client();
         let mut answers: Vec<ApiResponse> = Vec::new();
         // Waves of 256 concurrent bookings, until the queue has refused some.
@@ -44,7 +44,7 @@ async fn a_booking_refused_by_the_full_queue_is_never_answered_202() -> Result<(
         }
         assert!(!accepted.is_empty());
         assert_eq!(queued_tickets(deployment).await?, accepted);
-        deployment.unlimit_queue()?;
+        deployment.unlimit_queue().await?;
         Ok(())
     })
     .await

@@ -108,7 +108,7 @@ async fn an_interrupted_split_of_a_parcel_loses_no_booking() -> Result<()> {
         let bookings = envelopes(&seats[..8])?;
         deployment.publish_dead(&parcel(&bookings)).await?;
         // The queue has room for only some of the bookings.
-        deployment.limit_dead_queue(Some(2))?;
+        deployment.limit_dead_queue(Some(2)).await?;
         deployment.start_worker(&[]).await?;
         let mut worker = deployment.workers.pop().context("no worker")?;
         worker.line_after("splitting a parcel: the broker refused").await?;
@@ -116,7 +116,7 @@ async fn an_interrupted_split_of_a_parcel_loses_no_booking() -> Result<()> {
         worker.ended().await?;
         assert_eq!(tables::count(&deployment.pool, "bookings").await?, 0);
 
-        deployment.limit_dead_queue(None)?;
+        deployment.limit_dead_queue(None).await?;
         deployment.start_worker(&[]).await?;
         for booking in &bookings {
             ends_as(deployment, booking, "confirmed").await?;

@@ -38,7 +38,7 @@ async fn an_unrouted_parcel_waits_while_the_intake_queue_is_full() -> Result<()>
         let (intake, unrouted) = (deployment.topology.intake_queue(), deployment.topology.unrouted_queue());
         // A message that only a newer worker can read stops the consumer, so the queue stays full.
         let newer = String::from_utf8(parcel(&envelopes(&seats[..1])?))?.replace("\"v\":1", "\"v\":9");
-        deployment.limit_queue(1)?;
+        deployment.limit_queue(1).await?;
         wait_until("the queue is full", async || {
             Ok(deployment.publish(newer.as_bytes()).await.is_err().then_some(()))
         })
@@ -49,7 +49,7 @@ async fn an_unrouted_parcel_waits_while_the_intake_queue_is_full() -> Result<()>
         let number = deployment.start_worker(&[]).await?;
         deployment.workers[number].line_after(" is full; an unrouted parcel is waiting").await?;
 
-        deployment.unlimit_queue()?;
+        deployment.unlimit_queue().await?;
         wait_until("the unrouted parcel is in the queue", async || {
             Ok((deployment.messages_in(&intake).await? == full + 1).then_some(()))
         })

@@ -143,7 +143,7 @@ async fn a_deferred_booking_survives_a_full_queue_and_blocks_no_other() -> Resul
     Deployment::run(without_workers(vec![("PREFETCH", "1")]), async |deployment| {
         start_worker(deployment).await?;
         let (holder, wanted, _) = held_seat(deployment).await?;
-        deployment.limit_queue(1)?;
+        deployment.limit_queue(1).await?;
         let mut locations = Vec::new();
         wait_until("the queue has no room for the deferred booking", async || {
             // Until the worker acknowledges the parcel it receives nothing else, so the queue fills.
@@ -158,7 +158,7 @@ async fn a_deferred_booking_survives_a_full_queue_and_blocks_no_other() -> Resul
         for location in &locations {
             ends_as(deployment, location, "rejected").await?;
         }
-        deployment.unlimit_queue()?;
+        deployment.unlimit_queue().await?;
         holder.rollback().await?;
         ends_as(deployment, &wanted, "confirmed").await?;
         Ok(())
