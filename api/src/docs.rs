@@ -9,10 +9,11 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::{OpenApi, Server};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::http::problem::Problem;
+use crate::server::config::HttpConfig;
 use crate::state::AppState;
 
 const DOCUMENT: &str = "/openapi.json";
@@ -29,12 +30,15 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
 );
 
-pub fn routes(document: &OpenApi, has_page: bool) -> Router<AppState> {
+pub fn routes(mut document: OpenApi, config: &HttpConfig) -> Router<AppState> {
+    if let Some(url) = &config.public_url {
+        document.servers = Some(vec![Server::new(url.as_str())]);
+    }
     // Serialized once.
-    let json = Bytes::from(serde_json::to_vec(document).expect("is JSON"));
+    let json = Bytes::from(serde_json::to_vec(&document).expect("is JSON"));
     let document = Router::new()
         .route(DOCUMENT, get(async move || ([(CONTENT_TYPE, "application/json")], json.clone())));
-    if !has_page {
+    if !config.has_docs {
         return document;
     }
     let page = SwaggerUi::new("/docs").config(Config::from(DOCUMENT_FROM_PAGE));

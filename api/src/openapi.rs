@@ -17,8 +17,7 @@ use crate::seat_feed::{CatalogueVersion, SeatsChange, SeatsSnapshot};
         contact(name = "The Hamro Concert authors"),
         license(name = "MIT", identifier = "MIT"),
     ),
-    // Relative to this document, which a proxy may serve below a path.
-    servers((url = ".", description = "The installation that serves this document")),
+    servers((url = "/", description = "The installation that serves this document")),
     tags(
         (name = BOOKINGS, description = "Create bookings and follow their status. Anyone may book. A ticket's id is all that \
                                          is needed to follow it."),

@@ -36,8 +36,8 @@ pub fn router(
     exposition: Exposition,
 ) -> Router {
     let (router, document) = endpoints(&state.own_writes).split_for_parts();
-    let docs = docs::routes(&document, config.has_docs);
     let counts = middleware.counts.with_routes(document.paths.paths.keys());
+    let docs = docs::routes(document, config);
     let middleware = MiddlewareState { counts, ..middleware };
     // The booking page is compressed already.
     let pages = ops::page::routes().merge(docs).layer(CompressionLayer::new());

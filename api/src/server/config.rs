@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, Uri};
 use hamro_shared::config::shared_settings::read_host;
 use hamro_shared::config::{Env, Setting};
 
@@ -17,6 +17,7 @@ use crate::http::extract::BodyTimeout;
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
     pub address: SocketAddr,
+    pub public_url: Option<PublicUrl>,
     pub cors_origin: CorsOrigin,
     pub rate_limit: RateLimitConfig,
     /// The maximum number of open connections. `None`: what the limit on open files allows.
@@ -36,6 +37,26 @@ pub struct HttpConfig {
     pub client_share: ClientShare,
     /// The maximum number of bytes of large responses in memory.
     pub response_bytes_max: NonZeroU32,
+}
+
+/// Where clients reach the api, without a slash at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for PublicUrl {
+    fn parse(text: &str) -> Option<Self> {
+        let url: Uri = text.parse().ok()?;
+        let is_web = matches!(url.scheme_str(), Some("http" | "https"));
+        let has_user = url.authority()?.as_str().contains('@');
+        let is_plain = url.query().is_none() && !text.contains('#');
+        (is_web && !has_user && is_plain).then(|| Self(text.trim_end_matches('/').to_owned()))
+    }
 }
 
 /// The origins whose pages may use the api. Any origin is safe, because the api does not use cookies.
@@ -84,6 +105,13 @@ impl HttpConfig {
         let port = env
             .variable("PORT", "Port to listen on; 0 selects a free port.", "a TCP port such as 3000")
             .or_default("3000");
+        let public_url = env
+            .variable(
+                "PUBLIC_URL",
+                "Where clients reach the api, for the OpenAPI document. Needed if a proxy serves it below a path.",
+                "a URL such as https://www.example.com/tickets",
+            )
+            .optional();
         let cors_origin = env
             .variable(
                 "CORS_ORIGIN",
@@ -146,6 +174,7 @@ impl HttpConfig {
             .or_default("true");
         Some(Self {
             address: SocketAddr::new(host?, port?),
+            public_url: public_url?,
             cors_origin: cors_origin?,
             rate_limit: rate_limit?,
             connections_max: connections_max?,
@@ -203,4 +232,33 @@ fn read_timeout(
         env.record_error(format!("{name} is zero: it should be {expected}"));
     }
     timeout
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_has_a_scheme_and_a_host_and_may_have_a_path() {
+        let parsed = |text: &str| PublicUrl::parse(text).map(|url| url.0);
+        for (text, url) in [
+            ("https://tickets.example.com", "https://tickets.example.com"),
+            ("https://www.example.com/tickets/", "https://www.example.com/tickets"),
+            ("http://127.0.0.1:8080/a/b", "http://127.0.0.1:8080/a/b"),
+        ] {
+            assert_eq!(parsed(text).as_deref(), Some(url));
+        }
+        for text in [
+            "",
+            "/tickets",
+            "tickets.example.com",
+            "ftp://tickets.example.com",
+            "https://user:password@tickets.example.com",
+            "https://tickets.example.com?a=b",
+            "https://tickets.example.com/#a",
+            "https://tickets example.com",
+        ] {
+            assert_eq!(parsed(text), None, "{text}");
+        }
+    }
 }

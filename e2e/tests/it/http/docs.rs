@@ -71,3 +71,20 @@ async fn the_documentation_can_be_switched_off_while_its_document_stays() -> Res
     })
     .await
 }
+
+#[tokio::test]
+async fn the_document_names_the_address_at_which_clients_reach_the_api() -> Result<()> {
+    for (variables, url) in [
+        (vec![], "/"),
+        (vec![("PUBLIC_URL", "https://www.example.com/tickets/")], "https://www.example.com/tickets"),
+    ] {
+        let setup = Setup { workers: 0, variables, ..Setup::default() };
+        Deployment::run(setup, async |deployment| {
+            let document = deployment.client().get("/openapi.json").await?.body;
+            assert_eq!(document["servers"][0]["url"], url);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
