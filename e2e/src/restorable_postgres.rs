@@ -9,9 +9,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
-use tokio::task::spawn_blocking;
 
-use crate::outage::{run, script};
+use crate::outage::{run, run_aside, script};
 use crate::private_stack::PrivateStack;
 use crate::wait_until;
 
@@ -70,7 +69,7 @@ impl RestorablePostgres {
         command
             .args(["--checkpoint=fast", "--dbname", &self.superuser_url, "--pgdata"])
             .arg(self.beside("backup"));
-        spawn_blocking(move || run(command)).await?
+        run_aside(command).await
     }
 
     /// Names this moment, and waits until the log up to it is archived.

@@ -5,7 +5,7 @@ mod refusals;
 mod rights;
 
 use anyhow::Result;
-use hamro_e2e::outage::{rabbitmqctl, run};
+use hamro_e2e::outage::{rabbitmqctl, run_aside};
 use hamro_e2e::process::Process;
 use hamro_e2e::{Client, Deployment, wait_until};
 
@@ -37,7 +37,7 @@ fn split_url(deployment: &Deployment) -> (String, String) {
 }
 
 /// Creates the users, in one command, because each takes a second.
-fn create(users: &[&User]) -> Result<()> {
+async fn create(users: &[&User]) -> Result<()> {
     let all: Vec<_> = users
         .iter()
         .map(|user| {
@@ -53,16 +53,16 @@ fn create(users: &[&User]) -> Result<()> {
          end || {{User, Configure, Write, Read}} <- [{}]].",
         all.join(", ")
     );
-    run(rabbitmqctl(&["eval", &create])?)
+    run_aside(rabbitmqctl(&["eval", &create])?).await
 }
 
-fn delete(users: &[&User]) -> Result<()> {
+async fn delete(users: &[&User]) -> Result<()> {
     let names: Vec<_> = users.iter().map(|user| format!("<<\"{}\">>", user.name)).collect();
     let delete = format!(
         "[rabbit_auth_backend_internal:delete_user(User, <<\"tests\">>) || User <- [{}]].",
         names.join(", ")
     );
-    run(rabbitmqctl(&["eval", &delete])?)
+    run_aside(rabbitmqctl(&["eval", &delete])?).await
 }
 
 /// Starts a program, and waits until its readiness and its log give this cause.

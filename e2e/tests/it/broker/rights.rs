@@ -38,7 +38,7 @@ async fn the_least_rights_in_the_runbook_are_sufficient_for_a_booking() -> Resul
     }
     Deployment::run(Setup::without_processes(), async |deployment| {
         let (api, worker) = (user(deployment, 1, API), user(deployment, 2, WORKER));
-        create(&[&api, &worker])?;
+        create(&[&api, &worker]).await?;
         let number = deployment.start_api(&[("AMQP_URL", &api.url(deployment)), NOT_DECLARING]).await?;
         let url = worker.url(deployment);
         deployment.start_worker(&[("AMQP_URL", &url), NOT_DECLARING, ("REAPER_DELAY", "0s")]).await?;
@@ -49,7 +49,7 @@ async fn the_least_rights_in_the_runbook_are_sufficient_for_a_booking() -> Resul
         client.wait_until_ready().await?;
         deployment.stop_apis().await?;
         deployment.drain_and_stop_workers().await?;
-        delete(&[&api, &worker])
+        delete(&[&api, &worker]).await
     })
     .await
 }
@@ -124,14 +124,14 @@ async fn each_missing_right_is_named_in_the_log_and_in_the_readiness_of_the_role
         let users: Vec<_> =
             cases.iter().enumerate().map(|(n, (_, case))| user(deployment, n, case.0)).collect();
         let users: Vec<&User> = users.iter().collect();
-        create(&users)?;
+        create(&users).await?;
         let exchange = deployment.topology.bookings_exchange();
         for ((program, (_, role, right)), user) in cases.iter().zip(&users) {
             let cause = format!("RabbitMQ refuses the {}", right.replace("{}", &exchange));
             let changes = [("AMQP_URL", &*user.url(deployment)), NOT_DECLARING];
             names_the_cause(deployment, program, &changes, role, &cause).await?;
         }
-        delete(&users)
+        delete(&users).await
     })
     .await
 }
@@ -141,7 +141,7 @@ async fn a_program_that_may_not_declare_says_so_and_runs_on_what_an_administrato
 {
     Deployment::run(Setup { apis: 1, workers: 0, ..Setup::default() }, async |deployment| {
         let user = user(deployment, 1, WORKER);
-        create(&[&user])?;
+        create(&[&user]).await?;
         let url = user.url(deployment);
         let dead = deployment.topology.dead_queue();
         let cause = format!("RabbitMQ refuses the configure right on exchange {dead}");
@@ -160,7 +160,7 @@ async fn a_program_that_may_not_declare_says_so_and_runs_on_what_an_administrato
         let declare = Process::output("hamro-api", &["declare"], &refused).await?;
         let printed = String::from_utf8(declare.stderr)?;
         assert!(printed.contains("rabbitmqctl set_permissions -p '/'"), "{printed}");
-        delete(&[&user])
+        delete(&[&user]).await
     })
     .await
 }

@@ -3,7 +3,7 @@
 mod management;
 
 use anyhow::{Context, Result, ensure};
-use hamro_e2e::outage::{rabbitmqctl, run};
+use hamro_e2e::outage::{rabbitmqctl, run_aside};
 use hamro_e2e::process::Process;
 use hamro_e2e::{Deployment, Setup};
 use serde_json::Value;
@@ -189,8 +189,9 @@ async fn a_missing_right_is_named_with_the_command_that_grants_it() -> Result<()
         let user = deployment.name().to_owned();
         let exchange = deployment.topology.bookings_exchange();
         let write = format!(r"^({}\.heartbeats|amq\.gen-.*)$", exchange.replace('.', r"\."));
-        run(rabbitmqctl(&["add_user", &user, "hunter2"])?)?;
-        run(rabbitmqctl(&["set_permissions", "-p", "/", &user, r"^amq\.gen-.*$", &write, ".*"])?)?;
+        run_aside(rabbitmqctl(&["add_user", &user, "hunter2"])?).await?;
+        run_aside(rabbitmqctl(&["set_permissions", "-p", "/", &user, r"^amq\.gen-.*$", &write, ".*"])?)
+            .await?;
         let url = changed(deployment, "AMQP_URL", |url| {
             let (_, server) = url.split_once('@').unwrap_or_default();
             format!("amqp://{user}:hunter2@{server}")
@@ -200,7 +201,7 @@ async fn a_missing_right_is_named_with_the_command_that_grants_it() -> Result<()
         report.expect("error", "rights in RabbitMQ", &missing, "rabbitmqctl set_permissions -p '/'")?;
         report.expect("warning", "rights in RabbitMQ", &format!("{missing}.settled"), "")?;
         report.expect("ok", "workers", "1 heard", "")?;
-        run(rabbitmqctl(&["delete_user", &user])?)
+        run_aside(rabbitmqctl(&["delete_user", &user])?).await
     })
     .await
 }

@@ -3,9 +3,8 @@
 use std::process::Command;
 
 use anyhow::Result;
-use hamro_e2e::outage::run;
+use hamro_e2e::outage::run_aside;
 use hamro_e2e::{Deployment, Setup};
-use tokio::task::spawn_blocking;
 
 use super::{check, wait_until_seats_are_free};
 
@@ -26,7 +25,7 @@ async fn a_dump_that_is_restored_while_programs_run_keeps_what_it_has_and_sells_
             .unwrap_or_default();
         let mut command = Command::new("pg_dump");
         command.args(["--format=custom", "--dbname", &url, "--file"]).arg(&dump);
-        spawn_blocking(move || run(command)).await??;
+        run_aside(command).await?;
         let lost = client.book_seats("bob", &seats[2..4]).await?;
         assert_eq!((kept.status, lost.status), (201, 201));
 
@@ -34,7 +33,7 @@ async fn a_dump_that_is_restored_while_programs_run_keeps_what_it_has_and_sells_
         command
             .args(["--clean", "--if-exists", "--no-owner", "--single-transaction", "--dbname", &url])
             .arg(&dump);
-        let restored = spawn_blocking(move || run(command)).await?;
+        let restored = run_aside(command).await;
         std::fs::remove_file(&dump)?;
         restored?;
         let (status, printed, error) = check(deployment, &["--after-restore"]).await?;
