@@ -54,7 +54,7 @@ async function queueOthers(concert: string): Promise<void> {
 async function visit(page: Page, concerts: Concerts, shot: Shot): Promise<void> {
   const map = page.locator('.seat').first();
   await page.goto('/');
-  await page.locator('#concerts').or(page.getByRole('heading', { name: 'Concerts' })).first().waitFor();
+  await page.getByRole('heading', { level: 1, name: 'Concerts' }).waitFor();
   await shot('The list of concerts');
   await page.goto(`/c/${concerts.open}`);
   await map.waitFor();
