@@ -1,16 +1,12 @@
 //! Connections for `hamro-api doctor`, which examines a server whether or not the programs can use it.
 
-use std::time::Duration;
-
 use sqlx::Error;
 use sqlx::postgres::PgConnection;
 use tokio::time::timeout;
 
 use super::DatabaseConfig;
 use super::errors::{OpenError, unavailable};
-use super::opening::connect;
-
-const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+use super::opening::{OPEN_TIMEOUT, connect};
 
 impl DatabaseConfig {
     /// Connects to each server of `DATABASE_URL`, also to a standby, and applies no settings. Each has its address.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Error, Row};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::errors::{OpenError, unavailable};
@@ -39,9 +41,18 @@ impl Backend {
     }
 }
 
-/// Connects.
+/// Connects, and logs in on a thread of its own.
+///
+/// While sqlx computes the 4096 rounds of a login's hash, it gives way to other tasks after every five. On a runtime that
+/// is busy, each of these 800 pauses takes as long as all tasks that are ready, and a login takes seconds. A process that
+/// loses its sessions during a rush could then open none in time until the rush is over.
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<(PgConnection, Backend), Error> {
-    let mut connection = options.connect().await.map_err(|error| explained(error, options))?;
+    let (runtime, login) = (Handle::current(), options.clone());
+    // Limited here, too, because a thread does not stop when its result is no longer awaited.
+    let connecting = move || runtime.block_on(timeout(OPEN_TIMEOUT, login.connect()));
+    let connected = spawn_blocking(connecting).await.map_err(|_| Error::WorkerCrashed)?;
+    let connected = connected.unwrap_or_else(|_| Err(unavailable("opening a session timed out")));
+    let mut connection = connected.map_err(|error| explained(error, options))?;
     let backend = Backend::of(&mut connection).await?;
     Ok((connection, backend))
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use hamro_shared::database::{Database, DatabaseClock, Sessions};
@@ -11,7 +11,9 @@ use hamro_shared::domain::{Clock, Timestamp};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{AssertSqlSafe, Error};
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::interval;
 
 fn database(pool: &PgPool, size: u16) -> Database {
@@ -200,6 +202,28 @@ async fn work_does_not_run_if_its_requester_is_dropped_before_it_has_a_session(p
     assert_eq!(select_42(&database).await.unwrap(), 42);
     assert_eq!(runs.load(Ordering::Relaxed), 0);
     assert_eq!(count(&pool, SESSIONS).await, 1);
+}
+
+#[sqlx::test]
+async fn a_login_on_a_busy_runtime_waits_for_other_tasks_only_while_the_server_responds(pool: PgPool) {
+    let sessions = Sessions::new((*pool.connect_options()).clone(), &[]);
+    let busy = move || {
+        let passes = Arc::new(AtomicU32::new(0));
+        let counted = passes.clone();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.spawn(async move {
+            loop {
+                let started = Instant::now();
+                while started.elapsed() < Duration::from_millis(3) {}
+                counted.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+            }
+        });
+        runtime.block_on(sessions.open()).map(|_| passes.load(Ordering::Relaxed))
+    };
+    // The hash of a login is computed in 4096 rounds, and sqlx gives way to other tasks after every five.
+    let passes = spawn_blocking(busy).await.unwrap().unwrap();
+    assert!(passes < 400, "the other task ran {passes} times");
 }
 
 #[sqlx::test]
