@@ -2,7 +2,7 @@
 
 use sqlx::Error;
 use sqlx::postgres::PgConnection;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::DatabaseConfig;
 use super::errors::{OpenError, unavailable};
@@ -13,7 +13,8 @@ impl DatabaseConfig {
     pub async fn inspect(&self, process: &str) -> Vec<(String, Result<PgConnection, Error>)> {
         let mut servers = Vec::new();
         for (address, options) in self.servers.for_process(process).each() {
-            let opened = timeout(OPEN_TIMEOUT, connect(options)).await;
+            let until = Instant::now() + OPEN_TIMEOUT;
+            let opened = timeout_at(until, connect(options, until)).await;
             let opened = opened.unwrap_or_else(|_| Err(unavailable("opening a session timed out")));
             let opened = opened.map(|(connection, _)| connection);
             servers.push((address.to_owned(), opened.map_err(|error| OpenError::of(address, &error).into())));

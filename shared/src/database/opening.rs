@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Error, Row};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::errors::{OpenError, unavailable};
 use super::tls::explained;
@@ -46,10 +46,14 @@ impl Backend {
 /// While sqlx computes the 4096 rounds of a login's hash, it gives way to other tasks after every five. On a runtime that
 /// is busy, each of these 800 pauses takes as long as all tasks that are ready, and a login takes seconds. A process that
 /// loses its sessions during a rush could then open none in time until the rush is over.
-pub(super) async fn connect(options: &PgConnectOptions) -> Result<(PgConnection, Backend), Error> {
+///
+/// `until`: a thread does not stop when its result is no longer awaited.
+pub(super) async fn connect(
+    options: &PgConnectOptions,
+    until: Instant,
+) -> Result<(PgConnection, Backend), Error> {
     let (runtime, login) = (Handle::current(), options.clone());
-    // Limited here, too, because a thread does not stop when its result is no longer awaited.
-    let connecting = move || runtime.block_on(timeout(OPEN_TIMEOUT, login.connect()));
+    let connecting = move || runtime.block_on(timeout_at(until, login.connect()));
     let connected = spawn_blocking(connecting).await.map_err(|_| Error::WorkerCrashed)?;
     let connected = connected.unwrap_or_else(|_| Err(unavailable("opening a session timed out")));
     let mut connection = connected.map_err(|error| explained(error, options))?;
@@ -68,8 +72,9 @@ pub(super) async fn refuse_shared_sessions(
     first: &mut PgConnection,
     backend: &Backend,
 ) -> Result<(), Error> {
-    let second = timeout(SECOND_SESSION_TIMEOUT, async {
-        let (mut second, backend) = connect(options).await?;
+    let until = Instant::now() + SECOND_SESSION_TIMEOUT;
+    let second = timeout_at(until, async {
+        let (mut second, backend) = connect(options, until).await?;
         let again = Backend::of(&mut second).await?;
         Ok::<_, Error>((second, [backend, again]))
     });

@@ -206,7 +206,7 @@ impl Servers {
         let change = self.changes();
         let Server { options, address } = &self.list[server];
         let opening = async {
-            let (mut connection, backend) = connect(options).await?;
+            let (mut connection, backend) = connect(options, until).await?;
             if requirements.must_examine_pooler {
                 refuse_shared_sessions(options, &mut connection, &backend).await?;
             }
