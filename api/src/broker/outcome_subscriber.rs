@@ -129,9 +129,9 @@ impl OutcomeSubscriber {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let query = timeout(POLL_DEPTH_TIMEOUT, self.topology.waiting_messages(channel));
-            let messages = query.await.context("the broker does not report the length of the queue")??;
-            self.queue_estimate.record_depth(messages, Instant::now());
+            let query = timeout(POLL_DEPTH_TIMEOUT, self.topology.counted(channel));
+            let counted = query.await.context("the broker does not report the length of the queue")??;
+            self.queue_estimate.record_depth(counted, Instant::now());
         }
     }
 }

@@ -42,4 +42,4 @@ pub use publish::{PublishError, check_confirmation, properties, publish_confirme
 pub use refusal::{Refusal, TopologyError};
 pub use role_failures::RoleFailures;
 pub use settled::{FreedSeat, RawSettledEvent, RawSettledTicket, Release, SettledEvent, SoldSeats};
-pub use topology::{INTAKE_MAX_BYTES, Topology};
+pub use topology::{Counted, INTAKE_MAX_BYTES, Topology};

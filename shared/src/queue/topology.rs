@@ -36,6 +36,14 @@ const UNREACHABLE_DELIVERY_LIMIT: i64 = 1_000_000;
 /// all.
 const SETTLED_MAX_LENGTH: i64 = 10_000;
 
+/// What the broker counts of a queue. It counts nothing while the leader of a quorum queue does not respond within 250 ms,
+/// or is being elected (`rabbit_quorum_queue:stat`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    pub messages: u32,
+    pub consumers: u32,
+}
+
 /// The names and declarations of all exchanges and queues.
 #[derive(Clone, Debug)]
 pub struct Topology {
@@ -182,9 +190,14 @@ impl Topology {
 
     /// The number of messages in the intake queue, without those that were delivered to a worker.
     pub async fn waiting_messages(&self, channel: &Channel) -> Result<u32, lapin::Error> {
+        self.counted(channel).await.map(|counted| counted.messages)
+    }
+
+    /// What the broker counts of the intake queue, of the messages without those that were delivered to a worker.
+    pub async fn counted(&self, channel: &Channel) -> Result<Counted, lapin::Error> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let queue = channel.queue_declare(self.intake_queue().into(), options, FieldTable::default()).await?;
-        Ok(queue.message_count())
+        Ok(Counted { messages: queue.message_count(), consumers: queue.consumer_count() })
     }
 
     async fn exchange(

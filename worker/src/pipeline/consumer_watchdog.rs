@@ -58,7 +58,7 @@ pub async fn watch(channel: &Channel, queue: &str, progress: &DeliveryProgress) 
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is immediate: too early to judge.
     checks.tick().await;
-    let (mut starving_at_tag, mut idle_at_tag, mut idle_checks) = (None, None, 0);
+    let mut checked = Checked::default();
     loop {
         checks.tick().await;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -68,21 +68,48 @@ pub async fn watch(channel: &Channel, queue: &str, progress: &DeliveryProgress) 
             Err(error) if !channel.status().connected() => return Stall::NotDelivering(error.into()),
             Err(_) => continue,
         };
-        if state.consumer_count() == 0 {
-            return Stall::NotDelivering(anyhow!("the broker counts no consumer of {queue}"));
+        if let Some(stall) = checked.judge(state.consumer_count(), state.message_count(), progress) {
+            return stall;
         }
-        let (idle, waiting) = (progress.last_tag_if_idle(), state.message_count());
+    }
+}
+
+/// What earlier checks have found.
+#[derive(Default)]
+struct Checked {
+    /// The last delivery when the broker counted neither consumers nor messages.
+    unlisted_at: Option<DeliveryTag>,
+    /// The last delivery when the worker was idle although messages waited.
+    starving_at: Option<DeliveryTag>,
+    idle_at: Option<DeliveryTag>,
+    idle_checks: u32,
+}
+
+impl Checked {
+    /// Whether the consumer should be replaced, by what the broker counts now.
+    ///
+    /// A quorum queue whose leader does not respond to the broker within 250 ms is reported as having no messages and no
+    /// consumers. On a broker that is busy this is not rare, and replacing the consumer returns all that it holds.
+    fn judge(&mut self, consumers: u32, waiting: u32, progress: &DeliveryProgress) -> Option<Stall> {
+        let received = progress.received.load(Ordering::Relaxed);
+        let unlisted = (consumers == 0).then_some(received);
+        if unlisted.is_some() && (waiting > 0 || unlisted == self.unlisted_at) {
+            return Some(Stall::NotDelivering(anyhow!("the broker counts no consumer")));
+        }
+        self.unlisted_at = unlisted;
+        if unlisted.is_some() {
+            return None;
+        }
+        let idle = progress.last_tag_if_idle();
         let starving = idle.filter(|_| waiting > 0);
-        if starving.is_some() && starving == starving_at_tag {
-            let error = anyhow!("the broker delivers nothing although {waiting} messages wait in {queue}");
-            return Stall::NotDelivering(error);
+        if starving.is_some() && starving == self.starving_at {
+            let error = anyhow!("the broker delivers nothing although {waiting} messages wait");
+            return Some(Stall::NotDelivering(error));
         }
-        starving_at_tag = starving;
-        idle_checks = if idle.is_some() && idle == idle_at_tag { idle_checks + 1 } else { 0 };
-        if idle_checks == IDLE_CHECKS {
-            return Stall::Idle;
-        }
-        idle_at_tag = idle;
+        self.starving_at = starving;
+        self.idle_checks = if idle.is_some() && idle == self.idle_at { self.idle_checks + 1 } else { 0 };
+        self.idle_at = idle;
+        (self.idle_checks == IDLE_CHECKS).then_some(Stall::Idle)
     }
 }
 
@@ -100,5 +127,35 @@ mod tests {
         assert_eq!(progress.last_tag_if_idle(), None);
         progress.acknowledged(3);
         assert_eq!(progress.last_tag_if_idle(), Some(3));
+    }
+
+    #[test]
+    fn a_broker_that_counts_nothing_is_believed_only_if_it_delivers_nothing_either() {
+        let (mut checked, progress) = (Checked::default(), DeliveryProgress::default());
+        for received in [5, 9, 12] {
+            progress.received(received);
+            assert!(checked.judge(0, 0, &progress).is_none(), "{received}");
+        }
+        assert!(checked.judge(1, 0, &progress).is_none(), "it counts again");
+        assert!(checked.judge(0, 0, &progress).is_none(), "the first time");
+        assert!(matches!(checked.judge(0, 0, &progress), Some(Stall::NotDelivering(_))));
+    }
+
+    #[test]
+    fn messages_without_a_consumer_are_believed_at_once() {
+        let (mut checked, progress) = (Checked::default(), DeliveryProgress::default());
+        assert!(matches!(checked.judge(0, 3, &progress), Some(Stall::NotDelivering(_))));
+    }
+
+    #[test]
+    fn a_consumer_that_gets_nothing_is_replaced_soon_if_messages_wait_and_later_if_none_do() {
+        let (mut checked, progress) = (Checked::default(), DeliveryProgress::default());
+        assert!(checked.judge(1, 7, &progress).is_none());
+        assert!(matches!(checked.judge(1, 7, &progress), Some(Stall::NotDelivering(_))));
+        let mut checked = Checked::default();
+        for _ in 0..IDLE_CHECKS {
+            assert!(checked.judge(1, 0, &progress).is_none());
+        }
+        assert!(matches!(checked.judge(1, 0, &progress), Some(Stall::Idle)));
     }
 }

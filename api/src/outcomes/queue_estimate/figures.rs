@@ -98,6 +98,8 @@ impl QueueEstimate {
 mod tests {
     use hamro_shared::domain::{Clock, Timestamp};
 
+    use hamro_shared::queue::Counted;
+
     use super::*;
 
     #[test]
@@ -106,7 +108,7 @@ mod tests {
         let estimate = QueueEstimate::new(Clock::stopped_at(at(0)));
         assert_eq!(estimate.figures(), QueueFigures::default());
         for _ in 0..3 {
-            estimate.record_depth(0, Instant::now());
+            estimate.record_depth(Counted { messages: 0, consumers: 0 }, Instant::now());
         }
         let seen_at = |millis| QueueEstimate { clock: Clock::stopped_at(at(millis)), ..estimate.clone() };
         assert_eq!(seen_at(50_000).figures().oldest_age, Some(Duration::ZERO));

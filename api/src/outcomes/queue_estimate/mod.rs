@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hamro_shared::domain::{Clock, Timestamp};
-use hamro_shared::queue::{Heartbeat, ProcessState, Published, RawSettledEvent};
+use hamro_shared::queue::{Counted, Heartbeat, ProcessState, Published, RawSettledEvent};
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -98,9 +98,13 @@ impl QueueEstimate {
         state.workers.clear();
     }
 
-    /// Records the number of messages in the queue.
-    pub fn record_depth(&self, messages: u32, now: Instant) {
-        self.lock().on_reading(messages.into(), self.now(), now);
+    /// Records the number of messages in the queue, unless the broker does not know it: while workers consume it, it has
+    /// consumers.
+    pub fn record_depth(&self, counted: Counted, now: Instant) {
+        let mut state = self.lock();
+        if counted.messages > 0 || counted.consumers > 0 || state.workers.alive(now) == 0 {
+            state.on_reading(counted.messages.into(), self.now(), now);
+        }
     }
 
     /// Records the announcement of a settled batch.

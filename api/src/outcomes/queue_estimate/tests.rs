@@ -23,7 +23,7 @@ fn tracking(messages: u32, now: Instant) -> QueueEstimate {
 }
 
 fn read_depth(estimate: &QueueEstimate, messages: u32, times: u32, now: Instant) {
-    (0..times).for_each(|_| estimate.record_depth(messages, now));
+    (0..times).for_each(|_| estimate.record_depth(Counted { messages, consumers: 1 }, now));
 }
 
 fn issue(estimate: &QueueEstimate, millis: std::ops::Range<i64>) {
@@ -78,6 +78,21 @@ fn the_last_of_1000_bookings_has_999_ahead_while_no_worker_runs() {
     read_depth(&estimate, 1000, 60, now);
     assert_eq!((ahead(&estimate, 999, now), estimate.depth()), (Some(999), Some(1000)));
     assert_eq!((estimate.workers(now), estimate.position(at(999), now).eta_seconds), (Some(0), None));
+}
+
+#[test]
+fn a_broker_that_counts_nothing_while_workers_consume_changes_nothing() {
+    let now = Instant::now();
+    let estimate = estimate();
+    estimate.on_heartbeat(worker(1, 0, Some(100.0)), now);
+    read_depth(&estimate, 1000, FIRST_READING, now);
+    let known = estimate.depth();
+    assert!(known > Some(0));
+    let nothing = Counted { messages: 0, consumers: 0 };
+    (0..60).for_each(|_| estimate.record_depth(nothing, now));
+    assert_eq!(estimate.depth(), known);
+    read_depth(&estimate, 0, 60, now);
+    assert_eq!(estimate.depth(), Some(0), "the queue is empty, and has consumers");
 }
 
 #[test]
