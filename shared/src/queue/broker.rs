@@ -127,14 +127,14 @@ pub async fn supervise<T: BrokerTask>(broker: &Broker, stop: &CancellationToken,
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     broker.connected.start(T::ROLE);
     while !stop.is_cancelled() {
-        let started = Instant::now();
-        let Err(error) = attempt(broker, stop, task).await else {
+        let mut connected_at = None;
+        let Err(error) = attempt(broker, stop, task, &mut connected_at).await else {
             broker.failures.clear(T::ROLE);
             return;
         };
         broker.failures.set(T::ROLE, public_cause(&error));
         warn!("broker connection for {} lost; reconnecting: {error:#}", T::ROLE);
-        if started.elapsed() > STABLE_AFTER {
+        if connected_at.is_some_and(|at| at.elapsed() > STABLE_AFTER) {
             backoff.reset();
         }
         if is_queue_missing(&error) {
@@ -166,11 +166,13 @@ async fn attempt<T: BrokerTask>(
     broker: &Broker,
     stop: &CancellationToken,
     task: &mut T,
+    connected_at: &mut Option<Instant>,
 ) -> anyhow::Result<()> {
     let Some(opened) = stop.run_until_cancelled(Box::pin(broker.opener.open(T::ROLE))).await else {
         return Ok(());
     };
     let Open { connection, node } = opened?;
+    *connected_at = Some(Instant::now());
     let explained = |error| {
         let error = Refusal::explained(error, &node.uri, &broker.opener.topology);
         error.context(format!("RabbitMQ at {node}"))
