@@ -4,12 +4,15 @@
 use std::io;
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use super::LogIds;
 
 /// The maximum number of queued bytes. The writer may hold as many again.
 const CAPACITY: usize = 1 << 20;
+/// How many more bytes the writer itself may queue: its reports say what was lost because the queue was full.
+const RESERVED: usize = 16 << 10;
 /// The allocation that an empty buffer keeps.
 const KEPT: usize = 64 << 10;
 
@@ -29,6 +32,8 @@ struct State {
     dropped: u64,
     /// The number of lines dropped since the start.
     dropped_in_all: u64,
+    /// The thread that takes lines.
+    writer: Option<ThreadId>,
     /// Whether the writer has taken lines and not yet called `finish_write`.
     is_writing: bool,
 }
@@ -50,7 +55,8 @@ impl LineQueue {
     fn push(&self, line: &[u8]) {
         let line = self.log_ids.redact(line);
         let mut state = self.lock();
-        if state.waiting.bytes.len() + line.len() > CAPACITY {
+        let reserved = if state.writer == Some(thread::current().id()) { RESERVED } else { 0 };
+        if state.waiting.bytes.len() + line.len() > CAPACITY + reserved {
             state.drop_lines(1);
             return;
         }
@@ -74,6 +80,7 @@ impl LineQueue {
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         mem::swap(&mut state.waiting, lines);
         state.is_writing = true;
+        state.writer = Some(thread::current().id());
     }
 
     /// Counts taken lines that could not be written.

@@ -76,6 +76,7 @@ impl Logging {
 impl Drop for Logging {
     fn drop(&mut self) {
         self.limit.report();
+        report_dropped(self.queue.take_dropped());
         self.queue.wait_until_drained(FLUSH_TIMEOUT);
     }
 }
@@ -84,11 +85,13 @@ struct Writer<W> {
     output: W,
     /// Whether the last line was written only in part.
     is_torn: bool,
+    /// Whether the last lines could not be written.
+    is_failing: bool,
 }
 
 impl<W: Write> Writer<W> {
     fn new(output: W) -> Self {
-        Self { output, is_torn: false }
+        Self { output, is_torn: false, is_failing: false }
     }
 
     fn run(mut self, queue: &LineQueue, limit: &LineLimit) {
@@ -99,6 +102,7 @@ impl<W: Write> Writer<W> {
             if reported.elapsed() >= REPORT_EVERY {
                 reported = Instant::now();
                 limit.report();
+                self.report_dropped(queue);
             }
         }
     }
@@ -106,16 +110,21 @@ impl<W: Write> Writer<W> {
     fn write_next(&mut self, queue: &LineQueue, lines: &mut Lines) {
         queue.take(lines, REPORT_EVERY);
         if lines.count > 0 {
-            match self.write(&lines.bytes) {
-                // There is room again, so the lines dropped earlier can be reported.
-                Ok(()) => report_dropped(queue.take_dropped()),
-                Err(rest) => {
-                    let breaks = rest.split(|byte| *byte == b'\n').skip(1).count();
-                    queue.drop_lines(lines.count.min(breaks as u64));
-                }
+            let written = self.write(&lines.bytes);
+            self.is_failing = written.is_err();
+            if let Err(rest) = written {
+                let breaks = rest.split(|byte| *byte == b'\n').skip(1).count();
+                queue.drop_lines(lines.count.min(breaks as u64));
             }
         }
         queue.finish_write();
+    }
+
+    /// Reports the lines that were dropped, once lines can be written again.
+    fn report_dropped(&self, queue: &LineQueue) {
+        if !self.is_failing {
+            report_dropped(queue.take_dropped());
+        }
     }
 
     /// Writes all lines. The error holds the bytes that were not written.
@@ -194,14 +203,42 @@ mod tests {
             writer.write_next(&queue, &mut lines);
             log.write_all(b"lost too\n").unwrap();
             writer.write_next(&queue, &mut lines);
+            writer.report_dropped(&queue);
             writer.output.room = 1_000;
             log.write_all(b"there is room\n").unwrap();
             writer.write_next(&queue, &mut lines);
+            writer.report_dropped(&queue);
             writer.write_next(&queue, &mut lines);
         });
         let text = String::from_utf8(writer.output.written).unwrap();
         assert!(text.starts_with("whole\ncut of\nthere is room\n"), "{text}");
         assert!(text.contains("dropped 3 log lines: "), "{text}");
         queue.wait_until_drained(Duration::ZERO);
+    }
+
+    #[test]
+    fn the_report_of_lost_lines_is_queued_although_the_queue_is_full() {
+        let queue = Arc::new(LineQueue::new(LogIds::random()));
+        let mut writer = Writer::new(Vec::new());
+        let mut lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(queue.clone()).finish();
+        let log = queue.clone();
+        let flood = move || {
+            // Not a byte of the queue remains.
+            for _ in 0..20_000 {
+                (&*log).write_all(&[b'a'; 64]).unwrap();
+            }
+        };
+        thread::spawn(flood.clone()).join().unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            writer.write_next(&queue, &mut lines);
+            // It is full again before the report.
+            thread::spawn(flood).join().unwrap();
+            let dropped = queue.dropped_in_all();
+            writer.report_dropped(&queue);
+            writer.write_next(&queue, &mut lines);
+            let text = String::from_utf8(writer.output.clone()).unwrap();
+            assert!(text.contains(&format!("dropped {dropped} log lines: ")), "not {dropped}");
+        });
     }
 }
