@@ -38,22 +38,26 @@ pub async fn run(database: Database, memory: Memory, stop: CancellationToken) ->
     let mut ticks = interval(READ_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known: Option<Uuid> = None;
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match database.query(|connection| Box::pin(epoch::current(connection))).await {
-            Ok(None) => {}
-            Ok(Some(current)) => {
-                let is_new = known.replace(current.id).is_some_and(|known| known != current.id);
-                if is_new {
-                    warn!(
-                        "the database has a new epoch, after a {}: forgetting what is cached",
-                        current.reason
-                    );
-                    memory.forget().await;
+    let watching = async {
+        loop {
+            ticks.tick().await;
+            match database.query(|connection| Box::pin(epoch::current(connection))).await {
+                Ok(None) => {}
+                Ok(Some(current)) => {
+                    let is_new = known.replace(current.id).is_some_and(|known| known != current.id);
+                    if is_new {
+                        warn!(
+                            "the database has a new epoch, after a {}: forgetting what is cached",
+                            current.reason
+                        );
+                        memory.forget().await;
+                    }
                 }
+                // Before the schema is migrated, and while the database is away, which other parts log.
+                Err(error) => debug!("cannot read the epoch of the database: {error}"),
             }
-            // Before the schema is migrated, and while the database is away, which other parts log.
-            Err(error) => debug!("cannot read the epoch of the database: {error}"),
         }
-    }
+    };
+    stop.run_until_cancelled(watching).await;
     Ok(())
 }

@@ -32,6 +32,8 @@ mod docs;
 pub mod doctor;
 pub mod early_rejection;
 pub mod epoch_watch;
+#[cfg(test)]
+mod fixtures;
 pub mod health;
 pub mod http;
 pub mod installation;

@@ -21,19 +21,24 @@ pub async fn run(database: Database, stop: CancellationToken) -> anyhow::Result<
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = BTreeSet::new();
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match database.query(|connection| Box::pin(unfinished(connection))).await {
-            Ok(found) => {
-                // Their instances are about to finish the others.
-                for release in found.intersection(&seen) {
-                    finish(&database, *release).await;
+    let looking = async {
+        loop {
+            ticks.tick().await;
+            match database.query(|connection| Box::pin(unfinished(connection))).await {
+                Ok(found) => {
+                    // Their instances are about to finish the others.
+                    for release in found.intersection(&seen) {
+                        finish(&database, *release).await;
+                    }
+                    seen = found;
                 }
-                seen = found;
+                // Before the schema is migrated, and while the database is away, which other parts log.
+                Err(error) => debug!("cannot read the unfinished releases: {error}"),
             }
-            // Before the schema is migrated, and while the database is away, which other parts log.
-            Err(error) => debug!("cannot read the unfinished releases: {error}"),
         }
-    }
+    };
+    // What is not finished, another instance finishes.
+    stop.run_until_cancelled(looking).await;
     Ok(())
 }
 
@@ -50,5 +55,16 @@ async fn finish(database: &Database, release: ReleaseId) {
             warn!("made {seats} released seats free: the instance that released them did not finish");
         }
         Err(error) => warn!("the seats of a release cannot be sold yet: {error}; retrying within seconds"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::assert_ends_at_once;
+
+    #[tokio::test]
+    async fn a_database_that_does_not_respond_does_not_delay_the_end() {
+        assert_ends_at_once(run).await;
     }
 }

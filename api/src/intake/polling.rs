@@ -30,22 +30,26 @@ pub async fn run(intake: Intake, database: Database, stop: CancellationToken) ->
             () = intake.concerts_changed() => {}
         }
     };
-    while stop.run_until_cancelled(next()).await.is_some() {
-        match poll(&intake, &database, &mut seats).await {
-            Ok(()) => {
-                if is_failing {
-                    info!("the controls of the intake can be read again");
+    let polling = async {
+        loop {
+            next().await;
+            match poll(&intake, &database, &mut seats).await {
+                Ok(()) => {
+                    if is_failing {
+                        info!("the controls of the intake can be read again");
+                    }
+                    is_failing = false;
                 }
-                is_failing = false;
+                // One line for each outage.
+                Err(error) if !is_failing => {
+                    warn!("cannot read the controls of the intake, so the last known ones hold: {error}");
+                    is_failing = true;
+                }
+                Err(_) => {}
             }
-            // One line for each outage.
-            Err(error) if !is_failing => {
-                warn!("cannot read the controls of the intake, so the last known ones hold: {error}");
-                is_failing = true;
-            }
-            Err(_) => {}
         }
-    }
+    };
+    stop.run_until_cancelled(polling).await;
     Ok(())
 }
 
@@ -101,4 +105,17 @@ async fn read_changed_seats(
         })
         .await?;
     Ok(Some(known.update(&concerts, found, &outdated, runs)))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::fixtures::assert_ends_at_once;
+
+    #[tokio::test]
+    async fn a_database_that_does_not_respond_does_not_delay_the_end() {
+        assert_ends_at_once(|database, stop| run(Intake::new(Uuid::nil()), database, stop)).await;
+    }
 }

@@ -28,6 +28,9 @@ use self::waiters::OutcomeWaiters;
 
 const POLL_PENDING_EVERY: Duration = Duration::from_secs(1);
 
+/// How many awaited tickets one query looks up.
+const LOOKED_UP_AT_ONCE: usize = 1_000;
+
 /// The outcome cache and the waiters, which have a lock each.
 ///
 /// No waiter misses an outcome, because both sides keep an order. A request first registers its waiter, and only then
@@ -129,13 +132,17 @@ impl Outcomes {
     pub async fn poll_pending(self, database: Database, stop: CancellationToken) -> anyhow::Result<()> {
         let mut ticks = interval(POLL_PENDING_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.cache.evict_old();
-            let pending = self.waiters.pending();
-            if !pending.is_empty() {
-                self.look_up(&database, pending).await;
+        let polling = async {
+            loop {
+                ticks.tick().await;
+                self.cache.evict_old();
+                // Some at a time: what one query has found is not lost if a later one fails.
+                for tickets in self.waiters.pending().chunks(LOOKED_UP_AT_ONCE) {
+                    self.look_up(&database, tickets.to_vec()).await;
+                }
             }
-        }
+        };
+        stop.run_until_cancelled(polling).await;
         Ok(())
     }
 
