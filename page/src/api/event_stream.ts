@@ -29,9 +29,8 @@ export async function listen(
   signal: AbortSignal,
 ): Promise<StreamEnd> {
   signal.throwIfAborted();
-  // Browsers have locks on HTTPS and on localhost only.
   const { locks } = navigator as { locks?: LockManager };
-  if (locks === undefined) return await open(path, on, idleTimeout, signal);
+  if (locks === undefined || !(await areUsable(locks))) return await open(path, on, idleTimeout, signal);
   for (let slot = 0; slot < STREAMS_MAX; slot += 1) {
     const end = await locks.request(`hamro.stream.${slot}`, { ifAvailable: true }, async (lock) => {
       return lock === null ? null : await open(path, on, idleTimeout, signal);
@@ -40,6 +39,9 @@ export async function listen(
   }
   return 'failed';
 }
+
+/** Browsers have locks on HTTPS and on localhost only, and refuse them where the visitor has blocked site data. */
+const areUsable = (locks: LockManager): Promise<boolean> => locks.query().then(() => true, () => false);
 
 function open(path: string, on: Handlers, idleTimeout: number, signal: AbortSignal): Promise<StreamEnd> {
   return new Promise((resolve, reject) => {

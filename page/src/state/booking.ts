@@ -42,7 +42,7 @@ export class Booking {
    * Whoever has stopped it, or left and came back, is asked.
    */
   resume(concert: string, isReload: boolean): void {
-    const intent = tabStorage.intent();
+    const intent = tabStorage.intent(concert);
     if (intent?.request.concertId !== concert) return;
     if (isReload && !intent.needsConfirmation) void this.send(intent);
     else this.suspend(intent, 'abandoned');
@@ -76,7 +76,7 @@ export class Booking {
       if (!(error instanceof ProblemError)) throw error;
       // What the api refuses has a code. Anything else may come from a proxy, after the api has accepted the booking.
       if (error.problem.code === undefined) return this.suspend(intent, 'no-response');
-      tabStorage.setIntent(null);
+      tabStorage.forgetIntent(intent);
       this.phase.value = { kind: 'refused', intent, problem: error.problem };
     } finally {
       if (this.sending === sending) this.sending = null;
@@ -92,8 +92,9 @@ export class Booking {
 
   /** Forgets the booking, whatever became of it. */
   forget(): void {
+    const { pendingIntent } = this;
     this.abort();
-    tabStorage.setIntent(null);
+    if (pendingIntent) tabStorage.forgetIntent(pendingIntent);
     this.phase.value = { kind: 'idle' };
   }
 
@@ -118,7 +119,7 @@ export class Booking {
   private accept(intent: Intent, ticketId: string): void {
     const { concertId, userName, expectedTotal } = intent.request;
     const { title, seats } = intent;
-    tabStorage.setIntent(null);
+    tabStorage.forgetIntent(intent);
     tabStorage.setSelection(concertId, []);
     this.tickets.save({ ticketId, concertId, title, userName, seats, total: expectedTotal, at: Date.now() });
     this.phase.value = { kind: 'idle' };

@@ -202,8 +202,9 @@ export class ConcertPage {
     const changes: PriceChange[] = [];
     for (const [tier, after] of current) {
       const before = this.shownPrices.get(tier);
-      if (before !== undefined && before !== after && chosen.has(tier) && !this.booking.isLocked) {
-        changes.push({ name: this.app.catalogue.tierName(tier), before, after });
+      if (before !== undefined && before !== after && chosen.has(tier)) {
+        // What is being sent has its price already. If it comes back, the visitor is asked.
+        if (!this.booking.isLocked) changes.push({ name: this.app.catalogue.tierName(tier), before, after });
       } else {
         this.shownPrices.set(tier, after);
       }

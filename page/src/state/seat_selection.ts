@@ -63,13 +63,13 @@ export class SeatSelection {
     this.set([]);
   }
 
-  /** Chooses what was chosen in this tab before, as far as it is free. Call once the seats are loaded. */
+  /** Chooses what was chosen in this tab before, as far as it is not lost. Call once the seats are loaded. */
   restore(): void {
     const seats = tabStorage.selection(this.concert).map((id) => this.map.seat(id)).filter((seat) =>
       seat !== undefined
     );
-    const lost = seats.filter((seat) => !this.map.isFree(seat));
-    this.set(seats.filter((seat) => this.map.isFree(seat)));
+    const lost = seats.filter((seat) => this.isLost(seat));
+    this.set(seats.filter((seat) => !this.isLost(seat)));
     if (lost.length > 0) this.showError(this.reasons(lost).join(' '));
   }
 
@@ -77,7 +77,7 @@ export class SeatSelection {
   check(): void {
     const chosen = this.seats.value;
     const current = chosen.map(({ id }) => this.map.seat(id)).filter((seat) => seat !== undefined);
-    const lost = current.filter((seat) => !this.map.isFree(seat) && !this.requested.includes(seat.id));
+    const lost = current.filter((seat) => this.isLost(seat));
     if (current.length === chosen.length && lost.length === 0) return;
     const gone = chosen.filter(({ id }) => !this.map.seat(id));
     this.set(current.filter((seat) => !lost.includes(seat)));
@@ -89,6 +89,10 @@ export class SeatSelection {
 
   showError(text: string): void {
     this.errorMessage.value = text;
+  }
+
+  private isLost(seat: Seat): boolean {
+    return !this.map.isFree(seat) && !this.requested.includes(seat.id);
   }
 
   private reasons(lost: readonly Seat[]): string[] {

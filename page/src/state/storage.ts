@@ -36,9 +36,12 @@ export interface SavedTicket {
   total: string | undefined;
   /** When it was accepted, in milliseconds by this device's clock. */
   at: number;
-  /** The final status, once it is known. */
+  /** The final status, once it is known; `released` if all seats were taken back, `unknown` if the API has no such ticket. */
   status?: string | undefined;
 }
+
+/** What has become of a ticket. */
+export type Outcome = { status: string } & Partial<Pick<SavedTicket, 'seats'>>;
 
 const TICKETS_MAX = 50;
 
@@ -67,13 +70,14 @@ const local = () => localStorage;
 
 /** Of this tab: survives a reload, and ends with the tab. */
 export const tabStorage = {
-  intent: (): Intent | null =>
+  intent: (concert: string): Intent | null =>
     read<Intent>(
       session,
-      'hamro.intent',
+      `hamro.intent.${concert}`,
       ({ key, request, seats }) => typeof key === 'string' && Array.isArray(request?.seatIds) && areLabels(seats),
     ),
-  setIntent: (intent: Intent | null): void => write(session, 'hamro.intent', intent),
+  setIntent: (intent: Intent): void => write(session, `hamro.intent.${intent.request.concertId}`, intent),
+  forgetIntent: ({ request }: Intent): void => write(session, `hamro.intent.${request.concertId}`, null),
   contactDetails: (): ContactDetails =>
     read<ContactDetails>(session, 'hamro.contactDetails', isContactDetails) ?? { userName: '', userEmail: '' },
   setContactDetails: (details: ContactDetails): void => write(session, 'hamro.contactDetails', details),
@@ -101,6 +105,12 @@ export class SavedTickets {
     const others = this.all.value.filter(({ ticketId }) => ticketId !== ticket.ticketId);
     this.all.value = [ticket, ...others].sort((a, b) => b.at - a.at).slice(0, TICKETS_MAX);
     write(local, 'hamro.tickets', this.all.value);
+  }
+
+  /** Adds what has become of the ticket, if the device still remembers it. */
+  saveOutcome(ticketId: string, outcome: Outcome): void {
+    const ticket = this.find(ticketId);
+    if (ticket) this.save({ ...ticket, ...outcome });
   }
 
   forget(ticketId: string): void {

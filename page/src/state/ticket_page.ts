@@ -5,7 +5,7 @@ import { computed } from '@preact/signals-core';
 import { ProblemError } from '../api/request.ts';
 import type { App } from './app.ts';
 import { type SavedTicket, tabStorage } from './storage.ts';
-import { isFinal, TicketFollower } from './ticket_status.ts';
+import { isFinal, outcome, TicketFollower, UNKNOWN } from './ticket_status.ts';
 
 export class TicketPage {
   readonly view = 'ticket';
@@ -32,6 +32,9 @@ export class TicketPage {
 
   async run(signal: AbortSignal): Promise<void> {
     const ticket = await this.follower.follow(signal);
+    if (ticket === null && this.saved.value?.status === undefined) {
+      this.app.tickets.saveOutcome(this.id, { status: UNKNOWN });
+    }
     if (ticket === null || !isFinal(ticket)) return;
     this.saveOutcome();
     const { concertId } = this;
@@ -57,10 +60,10 @@ export class TicketPage {
       concertId,
       title: this.concert.value?.title ?? known?.title ?? 'Concert',
       userName: booking?.userName ?? known?.userName ?? '',
-      seats: booking?.seats ?? known?.seats ?? [],
+      seats: known?.seats ?? [],
       total: known?.total,
       at: known?.at ?? Date.parse(status.submittedAt),
-      status: status.status,
+      ...outcome(status),
     });
     const taken = status.problem?.seatIds ?? [];
     const left = (known?.seats ?? []).map(({ id }) => id).filter((id) => !taken.includes(id));

@@ -7,6 +7,7 @@ import { delay, ProblemError, request, withRetries } from '../api/request.ts';
 import { serverClock } from '../api/server_clock.ts';
 import { pause } from '../api/signals.ts';
 import type { Problem, TicketStatus } from '../api/types.ts';
+import type { Outcome } from './storage.ts';
 import { whileVisible } from './visibility.ts';
 
 const FINAL = ['confirmed', 'rejected', 'expired', 'failed']; // An unknown status is not final.
@@ -14,6 +15,17 @@ const IDLE_TIMEOUT = 20; // seconds without an event: the queue position has not
 const HIDDEN_POLLING = 5; // seconds
 
 export const isFinal = ({ status }: { status?: string }): boolean => status !== undefined && FINAL.includes(status);
+
+/** The status on this device of a ticket that the API no longer knows. */
+export const UNKNOWN = 'unknown';
+
+/** What the device saves of a final status. Seats that the organiser has taken back are no longer the visitor's. */
+export function outcome({ status, booking }: TicketStatus): Outcome {
+  if (!booking) return { status };
+  const released = new Set(booking.releasedSeatIds);
+  const seats = booking.seats.filter(({ id }) => !released.has(id));
+  return seats.length > 0 ? { status, seats } : { status: 'released', seats: booking.seats };
+}
 
 export class TicketFollower {
   /** The last known status. `null` before the first. */

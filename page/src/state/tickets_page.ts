@@ -1,13 +1,13 @@
 // The page of the tickets that the device remembers: those that were waiting may have an outcome by now.
 
-import { ProblemError, request } from '../api/request.ts';
+import { delay, ProblemError, request } from '../api/request.ts';
 import { pause } from '../api/signals.ts';
 import type { TicketStatus } from '../api/types.ts';
 import type { SavedTickets } from './storage.ts';
-import { isFinal } from './ticket_status.ts';
+import { isFinal, outcome, UNKNOWN } from './ticket_status.ts';
 import { visible } from './visibility.ts';
 
-const PAUSE = 5; // seconds
+const PAUSE = 5; // seconds, at least
 
 export class TicketsPage {
   readonly view = 'tickets';
@@ -22,22 +22,29 @@ export class TicketsPage {
     for (;;) {
       const waiting = this.tickets.all.value.filter(({ status }) => status === undefined);
       if (waiting.length === 0) return;
+      let retryAfter = PAUSE;
       for (const { ticketId } of waiting) {
         await visible(signal);
-        await this.refresh(ticketId, signal);
+        retryAfter = Math.max(retryAfter, await this.refresh(ticketId, signal));
       }
-      await pause(PAUSE * (1 + Math.random() / 4), signal);
+      await pause(delay(0, retryAfter, PAUSE), signal);
     }
   }
 
-  private async refresh(ticketId: string, signal: AbortSignal): Promise<void> {
+  /** Returns in how many seconds to ask again. */
+  private async refresh(ticketId: string, signal: AbortSignal): Promise<number> {
     try {
-      const { body } = await request<TicketStatus>(`/ticket-bookings/${encodeURIComponent(ticketId)}`, signal);
-      const ticket = this.tickets.find(ticketId);
-      if (ticket && isFinal(body)) this.tickets.save({ ...ticket, status: body.status });
+      const { body, retryAfter } = await request<TicketStatus>(
+        `/ticket-bookings/${encodeURIComponent(ticketId)}`,
+        signal,
+      );
+      if (isFinal(body)) this.tickets.saveOutcome(ticketId, outcome(body));
+      return retryAfter;
     } catch (error) {
-      // Looked up again in the next round.
       if (signal.aborted || !(error instanceof ProblemError)) throw error;
+      // Otherwise it is looked up again in the next round.
+      if (!error.isTemporary) this.tickets.saveOutcome(ticketId, { status: UNKNOWN });
+      return error.retryAfter;
     }
   }
 }

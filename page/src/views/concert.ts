@@ -31,10 +31,9 @@ export function concertView(app: App, page: ConcertPage, seatList: SeatList | nu
 }
 
 function loaded(app: App, page: ConcertPage, concert: Concert, seatList: SeatList | null): TemplateResult {
-  const tiers = app.catalogue.tiersOf(page.id);
   const state = page.sale.value ?? 'open';
   const hasForm = ['open', 'few-left', 'not-open'].includes(state) || page.selection.seats.value.length > 0 ||
-    page.booking.phase.value.kind !== 'idle';
+    page.booking.phase.value.kind !== 'idle' || page.selection.errorMessage.value !== '';
   return html`
     <article>
       <div class="hero">
@@ -45,14 +44,14 @@ function loaded(app: App, page: ConcertPage, concert: Concert, seatList: SeatLis
             <p>${concert.artist}</p>
             <p><time datetime="${concert.date}T${concert.time}">${concertTime(concert)}</time><br>${concert
               .venue}, ${concert.city}</p>
-            ${badge(state, concert, tiers)}
+            ${badge(state, concert, page.seats.value.available)}
             ${state === 'not-open'
               ? html`<p class="countdown" role="timer" aria-live="off">
           The sale opens in <strong>${countdown(page.opensIn.value)}</strong></p>`
               : nothing}
             ${state === 'closed'
               ? html`<p>${
-                concert.salesCloseAt
+                concert.salesCloseAt && Date.parse(concert.salesCloseAt) <= app.now.value
                   ? `The sale closed on ${moment(concert.salesCloseAt)} (your time).`
                   : 'The concert has begun.'
               }</p>`

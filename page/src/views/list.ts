@@ -57,7 +57,7 @@ function card(app: App, concert: Concert): TemplateResult {
     paths.concert(concert.id),
     html`
       ${poster(concert, 'card')}
-      ${badge(state, concert, tiers)}
+      ${badge(state, concert, seatsOfTiers(tiers).available)}
       <h2>${concert.title}</h2>
       <p>${concert.artist}</p>
       <p class="muted"><time datetime="${concert.date}T${concert.time}">${concertTime(concert)}</time></p>
@@ -87,12 +87,12 @@ function tierLine(app: App, tier: TicketTier): TemplateResult {
   `;
 }
 
-/** A word about the sale, if there is anything to say. */
-export function badge(state: SaleState, concert: Concert, tiers: TicketTier[]): TemplateResult | typeof nothing {
+/** A word about the sale, if there is anything to say. `available` seats are free. */
+export function badge(state: SaleState, concert: Concert, available: number): TemplateResult | typeof nothing {
   const text: Record<SaleState, string> = {
     'open': '',
     'not-open': concert.salesOpenAt ? `On sale from ${moment(concert.salesOpenAt, 'medium')}` : 'Not on sale yet',
-    'few-left': `Only ${count(seatsOfTiers(tiers).available, 'seat')} left`,
+    'few-left': `Only ${count(available, 'seat')} left`,
     'sold-out': 'Sold out',
     'closed': 'Sale closed',
     'no-seats': 'Seats are announced soon',

@@ -25,6 +25,8 @@ export class SeatList {
     free: HTMLElement;
     left: number;
   }[] = [];
+  /** The seat to focus once it is made: it had the focus when the map was made anew. */
+  private refocused: number | null = null;
   private shownBooked: ReadonlySet<number> = new Set();
   private shownChosen: ReadonlySet<number> = new Set();
 
@@ -54,7 +56,11 @@ export class SeatList {
     this.dispose();
   }
 
+  /** What the visitor has opened stays open, and a seat that has the focus keeps it. */
   private build(sections: readonly Section[]): void {
+    const wasOpen = new Map(this.sectionHeaders.map(({ section, details }) => [keyOf(section), details.open]));
+    const focused = this.element.querySelector<HTMLElement>('.seat:focus');
+    this.refocused = focused ? Number(focused.dataset['id']) : null;
     this.buttons = new Map();
     this.shownBooked = this.page.map.booked.peek();
     this.shownChosen = new Set(this.page.selection.seats.peek().map(({ id }) => id));
@@ -71,7 +77,7 @@ export class SeatList {
       details.append(summary, rows);
       // The seats of a section are made when it is opened.
       details.addEventListener('toggle', () => void this.fill(section, rows), { once: true });
-      details.open = !isCollapsed;
+      details.open = wasOpen.get(keyOf(section)) ?? !isCollapsed;
       const left = section.seats.filter((seat) => !this.shownBooked.has(seat.id)).length;
       return { section, details, title, free, left };
     });
@@ -136,6 +142,7 @@ export class SeatList {
       const label = element('span', 'label', `Row ${number}`);
       row.append(label, buttons);
       rows.append(row);
+      this.refocus(seats);
       if (performance.now() - began > SLICE) {
         await new Promise((resolve) => {
           setTimeout(resolve);
@@ -144,6 +151,13 @@ export class SeatList {
         began = performance.now();
       }
     }
+  }
+
+  private refocus(made: readonly Seat[]): void {
+    const id = this.refocused;
+    if (id === null || !made.some((seat) => seat.id === id)) return;
+    this.refocused = null;
+    if (document.activeElement === document.body) this.buttons.get(id)?.button.focus({ preventScroll: true });
   }
 
   private seatButton(seat: Seat): HTMLButtonElement {
@@ -239,6 +253,8 @@ export class SeatList {
     seat.tabIndex = 0;
   }
 }
+
+const keyOf = ({ tierId, name }: Section): string => `${tierId} ${name}`;
 
 function element(tag: string, className: string, text = ''): HTMLElement {
   const made = document.createElement(tag);

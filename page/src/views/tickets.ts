@@ -1,6 +1,7 @@
 // The tickets that this device remembers.
 
 import { html, nothing, type TemplateResult } from 'lit-html';
+import { repeat } from 'lit-html/directives/repeat.js';
 
 import { list } from '../model/format.ts';
 import { cents, money } from '../model/money.ts';
@@ -14,6 +15,8 @@ const WORDS: Record<string, string> = {
   rejected: 'Not booked',
   expired: 'Expired',
   failed: 'Failed',
+  released: 'Taken back',
+  unknown: 'No longer known',
 };
 
 export function ticketsView(app: App): TemplateResult {
@@ -23,18 +26,24 @@ export function ticketsView(app: App): TemplateResult {
     <p class="muted">Only this device remembers them. Keep the address of a ticket to find it on another one.</p>
     ${tickets.length === 0
       ? html`<p class="card">No tickets yet.</p>`
-      : html`<ul class="tickets">${tickets.map((ticket) => html`<li class="card">${line(app, ticket)}</li>`)}</ul>`}
+      : html`<ul class="tickets">${
+        repeat(tickets, ({ ticketId }) => ticketId, (ticket) => html`<li class="card">${line(app, ticket)}</li>`)
+      }</ul>`}
   `;
 }
 
 function line(app: App, ticket: SavedTicket): TemplateResult {
+  // The second press of a double click would meet the ticket below, which has moved up.
+  const remove = ({ detail }: MouseEvent) => {
+    if (detail <= 1) app.tickets.forget(ticket.ticketId);
+  };
   const state = ticket.status === undefined ? 'Waiting' : WORDS[ticket.status] ?? ticket.status;
   return html`
     <h2>${link(app, paths.ticket(ticket.ticketId), ticket.title)}</h2>
     <p><span class="badge ${ticket.status ?? 'queued'}">${state}</span>
       ${list(ticket.seats.map(({ seatNumber }) => seatNumber))}
       ${ticket.total === undefined ? nothing : html`· ${money(cents(ticket.total))}`}</p>
-    <button type="button" class="action quiet" @click=${() => app.tickets.forget(ticket.ticketId)}>Remove from
+    <button type="button" class="action quiet" @click=${remove}>Remove from
       this list<span class="visually-hidden">: ${ticket.title}</span></button>
   `;
 }

@@ -79,6 +79,9 @@ scenario(
     await page.getByRole('button', { name: 'Continue' }).click();
     await assertInView(page.getByLabel('Name'));
     await assertInView(bookButton(page));
+    // With ten seats, the form is higher than the window.
+    await page.locator('#order-title').evaluate((title) => title.scrollIntoView());
+    await assertInView(bookButton(page));
   },
 );
 
@@ -202,6 +205,54 @@ scenario('whoever goes to another address while sending, and comes back, is aske
   assert.equal(posts.requests.length, 0);
 });
 
+scenario(
+  'a booking of unknown outcome is remembered while another concert is booked, and its seats are not told as lost',
+  async (tools) => {
+    const { concert, page, numbers } = await openConcert(tools);
+    const other = await tools.admin.createConcert();
+    await seat(page, numbers[0]!).click();
+    await fillIn(page);
+    const lost = await tools.network.loseResponse('POST /ticket-bookings', Infinity);
+    await bookButton(page).click();
+    await page.getByText('Hamro Concert cannot be reached').first().waitFor();
+    await page.getByRole('link', { name: '← All concerts' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Concerts' }).waitFor();
+    await lost.stop();
+    await page.goto(`/c/${other.id}`);
+    await seat(page, other.seats[0]!.seatNumber).click();
+    await bookButton(page).click();
+    await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+    await eventually(async () => assert.equal(await tools.database.countSales(concert.id), 1));
+    await page.goto(`/c/${concert.id}`);
+    await page.getByText(`You had begun to book seat ${numbers[0]}.`).waitFor();
+    await page.getByRole('button', { name: `Remove seat ${numbers[0]}`, exact: true }).waitFor();
+    assert.equal(await page.getByText('went to another buyer').count(), 0);
+    await page.getByRole('button', { name: `Book seat ${numbers[0]} for 10.00` }).click();
+    await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+    assert.equal(await tools.database.countSales(concert.id), 1);
+  },
+);
+
+scenario(
+  'with ten seats chosen, what becomes of the booking is in view, and the focus stays in the form',
+  async (tools) => {
+    const { page, numbers } = await openConcert(tools);
+    for (const number of numbers.slice(0, 10)) await seat(page, number).click();
+    await fillIn(page);
+    await tools.network.unavailable('POST /ticket-bookings', 30);
+    await bookButton(page).click();
+    const focus = () => page.evaluate(() => document.activeElement?.id);
+    await page.getByText('Very many people are booking right now').waitFor();
+    await eventually(() => assertInView(page.getByText('Very many people are booking right now')));
+    await eventually(async () => assert.equal(await focus(), 'order-title'));
+    await page.getByRole('button', { name: 'Stop' }).press('Enter');
+    await eventually(() => assertInView(page.getByText('We stopped trying.')));
+    await eventually(async () => assert.equal(await focus(), 'order-title'));
+    await page.getByRole('button', { name: 'Forget it' }).press('Enter');
+    await eventually(async () => assert.equal(await focus(), 'order-title'));
+  },
+);
+
 scenario('a reload while sending goes on with the same key', async (tools) => {
   const { concert, page, numbers } = await openConcert(tools);
   await seat(page, numbers[0]!).click();
@@ -252,6 +303,22 @@ scenario('an open page shows the old and the new price, and asks', async (tools)
   assert.deepEqual(await tools.database.chargedPrices(ticketOf(page)), ['99.00']);
 });
 
+scenario('a price that changes while the booking is sent is asked about if it comes back', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await fillIn(page);
+  await tools.network.unavailable('POST /ticket-bookings', 30);
+  await bookButton(page).click();
+  await page.getByText('Very many people are booking right now').waitFor();
+  await tools.admin.changePrice(concert.tiers[0]!, '99.00');
+  await page.getByRole('button', { name: new RegExp(`^Seat ${numbers[1]}, .*99\\.00`) }).waitFor();
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await page.getByRole('button', { name: 'Forget it' }).click();
+  const note = page.getByRole('alert').filter({ hasText: 'The price has changed' });
+  await eventually(() => assertInView(note.getByText('10.00')));
+  assert.equal(await bookButton(page).isEnabled(), false);
+});
+
 scenario('an error beside its field goes when it is corrected', async (tools) => {
   const { page, numbers } = await openConcert(tools);
   const posts = await tools.network.intercept('POST /ticket-bookings', (route) => route.fallback());
@@ -278,6 +345,7 @@ scenario('what only the api refuses is shown beside its field', async (tools) =>
   await bookButton(page).click();
   await page.getByText(/^Your name /).waitFor();
   await page.getByText('Correct what is marked below.').waitFor();
+  await eventually(async () => assert.equal(await page.evaluate(() => document.activeElement?.id), 'userName'));
   await page.getByLabel('Name').fill('Alice');
   await bookButton(page).click();
   await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
@@ -355,4 +423,33 @@ scenario('my tickets learn the outcome of those that were left waiting', async (
   tools.workers.resume();
   await page.getByText('Booked', { exact: true }).waitFor({ timeout: 15_000 });
   await page.getByRole('link', { name: 'My tickets', exact: true }).waitFor();
+});
+
+scenario('my tickets say which seats were taken back, and which tickets are no longer known', async (tools) => {
+  const { concert, page, numbers } = await openConcert(tools);
+  await seat(page, numbers[0]!).click();
+  await fillIn(page);
+  await bookButton(page).click();
+  await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
+  await tools.admin.releaseSeats({ ticketId: ticketOf(page) }, [concert.seats[0]!.id]);
+  await page.reload();
+  await page.getByRole('heading', { name: 'The organiser has taken your seats back' }).waitFor();
+  tools.workers.pause();
+  await page.getByRole('link', { name: 'Book more seats' }).click();
+  await seat(page, numbers[1]!).click();
+  await bookButton(page).click();
+  await page.getByRole('heading', { name: 'Your booking is in the queue' }).waitFor();
+  await tools.network.respond('GET /ticket-bookings/*', {
+    status: 404,
+    body: problem(404, 'not-found', 'There is no such ticket', 'It may have been deleted.'),
+  });
+  await page.getByRole('link', { name: 'My tickets (1 waiting)' }).click();
+  await page.getByText('Taken back', { exact: true }).waitFor();
+  await page.getByText('No longer known', { exact: true }).waitFor();
+  await page.getByRole('link', { name: 'My tickets', exact: true }).waitFor();
+  tools.workers.resume();
+  // The second press of a double click removes nothing.
+  await page.getByRole('button', { name: /^Remove/ }).first().dblclick();
+  await page.getByText('No longer known', { exact: true }).waitFor({ state: 'detached' });
+  await page.getByText('Taken back', { exact: true }).waitFor();
 });

@@ -11,6 +11,11 @@ export interface Mutant {
   caughtBy: readonly [file: string, scenario: string];
 }
 
+const UNKNOWN_OUTCOME =
+  'a booking of unknown outcome is remembered while another concert is booked, and its seats are not told as lost';
+const IN_VIEW = 'with ten seats chosen, what becomes of the booking is in view, and the focus stays in the form';
+const MY_TICKETS = 'my tickets say which seats were taken back, and which tickets are no longer known';
+
 export const mutants: readonly Mutant[] = [
   // ---- Prices ------------------------------------------------------------------------------------------------------
   {
@@ -236,7 +241,7 @@ export const mutants: readonly Mutant[] = [
   // ---- Connections -------------------------------------------------------------------------------------------------
   {
     bug: 'seven windows use all connections of the browser',
-    changes: [['api/event_stream.ts', 'if (locks === undefined) return', 'return']],
+    changes: [['api/event_stream.ts', 'if (locks === undefined || !(await areUsable(locks))) return', 'return']],
     caughtBy: ['waiting', 'seven waiting tabs all settle'],
   },
   {
@@ -291,14 +296,14 @@ export const mutants: readonly Mutant[] = [
   // ---- The sale ----------------------------------------------------------------------------------------------------
   {
     bug: 'a sale opens by the clock of the device',
-    changes: [['api/server_clock.ts', 'return Date.now() + offset;', 'return Date.now();']],
+    changes: [['api/server_clock.ts', '(Number.isFinite(this.earliest) ? this.earliest : 0)', '0']],
     caughtBy: ['sale', 'a sale opens by itself at the right moment, whatever the clock of the device says'],
   },
   {
     bug: 'a response from the cache sets the clock back',
     changes: [
       ['api/request.ts', 'if (!isStored(response.headers)) ', ''],
-      ['api/server_clock.ts', 'else if (earliest > this.latest)', 'else'],
+      ['api/server_clock.ts', 'else if (earliest > this.latest || this.earlier >= EARLIER_MAX)', 'else'],
     ],
     caughtBy: ['sale', 'a response from the cache does not set the clock back'],
   },
@@ -330,12 +335,12 @@ export const mutants: readonly Mutant[] = [
   {
     bug: 'a tier that is added while the page is open has no known price',
     changes: [['state/concert_page.ts', 'if (version !== known) void this.reloadSoon();', '']],
-    caughtBy: ['sale', 'a tier that is added has its price at once'],
+    caughtBy: ['sale', 'a tier that is added has its price at once, and leaves the focus where it is'],
   },
   {
     bug: 'seats that are added while the page is open do not appear',
     changes: [['state/seat_map.ts', 'if (layoutVersion !== this.layoutVersion) return true;', '']],
-    caughtBy: ['sale', 'a tier that is added has its price at once'],
+    caughtBy: ['sale', 'a tier that is added has its price at once, and leaves the focus where it is'],
   },
   {
     bug: 'a concert that was deleted keeps its form',
@@ -514,5 +519,91 @@ export const mutants: readonly Mutant[] = [
       ['views/seat_list.ts', 'if (state === shown.state) return;', ''],
     ],
     caughtBy: ['budget', 'a map of twenty thousand seats stays usable'],
+  },
+
+  // ---- Found by reviews --------------------------------------------------------------------------------------------
+  {
+    bug: 'a booking of unknown outcome is forgotten when another concert is booked',
+    changes: [
+      ['state/storage.ts', '      `hamro.intent.${concert}`,', "      'hamro.intent',"],
+      [
+        'state/storage.ts',
+        'setIntent: (intent: Intent): void => write(session, `hamro.intent.${intent.request.concertId}`, intent)',
+        "setIntent: (intent: Intent): void => write(session, 'hamro.intent', intent)",
+      ],
+    ],
+    caughtBy: ['booking', UNKNOWN_OUTCOME],
+  },
+  {
+    bug: 'a seat of a booking of unknown outcome is told as lost',
+    changes: [['state/seat_selection.ts', ' && !this.requested.includes(seat.id)', '']],
+    caughtBy: ['booking', UNKNOWN_OUTCOME],
+  },
+  {
+    bug: 'what becomes of a booking is out of view',
+    changes: [[
+      'main.ts',
+      "if (isTold) form.querySelector('.note')?.scrollIntoView({ block: 'nearest' });",
+      'if (isTold);',
+    ]],
+    caughtBy: ['booking', IN_VIEW],
+  },
+  {
+    bug: 'the focus is lost with the button that was pressed',
+    changes: [['main.ts', 'if (!isFirst && isFocusLost())', 'if (false)']],
+    caughtBy: ['booking', IN_VIEW],
+  },
+  {
+    bug: 'a field that the api refuses does not get the focus',
+    changes: [['main.ts', "if (phase.kind === 'refused' && refused) return refused.focus();", '']],
+    caughtBy: ['booking', 'what only the api refuses is shown beside its field'],
+  },
+  {
+    bug: 'a price that changes while sending is taken without asking',
+    changes: [[
+      'state/concert_page.ts',
+      'if (!this.booking.isLocked) changes.push',
+      'this.shownPrices.set(tier, after); if (false) changes.push',
+    ]],
+    caughtBy: ['booking', 'a price that changes while the booking is sent is asked about if it comes back'],
+  },
+  {
+    bug: 'seats that were taken back count as booked',
+    changes: [[
+      'state/ticket_status.ts',
+      "{ status: 'released', seats: booking.seats }",
+      '{ status, seats: booking.seats }',
+    ]],
+    caughtBy: ['booking', MY_TICKETS],
+  },
+  {
+    bug: 'a ticket that is no longer known waits for ever',
+    changes: [['state/tickets_page.ts', 'if (!error.isTemporary)', 'if (false)']],
+    caughtBy: ['booking', MY_TICKETS],
+  },
+  {
+    bug: 'a double click removes two tickets',
+    changes: [['views/tickets.ts', 'if (detail <= 1)', '']],
+    caughtBy: ['booking', MY_TICKETS],
+  },
+  {
+    bug: 'the form goes with the last seat, and with it the reason',
+    changes: [['views/concert.ts', " || page.selection.errorMessage.value !== ''", '']],
+    caughtBy: ['sale', 'whoever loses the last seats of a concert is told so'],
+  },
+  {
+    bug: 'how many seats are left is what it was when the page was loaded',
+    changes: [['views/concert.ts', 'page.seats.value.available)', 'app.catalogue.tiersOf(page.id)[0]!.available)']],
+    caughtBy: ['sale', 'how many seats are left is current'],
+  },
+  {
+    bug: 'without site data, the page ends with an error',
+    changes: [['api/event_stream.ts', ' || !(await areUsable(locks))', '']],
+    caughtBy: ['sale', 'whoever has blocked site data follows the seats and the ticket'],
+  },
+  {
+    bug: 'a seat loses the focus when seats are added',
+    changes: [['views/seat_list.ts', 'this.refocused = focused ? ', 'this.refocused = null && focused ? ']],
+    caughtBy: ['sale', 'a tier that is added has its price at once, and leaves the focus where it is'],
   },
 ];

@@ -92,7 +92,7 @@ export class Network {
 
   /** `429`, as the api responds to a client that sends too many requests. */
   async tooManyRequests(endpoint: Endpoint, retryAfter = 1, times = Infinity): Promise<Interception> {
-    const body = problem(429, 'rate-limited', 'Too many requests', 'Too many requests. Try again later.');
+    const body = problem(429, 'too-many-requests', 'Too many requests', 'Too many requests. Try again later.');
     return await this.respond(endpoint, { status: 429, headers: { 'Retry-After': `${retryAfter}` }, body }, times);
   }
 
