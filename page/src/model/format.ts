@@ -41,3 +41,6 @@ export function initial(text: string): string {
   for (const { segment } of new Segmenter().segment(text)) return segment;
   return '';
 }
+
+/** For a text that continues a sentence. */
+export const lowerFirst = (text: string): string => text.slice(0, 1).toLowerCase() + text.slice(1);

@@ -3,7 +3,7 @@
 import { computed, signal } from '@preact/signals-core';
 
 import type { Seat } from '../api/seats.ts';
-import { list } from '../model/format.ts';
+import { list, lowerFirst } from '../model/format.ts';
 import { sum } from '../model/money.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { SeatMap } from './seat_map.ts';
@@ -11,8 +11,6 @@ import { type SavedTickets, tabStorage } from './storage.ts';
 
 export const seatsNamed = (seats: readonly { number: string }[]): string =>
   `${seats.length === 1 ? 'Seat' : 'Seats'} ${list(seats.map(({ number }) => number))}`;
-
-const lower = (text: string): string => text[0]!.toLowerCase() + text.slice(1);
 
 export class SeatSelection {
   readonly seats = signal<readonly Seat[]>([]);
@@ -109,7 +107,7 @@ export class SeatSelection {
     };
     const [mine, perhaps, others] = ['mine', 'perhaps', 'others'].map(named);
     return [
-      mine ? `You have booked ${lower(mine)} already: see My tickets.` : '',
+      mine ? `You have booked ${lowerFirst(mine)} already: see My tickets.` : '',
       perhaps ? `${perhaps} may be yours by now: see My tickets.` : '',
       others ? `${others} went to another buyer in the meantime.` : '',
     ].filter((text) => text !== '');

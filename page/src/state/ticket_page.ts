@@ -32,7 +32,7 @@ export class TicketPage {
 
   async run(signal: AbortSignal): Promise<void> {
     const ticket = await this.follower.follow(signal);
-    if (ticket === null && this.saved.value?.status === undefined) {
+    if (this.follower.failure.value?.code !== undefined && this.saved.value?.status === undefined) {
       this.app.tickets.saveOutcome(this.id, { status: UNKNOWN });
     }
     if (ticket === null || !isFinal(ticket)) return;

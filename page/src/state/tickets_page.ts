@@ -42,8 +42,9 @@ export class TicketsPage {
       return retryAfter;
     } catch (error) {
       if (signal.aborted || !(error instanceof ProblemError)) throw error;
-      // Otherwise it is looked up again in the next round.
-      if (!error.isTemporary) this.tickets.saveOutcome(ticketId, { status: UNKNOWN });
+      // What the api says has a code. Anything else may come from a proxy, and it is looked up again in the next round.
+      const mayExist = error.isTemporary || error.problem.code === undefined;
+      if (!mayExist) this.tickets.saveOutcome(ticketId, { status: UNKNOWN });
       return error.retryAfter;
     }
   }

@@ -3,7 +3,7 @@
 import { html, nothing, type TemplateResult } from 'lit-html';
 
 import type { Booking, Problem, SeatLabel, TicketStatus } from '../api/types.ts';
-import { concertTime, count, list, moment, roughly } from '../model/format.ts';
+import { concertTime, count, list, lowerFirst, moment, roughly } from '../model/format.ts';
 import { cents, money, sum } from '../model/money.ts';
 import type { App } from '../state/app.ts';
 import { paths } from '../state/router.ts';
@@ -115,7 +115,7 @@ function receipt(app: App, page: TicketPage, booking: Booking): TemplateResult {
     <ul class="stubs" aria-label="Seats">${kept.map((seat) => stub(seat))}</ul>
     ${
     gone.length > 0
-      ? html`<p class="bad-text">The organiser has taken ${seatNumbers(gone).toLowerCase()} back.
+      ? html`<p class="bad-text">The organiser has taken ${lowerFirst(seatNumbers(gone))} back.
       ${gone.length === 1 ? 'It is' : 'They are'} no longer yours.</p>`
       : nothing
   }

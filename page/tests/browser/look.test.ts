@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
 import { assertLooksDiffer, look } from './support/look.ts';
+import { problem } from './support/network.ts';
 import {
   assertAccessible,
   assertAmountsAreWhole,
@@ -16,7 +17,7 @@ const seat = (page: Page, number: string) => page.getByRole('button', { name: ne
 
 /** Opens each state of the page in turn. */
 async function eachState(tools: Scenario, check: (page: Page, state: string) => Promise<void>): Promise<void> {
-  const { admin, open, workers } = tools;
+  const { admin, open, workers, network } = tools;
   const concert = await admin.createConcert({
     title: 'A rather long title of a night with very many artists – हाम्रो कन्सर्ट',
     description: 'One line\nand another.',
@@ -58,13 +59,38 @@ async function eachState(tools: Scenario, check: (page: Page, state: string) => 
   await page.getByLabel('E-mail').fill(
     'a-very-long-address-of-somebody@a-very-long-domain-of-some-company.example.com',
   );
+  const book = page.locator('#order .foot').getByRole('button', { name: /^Book/ });
+  const full = await network.unavailable('POST /ticket-bookings', 60);
+  await book.click();
+  await page.getByText('Very many people are booking right now').waitFor();
+  await check(page, 'queue full');
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await page.getByText('We stopped trying.').waitFor();
+  await check(page, 'outcome unknown');
+  await page.getByRole('button', { name: 'Forget it' }).click();
+  await full.stop();
+  await network.respond('POST /ticket-bookings', {
+    status: 409,
+    body: problem(409, 'limit-reached', 'Limit reached', 'You have as many seats as you may have.'),
+  }, 1);
+  await book.click();
+  await page.getByText('Nothing was booked.').waitFor();
+  await check(page, 'refused');
+  await admin.changePrice(concert.tiers[0]!, '4321.50');
+  await page.getByText('The price has changed.').waitFor();
+  await check(page, 'price changed');
+  await page.getByRole('button', { name: 'Accept the new price' }).click();
   workers.pause();
-  await page.locator('#order').getByRole('button', { name: /^Book/ }).click();
+  await book.click();
   await page.getByRole('heading', { name: 'Your booking is in the queue' }).waitFor();
   await check(page, 'waiting');
   workers.resume();
   await page.getByRole('heading', { name: 'Your seats are booked' }).waitFor();
   await check(page, 'booked');
+  await admin.releaseSeats({ ticketId: new URL(page.url()).pathname.replace('/t/', '') }, [first.id]);
+  await page.reload();
+  await page.getByText(`The organiser has taken seat ${first.seatNumber} back.`, { exact: false }).waitFor();
+  await check(page, 'taken back');
   await page.getByRole('link', { name: 'My tickets' }).click();
   await check(page, 'my tickets');
   await page.goto('/nowhere-1'.replace('nowhere-1', 'c/nonsense'));
@@ -74,7 +100,7 @@ async function eachState(tools: Scenario, check: (page: Page, state: string) => 
 
 scenario('axe finds nothing in any state, light or dark', {
   device: { reducedMotion: 'reduce' },
-  timeout: 120,
+  timeout: 180,
 }, async (tools) => {
   tools.expectProblem(/status of (404|422)/);
   await eachState(tools, async (page, state) => {
@@ -87,7 +113,7 @@ scenario('axe finds nothing in any state, light or dark', {
 
 scenario('nothing is wider than a window of 320 px, or than a phone with text of twice the size', {
   device: { viewport: { width: 320, height: 640 } },
-  timeout: 120,
+  timeout: 180,
 }, async (tools) => {
   tools.expectProblem(/status of (404|422)/);
   await eachState(tools, async (page, state) => {

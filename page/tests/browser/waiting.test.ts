@@ -133,6 +133,9 @@ const REJECTIONS: [string, Record<string, unknown>, RegExp][] = [
   ['sale-not-open', { opensAt: '2031-01-01T10:00:00Z' }, /The sale opens on 1 January 2031/],
   ['sale-closed', { closedAt: '2021-01-01T10:00:00Z' }, /The sale closed on 1 January 2021/],
   ['limit-reached', {}, /Says why/],
+  ['seats-not-found', {}, /Says why/],
+  ['idempotency-key-reused', {}, /Says why/],
+  ['rejected', {}, /Says why/],
   ['price-changed', { expectedTotal: '10.00', total: '12.50' }, /cost 12\.50 now, not 10\.00/],
   ['something-new', {}, /Says why/],
 ];
@@ -185,7 +188,7 @@ scenario('seats that the organiser has taken back are told', async (tools) => {
   const ticket = await tools.admin.sellToAnother([concert.seats[0]!.id, concert.seats[1]!.id]);
   await tools.admin.releaseSeats(ticket, [concert.seats[0]!.id]);
   const page = await tools.open(`/t/${ticket.ticketId}`);
-  await page.getByText(`The organiser has taken seat ${concert.seats[0]!.seatNumber.toLowerCase()} back.`, {
+  await page.getByText(`The organiser has taken seat ${concert.seats[0]!.seatNumber} back.`, {
     exact: false,
   }).waitFor();
   await tools.admin.releaseSeats(ticket);

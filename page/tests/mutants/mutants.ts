@@ -179,7 +179,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'the outcome does not get the focus',
-    changes: [['main.ts', 'heading?.focus({ preventScroll: true });', '']],
+    changes: [['views/into_view.ts', 'heading?.focus({ preventScroll: true });', '']],
     caughtBy: [
       'waiting',
       'a waiting page shows what was asked for, also after a reload, and the outcome in the title and in view',
@@ -187,7 +187,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'the outcome is out of view if the visitor has scrolled',
-    changes: [['main.ts', "heading?.scrollIntoView({ block: 'nearest' });", '']],
+    changes: [['views/into_view.ts', "heading?.scrollIntoView({ block: 'nearest' });", '']],
     caughtBy: ['waiting', 'the outcome is in view although the visitor has scrolled'],
   },
   {
@@ -542,7 +542,7 @@ export const mutants: readonly Mutant[] = [
   {
     bug: 'what becomes of a booking is out of view',
     changes: [[
-      'main.ts',
+      'views/into_view.ts',
       "if (isTold) form.querySelector('.note')?.scrollIntoView({ block: 'nearest' });",
       'if (isTold);',
     ]],
@@ -550,12 +550,12 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'the focus is lost with the button that was pressed',
-    changes: [['main.ts', 'if (!isFirst && isFocusLost())', 'if (false)']],
+    changes: [['views/into_view.ts', 'if (isPressed && isFocusLost())', 'if (false)']],
     caughtBy: ['booking', IN_VIEW],
   },
   {
     bug: 'a field that the api refuses does not get the focus',
-    changes: [['main.ts', "if (phase.kind === 'refused' && refused) return refused.focus();", '']],
+    changes: [['views/into_view.ts', "if (phase.kind === 'refused' && refused) return refused.focus();", '']],
     caughtBy: ['booking', 'what only the api refuses is shown beside its field'],
   },
   {
@@ -578,7 +578,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     bug: 'a ticket that is no longer known waits for ever',
-    changes: [['state/tickets_page.ts', 'if (!error.isTemporary)', 'if (false)']],
+    changes: [['state/tickets_page.ts', 'if (!mayExist)', 'if (false)']],
     caughtBy: ['booking', MY_TICKETS],
   },
   {
