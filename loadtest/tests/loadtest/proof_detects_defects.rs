@@ -151,12 +151,11 @@ async fn a_stalled_system_receives_requests_on_time_and_latencies_count_from_the
     let url = FaultyServer::start(Defect::StallsUntil(210)).await?;
     let outcome = run(&url, "spread --rate 200 --buyers 600 --shape constant", &[]).await?;
     // 200 requests at 200 per second: the stall lasts a second, and half of these requests wait for more than half of
-    // it.
+    // it. A generator that waited for responses would have sent few of them, and each of those late.
     let accept = &outcome.report["latencies"]["accept"];
     assert_eq!(accept["count"], 600, "{}", outcome.printed);
     assert!(accept["p90"].as_u64() > Some(400_000), "{}", outcome.printed);
     assert!(accept["max"].as_u64() > Some(900_000), "{}", outcome.printed);
-    assert!(accept["p50"].as_u64() < Some(100_000), "{}", outcome.printed);
     Ok(())
 }
 
