@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// The task ends when it is told to, although its query gets no response.
+/// The task ends as soon as `stop` is cancelled, although its query gets no response.
 pub async fn assert_ends_at_once<F>(task: impl FnOnce(Database, CancellationToken) -> F)
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,

@@ -138,7 +138,9 @@ impl Outcomes {
                 self.cache.evict_old();
                 // Some at a time: what one query has found is not lost if a later one fails.
                 for tickets in self.waiters.pending().chunks(LOOKED_UP_AT_ONCE) {
-                    self.look_up(&database, tickets.to_vec()).await;
+                    if !self.look_up(&database, tickets.to_vec()).await {
+                        break;
+                    }
                 }
             }
         };
@@ -146,7 +148,8 @@ impl Outcomes {
         Ok(())
     }
 
-    async fn look_up(&self, database: &Database, tickets: Vec<TicketId>) {
+    /// Returns whether the database has responded.
+    async fn look_up(&self, database: &Database, tickets: Vec<TicketId>) -> bool {
         let count = tickets.len();
         let query = database.query(move |connection| {
             let tickets = tickets.clone();
@@ -160,10 +163,12 @@ impl Outcomes {
                         Err(unreadable) => self.log_unreadable(&unreadable),
                     }
                 }
+                true
             }
             Err(error) => {
                 self.lookup_failures.inc();
                 warn!("cannot look up the outcomes of {count} awaited tickets: {error}");
+                false
             }
         }
     }

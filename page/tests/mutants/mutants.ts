@@ -38,6 +38,15 @@ export const mutants: readonly Mutant[] = [
     changes: [['state/ticket_page.ts', 'tabStorage.setSelection(concertId, left);', 'void left;']],
     caughtBy: ['booking', 'another price than the one shown is never charged'],
   },
+  {
+    bug: 'a price that changes while sending is taken without asking',
+    changes: [[
+      'state/concert_page.ts',
+      'if (!this.booking.isLocked) changes.push',
+      'this.shownPrices.set(tier, after); if (false) changes.push',
+    ]],
+    caughtBy: ['booking', 'a price that changes while the booking is sent is asked about if it comes back'],
+  },
 
   // ---- Sending -----------------------------------------------------------------------------------------------------
   {
@@ -117,6 +126,23 @@ export const mutants: readonly Mutant[] = [
     ]],
     caughtBy: ['booking', 'seats that are known to be sold are refused at once, and the rest of the choice stays'],
   },
+  {
+    bug: 'a booking of unknown outcome is forgotten when another concert is booked',
+    changes: [
+      ['state/storage.ts', '      `hamro.intent.${concert}`,', "      'hamro.intent',"],
+      [
+        'state/storage.ts',
+        'setIntent: (intent: Intent): void => write(session, `hamro.intent.${intent.request.concertId}`, intent)',
+        "setIntent: (intent: Intent): void => write(session, 'hamro.intent', intent)",
+      ],
+    ],
+    caughtBy: ['booking', UNKNOWN_OUTCOME],
+  },
+  {
+    bug: 'a seat of a booking of unknown outcome is told as lost',
+    changes: [['state/seat_selection.ts', ' && !this.requested.includes(seat.id)', '']],
+    caughtBy: ['booking', UNKNOWN_OUTCOME],
+  },
 
   // ---- The form ----------------------------------------------------------------------------------------------------
   {
@@ -151,6 +177,25 @@ export const mutants: readonly Mutant[] = [
     bug: 'on a phone, an error message is out of view',
     changes: [['views/order.ts', '<p class="selection-error" aria-hidden="true">${errorMessage}</p>', '']],
     caughtBy: ['booking', 'on a phone, Continue and Book can be reached, and an error message is in view'],
+  },
+  {
+    bug: 'what becomes of a booking is out of view',
+    changes: [[
+      'views/into_view.ts',
+      "if (isTold) form.querySelector('.note')?.scrollIntoView({ block: 'nearest' });",
+      'if (isTold);',
+    ]],
+    caughtBy: ['booking', IN_VIEW],
+  },
+  {
+    bug: 'the focus is lost with the button that was pressed',
+    changes: [['views/into_view.ts', 'if (isPressed && isFocusLost())', 'if (false)']],
+    caughtBy: ['booking', IN_VIEW],
+  },
+  {
+    bug: 'a field that the api refuses does not get the focus',
+    changes: [['views/into_view.ts', "if (phase.kind === 'refused' && refused) return refused.focus();", '']],
+    caughtBy: ['booking', 'what only the api refuses is shown beside its field'],
   },
 
   // ---- Tickets -----------------------------------------------------------------------------------------------------
@@ -237,6 +282,25 @@ export const mutants: readonly Mutant[] = [
     changes: [['views/ticket.ts', 'new Set(booking.releasedSeatIds ?? [])', 'new Set<number>()']],
     caughtBy: ['waiting', 'seats that the organiser has taken back are told'],
   },
+  {
+    bug: 'seats that were taken back count as booked',
+    changes: [[
+      'state/ticket_status.ts',
+      "{ status: 'released', seats: booking.seats }",
+      '{ status, seats: booking.seats }',
+    ]],
+    caughtBy: ['booking', MY_TICKETS],
+  },
+  {
+    bug: 'a ticket that is no longer known waits for ever',
+    changes: [['state/tickets_page.ts', 'if (!mayExist)', 'if (false)']],
+    caughtBy: ['booking', MY_TICKETS],
+  },
+  {
+    bug: 'a double click removes two tickets',
+    changes: [['views/tickets.ts', 'if (detail <= 1)', '']],
+    caughtBy: ['booking', MY_TICKETS],
+  },
 
   // ---- Connections -------------------------------------------------------------------------------------------------
   {
@@ -291,6 +355,11 @@ export const mutants: readonly Mutant[] = [
     bug: 'without events, a ticket is not followed',
     changes: [['state/ticket_status.ts', 'await this.poll(untilHidden.signal)', '1']],
     caughtBy: ['waiting', 'a deep queue is told in words, with progress'],
+  },
+  {
+    bug: 'without site data, the page ends with an error',
+    changes: [['api/event_stream.ts', ' || !(await areUsable(locks))', '']],
+    caughtBy: ['sale', 'whoever has blocked site data follows the seats and the ticket'],
   },
 
   // ---- The sale ----------------------------------------------------------------------------------------------------
@@ -361,6 +430,16 @@ export const mutants: readonly Mutant[] = [
     bug: 'the clock labels all seats again',
     changes: [['views/seat_list.ts', 'catalogue.tiers.value;', 'this.app.now.value;']],
     caughtBy: ['sale', 'while nothing happens, nothing is made anew'],
+  },
+  {
+    bug: 'the form goes with the last seat, and with it the reason',
+    changes: [['views/concert.ts', " || page.selection.errorMessage.value !== ''", '']],
+    caughtBy: ['sale', 'whoever loses the last seats of a concert is told so'],
+  },
+  {
+    bug: 'how many seats are left is what it was when the page was loaded',
+    changes: [['views/concert.ts', 'page.seats.value.available)', 'app.catalogue.tiersOf(page.id)[0]!.available)']],
+    caughtBy: ['sale', 'how many seats are left is current'],
   },
 
   // ---- The list ----------------------------------------------------------------------------------------------------
@@ -471,6 +550,11 @@ export const mutants: readonly Mutant[] = [
     changes: [['page.css', 'header.site, footer.site, .noprint, .bar', 'header.site, footer.site, .bar']],
     caughtBy: ['look', 'a printed receipt is one page without buttons'],
   },
+  {
+    bug: 'a seat loses the focus when seats are added',
+    changes: [['views/seat_list.ts', 'this.refocused = focused ? ', 'this.refocused = null && focused ? ']],
+    caughtBy: ['sale', 'a tier that is added has its price at once, and leaves the focus where it is'],
+  },
 
   // ---- Browsers, proxies, and what a visit costs -------------------------------------------------------------------
   {
@@ -519,91 +603,5 @@ export const mutants: readonly Mutant[] = [
       ['views/seat_list.ts', 'if (state === shown.state) return;', ''],
     ],
     caughtBy: ['budget', 'a map of twenty thousand seats stays usable'],
-  },
-
-  // ---- Found by reviews --------------------------------------------------------------------------------------------
-  {
-    bug: 'a booking of unknown outcome is forgotten when another concert is booked',
-    changes: [
-      ['state/storage.ts', '      `hamro.intent.${concert}`,', "      'hamro.intent',"],
-      [
-        'state/storage.ts',
-        'setIntent: (intent: Intent): void => write(session, `hamro.intent.${intent.request.concertId}`, intent)',
-        "setIntent: (intent: Intent): void => write(session, 'hamro.intent', intent)",
-      ],
-    ],
-    caughtBy: ['booking', UNKNOWN_OUTCOME],
-  },
-  {
-    bug: 'a seat of a booking of unknown outcome is told as lost',
-    changes: [['state/seat_selection.ts', ' && !this.requested.includes(seat.id)', '']],
-    caughtBy: ['booking', UNKNOWN_OUTCOME],
-  },
-  {
-    bug: 'what becomes of a booking is out of view',
-    changes: [[
-      'views/into_view.ts',
-      "if (isTold) form.querySelector('.note')?.scrollIntoView({ block: 'nearest' });",
-      'if (isTold);',
-    ]],
-    caughtBy: ['booking', IN_VIEW],
-  },
-  {
-    bug: 'the focus is lost with the button that was pressed',
-    changes: [['views/into_view.ts', 'if (isPressed && isFocusLost())', 'if (false)']],
-    caughtBy: ['booking', IN_VIEW],
-  },
-  {
-    bug: 'a field that the api refuses does not get the focus',
-    changes: [['views/into_view.ts', "if (phase.kind === 'refused' && refused) return refused.focus();", '']],
-    caughtBy: ['booking', 'what only the api refuses is shown beside its field'],
-  },
-  {
-    bug: 'a price that changes while sending is taken without asking',
-    changes: [[
-      'state/concert_page.ts',
-      'if (!this.booking.isLocked) changes.push',
-      'this.shownPrices.set(tier, after); if (false) changes.push',
-    ]],
-    caughtBy: ['booking', 'a price that changes while the booking is sent is asked about if it comes back'],
-  },
-  {
-    bug: 'seats that were taken back count as booked',
-    changes: [[
-      'state/ticket_status.ts',
-      "{ status: 'released', seats: booking.seats }",
-      '{ status, seats: booking.seats }',
-    ]],
-    caughtBy: ['booking', MY_TICKETS],
-  },
-  {
-    bug: 'a ticket that is no longer known waits for ever',
-    changes: [['state/tickets_page.ts', 'if (!mayExist)', 'if (false)']],
-    caughtBy: ['booking', MY_TICKETS],
-  },
-  {
-    bug: 'a double click removes two tickets',
-    changes: [['views/tickets.ts', 'if (detail <= 1)', '']],
-    caughtBy: ['booking', MY_TICKETS],
-  },
-  {
-    bug: 'the form goes with the last seat, and with it the reason',
-    changes: [['views/concert.ts', " || page.selection.errorMessage.value !== ''", '']],
-    caughtBy: ['sale', 'whoever loses the last seats of a concert is told so'],
-  },
-  {
-    bug: 'how many seats are left is what it was when the page was loaded',
-    changes: [['views/concert.ts', 'page.seats.value.available)', 'app.catalogue.tiersOf(page.id)[0]!.available)']],
-    caughtBy: ['sale', 'how many seats are left is current'],
-  },
-  {
-    bug: 'without site data, the page ends with an error',
-    changes: [['api/event_stream.ts', ' || !(await areUsable(locks))', '']],
-    caughtBy: ['sale', 'whoever has blocked site data follows the seats and the ticket'],
-  },
-  {
-    bug: 'a seat loses the focus when seats are added',
-    changes: [['views/seat_list.ts', 'this.refocused = focused ? ', 'this.refocused = null && focused ? ']],
-    caughtBy: ['sale', 'a tier that is added has its price at once, and leaves the focus where it is'],
   },
 ];
